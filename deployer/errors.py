@@ -1,0 +1,78 @@
+"""What can go wrong, as data: a problem that a person can act on, and the process's exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """The process's exit codes; the README's table is generated from `EXIT_MEANINGS`."""
+
+    OK = 0
+    BUG = 1
+    INPUT = 2
+    MACHINE = 3
+    BUILD = 4
+    PREVIOUS_SERVES = 5
+    NOTHING_SERVES = 6
+    REFUSED = 7
+    DIFFERENCES = 8
+    INTERRUPTED = 130
+
+
+EXIT_MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "done; everything is as the spec says",
+    ExitCode.BUG: "a bug of ours; the trace is in the run record",
+    ExitCode.INPUT: "wrong usage, spec, `.env` or chart; nothing was changed",
+    ExitCode.MACHINE: "the machine, Docker, the toolchain or the cluster cannot be used",
+    ExitCode.BUILD: "an image could not be built; what ran before still runs",
+    ExitCode.PREVIOUS_SERVES: "the rollout failed; the previous version serves",
+    ExitCode.NOTHING_SERVES: "the rollout failed; no verified version serves",
+    ExitCode.REFUSED: "refused: somebody else's cluster or object, a held lock, or data that could be lost",
+    ExitCode.DIFFERENCES: "`plan --exit-code`: `up` would change something",
+    ExitCode.INTERRUPTED: "interrupted; the next `up` goes on from here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: a stable code, a sentence, where it is, and what to do next."""
+
+    code: str
+    title: str
+    detail: str = ""
+    where: str = ""
+    hints: tuple[str, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        """The problem as the JSON object of the `errors` list."""
+        return {**asdict(self), "hints": list(self.hints)}
+
+
+class DeployError(Exception):
+    """A failure that is explained: one or more problems and the exit code they lead to."""
+
+    def __init__(self, problems: Problem | Iterable[Problem], exit_code: ExitCode) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.exit_code = exit_code
+        super().__init__("; ".join(problem.title for problem in self.problems))
+
+
+def input_error(code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()) -> DeployError:
+    """A failure caused by what the user wrote."""
+    return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.INPUT)
+
+
+def machine_error(
+    code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()
+) -> DeployError:
+    """A failure of the machine, Docker, the toolchain or the cluster."""
+    return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.MACHINE)
+
+
+def refused(code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()) -> DeployError:
+    """A refusal to touch what is not ours or what could not be brought back."""
+    return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.REFUSED)

@@ -1,0 +1,188 @@
+"""The core of the pipeline: a stage is a generator that yields events and returns a value.
+
+The next stage takes that value as its argument, so that the order of work is enforced by types. `stage` adds
+start, end, failure and time; `merge` runs several bodies at the same time and gives their events to the
+caller's thread; `drive` feeds a sink.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from deployer.errors import DeployError, Problem
+from deployer.events import Event, StageFailed, StageFinished, StageStarted
+
+T = TypeVar("T")
+Steps = Generator[Event, None, T]
+
+
+class Clock(Protocol):
+    """Time as a parameter: seconds of a monotonic clock, the wall clock, and sleep."""
+
+    def monotonic(self) -> float: ...
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a stage's body returns: its value, whether anything was changed, and a few words on it."""
+
+    value: T
+    changed: bool
+    text: str = ""
+
+
+def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]:
+    """The body's events between a start and an end; a failure is told and raised on."""
+    begun = clock.monotonic()
+    yield StageStarted(name)
+    try:
+        outcome = yield from body
+    except DeployError as error:
+        yield StageFailed(name, clock.monotonic() - begun, error.problems)
+        raise
+    except KeyboardInterrupt:
+        problem = Problem("INTERRUPTED", "interrupted", hints=("todo-deploy up",))
+        yield StageFailed(name, clock.monotonic() - begun, (problem,))
+        raise
+    yield StageFinished(name, clock.monotonic() - begun, outcome.changed, outcome.text)
+    return outcome
+
+
+def drive(steps: Steps[T], sink: Callable[[Event], None]) -> T:
+    """All events are given to the sink and the value returned; an interrupt reaches the running stage first."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            event = next(steps) if interrupt is None else steps.throw(interrupt)
+            interrupt = None
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        try:
+            sink(event)
+        except KeyboardInterrupt as caught:
+            interrupt = caught
+
+
+class _Stop:
+    """Callbacks that end what a merged body is waiting for (a child process, a stream)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self.requested = False
+
+    def request(self) -> None:
+        with self._lock:
+            self.requested = True
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    def add(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            self._callbacks.append(callback)
+            late = self.requested
+        if late:
+            callback()
+
+    def remove(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            self._callbacks.remove(callback)
+
+
+_current_stop: ContextVar[_Stop | None] = ContextVar("current_stop", default=None)
+
+
+@contextmanager
+def on_stop(callback: Callable[[], None]) -> Iterator[None]:
+    """While inside, a merge that is being given up calls `callback` from another thread."""
+    stop = _current_stop.get()
+    if stop is None:
+        yield
+        return
+    stop.add(callback)
+    try:
+        yield
+    finally:
+        stop.remove(callback)
+
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[K, T]):
+    key: K
+    value: T | None
+    error: BaseException | None
+
+
+def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[dict[K, T]]:
+    """All bodies ran, at most `limit` at a time, and their values are returned by key; the first failure stops the rest."""
+    inbox: queue.Queue[Event | _Ended[K, T]] = queue.Queue()
+    slots = threading.Semaphore(limit)
+    stops = {key: _Stop() for key in bodies}
+
+    def work(key: K, body: Callable[[], Steps[T]]) -> None:
+        _current_stop.set(stops[key])
+        with slots:
+            if stops[key].requested:
+                inbox.put(_Ended(key, None, None))
+                return
+            try:
+                steps = body()
+                while True:
+                    try:
+                        event = next(steps)
+                    except StopIteration as end:
+                        inbox.put(_Ended(key, end.value, None))
+                        return
+                    inbox.put(event)
+                    if stops[key].requested:
+                        steps.close()
+                        inbox.put(_Ended(key, None, None))
+                        return
+            except BaseException as error:
+                inbox.put(_Ended(key, None, error))
+
+    threads = [
+        threading.Thread(target=work, args=(key, body), name=f"merge-{key}", daemon=True)
+        for key, body in bodies.items()
+    ]
+    for thread in threads:
+        thread.start()
+    results: dict[K, T] = {}
+    failures: list[BaseException] = []
+    waiting = len(threads)
+    try:
+        while waiting:
+            message = inbox.get()
+            if not isinstance(message, _Ended):
+                yield message
+                continue
+            waiting -= 1
+            if message.error is not None:
+                if not failures:
+                    for stop in stops.values():
+                        stop.request()
+                failures.append(message.error)
+            elif not failures:
+                results[message.key] = message.value  # type: ignore[assignment]
+    except BaseException:
+        for stop in stops.values():
+            stop.request()
+        raise
+    finally:
+        for thread in threads:
+            thread.join(timeout=10)
+    if failures:
+        raise failures[0]
+    return results
