@@ -1,0 +1,1 @@
+"""Plain English in, task operations out."""
