@@ -1,0 +1,110 @@
+"""Rows as rich renderables: `status`, `doctor`, `plan`, and problems; every meaning is also a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from deployer.errors import Problem
+from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
+from deployer.ui.draw import problem_text
+from deployer.ui.problems import Severity
+from deployer.ui.rows import CheckRow, PlanRow, StatusRow
+from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
+
+_CHECK_STYLES = {"pass": GOOD, "warn": CARE, "fail": CAUSE, "skip": QUIET}
+_ACTION_SIGNS = {"create": "+", "build": "+", "update": "~", "unchanged": "=", "delete": "-"}
+_ACTION_STYLES = {"create": GOOD, "build": GOOD, "update": CARE, "unchanged": QUIET, "delete": CAUSE}
+
+
+def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
+    """One row a workload, then one line a cause; columns nobody filled are left out."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=QUIET, pad_edge=False)
+    extras = [name for name in ("age", "image", "url") if any(getattr(row, name) for row in rows)]
+    for title in ("WORKLOAD", "STATE"):
+        table.add_column(title, no_wrap=True)
+    for title in ("READY", "RESTARTS"):
+        table.add_column(title, justify="right")
+    for title in extras:
+        table.add_column(title.upper(), overflow="fold")
+    for row in rows:
+        cells = {"age": Text(clean(row.age)), "image": Text(clean(row.image)), "url": _link(row.url)}
+        table.add_row(
+            Text(clean(row.workload)),
+            Text(row.phase.value, PHASE_STYLES[row.phase]),
+            f"{row.ready}/{row.desired}",
+            Text(str(row.restarts), CARE if row.restarts else QUIET),
+            *(cells[name] for name in extras),
+        )
+    causes = [
+        Text.assemble((f"{glyphs.failed} ", CAUSE), f"{clean(row.workload)}: ", clean(row.cause))
+        for row in rows
+        if row.cause
+    ]
+    return Group(table, *([Text()] if causes else []), *causes)
+
+
+def checks_table(rows: Sequence[CheckRow], glyphs: Glyphs = UNICODE) -> Group:
+    """One row a check, the mending command beneath each that did not pass, and the counts."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    marks = {"pass": glyphs.done, "warn": glyphs.warning, "fail": glyphs.failed, "skip": glyphs.unchanged}
+    for row in rows:
+        details = clean_lines(row.detail) or [""]
+        state = Text(f"{marks[row.state]} {row.state}", _CHECK_STYLES[row.state])
+        table.add_row(state, Text(clean(row.name)), Text("\n".join(details)))
+        if row.hint:
+            table.add_row("", "", Text.assemble((f"{glyphs.arrow} ", BUSY), (clean(row.hint), STRONG)))
+    found = Counter(row.state for row in rows)
+    words = [f"{found['pass']} passed", count(found["warn"], "warning"), f"{found['fail']} failed"]
+    if found["skip"]:
+        words.append(f"{found['skip']} skipped")
+    return Group(table, Text(), Text(", ".join(words), STRONG))
+
+
+def plan_view(rows: Sequence[PlanRow]) -> Group:
+    """What would be done by kind, each with its reasons beneath, and the counts."""
+    lines: list[Text] = []
+    width = max((len(clean(row.name)) for row in rows), default=0)
+    for kind in dict.fromkeys(row.kind for row in rows):
+        lines.append(Text(clean(kind), STRONG))
+        for row in (row for row in rows if row.kind == kind):
+            style = _ACTION_STYLES[row.action]
+            first, *more = clean_lines(row.reason) or [""]
+            head = Text.assemble(
+                (f"  {_ACTION_SIGNS[row.action]} ", style),
+                f"{clean(row.name):<{width}}  ",
+                (f"{row.action:<9}", style),
+                (f"  {first}" if first else "", QUIET),
+            )
+            head.rstrip()
+            lines.append(head)
+            lines += [Text(f"{'':{width + 17}}{line}", QUIET) for line in more]
+    return Group(*lines, *([Text()] if lines else []), Text(_plan_words(rows), STRONG))
+
+
+def problems_panel(problems: Iterable[Problem], glyphs: Glyphs = UNICODE, severity: Severity = "error") -> Group:
+    """Each problem: the cause, where, the evidence, the next command; a blank line between two."""
+    page = Page(80, glyphs)
+    lines: list[Text] = []
+    for problem in problems:
+        lines += [*([Text()] if lines else []), *problem_text(problem, page, severity)]
+    return Group(*lines)
+
+
+def _plan_words(rows: Sequence[PlanRow]) -> str:
+    found: Counter[str] = Counter(row.action for row in rows)
+    words = [f"{found[action]} to {action}" for action in _ACTION_SIGNS if found[action] and action != "unchanged"]
+    return ", ".join([*words, f"{found['unchanged']} unchanged"]) if words else "nothing to change"
+
+
+def _link(url: str) -> Text:
+    target = clean(url)
+    return Text(target, Style(link=target) if target.startswith(("http://", "https://")) else "")

@@ -1,0 +1,184 @@
+"""What a screen shows, as frozen data, and the pure fold that makes it from events (no rich, no clock)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any, Literal, assert_never
+
+from deployer.errors import Problem
+from deployer.events import (
+    Event,
+    Item,
+    ItemState,
+    Log,
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageStarted,
+    UrlProven,
+    Warned,
+    WorkloadChanged,
+)
+from deployer.status import WorkloadStatus
+
+LOG_TAIL = 20
+
+
+class StageState(Enum):
+    """How a stage stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """One item of a stage: since when it runs, how long it took once it ended, its last lines of output."""
+
+    name: str
+    state: ItemState
+    began: float
+    seconds: float | None = None
+    text: str = ""
+    done: float | None = None
+    total: float | None = None
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage: since when it runs, how long it took once it ended, and its items in order of appearance."""
+
+    name: str
+    state: StageState = StageState.WAITING
+    began: float = 0.0
+    seconds: float | None = None
+    text: str = ""
+    items: tuple[ItemView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run as far as it was told."""
+
+    command: str = ""
+    application: str = ""
+    began: float = 0.0
+    stages: tuple[StageView, ...] = ()
+    workloads: tuple[WorkloadStatus, ...] = ()
+    urls: tuple[UrlProven, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    outcome: Literal["ok", "failed", "interrupted"] | None = None
+    exit_code: int | None = None
+    changed: bool = False
+    seconds: float | None = None
+
+
+def fold(view: View, event: Event, now: float) -> View:
+    """The view after one more event, seen at `now` (seconds of a monotonic clock)."""
+    match event:
+        case RunStarted():
+            stages = tuple(_stage(view, name) for name in event.stages)
+            return replace(view, command=event.command, application=event.application, began=now, stages=stages)
+        case StageStarted():
+            return _with_stage(view, replace(_stage(view, event.stage), state=StageState.RUNNING, began=now))
+        case Item():
+            return _with_item(view, event.stage, _item_after(view, event, now))
+        case Log():
+            item = _item(view, event.stage, event.item, now)
+            return _with_item(view, event.stage, replace(item, log=(*item.log[1 - LOG_TAIL :], event.line)))
+        case WorkloadChanged():
+            others = (status for status in view.workloads if status.ref != event.status.ref)
+            return replace(view, workloads=tuple(sorted((*others, event.status), key=lambda status: status.ref)))
+        case UrlProven():
+            kept = tuple(url for url in view.urls if (url.name, url.url) != (event.name, event.url))
+            return replace(view, urls=(*kept, event))
+        case Warned():
+            return replace(view, warnings=_joined(view.warnings, (event.problem,)))
+        case StageFinished():
+            state = StageState.DONE if event.changed else StageState.UNCHANGED
+            ended = replace(_stage(view, event.stage), state=state, seconds=event.seconds, text=event.text)
+            return replace(_with_stage(view, ended), changed=view.changed or event.changed)
+        case StageFailed():
+            interrupted = all(problem.code == "INTERRUPTED" for problem in event.problems)
+            state = StageState.INTERRUPTED if interrupted and event.problems else StageState.FAILED
+            ended = replace(_stage(view, event.stage), state=state, seconds=event.seconds)
+            return replace(_with_stage(view, ended), problems=_joined(view.problems, event.problems))
+        case RunFinished():
+            return replace(
+                view,
+                outcome=event.outcome,
+                exit_code=event.exit_code,
+                changed=event.changed,
+                seconds=event.seconds,
+            )
+        case _:
+            assert_never(event)
+
+
+def running(view: View) -> tuple[StageView, ...]:
+    """The stages at work now."""
+    return tuple(stage for stage in view.stages if stage.state is StageState.RUNNING)
+
+
+def evidence(view: View) -> tuple[ItemView, ...]:
+    """The items whose output explains a failure: those that failed, else those that were running."""
+    items = [item for stage in view.stages if stage.state is StageState.FAILED for item in stage.items]
+    failed = tuple(item for item in items if item.state is ItemState.FAILED and item.log)
+    return failed or tuple(item for item in items if item.state is ItemState.RUNNING and item.log)
+
+
+def to_wire(view: View) -> dict[str, Any]:
+    """The view as a JSON-ready object."""
+    return asdict(view, dict_factory=lambda pairs: {key: _plain(value) for key, value in pairs})
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _stage(view: View, name: str) -> StageView:
+    return next((stage for stage in view.stages if stage.name == name), StageView(name))
+
+
+def _with_stage(view: View, stage: StageView) -> View:
+    if any(known.name == stage.name for known in view.stages):
+        stages = tuple(stage if known.name == stage.name else known for known in view.stages)
+    else:
+        stages = (*view.stages, stage)
+    return replace(view, stages=stages)
+
+
+def _item(view: View, stage: str, name: str, now: float) -> ItemView:
+    known = (item for item in _stage(view, stage).items if item.name == name)
+    return next(known, ItemView(name, ItemState.RUNNING, now))
+
+
+def _item_after(view: View, event: Item, now: float) -> ItemView:
+    item = _item(view, event.stage, event.item, now)
+    if event.state is ItemState.RUNNING:
+        begun_again = item.seconds is not None
+        item = replace(item, began=now if begun_again else item.began, seconds=None)
+    else:
+        item = replace(item, seconds=now - item.began)
+    return replace(item, state=event.state, text=event.text, done=event.done, total=event.total)
+
+
+def _with_item(view: View, stage_name: str, item: ItemView) -> View:
+    stage = _stage(view, stage_name)
+    if any(known.name == item.name for known in stage.items):
+        items = tuple(item if known.name == item.name else known for known in stage.items)
+    else:
+        items = (*stage.items, item)
+    return _with_stage(view, replace(stage, items=items))
+
+
+def _joined(before: tuple[Problem, ...], more: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return (*before, *(problem for problem in more if problem not in before))
