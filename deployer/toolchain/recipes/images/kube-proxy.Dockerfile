@@ -1,0 +1,3 @@
+ARG OS
+FROM ${OS}
+COPY kube-proxy /usr/local/bin/kube-proxy

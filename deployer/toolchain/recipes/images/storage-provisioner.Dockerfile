@@ -1,0 +1,3 @@
+FROM scratch
+COPY storage-provisioner /storage-provisioner
+ENTRYPOINT ["/storage-provisioner"]

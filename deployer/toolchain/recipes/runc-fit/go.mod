@@ -1,0 +1,3 @@
+module todo-deploy.local/runc-fit
+
+go 1.24

@@ -1,0 +1,139 @@
+"""Files that survive a kill at any point: digests, atomic writes, work folders and the lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deployer.events import Item, ItemState
+from deployer.steps import Steps
+from deployer.toolchain.model import STAGE
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def digest(*parts: object) -> str:
+    """A hexadecimal SHA-256 over the parts' text."""
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+
+
+@cache
+def recipe_digest(*names: str) -> str:
+    """The digest of files and folders of recipes: names and contents."""
+    total = hashlib.sha256()
+    for name in names:
+        root = RECIPES / name
+        files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+        for path in files:
+            total.update(f"{path.relative_to(RECIPES)}\0".encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """The document is at `path`, whole, or what was there before still is."""
+    write_bytes(path, json.dumps(document, indent=1).encode())
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """The content is at `path`, whole and on disk, or what was there before still is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object at `path`, or None where there is none that can be read."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def fingerprint(path: Path) -> list[int] | None:
+    """What changes when a file does, without reading it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def link(path: Path, target: Path) -> None:
+    """`path` is a symbolic link to `target`."""
+    if path.is_symlink() and path.readlink() == target:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+@contextmanager
+def work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
+    """An empty folder within the cache that is gone afterwards; what a killed run left there goes first.
+
+    Only to be used under the lock.
+    """
+    folder = cache_dir / "toolchain" / "work" / name
+    _remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def locked(cache_dir: Path, body: Steps[Any]) -> Steps[Any]:
+    """The body's steps while no other process works on the same cache; the lock dies with its holder."""
+    path = cache_dir / "toolchain" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with _closing(descriptor):
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    yield Item(STAGE, "lock", ItemState.RUNNING, "another run is preparing the same toolchain")
+                    told = True
+                time.sleep(0.2)
+        if told:
+            yield Item(STAGE, "lock", ItemState.DONE, "the other run has ended")
+        return (yield from body)
