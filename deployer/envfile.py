@@ -1,0 +1,189 @@
+"""The `.env` file itself: made from its example, completed with generated values, and looked at before use.
+
+Whatever happens, a file is either as it was or complete, and only its owner can read what was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from deployer.dotenv import bindings, parse_env, read_env
+from deployer.errors import DeployError, ExitCode, Problem, input_error, refused
+
+_BOM = b"\xef\xbb\xbf"
+_VALUE = re.compile(
+    r"(?:(?=[^\S\r\n]+\#)|[^\S\r\n]*(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|(?:(?![^\S\r\n]+\#)[^\r\n])*))",
+    re.DOTALL,
+)
+
+
+def init_env_file(path: Path, example: Path | None, generated: Mapping[str, int]) -> tuple[str, ...]:
+    """The file exists (mode 0600), as the example with a fresh value of so many characters for each generated key.
+
+    Returns the names of the generated keys. Refused when the file exists; input error for a bad example.
+    """
+    if path.exists() or path.is_symlink():
+        raise _exists(path)
+    text = ""
+    if example is not None:
+        read_env(example, example.name)
+        text = example.read_bytes().decode("utf-8-sig")
+    values = {key: _fresh(length) for key, length in generated.items()}
+    filled, rest = _fill(text, values)
+    temporary = _written(path, _append(filled, rest).encode())
+    try:
+        _publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return tuple(generated)
+
+
+def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...]:
+    """Every generated key has a value: absent ones are appended, empty ones filled in; all other bytes stay.
+
+    Returns the names of the keys that were generated; nothing is written when there is none. Mode and owner stay.
+    Input error when the file cannot be read strictly.
+    """
+    target = path.resolve()  # a link stays a link
+    before = read_env(target, path.name)
+    wanted = {key: _fresh(length) for key, length in generated.items() if not before.value(key)}
+    if not wanted:
+        return ()
+    raw = target.read_bytes()
+    bom, text = (_BOM, raw[len(_BOM) :]) if raw.startswith(_BOM) else (b"", raw)
+    filled, rest = _fill(text.decode(), wanted)
+    temporary = _written(target, bom + _append(filled, rest).encode())
+    try:
+        _keep_owner(temporary, target.stat())
+        if target.read_bytes() != raw:
+            raise input_error("env-changed", f"`{path.name}` was changed by somebody else meanwhile")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return tuple(wanted)
+
+
+def file_problems(path: Path, project_root: Path) -> list[Problem]:
+    """What is wrong with the file itself, worst first; callers decide what stops them.
+
+    Codes: env-missing, env-directory, env-not-regular, env-unreadable; env-mode and env-owner are warnings.
+    """
+    name = _name(path, project_root)
+    try:
+        info = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        title = f"there is no `{name}`" if missing else f"cannot look at `{name}`"
+        code = "env-missing" if missing else "env-unreadable"
+        hints = ("todo-deploy secrets init",) if missing else ()
+        return [Problem(code, title, "" if missing else error.strerror or "", name, hints)]
+    if stat.S_ISDIR(info.st_mode):
+        # Docker makes a directory of a bind mount whose file is missing.
+        return [Problem("env-directory", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))]
+    if not stat.S_ISREG(info.st_mode):
+        return [Problem("env-not-regular", f"`{name}` is not a regular file", where=name)]
+    if not os.access(path, os.R_OK):
+        return [Problem("env-unreadable", f"you may not read `{name}`", where=name)]
+    return _permissions(info, name)
+
+
+def _permissions(info: os.stat_result, name: str) -> list[Problem]:
+    if os.name == "nt":
+        return []
+    problems = []
+    if info.st_mode & 0o077:
+        mode = f"its mode is {stat.S_IMODE(info.st_mode):04o}"
+        title = f"others on this machine can use `{name}`"
+        problems.append(Problem("env-mode", title, mode, name, (f"chmod 600 {name}",)))
+    if info.st_uid not in (os.geteuid(), 0):
+        problems.append(Problem("env-owner", f"`{name}` belongs to another user", f"uid {info.st_uid}", name))
+    return problems
+
+
+def _fill(text: str, values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The text with the values of its keys replaced, and the values of keys that it does not have."""
+    rest = dict(values)
+    parts = []
+    for binding, _ in bindings(text):
+        token = binding.original.string
+        if binding.key in rest and not binding.error:
+            head = re.match(r"\s*(?:export[^\S\r\n]+)?[^=]*=", token)
+            assert head is not None
+            value = _VALUE.match(token, head.end())
+            assert value is not None
+            token = head[0] + rest.pop(binding.key) + token[value.end() :]
+        parts.append(token)
+    return "".join(parts), rest
+
+
+def _append(text: str, values: Mapping[str, str]) -> str:
+    eol = "\r\n" if "\r\n" in text else "\n"
+    start = eol if values and text and not text.endswith(("\n", "\r")) else ""
+    return text + start + "".join(f"{key}={value}{eol}" for key, value in values.items())
+
+
+def _fresh(length: int) -> str:
+    if length < 1:
+        raise ValueError("a generated value has at least one character")
+    return secrets.token_urlsafe(length)[:length]
+
+
+def _written(path: Path, content: bytes) -> Path:
+    """A complete temporary file (mode 0600) beside the path, under a name that `.env.*` in `.gitignore` covers."""
+    parse_env(content.decode("utf-8-sig"), path.name)  # never write what could not be read back
+    try:
+        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        problem = Problem("env-unwritable", f"cannot write `{path.name}`", error.strerror or "", str(path.parent))
+        raise DeployError(problem, ExitCode.INPUT) from None
+    return temporary
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)  # unlike a rename, fails when somebody else was faster
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:
+        # A file system without hard links: reserve the name, then rename over the reservation.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            raise _exists(path) from None
+        temporary.replace(path)
+
+
+def _keep_owner(temporary: Path, info: os.stat_result) -> None:
+    temporary.chmod(stat.S_IMODE(info.st_mode))
+    if os.name != "nt" and (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, info.st_uid, info.st_gid)
+
+
+def _exists(path: Path) -> DeployError:
+    return refused(
+        "env-exists",
+        f"`{path.name}` exists and is never overwritten",
+        where=str(path.name),
+        hints=(f"move `{path.name}` away first, or edit it",),
+    )
+
+
+def _name(path: Path, project_root: Path) -> str:
+    return path.relative_to(project_root).as_posix() if path.is_relative_to(project_root) else str(path)

@@ -1,0 +1,191 @@
+"""`.env` is read strictly, and no value leaves it through an error or a repr."""
+
+import codecs
+import traceback
+from pathlib import Path
+
+import pytest
+
+from deployer.dotenv import EnvFile, merge_env, parse_env, placeholder, read_env, suggest
+from deployer.errors import DeployError, ExitCode
+
+
+def values(text: str) -> dict[str, str]:
+    return {key: entry.value for key, entry in parse_env(text, ".env").items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("# c\n\n  \n", {}),
+        ("A=x # c", {"A": "x"}),
+        ("A=x#c", {"A": "x#c"}),
+        ('A="x"', {"A": "x"}),
+        ("A='${B}'\nB=1", {"A": "${B}", "B": "1"}),
+        ("A=$B\nB=1", {"A": "$B", "B": "1"}),
+        ("A=${HOME}", {"A": "${HOME}"}),
+        ('A="a\\nb"', {"A": "a\nb"}),
+        ("A='it\\'s'", {"A": "it's"}),
+        ("A=$$`x`$(x)", {"A": "$$`x`$(x)"}),
+        ('A="l1\nl2"\nB=2', {"A": "l1\nl2", "B": "2"}),
+        ("export A=1\n export\tB = 2", {"A": "1", "B": "2"}),
+        ("\ufeffA=1\r\nB=2\r\n", {"A": "1", "B": "2"}),
+        ("A=\nB= # c\nC=''", {"A": "", "B": "", "C": ""}),
+        ("A=a=b==", {"A": "a=b=="}),
+        ('A="x\\nKEY=1"', {"A": "x\nKEY=1"}),  # meant: written as \n
+        (
+            'K="-----BEGIN K-----\nMIIE\nQ0E=\nQUJD==\n-----END K-----"\n',
+            {"K": "-----BEGIN K-----\nMIIE\nQ0E=\nQUJD==\n-----END K-----"},
+        ),
+    ],
+)
+def test_what_is_read(text: str, expected: dict[str, str]) -> None:
+    assert values(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "where"),
+    [
+        ('A="x', "env-quotes", ".env:1"),
+        ("OK=1\n\n\nA='x\nB=2", "env-quotes", ".env:4"),
+        ('OK=1\nA="x\nB="y"\nC=3', "env-quotes", ".env:2"),
+        ('A="x\nB=y\nC="', "env-swallowed", ".env:1"),
+        ('\n# c\nA="x\nexport B=y"\n', "env-swallowed", ".env:3"),
+        ('A="x" y', "env-quotes", ".env:1"),
+        ("A=1\r\n\r\nA=2\r\n", "env-duplicate", ".env:3"),
+        ("A=1\nBARE\n", "env-no-value", ".env:2"),
+        ("1A=x", "env-bad-name", ".env:1"),
+        ("A-B=x", "env-bad-name", ".env:1"),
+        ("A.B=x", "env-bad-name", ".env:1"),
+        ("'A B'=x", "env-bad-name", ".env:1"),
+        ("=x", "env-syntax", ".env:1"),
+        ("A: x", "env-syntax", ".env:1"),
+        ("A=x\0y", "env-nul", ".env:1"),
+    ],
+)
+def test_what_is_refused(text: str, code: str, where: str) -> None:
+    with pytest.raises(DeployError) as caught:
+        parse_env(text, ".env")
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert (code, where) in [(problem.code, problem.where) for problem in caught.value.problems]
+
+
+def test_all_problems_are_told_together_in_order_of_lines() -> None:
+    with pytest.raises(DeployError) as caught:
+        parse_env("A=1\nA=2\nBARE\n1B=3\nC=4\n", "x.env")
+    assert [problem.where for problem in caught.value.problems] == ["x.env:2", "x.env:3", "x.env:4"]
+    assert caught.value.problems[0].detail == "first at x.env:1, again at x.env:2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'A="canary-1',
+        "A='canary-1' canary-2",
+        "A=canary-1\nA=canary-2",
+        "canarykey1",
+        "canary-1=canary-2",
+        "canary/1==",
+        "A=canary\0",
+        'A="canary\nBBB=canary"',
+        "canary canary",
+    ],
+)
+def test_errors_tell_no_value(text: str) -> None:
+    with pytest.raises(DeployError) as caught:
+        parse_env(text, ".env")
+    told = str([problem.to_wire() for problem in caught.value.problems]) + "".join(
+        traceback.format_exception(caught.value)
+    )
+    assert "canary" not in told
+
+
+def test_reprs_tell_no_value() -> None:
+    env = parse_env("A=canary\n", ".env")
+    assert "canary" not in f"{env!r}{env}{env['A']!r}{dict(env)}{list(env.items())}"
+    assert "'A'" in repr(env)
+
+
+def test_later_files_win_and_keep_their_origin() -> None:
+    merged = merge_env([parse_env("A=1\nB=1\n", ".env"), parse_env("\nB=2\nC=2\n", ".env.local")])
+    assert {key: (entry.value, entry.where) for key, entry in merged.items()} == {
+        "A": ("1", ".env:1"),
+        "B": ("2", ".env.local:2"),
+        "C": ("2", ".env.local:3"),
+    }
+    assert merged.value("D") is None
+    assert merge_env([]) is not None and len(merge_env([])) == 0
+
+
+def test_reading_files(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    with pytest.raises(DeployError, match="cannot read"):
+        read_env(path, ".env")
+    path.write_bytes(codecs.BOM_UTF8 + b"A=1\r\n")
+    assert read_env(path, ".env").value("A") == "1"
+    path.write_bytes("A=1\n".encode("utf-16"))
+    with pytest.raises(DeployError) as caught:
+        read_env(path, ".env")
+    assert caught.value.problems[0].code == "env-encoding"
+    path.write_bytes(b"A=1\nB=\xff\n")
+    with pytest.raises(DeployError) as caught:
+        read_env(path, ".env")
+    assert caught.value.problems[0].where == ".env:2"
+
+
+EXAMPLE = parse_env("OPENAI_API_KEY=sk-from-the-example\nLOG_LEVEL=info\nDB_PASSWORD=\n", ".env.example")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("OPENAI_API_KEY", "changeme", True),
+        ("ANYTHING", "Change-Me", True),
+        ("ANYTHING", "<your key>", True),
+        ("ANYTHING", "your-openai-key-here", True),
+        ("OPENAI_API_KEY", "sk-xxxxxxxx", True),
+        ("OPENAI_API_KEY", "sk-...", True),
+        ("ANYTHING", "${OTHER}", True),
+        ("OPENAI_API_KEY", "sk-from-the-example", True),
+        ("DB_PASSWORD", "password", True),
+        ("BETTER_AUTH_SECRET", "secret", True),
+        ("JWT_SECRET", "todo", True),
+        ("API_TOKEN", "12345678", True),
+        ("DATABASE_URL", "postgresql://user:password@host/db", True),
+        ("DATABASE_URL", "postgresql://user:<password>@host/db", True),
+        ("DATABASE_URL", "postgresql://todo:k3rS-9aj2@host/db", False),
+        ("POSTGRES_DB", "todo", False),
+        ("POSTGRES_USER", "admin", False),
+        ("ENVIRONMENT", "test", False),
+        ("LOG_LEVEL", "info", False),
+        ("APP_NAME", "example", False),
+        ("MONKEY", "test", False),
+        ("KEYBOARD", "none", False),
+        ("DB_PASSWORD", "", False),
+        ("OPENAI_API_KEY", "sk-proj-a8Jh2kLm", False),
+        ("BETTER_AUTH_SECRET", "xK9-todo-secret-test", False),
+        ("GREETING", "your", False),
+    ],
+)
+def test_placeholders(key: str, value: str, found: bool) -> None:
+    reason = placeholder(value, key, EXAMPLE)
+    assert (reason is not None) is found
+    assert placeholder(value, key, None) is None or found
+    if reason and value:
+        assert value not in reason
+
+
+def test_suggestions() -> None:
+    keys = ("OPENAI_API_KEY", "COHERE_API_KEY", "DATABASE_URL", "BETTER_AUTH_SECRET")
+    assert suggest("OPENAI_APIKEY", keys) == "OPENAI_API_KEY"
+    assert suggest("openai_api_key", keys) == "OPENAI_API_KEY"
+    assert suggest("DATABSE_URL", keys) == "DATABASE_URL"
+    assert suggest("LOG_LEVEL", keys) is None
+    assert suggest("DATABASE_URL", ("DATABASE_URL",)) is None
+
+
+def test_an_env_file_is_immutable() -> None:
+    env: EnvFile = parse_env("A=1", ".env")
+    with pytest.raises(TypeError):
+        env.entries["A"] = env["A"]  # type: ignore[index]
