@@ -68,7 +68,7 @@ def _rule(pattern: str) -> re.Pattern[str]:
 
 _HELP = _rule(r"(?:help(?:\s+me)?|what\s+can\s+(?:you|i)\s+(?:do|say)|how\s+does\s+(?:this|it)\s+work)?")
 _SHOW = (
-    _rule(rf"(?:list|show|see|view|display|get|read|give\s+me|print)\b(?:\s+me)?(?P<what>.*?\b(?:list|{_TASK})\b.*)"),
+    _rule(rf"(?:list|show|see|view|display|get(?!\s+rid)|read|give\s+me|print)\b(?:\s+me)?(?P<what>.*?\b(?:list|{_TASK})\b.*)"),
     _rule(r"(?:list|show)(?:\s+me)?(?P<what>(?:\s+(?:all|everything|it|them))?)"),
     _rule(rf"(?:what|which|do|how\s+many)\b(?P<what>.*\b(?:list|{_TASK})\b.*)"),
     _rule(r"what(?P<what>(?:'s|\s+is|\s+are|\s+do\s+i|\s+have\s+i|\s+did\s+i|\s+should\s+i)\b.*"

@@ -1,0 +1,43 @@
+/**
+ * Starts the standalone server with what it lacks: an address that does not depend on HOSTNAME (which container
+ * runtimes set to the pod's name), and a shutdown that drains.
+ */
+import diagnostics from "node:diagnostics_channel";
+
+const number = (name, fallback) => {
+  const value = Number.parseFloat(process.env[name] ?? "");
+  return Number.isFinite(value) && value >= 0 ? value : fallback;
+};
+const DRAIN_SECONDS = number("DRAIN_SECONDS", 3);
+const GRACE_SECONDS = 20;
+
+process.env.HOSTNAME = process.env.BIND_ADDRESS || "0.0.0.0";
+process.env.PORT ||= "3000";
+process.env.NEXT_MANUAL_SIG_HANDLE = "true";
+
+let server;
+diagnostics.subscribe("http.server.request.start", (event) => {
+  server = event.server;
+  // Keep-alive clients come back on a new connection, which reaches another replica.
+  if (globalThis.todoDraining) event.response.setHeader("Connection", "close");
+});
+
+function close() {
+  if (!server) process.exit(0);
+  server.close(() => process.exit(0));
+  server.closeIdleConnections();
+  setTimeout(() => process.exit(0), GRACE_SECONDS * 1000).unref();
+}
+
+process.on("SIGTERM", () => {
+  if (globalThis.todoDraining) return;
+  globalThis.todoDraining = true; // from here on /ready answers 503
+  setTimeout(close, DRAIN_SECONDS * 1000);
+});
+process.on("SIGINT", () => process.exit(130));
+
+if (!process.env.BETTER_AUTH_SECRET?.trim()) {
+  console.error("todo-frontend-web: BETTER_AUTH_SECRET is not set; nobody can log in");
+}
+
+await import("./server.js");

@@ -1,0 +1,29 @@
+# The Todo Chatbot's backend. Context: app/backend.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS dependencies
+COPY requirements.lock .
+# Bytecode is made here: the root file system is read-only later, and compiling at every start would cost seconds of a
+# small container's CPU. "unchecked" because nothing in an image changes behind its back.
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --require-hashes -r requirements.lock \
+ && /opt/venv/bin/python -m pip uninstall --yes --quiet --disable-pip-version-check pip setuptools \
+ && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM ${PYTHON_IMAGE}
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /app
+EXPOSE 8000
+ENTRYPOINT ["python", "-m", "todo_backend"]
+COPY --from=dependencies /opt/venv /opt/venv
+# Only what follows is built again after a change of the source.
+COPY todo_backend todo_backend
+RUN chmod -R a+rX todo_backend && python -m compileall -q --invalidation-mode unchecked-hash todo_backend
+USER 1000
+ARG VERSION=1.0.0
+LABEL org.opencontainers.image.title="todo-backend" \
+      org.opencontainers.image.description="Todo Chatbot: REST API, chat and MCP server" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
