@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import RenderableType
+
+from deployer.errors import Problem
+from deployer.status import Phase
+from deployer.ui.console import make_console
+from deployer.ui.rows import CheckRow, PlanRow, StatusRow
+from deployer.ui.tables import checks_table, plan_view, problems_panel, status_table
+from deployer.ui.text import ASCII
+
+from .scenes import CRASH
+
+
+def shown(renderable: RenderableType, width: int | None = None) -> list[str]:
+    stream = io.StringIO()
+    make_console(stream, {}, width).print(renderable)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_status_is_one_row_a_workload_then_the_causes() -> None:
+    rows = [
+        StatusRow("deployment/api", Phase.FAILED, 0, 1, 4, "3m", "api:9f1c", "", "exit 1 [red]x[/red]"),
+        StatusRow("deployment/web", Phase.AVAILABLE, 2, 2, 0, "5d", "web:77ab", "http://10.0.0.2:30080"),
+    ]
+    assert shown(status_table(rows)) == [
+        "WORKLOAD        STATE      READY  RESTARTS  AGE  IMAGE     URL",
+        "deployment/api  Failed       0/1         4  3m   api:9f1c",
+        "deployment/web  Available    2/2         0  5d   web:77ab  http://10.0.0.2:30080",
+        "",
+        "✗ deployment/api: exit 1 [red]x[/red]",
+    ]
+    assert shown(status_table([StatusRow("job/seed", Phase.PENDING, 0, 1, 0)])) == [
+        "WORKLOAD  STATE    READY  RESTARTS",
+        "job/seed  Pending    0/1         0",
+    ]
+
+
+def test_checks_name_the_command_that_mends() -> None:
+    rows = [
+        CheckRow("docker", "pass", "Engine 28.1"),
+        CheckRow(".env", "fail", "2 keys are missing", "todo-deploy secrets init"),
+        CheckRow("disk", "warn", "3 GB free"),
+        CheckRow("cluster", "skip", "docker first"),
+    ]
+    assert shown(checks_table(rows, ASCII)) == [
+        "+ pass  docker   Engine 28.1",
+        "x fail  .env     2 keys are missing",
+        "                 -> todo-deploy secrets init",
+        "! warn  disk     3 GB free",
+        "- skip  cluster  docker first",
+        "",
+        "1 passed, 1 warning, 1 failed, 1 skipped",
+    ]
+    assert all(len(line) <= 60 for line in shown(checks_table([CheckRow("a", "fail", "word " * 40)]), 60))
+
+
+def test_a_plan_says_what_and_why() -> None:
+    rows = [
+        PlanRow("images", "api", "build", "todo_backend/main.py changed\nDockerfile changed"),
+        PlanRow("images", "web", "unchanged"),
+        PlanRow("secrets", "todo-env", "update", "GEMINI_API_KEY: **** -> ****"),
+    ]
+    assert shown(plan_view(rows)) == [
+        "images",
+        "  + api       build      todo_backend/main.py changed",
+        "                         Dockerfile changed",
+        "  = web       unchanged",
+        "secrets",
+        "  ~ todo-env  update     GEMINI_API_KEY: **** -> ****",
+        "",
+        "1 to build, 1 to update, 1 unchanged",
+    ]
+    assert shown(plan_view(rows[1:2]))[-1] == shown(plan_view([]))[-1] == "nothing to change"
+
+
+def test_problems_end_with_the_next_command() -> None:
+    lines = shown(problems_panel([Problem("A", "[bold]a[/bold]"), CRASH]))
+    assert lines[:2] == ["error[A]: [bold]a[/bold]", ""]
+    assert lines[-2:] == ["  → todo-deploy secrets check", "  → todo-deploy rollback"]
+    assert shown(problems_panel([CRASH], ASCII))[-1] == "  -> todo-deploy rollback"

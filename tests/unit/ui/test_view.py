@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deployer.errors import Problem
+from deployer.events import Item, Log, RunFinished, StageFailed, StageFinished, StageStarted
+from deployer.status import Phase
+from deployer.ui.report import Report, add, envelope, to_data
+from deployer.ui.view import LOG_TAIL, StageState, View, evidence, fold, running, to_wire
+
+from .scenes import (
+    BUILDING,
+    CRASH,
+    DONE,
+    DONE_WELL,
+    FAILED,
+    FAILED_RUN,
+    LARGE,
+    ROLLING,
+    RUNNING,
+    Script,
+    events,
+    viewed,
+    workload,
+)
+
+
+@pytest.mark.parametrize("script", [BUILDING, ROLLING, DONE_WELL, FAILED_RUN])
+def test_a_view_is_data(script: Script) -> None:
+    view, _ = viewed(script)
+    assert json.loads(json.dumps(to_wire(view)))["command"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (StageStarted("images"), StageState.RUNNING),
+        (StageFinished("images", 1, True), StageState.DONE),
+        (StageFinished("images", 1, False), StageState.UNCHANGED),
+        (StageFailed("images", 1, (CRASH,)), StageState.FAILED),
+        (StageFailed("images", 1, (Problem("INTERRUPTED", "interrupted"),)), StageState.INTERRUPTED),
+    ],
+)
+def test_a_stage_stands_as_its_last_event_says(event: StageStarted, state: StageState) -> None:
+    assert fold(View(), event, 1.0).stages[0].state is state
+
+
+def test_stages_wait_in_the_order_they_were_announced() -> None:
+    view, _ = viewed(BUILDING)
+    assert [stage.name for stage in view.stages] == [
+        "cluster",
+        "images",
+        "secrets",
+        "releases",
+        "rollout",
+        "urls",
+    ]
+    assert [stage.name for stage in running(view)] == ["images"]
+
+
+def test_an_items_time_is_counted_from_its_start_and_from_a_second_start() -> None:
+    def after(*moments: tuple[float, Item]) -> float | None:
+        view = View()
+        for now, event in moments:
+            view = fold(view, event, now)
+        return view.stages[0].items[0].seconds
+
+    first, end = Item("images", "api", RUNNING), Item("images", "api", DONE)
+    assert after((1, first), (2, first), (5, end)) == 4
+    assert after((1, first), (5, end), (10, first)) is None
+    assert after((1, first), (5, end), (10, first), (12, end)) == 2
+
+
+def test_only_the_tail_of_a_log_is_kept() -> None:
+    view = View()
+    for number in range(LOG_TAIL + 5):
+        view = fold(view, Log("images", "api", str(number)), 0.0)
+    log = view.stages[0].items[0].log
+    assert len(log) == LOG_TAIL and log[-1] == str(LOG_TAIL + 4)
+
+
+def test_workloads_are_kept_by_name_and_in_order() -> None:
+    view = View()
+    for name, ready in (("web", 0), ("api", 0), ("web", 1)):
+        view = fold(view, workload(name, Phase.PROGRESSING, ready, 1), 0.0)
+    assert [(status.ref.name, status.ready) for status in view.workloads] == [("api", 0), ("web", 1)]
+
+
+def test_the_evidence_is_of_what_failed_else_of_what_was_running() -> None:
+    def tails(state: object) -> list[str]:
+        view = fold(View(), Item("images", "other", RUNNING), 0)
+        view = fold(view, Log("images", "other", "a"), 0)
+        view = fold(view, Log("images", "api", "b"), 0)
+        view = fold(view, Item("images", "api", state), 0)  # type: ignore[arg-type]
+        return [item.name for item in evidence(fold(view, StageFailed("images", 1, (CRASH,)), 0))]
+
+    assert tails(FAILED) == ["api"]
+    assert tails(RUNNING) == ["other", "api"]
+
+
+def test_a_problem_told_twice_is_one_problem() -> None:
+    failed = StageFailed("rollout", 1, (CRASH,))
+    assert fold(fold(View(), failed, 0), failed, 0).problems == (CRASH,)
+
+
+def test_a_report_is_what_the_run_came_to() -> None:
+    report = Report()
+    for event in events(FAILED_RUN):
+        report = add(report, event)
+    assert (report.changed, report.exit_code, report.problems) == (True, 5, (CRASH,))
+    data = json.loads(json.dumps(to_data(report)))
+    assert [(stage["name"], stage["changed"]) for stage in data["stages"]][:3] == [
+        ("cluster", True),
+        ("images", True),
+        ("secrets", False),
+    ]
+    assert {"name": "frontend", "state": "unchanged", "text": "as built"} in data["stages"][1]["items"]
+    assert data["warnings"] == [LARGE.to_wire()] and data["outcome"] == "failed"
+    assert data["workloads"][0]["ref"]["name"] == "backend"
+
+
+def test_changed_is_known_before_the_end() -> None:
+    assert add(Report(), StageFinished("images", 1, True)).changed
+    assert not add(Report(), StageFinished("images", 1, False)).changed
+    assert add(Report(), RunFinished(0, False, 1, "ok")).exit_code == 0
+
+
+def test_the_envelope_has_exactly_these_fields() -> None:
+    wire = envelope("up", False, 5, None, [CRASH])
+    assert list(wire) == ["schemaVersion", "command", "ok", "exitCode", "data", "errors"]
+    assert list(wire["errors"][0]) == ["code", "title", "detail", "where", "hints"]
+    assert wire["schemaVersion"] == 1 and json.dumps(wire)
