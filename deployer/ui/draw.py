@@ -12,7 +12,7 @@ from deployer.events import ItemState, RunFinished
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
 from deployer.ui.problems import Severity
-from deployer.ui.text import clean, clean_lines, count, duration, elapsed, progress
+from deployer.ui.text import clean, clean_lines, duration, elapsed, progress
 from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running
 from deployer.ui.words import run_words, why_not
 
@@ -42,7 +42,7 @@ def summary(view: View, page: Page) -> list[Text]:
         lines += [Text(), *_urls(view, page)]
     if view.outcome is not None:
         lines += [Text(), _ending(view, page)]
-    tails = [line for item in evidence(view) for line in _tail(item, view, page)]
+    tails = [line for item in evidence(view) for line in _tail(item, page)]
     for number, problem in enumerate(view.problems):
         lines += [Text(), *problem_text(problem, page, "error", tails if number == 0 else [])]
     return lines
@@ -221,9 +221,7 @@ def _ending(view: View, page: Page) -> Text:
     return Text.assemble((f"{mark} ", style), (clean(run_words(view.command, event)), STRONG))
 
 
-def _tail(item: ItemView, view: View, page: Page) -> Iterator[Text]:
-    told = {line.strip() for problem in view.problems for line in clean_lines(problem.detail)}
-    lines = [line for line in item.log if clean(line).strip() not in told]
-    if lines:
-        yield page.line((f"  last {count(len(lines), 'line')} of {item.name}:", QUIET))
-        yield from (page.line(("  | ", QUIET), (line.rstrip(), "")) for line in lines)
+def _tail(item: ItemView, page: Page) -> Iterator[Text]:
+    number = len(item.log)
+    yield page.line((f"  last {number} lines of {item.name}:" if number > 1 else f"  last line of {item.name}:", QUIET))
+    yield from (page.line(("  | ", QUIET), (line.rstrip(), "")) for line in item.log)

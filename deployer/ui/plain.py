@@ -25,7 +25,7 @@ from deployer.events import (
 from deployer.status import Phase
 from deployer.steps import Clock
 from deployer.ui.problems import Severity, annotation, defused, problem_lines
-from deployer.ui.text import Lines, clean, clean_lines, duration, elapsed, progress
+from deployer.ui.text import Lines, clean, duration, elapsed, progress
 from deployer.ui.view import StageView, View, evidence, fold, running
 from deployer.ui.words import run_words, workload_words
 
@@ -127,11 +127,8 @@ class PlainSink:
     def _log_tails(self, event: StageFailed) -> Iterator[str]:
         if self._verbosity >= 1:  # every line is above already
             return
-        told = {line for problem in event.problems for line in clean_lines(problem.detail)}
         for item in evidence(self._view):
-            for line in item.log:
-                if clean(line).strip() not in told:
-                    yield self._safe(_prefixed(event.stage, f"{item.name} | {line}"))
+            yield from (self._safe(_prefixed(event.stage, f"{item.name} | {line}")) for line in item.log)
 
     def _safe(self, line: str) -> str:
         return defused(clean(line)) if self._github else clean(line)

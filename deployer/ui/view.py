@@ -22,6 +22,7 @@ from deployer.events import (
     WorkloadChanged,
 )
 from deployer.status import WorkloadStatus
+from deployer.ui.text import clean, clean_lines
 
 LOG_TAIL = 20
 
@@ -129,10 +130,17 @@ def running(view: View) -> tuple[StageView, ...]:
 
 
 def evidence(view: View) -> tuple[ItemView, ...]:
-    """The items whose output explains a failure: those that failed, else those that were running."""
-    items = [item for stage in view.stages if stage.state is StageState.FAILED for item in stage.items]
-    failed = tuple(item for item in items if item.state is ItemState.FAILED and item.log)
-    return failed or tuple(item for item in items if item.state is ItemState.RUNNING and item.log)
+    """The items whose output explains a failure and is not told in it: those that failed, else those running."""
+    told = {line.strip() for problem in view.problems for line in clean_lines(problem.detail)}
+    items = [
+        item
+        for stage in view.stages
+        if stage.state is StageState.FAILED
+        for item in stage.items
+        if any(clean(line).strip() not in told for line in item.log)
+    ]
+    failed = tuple(item for item in items if item.state is ItemState.FAILED)
+    return failed or tuple(item for item in items if item.state is ItemState.RUNNING)
 
 
 def to_wire(view: View) -> dict[str, Any]:

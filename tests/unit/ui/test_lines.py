@@ -47,8 +47,10 @@ def test_plain_tells_each_change_in_one_line() -> None:
         "  help: todo-deploy plan",
         "rollout   started",
         "rollout   deployment/frontend  Available, 2/2 ready",
-        "rollout   deployment/backend  Progressing, 0/2 ready, 1 restart: "
-        "CrashLoopBackOff: container `backend` exited with 1",
+        (
+            "rollout   deployment/backend  Progressing, 0/2 ready, 1 restart: "
+            "CrashLoopBackOff: container `backend` exited with 1"
+        ),
         "rollout   deployment/backend  Available, 2/2 ready",
         "rollout   done in 4.0 s: 2 workloads available",
         "urls      started",
@@ -62,7 +64,7 @@ def test_plain_gives_the_cause_after_the_output_that_shows_it() -> None:
     lines = plain(FAILED_RUN)
     failed = lines.index("rollout   failed after 3.0 s")
     assert lines[failed + 1] == "rollout   deployment/backend | Traceback (most recent call last):"
-    assert lines[failed + 2].startswith("error[CRASH_LOOP]: ")  # the log's last line is in the detail already
+    assert lines[failed + 3].startswith("error[CRASH_LOOP]: ")
     assert lines[-1] == "up failed after 17.8 s (exit code 5: the rollout failed; the previous version serves)"
 
 

@@ -100,6 +100,11 @@ def test_the_evidence_is_of_what_failed_else_of_what_was_running() -> None:
     assert tails(RUNNING) == ["other", "api"]
 
 
+def test_output_that_the_problem_quotes_is_not_shown_again() -> None:
+    view = fold(View(), Log("images", "api", "\x1b[31mKeyError: 'DATABASE_URL'"), 0)
+    assert evidence(fold(view, StageFailed("images", 1, (CRASH,)), 0)) == ()
+
+
 def test_a_problem_told_twice_is_one_problem() -> None:
     failed = StageFailed("rollout", 1, (CRASH,))
     assert fold(fold(View(), failed, 0), failed, 0).problems == (CRASH,)
