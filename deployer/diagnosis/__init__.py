@@ -1,0 +1,20 @@
+"""Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
+
+from deployer.diagnosis.diagnose import api_unreachable, diagnose
+from deployer.diagnosis.finding import Finding, Known, LogRequest, problem
+from deployer.diagnosis.logs import exit_meaning, logs_wanted
+from deployer.diagnosis.verdicts import Patience, Verdict, judge
+
+__all__ = [
+    "Finding",
+    "Known",
+    "LogRequest",
+    "Patience",
+    "Verdict",
+    "api_unreachable",
+    "diagnose",
+    "exit_meaning",
+    "judge",
+    "logs_wanted",
+    "problem",
+]

@@ -1,0 +1,138 @@
+"""The ladder for one pod's containers: cannot be created, cannot be started, ends, runs but is not ready.
+
+All containers are looked at, init containers and sidecars included: the first waiting one is often only waiting
+for another, and would hide the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deployer.diagnosis.crashes import crash_finding, dependency_finding, probe_answers, probe_words, run_finding
+from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named
+from deployer.diagnosis.logs import last_words, log_of
+from deployer.diagnosis.needs import (
+    CONFIG_REASONS,
+    CREATE_REASONS,
+    IMAGE_REASONS,
+    Container,
+    config_finding,
+    create_finding,
+    events_of,
+    image_finding,
+)
+from deployer.status import Object, WorkloadRef
+from deployer.status.objects import dig, epoch, name_of, number, rows
+
+START_SECONDS = 30.0
+"""A server that is not ready so soon after its start is an ordinary sight."""
+
+
+def container_findings(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
+    """What is wrong with each of the pod's containers."""
+    if dig(pod, "status", "phase") == "Succeeded" or dig(pod, "status", "reason"):
+        return  # done, or turned away by the node: that is said of the pod
+    for container in _containers(ref, pod):
+        found = _of(scene, container)
+        if found is not None:
+            yield found
+
+
+def _containers(ref: WorkloadRef, pod: Object) -> Iterator[Container]:
+    for init, kind in ((True, "initContainer"), (False, "container")):
+        specs = {str(spec.get("name")): spec for spec in rows(pod, "spec", f"{kind}s")}
+        for status in rows(pod, "status", f"{kind}Statuses"):
+            name = str(status.get("name"))
+            spec = specs.get(name, {})
+            # https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+            yield Container(ref, pod, name, spec, status, init, init and spec.get("restartPolicy") == "Always")
+
+
+def _of(scene: Scene, container: Container) -> Finding | None:
+    waiting, ended = dig(container.status, "state", "waiting"), dig(container.status, "state", "terminated")
+    if waiting:
+        return _waiting(scene, container, waiting)
+    if ended:
+        done = number(ended, "exitCode") == 0 and (_may_end(container) or not _again(container))
+        return None if done else crash_finding(scene, container)
+    if dig(container.status, "state", "running") is None:
+        return None
+    if container.init and not container.sidecar:
+        return _init_runs(scene, container)
+    ready = container.status.get("ready") is True
+    return None if ready else crash_finding(scene, container) or _not_ready(scene, container)
+
+
+def _may_end(container: Container) -> bool:
+    return (container.init and not container.sidecar) or container.ref.kind == "Job"
+
+
+def _again(container: Container) -> bool:
+    return dig(container.pod, "spec", "restartPolicy") in ("Always", None)
+
+
+def _waiting(scene: Scene, container: Container, waiting: Object) -> Finding | None:
+    reason, message = str(waiting.get("reason") or ""), clean(waiting.get("message") or "")
+    if reason in IMAGE_REASONS:
+        return image_finding(scene, container, reason, message)
+    if reason in CONFIG_REASONS:
+        return config_finding(scene, container, message)
+    if reason in CREATE_REASONS:
+        return create_finding(scene, container, message)
+    if reason == "RunContainerError":
+        return run_finding(scene, container, message)
+    return crash_finding(scene, container) if reason == "CrashLoopBackOff" else None
+
+
+def _init_runs(scene: Scene, container: Container) -> Finding | None:
+    """An init container that waits says for what only in its log."""
+    text = log_of(scene.logs, name_of(container.pod), container.name, False)
+    words = last_words(text) if text else None
+    if text is None or words is None or words.code != "DEPENDENCY":
+        return None
+    made = dependency_finding(scene, container, words, scene.now)
+    excused = made.excused or "it goes on trying"
+    return replace(made, evidence=last_lines(text), since=_started(container), excused=excused)
+
+
+def _not_ready(scene: Scene, container: Container) -> Finding | None:
+    starting = container.status.get("started") is False and dig(container.spec, "startupProbe") is not None
+    kind, code = ("startup", "STARTUP_PROBE") if starting else ("readiness", "READINESS_PROBE")
+    answers, started = probe_answers(scene, container, kind), _started(container)
+    age = scene.now - started if started is not None else 0.0
+    allowed = _allowance(dig(container.spec, f"{kind}Probe"), starting)
+    if not answers and age < allowed:
+        return None
+    text = log_of(scene.logs, name_of(container.pod), container.name, False) or ""
+    words = last_words(text)
+    if words and words.code == "DEPENDENCY" and not starting:
+        made = dependency_finding(scene, container, words, scene.now)
+    else:
+        made = named(code, container.words(), workload=container.ref)
+    unhealthy = [event for event in events_of(scene, container, "Unhealthy") if _is(event, kind)]
+    failures = sum(number(event, "count", default=1) for event in unhealthy)
+    excused = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
+    return replace(
+        made,
+        detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))),
+        since=first_time(unhealthy) or started,
+        evidence=last_lines(text),
+        # A probe's failures are the deadline's to judge; what counts for a dependency is restarts.
+        observations=number(container.status, "restartCount") if made.code == "DEPENDENCY" else max(1, failures),
+        excused=made.excused or excused,
+    )
+
+
+def _is(event: Object, kind: str) -> bool:
+    return str(event.get("message") or "").lower().startswith(kind)
+
+
+def _started(container: Container) -> float | None:
+    return epoch(dig(container.status, "state", "running", "startedAt"))
+
+
+def _allowance(probe: Object | None, starting: bool) -> float:
+    """How long a start may take by the probe's own numbers."""
+    delay, period = number(probe, "initialDelaySeconds"), number(probe, "periodSeconds", default=10)
+    return delay + (number(probe, "failureThreshold", default=3) * period if starting else START_SECONDS)

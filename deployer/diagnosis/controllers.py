@@ -1,0 +1,137 @@
+"""A workload whose controller is stuck: pods that cannot be created, a failed Job, no progress."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, one_line
+from deployer.diagnosis.logs import log_of
+from deployer.status import Object, WorkloadRef, current_pods, old_pods
+from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number
+from deployer.status.parts import is_ready
+from deployer.status.pods import new_replica_set
+
+# The words of the admission plug-ins, which reach the controller as the API's refusal.
+_REFUSALS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(pattern))
+    for code, pattern in (
+        ("CREATE_FAILED", r"status unknown for quota|failed calling webhook|context deadline exceeded"),
+        ("QUOTA", r"exceeded quota: (?P<name>[^,]+)|failed quota: (?P<failed>[^:]+)"),
+        ("SERVICE_ACCOUNT", r"serviceaccount \"(?P<name>[^\"]+)\" not found"),
+        ("ADMISSION", r"admission webhook \"(?P<name>[^\"]+)\" denied"),
+        ("ADMISSION", r"(?P<name>violates PodSecurity) "),
+        ("ADMISSION", r"denied request|is forbidden|is invalid"),
+    )
+)
+
+
+def controller_findings(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:
+    """What is wrong with the workload beyond its pods."""
+    workload = find(ref, scene.snapshot)
+    if workload is None or is_terminating(workload):
+        return
+    if ref.kind == "Job":
+        yield from _job(scene, ref, workload)
+    elif lags(workload):
+        return  # its status is about an older spec
+    yield from _refused(scene, ref, workload)
+    yield from _no_progress(ref, workload)
+    if ref.kind == "StatefulSet":
+        yield from _blocked(scene, ref, workload)
+
+
+def _refused(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Finding]:
+    owner = (new_replica_set(workload, scene.snapshot) or {}) if ref.kind == "Deployment" else workload
+    failure = condition(owner, "ReplicaFailure")
+    message, since = "", None
+    if failure.get("status") == "True":
+        message, since = str(failure.get("message") or ""), epoch(failure.get("lastTransitionTime"))
+    elif ref.kind == "Deployment":
+        stuck = condition(workload, "Progressing")
+        if stuck.get("reason") == "ReplicaSetCreateError":
+            message, since = str(stuck.get("message") or ""), epoch(stuck.get("lastTransitionTime"))
+    else:  # these controllers say it in events only; what has its pods by now is past it
+        events = scene.events_of(owner, "FailedCreate")
+        if events and not _has_its_pods(ref, workload, scene):
+            message, since = str(events[-1].get("message") or ""), first_time(events)
+    if message:
+        yield _refusal(scene, ref, message, since)
+
+
+def _has_its_pods(ref: WorkloadRef, workload: Object, scene: Scene) -> bool:
+    if ref.kind == "Job":
+        done = number(workload, "status", "succeeded") + number(workload, "status", "failed")
+        return bool(done or number(workload, "status", "active"))
+    wanted = number(workload, "spec", "replicas", default=1)
+    if ref.kind == "DaemonSet":
+        wanted = number(workload, "status", "desiredNumberScheduled")
+    have = current_pods(ref, scene.snapshot)
+    # An ordered StatefulSet makes its next pod only once the one before is ready.
+    return len(have) >= wanted or (ref.kind == "StatefulSet" and any(not is_ready(pod) for pod in have))
+
+
+def _refusal(scene: Scene, ref: WorkloadRef, message: str, since: float | None) -> Finding:
+    code, match = next(
+        ((code, match) for code, pattern in _REFUSALS if (match := pattern.search(message))), ("CREATE_FAILED", None)
+    )
+    name = next((group for group in match.groups() if group), "") if match else ""
+    if name == "violates PodSecurity":
+        name = "the namespace's pod security level"
+    what = re.sub(r"^(?:.*? error: )?(?:pods \"[^\"]*\" is forbidden: )?", "", message)
+    words = {"workload": str(ref), "namespace": ref.namespace, "what": what, "name": name or "the API server"}
+    leaving = [name_of(pod) for pod in old_pods(ref, scene.snapshot) if is_terminating(pod)]
+    excused = f"{leaving[0]} is still terminating and will free its share" if leaving and code == "QUOTA" else ""
+    made = named(code, words, workload=ref)
+    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), excused=excused)
+
+
+def _job(scene: Scene, ref: WorkloadRef, job: Object) -> Iterator[Finding]:
+    failed = next(
+        (c for kind in ("Failed", "FailureTarget") if (c := condition(job, kind)).get("status") == "True"), None
+    )
+    if failed is None:
+        return
+    # A hook's Job: https://helm.sh/docs/topics/charts_hooks/
+    hook = dig(job, "metadata", "annotations", "helm.sh/hook") is not None
+    reason = str(failed.get("reason") or "")
+    words = {"workload": str(ref), "namespace": ref.namespace, "what": f"{reason}, {failed.get('message') or ''}"}
+    logs = [log for pod in current_pods(ref, scene.snapshot) for log in _logs(scene, pod)]
+    yield replace(
+        named("HOOK_FAILED" if hook else "JOB_FAILED", words, workload=ref),
+        detail=one_line(failed.get("message") or reason),
+        since=epoch(failed.get("lastTransitionTime")),
+        evidence=last_lines(logs[-1]) if logs else (),
+        observations=max(1, number(job, "status", "failed")),
+    )
+
+
+def _logs(scene: Scene, pod: Object) -> Iterator[str]:
+    names = sorted({container for one, container, _ in scene.logs if one == name_of(pod)})
+    for name in names:
+        if text := log_of(scene.logs, name_of(pod), name, False, True):
+            yield text
+
+
+def _no_progress(ref: WorkloadRef, workload: Object) -> Iterator[Finding]:
+    progressing = condition(workload, "Progressing")
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        words = {"workload": str(ref), "namespace": ref.namespace}
+        since = epoch(progressing.get("lastTransitionTime"))
+        made = named("PROGRESS_DEADLINE", words, workload=ref)
+        yield replace(made, detail=one_line(progressing.get("message") or ""), since=since)
+
+
+def _blocked(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Finding]:
+    """A StatefulSet does not replace a pod of the old revision until that pod is ready."""
+    if dig(workload, "status", "currentRevision") == dig(workload, "status", "updateRevision"):
+        return
+    if dig(workload, "spec", "podManagementPolicy") == "Parallel" or current_pods(ref, scene.snapshot):
+        return
+    for pod in old_pods(ref, scene.snapshot):
+        if not is_ready(pod) and not is_terminating(pod):
+            words = {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod)}
+            since = epoch(condition(pod, "Ready").get("lastTransitionTime"))
+            yield replace(named("STATEFULSET_BLOCKED", words, workload=ref), since=since)
+            return

@@ -1,0 +1,150 @@
+"""A container that was created and does not stay: it cannot be started, ends, or is killed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from deployer.diagnosis.dependencies import excuse, host_of
+from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named, one_line
+from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature
+from deployer.diagnosis.needs import Container, events_of
+from deployer.status import Object
+from deployer.status.objects import dig, epoch, number
+
+CANNOT_RUN = {"ContainerCannotRun", "StartError"}
+"""`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
+
+_RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("EXEC_FORMAT", re.compile(r"exec format error")),
+    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*executable file not found")),
+    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*no such file or directory")),
+    ("RUN_PERMISSION", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*permission denied")),
+)
+_RUNTIME = re.compile(r"^.*(?:OCI runtime create failed|Error response from daemon): (?:runc create failed: )?", re.S)
+
+
+def run_finding(scene: Scene, container: Container, message: str, ended: Object | None = None) -> Finding:
+    """Why the container's first process could not be executed."""
+    code, what = "RUN_FAILED", _RUNTIME.sub("", clean(message))
+    for known, pattern in _RUNS:
+        if match := pattern.search(message):
+            code, what = known, f"`{match.groupdict().get('what', '')}`"
+            break
+    since = epoch(dig(ended, "finishedAt")) or first_time(events_of(scene, container, "Failed"))
+    made = named(code, container.words(what=what), workload=container.ref)
+    return replace(made, detail=one_line(message), since=since)
+
+
+def crash_finding(scene: Scene, container: Container) -> Finding | None:
+    """Why the container's process ended the last time, if it ended in this run."""
+    state, last = dig(container.status, "state"), dig(container.status, "lastState", "terminated")
+    down = dig(state, "running") is None
+    ended: Object | None = dig(state, "terminated") or last
+    if ended is None:
+        return None
+    finished = epoch(ended.get("finishedAt"))
+    # Timestamps of the API are cut to whole seconds. What ended before this run and runs again is history.
+    if not down and (finished is None or finished + 1 <= scene.since):
+        return None
+    message = str(ended.get("message") or "")
+    if ended.get("reason") in CANNOT_RUN:
+        return run_finding(scene, container, message, ended)
+    previous = (True, False) if ended is last else (False, True)
+    text = log_of(scene.logs, str(dig(container.pod, "metadata", "name")), container.name, *previous)
+    exit_code = number(ended, "exitCode")
+    made = _named(scene, container, ended, last_words(text or message))
+    return replace(
+        made,
+        detail=made.detail or exit_meaning(exit_code),
+        since=finished,
+        evidence=last_lines(text or message),
+        observations=number(container.status, "restartCount") + (made.code == "OOM_KILLED" and down),
+        signature=signature(exit_code, text),
+        predates=made.predates or _older_than_run(scene, container),
+        excused=made.excused or _job_tries_again(container),
+    )
+
+
+def _named(scene: Scene, container: Container, ended: Object, words: LastWords | None) -> Finding:
+    meaning = exit_meaning(number(ended, "exitCode"))
+    if ended.get("reason") == "OOMKilled":
+        limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
+        return named("OOM_KILLED", container.words(what=limit), workload=container.ref)
+    if killer := _killed_by(scene, container, ended):
+        return killer
+    if words is None:
+        code = "INIT_FAILED" if container.init and not container.sidecar else "CRASH_LOOP"
+        return named(code, container.words(what=meaning), workload=container.ref)
+    if words.code == "DEPENDENCY":
+        return dependency_finding(scene, container, words, epoch(ended.get("finishedAt")))
+    what = f"`{words.what}`" if words.what else _UNNAMED.get(words.code, "")
+    made = named(words.code, container.words(what=what), workload=container.ref)
+    return replace(made, detail=f"{meaning}: {one_line(words.line)}")
+
+
+_UNNAMED = {
+    "READ_ONLY_FS": "its root file system",
+    "PORT_IN_USE": "a port",
+    "ENV_MISSING": "that its log names",
+    "MODULE_MISSING": "that its log names",
+    "FILE_PERMISSION": "a file that its log names",
+    "RUN_NO_SUCH_FILE": "an interpreter",
+}
+
+
+def dependency_finding(scene: Scene, container: Container, words: LastWords, at: float | None) -> Finding:
+    """The container says that it cannot reach something; excused while that is still starting."""
+    host = host_of(words, scene, container.ref)
+    why, counted_from = excuse(scene, container, host, at)
+    made = named(
+        "DEPENDENCY", container.words(what=f"`{host}`" if host else "a service it needs"), workload=container.ref
+    )
+    created = epoch(dig(container.pod, "metadata", "creationTimestamp")) or 0.0
+    # Restarts from the time when the dependency was still starting do not count.
+    return replace(made, detail=one_line(words.line), excused=why, predates=counted_from > created)
+
+
+def _killed_by(scene: Scene, container: Container, ended: Object) -> Finding | None:
+    """The probe that had the container killed; the kubelet says so only in an event."""
+    started = epoch(ended.get("startedAt")) or 0.0
+    for kind, code in (("startup", "STARTUP_PROBE"), ("liveness", "LIVENESS_PROBE")):
+        kills = [
+            event
+            for event in events_of(scene, container, "Killing")
+            if f"failed {kind} probe" in str(event.get("message"))
+        ]
+        if kills and (epoch(kills[-1].get("lastTimestamp")) or started) + 1 > started:
+            answers = probe_answers(scene, container, kind)
+            made = named(code, container.words(), workload=container.ref)
+            return replace(made, detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))))
+    return None
+
+
+def probe_answers(scene: Scene, container: Container, kind: str) -> tuple[str, ...]:
+    """What the probe was answered, oldest first."""
+    events = events_of(scene, container, "Unhealthy", "ProbeWarning")
+    texts = (str(event.get("message") or "") for event in events)
+    return tuple(one_line(text) for text in texts if text.lower().startswith(kind))
+
+
+def probe_words(container: Container, kind: str) -> str:
+    """The probe's request in words: `GET :8000/health`."""
+    probe = dig(container.spec, f"{kind}Probe")
+    if http := dig(probe, "httpGet"):
+        return f"GET :{http.get('port')}{http.get('path') or '/'}"
+    if tcp := dig(probe, "tcpSocket"):
+        return f"connect to :{tcp.get('port')}"
+    command = dig(probe, "exec", "command")
+    return f"exec {' '.join(map(str, command))}" if command else ""
+
+
+def _older_than_run(scene: Scene, container: Container) -> bool:
+    created = epoch(dig(container.pod, "metadata", "creationTimestamp"))
+    return created is not None and created + 1 <= scene.since
+
+
+def _job_tries_again(container: Container) -> str:
+    """A Job retries by itself until its backoffLimit; then the Job's own condition is the verdict."""
+    # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
+    return "the Job tries again until its `backoffLimit`" if container.ref.kind == "Job" else ""

@@ -1,0 +1,156 @@
+"""The nouns of diagnosis: a finding, what it is made from, and what it becomes on screen."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from deployer.causes import CAUSES
+from deployer.errors import Problem
+from deployer.status import Object, Snapshot, WorkloadRef
+from deployer.status.objects import dig, epoch, name_of
+
+EVIDENCE_LINES, LINE_LENGTH = 10, 400
+Logs = Mapping[tuple[str, str, bool], str]
+"""(pod, container, previous) → the tail of that container's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that exist, for near misses and for saying where an image is; `growable`: nodes may be added."""
+
+    secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    config_maps: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    node_images: tuple[str, ...] = ()
+    host_images: tuple[str, ...] = ()
+    growable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with a workload (or with the cluster, where `workload` is None).
+
+    `since` is when Kubernetes first showed it. `observations` is what Kubernetes counted (restarts, kills), of
+    which all but the last are older than the run where `predates`. `signature` is equal for two crashes alike.
+    `excused` says why it may still be an ordinary moment: then it is a note on screen and never fails the run.
+    """
+
+    code: str
+    title: str
+    detail: str = ""
+    workload: WorkloadRef | None = None
+    pod: str = ""
+    container: str = ""
+    since: float | None = None
+    evidence: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    observations: int = 1
+    signature: str = ""
+    predates: bool = False
+    excused: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogRequest:
+    """A container's log that diagnosis wants: its last lines, bounded."""
+
+    namespace: str
+    pod: str
+    container: str
+    previous: bool
+    tail: int = 40
+    limit_bytes: int = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything one diagnosis looks at; events older than the run are already left out."""
+
+    snapshot: Snapshot
+    refs: tuple[WorkloadRef, ...]
+    logs: Logs
+    now: float
+    since: float
+    known: Known
+    events: Mapping[str, tuple[Object, ...]]
+
+    def events_of(self, obj: Object, *reasons: str) -> tuple[Object, ...]:
+        """The object's events of these reasons, oldest first."""
+        found = self.events.get(str(dig(obj, "metadata", "uid")), ())
+        return tuple(event for event in found if event.get("reason") in reasons)
+
+
+def named(code: str, words: Mapping[str, str], *hints: str, workload: WorkloadRef | None = None) -> Finding:
+    """A finding of that code whose title and hints are filled in from the table of causes, own hints first."""
+    cause = CAUSES[code]
+    told = _Words({key: one_line(value, 200) for key, value in words.items()})
+    title = one_line(cause.title.format_map(told), 300)
+    advice = (*hints, *(hint.format_map(told) for hint in cause.hints))
+    pod, container = words.get("pod", ""), words.get("container", "")
+    return Finding(code, title, workload=workload, pod=pod, container=container, hints=advice)
+
+
+class _Words(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def clean(text: object) -> str:
+    """The text without what could move a terminal's cursor or hide other text."""
+    plain = _ESCAPES.sub("", str(text)).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", plain)
+
+
+def one_line(text: object, length: int = LINE_LENGTH) -> str:
+    """The text cleaned, on one line, cut at `length`."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def last_lines(text: str, count: int = EVIDENCE_LINES) -> tuple[str, ...]:
+    """The last lines that say something, cleaned."""
+    lines = [one_line(line) for line in clean(text).splitlines() if line.strip()]
+    return tuple(lines[-count:])
+
+
+def near(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """A hint naming the known name nearest to `name`, or nothing."""
+    found = difflib.get_close_matches(name, sorted(set(names) - {name}), n=1, cutoff=0.6)
+    return tuple(f"`{one}` exists: did you mean it?" for one in found)
+
+
+def event_time(event: Object) -> float | None:
+    """When the event last happened (all of its time fields may be null)."""
+    times = (
+        dig(event, "series", "lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        dig(event, "metadata", "creationTimestamp"),
+    )
+    return next((at for at in map(epoch, times) if at is not None), None)
+
+
+def first_time(events: Iterable[Object]) -> float | None:
+    """When the first of these events first happened."""
+    times = (
+        epoch(event.get("firstTimestamp")) or epoch(event.get("eventTime")) or event_time(event) for event in events
+    )
+    return min((at for at in times if at is not None), default=None)
+
+
+def problem(found: Finding) -> Problem:
+    """The finding as the problem that a person is shown."""
+    where = "/".join(filter(None, (str(found.workload or ""), found.pod, found.container)))
+    detail = "\n".join(filter(None, (found.detail, *found.evidence)))
+    return Problem(found.code, found.title, detail, where, found.hints)
+
+
+def pod_words(ref: WorkloadRef, pod: Object, container: str = "", **more: str) -> dict[str, str]:
+    """The words that every title and hint about a pod may use."""
+    return {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod), "container": container, **more}

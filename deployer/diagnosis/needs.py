@@ -1,0 +1,127 @@
+"""A container that cannot be created: its image, its configuration, its user."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from deployer.diagnosis.finding import Finding, Scene, first_time, named, near, one_line, pod_words
+from deployer.status import Object, WorkloadRef
+from deployer.status.objects import dig
+
+# Reasons of `state.waiting` are the kubelet's (pkg/kubelet/images/types.go, kuberuntime_container.go).
+IMAGE_REASONS = {
+    "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "ErrImagePullBackOff", "InvalidImageName",
+    "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
+}  # fmt: skip
+CONFIG_REASONS = {"CreateContainerConfigError"}
+CREATE_REASONS = {"CreateContainerError", "PreCreateHookError", "PreStartHookError", "PostStartHookError"}
+
+# The first match decides; the words are the registries' and the Docker daemon's.
+_PULLS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(pattern, re.IGNORECASE))
+    for code, pattern in (
+        ("IMAGE_NAME_INVALID", r"InvalidImageName|invalid reference format|couldn't parse image"),
+        ("IMAGE_RATE_LIMIT", r"toomanyrequests|429 Too Many|pull rate limit"),
+        ("IMAGE_PLATFORM", r"no match(?:ing manifest)? for (?:platform|\w+/\w+)|does not match the specified platform"),
+        ("IMAGE_NETWORK", r"no such host|timeout|TLS handshake|connection refused|network is unreachable"),
+        ("IMAGE_NETWORK", r"deadline exceeded|connection reset|temporary failure|server misbehaving"),
+        ("IMAGE_NETWORK", r"RegistryUnavailable|\bEOF\b|\b50[234] "),
+        ("IMAGE_NOT_FOUND", r"not found|manifest unknown|does not exist|404|name unknown"),
+        ("IMAGE_DENIED", r"denied|unauthorized|authentication required|no basic auth|forbidden|401|403"),
+    )
+)  # fmt: skip
+_MISSING = re.compile(r"(?P<kind>secret|configmap) \"(?P<name>[^\"]+)\" not found", re.IGNORECASE)
+_MISSING_KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>\S+)")
+_WRONG_USER = re.compile(r"image has non-numeric user \([^)]*\)|image will run as root|breaks non-root policy", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod that counts: its spec and its status beside each other."""
+
+    ref: WorkloadRef
+    pod: Object
+    name: str
+    spec: Object
+    status: Object
+    init: bool
+    sidecar: bool
+
+    @property
+    def image(self) -> str:
+        """The image as the chart asks for it (the status may show a resolved id)."""
+        return str(self.spec.get("image") or self.status.get("image") or "")
+
+    def words(self, **more: str) -> dict[str, str]:
+        """The words that a title may use."""
+        return pod_words(self.ref, self.pod, self.name, image=self.image, **more)
+
+
+def events_of(scene: Scene, container: Container, *reasons: str) -> tuple[Object, ...]:
+    """The container's own events of these reasons."""
+    path = f"{{{container.name}}}"
+    events = scene.events_of(container.pod, *reasons)
+    return tuple(e for e in events if str(dig(e, "involvedObject", "fieldPath") or path).endswith(path))
+
+
+def image_finding(scene: Scene, container: Container, reason: str, message: str) -> Finding:
+    """Why the image cannot be had."""
+    events = events_of(scene, container, "Failed", "ErrImageNeverPull", "InspectFailed")
+    told = " ".join((message, *(str(e.get("message") or "") for e in events if "pull" in str(e.get("message")))))
+    if reason == "ErrImageNeverPull":
+        code = "IMAGE_NEVER_PULL"
+    else:
+        # The image's own name may hold any of the words that are looked for.
+        text = f"{reason} {told}".replace(container.image, "")
+        code = next((code for code, pattern in _PULLS if pattern.search(text)), "IMAGE_PULL")
+    made = named(code, container.words(), *_where_it_is(scene, container.image), workload=container.ref)
+    detail = message or next((str(e.get("message")) for e in events), reason)
+    return replace(made, detail=one_line(detail), since=first_time(events))
+
+
+def _where_it_is(scene: Scene, image: str) -> tuple[str, ...]:
+    if image in scene.known.host_images and image not in scene.known.node_images:
+        return (f"`{image}` is in the host's daemon, not in the cluster's: minikube image load {image}",)
+    repository = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
+    tags = [known for known in scene.known.node_images if known.rpartition(":")[0] == repository and known != image]
+    return (f"the cluster has {', '.join(f'`{tag}`' for tag in sorted(tags)[:3])}",) if tags else ()
+
+
+def config_finding(scene: Scene, container: Container, message: str) -> Finding:
+    """What the container's configuration refers to and is not there."""
+    since = first_time(
+        event for event in events_of(scene, container, "Failed") if message and message in str(event.get("message"))
+    )
+    made = missing_object(scene, container.words(), container.ref, message) or _other_config(container, message)
+    return replace(made, detail=one_line(message), since=since)
+
+
+def missing_object(scene: Scene, words: dict[str, str], ref: WorkloadRef, message: str) -> Finding | None:
+    """A Secret, a config map, or a key of one that a message says is missing."""
+    known = {"secret": scene.known.secrets, "configmap": scene.known.config_maps}
+    if match := _MISSING_KEY.search(message):
+        kind, name, key = match["kind"].lower(), match["name"].rstrip(".,"), match["key"]
+        label = "secret" if kind == "secret" else "config map"
+        hints = near(key, known[kind].get(name, ()))
+        return named("CONFIG_KEY_MISSING", words | {"key": key, "name": f"{label} `{name}`"}, *hints, workload=ref)
+    if match := _MISSING.search(message):
+        kind, name = match["kind"].lower(), match["name"]
+        code = "CONFIG_SECRET_MISSING" if kind == "secret" else "CONFIG_MAP_MISSING"
+        return named(code, words | {"name": name}, *near(name, known[kind]), workload=ref)
+    return None
+
+
+def _other_config(container: Container, message: str) -> Finding:
+    if match := _WRONG_USER.search(message):
+        return named("NON_NUMERIC_USER", container.words(what=f"the {match[0]}"), workload=container.ref)
+    if "failed to sync" in message or "not yet been read" in message:
+        return named("CONFIG_CACHE", container.words(), workload=container.ref)
+    return named("CREATE_CONTAINER", container.words(what=message), workload=container.ref)
+
+
+def create_finding(scene: Scene, container: Container, message: str) -> Finding:
+    """Why the runtime could not create the container, in its own words."""
+    since = first_time(events_of(scene, container, "Failed"))
+    made = named("CREATE_CONTAINER", container.words(what=message), workload=container.ref)
+    return replace(made, detail=one_line(message), since=since)

@@ -1,0 +1,130 @@
+"""A pod that has no node, no volume, no network, or was turned away by its node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, one_line, pod_words
+from deployer.diagnosis.needs import missing_object
+from deployer.status import Object, WorkloadRef
+from deployer.status.objects import condition, dig, epoch, is_terminating, name_of, rows
+
+VOLUME_SECONDS = 5.0
+"""A claim that is made with its pod is unbound for a moment of every healthy rollout."""
+
+# The scheduler's words: https://kubernetes.io/docs/concepts/scheduling-eviction/ and
+# pkg/scheduler/framework/plugins/*; from 1.34 on "untolerated taint(s)" no longer names the taint.
+_REASONS: tuple[tuple[str, str], ...] = (
+    ("UNSCHEDULABLE_CPU", r"Insufficient cpu"),
+    ("UNSCHEDULABLE_MEMORY", r"Insufficient memory"),
+    ("UNSCHEDULABLE_STORAGE", r"Insufficient ephemeral-storage"),
+    ("UNSCHEDULABLE_PODS", r"Too many pods"),
+    (
+        "UNSCHEDULABLE_VOLUME",
+        r"persistentvolumeclaim \"|unbound immediate|persistent volumes? to bind|volume node affin",
+    ),
+    ("UNSCHEDULABLE_PORT", r"free ports"),
+    ("UNSCHEDULABLE_SELECTOR", r"node affinity|node selector|pod affinity rules|anti-affinity|topology spread"),
+    ("UNSCHEDULABLE_TAINT", r"taint|were unschedulable"),
+)
+_FREED_BY_OTHERS = {"UNSCHEDULABLE_CPU", "UNSCHEDULABLE_MEMORY", "UNSCHEDULABLE_PODS", "UNSCHEDULABLE_PORT"}
+_REJECTED = {
+    "Evicted", "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage", "NodeAffinity", "NodeShutdown",
+    "Terminated", "UnexpectedAdmissionError", "ContainerStatusUnknown", "Preempting",
+}  # fmt: skip
+
+
+def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
+    """Why no node takes the pod."""
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
+        return None  # SchedulingGated pods wait for whoever gated them
+    message, since = str(scheduled.get("message") or ""), epoch(scheduled.get("lastTransitionTime"))
+    # What stands after "preemption:" speaks of other pods.
+    reasons = message.partition("preemption:")[0]
+    code = next((code for code, pattern in _REASONS if re.search(pattern, reasons)), "UNSCHEDULABLE")
+    made = named(code, pod_words(ref, pod, what=_what(scene, code, pod, reasons)), workload=ref)
+    excused = _passing(scene, code, message, since)
+    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), excused=excused)
+
+
+def _passing(scene: Scene, code: str, message: str, since: float | None) -> str:
+    """Why the pod may yet find its place."""
+    if scene.known.growable and code in _FREED_BY_OTHERS:
+        return "the cluster may add a node"
+    leaving = [name_of(pod) for pod in scene.snapshot.pods if is_terminating(pod)]
+    if leaving and code in _FREED_BY_OTHERS:
+        return f"{min(leaving)} is still terminating and will free its share"
+    bound_soon = code == "UNSCHEDULABLE_VOLUME" and "not found" not in message
+    return "volumes are being bound" if bound_soon and scene.now - (since or scene.now) < VOLUME_SECONDS else ""
+
+
+def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
+    resource = {"UNSCHEDULABLE_CPU": "cpu", "UNSCHEDULABLE_MEMORY": "memory"}.get(code)
+    if resource:
+        asked = (dig(spec, "resources", "requests", resource) for spec in rows(pod, "spec", "containers"))
+        allowed = (dig(node, "status", "allocatable", resource) for node in scene.snapshot.nodes)
+        told = f"requests {' + '.join(str(one) for one in asked if one)}"
+        nodes = ", ".join(str(one) for one in allowed if one)
+        return f"{told}; allocatable in all: {nodes}" if nodes else told
+    if code == "UNSCHEDULABLE_TAINT":
+        taints = {str(taint.get("key")) for node in scene.snapshot.nodes for taint in rows(node, "spec", "taints")}
+        return f"taints {', '.join(sorted(taints))}" if taints else "its nodes are tainted"
+    claim = re.search(r"persistentvolumeclaim \"[^\"]+\" [^.]+", reasons)
+    return claim[0] if claim else reasons.partition(": ")[2].strip(" .") or reasons
+
+
+def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
+    """Which volume the node cannot mount, while no container of the pod has started."""
+    statuses = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    begun = any(dig(status, "state", "running") or dig(status, "state", "terminated") for status in statuses)
+    events = scene.events_of(pod, "FailedMount", "FailedAttachVolume")
+    # The kubelet's summary ("Unable to attach or mount volumes … timed out") only repeats that there is a cause.
+    telling = [event for event in events if "Unable to attach or mount" not in str(event.get("message"))]
+    if begun or not events or dig(pod, "status", "phase") != "Pending":
+        return None
+    message = str((telling or list(events))[-1].get("message") or "")
+    words = pod_words(ref, pod)
+    missing = missing_object(scene, words, ref, message)
+    made = named("VOLUME_MOUNT", words | {"what": _mounted(message)}, *(missing.hints if missing else ()), workload=ref)
+    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(telling or events))
+
+
+def _mounted(message: str) -> str:
+    volume = re.search(r"for volume \"([^\"]+)\"", message)
+    cause = message.rpartition(" : ")[2]
+    return f"volume `{volume[1]}`: {cause}" if volume else cause
+
+
+def sandbox_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
+    """Why the node cannot set up the pod's sandbox or network."""
+    events = scene.events_of(pod, "FailedCreatePodSandBox", "NetworkNotReady")
+    if not events or dig(pod, "status", "podIP") or dig(pod, "status", "phase") != "Pending":
+        return None
+    message = str(events[-1].get("message") or "")
+    made = named("SANDBOX", pod_words(ref, pod, what=message), workload=ref)
+    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(events))
+
+
+def rejected_findings(scene: Scene, ref: WorkloadRef, pods: Iterable[Object]) -> Iterator[Finding]:
+    """The pods of this run that their node turned away, as one finding."""
+    gone = [
+        pod
+        for pod in pods
+        if dig(pod, "status", "reason") in _REJECTED
+        and dig(pod, "status", "phase") == "Failed"
+        and (epoch(dig(pod, "metadata", "creationTimestamp")) or scene.now) + 1 > scene.since
+    ]
+    if gone:
+        last = max(gone, key=lambda pod: (str(dig(pod, "metadata", "creationTimestamp")), name_of(pod)))
+        what = f"{dig(last, 'status', 'reason')}: {dig(last, 'status', 'message') or ''}"
+        made = named("POD_REJECTED", pod_words(ref, last, what=what.strip(": ")), workload=ref)
+        since = epoch(dig(gone[0], "status", "startTime"))
+        yield replace(made, detail=one_line(what), since=since, observations=len(gone))
+
+
+def _lines(events: Iterable[Object]) -> tuple[str, ...]:
+    latest = sorted(events, key=lambda event: event_time(event) or 0.0)[-3:]
+    return tuple(dict.fromkeys(one_line(f"{e.get('reason')}: {e.get('message')}") for e in latest))

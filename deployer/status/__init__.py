@@ -1,0 +1,42 @@
+"""Status of Kubernetes objects as a pure function of plain dicts and a `now`; no client, no clock."""
+
+from deployer.status.parts import pod_phase, pvc_phase, service_phase
+from deployer.status.phases import (
+    Absence,
+    ClusterPhase,
+    Object,
+    Phase,
+    PodPhase,
+    PvcPhase,
+    ReleasePhase,
+    ServicePhase,
+    Snapshot,
+    State,
+    WorkloadRef,
+    WorkloadStatus,
+)
+from deployer.status.pods import current_pods, old_pods
+from deployer.status.seed_words import SEED_WORDS
+from deployer.status.workloads import workload_status
+
+__all__ = [
+    "SEED_WORDS",
+    "Absence",
+    "ClusterPhase",
+    "Object",
+    "Phase",
+    "PodPhase",
+    "PvcPhase",
+    "ReleasePhase",
+    "ServicePhase",
+    "Snapshot",
+    "State",
+    "WorkloadRef",
+    "WorkloadStatus",
+    "current_pods",
+    "old_pods",
+    "pod_phase",
+    "pvc_phase",
+    "service_phase",
+    "workload_status",
+]

@@ -1,0 +1,72 @@
+"""Reading plain Kubernetes objects, in which any field may be missing or null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from deployer.status.phases import Object, Snapshot, WorkloadRef
+
+FIELDS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets", "Job": "jobs"}
+
+
+def dig(obj: Object | None, *path: str) -> Any:
+    """The value at a path of keys, or None where any step is missing or null."""
+    value: Any = obj
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def rows(obj: Object | None, *path: str) -> list[Object]:
+    """The list of objects at a path, empty where it is missing or null."""
+    return [row for row in dig(obj, *path) or () if isinstance(row, Mapping)]
+
+
+def number(obj: Object | None, *path: str, default: int = 0) -> int:
+    """The whole number at a path, or the default."""
+    value = dig(obj, *path)
+    return value if isinstance(value, int) else default
+
+
+def name_of(obj: Object | None) -> str:
+    """The object's name."""
+    return str(dig(obj, "metadata", "name") or "")
+
+
+def condition(obj: Object | None, kind: str) -> Object:
+    """The status condition of that type, or an empty one."""
+    return next((row for row in rows(obj, "status", "conditions") if row.get("type") == kind), {})
+
+
+def epoch(text: Any) -> float | None:
+    """A Kubernetes timestamp (`Time` or `MicroTime`) as seconds since 1970, or None."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def find(ref: WorkloadRef, snapshot: Snapshot) -> Object | None:
+    """The workload's object, or None if the API has none."""
+    objects: tuple[Object, ...] = getattr(snapshot, FIELDS[ref.kind])
+    here = (obj for obj in objects if dig(obj, "metadata", "namespace") in (ref.namespace, None))
+    return next((obj for obj in here if name_of(obj) == ref.name), None)
+
+
+def owned(objects: Iterable[Object], owner: Object | None) -> list[Object]:
+    """The objects that name `owner` in their ownerReferences."""
+    uid = dig(owner, "metadata", "uid")
+    return [o for o in objects if uid and any(r.get("uid") == uid for r in rows(o, "metadata", "ownerReferences"))]
+
+
+def is_terminating(obj: Object) -> bool:
+    """Whether the object was asked to go."""
+    return dig(obj, "metadata", "deletionTimestamp") is not None
+
+
+def lags(workload: Object) -> bool:
+    """Whether the controller has not yet seen the newest spec, so that its status is about an older one."""
+    return number(workload, "status", "observedGeneration") < number(workload, "metadata", "generation")

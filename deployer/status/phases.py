@@ -1,0 +1,137 @@
+"""The phases of everything that is watched, and the values that carry them (design §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+Object = Mapping[str, Any]
+"""One Kubernetes object as the API returns it: any field may be missing or null."""
+
+
+class Phase(Enum):
+    """A workload's phase (design §6)."""
+
+    PENDING = "Pending"
+    PROGRESSING = "Progressing"
+    AVAILABLE = "Available"
+    DEGRADED = "Degraded"
+    PAUSED = "Paused"
+    STALLED = "Stalled"
+    FAILED = "Failed"
+    SCALED_TO_ZERO = "ScaledToZero"
+    TERMINATING = "Terminating"
+
+
+class PodPhase(Enum):
+    """A pod's phase as a person means it: the API's `phase` plus readiness, crash loops and deletion."""
+
+    PENDING = "Pending"
+    CREATING = "Pulling/Creating"
+    RUNNING = "Running"
+    READY = "Ready"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CRASH_LOOP = "CrashLoopBackOff"
+    TERMINATING = "Terminating"
+    UNKNOWN = "Unknown"
+
+
+class PvcPhase(Enum):
+    """A volume claim's phase."""
+
+    PENDING = "Pending"
+    BOUND = "Bound"
+    LOST = "Lost"
+    TERMINATING = "Terminating"
+
+
+class ServicePhase(Enum):
+    """Whether a Service has an endpoint that takes traffic."""
+
+    AVAILABLE = "Available"
+    UNAVAILABLE = "Unavailable"
+
+
+class ReleasePhase(Enum):
+    """A release's state, in Helm's own words."""
+
+    UNKNOWN = "unknown"
+    DEPLOYED = "deployed"
+    UNINSTALLED = "uninstalled"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    UNINSTALLING = "uninstalling"
+    PENDING_INSTALL = "pending-install"
+    PENDING_UPGRADE = "pending-upgrade"
+    PENDING_ROLLBACK = "pending-rollback"
+
+
+class ClusterPhase(Enum):
+    """The local cluster's phase (design §6)."""
+
+    MISSING = "Missing"
+    STOPPED = "Stopped"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    BROKEN = "Broken"
+
+
+class Absence(Enum):
+    """An object that is not in the cluster, so that no phase applies."""
+
+    ABSENT = "absent"
+
+
+State = Phase | PodPhase | PvcPhase | ServicePhase | ReleasePhase | ClusterPhase | Absence
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadRef:
+    """Names one workload: kind is Deployment, StatefulSet, DaemonSet or Job."""
+
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadStatus:
+    """One workload as seen at one moment; `message` counts ("Available: 1/2"), `reason` is a stable word."""
+
+    ref: WorkloadRef
+    phase: Phase
+    ready: int
+    desired: int
+    updated: int
+    restarts: int
+    reason: str = ""
+    message: str = ""
+    images: tuple[str, ...] = ()
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one round of LIST requests returned: plain objects, by kind."""
+
+    deployments: tuple[Object, ...] = ()
+    statefulsets: tuple[Object, ...] = ()
+    daemonsets: tuple[Object, ...] = ()
+    jobs: tuple[Object, ...] = ()
+    replicasets: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+    events: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()
+    endpointslices: tuple[Object, ...] = ()
+    pvcs: tuple[Object, ...] = ()
+    hpas: tuple[Object, ...] = ()
+    ingresses: tuple[Object, ...] = ()
+    ingressclasses: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] = ()
