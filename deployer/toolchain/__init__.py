@@ -1,0 +1,37 @@
+"""The programs and images a run needs: found on PATH, downloaded, or built from source.
+
+A run asks, in this order:
+
+- `locate_toolchain(setting, cache_dir)` → `Toolchain | None`: an earlier run's answer, from a stamp file, in
+  milliseconds. Enough while the cluster runs.
+- `ensure_docker(cache_dir, state_dir, env)` → steps to the path of the `docker` client: Docker answers.
+- `ensure_toolchain(setting, cache_dir, env, docker)` → steps to a `Toolchain`: before a cluster is created,
+  started or repaired. Also makes sure of the images in the host's Docker.
+- `seed_minikube(toolchain, env)`: before every `minikube start`.
+- `stand_in(upstream)` → the name of the image that stands in for a base image, or None; pure.
+- `ensure_stand_ins(upstreams, toolchain, cache_dir, env)` → steps to {upstream: stand-in}, all in the
+  host's Docker; {} where images can be pulled. Copying them into the node's Docker is the caller's work.
+
+Everything lives under `cache_dir/toolchain`, appears by rename, and is made under one lock.
+"""
+
+from deployer.toolchain.dockerhost import ensure_docker
+from deployer.toolchain.locate import locate_toolchain
+from deployer.toolchain.model import Setting, Toolchain, Way, architecture, minikube_home
+from deployer.toolchain.resolve import ensure_toolchain
+from deployer.toolchain.seed import seed_minikube
+from deployer.toolchain.standins import ensure_stand_ins, stand_in
+
+__all__ = [
+    "Setting",
+    "Toolchain",
+    "Way",
+    "architecture",
+    "ensure_docker",
+    "ensure_stand_ins",
+    "ensure_toolchain",
+    "locate_toolchain",
+    "minikube_home",
+    "seed_minikube",
+    "stand_in",
+]

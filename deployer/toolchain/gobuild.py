@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -35,15 +36,20 @@ def build_digest(build: Build) -> str:
 
 def ensure_built(cache_dir: Path, go: Path, builds: Iterable[Build], env: Mapping[str, str]) -> Steps[None]:
     """All builds' folders exist."""
-    missing = [build for build in builds if not built(cache_dir, build).is_dir()]
-    yield from merge(
-        {build.name: _bind(cache_dir, go, build, env) for build in missing},
-        limit=AT_ONCE,
-    )
+    yield from merge(lanes(cache_dir, go, builds, env), limit=AT_ONCE)
 
 
-def _bind(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Callable[[], Steps[None]]:
-    return lambda: _build(cache_dir, go, build, env)
+def lanes(
+    cache_dir: Path, go: Path, builds: Iterable[Build], env: Mapping[str, str]
+) -> dict[str, Callable[[], Steps[None]]]:
+    """Bodies for a merge that together make what is missing, each taking the next build when it is free."""
+    waiting = deque(build for build in builds if not built(cache_dir, build).is_dir())
+
+    def lane() -> Steps[None]:
+        while waiting:
+            yield from _build(cache_dir, go, waiting.popleft(), env)
+
+    return {f"lane {number}": lane for number in range(min(AT_ONCE, len(waiting)))}
 
 
 def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Steps[None]:

@@ -16,6 +16,28 @@ STAGE = "toolchain"
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether upstream's download hosts, the container registries and the Debian mirror answer."""
+
+    downloads: bool
+    registries: bool
+    packages: bool
+
+    def in_words(self) -> str:
+        """For `doctor`: one clause."""
+        answers = {
+            "download sites": self.downloads,
+            "container registries": self.registries,
+            "package registries": self.packages,
+        }
+        reached = [name for name, answer in answers.items() if answer]
+        not_reached = [name for name, answer in answers.items() if not answer]
+        parts = [f"{' and '.join(reached)} can be reached"] if reached else []
+        parts += [f"{' and '.join(not_reached)} cannot"] if reached and not_reached else []
+        return ", ".join(parts) or "nothing can be reached"
+
+
+@dataclass(frozen=True, slots=True)
 class Toolchain:
     """Programs that exist, and what `minikube start` must be told about images."""
 

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deployer.events import Item, ItemState
 from deployer.steps import Steps
 from deployer.toolchain.model import STAGE
+
+T = TypeVar("T")
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -118,7 +120,7 @@ def _closing(descriptor: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def locked(cache_dir: Path, body: Steps[Any]) -> Steps[Any]:
+def locked(cache_dir: Path, body: Steps[T]) -> Steps[T]:
     """The body's steps while no other process works on the same cache; the lock dies with its holder."""
     path = cache_dir / "toolchain" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)

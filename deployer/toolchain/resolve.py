@@ -1,0 +1,186 @@
+"""Which way the toolchain comes about on this machine, and making it so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deployer.errors import machine_error
+from deployer.events import Item, ItemState
+from deployer.steps import Steps, merge
+from deployer.toolchain import nodeimages
+from deployer.toolchain.apt import ensure_packages
+from deployer.toolchain.debian import ensure_base
+from deployer.toolchain.gobuild import built, lanes
+from deployer.toolchain.golang import ensure_go
+from deployer.toolchain.locate import read_stamp, write_stamp
+from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
+from deployer.toolchain.onpath import NAMES, Found, look
+from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
+from deployer.toolchain.probe import probe
+from deployer.toolchain.stamps import link, locked
+
+_FROM_BUILD = {"minikube": "minikube", "helm": "helm", "kubectl": "kubernetes"}
+_PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}
+_BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
+
+
+def ensure_toolchain(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+    """Programs and, where they must be made here, images exist; `docker` is what `ensure_docker` returned.
+
+    May be killed at any point and carries on the next time. A way once found is kept while its files are there.
+    """
+    return (yield from locked(cache_dir, _ensure(setting, cache_dir, env, docker)))
+
+
+def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+    known = read_stamp(setting, cache_dir)
+    if known is not None and known[0].docker == docker:
+        toolchain, _ = known
+        if toolchain.offline_images:
+            yield from _source_images(docker, cache_dir, env)
+        yield Item(STAGE, "toolchain", ItemState.UNCHANGED, toolchain.why)
+        return toolchain
+    reach: Reach | None = None
+    if setting == "auto":
+        yield Item(STAGE, "toolchain", ItemState.RUNNING, "looking at what this machine reaches")
+        reach = probe()
+    toolchain = yield from _resolve(setting, reach, cache_dir, env, docker)
+    for name in (*NAMES, "docker"):
+        link(toolchain.bin / name, getattr(toolchain, name))
+    write_stamp(setting, cache_dir, toolchain, reach)
+    yield Item(STAGE, "toolchain", ItemState.DONE, toolchain.why)
+    return toolchain
+
+
+def _resolve(
+    setting: Setting, reach: Reach | None, cache_dir: Path, env: Mapping[str, str], docker: Path
+) -> Steps[Toolchain]:
+    if setting == "source" or (reach is not None and from_source(reach)):
+        why = "the setting says so" if reach is None else reach.in_words()
+        return (yield from _source(f"built from source, with the cluster's images: {why}", cache_dir, env, docker))
+    found = {} if setting == "download" else {name: look(name, env) for name in NAMES}
+    fit = {name: program for name, program in found.items() if program is not None and not program.unfit}
+    lacking = [name for name in NAMES if name not in fit]
+    if setting == "path" and lacking:
+        raise machine_error(
+            "TOOLCHAIN_PATH",
+            f"{', '.join(lacking)} cannot be used from PATH",
+            detail="; ".join(_trouble(name, found[name]) for name in lacking),
+            hints=(f"install {', '.join(lacking)}", "set `toolchain: auto`"),
+        )
+    paths = {name: program.path for name, program in fit.items()}
+    versions = {name: program.version for name, program in fit.items()}
+    way: Way = "path"
+    why = "minikube, helm and kubectl on PATH are new enough"
+    if lacking and (reach is None or reach.downloads):
+        way = "download"
+        why = f"{_list(lacking)} downloaded ({'the setting says so' if reach is None else _why_not(lacking, found)})"
+        from deployer.toolchain.download import ensure_downloaded  # its HTTP client is slow to import
+
+        for item in DOWNLOADS:
+            if item.name in lacking:
+                paths[item.name] = yield from ensure_downloaded(cache_dir, item)
+    elif lacking and reach is not None and (reach.packages or reach.registries):
+        way = "source"
+        why = f"{_list(lacking)} built from source: {reach.in_words()}"
+        yield from _programs([_BUILDS[_FROM_BUILD[name]] for name in lacking], cache_dir, env)
+        paths |= {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in lacking}
+    elif lacking:
+        raise machine_error(
+            "TOOLCHAIN_UNREACHABLE",
+            f"{_list(lacking)} must be fetched, and nothing can be reached",
+            detail="; ".join(_trouble(name, found[name]) for name in lacking),
+            hints=("check the network and the proxy settings", f"install {_list(lacking)}", "todo-deploy doctor"),
+        )
+    elif reach is not None and not reach.registries:
+        why += f"; {reach.in_words()}: Minikube can use only images that it already has"
+    versions |= {name: _PINNED[name] for name in lacking}
+    return _toolchain(way, why, paths, versions, cache_dir, docker)
+
+
+def from_source(reach: Reach) -> bool:
+    """Whether the cluster's images must be made here, and can be."""
+    return not reach.registries and reach.packages and operating_system() == "linux"
+
+
+def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+    """Everything is built: the node image and Minikube belong together, so what is on PATH does not count."""
+    yield from _source_images(docker, cache_dir, env)
+    paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
+    return _toolchain(
+        "source",
+        why,
+        paths,
+        dict(_PINNED),
+        cache_dir,
+        docker,
+        node_image=nodeimages.node_ref(cache_dir, env),
+        kubernetes_binaries=built(cache_dir, _BUILDS["kubernetes"]),
+    )
+
+
+def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+    """All programs are built while the images' operating systems are installed; then the images."""
+    yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
+
+    def systems() -> Steps[None]:
+        yield from ensure_base(docker, cache_dir, env)
+        yield from nodeimages.ensure_systems(docker, cache_dir, env)
+
+    yield from _programs([*BUILDS, RUNC_FIT], cache_dir, env, {"systems": systems})
+    yield from nodeimages.ensure_cluster_images(docker, cache_dir, env)
+
+
+def _programs(
+    builds: list[Build],
+    cache_dir: Path,
+    env: Mapping[str, str],
+    beside: Mapping[str, Callable[[], Steps[None]]] | None = None,
+) -> Steps[None]:
+    bodies: dict[str, Callable[[], Steps[None]]] = dict(beside or {})
+    missing = [build for build in builds if not built(cache_dir, build).is_dir()]
+    if missing:
+        if any(build.cgo for build in missing):
+            yield from ensure_packages(("gcc", "libc6-dev"), "Minikube is partly written in C", env)
+        go = yield from ensure_go(cache_dir, env)
+        bodies |= lanes(cache_dir, go, missing, env)
+    yield from merge(bodies, limit=max(1, len(bodies)))
+
+
+def _toolchain(
+    way: Way,
+    why: str,
+    paths: Mapping[str, Path],
+    versions: Mapping[str, str],
+    cache_dir: Path,
+    docker: Path,
+    node_image: str | None = None,
+    kubernetes_binaries: Path | None = None,
+) -> Toolchain:
+    return Toolchain(
+        way=way,
+        why=why,
+        minikube=paths["minikube"],
+        helm=paths["helm"],
+        kubectl=paths["kubectl"],
+        docker=docker,
+        bin=cache_dir / "toolchain" / "bin",
+        versions=versions,
+        kubernetes_version=KUBERNETES,
+        node_image=node_image,
+        kubernetes_binaries=kubernetes_binaries,
+        offline_images=node_image is not None,
+    )
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+def _trouble(name: str, found: Found | None) -> str:
+    return f"{name} is not on PATH" if found is None else f"{name} {found.version} {found.unfit}".replace("  ", " ")
+
+
+def _why_not(lacking: list[str], found: Mapping[str, Found | None]) -> str:
+    return "; ".join(_trouble(name, found[name]) for name in lacking)

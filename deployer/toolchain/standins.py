@@ -1,0 +1,163 @@
+"""Stand-ins for application base images that cannot be pulled where no container registry is reachable.
+
+Debian has the same majors (Python 3.11, Node.js 18, nginx, PostgreSQL 15), so each is a small Dockerfile on the
+Debian base. All tags of a family share one stand-in: `python:3.11-slim` and `python:3.11-alpine` are the same
+program. Its name holds the digest of its recipe, so that a changed recipe is another image.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deployer.errors import Problem
+from deployer.events import Warned
+from deployer.steps import Steps
+from deployer.toolchain.debian import base_digest, base_ref, ensure_base
+from deployer.toolchain.imaging import OURS, Recipe, ensure_image
+from deployer.toolchain.model import Toolchain
+from deployer.toolchain.stamps import RECIPES, locked, recipe_digest
+
+_FOLDER = RECIPES / "standins"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Upstream names that one stand-in serves; `asks` are the settings of this machine it takes."""
+
+    name: str
+    pattern: str
+    dockerfile: str
+    files: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+
+
+_REST = r"(\.\d+)*(-[\w.-]+)?"
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "python:3.11",
+        rf"python:3\.11{_REST}",
+        "python.Dockerfile",
+        asks=("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"),
+    ),
+    Family("node:18", rf"node:18{_REST}", "node.Dockerfile", asks=("NPM_CONFIG_REGISTRY",)),
+    Family("nginx:1.22", r"nginx(:[\w.-]+)?", "nginx.Dockerfile", ("nginx.conf", "nginx-default.conf")),
+    Family("postgres:15", rf"postgres:15{_REST}", "postgres.Dockerfile", ("postgres-entrypoint",)),
+)
+
+
+def stand_in(upstream: str) -> str | None:
+    """The name of the image that stands in for `upstream`, or None where there is none. Starts nothing."""
+    family = _family(upstream)
+    return None if family is None else _ref(family)
+
+
+def ensure_stand_ins(
+    upstreams: Iterable[str], toolchain: Toolchain, cache_dir: Path, env: Mapping[str, str]
+) -> Steps[Mapping[str, str]]:
+    """Each upstream name that has a stand-in is there in the host's Docker; returns upstream → stand-in.
+
+    Empty where images can be pulled: the Dockerfiles' own defaults hold there.
+    """
+    if not toolchain.offline_images:
+        return {}
+    families = {name: family for name in upstreams if (family := _family(name)) is not None}
+    if families:
+        yield from locked(cache_dir, _ensure(list(dict.fromkeys(families.values())), toolchain.docker, cache_dir, env))
+    return {name: _ref(family) for name, family in families.items()}
+
+
+def _ensure(families: list[Family], docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+    yield from ensure_base(docker, cache_dir, env)
+    for family in families:
+        settings = machine_settings(env)
+        arguments = {}
+        for name in family.asks:
+            value = settings.get(name, "")
+            if _holds_credentials(value):
+                yield Warned(_credentials_left_out(name))
+            elif value:
+                arguments[name] = value
+        recipe = Recipe(
+            _ref(family),
+            _FOLDER / family.dockerfile,
+            files={name: _FOLDER / name for name in family.files},
+            arguments={"BASE": base_ref(), **arguments},
+            parent=base_digest(env),
+        )
+        yield from ensure_image(docker, recipe, cache_dir, env)
+
+
+@cache
+def _family(upstream: str) -> Family | None:
+    name = re.sub(r"^(docker\.io/)?(library/)?", "", upstream)
+    return next((family for family in FAMILIES if re.fullmatch(family.pattern, name)), None)
+
+
+@cache
+def _ref(family: Family) -> str:
+    files = [f"standins/{name}" for name in (family.dockerfile, *family.files)]
+    return f"{OURS}/{family.name}-{recipe_digest('debian', *files)[:8]}"
+
+
+def machine_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """Where pip and npm fetch packages on this machine, when that is not the default."""
+    home = Path(env.get("HOME") or "/")
+    found: dict[str, str] = {}
+    for path in (Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf"):
+        found |= pip_settings(_text(path))
+    for path in (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), home / ".npmrc"):
+        found |= npm_settings(_text(path))
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"):
+        if env.get(name):
+            found[name] = env[name]
+    for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
+        if env.get(name):
+            found["NPM_CONFIG_REGISTRY"] = env[name]
+    return found
+
+
+def pip_settings(text: str) -> dict[str, str]:
+    """The package index in a pip.conf."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    values = {
+        f"PIP_{name.upper().replace('-', '_')}": " ".join(parser.get("global", name, fallback="").split())
+        for name in ("index-url", "extra-index-url", "trusted-host")
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def npm_settings(text: str) -> dict[str, str]:
+    """The package registry in an .npmrc."""
+    match = re.search(r"^\s*registry\s*=\s*[\"']?(\S+?)[\"']?\s*$", text, re.MULTILINE)
+    return {"NPM_CONFIG_REGISTRY": match[1]} if match else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _holds_credentials(value: str) -> bool:
+    # A ${VARIABLE} in an .npmrc stands for a credential too.
+    return any(urlsplit(word).password or "@" in urlsplit(word).netloc or "${" in word for word in value.split())
+
+
+def _credentials_left_out(name: str) -> Problem:
+    return Problem(
+        "TOOLCHAIN_CREDENTIALS",
+        f"{name} holds credentials and is not written into base images",
+        detail="builds that fetch packages use the public index instead",
+        hints=("give the credentials to the build that needs them",),
+    )
