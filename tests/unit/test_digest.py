@@ -1,0 +1,222 @@
+"""Digests are the same for the same content, and differ for any other; nothing stale is ever remembered."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.context import context_files
+from deployer.digest import (
+    BuildInputs,
+    FileHashes,
+    changed_files,
+    image_digest,
+    parts_digest,
+    read_manifest,
+    tree_digest,
+)
+from deployer.errors import DeployError
+
+
+def inputs(root: Path, **changes: Any) -> BuildInputs:
+    if not root.exists():
+        (root / "app").mkdir(parents=True)
+        (root / "app" / "main.py").write_text("print(1)")
+        (root / "run.sh").write_text("#!/bin/sh")
+        (root / "link").symlink_to("run.sh")
+        (root / "empty").mkdir()
+    base = BuildInputs(root, context_files(root), b"FROM scratch", {"A": "1"}, "prod", "linux/amd64", {"BASE": "x:1"})
+    return replace(base, **changes)
+
+
+def value(of: BuildInputs) -> str:
+    return image_digest(of, FileHashes()).value
+
+
+def test_the_same_content_has_the_same_digest(tmp_path: Path) -> None:
+    one, two = inputs(tmp_path / "one"), inputs(tmp_path / "two")
+    os.utime(tmp_path / "two" / "run.sh", (1, 1))
+    (tmp_path / "two" / "run.sh").chmod(0o600)
+    assert value(one) == value(two) == value(replace(one, files=one.files[::-1]))
+    assert value(replace(one, args={"B": "2", "A": "1"})) == value(replace(one, args={"A": "1", "B": "2"}))
+    assert len(value(one)) == 64
+
+
+CHANGES: list[tuple[Callable[[Path], object], str]] = [
+    (lambda root: (root / "app" / "main.py").write_text("print(2)"), "app/main.py modified"),
+    (lambda root: (root / "app" / "new.py").write_text(""), "app/new.py added"),
+    (lambda root: (root / "app" / "main.py").unlink(), "app/main.py removed"),
+    (lambda root: (root / "run.sh").chmod(0o755), "run.sh modified"),
+    (lambda root: ((root / "link").unlink(), (root / "link").symlink_to("app")), "link modified"),
+    (lambda root: ((root / "link").unlink(), (root / "link").write_text("run.sh")), "link modified"),
+    (lambda root: (root / "empty").rmdir(), "empty removed"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), CHANGES)
+def test_a_change_of_files_is_seen_and_told(tmp_path: Path, change: Callable[[Path], object], told: str) -> None:
+    before = image_digest(inputs(tmp_path / "x"), FileHashes())
+    change(tmp_path / "x")
+    after = image_digest(inputs(tmp_path / "x"), FileHashes())
+    assert before.value != after.value
+    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [told]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dockerfile": b"FROM other"}, "the Dockerfile modified"),
+        ({"args": {"A": "2"}}, "build argument A modified"),
+        ({"args": {}}, "build argument A removed"),
+        ({"args": {"A": "1", "B": ""}}, "build argument B added"),
+        ({"target": None}, "the target removed"),
+        ({"target": "dev"}, "the target modified"),
+        ({"platform": "linux/arm64"}, "the platform modified"),
+        ({"bases": {"BASE": "x:2"}}, "base image BASE modified"),
+    ],
+)
+def test_a_change_of_anything_else_is_seen_and_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    of = inputs(tmp_path / "x")
+    before, after = image_digest(of, FileHashes()), image_digest(replace(of, **change), FileHashes())
+    assert before.value != after.value
+    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [told]
+
+
+def test_no_two_inputs_are_the_same_bytes(tmp_path: Path) -> None:
+    of = inputs(tmp_path / "x", args={}, target=None, platform=None, bases={})
+    variants = [
+        of,
+        replace(of, args={"a": ""}),
+        replace(of, args={"a": "b"}),
+        replace(of, args={"ab": ""}),
+        replace(of, bases={"a": "b"}),
+        replace(of, args={"a": "b", "c": "d"}),
+        replace(of, args={"a": "bcd"}),
+        replace(of, target=""),
+        replace(of, platform=""),
+        replace(of, target="a"),
+        replace(of, dockerfile=b"", target="FROM scratch"),
+        replace(of, files=of.files[:-1]),
+    ]
+    digests = [value(variant) for variant in variants]
+    assert all(a != b for a, b in itertools.combinations(digests, 2))
+    assert parts_digest({"a": b"bc"}).value != parts_digest({"ab": b"c"}).value
+    assert parts_digest({"a": b"", "b": b""}).value != parts_digest({"a": b"b"}).value
+
+
+def test_a_dockerfile_within_the_context_is_told_once(tmp_path: Path) -> None:
+    old, new = {"/Dockerfile": "1", "Dockerfile": "1"}, {"/Dockerfile": "2", "Dockerfile": "2"}
+    assert [str(item) for item in changed_files(old, new)] == ["Dockerfile modified"]
+    assert [str(item) for item in changed_files(old, {**old, "/Dockerfile": "2"})] == ["the Dockerfile modified"]
+
+
+def test_trees(tmp_path: Path) -> None:
+    one, two = inputs(tmp_path / "one").root, inputs(tmp_path / "two").root
+    assert tree_digest(one) == tree_digest(two)
+    (one / ".dockerignore").write_text("*")
+    before = tree_digest(one).value
+    (one / "run.sh").write_text("other")
+    assert tree_digest(one).value != before
+
+
+def test_manifests_are_read_back(tmp_path: Path) -> None:
+    digest = image_digest(inputs(tmp_path / "x"), FileHashes())
+    assert read_manifest(digest.manifest_json()) == digest.manifest
+    assert " " not in digest.manifest_json()
+    assert [read_manifest(text) for text in ("", "[]", '{"a":1}', "{")] == [None] * 4
+
+
+def old(path: Path, text: str) -> Path:
+    """A file whose last change is long past: only the clock that is given to the cache can say so."""
+    path.write_text(text)
+    return path
+
+
+LATER = 10_000_000_000
+
+
+def later() -> int:
+    return time.time_ns() + LATER
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, cache = old(tmp_path / "a", "one"), tmp_path / "cache" / "hashes.json"
+    first = FileHashes(cache, now=later)
+    expected = first.sha256(file)
+    first.save()
+    second = FileHashes(cache, now=later)
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+    assert second.sha256(file) == expected
+    second.save()
+    assert [path.name for path in cache.parent.iterdir()] == ["hashes.json"]
+
+
+def test_a_file_that_was_just_changed_is_read_again(tmp_path: Path) -> None:
+    """Same size, same times, other content: possible within one tick of the clock, so it is never remembered."""
+    file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes.json"
+    hashes = FileHashes(cache)
+    first = hashes.sha256(file)
+    hashes.save()
+    info = file.stat()
+    file.write_text("two")
+    os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert hashes.sha256(file) != first
+    assert FileHashes(cache).sha256(file) != first
+
+
+@pytest.mark.parametrize("change", ["content", "size", "replaced", "time"])
+def test_changed_files_are_read_again(tmp_path: Path, change: str) -> None:
+    file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes.json"
+    hashes = FileHashes(cache, now=later)
+    first = hashes.sha256(file)
+    info = file.stat()
+    if change == "replaced":
+        other = old(tmp_path / "b", "two")
+        os.utime(other, ns=(info.st_atime_ns, info.st_mtime_ns))
+        other.replace(file)
+    else:
+        file.write_text({"content": "two", "size": "three", "time": "two"}[change])
+        if change == "time":  # the status time cannot be set back
+            time.sleep(0.01)
+            os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert hashes.sha256(file) != first
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff", b'{"version": 99}', b'{"version": 1}', b'{"version": 1, "files": []}'),
+        *(b'{"version": 1, "files": {"a": 1}}', b'{"version": 1, "files": {"a": [1, 2, 3, 4, "short"]}}'),
+    ],
+)
+def test_a_broken_cache_is_no_cache(tmp_path: Path, content: bytes) -> None:
+    file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes.json"
+    cache.write_bytes(content)
+    hashes = FileHashes(cache, now=later)
+    assert hashes.sha256(file) == FileHashes().sha256(file)
+    hashes.save()
+    assert cache.read_bytes().startswith(b'{"version":1,')
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "not-a-folder").write_text("")
+    hashes = FileHashes(tmp_path / "not-a-folder" / "hashes.json", now=later)
+    hashes.sha256(old(tmp_path / "a", "one"))
+    hashes.save()
+
+
+def test_unreadable_files_and_odd_names(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="cannot read"):
+        FileHashes().sha256(tmp_path / "none")
+    odd = tmp_path / b"caf\xe9\n".decode("utf-8", "surrogateescape")
+    cache = tmp_path / "hashes.json"
+    hashes = FileHashes(cache, now=later)
+    hashes.sha256(old(odd, "x"))
+    hashes.save()
+    assert FileHashes(cache, now=later).sha256(odd) == hashes.sha256(odd)
+    assert tree_digest(tmp_path, hashes).value
