@@ -1,0 +1,81 @@
+#!/bin/sh
+# Makes .venv with todo-deploy and its development tools in it. Quick when nothing changed; may be killed at any time.
+# It is a shell script because there may be no Python yet.
+set -eu
+
+cd "$(dirname "$0")/.."
+stamp=.venv/.installed
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() {
+  say "$1"
+  say "next: $2"
+  exit 3
+}
+
+# new_enough PROGRAM: it is Python 3.11 or newer and can make virtual environments.
+new_enough() {
+  "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null
+}
+
+find_python() {
+  for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 python; do
+    if [ -n "$candidate" ] && command -v "$candidate" > /dev/null && new_enough "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+}
+
+apt_install() {
+  apt-get install -y --no-install-recommends python3 python3-venv
+}
+
+# On Debian and its relatives as root, what is missing is installed; elsewhere the person is told how.
+install_python() {
+  if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && command -v apt-get > /dev/null; then
+    say "installing Python with apt-get"
+    export DEBIAN_FRONTEND=noninteractive
+    # What fails here is told by the caller, who looks for Python again.
+    apt_install >&2 || { apt-get update >&2 && apt_install >&2; } || true
+  fi
+}
+
+make_venv() {
+  say "making .venv with $1"
+  rm -rf .venv
+  "$1" -m venv .venv 2> /dev/null
+}
+
+# The stamp holds what the environment was made from: the project's dependencies and its place.
+wanted=$(
+  {
+    cat pyproject.toml scripts/bootstrap.sh
+    pwd
+  } | cksum
+)
+if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ] && new_enough .venv/bin/python; then
+  exit 0
+fi
+
+if ! { [ -x .venv/bin/pip ] && new_enough .venv/bin/python; }; then
+  python=$(find_python)
+  if [ -z "$python" ] || ! make_venv "$python"; then
+    install_python
+    python=$(find_python)
+    [ -n "$python" ] || fail "Python 3.11 or newer was not found" "install it, or name it: make setup PYTHON=/path/to/python3"
+    make_venv "$python" ||
+      fail "$python cannot make virtual environments" "sudo apt-get install python3-venv"
+  fi
+fi
+
+# Dependency groups need pip 25.1.
+say "installing todo-deploy and its dependencies (about a minute the first time)"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' ||
+  fail "pip could not be brought up to date" "check the network and the proxy settings, then: make setup"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev ||
+  fail "the dependencies could not be installed" "check the network and the proxy settings, then: make setup"
+printf '%s\n' "$wanted" > "$stamp.part"
+mv "$stamp.part" "$stamp"
+say "done: .venv/bin/todo-deploy"
