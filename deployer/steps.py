@@ -126,7 +126,7 @@ class _Ended(Generic[K, T]):
 
 
 def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[dict[K, T]]:
-    """All bodies ran, at most `limit` at a time, and their values are returned by key; the first failure stops the rest."""
+    """All bodies ran, at most `limit` at once; returns their values by key. The first failure stops the rest."""
     inbox: queue.Queue[Event | _Ended[K, T]] = queue.Queue()
     slots = threading.Semaphore(limit)
     stops = {key: _Stop() for key in bodies}
@@ -162,23 +162,26 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
     results: dict[K, T] = {}
     failures: list[BaseException] = []
     waiting = len(threads)
-    try:
-        while waiting:
-            message = inbox.get()
-            if not isinstance(message, _Ended):
-                yield message
-                continue
-            waiting -= 1
-            if message.error is not None:
-                if not failures:
-                    for stop in stops.values():
-                        stop.request()
-                failures.append(message.error)
-            elif not failures:
-                results[message.key] = message.value  # type: ignore[assignment]
-    except BaseException:
+
+    def stop_all() -> None:
         for stop in stops.values():
             stop.request()
+
+    try:
+        with on_stop(stop_all):  # a merge within a merge is given up with it
+            while waiting:
+                message = inbox.get()
+                if not isinstance(message, _Ended):
+                    yield message
+                    continue
+                waiting -= 1
+                if message.error is not None:
+                    stop_all()
+                    failures.append(message.error)
+                elif not failures:
+                    results[message.key] = message.value  # type: ignore[assignment]
+    except BaseException:
+        stop_all()
         raise
     finally:
         for thread in threads:

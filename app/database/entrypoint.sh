@@ -4,7 +4,7 @@
 # Once it serves: the role POSTGRES_USER has the password POSTGRES_PASSWORD (also when that changed since the last
 # start), the database POSTGRES_DB exists, and TCP clients authenticate with scram-sha-256.
 #
-# Writes to the volume that holds PGDATA and to /tmp, nowhere else. PGDATA must be a folder inside the volume and not
+# Writes to the volume that holds PGDATA and (the socket) to /tmp, nowhere else. PGDATA must be a folder inside the volume and not
 # its mount point, because a new cluster is made beside it and renamed: a kill in the middle leaves nothing half-made.
 set -eu
 umask 077
@@ -13,19 +13,14 @@ umask 077
 : "${POSTGRES_USER:=postgres}"
 : "${POSTGRES_DB:=$POSTGRES_USER}"
 staging=$PGDATA.new
-password_file=
 
 fail() {
     echo "database: $*" >&2
     exit 1
 }
 
-cleanup() {
-    if [ -n "$password_file" ]; then rm -f "$password_file"; fi
-}
-
 # single: runs the SQL of standard input, one statement a line, with no server and no network in between.
-# The output is kept back unless it fails, and the statements are never logged: one of them holds the password.
+# The statements are never logged: one of them holds the password, which so is in no file and no argument list.
 single() {
     output=$(postgres --single -D "$1" -c log_statement=none -c log_min_error_statement=panic \
         -c log_min_duration_statement=-1 -c exit_on_error=on postgres 2>&1 >/dev/null) || {
@@ -39,12 +34,9 @@ quoted() { printf '%s' "$1" | sed "s/$2/$2$2/g; 1s/^/$2/; \$s/\$/$2/"; }
 make_cluster() {
     echo "database: making a new cluster in $PGDATA"
     rm -rf "$staging"
-    password_file=$(mktemp /tmp/password.XXXXXX)
-    printf '%s\n' "$POSTGRES_PASSWORD" > "$password_file"
-    initdb --pgdata="$staging" --username="$POSTGRES_USER" --pwfile="$password_file" \
-        --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --data-checksums >/dev/null
-    cleanup
-    echo 'host all all all scram-sha-256' >> "$staging/pg_hba.conf"
+    initdb --pgdata="$staging" --username="$POSTGRES_USER" --auth=reject --encoding=UTF8 --locale=C.UTF-8 \
+        --data-checksums >/dev/null
+    printf '%s\n' 'local all all scram-sha-256' 'host all all all scram-sha-256' > "$staging/pg_hba.conf"
     if [ "$POSTGRES_DB" != postgres ]; then
         echo "CREATE DATABASE $(quoted "$POSTGRES_DB" '"');" | single "$staging"
     fi
@@ -56,13 +48,12 @@ make_cluster() {
     sync
 }
 
-# The password may have been rotated, or rolled back, since the cluster was made.
+# At every start: the password may have been rotated, or rolled back, since the last one.
 set_password() {
     printf 'ALTER ROLE %s PASSWORD %s;\n' "$(quoted "$POSTGRES_USER" '"')" "$(quoted "$POSTGRES_PASSWORD" "'")" |
         single "$PGDATA"
 }
 
-trap cleanup EXIT
 trap 'exit 143' INT TERM
 
 [ -n "${POSTGRES_PASSWORD:-}" ] || fail "POSTGRES_PASSWORD is not set"
@@ -76,7 +67,8 @@ if command -v flock >/dev/null; then
     flock -n 9 || { echo "database: waiting for another server on this volume to end"; flock 9; }
 fi
 
-if [ -s "$PGDATA/PG_VERSION" ]; then set_password; else make_cluster; fi
+[ -s "$PGDATA/PG_VERSION" ] || make_cluster
+set_password
 
 # The server itself needs no password.
 unset POSTGRES_PASSWORD

@@ -1,0 +1,43 @@
+"""An existing cluster that the tool only uses: its context is named in the spec, and it is never started or stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from deployer.errors import machine_error, refused
+from deployer.events import Event
+from deployer.ports import ClusterFacts, KubePort, StartRequest
+from deployer.status import ClusterPhase
+
+
+class ContextCluster:
+    """The cluster behind a kubeconfig context."""
+
+    def __init__(self, context: str, connect: Callable[[], KubePort]) -> None:
+        self._context = context
+        self._connect = connect
+
+    def facts(self) -> ClusterFacts:
+        """Whether its API server answers, and its first node's address."""
+        kube = self._connect()
+        if not kube.ready():
+            return ClusterFacts(ClusterPhase.STOPPED)
+        nodes = kube.list("Node")
+        addresses = (nodes[0].get("status") or {}).get("addresses") or () if nodes else ()
+        internal = next((one["address"] for one in addresses if one.get("type") == "InternalIP"), None)
+        return ClusterFacts(ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version())
+
+    def start(self, request: StartRequest) -> Generator[Event, None, None]:
+        """Never done: raises machine error."""
+        del request
+        yield from ()
+        raise machine_error(
+            "CLUSTER_DOWN",
+            f"the cluster of context `{self._context}` does not answer, and it is not ours to start",
+            hints=(f"kubectl --context {self._context} get nodes",),
+        )
+
+    def delete(self) -> Generator[Event, None, None]:
+        """Never done: refused."""
+        yield from ()
+        raise refused("CLUSTER_FOREIGN", f"the cluster of context `{self._context}` is not ours to delete")

@@ -1,0 +1,163 @@
+"""A Docker daemon, through the docker package's low-level client: classic builds as a stream, images, copies.
+
+The package cannot speak BuildKit; the sample's Dockerfiles keep to what the classic builder knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import docker.errors
+import requests.exceptions
+from docker.api.client import APIClient
+from docker.tls import TLSConfig
+
+from deployer.errors import DeployError, machine_error
+from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+from deployer.steps import on_stop
+
+_STEP = re.compile(r"^Step \d+/\d+ : ")
+_CONNECT_SECONDS = 60
+
+
+class _Client(APIClient):  # type: ignore[misc]  # the package has no type information
+    """The machine's proxy and CA variables must not stand between us and a daemon that has its own certificates."""
+
+    def _retrieve_server_version(self) -> Any:
+        self.trust_env = False
+        return super()._retrieve_server_version()
+
+
+class DockerEngine:
+    """One daemon at one address."""
+
+    def __init__(self, endpoint: DockerEndpoint) -> None:
+        self.endpoint = endpoint
+        certificates = endpoint.cert_path
+        tls: TLSConfig | bool = False
+        if certificates is not None:
+            tls = TLSConfig(
+                client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+                ca_cert=str(certificates / "ca.pem"),
+                verify=True,
+            )
+        base = endpoint.host.replace("tcp://", "https://") if certificates is not None else endpoint.host
+        try:
+            self._client = _Client(base_url=base, tls=tls, version="auto", timeout=_CONNECT_SECONDS)
+        except docker.errors.DockerException as error:
+            raise _unreachable(endpoint, error) from None
+
+    def container(self, name: str) -> Mapping[str, Any] | None:
+        """What `docker inspect` knows of a container, or None where there is none."""
+        try:
+            found: Mapping[str, Any] = self._client.inspect_container(name)
+        except docker.errors.NotFound:
+            return None
+        except requests.exceptions.RequestException as error:
+            raise _unreachable(self.endpoint, error) from None
+        return found
+
+    def image(self, ref: str) -> ImageFacts | None:
+        """The image, or None where the daemon has none of that name."""
+        try:
+            return _facts(ref, self._client.inspect_image(ref))
+        except docker.errors.ImageNotFound:
+            return None
+        except requests.exceptions.RequestException as error:
+            raise _unreachable(self.endpoint, error) from None
+
+    def images(self, label: str) -> Sequence[ImageFacts]:
+        """Every tagged image that carries the label, by name."""
+        found = self._client.images(filters={"label": label})
+        refs = sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
+        return tuple(facts for ref in refs if (facts := self.image(ref)) is not None)
+
+    def build(self, request: BuildRequest) -> Generator[str, None, None]:
+        """Yields the build's output line by line; the image then has the tag. Raises BuildFailed."""
+        step, tail = "", deque[str](maxlen=30)
+        stream = self._client.build(
+            fileobj=request.context,
+            custom_context=True,
+            dockerfile=request.dockerfile,
+            tag=request.ref,
+            buildargs=dict(request.args),
+            labels=dict(request.labels),
+            target=request.target or "",
+            nocache=request.no_cache,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            timeout=None,
+        )
+        try:
+            with on_stop(stream.close):
+                for chunk in stream:
+                    if "error" in chunk:
+                        raise BuildFailed(str(chunk["error"]).strip(), step, tuple(tail))
+                    for line in _lines(chunk):
+                        step = line if _STEP.match(line) else step
+                        tail.append(line)
+                        yield line
+        except docker.errors.APIError as error:
+            raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
+        except requests.exceptions.RequestException as error:
+            raise _unreachable(self.endpoint, error) from None
+
+    def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
+        """The other daemon has the images too; layers they share travel once."""
+        url = self._client._url("/images/get")
+        response = self._client.get(url, params={"names": list(refs)}, stream=True)
+        response.raise_for_status()
+        target = DockerEngine(other)
+        for _ in target._client.load_image(response.iter_content(2**20)):
+            pass
+
+    def remove(self, ref: str) -> None:
+        """The tag is gone, and the image with its last tag, unless a container uses it."""
+        try:
+            self._client.remove_image(ref)
+        except (docker.errors.ImageNotFound, docker.errors.APIError):
+            return
+
+    def close(self) -> None:
+        """The connection is closed."""
+        self._client.close()
+
+
+def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:
+    config = document.get("Config") or {}
+    return ImageFacts(
+        ref=ref,
+        id=document["Id"],
+        size=int(document.get("Size") or 0),
+        user=str(config.get("User") or ""),
+        architecture=str(document.get("Architecture") or ""),
+        labels=config.get("Labels") or {},
+    )
+
+
+def _lines(chunk: Mapping[str, Any]) -> list[str]:
+    if "stream" in chunk:
+        return [line for line in str(chunk["stream"]).splitlines() if line.strip()]
+    if chunk.get("status") and not chunk.get("progressDetail"):
+        return [f"{chunk.get('id', '')} {chunk['status']}".strip()]
+    return []
+
+
+def _unreachable(endpoint: DockerEndpoint, error: Exception) -> DeployError:
+    text = str(error)
+    if "Permission denied" in text:
+        return machine_error(
+            "DOCKER_PERMISSION",
+            f"no permission to use Docker at {endpoint.host}",
+            hints=('sudo usermod -aG docker "$USER" && newgrp docker',),
+        )
+    return machine_error(
+        "DOCKER_UNREACHABLE",
+        f"Docker does not answer at {endpoint.host}",
+        detail=text.splitlines()[0][:300] if text else "",
+        hints=("todo-deploy doctor",),
+    )

@@ -1,0 +1,178 @@
+"""Helm, through pyhelm3 with a `Command` of our own: exec instead of a shell, cancellation that reaches helm.
+
+pyhelm3 as published runs helm below `/bin/sh`, where a cancellation ends the shell and leaves helm at work; its
+version check raises on "v3.22"; it has no `--labels`. What it brings is its error classes and its argument handling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyhelm3
+import pyhelm3.errors
+import semver
+
+from deployer.adapters.fastyaml import load_documents
+from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
+from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+
+T = TypeVar("T")
+
+_KEPT_HELM_VARIABLES = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HELM_REGISTRY_CONFIG")
+_HISTORY = 10
+
+
+class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no type information
+    """Runs helm as a list of words in a session of its own, and ends it gently when the run is given up."""
+
+    def client_version(self) -> semver.Version:
+        """Always 3: the toolchain has already checked which helm this is."""
+        return semver.Version(3)
+
+    async def run(self, command: list[Any], input: bytes | None = None) -> bytes:
+        """Standard output of helm, which ended well; an error of pyhelm3's otherwise."""
+        words = [str(self._executable), *map(str, command)]
+        words += ["--kubeconfig", str(self._kubeconfig), "--kube-context", str(self._kubecontext)]
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE if input is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(os.environ),
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = await process.communicate(input)
+        except asyncio.CancelledError:
+            # Helm records the revision as failed on SIGTERM; killed, it would stay pending for ever.
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.communicate()
+            raise
+        if process.returncode:
+            raise _classified(process.returncode, stdout, stderr)
+        return stdout
+
+
+class Helm:
+    """Helm against one context of one kubeconfig."""
+
+    def __init__(self, executable: Path, kubeconfig: Path, context: str, kubernetes_version: str) -> None:
+        self._kubernetes_version = kubernetes_version
+        self._command = _Command(executable=str(executable), kubeconfig=kubeconfig, kubecontext=context)
+
+    def template(self, request: UpgradeRequest) -> Sequence[Object]:
+        """The objects that the chart renders to, hooks included, without asking the cluster."""
+        words = ["template", request.release, request.chart, "--namespace", request.namespace, "--values", "-"]
+        # Without a cluster helm takes the Kubernetes version it was built against, and charts may refuse that.
+        words += ["--kube-version", self._kubernetes_version] if self._kubernetes_version else []
+        raw = self._run(self._command.run(words, _values(request)), request)
+        return load_documents(raw.decode())
+
+    def upgrade(self, request: UpgradeRequest) -> Upgraded:
+        """A new revision of the release is recorded and its objects are applied; nothing is waited for but hooks."""
+        labels = ",".join(f"{key}={value}" for key, value in sorted(request.labels.items()))
+        words = ["upgrade", request.release, request.chart, "--install", "--namespace", request.namespace]
+        words += ["--history-max", str(_HISTORY), "--description", request.description, "--labels", labels]
+        words += ["--timeout", f"{int(request.timeout)}s", "--values", "-", "--output", "json"]
+        document = json.loads(self._run(self._command.run(words, _values(request)), request))
+        info = document["info"]
+        revision = Revision(
+            release=request.release,
+            namespace=request.namespace,
+            revision=int(document["version"]),
+            status=str(info["status"]),
+            inputs=request.labels.get(INPUTS_LABEL, ""),
+            updated=str(info.get("last_deployed", "")),
+            description=request.description,
+        )
+        return Upgraded(revision, _refs(load_documents(str(document.get("manifest", ""))), request.namespace))
+
+    def uninstall(self, release: str, namespace: str) -> bool:
+        """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
+        try:
+            self._run(
+                self._command.run(["uninstall", release, "--namespace", namespace, "--wait", "--timeout", "120s"])
+            )
+        except pyhelm3.errors.ReleaseNotFoundError:
+            return False
+        return True
+
+    def _run(self, work: Coroutine[Any, Any, T], request: UpgradeRequest | None = None) -> T:
+        try:
+            return asyncio.run(work)
+        except pyhelm3.errors.ReleaseNotFoundError:
+            raise
+        except pyhelm3.errors.Error as error:
+            raise _explained(error.stderr.decode("utf-8", "replace").strip(), request) from None
+        except FileNotFoundError as error:
+            raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment without what would change helm's target or its output."""
+    kept = {key: value for key, value in environ.items() if not key.startswith("HELM_") or key in _KEPT_HELM_VARIABLES}
+    # The cluster is on this machine: requests to it must not go through the machine's proxy.
+    without = ",".join(filter(None, [kept.get("NO_PROXY", kept.get("no_proxy", "")), "127.0.0.1", "localhost"]))
+    return {**kept, "NO_PROXY": without, "no_proxy": without}
+
+
+def _values(request: UpgradeRequest) -> bytes:
+    """Values as JSON for standard input: never in argv, where every process list would show them."""
+    return json.dumps(request.values).encode()
+
+
+def _refs(objects: Sequence[Object], namespace: str) -> tuple[ObjectRef, ...]:
+    """The objects' names; one that names no namespace is in the release's."""
+    return tuple(
+        ObjectRef(one["kind"], one["metadata"].get("namespace") or namespace, one["metadata"]["name"])
+        for one in objects
+        if one.get("kind") and (one.get("metadata") or {}).get("name")
+    )
+
+
+def _classified(returncode: int, stdout: bytes, stderr: bytes) -> pyhelm3.errors.Error:
+    text = stderr.decode("utf-8", "replace").lower()
+    if "release: not found" in text:
+        return pyhelm3.errors.ReleaseNotFoundError(returncode, stdout, stderr)
+    return pyhelm3.errors.Error(returncode, stdout, stderr)
+
+
+# Most specific first. Helm's errors have no codes; what it prints is matched here and nowhere else.
+_MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
+    (re.compile(r"another operation \(install/upgrade/rollback\) is in progress"), "RELEASE_PENDING",
+     "another operation on release `{release}` is in progress", ExitCode.REFUSED),
+    (re.compile(r"invalid ownership metadata|exists and cannot be imported"), "OBJECT_FOREIGN",
+     "an object of release `{release}` exists already and belongs to somebody else", ExitCode.REFUSED),
+    (re.compile(r"field is immutable|forbidden: updates to statefulset spec"), "FIELD_IMMUTABLE",
+     "release `{release}` changes a field that Kubernetes does not let change", ExitCode.REFUSED),
+    (re.compile(r"provided port is already allocated"), "NODE_PORT_TAKEN",
+     "a NodePort of release `{release}` is taken by another Service", ExitCode.INPUT),
+    (re.compile(r"kubernetes cluster unreachable|connection refused|i/o timeout"), "API_UNREACHABLE",
+     "the API server does not answer", ExitCode.MACHINE),
+    (re.compile(r"values don't meet the specifications of the schema"), "VALUES_INVALID",
+     "the values of release `{release}` do not meet the chart's schema", ExitCode.INPUT),
+    (re.compile(r"execution error|parse error|failed to render|yaml parse|template:"), "CHART_RENDER",
+     "the chart of release `{release}` does not render", ExitCode.INPUT),
+    (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.* failed"), "HOOK_FAILED",
+     "a hook of release `{release}` did not succeed", ExitCode.NOTHING_SERVES),
+)  # fmt: skip
+
+
+def _explained(text: str, request: UpgradeRequest | None) -> DeployError:
+    release = request.release if request is not None else "?"
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "coalesce.go"))]
+    detail = "\n".join(lines[:12])
+    for pattern, code, title, exit_code in _MEANINGS:
+        if pattern.search(text.lower()):
+            return DeployError(Problem(code, title.format(release=release), detail=detail), exit_code)
+    if request is None:
+        return machine_error("HELM_FAILED", "helm failed", detail=detail)
+    return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail)

@@ -1,0 +1,256 @@
+"""The API server, through the kubernetes package's raw ApiClient: JSON in, JSON out, no models, no discovery.
+
+The typed API of the package costs more than a second to import and 140 MB; the raw client costs a third of that.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import new_client_from_config
+from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
+
+from deployer.adapters.fastyaml import load_documents
+from deployer.adapters.retrying import retried
+from deployer.errors import DeployError, ExitCode, Problem, machine_error, refused
+from deployer.ports import KINDS, OWNER, Object
+
+# A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
+_TIMEOUT = (3.05, 30)
+_TRANSIENT = (MaxRetryError, NewConnectionError, ProtocolError)
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class KubeApi:
+    """One context of one kubeconfig; the user's current-context is neither read nor changed."""
+
+    def __init__(self, kubeconfig: Path, context: str) -> None:
+        self.context = context
+        try:
+            self._client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig), context=context, persist_config=False
+            )
+        except ConfigException as error:
+            raise machine_error(
+                "CONTEXT_MISSING",
+                f"no context `{context}` in {kubeconfig}",
+                detail=str(error),
+                hints=("todo-deploy up", "todo-deploy doctor"),
+            ) from None
+        # The cluster is on this machine: no request to it may go through the machine's proxy.
+        self._client.configuration.proxy = None
+        self._client.rest_client.pool_manager.connection_pool_kw["retries"] = False
+
+    def ready(self) -> bool:
+        """Whether the API server says of itself that it is ready."""
+        try:
+            self._call("GET", "/readyz", accept="text/plain", attempts=1)
+        except DeployError:
+            return False
+        return True
+
+    def version(self) -> str:
+        """The server's version, such as v1.34.4."""
+        return str(self._json("GET", "/version")["gitVersion"])
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return self._json("GET", _path(kind, namespace, name))
+        except _NotFound:
+            return None
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False) -> list[Object]:
+        """All objects of the kind, in one namespace or in all; `metadata_only` leaves spec, status and data out."""
+        query = {"labelSelector": labels} if labels else {}
+        accept = _METADATA_LIST if metadata_only else "application/json"
+        try:
+            items = self._json("GET", _path(kind, namespace), query, accept=accept)["items"]
+        except _NotFound:
+            return []
+        return [{**item, "kind": kind} for item in items]
+
+    def create(self, body: Object) -> Object:
+        """The object exists as given; refused where one of its name exists."""
+        return self._json("POST", _path(*_address(body)[:2]), {"fieldManager": OWNER}, body=body)
+
+    def apply(self, body: Object) -> Object:
+        """The object's fields are as given (server-side apply, ours by force)."""
+        query = {"fieldManager": OWNER, "force": "true"}
+        return self._json("PATCH", _path(*_address(body)), query, body, content="application/apply-patch+yaml")
+
+    def replace(self, body: Object) -> Object:
+        """The object is as given, if nobody changed it since its resourceVersion."""
+        return self._json("PUT", _path(*_address(body)), {"fieldManager": OWNER}, body)
+
+    def patch(self, kind: str, namespace: str, name: str, body: Object) -> Object | None:
+        """The merge patch lies over the object; None where there is none."""
+        path = _path(kind, namespace, name)
+        try:
+            return self._json("PATCH", path, {"fieldManager": OWNER}, body, content="application/merge-patch+json")
+        except _NotFound:
+            return None
+
+    def delete(self, kind: str, namespace: str, name: str) -> bool:
+        """The object is going away; whether there was one."""
+        body = {"propagationPolicy": "Background"}
+        try:
+            self._json("DELETE", _path(kind, namespace, name), body=body)
+        except _NotFound:
+            return False
+        return True
+
+    def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 40
+    ) -> Sequence[str]:
+        """The last lines of a container's log; empty where there is none yet."""
+        query = {"container": container, "tailLines": str(tail), "limitBytes": "65536"}
+        if previous:
+            query["previous"] = "true"
+        with suppress(_NotFound, DeployError):
+            raw = self._call("GET", _path("Pod", namespace, pod) + "/log", query, accept="*/*", attempts=1)
+            return raw.decode("utf-8", "replace").splitlines()
+        return ()
+
+    def follow(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
+    ) -> Generator[str, None, None]:
+        """Yields a container's log line by line, and goes on with it when `follow` is set."""
+        query = {"container": container, "tailLines": str(tail)}
+        query |= {"previous": "true"} if previous else {}
+        query |= {"follow": "true"} if follow else {}
+        url = self._url(_path("Pod", namespace, pod) + "/log", query)
+        response = self._client.rest_client.pool_manager.request(
+            "GET", url, headers=self._headers("*/*"), preload_content=False, timeout=None, retries=False
+        )
+        try:
+            if response.status >= 400:
+                return
+            pending = b""
+            for chunk in response.stream(4096):
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    yield line.decode("utf-8", "replace")
+            if pending:
+                yield pending.decode("utf-8", "replace")
+        finally:
+            response.close()
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        *,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> Object:
+        document: Object = json.loads(self._call(method, path, query, body, content=content, accept=accept))
+        return document
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        *,
+        content: str = "application/json",
+        accept: str = "application/json",
+        attempts: int = 4,
+    ) -> bytes:
+        headers = self._headers(accept) | ({"Content-Type": content} if body is not None else {})
+
+        def once() -> bytes:
+            answer = self._client.call_api(method, self._url(path, query), headers, body, _request_timeout=_TIMEOUT)
+            raw: bytes = answer.read()  # type: ignore[no-untyped-call]
+            if answer.status >= 400:
+                raise _error(method, path, answer.status, raw)
+            return raw
+
+        try:
+            return retried(once, _TRANSIENT, attempts)
+        except ApiException as error:
+            raise _error(method, path, error.status or 0, error.body or b"") from None
+        except HTTPError as error:
+            raise machine_error(
+                "API_UNREACHABLE",
+                f"the API server of `{self.context}` does not answer",
+                detail=type(error).__name__,
+                hints=("todo-deploy doctor", "todo-deploy up"),
+            ) from None
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> str:
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return f"{self._client.configuration.host}{path}{text}"
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": OWNER}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        return headers
+
+
+def refuse_foreign(kubeconfig: Path, context: str) -> None:
+    """Returns when the context is absent or its cluster is Minikube's own; refused otherwise.
+
+    Minikube marks its cluster entries with an extension (minikube pkg/minikube/kubeconfig/extension.go).
+    """
+    try:
+        document: Object = next(iter(load_documents(kubeconfig.read_text())), {})
+    except FileNotFoundError:
+        return
+    except (OSError, yaml.YAMLError) as error:
+        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {kubeconfig}", detail=str(error)) from None
+    contexts = {one["name"]: one.get("context") or {} for one in document.get("contexts") or ()}
+    clusters = {one["name"]: one.get("cluster") or {} for one in document.get("clusters") or ()}
+    if context not in contexts:
+        return
+    entry = clusters.get(contexts[context].get("cluster", ""), {})
+    marks = [(one.get("extension") or {}).get("provider") for one in entry.get("extensions") or ()]
+    if "minikube.sigs.k8s.io" not in marks:
+        raise refused(
+            "CONTEXT_FOREIGN",
+            f"the context `{context}` in {kubeconfig} is not a Minikube cluster",
+            detail=f"its server is {entry.get('server', 'unknown')}",
+            hints=("give `cluster.name` another name", "or name it as `cluster.context` with `provider: context`"),
+        )
+
+
+class _NotFound(Exception):
+    """The object, or its kind, does not exist."""
+
+
+def _error(method: str, path: str, status: int, raw: bytes | str) -> Exception:
+    """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
+    try:
+        document: Any = json.loads(raw)
+        message, reason = str(document.get("message", "")), str(document.get("reason", ""))
+    except (ValueError, AttributeError):
+        message, reason = "", ""
+    if status == 404:
+        return _NotFound(path)
+    problem = Problem(
+        f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
+    )
+    return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)
+
+
+def _path(kind: str, namespace: str = "", name: str = "") -> str:
+    where = KINDS[kind]
+    inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
+    return f"/{where.api}{inside}/{where.plural}" + (f"/{name}" if name else "")
+
+
+def _address(body: Object) -> tuple[str, str, str]:
+    metadata = body["metadata"]
+    return body["kind"], metadata.get("namespace", ""), metadata["name"]

@@ -1,0 +1,21 @@
+"""Retry of a single call that failed in transit, counted in attempts (waiting for states is the stages' work)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def retried(call: Callable[[], T], transient: tuple[type[BaseException], ...], attempts: int = 4) -> T:
+    """The call's value, after at most `attempts` tries with growing pauses; its last error is raised unchanged."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+    policy = Retrying(
+        retry=retry_if_exception_type(transient),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    return policy(call)

@@ -1,0 +1,154 @@
+"""The program's entry: the group with commands that are imported when they are run, and the one place that exits."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from deployer import __version__
+from deployer.cli.options import Session, common_options
+from deployer.errors import DeployError, ExitCode, Problem
+
+# Name → (module, one line of help): `--help` and completion read this and import no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("up", "Build, deploy and prove the application; a second run changes nothing."),
+    "plan": ("plan", "Show what `up` would do, and why."),
+    "status": ("status", "Show workloads, releases and URLs."),
+    "urls": ("urls", "Print the application's URLs."),
+    "open": ("urls", "Open a URL in the browser."),
+    "logs": ("logs", "Print or follow the logs of a service."),
+    "exec": ("exec_", "Run a command in a container of a service."),
+    "restart": ("restart", "Restart the pods of a service."),
+    "env": ("env", "Print shell exports for kubectl, helm, minikube and docker."),
+    "down": ("down", "Remove releases and what was made for them; volumes stay unless asked."),
+    "doctor": ("doctor", "Check machine, Docker, toolchain, cluster, spec and `.env`."),
+    "validate": ("validate", "Check spec, `.env`, sources and charts without touching anything."),
+    "config": ("config", "Show the merged spec and where each value comes from."),
+    "schema": ("schema", "Print the JSON Schema of the spec."),
+    "secrets": ("secrets", "Make and check the env file."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when one of them runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"deployer.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name if hasattr(module, cmd_name) else f"{cmd_name}_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and help from the table, so that `--help` imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command; an unknown one is a usage error that names the nearest."""
+        if args and args[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"no command `{args[0]}`." + (f" Did you mean `{close[0]}`?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "TODO_DEPLOY",
+        "max_content_width": 100,
+    },
+    invoke_without_command=True,
+)
+@click.version_option(__version__, "-V", "--version", message="todo-deploy %(version)s")
+@common_options
+@click.pass_context
+def cli(ctx: click.Context, session: Session) -> None:
+    """From source to working URLs on a local Kubernetes cluster, with proof that it works."""
+    ctx.obj = session
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs the command line and exits with its code."""
+    words = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
+        code = int(result) if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.UsageError as error:
+        code = ExitCode.INPUT
+        hint = f"{error.ctx.command_path} --help" if error.ctx is not None else "todo-deploy --help"
+        _tell(words, error.ctx, (Problem("USAGE", error.format_message(), hints=(hint,)),), code)
+    except DeployError as error:
+        code = error.exit_code
+        _tell(words, None, error.problems, code)
+    except (KeyboardInterrupt, click.Abort):
+        code = ExitCode.INTERRUPTED
+        _tell(words, None, (Problem("INTERRUPTED", "interrupted"),), code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = ExitCode.OK
+    except Exception as error:
+        code = ExitCode.BUG
+        _tell(words, None, (_bug(error),), code)
+    sys.exit(int(code))
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a run as Ctrl-C does: children are ended and the terminal is put right."""
+    raise KeyboardInterrupt
+
+
+def _tell(words: list[str], ctx: click.Context | None, problems: tuple[Problem, ...], code: int) -> None:
+    """The problems as the user asked for them: one JSON document, or lines on standard error."""
+    if _wants_json(words):
+        import json
+
+        from deployer.ui.report import envelope
+
+        command = next((word for word in words if word in COMMANDS), "")
+        print(json.dumps(envelope(command, False, code, None, problems)))
+        return
+    from deployer.ui.problems import problem_lines
+
+    for line in problem_lines(problems):
+        print(line, file=sys.stderr)
+
+
+def _wants_json(words: list[str]) -> bool:
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return any(
+        (word in ("-o", "--output") and following == "json") or word in ("-ojson", "--output=json")
+        for word, following in pairs
+    )
+
+
+def _bug(error: Exception) -> Problem:
+    """An error of ours; its trace goes to a file, because a trace on screen helps nobody who did not write it."""
+    from deployer.runs import keep_trace
+
+    path = keep_trace("".join(traceback.format_exception(error)))
+    return Problem(
+        "BUG", f"a bug in todo-deploy: {type(error).__name__}", detail=f"the trace is in {path}" if path else str(error)
+    )

@@ -1,0 +1,65 @@
+"""The options that every command takes, before or after its name, and the session they make."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the user asked of the tool as a whole; None and empty mean "not said"."""
+
+    file: Path | None = None
+    profile: str | None = None
+    output: Literal["text", "json"] | None = None
+    progress: Literal["auto", "live", "plain", "json"] | None = None
+    quiet: bool = False
+    verbose: int = 0
+    context: str | None = None
+    toolchain: str | None = None
+    yes: bool = False
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def as_json(self) -> bool:
+        """Whether standard output carries one JSON document."""
+        return self.output == "json"
+
+
+_OPTIONS = (
+    click.option("-f", "--file", type=click.Path(path_type=Path), help="Spec file (default: todo-deploy.yaml here or above)."),
+    click.option("--profile", help="Profile of the spec."),
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), help="What standard output carries."),
+    click.option("--progress", type=click.Choice(["auto", "live", "plain", "json"]), help="How progress is shown."),
+    click.option("-q", "--quiet", is_flag=True, default=None, help="Only problems."),
+    click.option("-v", "--verbose", count=True, default=None, help="More detail; repeat for more."),
+    click.option("--context", help="Use this kubeconfig context instead of the spec's cluster."),
+    click.option("--toolchain", type=click.Choice(["auto", "path", "download", "source"]),
+                 help="Where docker, minikube, helm and kubectl come from."),
+    click.option("-y", "--yes", is_flag=True, default=None, help="Answer yes to every question."),
+    click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the spec."),
+)  # fmt: skip
+
+
+def common_options(function: F) -> F:
+    """The command takes the common options and gets them as one Session, those after its name winning."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        said = {field.name: kwargs.pop(field.name, None) for field in fields(Session)}
+        context = click.get_current_context()
+        before = context.obj if isinstance(context.obj, Session) else Session()
+        session = replace(before, **{name: value for name, value in said.items() if value})
+        return function(session, *args, **kwargs)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[return-value]

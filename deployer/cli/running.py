@@ -1,0 +1,116 @@
+"""Running a pipeline for a command: printer, run record, redaction, JSON envelope and exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from deployer import runs
+from deployer.cli.options import Session
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Event, RunFinished, RunStarted
+from deployer.redact import Redactor
+from deployer.specfile import LoadedSpec, find_spec, load_spec
+from deployer.steps import Steps, drive
+from deployer.ui import report as reports
+from deployer.ui.choose import make_sink
+from deployer.ui.report import Report, envelope
+from deployer.world import World
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran(Generic[T]):
+    """How a run ended: its value when it ended well, its report always."""
+
+    value: T | None
+    report: Report
+    exit_code: ExitCode
+    seconds: float
+    problems: tuple[Problem, ...]
+
+
+def read_spec(session: Session) -> LoadedSpec:
+    """The spec that the session names, or the nearest one."""
+    overrides = list(session.overrides)
+    if session.toolchain:
+        overrides.append(f"toolchain={session.toolchain}")
+    if session.context:
+        overrides += [f"cluster.context={session.context}", "cluster.provider=context"]
+    path = session.file if session.file is not None else find_spec(Path.cwd())
+    return load_spec(path, session.profile, overrides)
+
+
+def run(
+    session: Session, command: str, application: str, stages: tuple[str, ...], steps: Callable[[str], Steps[T]],
+    redactor: Redactor, here: World,
+) -> Ran[T]:  # fmt: skip
+    """The steps are driven to their end, every event shown, recorded and folded; a failure is told, not raised."""
+    clock = here.clock
+    begun = clock.monotonic()
+    run_id = runs.new_run_id(clock.now())
+    record = runs.RunRecord(here.state_dir, run_id)
+    report = Report()
+    progress = "quiet" if session.quiet else (session.progress or "auto")
+    value: T | None = None
+    code, problems = ExitCode.OK, tuple[Problem, ...]()
+    with make_sink(progress, sys.stderr, here.env, session.verbose, clock) as sink:
+
+        def emit(event: Event) -> None:
+            nonlocal report
+            safe = redacted(event, redactor)
+            report = reports.add(report, safe)
+            record.write(safe, clock.now())
+            sink(safe)
+
+        emit(RunStarted(command, application, stages))
+        try:
+            value = drive(steps(run_id), emit)
+        except DeployError as error:
+            code, problems = error.exit_code, tuple(redacted(one, redactor) for one in error.problems)
+        except KeyboardInterrupt:
+            code, problems = ExitCode.INTERRUPTED, (_interrupted(),)
+        seconds = clock.monotonic() - begun
+        outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
+        emit(RunFinished(int(code), report.changed, seconds, outcome))  # type: ignore[arg-type]
+    record.close()
+    untold = [problem for problem in problems if problem not in report.problems]
+    if untold and not session.as_json:
+        from deployer.ui.problems import problem_lines
+
+        for line in problem_lines(untold):
+            print(line, file=sys.stderr)
+    return Ran(value, report, code, seconds, problems)
+
+
+def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:
+    """Standard output carries the one document of the command."""
+    print(json.dumps(envelope(command, code == ExitCode.OK, code, data, problems), ensure_ascii=False))
+
+
+Redacted = TypeVar("Redacted")
+
+
+def redacted(value: Redacted, redactor: Redactor) -> Redacted:
+    """The value with every secret in its texts masked, whatever it is made of."""
+    made: Any = value
+    if isinstance(value, str):
+        made = redactor(value)
+    elif isinstance(value, tuple):
+        made = tuple(redacted(item, redactor) for item in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Enum):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fresh = {name: redacted(item, redactor) for name, item in fields.items()}
+        made = value if fresh == fields else dataclasses.replace(value, **fresh)
+    return made  # type: ignore[no-any-return]
+
+
+def _interrupted() -> Problem:
+    return Problem("INTERRUPTED", "interrupted; nothing is lost", hints=("todo-deploy up",))

@@ -1,0 +1,127 @@
+"""`todo-deploy up`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from deployer import inputs, pipeline
+from deployer.causes import FailFast
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import Ran, print_json, read_spec, run
+from deployer.errors import DeployError, ExitCode, input_error
+from deployer.lock import acquire
+from deployer.memory import deployment_dir
+from deployer.pipeline import UpOptions, UpResult
+from deployer.redact import Redactor
+from deployer.spec import seconds
+from deployer.specfile import LoadedSpec
+from deployer.steps import Steps
+from deployer.world import World, this_world
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    try:
+        return seconds(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+@click.command("up")
+@click.argument("services", nargs=-1)
+@click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
+@click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
+@click.option("--adopt", is_flag=True, help="Take over Secrets of these names that we did not make.")
+@click.option("--hold", callback=_seconds, metavar="DURATION", help="How long it must stay Available (0: do not wait).")
+@click.option("--timeout", callback=_seconds, metavar="DURATION", help="Deadline of the rollout.")
+@click.option("--fail-fast", type=click.Choice([one.value for one in FailFast]), help="How soon a bad sign is fatal.")
+@common_options
+def up(
+    session: Session, services: tuple[str, ...], rebuild: bool, no_build: bool, adopt: bool,
+    hold: float | None, timeout: float | None, fail_fast: str | None,
+) -> int:  # fmt: skip
+    """Build, deploy and prove the application; with SERVICE names, build only those images."""
+    if rebuild and no_build:
+        raise input_error("USAGE", "--rebuild and --no-build exclude each other")
+    loaded = read_spec(session)
+    here = this_world()
+    done = inputs.ensure_env(loaded)
+    env = inputs.load_env(loaded)
+    problems = inputs.env_problems(loaded, env)
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
+    values = inputs.values_of(env)
+
+    def steps(run_id: str) -> Steps[UpResult]:
+        yield from pipeline.notices(done)
+        options = UpOptions(
+            run_id, services, rebuild, not no_build, adopt, hold, timeout, FailFast(fail_fast) if fail_fast else None
+        )
+        return (yield from locked(loaded, here, pipeline.up(loaded, values, options, here)))
+
+    ran = run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
+    if session.as_json:
+        print_json("up", ran.exit_code, up_data(ran), ran.problems)
+    elif ran.value is not None and not sys.stdout.isatty():
+        for url in ran.value.urls:
+            if url.show:
+                print(f"{url.name}\t{url.url}")
+    return ran.exit_code
+
+
+def locked(loaded: LoadedSpec, here: World, steps: Steps[UpResult]) -> Steps[UpResult]:
+    """The steps, while no other run on this machine works on the same deployment."""
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    held = yield from acquire(folder / "lock", here.clock)
+    try:
+        return (yield from steps)
+    finally:
+        if held is not None:
+            held.close()
+
+
+def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
+    """The documented `data` of `up -o json`."""
+    stages = [
+        {"name": stage["name"], "seconds": stage["seconds"], "changed": stage["changed"]}
+        for stage in _stages(ran)
+    ]  # fmt: skip
+    result = ran.value
+    data: dict[str, Any] = {"changed": ran.report.changed, "seconds": round(ran.seconds, 3), "stages": stages}
+    if result is None:
+        return data | {"images": [], "releases": [], "workloads": _workloads(ran), "urls": []}
+    return data | {
+        "changed": result.changed,
+        "images": [
+            {"name": one.name, "ref": one.ref, "built": one.built, "reason": one.reason} for one in result.images
+        ],
+        "releases": [
+            {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed}
+            for one in result.releases
+        ],
+        "workloads": _workloads(ran),
+        "urls": [{"name": one.name, "url": one.url, "status": one.status} for one in result.urls],
+    }
+
+
+def _stages(ran: Ran[UpResult]) -> list[dict[str, Any]]:
+    from deployer.ui.report import to_data
+
+    return [stage for stage in to_data(ran.report)["stages"] if stage["state"] != "waiting"]
+
+
+def _workloads(ran: Ran[UpResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": status.ref.kind,
+            "name": status.ref.name,
+            "namespace": status.ref.namespace,
+            "phase": status.phase.value,
+            "ready": status.ready,
+            "desired": status.desired,
+            "restarts": status.restarts,
+        }
+        for status in ran.report.view.workloads
+    ]

@@ -1,0 +1,187 @@
+"""What the user wrote, read and checked before anything is touched: env files, build contexts, charts, the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer import charts, context, digest, dotenv, envfile
+from deployer.adapters.process import CommandFailed, run
+from deployer.dotenv import EnvFile
+from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.plan import (
+    ChartSource,
+    ImageSource,
+    generated_keys,
+    is_on,
+    missing_keys,
+    switch_states,
+)
+from deployer.spec import mebibytes
+from deployer.specfile import LoadedSpec
+from deployer.tags import Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Digests of everything that images and releases are made from."""
+
+    images: Mapping[str, ImageSource]
+    charts: Mapping[str, ChartSource]
+
+
+def values_of(env: EnvFile) -> dict[str, str]:
+    """The env values by key."""
+    return {key: entry.value for key, entry in env.items()}
+
+
+def load_env(loaded: LoadedSpec) -> EnvFile:
+    """The merged env files; empty where none exists. Input error for a malformed one, with its line."""
+    files = [loaded.root / name for name in loaded.spec.env.files]
+    return dotenv.merge_env(dotenv.read_env(path, _shown(path, loaded.root)) for path in files if path.exists())
+
+
+def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
+    """The first env file exists and has every generated key; returns what was done, in sentences.
+
+    A file that exists is never overwritten: absent generated keys are appended or filled in, every other byte stays.
+    """
+    spec, path = loaded.spec, loaded.root / loaded.spec.env.files[0]
+    told: list[str] = []
+    if not any((loaded.root / name).exists() for name in spec.env.files):
+        if not any(secret.keys for secret in spec.secrets.values()):
+            return ()
+        example = loaded.root / spec.env.example if spec.env.example else None
+        if example is not None and not example.is_file():
+            example = None
+        given = values_of(dotenv.read_env(example, example.name)) if example is not None else {}
+        made = envfile.init_env_file(path, example, generated_keys(spec, given))
+        source = f" from {spec.env.example}" if example is not None else ""
+        told.append(
+            f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)"
+        )
+    absent = generated_keys(spec, values_of(load_env(loaded)))
+    if absent:
+        added = envfile.append_generated(path, absent)
+        told.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
+    return tuple(told)
+
+
+def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
+    """Every required key that no env file gives, with its nearest miss, and every placeholder that was left."""
+    problems = []
+    spec, values = loaded.spec, values_of(env)
+    shown = spec.env.files[0]
+    for key, (secret, name) in missing_keys(spec, values).items():
+        near = dotenv.suggest(key, env)
+        hint = (f"{env[near].where} has `{near}`: did you mean `{key}`?",) if near else ()
+        problems.append(
+            Problem(
+                "ENV_KEY_MISSING",
+                f"`{key}` is missing in {shown}: secret `{secret}` needs it",
+                where=env[near].where if near else str(loaded.origin("secrets", secret, "keys", name)),
+                hints=(*hint, f"add a line {key}=… to {shown}, then: todo-deploy secrets check"),
+            )
+        )
+    example = _example(loaded)
+    on = switch_states(spec, values)
+    for secret_name, holder in spec.secrets.items():
+        for key, wanted in holder.keys.items():
+            source = wanted.source or key
+            value = values.get(source)
+            if not value or not is_on(holder.when, on):
+                continue
+            why = dotenv.placeholder(value, source, example)
+            if why is not None:
+                problems.append(
+                    Problem(
+                        "ENV_PLACEHOLDER",
+                        f"`{source}` still has a placeholder value: {why}",
+                        where=env[source].where,
+                        hints=(
+                            f"put the real value there, or leave it empty ({secret_name}.{key})"
+                            if wanted.kind == "optional"
+                            else "put the real value there",
+                        ),
+                    )  # fmt: skip
+                )
+    return problems
+
+
+def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], cache_dir: Path) -> Sources:
+    """Digests of every context and chart; input error for a context that is absent or too large, or a bad chart."""
+    spec, root = loaded.spec, loaded.root
+    on = switch_states(spec, env)
+    images: dict[str, ImageSource] = {}
+    hashes = digest.FileHashes(cache_dir / "file-hashes.json")
+    for name, image in spec.images.items():
+        if not is_on(image.when, on):
+            continue
+        folder = root / image.context
+        dockerfile = root / image.dockerfile if image.dockerfile else folder / "Dockerfile"
+        _check_context(loaded, name, folder, dockerfile)
+        files = context.context_files(folder, dockerfile)
+        _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
+        bases = {argument: stand_ins.get(base, base) for argument, base in image.bases.items()}
+        wanted = digest.BuildInputs(folder, files, dockerfile.read_bytes(), image.args, image.target, bases=bases)
+        found = digest.image_digest(wanted, hashes)
+        images[name] = ImageSource(found.value, found.manifest)
+    staged = {}
+    for name, release in spec.releases.items():
+        where = str(loaded.origin("releases", name, "chart"))
+        folder = root / release.chart
+        if not folder.is_dir():
+            raise input_error("CHART_MISSING", f"release `{name}`: no chart at {release.chart}", where=where)
+        chart = charts.stage_chart(folder, cache_dir / "charts", hashes)
+        staged[name] = ChartSource(chart.digest.value, chart.path)
+    hashes.save()
+    return Sources(images, staged)
+
+
+def read_commit(root: Path) -> Commit | None:
+    """The commit that the spec's folder is at; None outside git, before the first commit, or without git."""
+    words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
+    try:
+        lines = run(words, timeout=10).splitlines()
+    except (CommandFailed, OSError, TimeoutError):
+        return None
+    sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    clean = not any(not line.startswith("#") for line in lines)
+    return None if sha == "(initial)" else Commit(sha, clean)
+
+
+def _example(loaded: LoadedSpec) -> EnvFile | None:
+    name = loaded.spec.env.example
+    path = loaded.root / name if name else None
+    return dotenv.read_env(path, path.name) if path is not None and path.is_file() else None
+
+
+def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path) -> None:
+    if not folder.is_dir():
+        where = str(loaded.origin("images", name, "context"))
+        raise input_error(
+            "CONTEXT_MISSING_FOLDER", f"image `{name}`: no folder {_shown(folder, loaded.root)}", where=where
+        )
+    if not dockerfile.is_file():
+        where = str(loaded.origin("images", name, "dockerfile"))
+        raise input_error("DOCKERFILE_MISSING", f"image `{name}`: no {_shown(dockerfile, loaded.root)}", where=where)
+
+
+def _check_size(loaded: LoadedSpec, name: str, files: tuple[context.ContextFile, ...], most: int) -> None:
+    size = context.total_size(files)
+    if size <= most * 2**20:
+        return
+    entries = [f"{number / 2**20:8.1f} MiB  {path}" for path, number in context.biggest(files, 5)]
+    problem = Problem(
+        "CONTEXT_TOO_LARGE",
+        f"the build context of image `{name}` has {size / 2**20:.0f} MiB; at most {most} MiB are sent",
+        detail="\n".join(["its biggest entries:", *entries]),
+        where=str(loaded.origin("images", name, "context")),
+        hints=("add them to its .dockerignore", "or raise rules.maxContextSize in the spec"),
+    )
+    raise DeployError(problem, ExitCode.INPUT)
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,48 @@
+"""One `up` at a time for a deployment on this machine: a file lock, which the kernel gives back when its holder dies."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from deployer.errors import Problem, refused
+from deployer.events import Warned
+from deployer.steps import Clock, Steps
+
+_PATIENCE_SECONDS = 900.0
+
+
+def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> Steps[IO[str] | None]:
+    """The lock is held until the returned file is closed; waits for another holder, saying who it is.
+
+    None on systems without file locks. Refused when the other holder is still there after `patience` seconds.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("a+")
+    told = False
+    deadline = clock.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another run"
+            if clock.monotonic() > deadline:
+                stream.close()
+                raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
+            if not told:
+                told = True
+                yield Warned(Problem("LOCK_WAIT", f"waiting for another run of this deployment: {holder}"))
+            clock.sleep(0.2)
+    with suppress(OSError):
+        stream.truncate(0)
+        stream.write(f"pid {os.getpid()}")
+        stream.flush()
+    return stream

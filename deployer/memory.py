@@ -1,0 +1,44 @@
+"""What this machine remembers of its builds, only to tell which file changed; losing it costs a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deployer.plan import ImagePlan
+from deployer.stages.images import Previous
+
+
+def deployment_dir(state_dir: Path, cluster: str, application: str) -> Path:
+    """Where this machine keeps what concerns one deployment: two clones of the same one share it."""
+    return state_dir / "deployments" / f"{cluster}.{application}"
+
+
+def memory_path(state_dir: Path, cluster: str, application: str) -> Path:
+    """Where the memory of one deployment's images is."""
+    return deployment_dir(state_dir, cluster, application) / "images.json"
+
+
+def recall(path: Path) -> dict[str, Previous]:
+    """What each image was last built from; empty where nothing readable is remembered."""
+    try:
+        document = json.loads(path.read_text())
+        return {name: Previous(one["ref"], one["manifest"]) for name, one in document.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def remember(path: Path, before: Mapping[str, Previous], images: tuple[ImagePlan, ...]) -> None:
+    """The images' references and manifests are remembered; an unwritable state folder is no failure."""
+    fresh = {image.name: Previous(image.ref, image.source.manifest) for image in images}
+    if all(before.get(name) == one for name, one in fresh.items()):
+        return
+    document = {name: {"ref": one.ref, "manifest": dict(one.manifest)} for name, one in {**before, **fresh}.items()}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        draft.write_text(json.dumps(document, sort_keys=True))
+        draft.replace(path)

@@ -1,0 +1,286 @@
+"""The story of `up`, top to bottom: toolchain → cluster → images ∥ secrets → releases → rollout → urls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deployer import inputs, memory, record, world
+from deployer.causes import FailFast
+from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.events import Warned
+from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
+from deployer.ports import ClusterFacts, HelmPort, KubePort
+from deployer.record import Record, ReleaseRecord
+from deployer.spec import seconds
+from deployer.specfile import LoadedSpec
+from deployer.stages import cluster as cluster_stage
+from deployer.stages import images as images_stage
+from deployer.stages import releases as releases_stage
+from deployer.stages import rollout as rollout_stage
+from deployer.stages import secrets as secrets_stage
+from deployer.stages import urls as urls_stage
+from deployer.stages.images import BuiltImage
+from deployer.stages.releases import Applied
+from deployer.stages.rollout import Judging
+from deployer.stages.secrets import KeptSecret
+from deployer.stages.urls import ProvenUrl
+from deployer.status import WorkloadStatus
+from deployer.steps import Outcome, Steps, merge, stage
+from deployer.toolchain import Toolchain
+from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
+from deployer.world import World
+
+STAGES = ("toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls")
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What the command line asks of this `up`."""
+
+    run: str
+    services: tuple[str, ...] = ()
+    rebuild: bool = False
+    build: bool = True
+    adopt: bool = False
+    hold: float | None = None
+    timeout: float | None = None
+    fail_fast: FailFast | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What runs now, and what this `up` changed."""
+
+    changed: bool
+    cluster: ClusterFacts
+    images: tuple[BuiltImage, ...]
+    secrets: tuple[KeptSecret, ...]
+    releases: tuple[Applied, ...]
+    workloads: tuple[WorkloadStatus, ...]
+    urls: tuple[ProvenUrl, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A cluster that runs, and the doors to it."""
+
+    toolchain: Toolchain
+    facts: ClusterFacts
+    kube: KubePort
+    helm: HelmPort
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and the record it was made with."""
+
+    plan: Plan
+    record: Record = field(repr=False)
+
+
+def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: World) -> Steps[UpResult]:
+    """Everything the spec says is true: images, Secrets, releases, stable workloads, answering URLs."""
+    clock = here.clock
+    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), clock)
+    cluster = yield from stage("cluster", connect(loaded, tools.value, here), clock)
+    connected = cluster.value
+    planned = plan_now(loaded, env, connected, here, options.services)
+    plan = planned.plan
+    bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
+        "images": lambda: stage("images", build(loaded, env, planned, connected, options, here), clock),
+        "secrets": lambda: stage(
+            "secrets",
+            secrets_stage.ensure_secrets(
+                plan.application, plan.namespaces, plan.secrets, connected.kube, adopt=options.adopt
+            ),
+            clock,
+        ),
+    }
+    done = yield from merge(bodies)
+    images, secrets = done["images"], done["secrets"]
+    since = clock.now()
+    releases = yield from stage("releases", deploy(planned, connected, options, here), clock)
+    judging = Judging(
+        options.timeout or max(one.timeout for one in plan.releases),
+        options.hold if options.hold is not None else seconds(loaded.spec.rollout.hold),
+        options.fail_fast or FailFast(loaded.spec.rollout.fail_fast),
+    )
+    rollout = yield from stage("rollout", judge(releases.value, connected.kube, here, judging, since), clock)
+    urls = yield from stage(
+        "urls", urls_stage.prove_urls(plan.urls, connected.facts.node_ip or "127.0.0.1", connected.kube, clock), clock
+    )
+    verify(releases.value, connected.kube)
+    changed = any(one.changed for one in (cluster, images, secrets, releases))
+    return UpResult(
+        changed, connected.facts, images.value, secrets.value, releases.value, rollout.value, urls.value
+    )  # fmt: skip
+
+
+def connect(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Steps[Outcome[Connected]]:
+    """The cluster runs and answers."""
+    wanted = loaded.spec.cluster
+    port = world.open_cluster(here, wanted, toolchain)
+    outcome = yield from cluster_stage.ensure_cluster(
+        wanted,
+        port,
+        lambda: world.open_kube(here, wanted),
+        lambda: prepare_cluster_start(loaded.spec, here),
+        world.host(),
+        here.clock,
+    )
+    facts, kube = outcome.value
+    helm = world.open_helm(here, wanted, toolchain, facts)
+    return Outcome(Connected(toolchain, facts, kube, helm), outcome.changed, outcome.text)
+
+
+def plan_now(
+    loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, here: World, services: Sequence[str] = ()
+) -> Planned:
+    """The plan against what the cluster remembers; of the services not asked for, what was last built stays."""
+    spec = loaded.spec
+    kept = load_record(connected.kube, spec.namespace, spec.application)
+    stand_ins = stand_ins_for(connected.toolchain, wanted_bases(spec, env))
+    sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
+    facts = Facts(
+        env=env,
+        salt=kept.salt,
+        images=sources.images,
+        charts=sources.charts,
+        stand_ins=stand_ins,
+        used_tags=kept.tags,
+        addresses={
+            name: f"http://{connected.facts.node_ip}:{url.node_port}"
+            for name, url in spec.urls.items()
+            if url.node_port is not None
+        },
+        commit=inputs.read_commit(loaded.root),
+    )
+    plan = make_plan(spec, loaded.root, facts)
+    if services:
+        plan = narrowed(plan, services, memory.recall(_memory(loaded, here)))
+    return Planned(plan, kept)
+
+
+def narrowed(plan: Plan, services: Sequence[str], before: Mapping[str, images_stage.Previous]) -> Plan:
+    """The plan; input error where a service that was asked for is none of its images or releases."""
+    known = {image.name for image in plan.images} | {release.name for release in plan.releases}
+    unknown = [name for name in services if name not in known]
+    if unknown:
+        raise input_error(
+            "SERVICE_UNKNOWN", f"no service `{unknown[0]}` in the spec", detail="it has: " + ", ".join(sorted(known))
+        )
+    del before
+    return plan
+
+
+def build(
+    loaded: LoadedSpec, env: Mapping[str, str], planned: Planned, connected: Connected, options: UpOptions, here: World
+) -> Steps[Outcome[tuple[BuiltImage, ...]]]:
+    """Every image of the plan is in the cluster's daemon, and this machine remembers what it was built from."""
+    plan = planned.plan
+    if not plan.images:
+        return Outcome((), False, "none")
+    daemon = connected.facts.docker
+    if daemon is None:
+        raise DeployError(images_stage.no_daemon(loaded.spec.cluster.context or ""), ExitCode.MACHINE)
+    path = _memory(loaded, here)
+    before = memory.recall(path)
+    outcome = yield from images_stage.ensure_images(
+        plan.images,
+        world.open_images(daemon),
+        lambda lacking: supply_bases(lacking, wanted_bases(loaded.spec, env), connected.toolchain, daemon, here),
+        before,
+        images_stage.Building(proxy_args(here.env), options.rebuild, options.build),
+    )
+    memory.remember(path, before, plan.images)
+    return outcome
+
+
+def deploy(
+    planned: Planned, connected: Connected, options: UpOptions, here: World
+) -> Steps[Outcome[tuple[Applied, ...]]]:
+    """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
+    applied: list[Applied] = []
+    kept, plan = planned.record, planned.plan
+    for wave in releases_stage.ordered(plan.releases):
+        needed = {need for release in wave for need in release.needs}
+        refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
+        if refs:
+            judging = Judging(max(one.timeout for one in wave), 0.0, FailFast.BALANCED)
+            yield from rollout_stage.await_rollout(
+                refs, connected.kube, here.clock, judging, since=here.clock.now(), changed=False
+            )
+        done = yield from merge({one.name: _applying(one, kept, connected, options, here) for one in wave})
+        applied += [done[release.name].value for release in wave]
+    fresh = kept
+    for one in applied:
+        fresh = record.with_release(
+            fresh, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
+        )
+    fresh = record.with_tags(
+        fresh, {image.repository: {image.tag: image.source.digest} for image in plan.images}
+    )  # fmt: skip
+    if fresh != kept or not kept.version:
+        save_record(connected.kube, plan.namespace, plan.application, fresh)
+    changed = [one for one in applied if one.changed]
+    text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
+    return Outcome(tuple(applied), bool(changed), text)
+
+
+def _applying(
+    release: ReleasePlan, kept: Record, connected: Connected, options: UpOptions, here: World
+) -> Callable[[], Steps[Outcome[Applied]]]:
+    return lambda: releases_stage.ensure_release(
+        release, kept.releases.get(release.name), connected.kube, connected.helm, here.clock, options.run
+    )
+
+
+def judge(
+    releases: Sequence[Applied], kube: KubePort, here: World, judging: Judging, since: float
+) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    """The releases' workloads are stable; a failed verdict is written into Helm's history before it is raised on."""
+    refs = tuple(ref for one in releases for ref in rollout_stage.workloads_of(one.objects))
+    fresh = any(one.changed or not one.verified for one in releases)
+    try:
+        outcome = yield from rollout_stage.await_rollout(
+            refs, kube, here.clock, judging, since=since, changed=fresh
+        )  # fmt: skip
+    except DeployError as error:
+        for one in releases:
+            if one.changed:
+                releases_stage.mark(one, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
+        raise
+    return outcome
+
+
+def verify(releases: Sequence[Applied], kube: KubePort) -> None:
+    """The revisions that were not yet known to be good are marked verified."""
+    for one in releases:
+        if not one.verified:
+            releases_stage.mark(one, "verified", "", kube)
+
+
+def load_record(kube: KubePort, namespace: str, application: str) -> Record:
+    """What the cluster remembers of the application; a fresh record where it was never deployed."""
+    found = kube.get("Secret", namespace, record.record_name(application))
+    return record.decode(found) if found is not None else record.new_record()
+
+
+def save_record(kube: KubePort, namespace: str, application: str, kept: Record) -> Record:
+    """The cluster remembers the record; refused when somebody else wrote it since it was read."""
+    body = record.encode(application, namespace, kept)
+    written = kube.replace(body) if kept.version else kube.create(body)
+    return replace(kept, version=written["metadata"]["resourceVersion"])
+
+
+def _memory(loaded: LoadedSpec, here: World) -> Path:
+    return memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+
+
+def notices(sentences: Sequence[str]) -> Steps[None]:
+    """Each sentence is told as a warning that needs no action."""
+    for sentence in sentences:
+        yield Warned(Problem("NOTICE", sentence))

@@ -1,0 +1,219 @@
+"""What the stages need from the outside, as Protocols and plain values; the adapters are the only implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from deployer.events import Event
+from deployer.status import ClusterPhase
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API server's JSON has it."""
+
+OWNER = "todo-deploy"
+"""Field manager and `app.kubernetes.io/managed-by` of what we create."""
+
+LABEL_PREFIX = "todo-deploy.dev"
+"""Prefix of our own labels and annotations."""
+
+INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
+"""Label of a Helm revision: digest of the chart and the values it was made from."""
+
+VERDICT_LABEL = f"{LABEL_PREFIX}/verdict"
+"""Label of a Helm revision: `verified` once its rollout was stable, `failed` with a failed verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerEndpoint:
+    """A Docker daemon: its address, and the folder of its client certificates when it wants TLS."""
+
+    host: str
+    cert_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What is known of the cluster without asking its API server."""
+
+    phase: ClusterPhase
+    node_ip: str | None = None
+    docker: DockerEndpoint | None = None
+    driver: str = ""
+    kubernetes_version: str = ""
+    cpus: int = 0
+    memory_mib: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What Minikube is asked to start."""
+
+    profile: str
+    driver: str
+    cpus: int
+    memory_mib: int
+    disk: str
+    kubernetes_version: str
+
+
+class ClusterPort(Protocol):
+    """A Minikube profile."""
+
+    def facts(self) -> ClusterFacts: ...
+    def start(self, request: StartRequest) -> Generator[Event, None, None]: ...
+    def delete(self) -> Generator[Event, None, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where the API server serves a kind of object."""
+
+    api: str
+    plural: str
+    namespaced: bool = True
+
+
+KINDS: Mapping[str, Kind] = {
+    "ConfigMap": Kind("api/v1", "configmaps"),
+    "DaemonSet": Kind("apis/apps/v1", "daemonsets"),
+    "Deployment": Kind("apis/apps/v1", "deployments"),
+    "EndpointSlice": Kind("apis/discovery.k8s.io/v1", "endpointslices"),
+    "Event": Kind("api/v1", "events"),
+    "HorizontalPodAutoscaler": Kind("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "Ingress": Kind("apis/networking.k8s.io/v1", "ingresses"),
+    "Job": Kind("apis/batch/v1", "jobs"),
+    "Lease": Kind("apis/coordination.k8s.io/v1", "leases"),
+    "Namespace": Kind("api/v1", "namespaces", namespaced=False),
+    "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
+    "Node": Kind("api/v1", "nodes", namespaced=False),
+    "PersistentVolumeClaim": Kind("api/v1", "persistentvolumeclaims"),
+    "Pod": Kind("api/v1", "pods"),
+    "PodDisruptionBudget": Kind("apis/policy/v1", "poddisruptionbudgets"),
+    "ReplicaSet": Kind("apis/apps/v1", "replicasets"),
+    "Secret": Kind("api/v1", "secrets"),
+    "Service": Kind("api/v1", "services"),
+    "ServiceAccount": Kind("api/v1", "serviceaccounts"),
+    "StatefulSet": Kind("apis/apps/v1", "statefulsets"),
+}
+
+
+class KubePort(Protocol):
+    """The API server, in plain objects; every call names kind and namespace, no discovery is done."""
+
+    def ready(self) -> bool: ...
+    def version(self) -> str: ...
+    def get(self, kind: str, namespace: str, name: str) -> Object | None: ...
+    def list(
+        self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False
+    ) -> list[Object]: ...
+    def create(self, body: Object) -> Object: ...
+    def apply(self, body: Object) -> Object: ...
+    def replace(self, body: Object) -> Object: ...
+    def patch(self, kind: str, namespace: str, name: str, body: Object) -> Object | None: ...
+    def delete(self, kind: str, namespace: str, name: str) -> bool: ...
+    def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 40
+    ) -> Sequence[str]: ...
+    def follow(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
+    ) -> Generator[str, None, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image in a daemon; size in bytes."""
+
+    ref: str
+    id: str
+    size: int
+    user: str
+    architecture: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One build: the context as a tar that holds the Dockerfile under `dockerfile`."""
+
+    ref: str
+    context: IO[bytes]
+    dockerfile: str
+    args: Mapping[str, str]
+    labels: Mapping[str, str]
+    target: str | None = None
+    no_cache: bool = False
+
+
+class BuildFailed(Exception):
+    """The daemon refused or a step of the Dockerfile failed; `step` and the last lines of output say where."""
+
+    def __init__(self, message: str, step: str, tail: Sequence[str]) -> None:
+        self.step = step
+        self.tail = tuple(tail)
+        super().__init__(message)
+
+
+class ImagePort(Protocol):
+    """A Docker daemon."""
+
+    def image(self, ref: str) -> ImageFacts | None: ...
+    def images(self, label: str) -> Sequence[ImageFacts]: ...
+    def build(self, request: BuildRequest) -> Generator[str, None, None]: ...
+    def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None: ...
+    def remove(self, ref: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a release; `status` is Helm's own word."""
+
+    release: str
+    namespace: str
+    revision: int
+    status: str
+    inputs: str = ""
+    updated: str = ""
+    description: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """One `helm upgrade --install`; the chart folder is staged, values are final, labels mark the revision."""
+
+    release: str
+    namespace: str
+    chart: Path
+    values: Mapping[str, Any]
+    labels: Mapping[str, str]
+    description: str
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """Names one object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What `helm upgrade` recorded: the new revision and the objects it applied."""
+
+    revision: Revision
+    objects: tuple[ObjectRef, ...]
+
+
+class HelmPort(Protocol):
+    """Helm; it never waits for workloads (ruling 2)."""
+
+    def template(self, request: UpgradeRequest) -> Sequence[Object]: ...
+    def upgrade(self, request: UpgradeRequest) -> Upgraded: ...
+    def uninstall(self, release: str, namespace: str) -> bool: ...

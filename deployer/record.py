@@ -1,0 +1,115 @@
+"""What the tool remembers of a deployment, kept in the cluster itself so that every machine sees the same.
+
+One Secret per application, `todo-deploy.<application>`: the salt of its keyed hashes, the tags it has used, and each
+release's objects. It holds digests and names, never a secret value of the application.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deployer.ports import LABEL_PREFIX, OWNER, Object, ObjectRef
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRecord:
+    """A release as it was last applied by us."""
+
+    namespace: str
+    revision: int
+    inputs: str
+    objects: tuple[ObjectRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An application's memory; `version` is the resourceVersion it was read at, empty when there is none yet."""
+
+    salt: str = field(repr=False)
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    releases: Mapping[str, ReleaseRecord] = field(default_factory=dict)
+    urls: tuple[Mapping[str, Any], ...] = ()
+    version: str = ""
+
+
+def new_record() -> Record:
+    """A record of an application that was never deployed, with a fresh salt."""
+    return Record(salt=secrets.token_hex(16))
+
+
+def record_name(application: str) -> str:
+    """The name of the Secret that holds the record."""
+    return f"{OWNER}.{application}"
+
+
+def decode(body: Object) -> Record:
+    """The record that the Secret holds."""
+    document = json.loads(base64.b64decode(body["data"]["record"]))
+    releases = {
+        name: ReleaseRecord(
+            one["namespace"], one["revision"], one["inputs"], tuple(ObjectRef(*ref) for ref in one["objects"])
+        )
+        for name, one in document["releases"].items()
+    }
+    return Record(
+        salt=document["salt"],
+        tags=document["tags"],
+        releases=releases,
+        urls=tuple(document.get("urls", ())),
+        version=body["metadata"]["resourceVersion"],
+    )
+
+
+def encode(application: str, namespace: str, record: Record) -> Object:
+    """The Secret that holds the record."""
+    document = {
+        "format": _FORMAT,
+        "salt": record.salt,
+        "tags": record.tags,
+        "releases": {
+            name: {
+                "namespace": one.namespace,
+                "revision": one.revision,
+                "inputs": one.inputs,
+                "objects": [[ref.kind, ref.namespace, ref.name] for ref in one.objects],
+            }
+            for name, one in record.releases.items()
+        },
+        "urls": list(record.urls),
+    }
+    raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    labels = {
+        "app.kubernetes.io/managed-by": OWNER,
+        "app.kubernetes.io/part-of": application,
+        f"{LABEL_PREFIX}/record": application,
+    }
+    metadata: dict[str, Any] = {"name": record_name(application), "namespace": namespace, "labels": labels}
+    if record.version:
+        metadata["resourceVersion"] = record.version
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": f"{LABEL_PREFIX}/record",
+        "data": {"record": base64.b64encode(raw).decode()},
+    }
+
+
+def with_tags(record: Record, used: Mapping[str, Mapping[str, str]]) -> Record:
+    """The record that also knows these tags (repository → tag → digest)."""
+    merged = {repository: dict(known) for repository, known in record.tags.items()}
+    for repository, fresh in used.items():
+        merged.setdefault(repository, {}).update(fresh)
+    return replace(record, tags=merged)
+
+
+def with_release(record: Record, name: str, release: ReleaseRecord) -> Record:
+    """The record with this release as last applied."""
+    return replace(record, releases={**record.releases, name: release})

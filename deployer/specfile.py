@@ -1,0 +1,264 @@
+"""Reading a spec: files, profile and overrides merged in order, every value with its origin, errors at file:line.
+
+Order: the spec file, `todo-deploy.local.yaml` beside it (git-ignored), the chosen profile, `--set path=value`.
+Maps merge, lists and scalars replace, null deletes (RFC 7396). What is validated is the merged whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.spec import Spec
+
+SPEC_NAME = "todo-deploy.yaml"
+_LOCAL_SUFFIX = ".local.yaml"
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where a value was written: a file and its line, or the command line (line 0)."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A valid spec, the folder its paths are relative to, and the origin of every value."""
+
+    spec: Spec
+    path: Path
+    profile: str | None
+    document: Mapping[str, Any]
+    origins: Mapping[Location, Origin]
+
+    @property
+    def root(self) -> Path:
+        """The folder that the spec's paths are relative to."""
+        return self.path.parent
+
+    def origin(self, *location: str | int) -> Origin:
+        """The origin of the value, or of the nearest part that holds it."""
+        return _nearest(self.origins, location, Origin(self.path.name, 1))
+
+
+def find_spec(start: Path) -> Path:
+    """The nearest `todo-deploy.yaml` in `start` or a folder above it; input error when there is none."""
+    for folder in (start, *start.parents):
+        candidate = folder / SPEC_NAME
+        if candidate.is_file():
+            return candidate
+    raise input_error(
+        "SPEC_MISSING",
+        f"no `{SPEC_NAME}` in {start} or above it",
+        hints=("todo-deploy -f FILE …", "todo-deploy init"),
+    )
+
+
+def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """The merged spec is valid and returned with its origins; all problems are raised together otherwise."""
+    path = path.absolute()
+    document, origins = _read(path, path.name)
+    local = path.with_name(path.stem + _LOCAL_SUFFIX)
+    if local.is_file():
+        overlay, overlay_origins = _read(local, local.name)
+        _merge(document, origins, overlay, overlay_origins, ())
+    profiles = document.pop("profiles", None) or {}
+    if profile is not None:
+        _apply_profile(document, origins, profiles, profile, path.name)
+    for override in overrides:
+        _apply_override(document, origins, override)
+    try:
+        spec = Spec.model_validate(document)
+    except ValidationError as error:
+        problems = [_problem(item, origins, path.name) for item in error.errors(include_url=False, include_input=False)]
+        raise DeployError(problems, ExitCode.INPUT) from None
+    return LoadedSpec(spec, path, profile, document, origins)
+
+
+def profile_names(path: Path) -> tuple[str, ...]:
+    """The names of the profiles that the spec file defines."""
+    document, _ = _read(path.absolute(), path.name)
+    return tuple(document.get("profiles") or {})
+
+
+def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise input_error(
+            "SPEC_MISSING", f"no spec at {path}", hints=("todo-deploy -f FILE …", "todo-deploy init")
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise input_error("SPEC_UNREADABLE", f"cannot read {path}", detail=str(error)) from None
+    try:
+        node = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        raise input_error(
+            "SPEC_YAML", str(error.problem or "not valid YAML").splitlines()[0], where=f"{shown}:{line}"
+        ) from None
+    except YAMLError as error:
+        raise input_error("SPEC_YAML", str(error).splitlines()[0], where=f"{shown}:1") from None
+    if not isinstance(node, Mapping):
+        raise input_error("SPEC_YAML", "a spec is a map of keys", where=f"{shown}:1", hints=("todo-deploy schema",))
+    origins: dict[Location, Origin] = {}
+    plain = _plain(node, origins, (), shown)
+    assert isinstance(plain, dict)
+    return plain, origins
+
+
+def _plain(node: Any, origins: dict[Location, Origin], at: Location, shown: str) -> Any:
+    """The ruamel node as plain values, its positions noted (ruamel counts lines from 0)."""
+    if isinstance(node, Mapping):
+        result: dict[str, Any] = {}
+        for key, value in node.items():
+            name = str(key)
+            try:
+                line = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+            except (KeyError, AttributeError, TypeError):  # a key that came in by a YAML merge has no position
+                line = _nearest(origins, at, Origin(shown, 1)).line
+            origins[(*at, name)] = Origin(shown, line)
+            result[name] = _plain(value, origins, (*at, name), shown)
+        return result
+    if isinstance(node, list):
+        items: list[Any] = []
+        for index, value in enumerate(node):
+            try:
+                line = node.lc.item(index)[0] + 1  # type: ignore[attr-defined]
+            except (KeyError, AttributeError, TypeError):
+                line = _nearest(origins, at, Origin(shown, 1)).line
+            origins[(*at, index)] = Origin(shown, line)
+            items.append(_plain(value, origins, (*at, index), shown))
+        return items
+    if isinstance(node, str):
+        return str(node)
+    if isinstance(node, bool) or node is None:
+        return node
+    if isinstance(node, int):
+        return int(node)
+    if isinstance(node, float):
+        return float(node)
+    return str(node)
+
+
+def _merge(
+    base: dict[str, Any],
+    origins: dict[Location, Origin],
+    over: Mapping[str, Any],
+    over_origins: Mapping[Location, Origin],
+    at: Location,
+) -> None:
+    """`over` lies over `base` in place, with its origins (RFC 7396)."""
+    for key, value in over.items():
+        place = (*at, key)
+        current = base.get(key)
+        if isinstance(value, Mapping) and isinstance(current, dict):
+            _merge(current, origins, value, over_origins, place)
+            continue
+        for known in [location for location in origins if location[: len(place)] == place]:
+            del origins[known]
+        if value is None and key in base:
+            del base[key]
+            continue
+        base[key] = value
+        origins.update(
+            {location: origin for location, origin in over_origins.items() if location[: len(place)] == place}
+        )
+
+
+def _apply_profile(
+    document: dict[str, Any], origins: dict[Location, Origin], profiles: Mapping[str, Any], name: str, shown: str
+) -> None:
+    if name not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        close = difflib.get_close_matches(name, list(profiles), 1)
+        raise input_error(
+            "PROFILE_UNKNOWN",
+            f"no profile `{name}` in the spec",
+            detail=f"its profiles: {known}",
+            where=str(_nearest(origins, ("profiles",), Origin(shown, 1))),
+            hints=(f"did you mean `--profile {close[0]}`?",) if close else (),
+        )
+    overlay = profiles[name] or {}
+    prefix: Location = ("profiles", name)
+    inner = {
+        location[2:]: origin for location, origin in origins.items() if location[:2] == prefix and len(location) > 2
+    }
+    _merge(document, origins, overlay, inner, ())
+
+
+def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], override: str) -> None:
+    from ruamel.yaml import YAML
+
+    path, separator, text = override.partition("=")
+    keys = [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
+    if not separator or not all(keys):
+        raise input_error("SET_MALFORMED", f"`--set {override}` is not path=value", hints=("--set cluster.cpus=2",))
+    value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
+    overlay: Any = value
+    for key in reversed(keys):
+        overlay = {key: overlay}
+    place = tuple(keys)
+    shown: dict[Location, Origin] = {place[: depth + 1]: Origin("--set", 0) for depth in range(len(place))}
+    _merge(document, origins, overlay, shown, ())
+
+
+def _nearest(origins: Mapping[Location, Origin], location: Sequence[str | int], default: Origin) -> Origin:
+    for depth in range(len(location), 0, -1):
+        origin = origins.get(tuple(location[:depth]))
+        if origin is not None:
+            return origin
+    return default
+
+
+def _problem(item: Any, origins: Mapping[Location, Origin], shown: str) -> Problem:
+    location: Location = tuple(part for part in item["loc"] if part != "[key]")
+    path = ".".join(str(part) for part in location)
+    where = str(_nearest(origins, location, Origin(shown, 1)))
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), 1)
+        hints = (f"did you mean `{close[0]}`?",) if close else ("todo-deploy schema",)
+        return Problem("SPEC_UNKNOWN_KEY", f"unknown key `{path}`", where=where, hints=hints)
+    if item["type"] == "missing":
+        return Problem("SPEC_MISSING_KEY", f"missing key `{path}`", where=where, hints=("todo-deploy schema",))
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return Problem("SPEC_INVALID", f"{path}: {message}" if path else message, where=where)
+
+
+def _fields_at(location: Location) -> list[str]:
+    """The keys that the spec knows at a place."""
+    current: Any = Spec
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            current = fields.get(str(part))
+        else:
+            current = (typing.get_args(current) or (None,))[-1]
+        current = _without_none(current)
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return [field.alias or name for name, field in current.model_fields.items()]
+    return []
+
+
+def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next((one for one in typing.get_args(annotation) if one is not types.NoneType), None)
+    return annotation

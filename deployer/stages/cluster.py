@@ -1,0 +1,165 @@
+"""The cluster stage: the cluster that the spec names runs and its API server answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from deployer.errors import Problem, machine_error
+from deployer.events import Item, ItemState, Warned
+from deployer.ports import ClusterFacts, ClusterPort, KubePort, StartRequest
+from deployer.spec import Cluster, mebibytes
+from deployer.status import ClusterPhase
+from deployer.steps import Clock, Outcome, Steps
+
+STAGE = "cluster"
+
+# After a start of the machine's Docker the API server needs some seconds; a healthy one answers at once.
+_PATIENCE_SECONDS = 20.0
+_READY_SECONDS = 180.0
+# What the machine itself needs beside the cluster.
+_HOST_RESERVE_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the machine can give."""
+
+    cpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the cluster must be started, and why."""
+
+    start: bool
+    reason: str
+
+
+def decide(facts: ClusterFacts, answers: bool) -> Decision:
+    """A cluster that runs and answers is never started again: that would restart its system pods."""
+    if facts.phase is ClusterPhase.RUNNING and answers:
+        return Decision(False, "running")
+    why = {
+        ClusterPhase.MISSING: "there is none yet",
+        ClusterPhase.STOPPED: "it is stopped",
+        ClusterPhase.STARTING: "its start was not finished",
+        ClusterPhase.PAUSED: "it is paused",
+        ClusterPhase.RUNNING: "its API server does not answer",
+        ClusterPhase.BROKEN: facts.detail or "it is broken",
+    }
+    return Decision(True, why[facts.phase])
+
+
+def start_request(wanted: Cluster, host: Host) -> tuple[StartRequest, tuple[Problem, ...]]:
+    """What Minikube is asked for: the spec's wishes within what the host can give, and warnings where it is less."""
+    warnings = []
+    cpus = min(wanted.cpus, host.cpus)
+    if cpus < wanted.cpus:
+        warnings.append(Problem("CLUSTER_CPUS", f"the spec asks for {wanted.cpus} CPUs; this machine has {host.cpus}",
+                                detail=f"the cluster gets {cpus}"))  # fmt: skip
+    asked, most = mebibytes(wanted.memory), max(host.memory_mib - _HOST_RESERVE_MIB, 1800)
+    memory = min(asked, most)
+    if memory < asked:
+        warnings.append(Problem("CLUSTER_MEMORY", f"the spec asks for {asked} MiB; this machine can give {most} MiB",
+                                detail=f"the cluster gets {memory} MiB"))  # fmt: skip
+    request = StartRequest(wanted.name, wanted.driver, cpus, memory, wanted.disk, wanted.kubernetes_version)
+    return request, tuple(warnings)
+
+
+def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Problem, ...]:
+    """Where the existing cluster is not what the spec asks for; it is kept as it is."""
+    request, _ = start_request(wanted, host)
+    pairs = [
+        ("driver", request.driver, facts.driver),
+        ("kubernetesVersion", request.kubernetes_version, facts.kubernetes_version),
+        ("cpus", str(request.cpus), str(facts.cpus)),
+        ("memory (MiB)", str(request.memory_mib), str(facts.memory_mib)),
+    ]
+    told = [f"{name}: the spec asks for {asked}, the cluster has {has}" for name, asked, has in pairs if asked != has]
+    if not told or not facts.driver:
+        return ()
+    hints = ("todo-deploy down --cluster && todo-deploy up",)
+    return (Problem("CLUSTER_DIFFERS", f"the cluster `{wanted.name}` is kept as it is", "\n".join(told), hints=hints),)
+
+
+def ensure_cluster(
+    wanted: Cluster,
+    cluster: ClusterPort,
+    connect: Callable[[], KubePort],
+    prepare: Callable[[], Steps[object]],
+    host: Host,
+    clock: Clock,
+) -> Steps[Outcome[tuple[ClusterFacts, KubePort]]]:
+    """The cluster runs, its API server answers and its node is Ready; machine error otherwise."""
+    facts = cluster.facts()
+    kube = connect() if facts.phase is ClusterPhase.RUNNING else None
+    answers = kube is not None and (kube.ready() or _answers_soon(kube, clock))
+    decision = decide(facts, answers)
+    if not decision.start:
+        assert kube is not None
+        for problem in differences(wanted, facts, host):
+            yield Warned(problem)
+        return Outcome((facts, kube), False, f"{wanted.name} runs")
+    yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
+    request, warnings = start_request(wanted, host)
+    if facts.phase is ClusterPhase.MISSING:
+        for problem in warnings:
+            yield Warned(problem)
+    elif facts.kubernetes_version and facts.cpus:
+        # An existing profile keeps its shape: Minikube would refuse or recreate it otherwise.
+        request = replace(
+            request, driver=facts.driver, cpus=facts.cpus, memory_mib=facts.memory_mib,
+            kubernetes_version=facts.kubernetes_version,
+        )  # fmt: skip
+    yield from prepare()
+    yield from cluster.start(request)
+    facts = cluster.facts()
+    kube = connect()
+    yield from await_node(kube, wanted.name, clock)
+    return Outcome((facts, kube), True, f"{wanted.name} started ({decision.reason})")
+
+
+def await_node(kube: KubePort, name: str, clock: Clock) -> Steps[None]:
+    """A node is Ready and the default service account exists, without which no pod can be made."""
+    deadline = clock.monotonic() + _READY_SECONDS
+    told = ""
+    while True:
+        message = _lacking(kube)
+        if not message:
+            return
+        if message != told:
+            yield Item(STAGE, name, ItemState.RUNNING, message)
+            told = message
+        if clock.monotonic() > deadline:
+            raise machine_error(
+                "CLUSTER_NOT_READY", f"the cluster `{name}` is not ready", detail=message, hints=("todo-deploy doctor",)
+            )
+        clock.sleep(0.5)
+
+
+def _lacking(kube: KubePort) -> str:
+    if not kube.ready():
+        return "waiting for the API server"
+    nodes = kube.list("Node")
+    if not any(_is_ready(node) for node in nodes):
+        return "waiting for the node to be Ready"
+    if kube.get("ServiceAccount", "default", "default") is None:
+        return "waiting for the default service account"
+    return ""
+
+
+def _is_ready(node: dict[str, object]) -> bool:
+    status = node.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions or ())
+
+
+def _answers_soon(kube: KubePort, clock: Clock) -> bool:
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    while clock.monotonic() < deadline:
+        clock.sleep(0.5)
+        if kube.ready():
+            return True
+    return False

@@ -1,0 +1,165 @@
+"""The images stage: every image of the plan is in the cluster's daemon under its final tag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer import context, digest
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Item, ItemState, Log
+from deployer.plan import ImagePlan
+from deployer.ports import BuildFailed, BuildRequest, ImagePort
+from deployer.spec import mebibytes
+from deployer.steps import Outcome, Steps, merge
+
+STAGE = "images"
+_STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
+# Builds mostly wait for package downloads, so somewhat more of them than cores are worth it.
+_PARALLEL_BUILDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image that is in the daemon; `reason` says why it was built, or why not."""
+
+    name: str
+    ref: str
+    built: bool
+    reason: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What an image was built from the last time on this machine."""
+
+    ref: str
+    manifest: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """How to build: extra build arguments (proxies), and whether images are built again although they are there."""
+
+    args: Mapping[str, str]
+    rebuild: bool = False
+    build: bool = True
+
+
+def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
+    """Why the image is not there, in the words of what changed since the last build here."""
+    if previous is None:
+        return "first build"
+    if previous.ref == image.ref:
+        return "it is gone from the cluster's daemon"
+    changes = digest.changed_files(previous.manifest, image.source.manifest)
+    if not changes:
+        return "build arguments or base image changed"
+    first = str(changes[0])
+    return first if len(changes) == 1 else f"{first} and {len(changes) - 1} more"
+
+
+def ensure_images(
+    images: Sequence[ImagePlan],
+    daemon: ImagePort,
+    supply: Callable[[Sequence[str]], Steps[None]],
+    previous: Mapping[str, Previous],
+    how: Building,
+) -> Steps[Outcome[tuple[BuiltImage, ...]]]:
+    """Every image is in the daemon; those that were missing were built, side by side."""
+    found: dict[str, BuiltImage] = {}
+    missing: dict[str, ImagePlan] = {}
+    for image in images:
+        facts = None if how.rebuild else daemon.image(image.ref)
+        if facts is not None:
+            found[image.name] = BuiltImage(image.name, image.ref, False, "unchanged", facts.size)
+        else:
+            missing[image.name] = image
+    if missing and not how.build:
+        names = ", ".join(missing)
+        problem = Problem(
+            "IMAGE_MISSING", f"--no-build, and these images are missing: {names}", hints=("todo-deploy up",)
+        )
+        raise DeployError(problem, ExitCode.INPUT)
+    for name, kept in found.items():
+        yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
+    lacking = sorted({base for image in missing.values() for base in image.bases if daemon.image(base) is None})
+    if lacking:
+        yield from supply(lacking)
+    bodies = {
+        name: (lambda image=image: _build(image, daemon, reason_to_build(image, previous.get(image.name)), how))
+        for name, image in missing.items()
+    }
+    built = yield from merge(bodies, _PARALLEL_BUILDS)
+    everything = tuple(found.get(image.name) or built[image.name] for image in images)
+    text = f"{len(built)} built, {len(found)} unchanged" if built else f"{len(found)} unchanged"
+    return Outcome(everything, bool(built), text)
+
+
+def no_daemon(context: str) -> Problem:
+    """Why images cannot be built for a cluster whose daemon cannot be reached."""
+    return Problem(
+        "NO_DAEMON",
+        f"the cluster of context `{context}` has no Docker daemon that images could be built in",
+        hints=("use `provider: minikube`", "or push the images yourself and leave `images` out of the spec"),
+    )
+
+
+def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> Steps[BuiltImage]:
+    yield Item(STAGE, image.name, ItemState.RUNNING, reason)
+    files = context.context_files(image.context, image.dockerfile)
+    with context.context_tar(image.context, files, image.dockerfile) as tar:
+        request = BuildRequest(
+            ref=image.ref,
+            context=tar,
+            dockerfile=context.dockerfile_name(image.context, image.dockerfile),
+            args={**how.args, **image.args},
+            labels=image.labels,
+            target=image.target,
+            no_cache=how.rebuild,
+        )
+        try:
+            for line in daemon.build(request):
+                step = _STEP.match(line)
+                if step is not None:
+                    yield Item(STAGE, image.name, ItemState.RUNNING, step[3], float(step[1]), float(step[2]))
+                yield Log(STAGE, image.name, line)
+        except BuildFailed as failed:
+            yield Item(STAGE, image.name, ItemState.FAILED, failed.step)
+            raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
+    facts = daemon.image(image.ref)
+    if facts is None:
+        problem = Problem("BUILD_LOST", f"image `{image.ref}` was built but is not in the daemon")
+        raise DeployError(problem, ExitCode.BUILD)
+    most = mebibytes(image.max_size)
+    if facts.size >= most * 2**20:
+        daemon.remove(image.ref)
+        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
+        hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
+        raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
+    yield Item(STAGE, image.name, ItemState.DONE, image.ref)
+    return BuiltImage(image.name, image.ref, True, reason, facts.size)
+
+
+def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
+    step = _STEP.match(failed.step)
+    where = _dockerfile_line(image.dockerfile, step[3]) if step else str(image.dockerfile)
+    code = "DISK_FULL" if "no space left on device" in str(failed).lower() else "BUILD_FAILED"
+    hints = (
+        ("todo-deploy images prune", "docker system df") if code == "DISK_FULL" else (f"todo-deploy up {image.name}",)
+    )
+    detail = "\n".join(filter(None, [failed.step, *failed.tail[-10:], str(failed)]))
+    return Problem(code, f"image `{image.name}` could not be built", detail, where, hints)
+
+
+def _dockerfile_line(dockerfile: Path, instruction: str) -> str:
+    """The Dockerfile's line that holds the instruction; its first line where that cannot be told."""
+    wanted = instruction.split()[:3]
+    lines = dockerfile.read_text(errors="replace").splitlines() if dockerfile.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if wanted and line.split()[:3] == wanted:
+            return f"{dockerfile}:{number}"
+    return f"{dockerfile}:1"

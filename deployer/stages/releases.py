@@ -1,0 +1,184 @@
+"""The releases stage: every release is at the revision that its chart and values lead to."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer import helmstorage
+from deployer.errors import refused
+from deployer.events import Item, ItemState
+from deployer.plan import ReleasePlan
+from deployer.ports import INPUTS_LABEL, KINDS, VERDICT_LABEL, HelmPort, KubePort, ObjectRef, Revision, UpgradeRequest
+from deployer.record import ReleaseRecord
+from deployer.steps import Clock, Outcome, Steps
+
+STAGE = "releases"
+_OWNER = re.compile(r"by (?P<host>\S+) pid (?P<pid>\d+)")
+# A helm that is not ours may still be at work on a pending revision for about its own time-out.
+_FOREIGN_PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A release in the cluster: its revision, its objects, and whether this run made the revision."""
+
+    name: str
+    namespace: str
+    revision: int
+    changed: bool
+    reason: str
+    inputs: str
+    objects: tuple[ObjectRef, ...]
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with a release, and why."""
+
+    action: Literal["keep", "upgrade", "heal"]
+    reason: str
+
+
+def decide(
+    wanted: ReleasePlan, latest: Revision | None, known: ReleaseRecord | None, lost: Sequence[ObjectRef]
+) -> Decision:
+    """Inputs decide, never a render: a chart may render differently each time (rulings, "Any chart")."""
+    if latest is None:
+        return Decision("upgrade", "first install")
+    if latest.status.startswith("pending-"):
+        return Decision("heal", f"revision {latest.revision} was left {latest.status}")
+    if latest.status != "deployed":
+        return Decision("upgrade", f"revision {latest.revision} is {latest.status}")
+    if latest.inputs != wanted.inputs:
+        return Decision("upgrade", "chart, values, images or secrets changed")
+    if known is None or known.revision != latest.revision:
+        return Decision("upgrade", "its objects are not known")
+    if lost:
+        first = f"{lost[0].kind.lower()}/{lost[0].name}"
+        return Decision("upgrade", f"{first} is gone" + (f" and {len(lost) - 1} more" if len(lost) > 1 else ""))
+    return Decision("keep", "unchanged")
+
+
+def ensure_release(
+    wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort, helm: HelmPort, clock: Clock, run: str
+) -> Steps[Outcome[Applied]]:
+    """The release is deployed with the plan's chart and values; nothing is done when it already is."""
+    stored = kube.list(
+        "Secret", wanted.namespace, labels=f"{helmstorage.SELECTOR},name={wanted.name}", metadata_only=True
+    )
+    history = helmstorage.revisions(stored, wanted.name)
+    latest = history[-1] if history else None
+    decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
+    if decision.action == "keep":
+        assert latest is not None and known is not None
+        yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")
+        applied = Applied(
+            wanted.name,
+            wanted.namespace,
+            latest.revision,
+            False,
+            decision.reason,
+            wanted.inputs,
+            known.objects,
+            latest.verdict == "verified",
+        )
+        return Outcome(applied, False, "unchanged")
+    if decision.action == "heal":
+        assert latest is not None
+        heal_pending(latest, kube, clock)
+        yield Item(STAGE, wanted.name, ItemState.RUNNING, f"{decision.reason}; healed")
+    yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
+    done = helm.upgrade(
+        UpgradeRequest(
+            release=wanted.name,
+            namespace=wanted.namespace,
+            chart=wanted.chart,
+            values=wanted.values,
+            labels={INPUTS_LABEL: wanted.inputs},
+            description=f"todo-deploy run {run} by {socket.gethostname()} pid {os.getpid()}",
+            timeout=wanted.timeout,
+        )
+    )
+    revision = done.revision.revision
+    yield Item(STAGE, wanted.name, ItemState.DONE, f"revision {revision}")
+    applied = Applied(
+        wanted.name, wanted.namespace, revision, True, decision.reason, wanted.inputs, done.objects, False
+    )
+    return Outcome(applied, True, f"revision {revision}")
+
+
+def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
+    """The release's objects that are no longer in the cluster; kinds without an entry in KINDS are not asked for."""
+    places = sorted({(ref.kind, ref.namespace) for ref in known.objects if ref.kind in KINDS})
+    there = {
+        (kind, namespace, one["metadata"]["name"])
+        for kind, namespace in places
+        for one in kube.list(kind, namespace, metadata_only=True)
+        if not one["metadata"].get("deletionTimestamp")
+    }
+    return tuple(ref for ref in known.objects if ref.kind in KINDS and (ref.kind, ref.namespace, ref.name) not in there)
+
+
+def heal_pending(latest: Revision, kube: KubePort, clock: Clock) -> None:
+    """The pending revision is marked failed, so that helm goes on from it; refused while its owner may be at work."""
+    name = helmstorage.secret_name(latest.release, latest.revision)
+    secret = kube.get("Secret", latest.namespace, name)
+    if secret is None:
+        return
+    description = str((helmstorage.decode(secret).get("info") or {}).get("description", ""))
+    if not _owner_is_gone(latest, description, clock):
+        raise refused(
+            "RELEASE_BUSY",
+            f"release `{latest.release}` is {latest.status}: another helm may be at work on it",
+            detail=description,
+            hints=("wait, then: todo-deploy up",),
+        )
+    kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
+
+
+def _owner_is_gone(latest: Revision, description: str, clock: Clock) -> bool:
+    owner = _OWNER.search(description)
+    if owner is not None and owner["host"] == socket.gethostname():
+        pid = int(owner["pid"])
+        return pid == os.getpid() or not _is_alive(pid)
+    began = float(latest.updated) if latest.updated.isdigit() else 0.0
+    return clock.now() - began > _FOREIGN_PATIENCE_SECONDS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:
+    """The revision carries the verdict of its rollout; with a failed one Helm's own history says so too (ruling 2)."""
+    name = helmstorage.secret_name(applied.name, applied.revision)
+    if verdict == "failed":
+        secret = kube.get("Secret", applied.namespace, name)
+        if secret is not None:
+            kube.replace(helmstorage.with_status(secret, "failed", why))
+    kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
+
+
+def ordered(releases: Sequence[ReleasePlan]) -> tuple[tuple[ReleasePlan, ...], ...]:
+    """The releases in waves: each wave needs only what stands in earlier ones; refused where they need each other."""
+    waves: list[tuple[ReleasePlan, ...]] = []
+    left: Mapping[str, ReleasePlan] = {release.name: release for release in releases}
+    while left:
+        wave = tuple(one for one in left.values() if not any(need in left for need in one.needs))
+        if not wave:
+            raise refused("RELEASE_CYCLE", "these releases need each other: " + ", ".join(sorted(left)))
+        waves.append(wave)
+        left = {name: one for name, one in left.items() if one not in wave}
+    return tuple(waves)

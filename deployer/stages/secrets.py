@@ -1,0 +1,116 @@
+"""The secrets stage: the namespaces exist and every Secret of the plan holds the values of the env files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployer.errors import refused
+from deployer.events import Item, ItemState
+from deployer.plan import SecretPlan
+from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object
+from deployer.steps import Outcome, Steps
+
+STAGE = "secrets"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+APPLICATION = f"{LABEL_PREFIX}/application"
+SECRET_OF = f"{LABEL_PREFIX}/secret"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSecret:
+    """A Secret in the cluster: the name pods refer to and the immutable copy that holds its content."""
+
+    name: str
+    namespace: str
+    served: str
+    copy: str
+    changed: bool
+
+
+def ensure_secrets(
+    application: str, namespaces: Sequence[str], secrets: Sequence[SecretPlan], kube: KubePort, *, adopt: bool
+) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
+    """Namespaces and Secrets are there; a Secret of somebody else is refused unless `adopt`."""
+    for namespace in namespaces:
+        yield from _ensure_namespace(namespace, kube)
+    kept = []
+    for secret in secrets:
+        changed = False
+        for body in secret_objects(application, secret):
+            changed = _ensure_secret(body, kube, adopt=adopt) or changed
+        state = ItemState.DONE if changed else ItemState.UNCHANGED
+        yield Item(STAGE, secret.name, state, f"{secret.served} ({len(secret.data)} keys)")
+        kept.append(KeptSecret(secret.name, secret.namespace, secret.served, secret.copy, changed))
+    updated = sum(secret.changed for secret in kept)
+    text = f"{updated} updated, {len(kept) - updated} unchanged" if updated else f"{len(kept)} unchanged"
+    return Outcome(tuple(kept), bool(updated), text)
+
+
+def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
+    """The immutable copy and, for a documented name, the object of that name (ruling 4)."""
+    labels = {
+        **secret.labels,
+        "app.kubernetes.io/part-of": application,
+        MANAGED_BY: OWNER,
+        APPLICATION: application,
+        SECRET_OF: secret.name,
+    }
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
+
+    def body(name: str, *, immutable: bool) -> Object:
+        metadata = {
+            "name": name,
+            "namespace": secret.namespace,
+            "labels": labels,
+            "annotations": {f"{LABEL_PREFIX}/checksum": secret.checksum},
+        }
+        shape = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret.type, "data": data}
+        return {**shape, "immutable": True} if immutable else shape
+
+    copy = body(secret.copy, immutable=True)
+    return (copy,) if secret.stable is None else (copy, body(secret.stable, immutable=False))
+
+
+def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:
+    found = kube.get("Namespace", "", name)
+    if found is None:
+        labels = {MANAGED_BY: OWNER}
+        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        yield Item(STAGE, f"namespace {name}", ItemState.DONE, "created")
+    elif found["metadata"].get("deletionTimestamp"):
+        raise refused(
+            "NAMESPACE_TERMINATING",
+            f"namespace `{name}` is being deleted",
+            hints=(f"kubectl wait --for=delete namespace/{name} && todo-deploy up",),
+        )
+
+
+def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:
+    """Whether the object had to be written."""
+    metadata = body["metadata"]
+    name, namespace = metadata["name"], metadata["namespace"]
+    found = kube.get("Secret", namespace, name)
+    if found is not None:
+        labels = found["metadata"].get("labels") or {}
+        ours = labels.get(APPLICATION) == metadata["labels"][APPLICATION]
+        if not ours and not adopt:
+            owner = labels.get(APPLICATION) or labels.get(MANAGED_BY) or "nobody we know"
+            raise refused(
+                "SECRET_FOREIGN",
+                f"Secret `{name}` in namespace `{namespace}` is not ours (it belongs to {owner})",
+                hints=("todo-deploy up --adopt", f"kubectl -n {namespace} delete secret {name}"),
+            )
+        if ours and (found.get("data") or {}) == body["data"] and found.get("type") == body["type"]:
+            return False
+        if body["type"] != found.get("type") or found.get("immutable"):
+            # Neither a Secret's type nor an immutable one can be changed in place.
+            kube.delete("Secret", namespace, name)
+            found = None
+    if found is None:
+        kube.create(body)
+    else:
+        kube.replace({**body, "metadata": {**metadata, "resourceVersion": found["metadata"]["resourceVersion"]}})
+    return True

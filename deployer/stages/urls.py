@@ -1,0 +1,117 @@
+"""The urls stage: every URL of the plan was asked and answered as expected."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Item, ItemState, UrlProven
+from deployer.plan import UrlPlan
+from deployer.ports import KubePort, Object
+from deployer.steps import Clock, Outcome, Steps
+
+STAGE = "urls"
+_ANSWER_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenUrl:
+    """A URL that answered; `host` is the Host header where it differs from the address."""
+
+    name: str
+    url: str
+    status: int
+    show: bool
+
+
+def prove_urls(
+    urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, clock: Clock
+) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
+    """Every URL answers with the status the spec expects; a failure names the first that does not."""
+    proven = []
+    for url in urls:
+        address, host = resolve(url, node_ip, kube)
+        status = yield from _prove(url, address, host, clock)
+        yield UrlProven(url.name, address, status)
+        proven.append(ProvenUrl(url.name, address, status, url.show))
+    return Outcome(tuple(proven), False, f"{len(proven)} answer")
+
+
+def resolve(url: UrlPlan, node_ip: str, kube: KubePort) -> tuple[str, str | None]:
+    """The address to ask, and the Host header it needs; failure where nothing is exposed."""
+    if url.ingress_host is not None:
+        return f"http://{node_ip}{url.path}", url.ingress_host
+    assert url.service is not None
+    service = kube.get("Service", url.namespace, url.service)
+    if service is None:
+        raise _failure("URL_NO_SERVICE", f"url `{url.name}`: no Service `{url.service}` in namespace `{url.namespace}`")
+    origin = service_origin(service, url.port, node_ip)
+    if origin is None:
+        kind = (service.get("spec") or {}).get("type")
+        raise _failure(
+            "URL_NOT_EXPOSED",
+            f"url `{url.name}`: Service `{url.service}` is {kind} and has no address outside the cluster",
+        )
+    return origin + url.path, None
+
+
+def service_origin(service: Object, port: int | str | None, node_ip: str) -> str | None:
+    """`http://host:port` at which the Service is reached from this machine; None where it is not exposed."""
+    spec: Mapping[str, Any] = service.get("spec") or {}
+    ports = [one for one in spec.get("ports") or () if port is None or port in (one.get("name"), one.get("port"))]
+    if not ports:
+        return None
+    balanced = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    if spec.get("type") == "LoadBalancer" and balanced:
+        return f"http://{balanced[0].get('ip') or balanced[0].get('hostname')}:{ports[0]['port']}"
+    if ports[0].get("nodePort"):
+        return f"http://{node_ip}:{ports[0]['nodePort']}"
+    return None
+
+
+def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS) -> int:
+    """The status of a GET, asked directly: the cluster is on this machine, no proxy stands between. Raises OSError."""
+    parts = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Host": host} if host else {})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except http.client.HTTPException as error:
+        raise ConnectionError(type(error).__name__) from error
+    finally:
+        connection.close()
+
+
+def _prove(url: UrlPlan, address: str, host: str | None, clock: Clock) -> Steps[int]:
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    told = ""
+    while True:
+        try:
+            status = ask(address, host)
+            answer = f"HTTP {status}, expected {url.expect}"
+        except OSError as error:
+            status, answer = 0, str(error) or type(error).__name__
+        if status == url.expect:
+            return status
+        if answer != told:
+            yield Item(STAGE, url.name, ItemState.RUNNING, f"{address}: {answer}")
+            told = answer
+        if clock.monotonic() > deadline:
+            raise _failure(
+                "URL_FAILED",
+                f"{address} does not answer as expected",
+                answer,
+                ("todo-deploy logs", "todo-deploy status"),
+            )
+        clock.sleep(0.3)
+
+
+def _failure(code: str, title: str, detail: str = "", hints: tuple[str, ...] = ("todo-deploy status",)) -> DeployError:
+    return DeployError(Problem(code, title, detail, hints=hints), ExitCode.NOTHING_SERVES)

@@ -1,0 +1,86 @@
+"""The toolchain as the pipeline needs it: programs ready, Docker running, base images where builds find them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from deployer import world
+from deployer.events import Item, ItemState, Log
+from deployer.ports import DockerEndpoint
+from deployer.spec import Spec
+from deployer.steps import Outcome, Steps
+from deployer.toolchain import (
+    Toolchain,
+    ensure_docker,
+    ensure_stand_ins,
+    ensure_toolchain,
+    locate_toolchain,
+    stand_in,
+)
+from deployer.world import World
+
+# Docker's own predefined build arguments (docs.docker.com/reference/dockerfile): never part of an image's history.
+_PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+def ensure_tools(spec: Spec, here: World) -> Steps[Outcome[Toolchain]]:
+    """Docker runs and every program is there; where they are, this takes milliseconds and starts no process."""
+    found = locate_toolchain(spec.toolchain, here.cache_dir)
+    if found is None:
+        made = yield from prepare_cluster_start(spec, here)
+        return Outcome(made, True, made.why)
+    if _listens(here.host_docker):
+        return Outcome(found, False, found.way)
+    yield from ensure_docker(here.cache_dir, here.state_dir, here.env)
+    return Outcome(found, True, "Docker started")
+
+
+def prepare_cluster_start(spec: Spec, here: World) -> Steps[Toolchain]:
+    """Everything that starting a cluster needs is there: Docker, programs, and the images in the host's Docker."""
+    docker = yield from ensure_docker(here.cache_dir, here.state_dir, here.env)
+    return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker))
+
+
+def stand_ins_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
+    """Base image → the image that stands in for it on this machine; empty where images can be pulled."""
+    if not toolchain.offline_images:
+        return {}
+    return {base: found for base in bases if (found := stand_in(base)) is not None}
+
+
+def supply_bases(
+    lacking: Sequence[str], bases: Sequence[str], toolchain: Toolchain, daemon: DockerEndpoint, here: World
+) -> Steps[None]:
+    """The stand-ins among the lacking base images are in the cluster's daemon; the others are pulled by the build."""
+    wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
+    if not wanted:
+        return
+    for event in ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env):
+        yield replace(event, stage="images") if isinstance(event, Item | Log) else event
+    refs = sorted(set(wanted.values()))
+    yield Item("images", "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
+    world.open_images(here.host_docker).copy_to(daemon, refs)
+    yield Item("images", "base images", ItemState.DONE, ", ".join(sorted(wanted)))
+
+
+def proxy_args(env: Mapping[str, str]) -> dict[str, str]:
+    """The machine's proxy settings as build arguments."""
+    return {name: value for name in _PROXY_ARGS if (value := env.get(name) or env.get(name.lower()))}
+
+
+def _listens(endpoint: DockerEndpoint) -> bool:
+    """Whether something accepts connections at the endpoint; a daemon over the network is asked later, by its API."""
+    parts = urlsplit(endpoint.host)
+    if parts.scheme != "unix":
+        return True
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(parts.path)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,100 @@
+"""The composition root: the only module that knows which adapter stands behind which port.
+
+Adapters are imported when they are first needed: `docker` and `kubernetes` take tenths of a second to import, and
+`--help` needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployer.adapters.clock import SystemClock
+from deployer.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.spec import Cluster
+from deployer.stages.cluster import Host
+from deployer.steps import Clock
+from deployer.toolchain import Toolchain
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The machine as this run sees it: environment, folders and clock."""
+
+    env: Mapping[str, str] = field(repr=False)
+    cache_dir: Path
+    state_dir: Path
+    clock: Clock
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig that Minikube writes to: the first of KUBECONFIG, or the user's own."""
+        first = self.env.get("KUBECONFIG", "").split(os.pathsep)[0]
+        return Path(first) if first else Path(self.env.get("HOME") or Path.home()) / ".kube" / "config"
+
+    @property
+    def host_docker(self) -> DockerEndpoint:
+        """The host's Docker daemon, where DOCKER_HOST says or at its usual socket."""
+        certificates = self.env.get("DOCKER_CERT_PATH") if self.env.get("DOCKER_TLS_VERIFY") else None
+        host = self.env.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        return DockerEndpoint(host, Path(certificates) if certificates else None)
+
+
+def this_world() -> World:
+    """The world of this process."""
+    from platformdirs import user_cache_path, user_state_path
+
+    return World(dict(os.environ), user_cache_path("todo-deploy"), user_state_path("todo-deploy"), SystemClock())
+
+
+def host() -> Host:
+    """What this machine can give: processors this process may use, and memory."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    except (ValueError, OSError, AttributeError):
+        memory = 8192
+    return Host(cpus, memory)
+
+
+def open_images(endpoint: DockerEndpoint) -> ImagePort:
+    """The daemon at the endpoint."""
+    from deployer.adapters.docker_engine import DockerEngine
+
+    return DockerEngine(endpoint)
+
+
+def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:
+    """The cluster that the spec names."""
+    if wanted.provider == "context":
+        from deployer.adapters.context import ContextCluster
+
+        assert wanted.context is not None
+        return ContextCluster(wanted.context, lambda: open_kube(world, wanted))
+    from deployer.adapters.docker_engine import DockerEngine
+    from deployer.adapters.minikube import Minikube
+
+    def inspect(name: str) -> Mapping[str, Any] | None:
+        return DockerEngine(world.host_docker).container(name)
+
+    return Minikube(toolchain, wanted.name, world.env, inspect)
+
+
+def open_kube(world: World, wanted: Cluster) -> KubePort:
+    """The API server of the spec's cluster; refused where its context is somebody else's cluster."""
+    from deployer.adapters.kube import KubeApi, refuse_foreign
+
+    context = wanted.context or wanted.name
+    if wanted.provider == "minikube":
+        refuse_foreign(world.kubeconfig, context)
+    return KubeApi(world.kubeconfig, context)
+
+
+def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts) -> HelmPort:
+    """Helm against the spec's cluster."""
+    from deployer.adapters.helm import Helm
+
+    return Helm(toolchain.helm, world.kubeconfig, wanted.context or wanted.name, facts.kubernetes_version)
