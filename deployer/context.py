@@ -72,7 +72,7 @@ def parse_dockerignore(text: str, source: str = _IGNORE) -> tuple[Pattern, ...]:
             patterns.append(_pattern(whole.removeprefix("!"), negated))
         except (ValueError, re.error) as error:
             raise input_error(
-                "dockerignore-pattern",
+                "DOCKERIGNORE_PATTERN",
                 f"`{stripped}` is not a pattern",
                 detail=str(error),
                 where=f"{source}:{number}",
@@ -294,4 +294,4 @@ def _header(file: ContextFile) -> tarfile.TarInfo:
 
 
 def _unreadable(path: Path, error: OSError) -> Exception:
-    return input_error("context-unreadable", f"cannot read `{path}`", detail=error.strerror or str(error))
+    return input_error("CONTEXT_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or str(error))

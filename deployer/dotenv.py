@@ -71,12 +71,12 @@ def read_env(path: Path, source: str) -> EnvFile:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise input_error("env-unreadable", f"cannot read `{source}`", detail=error.strerror or "") from None
+        raise input_error("ENV_UNREADABLE", f"cannot read `{source}`", detail=error.strerror or "") from None
     except UnicodeDecodeError as error:
         # UTF-16 is what `>` writes in Windows PowerShell.
         line = error.object.count(b"\n", 0, error.start) + 1
         raise input_error(
-            "env-encoding", f"`{source}` is not UTF-8", where=f"{source}:{line}", hints=("save the file as UTF-8",)
+            "ENV_ENCODING", f"`{source}` is not UTF-8", where=f"{source}:{line}", hints=("save the file as UTF-8",)
         ) from None
     return parse_env(text, source)
 
@@ -123,7 +123,7 @@ def _problem(binding: Binding, where: str) -> Problem | None:
         return None
     if binding.value is None:
         return Problem(
-            "env-no-value",
+            "ENV_NO_VALUE",
             "a line of the env file has no `=`",
             "every line is KEY=value, a comment or empty; a value of several lines needs quotes around it",
             where,
@@ -131,12 +131,12 @@ def _problem(binding: Binding, where: str) -> Problem | None:
         )
     if not _KEY.fullmatch(binding.key):
         rule = "a name has letters, digits and `_` only, and does not start with a digit"
-        return Problem("env-bad-name", "what stands before `=` is not a variable's name", rule, where)
+        return Problem("ENV_BAD_NAME", "what stands before `=` is not a variable's name", rule, where)
     if "\0" in binding.value:
-        return Problem("env-nul", f"`{binding.key}` contains a NUL character", where=where)
+        return Problem("ENV_NUL", f"`{binding.key}` contains a NUL character", where=where)
     if _SWALLOWED.search(token.strip()):
         return Problem(
-            "env-swallowed",
+            "ENV_SWALLOWED",
             f"the value of `{binding.key}` has swallowed lines that look like other variables",
             "its quotes are closed some lines further down",
             where,
@@ -148,9 +148,9 @@ def _problem(binding: Binding, where: str) -> Problem | None:
 def _unreadable(token: str, where: str) -> Problem:
     match = _ASSIGNMENT.match(token)
     if match is None or match[2] not in ("'", '"'):
-        return Problem("env-syntax", "a line of the env file is not KEY=value", where=where)
+        return Problem("ENV_SYNTAX", "a line of the env file is not KEY=value", where=where)
     return Problem(
-        "env-quotes",
+        "ENV_QUOTES",
         f"the quotes of `{match[1]}` are not closed, or something follows them",
         where=where,
         hints=(f"close the value with {match[2]}, and write a quote within it as \\{match[2]}",),
@@ -159,7 +159,7 @@ def _unreadable(token: str, where: str) -> Problem:
 
 def _duplicate(key: str, first: EnvEntry, where: str) -> Problem:
     return Problem(
-        "env-duplicate",
+        "ENV_DUPLICATE",
         f"`{key}` is set twice",
         f"first at {first.where}, again at {where}",
         where,

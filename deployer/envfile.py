@@ -63,7 +63,7 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
     try:
         _keep_owner(temporary, target.stat())
         if target.read_bytes() != raw:
-            raise input_error("env-changed", f"`{path.name}` was changed by somebody else meanwhile")
+            raise input_error("ENV_CHANGED", f"`{path.name}` was changed by somebody else meanwhile")
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
 def file_problems(path: Path, project_root: Path) -> list[Problem]:
     """What is wrong with the file itself, worst first; callers decide what stops them.
 
-    Codes: env-missing, env-directory, env-not-regular, env-unreadable; env-mode and env-owner are warnings.
+    Codes: ENV_MISSING, ENV_DIRECTORY, ENV_NOT_REGULAR, ENV_UNREADABLE; ENV_MODE and ENV_OWNER are warnings.
     """
     name = _name(path, project_root)
     try:
@@ -81,16 +81,16 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         title = f"there is no `{name}`" if missing else f"cannot look at `{name}`"
-        code = "env-missing" if missing else "env-unreadable"
+        code = "ENV_MISSING" if missing else "ENV_UNREADABLE"
         hints = ("todo-deploy secrets init",) if missing else ()
         return [Problem(code, title, "" if missing else error.strerror or "", name, hints)]
     if stat.S_ISDIR(info.st_mode):
         # Docker makes a directory of a bind mount whose file is missing.
-        return [Problem("env-directory", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))]
+        return [Problem("ENV_DIRECTORY", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))]
     if not stat.S_ISREG(info.st_mode):
-        return [Problem("env-not-regular", f"`{name}` is not a regular file", where=name)]
+        return [Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name)]
     if not os.access(path, os.R_OK):
-        return [Problem("env-unreadable", f"you may not read `{name}`", where=name)]
+        return [Problem("ENV_UNREADABLE", f"you may not read `{name}`", where=name)]
     return _permissions(info, name)
 
 
@@ -101,9 +101,9 @@ def _permissions(info: os.stat_result, name: str) -> list[Problem]:
     if info.st_mode & 0o077:
         mode = f"its mode is {stat.S_IMODE(info.st_mode):04o}"
         title = f"others on this machine can use `{name}`"
-        problems.append(Problem("env-mode", title, mode, name, (f"chmod 600 {name}",)))
+        problems.append(Problem("ENV_MODE", title, mode, name, (f"chmod 600 {name}",)))
     if info.st_uid not in (os.geteuid(), 0):
-        problems.append(Problem("env-owner", f"`{name}` belongs to another user", f"uid {info.st_uid}", name))
+        problems.append(Problem("ENV_OWNER", f"`{name}` belongs to another user", f"uid {info.st_uid}", name))
     return problems
 
 
@@ -150,7 +150,7 @@ def _written(path: Path, content: bytes) -> Path:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        problem = Problem("env-unwritable", f"cannot write `{path.name}`", error.strerror or "", str(path.parent))
+        problem = Problem("ENV_UNWRITABLE", f"cannot write `{path.name}`", error.strerror or "", str(path.parent))
         raise DeployError(problem, ExitCode.INPUT) from None
     return temporary
 
@@ -178,7 +178,7 @@ def _keep_owner(temporary: Path, info: os.stat_result) -> None:
 
 def _exists(path: Path) -> DeployError:
     return refused(
-        "env-exists",
+        "ENV_EXISTS",
         f"`{path.name}` exists and is never overwritten",
         where=str(path.name),
         hints=(f"move `{path.name}` away first, or edit it",),

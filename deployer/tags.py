@@ -40,14 +40,14 @@ def validated_tag(tag: str, *, where: str = "") -> str:
     """The tag, which a registry and Kubernetes accept and which is not `latest`; input error otherwise."""
     if tag.lower() == "latest":
         raise input_error(
-            "tag-latest",
+            "TAG_LATEST",
             "the tag `latest` is never used",
             detail="Kubernetes pulls `latest` at every start, and a rollback could not name what ran before",
             where=where,
         )
     if not _TAG.fullmatch(tag):
         raise input_error(
-            "tag-invalid",
+            "TAG_INVALID",
             f"`{tag[:140]}` is not an image tag",
             detail="up to 128 letters, digits, `_`, `.` and `-`, starting with a letter, a digit or `_`",
             where=where,
@@ -97,7 +97,7 @@ def semver_commit_tag(version: str, digest: str, commit: Commit | None, used: Ma
 
 def _checked(version: str) -> str:
     if not _VERSION.fullmatch(version):
-        raise input_error("version-invalid", f"`{version}` is not a version X.Y.Z of three numbers")
+        raise input_error("VERSION_INVALID", f"`{version}` is not a version X.Y.Z of three numbers")
     return version
 
 

@@ -47,21 +47,21 @@ def test_what_is_read(text: str, expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "where"),
     [
-        ('A="x', "env-quotes", ".env:1"),
-        ("OK=1\n\n\nA='x\nB=2", "env-quotes", ".env:4"),
-        ('OK=1\nA="x\nB="y"\nC=3', "env-quotes", ".env:2"),
-        ('A="x\nB=y\nC="', "env-swallowed", ".env:1"),
-        ('\n# c\nA="x\nexport B=y"\n', "env-swallowed", ".env:3"),
-        ('A="x" y', "env-quotes", ".env:1"),
-        ("A=1\r\n\r\nA=2\r\n", "env-duplicate", ".env:3"),
-        ("A=1\nBARE\n", "env-no-value", ".env:2"),
-        ("1A=x", "env-bad-name", ".env:1"),
-        ("A-B=x", "env-bad-name", ".env:1"),
-        ("A.B=x", "env-bad-name", ".env:1"),
-        ("'A B'=x", "env-bad-name", ".env:1"),
-        ("=x", "env-syntax", ".env:1"),
-        ("A: x", "env-syntax", ".env:1"),
-        ("A=x\0y", "env-nul", ".env:1"),
+        ('A="x', "ENV_QUOTES", ".env:1"),
+        ("OK=1\n\n\nA='x\nB=2", "ENV_QUOTES", ".env:4"),
+        ('OK=1\nA="x\nB="y"\nC=3', "ENV_QUOTES", ".env:2"),
+        ('A="x\nB=y\nC="', "ENV_SWALLOWED", ".env:1"),
+        ('\n# c\nA="x\nexport B=y"\n', "ENV_SWALLOWED", ".env:3"),
+        ('A="x" y', "ENV_QUOTES", ".env:1"),
+        ("A=1\r\n\r\nA=2\r\n", "ENV_DUPLICATE", ".env:3"),
+        ("A=1\nBARE\n", "ENV_NO_VALUE", ".env:2"),
+        ("1A=x", "ENV_BAD_NAME", ".env:1"),
+        ("A-B=x", "ENV_BAD_NAME", ".env:1"),
+        ("A.B=x", "ENV_BAD_NAME", ".env:1"),
+        ("'A B'=x", "ENV_BAD_NAME", ".env:1"),
+        ("=x", "ENV_SYNTAX", ".env:1"),
+        ("A: x", "ENV_SYNTAX", ".env:1"),
+        ("A=x\0y", "ENV_NUL", ".env:1"),
     ],
 )
 def test_what_is_refused(text: str, code: str, where: str) -> None:
@@ -127,7 +127,7 @@ def test_reading_files(tmp_path: Path) -> None:
     path.write_bytes("A=1\n".encode("utf-16"))
     with pytest.raises(DeployError) as caught:
         read_env(path, ".env")
-    assert caught.value.problems[0].code == "env-encoding"
+    assert caught.value.problems[0].code == "ENV_ENCODING"
     path.write_bytes(b"A=1\nB=\xff\n")
     with pytest.raises(DeployError) as caught:
         read_env(path, ".env")

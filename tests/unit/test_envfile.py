@@ -168,22 +168,22 @@ def test_file_problems(tmp_path: Path) -> None:
     def codes(name: str) -> list[str]:
         return [problem.code for problem in file_problems(tmp_path / name, tmp_path)]
 
-    assert codes("none") == ["env-missing"]
+    assert codes("none") == ["ENV_MISSING"]
     (tmp_path / "dangling").symlink_to("none")
-    assert codes("dangling") == ["env-missing"]
+    assert codes("dangling") == ["ENV_MISSING"]
     (tmp_path / "dir").mkdir()
-    assert codes("dir") == ["env-directory"]
+    assert codes("dir") == ["ENV_DIRECTORY"]
     os.mkfifo(tmp_path / "fifo")
-    assert codes("fifo") == ["env-not-regular"]
+    assert codes("fifo") == ["ENV_NOT_REGULAR"]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
-        assert codes("socket") == ["env-not-regular"]
+        assert codes("socket") == ["ENV_NOT_REGULAR"]
     (tmp_path / "file").write_text("")
     (tmp_path / "file").chmod(0o600)
     assert codes("file") == []
-    assert codes("file/below") == ["env-unreadable"]
+    assert codes("file/below") == ["ENV_UNREADABLE"]
     (tmp_path / "file").chmod(0o644)
-    assert codes("file") == ["env-mode"]
+    assert codes("file") == ["ENV_MODE"]
     problem = file_problems(tmp_path / "file", tmp_path)[0]
     assert (problem.where, problem.hints) == ("file", ("chmod 600 file",))
 
@@ -192,4 +192,4 @@ def test_file_problems(tmp_path: Path) -> None:
 def test_unreadable(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     (tmp_path / "f").chmod(0)
-    assert file_problems(tmp_path / "f", tmp_path)[0].code == "env-unreadable"
+    assert file_problems(tmp_path / "f", tmp_path)[0].code == "ENV_UNREADABLE"
