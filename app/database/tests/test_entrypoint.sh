@@ -15,7 +15,8 @@ fi
 
 scratch=$(mktemp -d /tmp/database-test.XXXXXX)
 server=
-trap 'kill -INT "$server" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
+first=
+trap 'kill -KILL "-$server" ${first:+"-$first"} 2>/dev/null || true; rm -rf "$scratch"' EXIT
 export PGDATA="$scratch/volume/pgdata" PGPORT=${PGPORT:-54329} PGHOST=127.0.0.1
 export POSTGRES_USER=todo POSTGRES_DB='to"do'
 
@@ -42,11 +43,11 @@ case $(query wrong 'SELECT 1') in *"authentication failed"*) got=refused ;; *) g
 check "a wrong password is refused" "$got" refused
 query "it's a \"secret\"" 'CREATE TABLE kept AS SELECT 42 AS answer' >/dev/null
 
-start_second=$server
+first=$server
 start ignored; sleep 0.5
 check "a second server on the volume waits" "$(grep -c waiting "$scratch/log")" 1
-kill -KILL -- "-$server"; wait "$server" 2>/dev/null || true
-server=$start_second
+kill -KILL "-$server"; wait "$server" 2>/dev/null || true
+server=$first
 
 kill -KILL "$(head -1 "$PGDATA/postmaster.pid")"; wait "$server" 2>/dev/null || true
 start rotated; ready
@@ -57,7 +58,7 @@ stop
 rm -rf "$scratch/volume"
 start first
 until [ -e "$PGDATA.new/base" ]; do sleep 0.02; done
-kill -KILL -- "-$server"; wait "$server" 2>/dev/null || true
+kill -KILL "-$server"; wait "$server" 2>/dev/null || true
 check "nothing half-made after a kill in the middle" "$([ -e "$PGDATA" ] && echo half || echo nothing)" nothing
 start second; ready
 check "the next start makes the cluster" "$(query second 'SELECT 1')" 1
