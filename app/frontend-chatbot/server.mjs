@@ -154,7 +154,7 @@ function ask(method, path, headers, body, signal) {
     request.on("close", () => clearTimeout(connecting));
     request.setTimeout(TIMEOUT_MS, () => request.destroy(new Error("no answer in time")));
     request.on("error", (/** @type {NodeJS.ErrnoException} */ error) => {
-      log("error", `backend ${method} ${path.split("?")[0]}: ${error.code ?? error.message}`);
+      log(signal?.aborted ? "debug" : "error", `backend ${method} ${path.split("?")[0]}: ${error.code ?? error.message}`);
       reject(error);
     });
     if (body === null || typeof body === "string") request.end(body ?? undefined);
@@ -182,7 +182,7 @@ async function passOn(request, response) {
     headers["authorization"] = `Bearer ${token}`;
   }
   const gone = new AbortController();
-  response.on("close", () => gone.abort());
+  response.on("close", () => response.writableFinished || gone.abort()); // the browser went away
   const method = request.method ?? "GET";
   try {
     const body = method === "GET" || method === "HEAD" ? null : request;

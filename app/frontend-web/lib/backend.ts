@@ -35,7 +35,7 @@ export function ask(
       if (value !== null) outgoing[name] = value;
     }
     const fail = (reason: string): void => {
-      log("error", `backend ${method} ${path.split("?")[0]}: ${reason}`);
+      log(signal?.aborted ? "debug" : "error", `backend ${method} ${path.split("?")[0]}: ${reason}`);
       reject(new Unreachable(reason));
     };
     const request = (target.protocol === "https:" ? https : http).request(

@@ -30,8 +30,9 @@ export async function POST(request: Request, { params }: Context): Promise<Respo
     const { access_token: token, expires_in: maxAge } = (await answer.json()) as { access_token: string; expires_in: number };
     const user = await verify(token);
     if (user === null) {
-      // The two sides have different secrets: a session that no page would accept is worse than an error.
-      return Response.json({ detail: "BETTER_AUTH_SECRET differs between frontend and backend" }, { status: 502 });
+      // A session that no page would accept is worse than an error.
+      const detail = "BETTER_AUTH_SECRET differs between frontend and backend, or is missing here";
+      return Response.json({ detail }, { status: 502 });
     }
     return Response.json(
       { user },
