@@ -185,8 +185,8 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("PORT_IN_USE", 53, "{workload}: `{container}` listens on {what}, which is taken in its pod", CRASH, _PODS,
      ("two containers of a pod share its ports: give each its own",)),
     ("DB_PASSWORD", 53, "{workload}: the database refuses its password", CRASH, _PODS,
-     ("the volume keeps the password it was made with: set the old one, change it in the "
-      "database, or remove the volume",)),
+     ("the volume keeps the password it was made with: set the old one, change it in the database",
+      "or remove the volume, and what is in it")),
     ("ENV_MISSING", 53, "{workload}: `{container}` needs the setting {what}", CRASH, _PODS,
      ("add it to `.env` or to the values, then `todo-deploy up`",)),
     ("MODULE_MISSING", 53, "{workload}: `{container}` lacks the module {what}", CRASH, _PODS,

@@ -19,8 +19,9 @@ def new_replica_set(deployment: Object, snapshot: Snapshot) -> Object | None:
     # (deployment/util FindNewReplicaSet); the revision annotation says the same only once it has caught up.
     sets = owned(snapshot.replicasets, deployment)
     wanted = _bare_template(deployment)
-    if wanted and (same := [rs for rs in sets if _bare_template(rs) == wanted]):
-        return min(same, key=lambda rs: str(dig(rs, "metadata", "creationTimestamp")))
+    if wanted and any(_bare_template(rs) for rs in sets):
+        same = [rs for rs in sets if _bare_template(rs) == wanted]
+        return min(same, key=lambda rs: str(dig(rs, "metadata", "creationTimestamp")), default=None)
     revision = dig(deployment, "metadata", "annotations", REVISION)
     known = [] if lags(deployment) or revision is None else sets
     return next((rs for rs in known if dig(rs, "metadata", "annotations", REVISION) == revision), None)

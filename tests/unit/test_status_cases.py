@@ -1,0 +1,135 @@
+"""Each file of tests/data/status is one snapshot as the API returns it, and what must be said of it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployer.causes import FailFast
+from deployer.diagnosis import Finding, Known, Patience, diagnose, judge, logs_wanted, problem
+from deployer.status import Snapshot, WorkloadRef, current_pods, old_pods, pod_phase, service_phase, workload_status
+from deployer.status.objects import epoch, name_of
+
+CASES = sorted((Path(__file__).parent.parent / "data" / "status").glob("*.yaml"))
+LONG = 600
+
+
+@cache
+def load(path: Path) -> Any:
+    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+class Case:
+    def __init__(self, path: Path) -> None:
+        data = load(path)
+        self.expect: dict[str, Any] = data["expect"]
+        self.snapshot = Snapshot(**{kind: tuple(objects) for kind, objects in data["objects"].items()})
+        self.refs = tuple(WorkloadRef("todo", *text.split("/")) for text in data["refs"])
+        self.ref = next((ref for ref in self.refs if f"{ref.kind}/{ref.name}" == self.expect.get("ref")), self.refs[0])
+        start, now = epoch(data["since"]), epoch(data["now"])
+        assert start is not None and now is not None
+        self.since, self.now = start + self.expect.get("since_plus", 0), now
+        self.was_available: bool = data.get("was_available", False)
+        known = data.get("known", {})
+        self.known = Known(
+            secrets=known.get("secrets", {}),
+            node_images=tuple(known.get("node_images", ())),
+            host_images=tuple(known.get("host_images", ())),
+            growable=known.get("growable", False),
+        )
+        self.logs = {(log["pod"], log["container"], log["previous"]): log["text"] for log in data.get("logs", ())}
+
+    def findings(self) -> tuple[Finding, ...]:
+        return diagnose(self.snapshot, self.refs, self.logs, self.now, self.since, known=self.known)
+
+
+@pytest.fixture(params=CASES, ids=lambda path: path.stem)
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 30
+
+
+def test_status(case: Case) -> None:
+    got = workload_status(case.ref, case.snapshot, case.now, was_available=case.was_available)
+    fields = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
+    fields["phase"] = got.phase.value
+    assert fields | case.expect.get("status", {}) == fields
+
+
+def test_pods_that_count(case: Case) -> None:
+    if "current" in case.expect:
+        assert [name_of(pod) for pod in current_pods(case.ref, case.snapshot)] == case.expect["current"]
+    if "old" in case.expect:
+        assert [name_of(pod) for pod in old_pods(case.ref, case.snapshot)] == case.expect["old"]
+
+
+def test_phases_of_parts(case: Case) -> None:
+    phases = {name_of(pod): pod_phase(pod).value for pod in case.snapshot.pods}
+    assert phases | case.expect.get("pods", {}) == phases
+    services = {name_of(one): service_phase(one, case.snapshot.endpointslices).value for one in case.snapshot.services}
+    assert services | case.expect.get("services", {}) == services
+
+
+def test_findings(case: Case) -> None:
+    found = case.findings()
+    wanted = [{"code": one} if isinstance(one, str) else one for one in case.expect["findings"]]
+    assert [one.code for one in found] == [one["code"] for one in wanted]
+    for one, want in zip(found, wanted, strict=True):
+        for name in ("title", "container", "detail", "observations"):
+            assert getattr(one, name) == want.get(name, getattr(one, name))
+        assert str(one.workload) == want.get("workload", str(one.workload))
+        assert bool(one.excused) == want.get("excused", bool(one.excused)), one.excused
+        assert one.since == (epoch(want["since"]) if "since" in want else one.since)
+        assert want.get("hint", "") in "\n".join(one.hints)
+        assert want.get("evidence", "") in "\n".join(one.evidence)
+
+
+def test_findings_are_fit_to_show(case: Case) -> None:
+    for one in case.findings():
+        shown = problem(one)
+        text = "\n".join((shown.title, shown.detail, shown.where, *shown.hints))
+        assert shown.code == one.code and shown.title and "\n" not in shown.title
+        assert "{" not in shown.title and "?" not in shown.title
+        assert not any(ord(char) < 32 and char != "\n" for char in text)
+
+
+def test_findings_do_not_depend_on_the_order_of_lists(case: Case) -> None:
+    backwards = Snapshot(**{name: getattr(case.snapshot, name)[::-1] for name in Snapshot.__slots__})
+    again = diagnose(backwards, case.refs[::-1], case.logs, case.now, case.since, known=case.known)
+    assert [(one.code, one.pod, one.title) for one in again] == [
+        (one.code, one.pod, one.title) for one in case.findings()
+    ]
+
+
+def test_logs_wanted(case: Case) -> None:
+    wanted = [[log.pod, log.container, log.previous] for log in logs_wanted(case.snapshot, case.refs)]
+    expected = case.expect.get("logs_wanted")
+    assert wanted == (wanted if expected is None else expected)
+    assert {tuple(log) for log in wanted} >= set(case.logs)
+
+
+def test_verdict(case: Case) -> None:
+    """Were the snapshot to stay as it is, the run fails after so many seconds, and for this."""
+    if "fails" not in case.expect:
+        return
+    found, memory, verdict = case.findings(), Patience(), None
+    for second in range(LONG):
+        memory = memory.observe(found, case.now + second)
+        verdict = judge(found, memory, case.now + second, FailFast.BALANCED)
+        if verdict.state == "failed":
+            break
+    assert verdict is not None
+    assert (second if verdict.state == "failed" else "never") == case.expect["fails"]
+    if verdict.state == "failed" and "blamed" in case.expect:
+        assert verdict.finding is not None and verdict.finding.code == case.expect["blamed"]
+    at_deadline = judge(found, memory, case.now, FailFast.BALANCED, deadline_passed=True)
+    assert at_deadline.state == "failed" and at_deadline.finding is not None
+    if "fails_at_deadline" in case.expect:
+        assert at_deadline.finding.code == case.expect["fails_at_deadline"]
