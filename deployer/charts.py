@@ -7,13 +7,14 @@ dependency in `charts/` by its name (and applies aliases itself), so each is the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from deployer.context import Pattern, ignored, parse_dockerignore
 from deployer.digest import Digest, FileHashes, content_part, parts_digest
 from deployer.errors import DeployError, input_error
 
-KEEP = 10
+KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600
 _DIGEST_LENGTH = 16
+_FIELDS = ("name", "version", "appVersion", "description", "type")
+_LINE = "\0line"  # no YAML key can hold a NUL
 _EXACT = re.compile(r"=?\s*v?(\d+\.\d+\.\d+\S*)")
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".DS_Store", "Thumbs.db"})
 _KEPT = frozenset({"Chart.yaml", ".helmignore"})
@@ -59,22 +62,12 @@ class ChartInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteDependency:
-    """A dependency that must be fetched into the folder `into` (`helm pull`); the version is the locked one if any."""
-
-    name: str
-    version: str
-    repository: str
-    into: Path
-
-
-@dataclass(frozen=True, slots=True)
 class StagedChart:
-    """A chart that Helm can read from `path`, once what `remote` names is fetched."""
+    """A chart for Helm, once each of `remote` (with its locked version, if any) is fetched into the folder by it."""
 
     path: Path
     digest: Digest
-    remote: tuple[RemoteDependency, ...]
+    remote: tuple[tuple[Dependency, Path], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,7 @@ class _Layout:
     """The files of a staged chart by their path in it, and the dependencies that are not among them."""
 
     files: dict[str, Path]
-    missing: tuple[tuple[str, Dependency, str], ...]
+    missing: tuple[tuple[Dependency, str], ...]
 
 
 def read_chart(chart_dir: Path) -> ChartInfo:
@@ -90,23 +83,13 @@ def read_chart(chart_dir: Path) -> ChartInfo:
     path = chart_dir / "Chart.yaml"
     document = _mapping(path)
     for key in ("apiVersion", "name", "version"):
-        if not document.get(key, _EMPTY).text:
-            raise input_error("chart-field", f"`{path}` has no `{key}`", where=f"{path}:1")
-    dependencies = document.get("dependencies", _EMPTY)
-    source = path
-    if document["apiVersion"].text == "v1" and (chart_dir / "requirements.yaml").is_file():
-        source = chart_dir / "requirements.yaml"
-        dependencies = _mapping(source).get("dependencies", _EMPTY)
-    texts = {key: document.get(key, _EMPTY).text for key in ("name", "version", "appVersion", "description", "type")}
-    return ChartInfo(
-        chart_dir,
-        texts["name"],
-        texts["version"],
-        texts["appVersion"],
-        texts["description"],
-        texts["type"] or "application",
-        tuple(_dependency(item, source) for item in dependencies.items),
-    )
+        if not _text(document, key):
+            raise input_error("CHART_FIELD", f"`{path}` has no `{key}`", where=f"{path}:1")
+    source = chart_dir / "requirements.yaml"
+    if document["apiVersion"] != "v1" or not source.is_file():
+        source = path
+    name, version, app, text, kind = (_text(document, key) for key in _FIELDS)
+    return ChartInfo(chart_dir, name, version, app, text, kind or "application", _dependencies(source))
 
 
 def chart_digest(chart_dir: Path, hashes: FileHashes | None = None) -> Digest:
@@ -131,106 +114,101 @@ def stage_chart(chart_dir: Path, into: Path, hashes: FileHashes | None = None) -
         os.utime(target)  # the newest stay
     else:
         into.mkdir(parents=True, exist_ok=True)
-        _copy(layout, into, target)
+        _copy(layout, digest, target)
     _prune(into, info.name, target)
-    remote = tuple(
-        RemoteDependency(item.name, version, item.repository, target / parent / "charts")
-        for parent, item, version in layout.missing
-        if not _unpacked(target / parent / "charts", item.name)
-    )
+    wanted = ((item, target / folder) for item, folder in layout.missing)
+    remote = tuple((item, folder) for item, folder in wanted if not _present(folder, item.name))
     return StagedChart(target, digest, remote)
 
 
 def _layout(chart_dir: Path, above: tuple[Path, ...] = ()) -> _Layout:
-    real = chart_dir.resolve()
     info = read_chart(chart_dir)
-    files = dict(_files(chart_dir))
-    missing: list[tuple[str, Dependency, str]] = []
+    charts = chart_dir / "charts"
+    # What is unpacked in `charts` stays, with its own dependencies put into it.
+    parts = {path.parent.name: path.parent for path in sorted(charts.glob("[!_.]*/Chart.yaml"))}
+    missing: list[tuple[Dependency, str]] = []
     placed: dict[str, Path] = {}
-    locked = _locked(chart_dir)
+    locks = (chart_dir / "Chart.lock", chart_dir / "requirements.lock")
+    locked = {item.name: item.version for lock in locks if lock.is_file() for item in _dependencies(lock)}
     for item in info.dependencies:
-        if _unpacked(chart_dir / "charts", item.name, folders_only=item.local):
-            continue
-        if not item.local:
+        if item.name in parts and item.name not in placed:
+            _check_match(read_chart(parts[item.name]), item)
+        elif item.local:
+            parts[item.name] = placed[item.name] = _placed(item, chart_dir, placed.get(item.name))
+        elif not _present(charts, item.name):
             if not item.repository:
                 raise _absent(item, "it has no repository, and is not in the folder `charts`")
-            missing.append(("", item, locked.get(item.name, item.version)))
-            continue
-        source = _source(item, chart_dir)
-        if source.resolve() in (*above, real):
-            chain = " → ".join(path.name for path in (*above, real, source.resolve()))
-            raise input_error(
-                "chart-cycle", f"the chart `{item.name}` depends on itself", detail=chain, where=item.where
-            )
-        if item.name in placed:
-            if placed[item.name].resolve() != source.resolve():
-                detail = f"one is {placed[item.name]}, the other {source}"
-                title = f"two charts are named `{item.name}`"
-                raise input_error("chart-ambiguous", title, detail=detail, where=item.where)
-            continue
-        placed[item.name] = source
-        _check_match(read_chart(source), item)
+            missing.append((replace(item, version=locked.get(item.name, item.version)), "charts"))
+    files = dict(_files(chart_dir, frozenset(f"charts/{name}" for name in parts)))
+    real = (*above, chart_dir.resolve())
+    for name, source in parts.items():
+        if source.resolve() in real:
+            chain = " → ".join(path.name for path in (*real, source.resolve()))
+            where = next((item.where for item in info.dependencies if item.name == name), str(source))
+            raise input_error("CHART_CYCLE", f"the chart `{name}` depends on itself", detail=chain, where=where)
         # An archive of the same chart is what `helm dependency build` made of an earlier state of the folder.
-        files = {path: file for path, file in files.items() if not _is_archive(path, item.name)}
-        below = _layout(source, (*above, real))
-        files |= {f"charts/{item.name}/{path}": file for path, file in below.files.items()}
-        missing += [(f"charts/{item.name}/{at}".rstrip("/"), lost, version) for at, lost, version in below.missing]
+        files = {path: file for path, file in files.items() if not _is_archive(path, name)}
+        below = _layout(source, real)
+        files |= {f"charts/{name}/{path}": file for path, file in below.files.items()}
+        missing += [(item, f"charts/{name}/{parent}") for item, parent in below.missing]
     return _Layout(files, tuple(missing))
 
 
-def _source(item: Dependency, chart_dir: Path) -> Path:
+def _placed(item: Dependency, chart_dir: Path, before: Path | None) -> Path:
+    """The folder of a `file://` dependency; an alias may name a chart once more, but always the same one."""
     source = Path(os.path.normpath(chart_dir / item.repository.removeprefix("file://")))
     if not (source / "Chart.yaml").is_file():
-        what = "there is no Chart.yaml in it" if source.is_dir() else "there is no such folder"
-        raise _absent(item, f"{item.repository} is {source}: {what}")
+        raise _absent(item, f"{item.repository} is {source}, and there is no Chart.yaml")
+    if before is not None and before.resolve() != source.resolve():
+        detail = f"one is {before}, the other {source}"
+        raise input_error("CHART_AMBIGUOUS", f"two charts are named `{item.name}`", detail=detail, where=item.where)
+    _check_match(read_chart(source), item)
     return source
 
 
 def _absent(item: Dependency, detail: str) -> DeployError:
-    return input_error("chart-dependency", f"the chart `{item.name}` is not there", detail=detail, where=item.where)
+    return input_error("CHART_DEPENDENCY", f"the chart `{item.name}` is not there", detail=detail, where=item.where)
 
 
 def _check_match(found: ChartInfo, item: Dependency) -> None:
     exact = _EXACT.fullmatch(item.version)
     if found.name != item.name:
         title = f"the chart in `{found.path}` is named `{found.name}`, not `{item.name}`"
-        raise input_error("chart-name", title, where=item.where, hints=("use `alias` for another name",))
+        raise input_error("CHART_NAME", title, where=item.where, hints=("use `alias` for another name",))
     if exact is not None and exact[1] != found.version.removeprefix("v"):
         # Helm would leave such a dependency out without a word.
         title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
-        raise input_error("chart-version", title, where=item.where)
+        raise input_error("CHART_VERSION", title, where=item.where)
 
 
 def _is_archive(path: str, name: str) -> bool:
     return re.fullmatch(rf"charts/{re.escape(name)}-v?\d[^/]*\.tgz", path) is not None
 
 
-def _unpacked(charts: Path, name: str, *, folders_only: bool = False) -> bool:
-    """Whether the dependency is in the folder: unpacked under its name, or (unless only folders count) as archive."""
-    if folders_only or not charts.is_dir() or (charts / name / "Chart.yaml").is_file():
-        return (charts / name / "Chart.yaml").is_file()
-    return any(_is_archive(f"charts/{path.name}", name) for path in charts.iterdir())
+def _present(charts: Path, name: str) -> bool:
+    archives = (path for path in charts.glob("*.tgz") if _is_archive(f"charts/{path.name}", name))
+    return (charts / name / "Chart.yaml").is_file() or any(archives)
 
 
-def _files(chart_dir: Path) -> Iterator[tuple[str, Path]]:
-    """The chart's files by relative path; links are followed, as Helm follows them, but never in a circle."""
+def _files(chart_dir: Path, apart: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    """The chart's files by relative path; links are followed, as Helm follows them, never in a circle."""
     rules = _ignore_rules(chart_dir)
     pending: list[tuple[str, tuple[Path, ...]]] = [("", (chart_dir.resolve(),))]
     while pending:
         folder, above = pending.pop()
         for child in sorted((chart_dir / folder).iterdir()):
             path = f"{folder}/{child.name}" if folder else child.name
-            if child.name in _LEFT_OUT or (path not in _KEPT and ignored(rules, path)[0]):
+            if child.name in _LEFT_OUT or path in apart or (path not in _KEPT and ignored(rules, path)[0]):
                 continue
             if child.is_dir():
                 real = child.resolve()
                 if real in above:
-                    raise input_error("chart-link", f"the link `{child}` leads to a folder that holds it")
+                    raise input_error("CHART_LINK", f"the link `{child}` leads to a folder that holds it")
                 pending.append((path, (*above, real)))
             elif child.is_file():
                 yield path, child
             elif child.is_symlink():
-                raise input_error("chart-link", f"the link `{child}` leads nowhere")
+                raise input_error("CHART_LINK", f"the link `{child}` leads nowhere")
 
 
 def _ignore_rules(chart_dir: Path) -> tuple[Pattern, ...]:
@@ -246,21 +224,23 @@ def _digest(layout: _Layout, hashes: FileHashes) -> Digest:
     return parts_digest({path: content_part(file, hashes) for path, file in layout.files.items()})
 
 
-def _copy(layout: _Layout, into: Path, target: Path) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=".staging-", dir=into))
+def _copy(layout: _Layout, digest: Digest, target: Path) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
     try:
         for path, file in layout.files.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, temporary / path)
+        copied = _Layout({path: temporary / path for path in layout.files}, ())
+        if _digest(copied, FileHashes()).value != digest.value:
+            raise OSError("a file was changed while it was being copied")
         temporary.chmod(0o755)
-        with contextlib.suppress(OSError):  # somebody else was faster: the same name is the same content
-            temporary.rename(target)
+        temporary.rename(target)
     except OSError as error:
-        raise input_error("chart-copy", f"cannot copy a chart into `{into}`", detail=error.strerror or "") from None
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # there already: somebody else was faster
+            detail = error.strerror or str(error)
+            raise input_error("CHART_COPY", f"cannot copy a chart to `{target}`", detail=detail) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    if not target.is_dir():
-        raise input_error("chart-copy", f"cannot make `{target}`")
 
 
 def _prune(into: Path, name: str, current: Path) -> None:
@@ -273,64 +253,48 @@ def _prune(into: Path, name: str, current: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _locked(chart_dir: Path) -> dict[str, str]:
-    for name in ("Chart.lock", "requirements.lock"):
-        if (chart_dir / name).is_file():
-            with contextlib.suppress(DeployError):
-                items = _mapping(chart_dir / name).get("dependencies", _EMPTY).items
-                return {item.get("name").text: item.get("version").text for item in items}
-    return {}
+def _dependencies(path: Path) -> tuple[Dependency, ...]:
+    """The `dependencies` of a chart's file or of its lock file."""
+    listed = _mapping(path).get("dependencies", [])
+    found = []
+    for item in listed if isinstance(listed, list) else []:
+        fields = item if isinstance(item, dict) else {}
+        where = f"{path}:{fields.get(_LINE, 1)}"
+        name, version, repository, alias = (_text(fields, key) for key in ("name", "version", "repository", "alias"))
+        if not name:
+            raise input_error("CHART_DEPENDENCY", "a dependency has no `name`", where=where)
+        found.append(Dependency(name, version, repository, alias, where))
+    return tuple(found)
 
 
-def _dependency(item: _Yaml, path: Path) -> Dependency:
-    where = f"{path}:{item.line}"
-    texts = [item.get(key).text for key in ("name", "version", "repository", "alias")]
-    if not texts[0]:
-        raise input_error("chart-dependency", "a dependency has no `name`", where=where)
-    return Dependency(texts[0], texts[1], texts[2], texts[3], where)
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key, "")
+    return value if isinstance(value, str) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Yaml:
-    """A YAML node with its line: the text of a scalar, the items of a list, the fields of a map."""
-
-    line: int
-    text: str = ""
-    items: tuple[_Yaml, ...] = ()
-    fields: tuple[tuple[str, _Yaml], ...] = ()
-
-    def get(self, key: str) -> _Yaml:
-        return dict(self.fields).get(key, _EMPTY)
-
-
-_EMPTY = _Yaml(0)
-
-
-def _mapping(path: Path) -> dict[str, _Yaml]:
+def _mapping(path: Path) -> dict[str, Any]:
+    """The file's map, every scalar as its text; each map within has the line it begins at under `_LINE`."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import YAMLError
 
     try:
         node = YAML(typ="safe", pure=True).compose(path.read_text("utf-8-sig"))
-    except OSError as error:
+    except (OSError, ValueError, YAMLError) as error:
         missing = isinstance(error, FileNotFoundError)
         title = f"there is no `{path}`" if missing else f"cannot read `{path}`"
-        raise input_error("chart-missing", title, detail="" if missing else error.strerror or "") from None
-    except (YAMLError, ValueError) as error:
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        detail = str(getattr(error, "problem", None) or "not UTF-8 text")
+        mark = getattr(error, "problem_mark", None)
+        detail = getattr(error, "problem", None) or getattr(error, "strerror", None) or "not UTF-8 text"
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise input_error("chart-yaml", f"`{path}` is not YAML", detail=detail, where=where) from None
-    parsed = _plain(node) if node is not None else _EMPTY
-    if not parsed.fields:
-        raise input_error("chart-yaml", f"`{path}` is not a map of keys to values", where=f"{path}:1")
-    return dict(parsed.fields)
+        raise input_error("CHART_MISSING" if missing else "CHART_YAML", title, detail=detail, where=where) from None
+    document = _plain(node) if node is not None else None
+    if not isinstance(document, dict):
+        raise input_error("CHART_YAML", f"`{path}` is not a map of keys to values", where=f"{path}:1")
+    return document
 
 
-def _plain(node: Any) -> _Yaml:
-    line = node.start_mark.line + 1
+def _plain(node: Any) -> Any:
     if isinstance(node.value, str):
-        return _Yaml(line, "" if str(node.tag).endswith(":null") else node.value)
+        return "" if str(node.tag).endswith(":null") else node.value
     if node.value and isinstance(node.value[0], tuple):
-        return _Yaml(line, fields=tuple((str(key.value), _plain(value)) for key, value in node.value))
-    return _Yaml(line, items=tuple(map(_plain, node.value)))
+        return {_LINE: node.start_mark.line + 1} | {str(key.value): _plain(value) for key, value in node.value}
+    return [_plain(item) for item in node.value]

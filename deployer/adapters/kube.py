@@ -77,7 +77,7 @@ class KubeApi:
             items = self._json("GET", _path(kind, namespace), query, accept=accept)["items"]
         except _NotFound:
             return []
-        return [{**item, "kind": kind} for item in items]
+        return [{**item, "kind": kind} for item in items or ()]  # an empty list is null
 
     def create(self, body: Object) -> Object:
         """The object exists as given; refused where one of its name exists."""

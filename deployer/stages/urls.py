@@ -17,6 +17,8 @@ from deployer.steps import Clock, Outcome, Steps
 STAGE = "urls"
 _ANSWER_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
+_REDIRECTS = 5
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,29 @@ def service_origin(service: Object, port: int | str | None, node_ip: str) -> str
 
 
 def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS) -> int:
-    """The status of a GET, asked directly: the cluster is on this machine, no proxy stands between. Raises OSError."""
+    """The status that a browser would end at: redirects within the same host are followed. Raises OSError.
+
+    Asked directly: the cluster is on this machine, no proxy stands between.
+    """
+    for _ in range(_REDIRECTS):
+        status, location = _get(address, host, timeout)
+        target = urllib.parse.urljoin(address, location) if location else ""
+        if not target or urllib.parse.urlsplit(target).netloc != urllib.parse.urlsplit(address).netloc:
+            return status
+        address = target
+    return status
+
+
+def _get(address: str, host: str | None, timeout: float) -> tuple[int, str]:
+    """The status, and where a redirect leads."""
     parts = urllib.parse.urlsplit(address)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("GET", parts.path or "/", headers={"Host": host} if host else {})
+        connection.request("GET", path, headers={"Host": host} if host else {})
         answer = connection.getresponse()
         answer.read()
-        return answer.status
+        return answer.status, answer.headers.get("Location", "") if answer.status in _REDIRECT_CODES else ""
     except http.client.HTTPException as error:
         raise ConnectionError(type(error).__name__) from error
     finally:

@@ -45,11 +45,11 @@ def ensure_packages(packages: Iterable[str], why: str, env: Mapping[str, str]) -
     install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *wanted]
     try:
         try:
-            # An interrupted dpkg refuses everything until it was allowed to finish.
-            yield from _logged(["dpkg", "--configure", "-a"], settings)
             yield from _logged(install, settings)
         except CommandFailed:
+            # Either the lists are old, or a dpkg was killed, which refuses everything until it may finish.
             yield from _logged(["apt-get", "-o", "DPkg::Lock::Timeout=120", "update"], settings)
+            yield from _logged(["dpkg", "--configure", "-a"], settings)
             yield from _logged(install, settings)
     except CommandFailed as error:
         raise machine_error(

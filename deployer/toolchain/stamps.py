@@ -94,22 +94,16 @@ def link(path: Path, target: Path) -> None:
 
 @contextmanager
 def work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
-    """An empty folder within the cache that is gone afterwards; what a killed run left there goes first.
+    """An empty folder within the cache that is gone afterwards. Only to be used under the lock.
 
-    Only to be used under the lock.
+    The name is this process's own: children of a killed run may still be writing into theirs for a moment.
     """
-    folder = cache_dir / "toolchain" / "work" / name
-    _remove(folder)
+    folder = cache_dir / "toolchain" / "work" / f"{name}.{os.getpid()}"
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -138,4 +132,7 @@ def locked(cache_dir: Path, body: Steps[T]) -> Steps[T]:
                 time.sleep(0.2)
         if told:
             yield Item(STAGE, "lock", ItemState.DONE, "the other run has ended")
+        # What killed runs left: whoever holds the lock is the only one at work.
+        for stale in (cache_dir / "toolchain" / "work").glob("*"):
+            shutil.rmtree(stale, ignore_errors=True)
         return (yield from body)

@@ -1,0 +1,299 @@
+"""Charts are staged with all their local parts, once per content, whole or not at all."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import deployer.charts as charts
+from deployer.charts import StagedChart, chart_digest, read_chart, stage_chart
+from deployer.digest import changed_files
+from deployer.errors import DeployError, Problem
+
+
+def chart(folder: Path, name: str, *dependencies: str, version: str = "0.1.0", more: str = "") -> Path:
+    (folder / "templates").mkdir(parents=True, exist_ok=True)
+    (folder / "templates" / "x.yaml").write_text(f"# {name}\n")
+    (folder / "values.yaml").write_text("a: 1\n")
+    listed = "".join(f"  - {item}\n" for item in dependencies)
+    text = f"apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: 1.10\n{more}"
+    (folder / "Chart.yaml").write_text(text + (f"dependencies:\n{listed}" if listed else ""))
+    return folder
+
+
+def local(name: str, path: str, more: str = "") -> str:
+    return f"{{name: {name}, version: 0.1.0, repository: 'file://{path}'{more}}}"
+
+
+@pytest.fixture
+def umbrella(tmp_path: Path) -> Path:
+    chart(tmp_path / "component", "component")
+    chart(tmp_path / "web", "web", local("component", "../component"))
+    return chart(tmp_path / "all", "all", local("web", "../web"), local("component", "../component", ", alias: api"))
+
+
+def names(staged: StagedChart) -> list[str]:
+    return sorted(path.relative_to(staged.path).as_posix() for path in staged.path.rglob("*") if path.is_file())
+
+
+def problem(chart_dir: Path) -> Problem:
+    with pytest.raises(DeployError) as caught:
+        chart_digest(chart_dir)
+    return caught.value.problems[0]
+
+
+def test_reading_a_chart(umbrella: Path) -> None:
+    info = read_chart(umbrella)
+    assert (info.name, info.version, info.app_version, info.type) == ("all", "0.1.0", "1.10", "application")
+    assert [(item.name, item.alias, item.local, item.where) for item in info.dependencies] == [
+        ("web", "", True, f"{umbrella}/Chart.yaml:6"),
+        ("component", "api", True, f"{umbrella}/Chart.yaml:7"),
+    ]
+
+
+def test_a_chart_is_staged_with_its_parts(umbrella: Path, tmp_path: Path) -> None:
+    staged = stage_chart(umbrella, tmp_path / "staged")
+    own = ["Chart.yaml", "templates/x.yaml", "values.yaml"]
+    assert names(staged) == sorted(
+        [
+            *own,
+            *(f"charts/web/{name}" for name in own),
+            *(f"charts/component/{name}" for name in own),
+            *(f"charts/web/charts/component/{name}" for name in own),
+        ]
+    )
+    assert staged.path.name == f"all-{staged.digest.value[:16]}"
+    assert staged.remote == ()
+    assert staged.digest == chart_digest(umbrella)
+    assert (staged.path / "Chart.yaml").read_bytes() == (umbrella / "Chart.yaml").read_bytes()
+    assert not (umbrella / "charts").exists()
+
+
+def test_the_same_content_is_staged_once(umbrella: Path, tmp_path: Path) -> None:
+    first = stage_chart(umbrella, tmp_path / "staged")
+    mark = first.path / "templates" / "x.yaml"
+    inode = mark.stat().st_ino
+    os.utime(umbrella / "values.yaml", (1, 1))
+    assert stage_chart(umbrella, tmp_path / "staged") == first
+    assert mark.stat().st_ino == inode
+    assert len(list((tmp_path / "staged").iterdir())) == 1
+
+
+def test_a_change_in_a_dependency_is_seen_and_named(umbrella: Path, tmp_path: Path) -> None:
+    before = chart_digest(umbrella)
+    (tmp_path / "component" / "values.yaml").write_text("a: 2\n")
+    after = chart_digest(umbrella)
+    assert before.value != after.value
+    assert [str(change) for change in changed_files(before.manifest, after.manifest)] == [
+        "charts/component/values.yaml modified",
+        "charts/web/charts/component/values.yaml modified",
+    ]
+
+
+def test_aliases_share_one_folder(tmp_path: Path) -> None:
+    chart(tmp_path / "c", "c")
+    twice = chart(tmp_path / "t", "t", local("c", "../c", ", alias: one"), local("c", "../x/../c", ", alias: two"))
+    assert [name for name in names(stage_chart(twice, tmp_path / "s")) if name.endswith("Chart.yaml")] == [
+        "Chart.yaml",
+        "charts/c/Chart.yaml",
+    ]
+
+
+def test_what_is_unpacked_stays_and_gets_its_own_parts(tmp_path: Path) -> None:
+    chart(tmp_path / "common", "common")
+    top = chart(tmp_path / "top", "top", local("sub", "charts/sub"), "{name: plain, version: 0.1.0}")
+    chart(top / "charts" / "sub", "sub", local("common", "../../../common"))
+    chart(top / "charts" / "plain", "plain")
+    chart(top / "charts" / "unlisted", "unlisted")
+    (top / "charts" / "_off").mkdir()
+    (top / "charts" / "README.md").write_text("x")
+    found = [name for name in names(stage_chart(top, tmp_path / "s")) if not name.endswith(("x.yaml", "values.yaml"))]
+    assert found == [
+        "Chart.yaml",
+        "charts/README.md",
+        "charts/plain/Chart.yaml",
+        "charts/sub/Chart.yaml",
+        "charts/sub/charts/common/Chart.yaml",
+        "charts/unlisted/Chart.yaml",
+    ]
+
+
+def test_an_old_archive_of_a_local_part_is_left_behind(tmp_path: Path) -> None:
+    chart(tmp_path / "c", "c")
+    top = chart(tmp_path / "t", "t", local("c", "../c"))
+    (top / "charts").mkdir()
+    for name in ("c-0.0.9.tgz", "c-extra-1.0.0.tgz"):
+        (top / "charts" / name).write_bytes(b"")
+    assert [name for name in names(stage_chart(top, tmp_path / "s")) if name.endswith(".tgz")] == [
+        "charts/c-extra-1.0.0.tgz"
+    ]
+
+
+def test_remote_dependencies_are_listed_until_they_are_there(tmp_path: Path) -> None:
+    sub = "{name: db, version: ^1, repository: 'https://charts.example/x'}"
+    chart(tmp_path / "c", "c", sub)
+    top = chart(
+        tmp_path / "t", "t", local("c", "../c"), "{name: q, version: 2.0.0, repository: 'oci://r.example/q'}", sub
+    )
+    (tmp_path / "c" / "Chart.lock").write_text("dependencies:\n- name: db\n  version: 1.4.2\ndigest: sha256:0\n")
+    (top / "charts").mkdir()
+    (top / "charts" / "db-1.0.0.tgz").write_bytes(b"")
+    staged = stage_chart(top, tmp_path / "s")
+    assert [
+        (item.name, item.version, item.repository, into.relative_to(staged.path)) for item, into in staged.remote
+    ] == [
+        ("q", "2.0.0", "oci://r.example/q", Path("charts")),
+        ("db", "1.4.2", "https://charts.example/x", Path("charts/c/charts")),
+    ]
+    for _, into in staged.remote:
+        into.mkdir(parents=True, exist_ok=True)
+    (staged.path / "charts" / "q-2.0.0.tgz").write_bytes(b"")
+    chart(staged.path / "charts" / "c" / "charts" / "db", "db")
+    assert stage_chart(top, tmp_path / "s").remote == ()
+
+
+@pytest.mark.parametrize(
+    ("dependency", "code"),
+    [
+        (local("c", "../none"), "CHART_DEPENDENCY"),
+        (local("c", "../empty"), "CHART_DEPENDENCY"),
+        (local("d", "../c"), "CHART_NAME"),
+        ("{name: c, version: 0.2.0, repository: 'file://../c'}", "CHART_VERSION"),
+        (local("t", "."), "CHART_CYCLE"),
+        ("{name: c, version: 0.1.0}", "CHART_DEPENDENCY"),
+        ("{version: 0.1.0}", "CHART_DEPENDENCY"),
+        (local("twin", "../a/twin") + "\n  - " + local("twin", "../b/twin", ", alias: x"), "CHART_AMBIGUOUS"),
+    ],
+)
+def test_bad_dependencies_are_told_with_file_and_line(tmp_path: Path, dependency: str, code: str) -> None:
+    chart(tmp_path / "c", "c")
+    chart(tmp_path / "a" / "twin", "twin")
+    chart(tmp_path / "b" / "twin", "twin")
+    (tmp_path / "empty").mkdir()
+    top = chart(tmp_path / "t", "t", dependency)
+    found = problem(top)
+    line = 7 if code == "CHART_AMBIGUOUS" else 6
+    assert (found.code, found.where) == (code, f"{top}/Chart.yaml:{line}")
+
+
+def test_version_ranges_are_helms_to_judge(tmp_path: Path) -> None:
+    chart(tmp_path / "c", "c", version="0.3.1")
+    for version in ("'>=0.1.0'", "0.x", "^0.3.0", "'*'", "=0.3.1", "v0.3.1", "''"):
+        chart_digest(chart(tmp_path / "t", "t", f"{{name: c, version: {version}, repository: 'file://../c'}}"))
+
+
+def test_a_cycle_over_several_charts_is_told_with_its_way(tmp_path: Path) -> None:
+    a = chart(tmp_path / "a", "a", local("b", "../b"))
+    b = chart(tmp_path / "b", "b", local("a", "../a"))
+    found = problem(a)
+    assert (found.code, found.detail, found.where) == ("CHART_CYCLE", "a → b → a", f"{b}/Chart.yaml:6")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "where"),
+    [
+        (None, "CHART_MISSING", ""),
+        ("", "CHART_YAML", ":1"),
+        ("- a\n", "CHART_YAML", ":1"),
+        ("a: b\nc: [\n", "CHART_YAML", ":3"),
+        ("apiVersion: v2\nname: x\n", "CHART_FIELD", ":1"),
+        ("apiVersion: v2\nname: ~\nversion: 1.0.0\n", "CHART_FIELD", ":1"),
+    ],
+)
+def test_what_is_no_chart(tmp_path: Path, text: str | None, code: str, where: str) -> None:
+    if text is not None:
+        (tmp_path / "Chart.yaml").write_text(text)
+    found = problem(tmp_path)
+    assert (found.code, found.where) == (code, f"{tmp_path}/Chart.yaml{where}")
+
+
+def test_requirements_of_old_charts(tmp_path: Path) -> None:
+    chart(tmp_path / "c", "c")
+    top = chart(tmp_path / "t", "t")
+    (top / "Chart.yaml").write_text("apiVersion: v1\nname: t\nversion: 0.1.0\n")
+    (top / "requirements.yaml").write_text(
+        textwrap.dedent("""\
+        dependencies:
+        - name: c
+          version: 0.1.0
+          repository: file://../c
+        """)
+    )
+    assert "charts/c/Chart.yaml" in chart_digest(top).manifest
+
+
+def test_what_helm_ignores_is_no_part_of_a_chart(tmp_path: Path) -> None:
+    top = chart(tmp_path / "t", "t")
+    before = chart_digest(top).manifest
+    (top / ".git").mkdir()
+    (top / ".git" / "HEAD").write_text("x")
+    (top / ".helmignore").write_text("# c\n*.swp\n/ci/\nnotes/*.txt\n!values.yaml\n")
+    for name in (".x.swp", "templates/.y.swp", "ci/values.yaml", "notes/a.txt", "notes/a.md", "sub/ci/b"):
+        (top / name).parent.mkdir(exist_ok=True, parents=True)
+        (top / name).write_text("x")
+    after = chart_digest(top).manifest
+    assert set(after) - set(before) == {".helmignore", "notes/a.md", "sub/ci/b"}
+
+
+def test_links_are_followed_and_never_in_a_circle(tmp_path: Path) -> None:
+    top = chart(tmp_path / "t", "t")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "f").write_text("x")
+    (top / "files").symlink_to("../shared")
+    staged = stage_chart(top, tmp_path / "s")
+    assert (staged.path / "files" / "f").read_text() == "x" and not (staged.path / "files").is_symlink()
+    (top / "loop").symlink_to(".")
+    assert problem(top).code == "CHART_LINK"
+    (top / "loop").unlink()
+    (top / "gone").symlink_to("nowhere")
+    assert problem(top).code == "CHART_LINK"
+
+
+def test_the_newest_staged_charts_stay(tmp_path: Path) -> None:
+    top, into = chart(tmp_path / "t", "t"), tmp_path / "s"
+    other = stage_chart(chart(tmp_path / "t-a", "t-a"), into)
+    (into / ".staging-old").mkdir()
+    os.utime(into / ".staging-old", (1, 1))
+    (into / ".staging-new").mkdir()
+    paths = []
+    for number in range(charts.KEEP + 3):
+        (top / "values.yaml").write_text(f"a: {number}\n")
+        paths.append(stage_chart(top, into).path)
+        os.utime(paths[-1], (1000 + number, 1000 + number))
+    assert [path.exists() for path in paths] == [False] * 3 + [True] * charts.KEEP
+    assert other.path.exists() and (into / ".staging-new").exists() and not (into / ".staging-old").exists()
+
+
+def test_nothing_half_copied_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top, into = chart(tmp_path / "t", "t"), tmp_path / "s"
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", fails)
+        with pytest.raises(DeployError) as caught:
+            stage_chart(top, into)
+    assert caught.value.problems[0].detail == "No space left on device"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", lambda _, to: Path(to).write_text("edited meanwhile"))
+        with pytest.raises(DeployError) as caught:
+            stage_chart(top, into)
+    assert "changed" in caught.value.problems[0].detail
+    assert list(into.iterdir()) == []
+
+
+def test_somebody_else_may_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top, into = chart(tmp_path / "t", "t"), tmp_path / "s"
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        target.mkdir()
+        (target / "theirs").write_text("x")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    staged = stage_chart(top, into)
+    assert [path.name for path in into.iterdir()] == [staged.path.name]
+    assert (staged.path / "theirs").exists()
