@@ -171,11 +171,10 @@ def _absent(item: Dependency, detail: str) -> DeployError:
 
 
 def _check_match(found: ChartInfo, item: Dependency) -> None:
-    exact = _EXACT.fullmatch(item.version)
     if found.name != item.name:
         title = f"the chart in `{found.path}` is named `{found.name}`, not `{item.name}`"
         raise input_error("CHART_NAME", title, where=item.where, hints=("use `alias` for another name",))
-    if exact is not None and exact[1] != found.version.removeprefix("v"):
+    if (exact := _EXACT.fullmatch(item.version)) and exact[1] != found.version.removeprefix("v"):
         # Helm would leave such a dependency out without a word.
         title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
         raise input_error("CHART_VERSION", title, where=item.where)
