@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,11 @@ def name_of(obj: Object | None) -> str:
     return str(dig(obj, "metadata", "name") or "")
 
 
+def uid_of(obj: Object | None) -> str:
+    """The object's uid; one without an uid owns nothing."""
+    return str(dig(obj, "metadata", "uid") or "")
+
+
 def condition(obj: Object | None, kind: str) -> Object:
     """The status condition of that type, or an empty one."""
     return next((row for row in rows(obj, "status", "conditions") if row.get("type") == kind), {})
@@ -54,12 +59,6 @@ def find(ref: WorkloadRef, snapshot: Snapshot) -> Object | None:
     objects: tuple[Object, ...] = getattr(snapshot, FIELDS[ref.kind])
     here = (obj for obj in objects if dig(obj, "metadata", "namespace") in (ref.namespace, None))
     return next((obj for obj in here if name_of(obj) == ref.name), None)
-
-
-def owned(objects: Iterable[Object], owner: Object | None) -> list[Object]:
-    """The objects that name `owner` in their ownerReferences."""
-    uid = dig(owner, "metadata", "uid")
-    return [o for o in objects if uid and any(r.get("uid") == uid for r in rows(o, "metadata", "ownerReferences"))]
 
 
 def is_terminating(obj: Object) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -117,9 +118,9 @@ class WorkloadStatus:
     created: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """What one round of LIST requests returned: plain objects, by kind."""
+    """What one round of LIST requests returned: plain objects, by kind; looked up by owner without a search."""
 
     deployments: tuple[Object, ...] = ()
     statefulsets: tuple[Object, ...] = ()
@@ -135,3 +136,21 @@ class Snapshot:
     ingresses: tuple[Object, ...] = ()
     ingressclasses: tuple[Object, ...] = ()
     nodes: tuple[Object, ...] = ()
+
+    @cached_property
+    def pods_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
+        """The pods by the uid of each of their owners."""
+        return _by_owner(self.pods)
+
+    @cached_property
+    def sets_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
+        """The ReplicaSets by the uid of each of their owners."""
+        return _by_owner(self.replicasets)
+
+
+def _by_owner(objects: Iterable[Object]) -> Mapping[str, tuple[Object, ...]]:
+    found: dict[str, list[Object]] = {}
+    for obj in objects:
+        for owner in (obj.get("metadata") or {}).get("ownerReferences") or ():
+            found.setdefault(str(owner.get("uid")), []).append(obj)
+    return {uid: tuple(owned) for uid, owned in found.items()}

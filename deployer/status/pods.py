@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.status.objects import dig, find, is_terminating, lags, name_of, owned
+from deployer.status.objects import dig, find, is_terminating, lags, name_of, uid_of
 from deployer.status.phases import Object, Snapshot, WorkloadRef
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -17,14 +17,18 @@ def new_replica_set(deployment: Object, snapshot: Snapshot) -> Object | None:
     """The ReplicaSet of the Deployment's present template, or None while there is none."""
     # The controller's own rule is "same template but for the hash label", the oldest of equals
     # (deployment/util FindNewReplicaSet); the revision annotation says the same only once it has caught up.
-    sets = owned(snapshot.replicasets, deployment)
+    sets = snapshot.sets_by_owner.get(uid_of(deployment), ())
     wanted = _bare_template(deployment)
-    if wanted and any(_bare_template(rs) for rs in sets):
+    if wanted and any(dig(rs, "spec", "template", "spec") for rs in sets):
         same = [rs for rs in sets if _bare_template(rs) == wanted]
         return min(same, key=lambda rs: str(dig(rs, "metadata", "creationTimestamp")), default=None)
     revision = dig(deployment, "metadata", "annotations", REVISION)
-    known = [] if lags(deployment) or revision is None else sets
+    known = () if lags(deployment) or revision is None else sets
     return next((rs for rs in known if dig(rs, "metadata", "annotations", REVISION) == revision), None)
+
+
+def _pods_of(owner: Object | None, snapshot: Snapshot) -> list[Object]:
+    return list(snapshot.pods_by_owner.get(uid_of(owner), ()))
 
 
 def _bare_template(owner: Object) -> tuple[Any, ...] | None:
@@ -42,9 +46,9 @@ def _split(ref: WorkloadRef, snapshot: Snapshot) -> tuple[list[Object], list[Obj
         return [], []
     if ref.kind == "Deployment":
         new = new_replica_set(workload, snapshot)
-        old = [rs for rs in owned(snapshot.replicasets, workload) if rs is not new]
-        return owned(snapshot.pods, new), [pod for rs in old for pod in owned(snapshot.pods, rs)]
-    pods = owned(snapshot.pods, workload)
+        old = [rs for rs in snapshot.sets_by_owner.get(uid_of(workload), ()) if rs is not new]
+        return _pods_of(new, snapshot), [pod for rs in old for pod in _pods_of(rs, snapshot)]
+    pods = _pods_of(workload, snapshot)
     if ref.kind == "Job":
         return pods, []
     if ref.kind == "StatefulSet":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deployer.status.objects import epoch, name_of
 
 CASES = sorted((Path(__file__).parent.parent / "data" / "status").glob("*.yaml"))
 LONG = 600
+KINDS = [field.name for field in fields(Snapshot)]
 
 
 @cache
@@ -58,9 +60,9 @@ def test_there_are_cases() -> None:
 
 def test_status(case: Case) -> None:
     got = workload_status(case.ref, case.snapshot, case.now, was_available=case.was_available)
-    fields = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
-    fields["phase"] = got.phase.value
-    assert fields | case.expect.get("status", {}) == fields
+    told = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
+    told["phase"] = got.phase.value
+    assert told | case.expect.get("status", {}) == told
 
 
 def test_pods_that_count(case: Case) -> None:
@@ -101,7 +103,7 @@ def test_findings_are_fit_to_show(case: Case) -> None:
 
 
 def test_findings_do_not_depend_on_the_order_of_lists(case: Case) -> None:
-    backwards = Snapshot(**{name: getattr(case.snapshot, name)[::-1] for name in Snapshot.__slots__})
+    backwards = Snapshot(**{name: getattr(case.snapshot, name)[::-1] for name in KINDS})
     again = diagnose(backwards, case.refs[::-1], case.logs, case.now, case.since, known=case.known)
     assert [(one.code, one.pod, one.title) for one in again] == [
         (one.code, one.pod, one.title) for one in case.findings()
