@@ -70,7 +70,8 @@ def _named(scene: Scene, container: Container, ended: Object, words: LastWords |
     meaning = exit_meaning(number(ended, "exitCode"))
     if ended.get("reason") == "OOMKilled":
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
-        return named("OOM_KILLED", container.words(what=limit), workload=container.ref)
+        made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
+        return replace(made, detail=f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}")
     if killer := _killed_by(scene, container, ended):
         return killer
     if words is None:
@@ -147,4 +148,4 @@ def _older_than_run(scene: Scene, container: Container) -> bool:
 def _job_tries_again(container: Container) -> str:
     """A Job retries by itself until its backoffLimit; then the Job's own condition is the verdict."""
     # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
-    return "the Job tries again until its `backoffLimit`" if container.ref.kind == "Job" else ""
+    return "one attempt of a Job, which tries again until its `backoffLimit`" if container.ref.kind == "Job" else ""

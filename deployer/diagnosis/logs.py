@@ -18,6 +18,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern, re.IGNORECASE))
     for code, pattern in (
         ("READ_ONLY_FS", r"(?:Read-only file system|EROFS|Errno 30\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
+        ("PORT_IN_USE", r"\('[\d.:]*', (?P<what>\d+)[^)]*\): (?:\[errno 98\] )?address already in use"),
         ("PORT_IN_USE", r"(?:EADDRINUSE|address already in use|Errno 98\])[^\n]*?(?P<what>:?\d{2,5}\b)?\)?$"),
         ("EXEC_FORMAT", r"exec format error"),
         ("RUN_NO_SUCH_FILE", r"(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),

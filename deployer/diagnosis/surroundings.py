@@ -132,9 +132,9 @@ def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
     if active.get("reason") == "ScalingDisabled":  # scaled to 0 on purpose
         return
     since = epoch(active.get("lastTransitionTime"))
-    words = {"name": name_of(hpa), "what": str(active.get("message") or active.get("reason"))}
+    words = {"name": name_of(hpa), "what": str(active.get("reason"))}
     # A metrics server has nothing to say about a pod in its first minute.
     young = scene.now - (epoch(dig(hpa, "metadata", "creationTimestamp")) or 0.0) < METRICS_SECONDS
     made = named("HPA_NO_METRICS", words, workload=ref)
     excused = "metrics come about a minute after a start" if young else ""
-    yield replace(made, detail=one_line(words["what"]), since=since, excused=excused)
+    yield replace(made, detail=one_line(active.get("message") or ""), since=since, excused=excused)
