@@ -111,11 +111,13 @@ def no_daemon(context: str) -> Problem:
 def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> Steps[BuiltImage]:
     yield Item(STAGE, image.name, ItemState.RUNNING, reason)
     files = context.context_files(image.context, image.dockerfile)
-    with context.context_tar(image.context, files, image.dockerfile) as tar:
+    name = context.dockerfile_name(image.context, image.dockerfile)
+    outside = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
+    with context.context_tar(image.context, files, outside) as tar:
         request = BuildRequest(
             ref=image.ref,
             context=tar,
-            dockerfile=context.dockerfile_name(image.context, image.dockerfile),
+            dockerfile=name,
             args={**how.args, **image.args},
             labels=image.labels,
             target=image.target,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployer import diagnosis
-from deployer.causes import FailFast
+from deployer.causes import CAUSES, FailFast
 from deployer.diagnosis import Finding, Patience
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
@@ -22,6 +22,7 @@ STAGE = "rollout"
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 _TICK_SECONDS = 0.7
+_MOMENT_SECONDS = 1.3
 _DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
 
 
@@ -46,7 +47,7 @@ def await_rollout(
     """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
-    named: set[tuple[str, str]] = set()
+    named: set[tuple[str, WorkloadRef | None]] = set()
     patience = Patience()
     available_at: float | None = None
     while True:
@@ -69,11 +70,11 @@ def await_rollout(
             available_at = None
             late = clock.monotonic() - begun > judging.timeout
             findings = _findings(snapshot, statuses, kube, clock.now(), since)
-            for finding in findings:
-                if (finding.code, str(finding.workload)) not in named:
-                    named.add((finding.code, str(finding.workload)))
-                    yield Warned(diagnosis.problem(finding))
             patience = patience.observe(findings, clock.now())
+            for finding in _lasting(findings, patience, judging.profile, clock.now()):
+                if (finding.code, finding.workload) not in named:
+                    named.add((finding.code, finding.workload))
+                    yield Warned(diagnosis.problem(finding))
             verdict = diagnosis.judge(findings, patience, clock.now(), judging.profile, deadline_passed=late)
             if verdict.state == "failed" or late:
                 raise _failure(verdict.finding, statuses, judging)
@@ -110,6 +111,18 @@ def _findings(
         for wanted in diagnosis.logs_wanted(snapshot, refs)
     }
     return diagnosis.diagnose(snapshot, refs, logs, now=now, since=since)
+
+
+def _lasting(
+    findings: Sequence[Finding], patience: Patience, profile: FailFast, now: float
+) -> Iterable[Finding]:
+    """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
+    for finding in findings:
+        seen = patience.seen.get((finding.code, finding.workload))
+        if seen is not None and not finding.excused:
+            certain = CAUSES[finding.code].policy(profile).now
+            if certain or now - seen.first_seen >= _MOMENT_SECONDS:
+                yield finding
 
 
 def _changes(statuses: Sequence[WorkloadStatus], told: dict[WorkloadRef, WorkloadStatus]) -> Iterable[Event]:

@@ -30,6 +30,7 @@ from deployer.toolchain.stamps import locked, read_json, write_json
 PACKAGES = ("docker.io", "iptables", "iproute2", "conntrack", "socat", "ethtool")
 
 START_SECONDS = 90.0
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PID_FILES = (
     (Path("/var/run/docker.pid"), "dockerd"),
     (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
@@ -94,7 +95,7 @@ def _client(env: Mapping[str, str]) -> Path | None:
 
 def _path(env: Mapping[str, str]) -> str:
     # dockerd lives in sbin, which is not on the PATH of every account.
-    return os.pathsep.join([env.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    return os.pathsep.join([env.get("PATH", os.defpath), *_SBIN])
 
 
 def _trouble(docker: Path, env: Mapping[str, str]) -> str | None:

@@ -101,6 +101,7 @@ def _fetch(url: str, part: Path, name: str) -> Steps[None]:
             yield from _attempt(url, part, name)
             return
         except urllib.error.HTTPError as error:
+            error.close()
             # Other answers in the 400s do not become better by asking again.
             if error.code == 416:
                 part.unlink(missing_ok=True)

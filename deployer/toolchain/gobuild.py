@@ -96,7 +96,7 @@ def _command(go: Path, build: Build, folder: Path) -> list[str]:
 def _environment(build: Build, env: Mapping[str, str]) -> dict[str, str]:
     """The caller's settings for proxies and caches, without those that would change what is built."""
     return {
-        **env,
+        **{name: value for name, value in env.items() if name != "GOROOT"},
         "CGO_ENABLED": "1" if build.cgo else "0",
         "GOFLAGS": "",
         "GOWORK": "off",

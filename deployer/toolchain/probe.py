@@ -60,6 +60,7 @@ def _status(url: str) -> tuple[int, bytes]:
         with urllib.request.urlopen(url, timeout=LIMIT_SECONDS) as answer:  # noqa: S310 (pinned https addresses)
             return answer.status, answer.read(256)
     except urllib.error.HTTPError as error:
+        error.close()
         return error.code, b""
     except (OSError, ValueError):
         return 0, b""

@@ -1,0 +1,40 @@
+# Thin: every target is one command that also works by hand. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup up down status check fix lint types unit test test-cluster schema clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with todo-deploy in it (done by every other target when needed)
+	@scripts/bootstrap.sh
+
+up: setup ## From nothing to working URLs
+	@$(BIN)/todo-deploy up
+
+down: setup ## Remove what `make up` made (volumes stay)
+	@$(BIN)/todo-deploy down
+
+status: setup ## Show workloads and URLs
+	@$(BIN)/todo-deploy status
+
+check: setup ## Everything that needs no cluster and no writing: lint, types, charts, shell
+	@scripts/check.sh
+
+fix: setup ## Mend what can be mended automatically
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+schema: setup ## Write the spec's JSON Schema anew
+	@$(BIN)/todo-deploy schema > schema/todo-deploy.schema.json
+
+unit: setup ## The fast tests only
+	@$(PYTEST) -q tests/unit tests/charts
+
+test: setup ## All tests, those on the real cluster included
+	@scripts/test.sh
+
+clean: ## Remove .venv and caches of this checkout (no cluster, no user data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
