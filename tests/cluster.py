@@ -1,0 +1,89 @@
+"""The real cluster that tests marked `cluster` run on, and the product's command line as a user starts it.
+
+The cluster is a Minikube profile of its own, made by the product itself and kept between runs. The environment
+variable TODO_DEPLOY_TEST_PROFILE names another one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer import world
+from deployer.errors import DeployError
+from deployer.spec import Cluster
+
+PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE", "todo-deploy-test")
+PROGRAM = Path(sys.executable).with_name("todo-deploy")
+
+_SPEC = """\
+apiVersion: todo-deploy/v1
+application: probe
+namespace: probe
+cluster: {{name: {profile}}}
+env: {{example: null}}
+releases:
+  probe: {{chart: chart}}
+"""
+_CHART = "apiVersion: v2\nname: probe\nversion: 0.1.0\n"
+_TEMPLATE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: probe}\ndata: {cluster: tests}\n"
+# A machine without anything yet builds its programs and the node image first.
+_START_SECONDS = 2400.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedCli:
+    """How a run of `todo-deploy` ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run_cli(
+    *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 600.0
+) -> CompletedCli:
+    """This checkout's `todo-deploy` ran to its end; `env` lies over the environment of the tests."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [str(PROGRAM), *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+    )
+    return CompletedCli(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+
+
+def cluster_answers() -> bool:
+    """Whether the API server of the profile answers, as far as the kubeconfig knows of it."""
+    try:
+        return world.open_kube(world.this_world(), Cluster(name=PROFILE)).ready()
+    except DeployError:
+        return False
+
+
+def ensure_test_cluster() -> None:
+    """The profile runs; where it does not, `todo-deploy up` of a chart with one ConfigMap starts it."""
+    if cluster_answers():
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "chart" / "templates").mkdir(parents=True)
+        (root / "todo-deploy.yaml").write_text(_SPEC.format(profile=PROFILE))
+        (root / "chart" / "Chart.yaml").write_text(_CHART)
+        (root / "chart" / "templates" / "probe.yaml").write_text(_TEMPLATE)
+        done = run_cli("up", "--progress", "plain", cwd=root, timeout=_START_SECONDS)
+    if done.returncode != 0:
+        raise RuntimeError(f"the test cluster does not start (exit code {done.returncode}):\n{done.stderr[-4000:]}")
