@@ -132,43 +132,52 @@ def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]
         )
     yield Item(STAGE, "docker", ItemState.RUNNING, "starting")
     log = state_dir / "dockerd.log"
-    process: subprocess.Popen[bytes] | None = None
+    pid: int | None = None
     if _has_systemd():
         with suppress(CommandFailed):
             run(["systemctl", "start", "docker"], env=env, timeout=START_SECONDS)
     else:
         _forget_dead()
-        process = _spawn(log, env)
-        write_json(state_dir / "dockerd.json", {"pid": process.pid, "started": _start_time(process.pid)})
+        pid = _spawn(log, env)
+        write_json(state_dir / "dockerd.json", {"pid": pid, "started": _start_time(pid)})
     deadline = time.monotonic() + START_SECONDS
     while (trouble := _trouble(docker, env)) is not None:
-        ended = process is not None and process.poll() is not None
+        ended = pid is not None and _has_ended(pid)
         if ended or time.monotonic() > deadline:
             raise machine_error(
                 "DOCKER_START",
                 "Docker could not be started",
-                detail="\n".join([trouble, *_last_lines(log)]) if process else trouble,
-                where=str(log) if process else "",
-                hints=("journalctl -u docker -n 50" if process is None else f"tail -50 {log}",),
+                detail="\n".join([trouble, *_last_lines(log)]) if pid else trouble,
+                where=str(log) if pid else "",
+                hints=("journalctl -u docker -n 50" if pid is None else f"tail -50 {log}",),
             )
         time.sleep(0.2)
-    yield Item(STAGE, "docker", ItemState.DONE, "started" + ("" if process is None else f", log in {log}"))
+    yield Item(STAGE, "docker", ItemState.DONE, "started" + ("" if pid is None else f", log in {log}"))
 
 
-def _spawn(log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """dockerd in a session of its own: neither Ctrl-C nor our end reaches it."""
+def _spawn(log: Path, env: Mapping[str, str]) -> int:
+    """dockerd in a session of its own: neither Ctrl-C nor our end reaches it. Returns its pid."""
     log.parent.mkdir(parents=True, exist_ok=True)
     dockerd = shutil.which("dockerd", path=_path(env)) or "dockerd"
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [dockerd],
-            env={**env, "PATH": _path(env)},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    words = ["/bin/sh", "-c", 'cd / && exec "$0"', dockerd]
+    return os.posix_spawn(
+        words[0],
+        words,
+        {**env, "PATH": _path(env)},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return _start_time(pid) == ""
 
 
 def _forget_dead() -> None:
@@ -207,8 +216,7 @@ def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Non
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30
     while _start_time(pid) == ours["started"] and time.monotonic() < deadline:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+        _has_ended(pid)  # one that we started in this very run stays a zombie until it is asked for
         time.sleep(0.1)
     yield from _start(docker, state_dir, env)
 

