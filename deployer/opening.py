@@ -1,0 +1,114 @@
+"""Opening the cluster that runs already, for commands that look at it or act on it but never start it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployer import record, world
+from deployer.errors import DeployError, machine_error
+from deployer.ports import ClusterFacts, KubePort
+from deployer.record import Record
+from deployer.specfile import LoadedSpec
+from deployer.status import ClusterPhase
+from deployer.toolchain import Toolchain, locate_toolchain
+from deployer.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The cluster as its files and the host's Docker show it, in whatever state it is."""
+
+    loaded: LoadedSpec
+    facts: ClusterFacts
+    toolchain: Toolchain | None
+    """None until a run has made or found the programs on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A cluster that runs, the door to its API server, and what it remembers of the application."""
+
+    loaded: LoadedSpec
+    facts: ClusterFacts
+    toolchain: Toolchain | None
+    kube: KubePort
+    record: Record = field(repr=False)
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether the application was ever deployed to this cluster."""
+        return bool(self.record.version)
+
+    @property
+    def node_ip(self) -> str:
+        """The address at which the node's ports are reached from this machine."""
+        return self.facts.node_ip or "127.0.0.1"
+
+
+def see_cluster(loaded: LoadedSpec, here: World) -> Seen:
+    """The cluster's facts, in milliseconds and without its API server; no state of it is an error.
+
+    Machine error where the host's Docker does not answer.
+    """
+    toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+    port = world.open_cluster(here, loaded.spec.cluster, toolchain or _unresolved(here))
+    try:
+        return Seen(loaded, port.facts(), toolchain)
+    except FileNotFoundError as error:  # drivers without a container of ours are asked through Minikube itself
+        raise machine_error("TOOLCHAIN_MISSING", f"no {error.filename} on PATH", hints=("todo-deploy up",)) from None
+
+
+def open_running(loaded: LoadedSpec, here: World) -> Opened:
+    """The running cluster with its record; machine error with the way to get there where it does not run."""
+    seen = see_cluster(loaded, here)
+    if seen.facts.phase is not ClusterPhase.RUNNING:
+        raise not_running(seen)
+    kube = world.open_kube(here, loaded.spec.cluster)
+    return Opened(loaded, seen.facts, seen.toolchain, kube, read_record(kube, loaded))
+
+
+def read_record(kube: KubePort, loaded: LoadedSpec) -> Record:
+    """What the cluster remembers of the spec's application; a record without version where it was never deployed."""
+    spec = loaded.spec
+    found = kube.get("Secret", spec.namespace, record.record_name(spec.application))
+    return record.decode(found) if found is not None else record.new_record()
+
+
+def not_running(seen: Seen) -> DeployError:
+    """Why the cluster cannot be opened."""
+    cluster, phase = seen.loaded.spec.cluster, seen.facts.phase
+    name = cluster.context or cluster.name
+    words = {
+        ClusterPhase.MISSING: f"there is no cluster `{name}` yet",
+        ClusterPhase.STOPPED: f"the cluster `{name}` is stopped",
+        ClusterPhase.STARTING: f"the cluster `{name}` was not started completely",
+        ClusterPhase.PAUSED: f"the cluster `{name}` is paused",
+        ClusterPhase.BROKEN: f"the cluster `{name}` is broken",
+    }
+    hint = "todo-deploy up" if cluster.provider == "minikube" else f"kubectl --context {name} get nodes"
+    title = words[phase] if cluster.provider == "minikube" else f"the cluster of context `{name}` does not answer"
+    where = str(seen.loaded.origin("cluster"))
+    return machine_error(f"CLUSTER_{phase.name}", title, detail=seen.facts.detail, where=where, hints=(hint,))
+
+
+def not_deployed(opened: Opened) -> DeployError:
+    """Why there is nothing to look at in a cluster that runs."""
+    spec = opened.loaded.spec
+    return machine_error(
+        "NOT_DEPLOYED",
+        f"application `{spec.application}` is not deployed to `{spec.cluster.context or spec.cluster.name}`",
+        detail=f"there is no Secret {record.record_name(spec.application)} in namespace {spec.namespace}",
+        hints=("todo-deploy up",),
+    )
+
+
+def _unresolved(here: World) -> Toolchain:
+    """The programs of PATH, only to ask with; a cluster whose node is a container of ours needs none of them."""
+    search = here.env.get("PATH")
+    found = {name: Path(shutil.which(name, path=search) or name) for name in ("minikube", "helm", "kubectl", "docker")}
+    return Toolchain(
+        "path", "not resolved yet", found["minikube"], found["helm"], found["kubectl"], found["docker"],
+        found["minikube"].parent, {}, "", None, None, False,
+    )  # fmt: skip
