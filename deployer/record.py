@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,12 +30,15 @@ class ReleaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An application's memory; `version` is the resourceVersion it was read at, empty when there is none yet."""
+    """An application's memory; `version` is the resourceVersion it was read at, empty when there is none yet.
+
+    `claims` are the volume claims that a `down` left behind.
+    """
 
     salt: str = field(repr=False)
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     releases: Mapping[str, ReleaseRecord] = field(default_factory=dict)
-    urls: tuple[Mapping[str, Any], ...] = ()
+    claims: tuple[ObjectRef, ...] = ()
     version: str = ""
 
 
@@ -62,7 +65,7 @@ def decode(body: Object) -> Record:
         salt=document["salt"],
         tags=document["tags"],
         releases=releases,
-        urls=tuple(document.get("urls", ())),
+        claims=tuple(ObjectRef(*ref) for ref in document.get("claims", ())),
         version=body["metadata"]["resourceVersion"],
     )
 
@@ -78,11 +81,11 @@ def encode(application: str, namespace: str, record: Record) -> Object:
                 "namespace": one.namespace,
                 "revision": one.revision,
                 "inputs": one.inputs,
-                "objects": [[ref.kind, ref.namespace, ref.name] for ref in one.objects],
+                "objects": _refs(one.objects),
             }
             for name, one in record.releases.items()
         },
-        "urls": list(record.urls),
+        "claims": _refs(record.claims),
     }
     raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     labels = {
@@ -113,3 +116,7 @@ def with_tags(record: Record, used: Mapping[str, Mapping[str, str]]) -> Record:
 def with_release(record: Record, name: str, release: ReleaseRecord) -> Record:
     """The record with this release as last applied."""
     return replace(record, releases={**record.releases, name: release})
+
+
+def _refs(refs: Iterable[ObjectRef]) -> list[list[str]]:
+    return [[ref.kind, ref.namespace, ref.name] for ref in refs]

@@ -33,7 +33,7 @@ def ensure_tools(spec: Spec, here: World) -> Steps[Outcome[Toolchain]]:
     if found is None:
         made = yield from prepare_cluster_start(spec, here)
         return Outcome(made, True, made.why)
-    if _listens(here.host_docker):
+    if listens(here.host_docker):
         return Outcome(found, False, found.way)
     yield from ensure_docker(here.cache_dir, here.state_dir, here.env)
     return Outcome(found, True, "Docker started")
@@ -72,7 +72,7 @@ def proxy_args(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name in _PROXY_ARGS if (value := env.get(name) or env.get(name.lower()))}
 
 
-def _listens(endpoint: DockerEndpoint) -> bool:
+def listens(endpoint: DockerEndpoint) -> bool:
     """Whether something accepts connections at the endpoint; a daemon over the network is asked later, by its API."""
     parts = urlsplit(endpoint.host)
     if parts.scheme != "unix":

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, one_line, pod_words
 from deployer.diagnosis.needs import missing_object
-from deployer.status import Object, WorkloadRef
+from deployer.status import Object, Snapshot, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, dig, epoch, is_terminating, name_of, rows
 
 VOLUME_SECONDS = 5.0
@@ -46,17 +46,26 @@ def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding |
     reasons = message.partition("preemption:")[0]
     code = next((code for code, pattern in _REASONS if re.search(pattern, reasons)), "UNSCHEDULABLE")
     made = named(code, pod_words(ref, pod, what=_what(scene, code, pod, reasons)), workload=ref)
-    excused = _passing(scene, code, message, since)
+    excused = _passing(scene, ref, code, message, since)
     return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), excused=excused)
 
 
-def _passing(scene: Scene, code: str, message: str, since: float | None) -> str:
+def _will_free(ref: WorkloadRef, snapshot: Snapshot) -> bool:
+    """Whether the workload has old pods that go once its new ones are ready, and its new ones have their nodes."""
+    placed = all(condition(pod, "PodScheduled").get("status") == "True" for pod in current_pods(ref, snapshot))
+    return placed and bool(old_pods(ref, snapshot))
+
+
+def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: float | None) -> str:
     """Why the pod may yet find its place."""
     if scene.known.growable and code in _FREED_BY_OTHERS:
         return "the cluster may add a node"
     leaving = [name_of(pod) for pod in scene.snapshot.pods if is_terminating(pod)]
     if leaving and code in _FREED_BY_OTHERS:
         return f"{min(leaving)} is still terminating and will free its share"
+    rolling = [other for other in scene.refs if other != ref and _will_free(other, scene.snapshot)]
+    if rolling and code in _FREED_BY_OTHERS:
+        return f"{min(rolling)} is still rolling and will free what its old pods hold"
     bound_soon = code == "UNSCHEDULABLE_VOLUME" and "not found" not in message
     return "volumes are being bound" if bound_soon and scene.now - (since or scene.now) < VOLUME_SECONDS else ""
 

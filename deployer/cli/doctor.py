@@ -1,0 +1,67 @@
+"""`todo-deploy doctor`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from deployer import doctor as checks
+from deployer import inputs, pipeline
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import print_json, read_spec, run
+from deployer.errors import ExitCode, Problem
+from deployer.redact import Redactor
+from deployer.steps import Outcome, Steps, stage
+from deployer.tooling import prepare_cluster_start
+from deployer.world import World, this_world
+
+
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what can be mended: Docker, toolchain, env file.")
+@common_options
+def doctor(session: Session, fix: bool) -> int:
+    """Check machine, Docker, toolchain, cluster, spec and `.env`; each failure names the command that mends it."""
+    here = this_world()
+    if fix:
+        code = _mend(session, here)
+        if code != ExitCode.OK:
+            return code
+    found = tuple(checks.examine(lambda: read_spec(session), here))
+    bad = tuple(one for one in found if one.state == "fail")
+    inputs_only = all(one.name in ("spec", "env", "sources") for one in bad)
+    code = ExitCode.OK if not bad else ExitCode.INPUT if inputs_only else ExitCode.MACHINE
+    if session.as_json:
+        problems = tuple(Problem("CHECK_FAILED", f"{one.name}: {one.detail}", hints=(one.hint,)) for one in bad)
+        print_json("doctor", code, {"checks": [asdict(one) for one in found]}, problems)
+        return code
+    from deployer.ui.console import make_console
+    from deployer.ui.rows import CheckRow
+    from deployer.ui.tables import checks_table
+    from deployer.ui.text import glyphs_for
+
+    rows = [CheckRow(one.name, one.state, one.detail, one.hint) for one in found]
+    make_console(sys.stdout, here.env).print(checks_table(rows, glyphs_for(sys.stdout.encoding)))
+    return code
+
+
+def _mend(session: Session, here: World) -> ExitCode:
+    loaded = read_spec(session)
+    told = inputs.ensure_env(loaded)
+    for name in loaded.spec.env.files:
+        path = loaded.root / name
+        if path.is_file():
+            path.chmod(0o600)
+
+    def steps(run_id: str) -> Steps[None]:
+        yield from pipeline.notices(told)
+
+        def body() -> Steps[Outcome[None]]:
+            toolchain = yield from prepare_cluster_start(loaded.spec, here)
+            return Outcome(None, True, toolchain.why)
+
+        yield from stage("toolchain", body(), here.clock)
+
+    ran = run(session, "doctor", loaded.spec.application, ("toolchain",), steps, Redactor(), here)
+    return ran.exit_code

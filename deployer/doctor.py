@@ -1,0 +1,148 @@
+"""What a run needs of machine, Docker, toolchain, cluster, spec, `.env` and charts: checked apart, each with its mend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deployer import envfile, inputs, world
+from deployer.adapters.process import CommandFailed, run
+from deployer.errors import DeployError, Problem
+from deployer.spec import mebibytes
+from deployer.specfile import LoadedSpec
+from deployer.stages.cluster import decide, differences, start_request
+from deployer.status import ClusterPhase
+from deployer.tooling import listens
+from deployer.toolchain import Toolchain, locate_toolchain
+from deployer.world import World
+
+State = Literal["pass", "warn", "fail", "skip"]
+
+# What the cluster, its images and the toolchain take the first time, measured with the sample application.
+_FIRST_RUN_GIB = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `hint` is the command that mends it."""
+
+    name: str
+    state: State
+    detail: str = ""
+    hint: str = ""
+
+
+def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
+    """Every check, in the order in which a run would trip over them; none changes anything."""
+    try:
+        loaded = load()
+    except DeployError as error:
+        yield from _failed("spec", error)
+        return
+    yield Check("spec", "pass", f"{loaded.path.name}: application {loaded.spec.application}")
+    yield from _machine(loaded, here)
+    docker = _docker(here)
+    yield docker
+    toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+    yield _toolchain(toolchain)
+    yield from _env(loaded)
+    yield from _sources(loaded, here)
+    if toolchain is None or docker.state == "fail":
+        yield Check("cluster", "skip", "needs Docker and the toolchain")
+        return
+    yield from _cluster(loaded, toolchain, here)
+
+
+def _machine(loaded: LoadedSpec, here: World) -> Iterator[Check]:
+    host = world.host()
+    _, warnings = start_request(loaded.spec.cluster, host)
+    told = f"{host.cpus} CPUs, {host.memory_mib / 1024:.0f} GiB memory"
+    yield Check("machine", "warn" if warnings else "pass", "; ".join([told, *(one.title for one in warnings)]))
+    place = next(path for path in (here.cache_dir, *here.cache_dir.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    least = mebibytes(loaded.spec.rules.min_free_disk) / 1024
+    state: State = "fail" if free < least else "warn" if free < _FIRST_RUN_GIB else "pass"
+    yield Check("disk", state, f"{free:.0f} GiB free at {place}", "" if state == "pass" else "docker system prune")
+
+
+def _docker(here: World) -> Check:
+    if not listens(here.host_docker):
+        return Check("docker", "fail", f"nothing answers at {here.host_docker.host}", "todo-deploy doctor --fix")
+    try:
+        world.open_images(here.host_docker)
+    except DeployError as error:
+        problem = error.problems[0]
+        return Check("docker", "fail", problem.title, next(iter(problem.hints), ""))
+    return Check("docker", "pass", here.host_docker.host)
+
+
+def _toolchain(toolchain: Toolchain | None) -> Check:
+    if toolchain is None:
+        return Check("toolchain", "warn", "not made yet (about 12 minutes from source)", "todo-deploy doctor --fix")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(toolchain.versions.items()))
+    return Check("toolchain", "pass", f"{toolchain.way}: {toolchain.why}; {versions}")
+
+
+def _env(loaded: LoadedSpec) -> Iterator[Check]:
+    for name in loaded.spec.env.files:
+        path = loaded.root / name
+        problems = envfile.file_problems(path, loaded.root)
+        if problems and problems[0].code == "ENV_MISSING":
+            yield Check(name, "warn", "not there yet; `up` makes it", "todo-deploy secrets init")
+            continue
+        problems += tracked(path)
+        yield from (Check(name, "warn", one.title, next(iter(one.hints), "")) for one in problems)
+    try:
+        problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+    except DeployError as error:
+        problems = list(error.problems)
+    yield from (Check("env", "fail", _told(one), next(iter(one.hints), "")) for one in problems)
+    if not problems:
+        yield Check("env", "pass", "every required key has a value")
+
+
+def tracked(path: Path) -> list[Problem]:
+    """The problem that git tracks the env file, if it does."""
+    try:
+        run(["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name], timeout=10)
+    except (CommandFailed, OSError):
+        return []
+    return [Problem("ENV_TRACKED", f"`{path.name}` is tracked by git", hints=(f"git rm --cached {path.name}",))]
+
+
+def _sources(loaded: LoadedSpec, here: World) -> Iterator[Check]:
+    try:
+        sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
+    except DeployError as error:
+        yield from _failed("sources", error)
+        return
+    yield Check("sources", "pass", f"{len(sources.images)} build contexts, {len(sources.charts)} charts")
+
+
+def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[Check]:
+    wanted = loaded.spec.cluster
+    try:
+        facts = world.open_cluster(here, wanted, toolchain).facts()
+        answers = facts.phase is ClusterPhase.RUNNING and world.open_kube(here, wanted).ready()
+    except DeployError as error:
+        yield from _failed("cluster", error)
+        return
+    decision = decide(facts, answers)
+    if decision.start:
+        yield Check("cluster", "warn", f"{wanted.name}: {facts.phase.value} ({decision.reason})", "todo-deploy up")
+        return
+    yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    for problem in differences(wanted, facts, world.host()):
+        yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
+
+
+def _failed(name: str, error: DeployError) -> Iterator[Check]:
+    for problem in error.problems:
+        yield Check(name, "fail", _told(problem), next(iter(problem.hints), ""))
+
+
+def _told(problem: Problem) -> str:
+    return f"{problem.where}: {problem.title}" if problem.where else problem.title

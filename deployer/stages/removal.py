@@ -1,0 +1,96 @@
+"""The removal stage: releases and what was made for them are gone; volumes only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from deployer.errors import machine_error
+from deployer.events import Item, ItemState
+from deployer.ports import LABEL_PREFIX, OWNER, HelmPort, KubePort, Object, ObjectRef
+from deployer.record import ReleaseRecord
+from deployer.steps import Clock, Outcome, Steps
+
+STAGE = "removal"
+_GONE_SECONDS = 120.0
+
+
+def volume_claims(objects: Iterable[ObjectRef], kube: KubePort) -> tuple[ObjectRef, ...]:
+    """The volume claims of the releases' objects: their own, and those a StatefulSet made for its replicas.
+
+    A StatefulSet's claims are named `<template>-<set>-<ordinal>` (Kubernetes: StatefulSet, volume claim templates).
+    """
+    claims = []
+    for ref in objects:
+        if ref.kind == "PersistentVolumeClaim":
+            claims.append(ref)
+        if ref.kind != "StatefulSet":
+            continue
+        workload = kube.get("StatefulSet", ref.namespace, ref.name) or {}
+        prefixes = [f"{name}-{ref.name}-" for name in _templates(workload)]
+        for claim in kube.list("PersistentVolumeClaim", ref.namespace, metadata_only=True):
+            name = claim["metadata"]["name"]
+            if any(name.startswith(prefix) and name[len(prefix) :].isdigit() for prefix in prefixes):
+                claims.append(ObjectRef("PersistentVolumeClaim", ref.namespace, name))
+    return tuple(dict.fromkeys(claims))
+
+
+def remove_releases(releases: Sequence[tuple[str, ReleaseRecord]], helm: HelmPort) -> Steps[Outcome[int]]:
+    """No release is left, the last installed first; the number of those that were there."""
+    removed = 0
+    for name, release in reversed(releases):
+        yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
+        was_there = helm.uninstall(name, release.namespace)
+        removed += was_there
+        yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
+    return Outcome(removed, bool(removed), f"{removed} releases")
+
+
+def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) -> Steps[int]:
+    """No Secret that was made for the application is left; the number of those that were there."""
+    removed = 0
+    for namespace in sorted(set(namespaces)):
+        labels = f"{LABEL_PREFIX}/application={application},app.kubernetes.io/managed-by={OWNER}"
+        for secret in kube.list("Secret", namespace, labels=labels, metadata_only=True):
+            removed += kube.delete("Secret", namespace, secret["metadata"]["name"])
+    yield Item(STAGE, "secrets", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
+    return removed
+
+
+def remove_claims(claims: Sequence[ObjectRef], kube: KubePort, clock: Clock) -> Steps[int]:
+    """The volume claims, and with them their data, are gone; the number of those that were there."""
+    removed = sum(kube.delete(claim.kind, claim.namespace, claim.name) for claim in claims)
+    yield Item(STAGE, "volumes", ItemState.RUNNING, f"{removed} being removed")
+    deadline = clock.monotonic() + _GONE_SECONDS
+    while left := [claim for claim in claims if kube.get(claim.kind, claim.namespace, claim.name) is not None]:
+        if clock.monotonic() > deadline:
+            raise machine_error(
+                "VOLUME_IN_USE",
+                f"volume claim `{left[0].name}` is still in use",
+                hints=(f"kubectl -n {left[0].namespace} describe pvc {left[0].name}",),
+            )
+        clock.sleep(0.3)
+    yield Item(STAGE, "volumes", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
+    return removed
+
+
+def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:
+    """The namespaces that we made and that hold nothing of anybody's are going away; their number."""
+    removed = 0
+    for name in sorted(set(names)):
+        namespace = kube.get("Namespace", "", name)
+        labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
+        if labels.get("app.kubernetes.io/managed-by") != OWNER or not _is_empty(name, kube):
+            continue
+        removed += kube.delete("Namespace", "", name)
+        yield Item(STAGE, f"namespace {name}", ItemState.DONE, "removed")
+    return removed
+
+
+def _is_empty(namespace: str, kube: KubePort) -> bool:
+    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Service", "PersistentVolumeClaim", "Pod", "Secret")
+    return not any(kube.list(kind, namespace, metadata_only=True) for kind in kinds)
+
+
+def _templates(workload: Object) -> list[str]:
+    templates = (workload.get("spec") or {}).get("volumeClaimTemplates") or ()
+    return [template["metadata"]["name"] for template in templates]
