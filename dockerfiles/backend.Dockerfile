@@ -18,10 +18,10 @@ WORKDIR /app
 EXPOSE 8000
 ENTRYPOINT ["python", "-m", "todo_backend"]
 COPY --from=dependencies /opt/venv /opt/venv
-# Only what follows is built again after a change of the source.
-COPY todo_backend todo_backend
-RUN chmod -R a+rX todo_backend && python -m compileall -q --invalidation-mode unchecked-hash todo_backend
 USER 1000
+# Only what follows is built again after a change of the source. It is not compiled here: that saves 10 ms of a start
+# and costs half a second of every build.
+COPY todo_backend todo_backend
 ARG VERSION=1.0.0
 LABEL org.opencontainers.image.title="todo-backend" \
       org.opencontainers.image.description="Todo Chatbot: REST API, chat and MCP server" \

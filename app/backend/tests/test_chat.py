@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from conftest import Account, Serve, register
 
 KEY = "sk-canary-0123456789abcdef"

@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Client, Serve
 from sqlalchemy import text
-from waiting import eventually
 
+from conftest import Client, Serve
 from todo_backend.database import Database
+from waiting import eventually
 
 DOWN = "postgresql://todo:pw-canary@127.0.0.1:9/todo"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Account, Client, register
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+
+from conftest import Account, Client, register
 
 
 def _in_session(account: Account, path: str, calls: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[Any]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from conftest import PASSWORD, SECRET
 from waiting import eventually
 

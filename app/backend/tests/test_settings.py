@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SECRET, Client, Serve
 
+from conftest import SECRET, Client, Serve
 from todo_backend.settings import Settings, SettingsError
 
 ENV = {"DATABASE_URL": "postgresql://todo:p%40ss@db:5432/todo?sslmode=require", "BETTER_AUTH_SECRET": SECRET}
@@ -55,7 +55,8 @@ def test_the_repr_shows_no_secret() -> None:
 
 def _allowed(client: Client, origin: str) -> str | None:
     response = client.options("/tasks", headers={"Origin": origin, "Access-Control-Request-Method": "PATCH"})
-    return response.headers.get("access-control-allow-origin")
+    allowed: str | None = response.headers.get("access-control-allow-origin")
+    return allowed
 
 
 def test_cors_allows_the_named_origins_only(serve: Serve) -> None:

@@ -29,7 +29,7 @@ class Lifecycle:
         self._probe: asyncio.Future[str | None] | None = None
 
     async def migrate(self) -> None:
-        """Returns once the schema fits; until then tries again, for ever, at most a few seconds apart."""
+        """Returns once the schema fits; until then tries again, for ever, a second apart at most."""
         for delay in backoff():
             try:
                 await asyncio.to_thread(self._database.migrate)
@@ -70,7 +70,7 @@ class Lifecycle:
             return f"the database cannot be asked: {first_line(error)}"
 
 
-def backoff(first: float = 0.2, limit: float = 3.0) -> Iterator[float]:
+def backoff(first: float = 0.2, limit: float = 1.0) -> Iterator[float]:
     """Delays that double from `first` up to `limit`, without end."""
     delay = first
     while True:
