@@ -116,7 +116,7 @@ class KubeApi:
         query = {"container": container, "tailLines": str(tail), "limitBytes": "65536"}
         if previous:
             query["previous"] = "true"
-        with suppress(_NotFound, DeployError):
+        with suppress(DeployError):
             raw = self._call("GET", _path("Pod", namespace, pod) + "/log", query, accept="*/*", attempts=1)
             return raw.decode("utf-8", "replace").splitlines()
         return ()
@@ -226,8 +226,8 @@ def refuse_foreign(kubeconfig: Path, context: str) -> None:
         )
 
 
-class _NotFound(Exception):
-    """The object, or its kind, does not exist."""
+class _NotFound(DeployError):
+    """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
 
 
 def _error(method: str, path: str, status: int, raw: bytes | str) -> Exception:
@@ -237,11 +237,11 @@ def _error(method: str, path: str, status: int, raw: bytes | str) -> Exception:
         message, reason = str(document.get("message", "")), str(document.get("reason", ""))
     except (ValueError, AttributeError):
         message, reason = "", ""
-    if status == 404:
-        return _NotFound(path)
     problem = Problem(
         f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
     )
+    if status == 404:
+        return _NotFound(problem, ExitCode.MACHINE)
     return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)
 
 

@@ -1,0 +1,44 @@
+"""A Minikube profile in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from deployer.errors import DeployError
+from deployer.events import Event, Item, ItemState
+from deployer.ports import ClusterFacts, StartRequest
+from deployer.status import ClusterPhase
+from tests.fakes.images import HERE
+
+RUNNING = ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", HERE, "docker", "v1.34.4", 2, 4096)
+
+
+class FakeCluster:
+    """Starts at once, unless `failure` says otherwise; `starts` are the requests it was given."""
+
+    def __init__(self, facts: ClusterFacts = RUNNING, failure: DeployError | None = None) -> None:
+        self.current = facts
+        self.failure = failure
+        self.starts: list[StartRequest] = []
+
+    def facts(self) -> ClusterFacts:
+        return self.current
+
+    def start(self, request: StartRequest) -> Generator[Event, None, None]:
+        self.starts.append(request)
+        yield Item("cluster", request.profile, ItemState.RUNNING, "starting Minikube")
+        if self.failure is not None:
+            raise self.failure
+        self.current = replace(
+            RUNNING,
+            driver=request.driver,
+            kubernetes_version=request.kubernetes_version,
+            cpus=request.cpus,
+            memory_mib=request.memory_mib,
+        )
+        yield Item("cluster", request.profile, ItemState.DONE, "Minikube runs")
+
+    def delete(self) -> Generator[Event, None, None]:
+        self.current = ClusterFacts(ClusterPhase.MISSING)
+        yield from ()

@@ -1,0 +1,154 @@
+"""Helm in memory: its revisions are Secrets of the fake API server in Helm's own storage format."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from deployer import helmstorage
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+from tests.fakes.kube import FakeKube
+
+Render = Callable[[UpgradeRequest], Sequence[Object]]
+
+
+def config_map(request: UpgradeRequest) -> list[Object]:
+    """One ConfigMap named like the release, with the values' texts."""
+    data = {key: str(value) for key, value in request.values.items()}
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": request.release}, "data": data}]
+
+
+def release_secret(
+    name: str,
+    namespace: str,
+    revision: int,
+    status: str,
+    *,
+    description: str = "",
+    labels: Mapping[str, str] | None = None,
+    updated: float = 0.0,
+    objects: Sequence[Object] = (),
+) -> Object:
+    """The Secret that holds a revision, as helm's `secrets` driver writes it."""
+    manifest = "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+    document: dict[str, Any] = {
+        "name": name,
+        "namespace": namespace,
+        "version": revision,
+        "info": {"status": status, "description": description},
+        "chart": {"metadata": {"name": name, "version": "0.1.0"}},
+        "config": {},
+        "manifest": manifest,
+        "labels": dict(labels or {}),
+    }
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
+    known = {
+        "owner": "helm", "name": name, "version": str(revision), "status": status, "modifiedAt": str(int(updated))
+    }  # fmt: skip
+    metadata = {
+        "name": helmstorage.secret_name(name, revision),
+        "namespace": namespace,
+        "labels": {**(labels or {}), **known},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "helm.sh/release.v1",
+        "data": {"release": packed},
+    }
+
+
+class FakeHelm:
+    """`requests` are the upgrades asked for; an error in `failures` ends the next one, its revision stored as failed."""
+
+    def __init__(self, kube: FakeKube, render: Render = config_map) -> None:
+        self.kube = kube
+        self.requests: list[UpgradeRequest] = []
+        self.failures: list[DeployError] = []
+        self._render = render
+
+    def template(self, request: UpgradeRequest) -> Sequence[Object]:
+        return list(self._render(request))
+
+    def upgrade(self, request: UpgradeRequest) -> Upgraded:
+        self.requests.append(request)
+        history = self._history(request.release, request.namespace)
+        if history and history[-1].status.startswith("pending-"):
+            title = f"another operation on release `{request.release}` is in progress"
+            raise DeployError(Problem("RELEASE_PENDING", title), ExitCode.REFUSED)
+        number = history[-1].revision + 1 if history else 1
+        objects = [_placed(one, request.namespace) for one in self._render(request)]
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is None:
+            self._supersede(history)
+        secret = release_secret(
+            request.release,
+            request.namespace,
+            number,
+            "deployed" if failure is None else "failed",
+            description=request.description,
+            labels=request.labels,
+            updated=self.kube.clock.now(),
+            objects=objects,
+        )
+        self.kube.put(secret)
+        if failure is not None:
+            raise failure
+        refs = tuple(_ref(one) for one in objects)
+        for one in objects:
+            self.kube.put(one)
+        for old in history[-1:]:
+            for ref in set(self._objects(old)) - set(refs):
+                self.kube.drop(ref.kind, ref.namespace, ref.name)
+        return Upgraded(self._revision(request, number), refs)
+
+    def uninstall(self, release: str, namespace: str) -> bool:
+        history = self._history(release, namespace)
+        for revision in history:
+            for ref in self._objects(revision):
+                self.kube.drop(ref.kind, ref.namespace, ref.name)
+            self.kube.drop("Secret", namespace, helmstorage.secret_name(release, revision.revision))
+        return bool(history)
+
+    def _history(self, release: str, namespace: str) -> tuple[Revision, ...]:
+        return helmstorage.revisions(self.kube.list("Secret", namespace, labels=helmstorage.SELECTOR), release)
+
+    def _supersede(self, history: Sequence[Revision]) -> None:
+        for one in history:
+            if one.status == "deployed":
+                secret = self._stored(one)
+                self.kube.put(helmstorage.with_status(secret, "superseded", one.description))
+
+    def _stored(self, revision: Revision) -> Object:
+        name = helmstorage.secret_name(revision.release, revision.revision)
+        secret = self.kube.get("Secret", revision.namespace, name)
+        assert secret is not None
+        return secret
+
+    def _objects(self, revision: Revision) -> tuple[ObjectRef, ...]:
+        manifest: str = helmstorage.decode(self._stored(revision))["manifest"]
+        return tuple(_ref(json.loads(part)) for part in manifest.split("---\n") if part.strip())
+
+    def _revision(self, request: UpgradeRequest, number: int) -> Revision:
+        return Revision(
+            request.release,
+            request.namespace,
+            number,
+            "deployed",
+            request.labels.get(INPUTS_LABEL, ""),
+            self.kube.clock.stamp(self.kube.clock.elapsed),
+            request.description,
+        )
+
+
+def _placed(one: Object, namespace: str) -> Object:
+    return {**one, "metadata": {"namespace": namespace, **one["metadata"]}}
+
+
+def _ref(one: Object) -> ObjectRef:
+    return ObjectRef(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])

@@ -1,0 +1,91 @@
+"""A Docker daemon in memory: it reads the context it is sent and walks through the Dockerfile's instructions."""
+
+from __future__ import annotations
+
+import tarfile
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+
+HERE = DockerEndpoint("unix:///fake/docker.sock")
+
+
+@dataclass(frozen=True)
+class Built:
+    """One build that was asked for, and the files it was sent."""
+
+    ref: str
+    request: BuildRequest
+    files: tuple[str, ...]
+
+
+class FakeImages:
+    """Images by reference; `COPY` of a file that was not sent fails, as does a base image that is not there."""
+
+    def __init__(self, refs: Sequence[str] = (), others: dict[DockerEndpoint, FakeImages] | None = None) -> None:
+        self.known = {ref: ImageFacts(ref, f"sha256:{ref}", 1000, "", "amd64") for ref in refs}
+        self.built: list[Built] = []
+        self.sizes: dict[str, int] = {}
+        self.copied: list[tuple[DockerEndpoint, tuple[str, ...]]] = []
+        self.gate: threading.Barrier | None = None
+        self._others = others if others is not None else {}
+
+    def image(self, ref: str) -> ImageFacts | None:
+        return self.known.get(ref)
+
+    def images(self, label: str) -> Sequence[ImageFacts]:
+        name, equal, value = label.partition("=")
+        return tuple(
+            self.known[ref]
+            for ref in sorted(self.known)
+            if name in self.known[ref].labels and (not equal or self.known[ref].labels[name] == value)
+        )
+
+    def build(self, request: BuildRequest) -> Generator[str, None, None]:
+        with tarfile.open(fileobj=request.context) as tar:
+            files = tuple(sorted(tar.getnames()))
+            member = tar.extractfile(request.dockerfile)
+            assert member is not None
+            text = member.read().decode()
+        self.built.append(Built(request.ref, request, files))
+        instructions = [
+            line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("#", "ARG"))
+        ]
+        tail: list[str] = []
+        for number, instruction in enumerate(instructions, 1):
+            step = f"Step {number}/{len(instructions)} : {instruction}"
+            tail.append(step)
+            yield step
+            if self.gate is not None:
+                self.gate.wait(timeout=20)
+            self._execute(instruction, step, tail, files, request)
+            tail.append(f" ---> {number:012x}")
+            yield tail[-1]
+        size = self.sizes.get(request.ref, 5000)
+        self.known[request.ref] = ImageFacts(
+            request.ref, f"sha256:{request.ref}", size, "", "amd64", dict(request.labels)
+        )
+
+    def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
+        self.copied.append((other, tuple(refs)))
+        if other in self._others:
+            self._others[other].known |= {ref: replace(self.known[ref]) for ref in refs}
+
+    def remove(self, ref: str) -> None:
+        self.known.pop(ref, None)
+
+    def _execute(
+        self, instruction: str, step: str, tail: Sequence[str], files: Sequence[str], request: BuildRequest
+    ) -> None:
+        word, _, rest = instruction.partition(" ")
+        first = rest.split()[0] if rest.split() else ""
+        for name, value in request.args.items():
+            first = first.replace(f"${{{name}}}", value).replace(f"${name}", value)
+        if word == "FROM" and first != "scratch" and first not in self.known:
+            raise BuildFailed(f"manifest for {first} not found", step, tail)
+        if word == "COPY" and not rest.startswith("--from") and first != "." and first not in files:
+            raise BuildFailed(f"COPY failed: file not found in build context: stat {first}", step, tail)
+        if word == "RUN" and rest.startswith("false"):
+            raise BuildFailed("The command '/bin/sh -c false' returned a non-zero code: 1", step, tail)

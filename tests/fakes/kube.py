@@ -1,0 +1,196 @@
+"""An API server in memory: names, namespaces, resource versions, label selectors and immutable Secrets; no controllers.
+
+What a controller or a person would do comes from the test: `put` and `drop`, at a moment of the clock if need be.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.ports import KINDS, Object
+from tests.fakes.clock import FakeClock
+
+Key = tuple[str, str, str]
+
+
+class FakeKube:
+    """Objects by kind, namespace and name; `writes` lists every change that was asked for through the port."""
+
+    def __init__(self, clock: FakeClock | None = None, *, version: str = "v1.34.4") -> None:
+        self.clock = clock or FakeClock()
+        self.is_ready = True
+        self.writes: list[tuple[str, str, str, str]] = []
+        self.container_logs: dict[tuple[str, str, str, bool], list[str]] = {}
+        self._version = version
+        self._objects: dict[Key, Object] = {}
+        self._serial = 0
+        for name in ("default", "kube-system"):
+            self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def version(self) -> str:
+        return self._version
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        found = self._objects.get(_key(kind, namespace, name))
+        return copy.deepcopy(found) if found is not None else None
+
+    def names(self, kind: str, namespace: str = "default") -> list[str]:
+        """The names of the objects of a kind."""
+        return [one["metadata"]["name"] for one in self.list(kind, namespace)]
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False) -> list[Object]:
+        chosen = [
+            copy.deepcopy(self._objects[key])
+            for key in sorted(self._objects)
+            if key[0] == kind and namespace in ("", key[1]) and _selected(self._objects[key], labels)
+        ]
+        return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
+
+    def create(self, body: Object) -> Object:
+        key = _key_of(body)
+        self._write("create", key)
+        if key in self._objects:
+            raise _refusal("AlreadyExists", f'{KINDS[key[0]].plural} "{key[2]}" already exists', ExitCode.REFUSED)
+        self._check_namespace(key)
+        return self.put(body)
+
+    def apply(self, body: Object) -> Object:
+        key = _key_of(body)
+        self._write("apply", key)
+        self._check_namespace(key)
+        found = self._objects.get(key)
+        return self.put(body if found is None else _merged(found, body))
+
+    def replace(self, body: Object) -> Object:
+        key = _key_of(body)
+        self._write("replace", key)
+        found = self._existing(key)
+        version = body["metadata"].get("resourceVersion")
+        if version and version != found["metadata"]["resourceVersion"]:
+            raise _refusal("Conflict", "the object has been modified", ExitCode.REFUSED)
+        _check_immutable(found, body)
+        kept = {name: found["metadata"][name] for name in ("uid", "creationTimestamp")}
+        return self.put({**body, "metadata": {**body["metadata"], **kept}})
+
+    def patch(self, kind: str, namespace: str, name: str, body: Object) -> Object | None:
+        key = _key(kind, namespace, name)
+        self._write("patch", key)
+        if key not in self._objects:
+            return None
+        merged = _merged(self._objects[key], body)
+        _check_immutable(self._objects[key], merged)
+        return self.put(merged)
+
+    def delete(self, kind: str, namespace: str, name: str) -> bool:
+        key = _key(kind, namespace, name)
+        self._write("delete", key)
+        return self.drop(*key)
+
+    def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 40
+    ) -> Sequence[str]:
+        return tuple(self.container_logs.get((namespace, pod, container, previous), ())[-tail:])
+
+    def follow(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
+    ) -> Generator[str, None, None]:
+        yield from self.logs(namespace, pod, container, previous=previous, tail=tail)
+
+    def put(self, body: Object) -> Object:
+        """The object is stored, whoever wrote it: a new resource version unless it is as it was."""
+        key = _key_of(body)
+        found = self._objects.get(key)
+        self._serial += 1
+        stamps = {"uid": f"uid-{self._serial}", "creationTimestamp": self.clock.stamp(self.clock.elapsed)}
+        metadata: dict[str, Any] = {**stamps, **copy.deepcopy(body["metadata"])}
+        if found is not None:
+            metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
+            metadata |= {name: found["metadata"][name] for name in stamps if name not in body["metadata"]}
+        made = {**copy.deepcopy(body), "metadata": metadata}
+        if made != found:
+            metadata["resourceVersion"] = str(self._serial)
+            self._objects[key] = made
+        return copy.deepcopy(made)
+
+    def drop(self, kind: str, namespace: str, name: str) -> bool:
+        """The object is gone, and with a namespace all that is in it."""
+        if self._objects.pop(_key(kind, namespace, name), None) is None:
+            return False
+        if kind == "Namespace":
+            for key in [key for key in self._objects if key[1] == name]:
+                del self._objects[key]
+        return True
+
+    def __iter__(self) -> Iterator[Object]:
+        """Every object, for searching them all."""
+        return iter(copy.deepcopy(list(self._objects.values())))
+
+    def _write(self, verb: str, key: Key) -> None:
+        self.writes.append((verb, *key))
+
+    def _existing(self, key: Key) -> Object:
+        if key not in self._objects:
+            raise _not_found(*key)
+        return self._objects[key]
+
+    def _check_namespace(self, key: Key) -> None:
+        if KINDS[key[0]].namespaced and ("Namespace", "", key[1]) not in self._objects:
+            raise _not_found("Namespace", "", key[1])
+
+
+def _key(kind: str, namespace: str, name: str) -> Key:
+    return kind, namespace if KINDS[kind].namespaced else "", name
+
+
+def _key_of(body: Object) -> Key:
+    return _key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+
+
+def _selected(one: Object, selector: str) -> bool:
+    """Whether the labels meet a selector of `key=value`, `key!=value` and `key`."""
+    labels = one["metadata"].get("labels") or {}
+    for term in filter(None, selector.split(",")):
+        name, unequal, value = term.partition("!=")
+        if not unequal:
+            name, equal, value = term.partition("=")
+            if name not in labels or (equal and labels[name] != value):
+                return False
+        elif labels.get(name) == value:
+            return False
+    return True
+
+
+def _merged(base: Any, over: Any) -> Any:
+    """A JSON merge patch (RFC 7396)."""
+    if not isinstance(over, dict):
+        return copy.deepcopy(over)
+    made = dict(base) if isinstance(base, dict) else {}
+    for name, value in over.items():
+        if value is None:
+            made.pop(name, None)
+        else:
+            made[name] = _merged(made.get(name), value)
+    return made
+
+
+def _check_immutable(found: Object, body: Object) -> None:
+    if found["kind"] != "Secret":
+        return
+    if found.get("type") != body.get("type"):
+        raise _refusal("Invalid", "type: field is immutable", ExitCode.MACHINE)
+    if found.get("immutable") and (not body.get("immutable") or found.get("data") != body.get("data")):
+        raise _refusal("Invalid", "data: field is immutable when `immutable` is set", ExitCode.MACHINE)
+
+
+def _refusal(reason: str, message: str, exit_code: ExitCode) -> DeployError:
+    return DeployError(Problem(f"API_{reason.upper()}", "the API server refused", message), exit_code)
+
+
+def _not_found(kind: str, namespace: str, name: str) -> DeployError:
+    return _refusal("NotFound", f'{KINDS[kind].plural} "{name}" not found in "{namespace}"', ExitCode.MACHINE)
