@@ -61,6 +61,7 @@ const settings = {
   api: (process.env["VITE_API_URL"]?.trim() || "http://localhost:8000").replace(/\/+$/, ""),
   port: number("PORT", 3001),
   host: process.env["BIND_ADDRESS"] || "0.0.0.0",
+  production: process.env["ENVIRONMENT"]?.trim().toLowerCase() === "production",
   drainSeconds: number("DRAIN_SECONDS", 3),
   threshold: Math.max(
     0,
@@ -162,11 +163,15 @@ function ask(method, path, headers, body, signal) {
   });
 }
 
-/** @param {Response} response @param {unknown} error */
+/**
+ * In production the reason is in the log only.
+ * @param {Response} response @param {unknown} error
+ */
 function sendBadGateway(response, error) {
   const { code, message } = /** @type {NodeJS.ErrnoException} */ (error);
+  const reason = settings.production ? "" : ` (${code ?? message})`;
   if (response.headersSent) response.destroy();
-  else sendJson(response, 502, { detail: `the backend cannot be reached (${code ?? message})` });
+  else sendJson(response, 502, { detail: `the backend cannot be reached${reason}` });
 }
 
 /**

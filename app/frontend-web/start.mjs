@@ -38,6 +38,7 @@ process.on("SIGINT", () => process.exit(130));
 
 if (!process.env.BETTER_AUTH_SECRET?.trim()) {
   console.error("todo-frontend-web: BETTER_AUTH_SECRET is not set; nobody can log in");
+  if (process.env.ENVIRONMENT?.trim().toLowerCase() === "production") process.exit(2);
 }
 
 await import("./server.js");

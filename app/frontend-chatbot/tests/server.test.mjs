@@ -151,3 +151,13 @@ test("the log has requests but no secrets", { timeout: 10_000 }, async () => {
   assert.ok(!server.state.log.includes("ABORT"));
   assert.ok(!server.state.log.includes(TOKEN) && !server.state.log.includes(KEY));
 });
+
+test("ENVIRONMENT=production keeps the network's error codes from browsers", async () => {
+  const away = await startServer({ VITE_API_URL: "http://127.0.0.1:9", ENVIRONMENT: "production" });
+  try {
+    const answer = await fetch(`${away.url}/api/tasks`);
+    assert.deepEqual([answer.status, await answer.json()], [502, { detail: "the backend cannot be reached" }]);
+  } finally {
+    away.stop();
+  }
+});

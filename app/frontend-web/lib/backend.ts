@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 
 import { log } from "./log";
-import { apiUrl } from "./settings";
+import { apiUrl, isProduction } from "./settings";
 
 /** Longer than the backend may wait for a language model, shorter than a browser's patience. */
 const TIMEOUT_MS = 60_000;
@@ -64,8 +64,8 @@ export function ask(
   });
 }
 
-/** What a browser is told when the backend cannot be asked. */
+/** What a browser is told when the backend cannot be asked; in production the reason is in the log only. */
 export function badGateway(error: unknown): Response {
-  const reason = error instanceof Unreachable ? ` (${error.message})` : "";
+  const reason = error instanceof Unreachable && !isProduction() ? ` (${error.message})` : "";
   return Response.json({ detail: `the backend cannot be reached${reason}` }, { status: 502 });
 }

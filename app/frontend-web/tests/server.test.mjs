@@ -176,3 +176,13 @@ test("the log has the backend's answers but no secrets", { timeout: 10_000 }, as
   assert.ok(!server.state.log.includes("ABORT"));
   assert.ok(!server.state.log.includes(valid) && !server.state.log.includes(SECRET));
 });
+
+test("ENVIRONMENT=production keeps the network's error codes from browsers", async () => {
+  const away = await startServer({ NEXT_PUBLIC_API_URL: "http://127.0.0.1:9", BETTER_AUTH_SECRET: SECRET, ENVIRONMENT: "production" });
+  try {
+    const answer = await fetch(`${away.url}/api/tasks`);
+    assert.deepEqual([answer.status, await answer.json()], [502, { detail: "the backend cannot be reached" }]);
+  } finally {
+    away.stop();
+  }
+});
