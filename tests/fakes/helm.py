@@ -64,7 +64,7 @@ def release_secret(
 
 
 class FakeHelm:
-    """`requests` are the upgrades asked for; an error in `failures` ends the next one, its revision stored as failed."""
+    """`requests` are the upgrades asked for; an error of `failures` ends the next, stored as failed."""
 
     def __init__(self, kube: FakeKube, render: Render = config_map) -> None:
         self.kube = kube

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from deployer.errors import ExitCode, machine_error
+from deployer.events import Warned
+from deployer.ports import ClusterFacts
+from deployer.spec import Cluster
+from deployer.stages.cluster import Host, await_node, decide, differences, ensure_cluster, start_request
+from deployer.status import ClusterPhase
+from deployer.steps import Steps
+from tests.fakes import FakeClock, FakeCluster, FakeKube
+from tests.fakes.cluster import RUNNING
+from tests.fakes.play import code, failed, items, played
+
+BIG = Host(16, 32768)
+WANTED = Cluster(name="c", cpus=2, memory="4g")
+MISSING = ClusterFacts(ClusterPhase.MISSING)
+
+
+def healthy(clock: FakeClock) -> FakeKube:
+    kube = FakeKube(clock)
+    kube.put(node("True"))
+    kube.put({"kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}})
+    return kube
+
+
+def node(ready: str) -> dict[str, object]:
+    # Ready is not the last condition: its place in the list says nothing.
+    conditions = [{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": "True"}]
+    return {"kind": "Node", "metadata": {"name": "c"}, "status": {"conditions": conditions}}
+
+
+class Prepared:
+    """Counts how often everything for a start was made ready."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> Steps[object]:
+        self.count += 1
+        yield from ()
+        return None
+
+
+@pytest.mark.parametrize(
+    ("phase", "answers", "starts"),
+    [
+        (ClusterPhase.RUNNING, True, False),
+        (ClusterPhase.RUNNING, False, True),
+        (ClusterPhase.MISSING, False, True),
+        (ClusterPhase.STOPPED, False, True),
+        (ClusterPhase.STARTING, False, True),
+        (ClusterPhase.PAUSED, False, True),
+        (ClusterPhase.BROKEN, False, True),
+        # Stale answers of a cluster that is not running do not keep it from being started.
+        (ClusterPhase.PAUSED, True, True),
+    ],
+)
+def test_only_a_cluster_that_runs_and_answers_is_left_alone(phase: ClusterPhase, answers: bool, starts: bool) -> None:
+    assert decide(ClusterFacts(phase), answers).start is starts
+
+
+def test_every_phase_has_a_reason_of_its_own() -> None:
+    reasons = [decide(ClusterFacts(phase), False).reason for phase in ClusterPhase]
+    assert all(reasons)
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_a_broken_cluster_says_what_is_broken() -> None:
+    facts = ClusterFacts(ClusterPhase.BROKEN, detail="the node's container is gone")
+    assert decide(facts, False).reason == "the node's container is gone"
+
+
+def test_the_wishes_are_granted_where_the_host_can() -> None:
+    request, warnings = start_request(WANTED, BIG)
+    assert (request.cpus, request.memory_mib, warnings) == (2, 4096, ())
+
+
+@pytest.mark.parametrize(
+    ("host", "cpus", "memory", "codes"),
+    [
+        (Host(1, 32768), 1, 4096, ["CLUSTER_CPUS"]),
+        (Host(4, 4096), 2, 3072, ["CLUSTER_MEMORY"]),
+        (Host(1, 4096), 1, 3072, ["CLUSTER_CPUS", "CLUSTER_MEMORY"]),
+        (Host(2, 5120), 2, 4096, []),
+        # Minikube refuses less than this; it is asked all the same, and says so itself.
+        (Host(2, 2000), 2, 1800, ["CLUSTER_MEMORY"]),
+    ],
+)
+def test_what_the_host_lacks_is_clamped_with_asked_and_given(
+    host: Host, cpus: int, memory: int, codes: list[str]
+) -> None:
+    request, warnings = start_request(WANTED, host)
+    assert (request.cpus, request.memory_mib) == (cpus, memory)
+    assert [warning.code for warning in warnings] == codes
+    for warning in warnings:
+        asked, given = ("2 CPUs", str(cpus)) if warning.code == "CLUSTER_CPUS" else ("4096 MiB", str(memory))
+        assert asked in warning.title
+        assert given in warning.detail
+
+
+def test_differences_name_what_the_spec_asks_and_what_there_is() -> None:
+    facts = replace(RUNNING, cpus=1, kubernetes_version="v1.30.0")
+    (problem,) = differences(WANTED, facts, BIG)
+    assert "kubernetesVersion: the spec asks for v1.34.4, the cluster has v1.30.0" in problem.detail
+    assert "cpus: the spec asks for 2, the cluster has 1" in problem.detail
+    assert "memory" not in problem.detail
+
+
+def test_a_clamped_cluster_does_not_differ_from_its_spec() -> None:
+    facts = replace(RUNNING, cpus=1, memory_mib=3072)
+    assert differences(WANTED, facts, Host(1, 4096)) == ()
+
+
+def test_a_cluster_of_somebody_else_has_no_shape_to_compare() -> None:
+    assert differences(WANTED, ClusterFacts(ClusterPhase.RUNNING), BIG) == ()
+
+
+def test_a_healthy_cluster_is_neither_prepared_nor_started() -> None:
+    clock, prepared, cluster = FakeClock(), Prepared(), FakeCluster()
+    kube = healthy(clock)
+    events, outcome = played(ensure_cluster(WANTED, cluster, lambda: kube, prepared, BIG, clock))
+    assert (outcome.changed, outcome.value) == (False, (RUNNING, kube))
+    assert (events, cluster.starts, prepared.count, clock.elapsed) == ([], [], 0, 0)
+
+
+def test_a_missing_cluster_is_prepared_started_and_awaited() -> None:
+    clock, prepared, cluster = FakeClock(), Prepared(), FakeCluster(MISSING)
+    kube = healthy(clock)
+    events, outcome = played(ensure_cluster(WANTED, cluster, lambda: kube, prepared, Host(1, 32768), clock))
+    assert outcome.changed
+    assert outcome.value[0].phase is ClusterPhase.RUNNING
+    assert prepared.count == 1
+    assert [(one.profile, one.cpus) for one in cluster.starts] == [("c", 1)]
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["CLUSTER_CPUS"]
+
+
+def test_a_stopped_cluster_keeps_its_shape() -> None:
+    clock = FakeClock()
+    stopped = replace(RUNNING, phase=ClusterPhase.STOPPED, cpus=8, memory_mib=9000, kubernetes_version="v1.33.1")
+    cluster = FakeCluster(stopped)
+    played(ensure_cluster(WANTED, cluster, lambda: healthy(clock), Prepared(), Host(1, 2000), clock))
+    (request,) = cluster.starts
+    assert (request.cpus, request.memory_mib, request.kubernetes_version) == (8, 9000, "v1.33.1")
+
+
+def test_a_running_cluster_gets_time_to_answer_before_it_is_started_again() -> None:
+    clock, cluster = FakeClock(), FakeCluster()
+    kube = healthy(clock)
+    kube.is_ready = False
+    clock.at(6, lambda: setattr(kube, "is_ready", True))
+    _, outcome = played(ensure_cluster(WANTED, cluster, lambda: kube, Prepared(), BIG, clock))
+    assert not outcome.changed
+    assert cluster.starts == []
+    assert 6 <= clock.elapsed < 8
+
+
+def test_a_running_cluster_that_never_answers_is_started() -> None:
+    clock = FakeClock()
+    dead, alive = healthy(clock), healthy(clock)
+    dead.is_ready = False
+    doors = iter([dead, alive])
+    cluster = FakeCluster()
+    events, outcome = played(ensure_cluster(WANTED, cluster, lambda: next(doors), Prepared(), BIG, clock))
+    assert outcome.value[1] is alive
+    assert len(cluster.starts) == 1
+    assert ("c", "running", "its API server does not answer") in items(events)
+
+
+def test_a_start_that_fails_is_raised_on() -> None:
+    clock = FakeClock()
+    cluster = FakeCluster(MISSING, failure=machine_error("CLUSTER_START", "no"))
+    _, error = failed(ensure_cluster(WANTED, cluster, lambda: healthy(clock), Prepared(), BIG, clock))
+    assert (code(error), error.exit_code) == ("CLUSTER_START", ExitCode.MACHINE)
+
+
+def test_the_node_is_awaited_step_by_step() -> None:
+    clock = FakeClock()
+    kube = FakeKube(clock)
+    kube.is_ready = False
+    clock.at(2, lambda: setattr(kube, "is_ready", True))
+    clock.at(4, lambda: kube.put(node("Unknown")))
+    clock.at(6, lambda: kube.put(node("True")))
+    account = {"kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
+    clock.at(8, lambda: kube.put(account))
+    events, _ = played(await_node(kube, "c", clock))
+    assert [text for _, _, text in items(events)] == [
+        "waiting for the API server",
+        "waiting for the node to be Ready",
+        "waiting for the default service account",
+    ]
+    assert 8 <= clock.elapsed < 9
+
+
+def test_a_node_that_is_never_ready_is_a_machine_error_that_says_what_lacks() -> None:
+    clock = FakeClock()
+    kube = FakeKube(clock)
+    kube.put(node("False"))
+    _, error = failed(await_node(kube, "c", clock))
+    assert (code(error), error.exit_code) == ("CLUSTER_NOT_READY", ExitCode.MACHINE)
+    assert error.problems[0].detail == "waiting for the node to be Ready"

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deployer import helmstorage
+from deployer.errors import DeployError, ExitCode, input_error
+from deployer.plan import ReleasePlan
+from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
+from deployer.record import ReleaseRecord
+from deployer.stages.releases import (
+    Applied,
+    Decision,
+    decide,
+    ensure_release,
+    heal_pending,
+    lost_objects,
+    mark,
+    ordered,
+)
+from tests.fakes import FakeHelm, FakeKube
+from tests.fakes.helm import release_secret
+from tests.fakes.play import code, failed, items, played
+
+CONFIG = ObjectRef("ConfigMap", "default", "app")
+
+
+def wanted(inputs: str = "i1", *, name: str = "app", needs: tuple[str, ...] = ()) -> ReleasePlan:
+    return ReleasePlan(name, "default", Path("chart"), {"inputs": inputs}, inputs, (), (), needs, 300.0)
+
+
+def revision(status: str = "deployed", inputs: str = "i1", number: int = 3) -> Revision:
+    return Revision("app", "default", number, status, inputs)
+
+
+def known(number: int = 3, inputs: str = "i1") -> ReleaseRecord:
+    return ReleaseRecord("default", number, inputs, (CONFIG,))
+
+
+@pytest.mark.parametrize(
+    ("latest", "record", "lost", "action"),
+    [
+        (revision(), known(), (), "keep"),
+        (None, None, (), "upgrade"),
+        (None, known(), (CONFIG,), "upgrade"),
+        (revision(inputs="i0"), known(), (), "upgrade"),
+        (revision(inputs=""), known(), (), "upgrade"),
+        (revision("failed"), known(), (), "upgrade"),
+        (revision("superseded"), known(), (), "upgrade"),
+        (revision("uninstalling"), known(), (), "upgrade"),
+        (revision(), None, (), "upgrade"),
+        (revision(), known(2), (), "upgrade"),
+        (revision(), known(), (CONFIG,), "upgrade"),
+        (revision("pending-install"), None, (), "heal"),
+        (revision("pending-upgrade"), known(), (), "heal"),
+        (revision("pending-rollback"), known(), (), "heal"),
+    ],
+)
+def test_decisions(
+    latest: Revision | None, record: ReleaseRecord | None, lost: tuple[ObjectRef, ...], action: str
+) -> None:
+    assert decide(wanted(), latest, record, lost).action == action
+
+
+def test_the_reason_names_what_is_gone() -> None:
+    lost = (CONFIG, ObjectRef("Service", "default", "web"))
+    assert decide(wanted(), revision(), known(), lost) == Decision("upgrade", "configmap/app is gone and 1 more")
+
+
+def ensured(kube: FakeKube, helm: FakeHelm, plan: ReleasePlan, record: ReleaseRecord | None) -> Applied:
+    return played(ensure_release(plan, record, kube, helm, kube.clock, "run-1"))[1].value
+
+
+def remembered(applied: Applied) -> ReleaseRecord:
+    return ReleaseRecord(applied.namespace, applied.revision, applied.inputs, applied.objects)
+
+
+def test_a_first_install_marks_its_inputs_and_its_owner() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    applied = ensured(kube, helm, wanted(), None)
+    assert (applied.revision, applied.changed, applied.reason, applied.verified) == (1, True, "first install", False)
+    assert applied.objects == (CONFIG,)
+    (request,) = helm.requests
+    assert request.labels == {INPUTS_LABEL: "i1"}
+    assert request.description == f"todo-deploy run run-1 by {socket.gethostname()} pid {os.getpid()}"
+
+
+def test_an_unchanged_release_is_kept_without_helm() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    first = ensured(kube, helm, wanted(), None)
+    kube.writes.clear()
+    again = ensured(kube, helm, wanted(), remembered(first))
+    assert (again.revision, again.changed, again.objects) == (1, False, first.objects)
+    assert (len(helm.requests), kube.writes) == (1, [])
+
+
+def test_changed_inputs_make_a_revision() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    first = ensured(kube, helm, wanted(), None)
+    second = ensured(kube, helm, wanted("i2"), remembered(first))
+    assert (second.revision, second.changed) == (2, True)
+    found = kube.get("ConfigMap", "default", "app")
+    assert found is not None
+    assert found["data"] == {"inputs": "i2"}
+
+
+def test_a_lost_object_is_brought_back() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    first = ensured(kube, helm, wanted(), None)
+    kube.drop("ConfigMap", "default", "app")
+    second = ensured(kube, helm, wanted(), remembered(first))
+    assert (second.revision, second.reason) == (2, "configmap/app is gone")
+    assert kube.names("ConfigMap") == ["app"]
+
+
+def test_a_failed_upgrade_is_raised_and_the_next_run_goes_on() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    helm.failures.append(input_error("CHART_RENDER", "does not render"))
+    _, error = failed(ensure_release(wanted(), None, kube, helm, kube.clock, "run-1"))
+    assert code(error) == "CHART_RENDER"
+    applied = ensured(kube, helm, wanted(), None)
+    assert (applied.revision, applied.reason) == (2, "revision 1 is failed")
+
+
+def test_the_releases_of_other_names_are_not_taken_for_ours() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    ensured(kube, helm, wanted(name="app-two"), None)
+    assert ensured(kube, helm, wanted(), None).revision == 1
+
+
+def test_lost_objects_are_told_from_those_that_are_there() -> None:
+    kube = FakeKube()
+    there = ObjectRef("Service", "default", "there")
+    going = ObjectRef("Service", "default", "going")
+    gone = ObjectRef("Service", "default", "gone")
+    unknown = ObjectRef("Widget", "default", "whatever")
+    kube.put({"kind": "Service", "metadata": {"name": "there", "namespace": "default"}})
+    leaving = {"name": "going", "namespace": "default", "deletionTimestamp": kube.clock.stamp()}
+    kube.put({"kind": "Service", "metadata": leaving})
+    record = ReleaseRecord("default", 1, "i1", (there, going, gone, unknown))
+    assert lost_objects(record, kube) == (going, gone)
+
+
+def pending(kube: FakeKube, description: str, *, age: float = 0.0) -> Revision:
+    secret = release_secret("app", "default", 3, "pending-upgrade", description=description,
+                            updated=kube.clock.now() - age)  # fmt: skip
+    kube.put(secret)
+    (found,) = helmstorage.revisions([secret], "app")
+    return found
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def status_of(kube: FakeKube, number: int = 3) -> tuple[str, str]:
+    secret = kube.get("Secret", "default", helmstorage.secret_name("app", number))
+    assert secret is not None
+    info = helmstorage.decode(secret)["info"]
+    assert secret["metadata"]["labels"]["status"] == info["status"]
+    return info["status"], info["description"]
+
+
+def owner(pid: int, host: str | None = None) -> str:
+    return f"todo-deploy run r by {host or socket.gethostname()} pid {pid}"
+
+
+def test_a_pending_revision_of_a_dead_run_is_healed_at_once() -> None:
+    kube = FakeKube()
+    heal_pending(pending(kube, owner(dead_pid())), kube, kube.clock)
+    assert status_of(kube)[0] == "failed"
+    assert "left pending-upgrade" in status_of(kube)[1]
+
+
+def test_a_pending_revision_of_a_live_run_is_refused_however_old() -> None:
+    kube = FakeKube()
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        with pytest.raises(DeployError) as caught:
+            heal_pending(pending(kube, owner(process.pid), age=3600), kube, kube.clock)
+    finally:
+        process.kill()
+        process.wait()
+    assert (code(caught.value), caught.value.exit_code) == ("RELEASE_BUSY", ExitCode.REFUSED)
+    assert status_of(kube)[0] == "pending-upgrade"
+
+
+def test_this_very_process_left_it_and_may_heal_it() -> None:
+    kube = FakeKube()
+    heal_pending(pending(kube, owner(os.getpid())), kube, kube.clock)
+    assert status_of(kube)[0] == "failed"
+
+
+@pytest.mark.parametrize("description", ["Upgrade in progress", owner(1, "another-host")])
+def test_a_foreign_helm_has_ten_minutes(description: str) -> None:
+    kube = FakeKube()
+    with pytest.raises(DeployError) as caught:
+        heal_pending(pending(kube, description, age=590), kube, kube.clock)
+    assert code(caught.value) == "RELEASE_BUSY"
+    heal_pending(pending(kube, description, age=610), kube, kube.clock)
+    assert status_of(kube)[0] == "failed"
+
+
+def test_a_revision_that_is_gone_needs_no_healing() -> None:
+    kube = FakeKube()
+    heal_pending(revision("pending-upgrade"), kube, kube.clock)
+    assert kube.writes == []
+
+
+def test_a_healed_release_is_upgraded_in_the_same_run() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    pending(kube, owner(dead_pid()))
+    events, outcome = played(ensure_release(wanted(), known(2), kube, helm, kube.clock, "run-1"))
+    assert outcome.value.revision == 4
+    assert any("healed" in text for _, _, text in items(events))
+
+
+def test_a_failed_verdict_is_in_helms_own_history() -> None:
+    kube = FakeKube()
+    applied = ensured(kube, FakeHelm(kube), wanted(), None)
+    mark(applied, "failed", "CRASH_LOOP: it crashes", kube)
+    assert status_of(kube, 1) == ("failed", "CRASH_LOOP: it crashes")
+    (found,) = helmstorage.revisions(kube.list("Secret", "default"), "app")
+    assert (found.status, found.verdict) == ("failed", "failed")
+
+
+def test_a_verified_revision_keeps_its_document() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    applied = ensured(kube, helm, wanted(), None)
+    before = status_of(kube, 1)
+    mark(applied, "verified", "", kube)
+    assert status_of(kube, 1) == before
+    assert ensured(kube, helm, wanted(), remembered(applied)).verified
+    secret = kube.get("Secret", "default", helmstorage.secret_name("app", 1))
+    assert secret is not None
+    assert secret["metadata"]["labels"][VERDICT_LABEL] == "verified"
+
+
+def test_after_a_failed_verdict_the_same_inputs_are_deployed_again() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    applied = ensured(kube, helm, wanted(), None)
+    mark(applied, "failed", "why", kube)
+    assert ensured(kube, helm, wanted(), remembered(applied)).revision == 2
+
+
+def test_a_mark_on_a_revision_that_is_gone_is_no_failure() -> None:
+    kube = FakeKube()
+    mark(Applied("app", "default", 9, True, "", "i1", (), False), "failed", "why", kube)
+    assert kube.names("Secret") == []
+
+
+def test_waves_follow_needs_in_the_order_of_the_spec() -> None:
+    plans = [wanted(name="web", needs=("api",)), wanted(name="db"), wanted(name="api", needs=("db",)), wanted(name="x")]
+    assert [[one.name for one in wave] for wave in ordered(plans)] == [["db", "x"], ["api"], ["web"]]
+
+
+def test_releases_that_need_each_other_are_refused_by_name() -> None:
+    plans = [wanted(name="a", needs=("b",)), wanted(name="b", needs=("a",)), wanted(name="c")]
+    with pytest.raises(DeployError, match=re.escape("a, b")) as caught:
+        ordered(plans)
+    assert caught.value.problems[0].code == "RELEASE_CYCLE"
+
+
+def test_a_need_of_something_that_is_not_deployed_does_not_block() -> None:
+    assert len(ordered([wanted(needs=("elsewhere",))])) == 1
