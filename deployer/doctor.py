@@ -1,4 +1,4 @@
-"""What a run needs of machine, Docker, toolchain, cluster, spec, `.env` and charts: checked apart, each with its mend."""
+"""What a run needs of machine, Docker, toolchain, cluster, spec, `.env` and charts, each with what mends it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from deployer.spec import mebibytes
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
-from deployer.tooling import listens
 from deployer.toolchain import Toolchain, locate_toolchain
+from deployer.tooling import listens
 from deployer.world import World
 
 State = Literal["pass", "warn", "fail", "skip"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployer import charts, context, digest, dotenv, envfile
 from deployer.adapters.process import CommandFailed, run
-from deployer.dotenv import EnvFile
+from deployer.dotenv import EnvEntry, EnvFile
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.plan import (
     ChartSource,
@@ -94,18 +94,7 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
                 continue
             why = dotenv.placeholder(value, source, example)
             if why is not None:
-                problems.append(
-                    Problem(
-                        "ENV_PLACEHOLDER",
-                        f"`{source}` still has a placeholder value: {why}",
-                        where=env[source].where,
-                        hints=(
-                            f"put the real value there, or leave it empty ({secret_name}.{key})"
-                            if wanted.kind == "optional"
-                            else "put the real value there",
-                        ),
-                    )  # fmt: skip
-                )
+                problems.append(_placeholder(env[source], source, f"{secret_name}.{key}", why, wanted.kind))
     return problems
 
 
@@ -149,6 +138,12 @@ def read_commit(root: Path) -> Commit | None:
     sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     clean = not any(not line.startswith("#") for line in lines)
     return None if sha == "(initial)" else Commit(sha, clean)
+
+
+def _placeholder(entry: EnvEntry, source: str, used: str, why: str, kind: str) -> Problem:
+    hint = f"put the real value there, or leave it empty ({used})" if kind == "optional" else "put the real value there"
+    title = f"`{source}` still has a placeholder value: {why}"
+    return Problem("ENV_PLACEHOLDER", title, where=entry.where, hints=(hint,))
 
 
 def _example(loaded: LoadedSpec) -> EnvFile | None:

@@ -1,15 +1,17 @@
-"""One `up` at a time for a deployment on this machine: a file lock, which the kernel gives back when its holder dies."""
+"""One run at a time for a deployment on this machine: a file lock, which the kernel takes back from the dead."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from deployer.errors import Problem, refused
 from deployer.events import Warned
 from deployer.steps import Clock, Steps
+
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 900.0
 
@@ -46,3 +48,13 @@ def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> St
         stream.write(f"pid {os.getpid()}")
         stream.flush()
     return stream
+
+
+def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:
+    """The steps, while no other run on this machine works on the deployment that keeps its things in the folder."""
+    held = yield from acquire(folder / "lock", clock)
+    try:
+        return (yield from steps)
+    finally:
+        if held is not None:
+            held.close()

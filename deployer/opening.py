@@ -66,14 +66,8 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
     if seen.facts.phase is not ClusterPhase.RUNNING:
         raise not_running(seen)
     kube = world.open_kube(here, loaded.spec.cluster)
-    return Opened(loaded, seen.facts, seen.toolchain, kube, read_record(kube, loaded))
-
-
-def read_record(kube: KubePort, loaded: LoadedSpec) -> Record:
-    """What the cluster remembers of the spec's application; a record without version where it was never deployed."""
-    spec = loaded.spec
-    found = kube.get("Secret", spec.namespace, record.record_name(spec.application))
-    return record.decode(found) if found is not None else record.new_record()
+    kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
+    return Opened(loaded, seen.facts, seen.toolchain, kube, kept)
 
 
 def not_running(seen: Seen) -> DeployError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def plan_now(
 ) -> Planned:
     """The plan against what the cluster remembers; of the services not asked for, what was last built stays."""
     spec = loaded.spec
-    kept = load_record(connected.kube, spec.namespace, spec.application)
+    kept = record.load(connected.kube, spec.namespace, spec.application)
     stand_ins = stand_ins_for(connected.toolchain, wanted_bases(spec, env))
     sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
     facts = Facts(
@@ -224,7 +224,7 @@ def deploy(
         fresh, {image.repository: {image.tag: image.source.digest} for image in plan.images}
     )  # fmt: skip
     if fresh != kept or not kept.version:
-        save_record(connected.kube, plan.namespace, plan.application, fresh)
+        record.save(connected.kube, plan.namespace, plan.application, fresh)
     changed = [one for one in applied if one.changed]
     text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
     return Outcome(tuple(applied), bool(changed), text)
@@ -261,19 +261,6 @@ def verify(releases: Sequence[Applied], kube: KubePort) -> None:
     for one in releases:
         if not one.verified:
             releases_stage.mark(one, "verified", "", kube)
-
-
-def load_record(kube: KubePort, namespace: str, application: str) -> Record:
-    """What the cluster remembers of the application; a fresh record where it was never deployed."""
-    found = kube.get("Secret", namespace, record.record_name(application))
-    return record.decode(found) if found is not None else record.new_record()
-
-
-def save_record(kube: KubePort, namespace: str, application: str, kept: Record) -> Record:
-    """The cluster remembers the record; refused when somebody else wrote it since it was read."""
-    body = record.encode(application, namespace, kept)
-    written = kube.replace(body) if kept.version else kube.create(body)
-    return replace(kept, version=written["metadata"]["resourceVersion"])
 
 
 def _memory(loaded: LoadedSpec, here: World) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.ports import LABEL_PREFIX, OWNER, Object, ObjectRef
+from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef
 
 _FORMAT = 1
 
@@ -103,6 +103,19 @@ def encode(application: str, namespace: str, record: Record) -> Object:
         "type": f"{LABEL_PREFIX}/record",
         "data": {"record": base64.b64encode(raw).decode()},
     }
+
+
+def load(kube: KubePort, namespace: str, application: str) -> Record:
+    """What the cluster remembers of the application; a fresh record, without version, where it was never deployed."""
+    found = kube.get("Secret", namespace, record_name(application))
+    return decode(found) if found is not None else new_record()
+
+
+def save(kube: KubePort, namespace: str, application: str, record: Record) -> Record:
+    """The cluster remembers the record; refused when somebody else wrote it since it was read."""
+    body = encode(application, namespace, record)
+    written = kube.replace(body) if record.version else kube.create(body)
+    return replace(record, version=written["metadata"]["resourceVersion"])
 
 
 def with_tags(record: Record, used: Mapping[str, Mapping[str, str]]) -> Record:

@@ -14,7 +14,7 @@ from deployer.spec import Spec
 class _Quiet(GenerateJsonSchema):
     """Leaves out the titles made from attribute names: the descriptions say more."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's signature
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:

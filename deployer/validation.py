@@ -10,8 +10,8 @@ from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
 from deployer.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase
-from deployer.tooling import stand_ins_for
 from deployer.toolchain import locate_toolchain
+from deployer.tooling import stand_ins_for
 from deployer.world import World
 
 
@@ -23,7 +23,9 @@ def render_problems(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> 
     if toolchain is None:
         return []
     version = loaded.spec.cluster.kubernetes_version
-    helm = world.open_helm(here, loaded.spec.cluster, toolchain, ClusterFacts(ClusterPhase.MISSING, kubernetes_version=version))
+    helm = world.open_helm(
+        here, loaded.spec.cluster, toolchain, ClusterFacts(ClusterPhase.MISSING, kubernetes_version=version)
+    )
     return [problem for release in plan.releases for problem in _render_problems(release, helm)]
 
 
@@ -44,7 +46,9 @@ def offline_plan(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
     return make_plan(loaded.spec, loaded.root, facts)
 
 
-def upgrade_request(release: ReleasePlan, description: str = "", labels: Mapping[str, str] | None = None) -> UpgradeRequest:
+def upgrade_request(
+    release: ReleasePlan, description: str = "", labels: Mapping[str, str] | None = None
+) -> UpgradeRequest:
     """What helm is asked for a release of the plan."""
     return UpgradeRequest(
         release.name, release.namespace, release.chart, release.values, labels or {}, description, release.timeout

@@ -35,7 +35,8 @@ class Session:
 
 
 _OPTIONS = (
-    click.option("-f", "--file", type=click.Path(path_type=Path), help="Spec file (default: todo-deploy.yaml here or above)."),
+    click.option("-f", "--file", type=click.Path(path_type=Path),
+                 help="Spec file; default: todo-deploy.yaml, here or above."),
     click.option("--profile", help="Profile of the spec."),
     click.option("-o", "--output", type=click.Choice(["text", "json"]), help="What standard output carries."),
     click.option("--progress", type=click.Choice(["auto", "live", "plain", "json"]), help="How progress is shown."),

@@ -12,14 +12,13 @@ from deployer.causes import FailFast
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, print_json, read_spec, run
 from deployer.errors import DeployError, ExitCode, input_error
-from deployer.lock import acquire
+from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.redact import Redactor
 from deployer.spec import seconds
-from deployer.specfile import LoadedSpec
 from deployer.steps import Steps
-from deployer.world import World, this_world
+from deployer.world import this_world
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -53,13 +52,14 @@ def up(
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
     values = inputs.values_of(env)
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
 
     def steps(run_id: str) -> Steps[UpResult]:
         yield from pipeline.notices(done)
         options = UpOptions(
             run_id, services, rebuild, not no_build, adopt, hold, timeout, FailFast(fail_fast) if fail_fast else None
         )
-        return (yield from locked(loaded, here, pipeline.up(loaded, values, options, here)))
+        return (yield from locked(folder, here.clock, pipeline.up(loaded, values, options, here)))
 
     ran = run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
     if session.as_json:
@@ -69,17 +69,6 @@ def up(
             if url.show:
                 print(f"{url.name}\t{url.url}")
     return ran.exit_code
-
-
-def locked(loaded: LoadedSpec, here: World, steps: Steps[UpResult]) -> Steps[UpResult]:
-    """The steps, while no other run on this machine works on the same deployment."""
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
-    held = yield from acquire(folder / "lock", here.clock)
-    try:
-        return (yield from steps)
-    finally:
-        if held is not None:
-            held.close()
 
 
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:

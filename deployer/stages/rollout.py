@@ -113,9 +113,7 @@ def _findings(
     return diagnosis.diagnose(snapshot, refs, logs, now=now, since=since)
 
 
-def _lasting(
-    findings: Sequence[Finding], patience: Patience, profile: FailFast, now: float
-) -> Iterable[Finding]:
+def _lasting(findings: Sequence[Finding], patience: Patience, profile: FailFast, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
         seen = patience.seen.get((finding.code, finding.workload))

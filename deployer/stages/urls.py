@@ -11,7 +11,8 @@ from typing import Any
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, UrlProven
 from deployer.plan import UrlPlan
-from deployer.ports import KubePort, Object
+from deployer.ports import KubePort
+from deployer.status import Object
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "urls"

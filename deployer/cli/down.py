@@ -1,0 +1,55 @@
+"""`todo-deploy down`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import print_json, read_spec, run
+from deployer.errors import refused
+from deployer.lock import locked
+from deployer.memory import deployment_dir
+from deployer.redact import Redactor
+from deployer.takedown import STAGES, DownOptions, down_steps
+from deployer.world import this_world
+
+
+@click.command("down")
+@click.option("--volumes", is_flag=True, help="Also remove the data: volume claims and the tool's memory. Asks first.")
+@click.option("--cluster", is_flag=True, help="Also delete the Minikube profile with everything in it. Asks first.")
+@common_options
+def down(session: Session, volumes: bool, cluster: bool) -> int:
+    """Remove releases and what was made for them; volumes and cluster stay unless asked for."""
+    loaded = read_spec(session)
+    here = this_world()
+    spec = loaded.spec
+    if cluster:
+        _confirm(session, f"Delete the cluster `{spec.cluster.name}` with everything in it?")
+    elif volumes:
+        _confirm(session, f"Remove the data of application `{spec.application}` for good?")
+    options = DownOptions(volumes, cluster)
+    folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
+    ran = run(
+        session, "down", spec.application, STAGES,
+        lambda _: locked(folder, here.clock, down_steps(loaded, options, here)), Redactor(), here,
+    )  # fmt: skip
+    if session.as_json:
+        removed = ran.value
+        data = None if removed is None else {
+            "changed": removed.changed, "releases": removed.releases, "secrets": removed.secrets,
+            "volumes": removed.volumes, "cluster": removed.cluster,
+        }  # fmt: skip
+        print_json("down", ran.exit_code, data, ran.problems)
+    return ran.exit_code
+
+
+def _confirm(session: Session, question: str) -> None:
+    """Returns when the user said yes; refused where nobody can be asked or the answer is no."""
+    if session.yes:
+        return
+    if session.as_json or not sys.stdin.isatty():
+        raise refused("CONFIRMATION", f"{question[:-1]}: this needs a yes", hints=("add --yes",))
+    if not click.confirm(question, default=False, err=True):
+        raise refused("CONFIRMATION", "nothing was removed")

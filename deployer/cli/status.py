@@ -1,0 +1,120 @@
+"""`todo-deploy status`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import print_json, read_spec
+from deployer.errors import ExitCode
+from deployer.opening import not_running, open_running, see_cluster
+from deployer.overview import Overview, look
+from deployer.status import ClusterPhase, WorkloadStatus
+from deployer.world import World, this_world
+
+
+@click.command("status")
+@click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@common_options
+def status(session: Session, watch: bool) -> int:
+    """Show workloads, releases and URLs, and the cause where something is wrong."""
+    loaded = read_spec(session)
+    here = this_world()
+    if session.as_json:
+        seen = see_cluster(loaded, here)
+        if seen.facts.phase is not ClusterPhase.RUNNING:
+            error = not_running(seen)
+            cluster = cluster_data(loaded.spec.cluster, seen.facts)
+            print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
+            return error.exit_code
+    overview = look(open_running(loaded, here), here.clock)
+    if session.as_json:
+        print_json("status", ExitCode.OK, status_data(overview))
+        return ExitCode.OK
+    if watch and sys.stdout.isatty():
+        return _watch(session, here)
+    _print(overview, here)
+    return ExitCode.OK
+
+
+def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
+    """The documented `data.cluster` of `status -o json`."""
+    return {
+        "provider": wanted.provider,
+        "profile": wanted.name if wanted.provider == "minikube" else None,
+        "context": wanted.context or wanted.name,
+        "driver": facts.driver,
+        "kubernetesVersion": facts.kubernetes_version,
+        "phase": facts.phase.value,
+        "cpus": facts.cpus,
+        "memoryMiB": facts.memory_mib,
+        "nodeAddress": facts.node_ip,
+    }
+
+
+def status_data(overview: Overview) -> dict[str, Any]:
+    """The documented `data` of `status -o json`."""
+    opened = overview.opened
+    return {
+        "cluster": cluster_data(opened.loaded.spec.cluster, opened.facts),
+        "application": opened.loaded.spec.application,
+        "releases": [
+            {"name": one.release, "namespace": one.namespace, "revision": one.revision, "status": one.status,
+             "verdict": one.verdict or None}
+            for one in overview.releases
+        ],
+        "workloads": [
+            {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace, "phase": one.phase.value,
+             "ready": one.ready, "desired": one.desired, "restarts": one.restarts, "images": list(one.images),
+             "cause": overview.causes.get(one.ref, "")}
+            for one in overview.workloads
+        ],
+        "urls": [{"name": name, "url": url} for name, url in overview.urls],
+    }  # fmt: skip
+
+
+def _print(overview: Overview, here: World) -> None:
+    from deployer.ui.console import make_console
+    from deployer.ui.rows import StatusRow
+    from deployer.ui.tables import status_table
+    from deployer.ui.text import age, glyphs_for
+
+    now = here.clock.now()
+    rows = [
+        StatusRow(
+            str(one.ref), one.phase, one.ready, one.desired, one.restarts, _age(one, now, age), _image(one),
+            overview.addresses.get(one.ref, ""), overview.causes.get(one.ref, ""),
+        )
+        for one in overview.workloads
+    ]  # fmt: skip
+    console = make_console(sys.stdout, here.env)
+    facts = overview.opened.facts
+    name = overview.opened.loaded.spec.cluster.context or overview.opened.loaded.spec.cluster.name
+    console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
+    for one in overview.releases:
+        told = f", {one.verdict}" if one.verdict else ""
+        console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
+    console.print(status_table(rows, glyphs_for(sys.stdout.encoding)))
+
+
+def _watch(session: Session, here: World) -> int:
+    while True:
+        overview = look(open_running(read_spec(session), here), here.clock)
+        click.clear()
+        _print(overview, here)
+        time.sleep(2)
+
+
+def _age(status: WorkloadStatus, now: float, words: Any) -> str:
+    if not status.created:
+        return ""
+    return str(words(now - datetime.fromisoformat(status.created.replace("Z", "+00:00")).timestamp()))
+
+
+def _image(status: WorkloadStatus) -> str:
+    return ", ".join(status.images)

@@ -1,0 +1,81 @@
+"""A kubeconfig of one context: what plain kubectl and helm read in a shell of `todo-deploy env`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deployer.adapters.fastyaml import load_documents
+from deployer.errors import machine_error
+
+_FILES = {
+    "cluster": ("certificate-authority",),
+    "user": ("client-certificate", "client-key", "tokenFile"),
+}
+
+
+def narrowed(document: Mapping[str, Any], context: str, folder: Path) -> dict[str, Any] | None:
+    """The kubeconfig with this context alone, as the current one; None where it has no such context.
+
+    Paths in it are relative to `folder`, where it was read.
+    """
+    chosen = _named(document, "contexts", context)
+    if chosen is None:
+        return None
+    inside = chosen.get("context") or {}
+    cluster = _named(document, "clusters", inside.get("cluster", ""))
+    user = _named(document, "users", inside.get("user", ""))
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "contexts": [dict(chosen)],
+        "clusters": [] if cluster is None else [_absolute(cluster, "cluster", folder)],
+        "users": [] if user is None else [_absolute(user, "user", folder)],
+    }
+
+
+def write_narrowed(source: Path, context: str, target: Path) -> None:
+    """`target` (mode 0600) holds this context of `source` alone; machine error where it cannot be read or written."""
+    try:
+        document = next(iter(load_documents(source.read_text())), {})
+    except (OSError, ValueError) as error:
+        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
+    except Exception as error:  # the YAML package's own errors: its name is not for this module to know
+        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
+    found = narrowed(document, context, source.parent)
+    if found is None:
+        raise machine_error("CONTEXT_MISSING", f"no context `{context}` in {source}", hints=("todo-deploy up",))
+    try:
+        _write(target, json.dumps(found, indent=2) + "\n")
+    except OSError as error:
+        raise machine_error("STATE_UNWRITABLE", f"cannot write {target}", detail=error.strerror or "") from None
+
+
+def _named(document: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any] | None:
+    return next((one for one in document.get(kind) or () if one.get("name") == name), None)
+
+
+def _absolute(entry: Mapping[str, Any], kind: str, folder: Path) -> dict[str, Any]:
+    inside = dict(entry.get(kind) or {})
+    for key in _FILES[kind]:
+        if inside.get(key):
+            inside[key] = str(folder / inside[key])
+    return {**entry, kind: inside}
+
+
+def _write(path: Path, text: str) -> None:
+    """The file is as it was or complete, and only its owner can read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

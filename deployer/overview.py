@@ -1,0 +1,106 @@
+"""The application as it stands now: workloads with their causes, releases with their verdicts, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployer import diagnosis, helmstorage
+from deployer.opening import Opened, not_deployed
+from deployer.plan import is_on, switch_states
+from deployer.ports import Revision
+from deployer.stages.rollout import take_snapshot, workloads_of
+from deployer.stages.urls import service_origin
+from deployer.status import Object, WorkloadRef, WorkloadStatus, workload_status
+from deployer.steps import Clock
+
+# Events older than this say nothing about how things stand now.
+_RECENT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What `status` shows."""
+
+    opened: Opened
+    releases: tuple[Revision, ...]
+    workloads: tuple[WorkloadStatus, ...]
+    causes: Mapping[WorkloadRef, str]
+    addresses: Mapping[WorkloadRef, str]
+    urls: tuple[tuple[str, str], ...]
+
+
+def look(opened: Opened, clock: Clock) -> Overview:
+    """One look at the application; machine error where it was never deployed."""
+    if not opened.record.releases:
+        raise not_deployed(opened)
+    kube = opened.kube
+    releases: list[Revision] = []
+    for name, release in opened.record.releases.items():
+        labels = f"{helmstorage.SELECTOR},name={name}"
+        history = helmstorage.revisions(kube.list("Secret", release.namespace, labels=labels, metadata_only=True), name)
+        releases += history[-1:]
+    verified = bool(releases) and all(one.verdict == "verified" for one in releases)
+    refs = tuple(ref for one in opened.record.releases.values() for ref in workloads_of(one.objects))
+    snapshot = take_snapshot(refs, kube)
+    now = clock.now()
+    statuses = tuple(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
+    logs = {
+        (want.pod, want.container, want.previous): "\n".join(
+            kube.logs(want.namespace, want.pod, want.container, previous=want.previous)
+        )
+        for want in diagnosis.logs_wanted(snapshot, refs)
+    }
+    causes: dict[WorkloadRef, str] = {}
+    for finding in diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _RECENT_SECONDS):
+        if finding.workload is not None:
+            causes.setdefault(finding.workload, finding.title)
+    services = {
+        (namespace, one["metadata"]["name"]): one
+        for namespace in sorted({ref.namespace for ref in refs})
+        for one in kube.list("Service", namespace)
+    }
+    return Overview(
+        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened.node_ip, snapshot.deployments),
+        _urls(opened, services),
+    )  # fmt: skip
+
+
+def _addresses(
+    refs: tuple[WorkloadRef, ...],
+    services: Mapping[tuple[str, str], Object],
+    node_ip: str,
+    deployments: tuple[Object, ...],
+) -> dict[WorkloadRef, str]:
+    """Where the workloads that a Service exposes are reached from this machine."""
+    labels = {
+        (one["metadata"].get("namespace", ""), one["metadata"]["name"]): one["spec"]["template"]["metadata"].get(
+            "labels"
+        )
+        for one in deployments
+    }
+    found: dict[WorkloadRef, str] = {}
+    for ref in refs:
+        for (namespace, _), service in services.items():
+            selector = (service.get("spec") or {}).get("selector") or {}
+            own = labels.get((ref.namespace, ref.name)) or {}
+            if namespace == ref.namespace and selector and selector.items() <= own.items():
+                origin = service_origin(service, None, node_ip)
+                if origin is not None:
+                    found[ref] = origin
+    return found
+
+
+def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[tuple[str, str], ...]:
+    spec = opened.loaded.spec
+    on = switch_states(spec, {})
+    shown = []
+    for name, url in spec.urls.items():
+        service = services.get((url.namespace or spec.namespace, url.service or ""))
+        if not url.show or not is_on(url.when, on):
+            continue
+        if url.ingress_host is not None:
+            shown.append((name, f"http://{url.ingress_host}{url.path}"))
+        elif service is not None and (origin := service_origin(service, url.port, opened.node_ip)) is not None:
+            shown.append((name, origin + url.path))
+    return tuple(shown)
