@@ -50,12 +50,10 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
     spec, path = loaded.spec, loaded.root / loaded.spec.env.files[0]
     told: list[str] = []
     if not any((loaded.root / name).exists() for name in spec.env.files):
-        if not any(secret.keys for secret in spec.secrets.values()):
+        if not spec.secrets:
             return ()
-        example = loaded.root / spec.env.example if spec.env.example else None
-        if example is not None and not example.is_file():
-            example = None
-        given = values_of(dotenv.read_env(example, example.name)) if example is not None else {}
+        given = example_values(loaded)
+        example = loaded.root / spec.env.example if given and spec.env.example else None
         made = envfile.init_env_file(path, example, generated_keys(spec, given))
         source = f" from {spec.env.example}" if example is not None else ""
         told.append(
@@ -66,6 +64,12 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
         added = envfile.append_generated(path, absent)
         told.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
     return tuple(told)
+
+
+def example_values(loaded: LoadedSpec) -> dict[str, str]:
+    """The values of the example that the env file is made from; empty where there is none."""
+    example = _example(loaded)
+    return values_of(example) if example is not None else {}
 
 
 def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deployer.plan import ImagePlan
+from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Previous
 
 
@@ -26,17 +26,22 @@ def recall(path: Path) -> dict[str, Previous]:
     """What each image was last built from; empty where nothing readable is remembered."""
     try:
         document = json.loads(path.read_text())
-        return {name: Previous(one["ref"], one["manifest"]) for name, one in document.items()}
+        return {
+            name: Previous(one["ref"], ImageSource(one["digest"], one["manifest"])) for name, one in document.items()
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def remember(path: Path, before: Mapping[str, Previous], images: tuple[ImagePlan, ...]) -> None:
     """The images' references and manifests are remembered; an unwritable state folder is no failure."""
-    fresh = {image.name: Previous(image.ref, image.source.manifest) for image in images}
+    fresh = {image.name: Previous(image.ref, image.source) for image in images}
     if all(before.get(name) == one for name, one in fresh.items()):
         return
-    document = {name: {"ref": one.ref, "manifest": dict(one.manifest)} for name, one in {**before, **fresh}.items()}
+    document = {
+        name: {"ref": one.ref, "digest": one.source.digest, "manifest": dict(one.source.manifest)}
+        for name, one in {**before, **fresh}.items()
+    }
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.part")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from deployer import inputs, memory, record, world
 from deployer.causes import FailFast
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
-from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
+from deployer.opening import Opened
+from deployer.plan import Facts, ImageSource, Plan, ReleasePlan, make_plan, wanted_bases
 from deployer.ports import ClusterFacts, HelmPort, KubePort
 from deployer.record import Record, ReleaseRecord
 from deployer.spec import seconds
@@ -139,41 +141,61 @@ def connect(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Steps[Outc
 def plan_now(
     loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, here: World, services: Sequence[str] = ()
 ) -> Planned:
-    """The plan against what the cluster remembers; of the services not asked for, what was last built stays."""
+    """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     spec = loaded.spec
     kept = record.load(connected.kube, spec.namespace, spec.application)
-    stand_ins = stand_ins_for(connected.toolchain, wanted_bases(spec, env))
+    opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
+    return Planned(narrowed(plan_for(opened, env, here, services), services), kept)
+
+
+def plan_for(opened: Opened, env: Mapping[str, str], here: World, services: Sequence[str] = ()) -> Plan:
+    """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
+    loaded, spec = opened.loaded, opened.loaded.spec
+    bases = wanted_bases(spec, env)
+    stand_ins = stand_ins_for(opened.toolchain, bases) if opened.toolchain is not None else {}
     sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
     facts = Facts(
         env=env,
-        salt=kept.salt,
-        images=sources.images,
+        salt=opened.record.salt,
+        images={**sources.images, **_kept_sources(opened, services, sources.images, here)},
         charts=sources.charts,
         stand_ins=stand_ins,
-        used_tags=kept.tags,
+        used_tags=opened.record.tags,
         addresses={
-            name: f"http://{connected.facts.node_ip}:{url.node_port}"
+            name: f"http://{opened.node_ip}:{url.node_port}"
             for name, url in spec.urls.items()
             if url.node_port is not None
         },
         commit=inputs.read_commit(loaded.root),
     )
-    plan = make_plan(spec, loaded.root, facts)
-    if services:
-        plan = narrowed(plan, services, memory.recall(_memory(loaded, here)))
-    return Planned(plan, kept)
+    return make_plan(spec, loaded.root, facts)
 
 
-def narrowed(plan: Plan, services: Sequence[str], before: Mapping[str, images_stage.Previous]) -> Plan:
-    """The plan; input error where a service that was asked for is none of its images or releases."""
+def _kept_sources(
+    opened: Opened, services: Sequence[str], known: Mapping[str, ImageSource], here: World
+) -> dict[str, ImageSource]:
+    before = memory.recall(_memory(opened.loaded, here)) if services else {}
+    return {name: before[name].source for name in known if name not in services and name in before}
+
+
+def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
+    """The plan with only the releases that were asked for or use an image that was; whole where none was named.
+
+    Input error for an unknown name.
+    """
+    if not services:
+        return plan
     known = {image.name for image in plan.images} | {release.name for release in plan.releases}
-    unknown = [name for name in services if name not in known]
-    if unknown:
-        raise input_error(
-            "SERVICE_UNKNOWN", f"no service `{unknown[0]}` in the spec", detail="it has: " + ", ".join(sorted(known))
-        )
-    del before
-    return plan
+    for name in services:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise input_error(
+                "SERVICE_UNKNOWN", f"no service `{name}` in the spec", detail="it has: " + ", ".join(sorted(known)),
+                hints=(f"did you mean `{close[0]}`?",) if close else (),
+            )  # fmt: skip
+    releases = tuple(one for one in plan.releases if one.name in services or set(one.images) & set(services))
+    needed = {image for release in releases for image in release.images} | set(services)
+    return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
 
 
 def build(

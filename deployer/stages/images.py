@@ -10,7 +10,7 @@ from pathlib import Path
 from deployer import context, digest
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Log
-from deployer.plan import ImagePlan
+from deployer.plan import ImagePlan, ImageSource
 from deployer.ports import BuildFailed, BuildRequest, ImagePort
 from deployer.spec import mebibytes
 from deployer.steps import Outcome, Steps, merge
@@ -37,7 +37,7 @@ class Previous:
     """What an image was built from the last time on this machine."""
 
     ref: str
-    manifest: Mapping[str, str]
+    source: ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
         return "first build"
     if previous.ref == image.ref:
         return "it is gone from the cluster's daemon"
-    changes = digest.changed_files(previous.manifest, image.source.manifest)
+    changes = digest.changed_files(previous.source.manifest, image.source.manifest)
     if not changes:
         return "build arguments or base image changed"
     first = str(changes[0])
@@ -148,7 +148,7 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> S
 
 def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
     step = _STEP.match(failed.step)
-    where = _dockerfile_line(image.dockerfile, step[3]) if step else str(image.dockerfile)
+    where = _dockerfile_line(image.dockerfile, int(step[1])) if step else str(image.dockerfile)
     code = "DISK_FULL" if "no space left on device" in str(failed).lower() else "BUILD_FAILED"
     hints = (
         ("todo-deploy images prune", "docker system df") if code == "DISK_FULL" else (f"todo-deploy up {image.name}",)
@@ -157,11 +157,19 @@ def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
     return Problem(code, f"image `{image.name}` could not be built", detail, where, hints)
 
 
-def _dockerfile_line(dockerfile: Path, instruction: str) -> str:
-    """The Dockerfile's line that holds the instruction; its first line where that cannot be told."""
-    wanted = instruction.split()[:3]
+def _dockerfile_line(dockerfile: Path, number: int) -> str:
+    """The Dockerfile's line at which its instruction of that number begins; its first line where that cannot be told.
+
+    The builder counts every instruction, `ARG` before `FROM` included; comments and empty lines end no instruction.
+    """
     lines = dockerfile.read_text(errors="replace").splitlines() if dockerfile.is_file() else []
-    for number, line in enumerate(lines, 1):
-        if wanted and line.split()[:3] == wanted:
-            return f"{dockerfile}:{number}"
+    count, goes_on = 0, False
+    for at, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        count += not goes_on
+        if count == number:
+            return f"{dockerfile}:{at}"
+        goes_on = text.endswith("\\")
     return f"{dockerfile}:1"

@@ -77,17 +77,20 @@ def service_origin(service: Object, port: int | str | None, node_ip: str) -> str
     return None
 
 
-def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS) -> int:
+def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS, expect: int | None = None) -> int:
     """The status that a browser would end at: redirects within the same host are followed. Raises OSError.
 
-    Asked directly: the cluster is on this machine, no proxy stands between.
+    A redirect that is itself what is expected is not followed. Asked directly: the cluster is on this machine, no
+    proxy stands between.
     """
     for _ in range(_REDIRECTS):
         status, location = _get(address, host, timeout)
-        target = urllib.parse.urljoin(address, location) if location else ""
-        if not target or urllib.parse.urlsplit(target).netloc != urllib.parse.urlsplit(address).netloc:
+        target = urllib.parse.urlsplit(urllib.parse.urljoin(address, location))
+        here = urllib.parse.urlsplit(address)
+        if status == expect or not location or target.netloc not in (here.netloc, host):
             return status
-        address = target
+        # A server that is asked by a Host header redirects to that name, which only it answers for.
+        address = target._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     return status
 
 
@@ -112,7 +115,7 @@ def _prove(url: UrlPlan, address: str, host: str | None, clock: Clock) -> Steps[
     told = ""
     while True:
         try:
-            status = ask(address, host)
+            status = ask(address, host, expect=url.expect)
             answer = f"HTTP {status}, expected {url.expect}"
         except OSError as error:
             status, answer = 0, str(error) or type(error).__name__

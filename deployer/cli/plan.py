@@ -1,0 +1,42 @@
+"""`todo-deploy plan`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from deployer import inputs
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import print_json, read_spec
+from deployer.errors import DeployError, ExitCode
+from deployer.preview import missing_env, preview
+from deployer.world import this_world
+
+
+@click.command("plan")
+@click.option(
+    "--exit-code", is_flag=True, help=f"End with {int(ExitCode.DIFFERENCES)} when `up` would change something."
+)
+@common_options
+def plan(session: Session, exit_code: bool) -> int:
+    """Show what `up` would do, and why; nothing is changed."""
+    loaded = read_spec(session)
+    problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
+    here = this_world()
+    steps = preview(loaded, missing_env(loaded), here)
+    changes = [step for step in steps if step.action != "unchanged"]
+    code = ExitCode.DIFFERENCES if changes and exit_code else ExitCode.OK
+    if session.as_json:
+        print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
+        return code
+    from deployer.ui.console import make_console
+    from deployer.ui.rows import PlanRow
+    from deployer.ui.tables import plan_view
+
+    rows = [PlanRow(step.kind, step.name, step.action, step.reason) for step in steps]
+    make_console(sys.stdout, here.env).print(plan_view(rows))
+    return code

@@ -1,0 +1,123 @@
+"""What `up` would do and why, observed and decided but not done; secret values are never among it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer import helmstorage, inputs, memory, pipeline, world
+from deployer.opening import Opened, Seen, see_cluster
+from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys, wanted_bases
+from deployer.ports import ImagePort, KubePort
+from deployer.record import Record, load
+from deployer.specfile import LoadedSpec
+from deployer.stages import releases as releases_stage
+from deployer.stages.cluster import decide
+from deployer.stages.images import Previous, reason_to_build
+from deployer.status import ClusterPhase
+from deployer.tooling import stand_ins_for
+from deployer.validation import offline_plan
+from deployer.world import World
+
+Action = Literal["create", "build", "update", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that `up` would do or leave alone."""
+
+    kind: str
+    name: str
+    action: Action
+    reason: str = ""
+
+
+def preview(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> tuple[Step, ...]:
+    """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
+    seen = see_cluster(loaded, here)
+    complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
+    first = tuple(_env_steps(loaded, env))
+    if seen.facts.phase is ClusterPhase.RUNNING:
+        kube = world.open_kube(here, loaded.spec.cluster)
+        if kube.ready():
+            return (*first, *_running(seen, kube, complete, here))
+    stand_ins = stand_ins_for(seen.toolchain, wanted_bases(loaded.spec, complete)) if seen.toolchain else {}
+    return (*first, *_not_running(seen, offline_plan(loaded, complete, stand_ins, here)))
+
+
+def _env_steps(loaded: LoadedSpec, env: Mapping[str, str]) -> Iterator[Step]:
+    name = loaded.spec.env.files[0]
+    keys = ", ".join(generated_keys(loaded.spec, env))
+    if not (loaded.root / name).exists():
+        source = f"from {loaded.spec.env.example}" if loaded.spec.env.example else "new"
+        yield Step("env", name, "create", f"{source}; generated: {keys}" if keys else source)
+    elif keys:
+        yield Step("env", name, "update", f"generated: {keys}")
+
+
+def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
+    decision = decide(seen.facts, answers=False)
+    missing = seen.facts.phase is ClusterPhase.MISSING
+    yield Step("cluster", seen.loaded.spec.cluster.name, "create" if missing else "update", f"start: {decision.reason}")
+    unknown = "" if missing else "as far as can be told without the cluster"
+    yield from (Step("image", image.name, "build", image.ref) for image in plan.images)
+    yield from (Step("secret", secret.name, "create", _keys(secret)) for secret in plan.secrets)
+    yield from (Step("release", release.name, "create", unknown) for release in plan.releases)
+
+
+def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) -> Iterator[Step]:
+    loaded = seen.loaded
+    yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
+    kept = load(kube, loaded.spec.namespace, loaded.spec.application)
+    opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept)
+    plan = pipeline.plan_for(opened, env, here)
+    daemon = world.open_images(seen.facts.docker) if seen.facts.docker is not None else None
+    path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    before = memory.recall(path)
+    yield from (_image(image, daemon, before) for image in plan.images)
+    yield from (_secret(secret, kube) for secret in plan.secrets)
+    yield from (_release(release, kept, kube) for release in plan.releases)
+
+
+def _image(image: ImagePlan, daemon: ImagePort | None, before: Mapping[str, Previous]) -> Step:
+    if daemon is not None and daemon.image(image.ref) is not None:
+        return Step("image", image.name, "unchanged", image.ref)
+    return Step("image", image.name, "build", f"{reason_to_build(image, before.get(image.name))}\n{image.ref}")
+
+
+def _secret(secret: SecretPlan, kube: KubePort) -> Step:
+    found = kube.get("Secret", secret.namespace, secret.served)
+    if found is None:
+        return Step("secret", secret.name, "create", _keys(secret))
+    data = found.get("data") or {}
+    wanted = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
+    told = [f"{key}: ••• → •••" for key, value in wanted.items() if key in data and data[key] != value]
+    told += [f"{key}: added" for key in wanted if key not in data]
+    told += [f"{key}: removed" for key in data if key not in wanted]
+    return Step("secret", secret.name, "update" if told else "unchanged", "\n".join(told) or _keys(secret))
+
+
+def _release(release: ReleasePlan, kept: Record, kube: KubePort) -> Step:
+    labels = f"{helmstorage.SELECTOR},name={release.name}"
+    stored = kube.list("Secret", release.namespace, labels=labels, metadata_only=True)
+    history = helmstorage.revisions(stored, release.name)
+    known = kept.releases.get(release.name)
+    lost = releases_stage.lost_objects(known, kube) if known is not None else ()
+    decision = releases_stage.decide(release, history[-1] if history else None, known, lost)
+    if decision.action == "keep":
+        return Step("release", release.name, "unchanged", f"revision {history[-1].revision}")
+    return Step("release", release.name, "update" if history else "create", decision.reason)
+
+
+def _keys(secret: SecretPlan) -> str:
+    return f"keys {', '.join(secret.data)}"
+
+
+def missing_env(loaded: LoadedSpec) -> dict[str, str]:
+    """The env values, or the example's where `up` would make the file from it."""
+    env = inputs.values_of(inputs.load_env(loaded))
+    if any((loaded.root / name).exists() for name in loaded.spec.env.files):
+        return env
+    return inputs.example_values(loaded)
