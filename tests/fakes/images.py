@@ -50,9 +50,7 @@ class FakeImages:
             assert member is not None
             text = member.read().decode()
         self.built.append(Built(request.ref, request, files))
-        instructions = [
-            line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("#", "ARG"))
-        ]
+        instructions = _instructions(text)
         tail: list[str] = []
         for number, instruction in enumerate(instructions, 1):
             step = f"Step {number}/{len(instructions)} : {instruction}"
@@ -89,3 +87,9 @@ class FakeImages:
             raise BuildFailed(f"COPY failed: file not found in build context: stat {first}", step, tail)
         if word == "RUN" and rest.startswith("false"):
             raise BuildFailed("The command '/bin/sh -c false' returned a non-zero code: 1", step, tail)
+
+
+def _instructions(text: str) -> list[str]:
+    """The Dockerfile's instructions as the classic builder prints them: each on one line, comments left out."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    return [" ".join(one.split()) for one in "\n".join(lines).replace("\\\n", "").splitlines()]

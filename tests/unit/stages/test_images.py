@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from deployer.errors import ExitCode
+from deployer.events import Item, Log
+from deployer.plan import ImagePlan, ImageSource
+from deployer.stages.images import Building, BuiltImage, Previous, ensure_images, no_daemon, reason_to_build
+from deployer.steps import Outcome, Steps
+from tests.fakes import FakeImages
+from tests.fakes.play import code, failed, items, played
+
+GOOD = "ARG BASE\nFROM ${BASE}\nCOPY app.py /\n"
+
+
+def image(root: Path, name: str = "api", *, dockerfile: str = GOOD, manifest: Mapping[str, str] | None = None,
+          digest: str = "d1") -> ImagePlan:  # fmt: skip
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "app.py").write_text("print()\n")
+    (folder / "Dockerfile").write_text(dockerfile)
+    return ImagePlan(
+        name=name,
+        repository=name,
+        tag=f"1.0.0-{digest}",
+        context=folder,
+        dockerfile=folder / "Dockerfile",
+        args={"BASE": "python:3.11-slim"},
+        bases=("python:3.11-slim",),
+        target=None,
+        labels={"app": name},
+        max_size="1m",
+        source=ImageSource(digest, manifest or {"app.py": "1"}),
+    )
+
+
+class Supply:
+    """Makes the lacking base images appear in the daemon."""
+
+    def __init__(self, daemon: FakeImages) -> None:
+        self.daemon = daemon
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, lacking: Sequence[str]) -> Steps[None]:
+        self.asked.append(tuple(lacking))
+        self.daemon.known |= FakeImages(lacking).known
+        yield from ()
+
+
+def ensure(
+    images: Sequence[ImagePlan], daemon: FakeImages, *, previous: Mapping[str, Previous] | None = None,
+    how: Building | None = None, supply: Supply | None = None,
+) -> Steps[Outcome[tuple[BuiltImage, ...]]]:  # fmt: skip
+    return ensure_images(images, daemon, supply or Supply(daemon), previous or {}, how or Building({}))
+
+
+@pytest.mark.parametrize(
+    ("ref", "manifest", "reason"),
+    [
+        (None, {}, "first build"),
+        ("api:1.0.0-d1", {"app.py": "1"}, "it is gone from the cluster's daemon"),
+        ("api:1.0.0-d0", {"app.py": "1"}, "build arguments or base image changed"),
+        ("api:1.0.0-d0", {"app.py": "0"}, "app.py"),
+        ("api:1.0.0-d0", {"app.py": "0", "gone.py": "1", "old.py": "1"}, "app.py and 2 more"),
+    ],
+)
+def test_the_reason_names_what_changed(tmp_path: Path, ref: str | None, manifest: dict[str, str], reason: str) -> None:
+    previous = Previous(ref, manifest) if ref is not None else None
+    told = reason_to_build(image(tmp_path), previous)
+    assert told.startswith(reason.split(" and ")[0])
+    assert told.endswith("and 2 more") is reason.endswith("and 2 more")
+
+
+def test_a_missing_image_is_built_from_its_context(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    supply = Supply(daemon)
+    wanted = image(tmp_path)
+    how = Building({"HTTP_PROXY": "p", "BASE": "overridden by the plan"})
+    events, outcome = played(ensure([wanted], daemon, how=how, supply=supply))
+    assert outcome.changed
+    assert outcome.value == (BuiltImage("api", wanted.ref, True, "first build", 5000),)
+    (build,) = daemon.built
+    assert build.files == ("Dockerfile", "app.py")
+    assert dict(build.request.args) == {"HTTP_PROXY": "p", "BASE": "python:3.11-slim"}
+    assert (dict(build.request.labels), build.request.no_cache) == ({"app": "api"}, False)
+    assert supply.asked == [("python:3.11-slim",)]
+    steps = [(one.done, one.total) for one in events if isinstance(one, Item) and one.total]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert any(isinstance(one, Log) and one.line == "Step 3/3 : COPY app.py /" for one in events)
+
+
+def test_an_image_that_is_there_is_not_built(tmp_path: Path) -> None:
+    wanted = image(tmp_path)
+    daemon = FakeImages([wanted.ref])
+    supply = Supply(daemon)
+    events, outcome = played(ensure([wanted], daemon, supply=supply))
+    assert (outcome.changed, daemon.built, supply.asked) == (False, [], [])
+    assert items(events) == [("api", "unchanged", wanted.ref)]
+    assert outcome.value[0].size == 1000
+
+
+def test_only_what_is_missing_is_built_and_the_order_is_the_specs(tmp_path: Path) -> None:
+    plans = [image(tmp_path, name) for name in ("c", "a", "b")]
+    daemon = FakeImages([plans[0].ref])
+    _, outcome = played(ensure(plans, daemon))
+    assert sorted(one.ref for one in daemon.built) == [plans[1].ref, plans[2].ref]
+    assert [one.name for one in outcome.value] == ["c", "a", "b"]
+    assert outcome.text == "2 built, 1 unchanged"
+
+
+def test_builds_run_at_the_same_time(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    # Each step waits until both builds have come to it: one after the other would never end.
+    daemon.gate = threading.Barrier(2)
+    _, outcome = played(ensure([image(tmp_path, "a"), image(tmp_path, "b")], daemon))
+    assert [one.built for one in outcome.value] == [True, True]
+
+
+def test_a_failed_step_is_named_with_its_line_and_its_output(tmp_path: Path) -> None:
+    text = "# comment\nARG BASE\nFROM ${BASE}\n\nRUN   false\n"
+    wanted = image(tmp_path, dockerfile=text)
+    events, error = failed(ensure([wanted], FakeImages()))
+    problem = error.problems[0]
+    assert (problem.code, error.exit_code) == ("BUILD_FAILED", ExitCode.BUILD)
+    assert problem.where == f"{wanted.dockerfile}:5"
+    assert "returned a non-zero code: 1" in problem.detail
+    assert ("api", "failed", "Step 3/3 : RUN false") in items(events)
+
+
+def test_the_line_is_that_of_the_step_and_not_of_one_that_reads_alike(tmp_path: Path) -> None:
+    text = "FROM scratch AS one\nRUN true \\\n  # why\n\n  && true\nFROM scratch\nRUN true\nRUN \\\n  false\n"
+    wanted = image(tmp_path, dockerfile=text)
+    _, error = failed(ensure([wanted], FakeImages()))
+    assert error.problems[0].where == f"{wanted.dockerfile}:8"
+
+
+def test_one_failure_stops_the_other_builds(tmp_path: Path) -> None:
+    endless = "ARG BASE\nFROM ${BASE}\n" + "COPY app.py /\n" * 2000
+    bad, other = (
+        image(tmp_path, "bad", dockerfile="FROM scratch\nRUN false\n"),
+        image(tmp_path, "o", dockerfile=endless),
+    )
+    daemon = FakeImages()
+    _, error = failed(ensure([other, bad], daemon))
+    assert "`bad`" in error.problems[0].title
+    assert daemon.image(other.ref) is None
+
+
+def test_a_full_disk_has_its_own_words(tmp_path: Path) -> None:
+    wanted = image(tmp_path, dockerfile="FROM scratch\nCOPY no-space-left /\n")
+
+    class Full(FakeImages):
+        def _execute(self, *args: object) -> None:
+            from deployer.ports import BuildFailed
+
+            raise BuildFailed("write /var/lib/docker/tmp: no space left on device", "Step 1/2 : FROM scratch", [])
+
+    _, error = failed(ensure([wanted], Full()))
+    assert code(error) == "DISK_FULL"
+    assert "todo-deploy images prune" in error.problems[0].hints
+
+
+def test_an_image_that_is_too_large_is_refused_and_removed(tmp_path: Path) -> None:
+    wanted = image(tmp_path)
+    daemon = FakeImages()
+    daemon.sizes[wanted.ref] = 2**20
+    _, error = failed(ensure([wanted], daemon))
+    assert (code(error), error.exit_code) == ("IMAGE_TOO_LARGE", ExitCode.BUILD)
+    assert daemon.image(wanted.ref) is None
+
+
+def test_no_build_names_every_missing_image(tmp_path: Path) -> None:
+    plans = [image(tmp_path, name) for name in ("a", "b", "c")]
+    daemon = FakeImages([plans[1].ref])
+    _, error = failed(ensure(plans, daemon, how=Building({}, build=False)))
+    assert (code(error), error.exit_code) == ("IMAGE_MISSING", ExitCode.INPUT)
+    assert error.problems[0].title.endswith(": a, c")
+    assert daemon.built == []
+
+
+def test_no_build_is_content_where_nothing_is_missing(tmp_path: Path) -> None:
+    wanted = image(tmp_path)
+    _, outcome = played(ensure([wanted], FakeImages([wanted.ref]), how=Building({}, build=False)))
+    assert not outcome.changed
+
+
+def test_rebuild_builds_what_is_there_without_cache(tmp_path: Path) -> None:
+    wanted = image(tmp_path)
+    daemon = FakeImages([wanted.ref, "python:3.11-slim"])
+    _, outcome = played(ensure([wanted], daemon, how=Building({}, rebuild=True)))
+    assert outcome.changed
+    assert daemon.built[0].request.no_cache
+
+
+def test_an_image_that_vanishes_after_its_build_is_a_failure(tmp_path: Path) -> None:
+    class Forgetful(FakeImages):
+        def image(self, ref: str) -> None:
+            return None
+
+    _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], Forgetful()))
+    assert code(error) == "BUILD_LOST"
+
+
+def test_a_cluster_without_a_daemon_is_named() -> None:
+    assert "`shared`" in no_daemon("shared").title

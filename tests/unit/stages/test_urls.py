@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from deployer.errors import ExitCode
+from deployer.events import UrlProven
+from deployer.plan import UrlPlan
+from deployer.ports import Object
+from deployer.stages.urls import ask, prove_urls, resolve, service_origin
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.play import code, failed, items, played
+
+
+class Site(ThreadingHTTPServer):
+    """Answers each path with the next of its (status, location); the last one stays."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[int, str]]] = {}
+        self.asked: list[tuple[str, str]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        site = self.server
+        assert isinstance(site, Site)
+        site.asked.append((self.path, self.headers.get("Host", "")))
+        planned = site.answers.get(self.path, [(404, "")])
+        status, location = planned.pop(0) if len(planned) > 1 else planned[0]
+        self.send_response(status)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is told on standard error."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    server = Site()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def url(name: str = "web", *, service: str | None = "web", host: str | None = None, port: int | str | None = None,
+        path: str = "/", expect: int = 200) -> UrlPlan:  # fmt: skip
+    return UrlPlan(name, "default", service, host, port, path, expect, True)
+
+
+def service(node_port: int | None, kind: str = "NodePort", **status: object) -> Object:
+    ports = [{"name": "http", "port": 80, **({"nodePort": node_port} if node_port else {})}]
+    metadata = {"name": "web", "namespace": "default"}
+    return {"kind": "Service", "metadata": metadata, "spec": {"type": kind, "ports": ports}, "status": status}
+
+
+def exposed(site: Site) -> FakeKube:
+    kube = FakeKube()
+    kube.put(service(site.port))
+    return kube
+
+
+def test_a_url_that_answers_is_proven_by_one_request(site: Site) -> None:
+    site.answers["/health"] = [(200, "")]
+    kube = exposed(site)
+    events, outcome = played(prove_urls([url(path="/health")], "127.0.0.1", kube, kube.clock))
+    address = f"http://127.0.0.1:{site.port}/health"
+    assert events == [UrlProven("web", address, 200)]
+    assert (outcome.changed, outcome.value[0].url) == (False, address)
+    assert len(site.asked) == 1
+
+
+def test_a_wrong_status_gets_time_to_become_right(site: Site) -> None:
+    site.answers["/"] = [(503, ""), (503, ""), (200, "")]
+    kube = exposed(site)
+    events, _ = played(prove_urls([url()], "127.0.0.1", kube, kube.clock))
+    assert [text.rpartition(": ")[2] for _, _, text in items(events)] == ["HTTP 503, expected 200"]
+    assert len(site.asked) == 3
+
+
+def test_a_status_that_stays_wrong_is_a_failure(site: Site) -> None:
+    site.answers["/"] = [(500, "")]
+    kube = exposed(site)
+    _, error = failed(prove_urls([url()], "127.0.0.1", kube, kube.clock))
+    assert (code(error), error.exit_code) == ("URL_FAILED", ExitCode.NOTHING_SERVES)
+    assert error.problems[0].detail == "HTTP 500, expected 200"
+    assert kube.clock.elapsed > 20
+
+
+def test_another_status_may_be_the_expected_one(site: Site) -> None:
+    site.answers["/"] = [(401, "")]
+    kube = exposed(site)
+    _, outcome = played(prove_urls([url(expect=401)], "127.0.0.1", kube, kube.clock))
+    assert outcome.value[0].status == 401
+
+
+def test_redirects_are_followed_to_where_a_browser_would_end(site: Site) -> None:
+    site.answers |= {"/": [(307, "/login?next=%2F")], "/login?next=%2F": [(200, "")]}
+    assert ask(f"http://127.0.0.1:{site.port}/") == 200
+
+
+def test_a_redirect_to_another_host_is_the_answer(site: Site) -> None:
+    site.answers["/"] = [(302, "http://elsewhere.invalid/")]
+    assert ask(f"http://127.0.0.1:{site.port}/") == 302
+
+
+def test_a_redirect_to_the_ingress_host_is_asked_at_the_node(site: Site) -> None:
+    site.answers |= {"/": [(307, "http://todo.local/login")], "/login": [(200, "")]}
+    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local") == 200
+    assert site.asked == [("/", "todo.local"), ("/login", "todo.local")]
+
+
+def test_redirects_in_a_circle_end(site: Site) -> None:
+    site.answers["/"] = [(302, "/")]
+    assert ask(f"http://127.0.0.1:{site.port}/") == 302
+    assert len(site.asked) < 10
+
+
+def test_an_expected_redirect_is_proven(site: Site) -> None:
+    site.answers |= {"/": [(302, "/login")], "/login": [(200, "")]}
+    kube = exposed(site)
+    _, outcome = played(prove_urls([url(expect=302)], "127.0.0.1", kube, kube.clock))
+    assert outcome.value[0].status == 302
+
+
+def test_refused_connections_are_told_and_waited_on() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = probe.getsockname()[1]
+    kube = FakeKube()
+    kube.put(service(closed))
+    events, error = failed(prove_urls([url()], "127.0.0.1", kube, kube.clock))
+    assert code(error) == "URL_FAILED"
+    assert "refused" in error.problems[0].detail
+    assert len(items(events)) == 1
+
+
+def test_something_that_does_not_speak_http_is_no_bug_of_ours() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"what?\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(OSError, match="BadStatusLine"):
+            ask(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+
+
+def test_an_ingress_is_asked_at_the_node_by_its_host_name(site: Site) -> None:
+    site.answers["/"] = [(200, "")]
+    assert resolve(url(service=None, host="todo.local"), "192.0.2.1", FakeKube()) == ("http://192.0.2.1/", "todo.local")
+    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local") == 200
+    assert site.asked == [("/", "todo.local")]
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    _, error = failed(prove_urls([url()], "127.0.0.1", FakeKube(), FakeClock()))
+    assert code(error) == "URL_NO_SERVICE"
+
+
+def test_a_service_without_an_address_outside_is_named_with_its_type() -> None:
+    kube = FakeKube()
+    kube.put(service(None, "ClusterIP"))
+    _, error = failed(prove_urls([url()], "127.0.0.1", kube, kube.clock))
+    assert code(error) == "URL_NOT_EXPOSED"
+    assert "ClusterIP" in error.problems[0].title
+
+
+@pytest.mark.parametrize(
+    ("port", "origin"), [(None, "http://n:30001"), ("http", "http://n:30001"), (80, "http://n:30001"), (81, None)]
+)
+def test_ports_are_chosen_by_name_or_number(port: int | str | None, origin: str | None) -> None:
+    assert service_origin(service(30001), port, "n") == origin
+
+
+def test_a_load_balancer_is_asked_at_its_address_and_else_at_the_node() -> None:
+    balanced = service(30001, "LoadBalancer", loadBalancer={"ingress": [{"ip": "192.0.2.7"}]})
+    assert service_origin(balanced, None, "n") == "http://192.0.2.7:80"
+    assert service_origin(service(30001, "LoadBalancer", loadBalancer={}), None, "n") == "http://n:30001"
