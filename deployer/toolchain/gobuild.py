@@ -58,7 +58,9 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
     with work_folder(cache_dir, f"build-{build.name}") as folder:
         compiled = 0
         try:
-            for line in stream(_command(go, build, folder), env=_environment(build, env), cwd=RECIPES / _source(build)):
+            for line in stream(
+                _command(go, build, folder), env=_environment(build, cache_dir, env), cwd=RECIPES / _source(build)
+            ):
                 yield Log(STAGE, build.name, line)
                 compiled += not line.startswith("go: ")
                 if compiled and compiled % 50 == 0:
@@ -87,14 +89,18 @@ def _source(build: Build) -> str:
 
 
 def _command(go: Path, build: Build, folder: Path) -> list[str]:
-    words = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+    words = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-modcacherw"]
     if build.tags:
         words += ["-tags", build.tags]
     return [*words, "-ldflags", f"-s -w {build.ldflags}".strip(), "-o", f"{folder}/", *build.packages]
 
 
-def _environment(build: Build, env: Mapping[str, str]) -> dict[str, str]:
+def _environment(build: Build, cache_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The caller's settings for proxies and caches, without those that would change what is built."""
+    shared = Path(env.get("HOME") or "/") / "go/pkg/mod"
+    if not (env.get("GOMODCACHE") or env.get("GOPATH") or shared.is_dir()):
+        # Who does not use Go gets no folder of Go's in their home.
+        env = {**env, "GOMODCACHE": str(cache_dir / "toolchain" / "go-modules")}
     return {
         **{name: value for name, value in env.items() if name != "GOROOT"},
         "CGO_ENABLED": "1" if build.cgo else "0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deployer.errors import DeployError, machine_error
 from deployer.events import Item, ItemState
 from deployer.steps import Steps
 from deployer.toolchain.model import STAGE
@@ -135,4 +137,24 @@ def locked(cache_dir: Path, body: Steps[T]) -> Steps[T]:
         # What killed runs left: whoever holds the lock is the only one at work.
         for stale in (cache_dir / "toolchain" / "work").glob("*"):
             shutil.rmtree(stale, ignore_errors=True)
-        return (yield from body)
+        try:
+            return (yield from body)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise _disk_full(cache_dir, str(error)) from error
+        except DeployError as error:
+            full = next((found for found in error.problems if "no space left on device" in found.detail.lower()), None)
+            if full is None:
+                raise
+            raise _disk_full(cache_dir, full.detail) from error
+
+
+def _disk_full(cache_dir: Path, detail: str) -> DeployError:
+    return machine_error(
+        "DISK_FULL",
+        "the disk is full: the toolchain could not be prepared",
+        detail=detail,
+        where=str(cache_dir),
+        hints=("df -h", "docker system df", "run the command again when there is space: it carries on"),
+    )

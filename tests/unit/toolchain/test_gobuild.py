@@ -122,3 +122,12 @@ def test_every_control_plane_image_has_its_program() -> None:
             build = packages[image.build]
             names = {package.rsplit("/", 1)[-1] for package in build.packages} | {new for _, new in build.rename}
             assert image.program in names
+
+
+def test_who_has_no_go_gets_no_folder_of_gos_at_home(tmp_path: Path, calls: Path) -> None:
+    go = program(tmp_path / "programs", "go", 'echo "$GOMODCACHE" > "$CALLS"\n' + FAKE_GO)
+    finish(ensure_built(tmp_path, go, [HELM_BUILD], {**environment(calls), "HOME": str(tmp_path)}))
+    assert calls.read_text().startswith(f"{tmp_path}/toolchain/go-modules\n")
+    (tmp_path / "go/pkg/mod").mkdir(parents=True)
+    finish(ensure_built(tmp_path, go, [ETCD_BUILD], {**environment(calls), "HOME": str(tmp_path)}))
+    assert calls.read_text().startswith("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from deployer.errors import DeployError, machine_error
 from deployer.events import Event, Item, ItemState
 from deployer.steps import Steps
 from deployer.toolchain import locate
 from deployer.toolchain.model import Reach, Toolchain
 from deployer.toolchain.stamps import link, locked, read_json, recipe_digest, work_folder, write_bytes, write_json
-from tests.unit.toolchain.support import finish, program
+from tests.unit.toolchain.support import finish, nothing, program
 
 REACH = Reach(downloads=False, registries=False, packages=True)
 
@@ -128,3 +130,18 @@ def test_a_second_run_waits_for_the_first_and_says_so(tmp_path: Path) -> None:
     thread.join()
     assert order == ["first", "second"]
     assert [event.state for event in events if isinstance(event, Item)] == [ItemState.RUNNING, ItemState.DONE]
+
+
+@pytest.mark.parametrize("how", ["ours", "a program's"])
+def test_a_full_disk_has_its_own_code(tmp_path: Path, how: str) -> None:
+    def body() -> Steps[None]:
+        if how == "ours":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise machine_error("TOOLCHAIN_BUILD", "x", detail="write x.a: no space left on device")
+        yield
+
+    with pytest.raises(DeployError) as caught:
+        finish(locked(tmp_path, body()))
+    assert caught.value.problems[0].code == "DISK_FULL"
+    # The lock is free again.
+    finish(locked(tmp_path, nothing()))
