@@ -50,11 +50,14 @@ def await_rollout(
     named: set[tuple[str, WorkloadRef | None]] = set()
     patience = Patience()
     available_at: float | None = None
+    restarts = 0
     while True:
         snapshot = take_snapshot(refs, kube)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         yield from _changes(statuses, told)
         if all(status.phase in _DONE for status in statuses):
+            if available_at is not None and _restarts(statuses) > restarts:
+                available_at = None  # a container that was ready once and then crashed is no success
             if available_at is None:
                 available_at = clock.monotonic()
                 restarts = _restarts(statuses)
@@ -64,8 +67,6 @@ def await_rollout(
                 if changed and judging.hold:
                     yield Item(STAGE, "stability", ItemState.DONE, f"stable for {judging.hold:g} s")
                 return Outcome(statuses, False, _words(statuses))
-            if _restarts(statuses) > restarts:
-                available_at = None  # a container that was ready once and then crashed is no success
         else:
             available_at = None
             late = clock.monotonic() - begun > judging.timeout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import threading
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,6 +59,7 @@ class FakeImages:
             yield step
             if self.gate is not None:
                 self.gate.wait(timeout=20)
+            yield from self._sleep(instruction)
             self._execute(instruction, step, tail, files, request)
             tail.append(f" ---> {number:012x}")
             yield tail[-1]
@@ -73,6 +75,12 @@ class FakeImages:
 
     def remove(self, ref: str) -> None:
         self.known.pop(ref, None)
+
+    def _sleep(self, instruction: str) -> Generator[str, None, None]:
+        """`RUN sleep infinity` has output until the build is given up."""
+        for _ in range(4000 if instruction == "RUN sleep infinity" else 0):
+            time.sleep(0.005)
+            yield "still here"
 
     def _execute(
         self, instruction: str, step: str, tail: Sequence[str], files: Sequence[str], request: BuildRequest

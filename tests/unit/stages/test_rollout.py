@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from deployer.causes import FailFast
+from deployer.errors import DeployError, ExitCode
+from deployer.events import Event, Item, Warned, WorkloadChanged
+from deployer.ports import ObjectRef
+from deployer.stages.rollout import Judging, await_rollout, take_snapshot, workloads_of
+from deployer.status import Phase, WorkloadStatus
+from deployer.steps import Outcome, Steps
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.play import code, failed, played
+from tests.fakes.workloads import object_ref, ref, show
+
+TICK = 1.0
+BACK_OFF = ("CrashLoopBackOff", "back-off 10s restarting failed container")
+NEVER_PULL = ("ErrImageNeverPull", 'Container image "api:1" is not present with pull policy of Never')
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube(FakeClock())
+
+
+def rollout(
+    kube: FakeKube, *names: str, hold: float = 5.0, timeout: float = 60.0, changed: bool = True,
+    profile: FailFast = FailFast.BALANCED,
+) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
+    judging = Judging(timeout, hold, profile)
+    refs = [ref(name) for name in names or ("api",)]
+    return await_rollout(refs, kube, kube.clock, judging, since=kube.clock.now(), changed=changed)
+
+
+def phases(events: list[Event]) -> list[tuple[str, str]]:
+    return [(one.status.ref.name, one.status.phase.value) for one in events if isinstance(one, WorkloadChanged)]
+
+
+def named(events: list[Event]) -> list[str]:
+    return [one.problem.code for one in events if isinstance(one, Warned)]
+
+
+def test_a_rollout_is_followed_to_its_end_and_held(kube: FakeKube) -> None:
+    kube.clock.at(2, lambda: show(kube, "api", ready=False))
+    kube.clock.at(6, lambda: show(kube, "api"))
+    events, outcome = played(rollout(kube))
+    assert phases(events) == [("api", "Pending"), ("api", "Progressing"), ("api", "Available")]
+    assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
+    assert outcome.text == "1 workloads Available, 1/1 pods ready"
+    assert 11 <= kube.clock.elapsed < 11 + 3 * TICK
+
+
+def test_all_workloads_are_awaited(kube: FakeKube) -> None:
+    show(kube, "web")
+    kube.clock.at(8, lambda: show(kube, "api"))
+    _, outcome = played(rollout(kube, "api", "web", hold=0))
+    assert [status.ref.name for status in outcome.value] == ["api", "web"]
+    assert 8 <= kube.clock.elapsed < 8 + 2 * TICK
+
+
+def test_nothing_changed_and_healthy_takes_no_time(kube: FakeKube) -> None:
+    show(kube, "api")
+    events, _ = played(rollout(kube, changed=False))
+    assert kube.clock.elapsed == 0
+    assert not any(isinstance(one, Item) for one in events)
+
+
+def test_an_unchanged_workload_that_is_down_is_waited_for_without_a_hold(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    kube.clock.at(3, lambda: show(kube, "api"))
+    played(rollout(kube, changed=False))
+    assert 3 <= kube.clock.elapsed < 3 + 2 * TICK
+
+
+def test_a_status_is_told_once(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    kube.clock.at(20, lambda: show(kube, "api"))
+    events, _ = played(rollout(kube, hold=0))
+    assert phases(events) == [("api", "Progressing"), ("api", "Available")]
+
+
+def test_a_crash_during_the_hold_starts_it_anew(kube: FakeKube) -> None:
+    show(kube, "api")
+    kube.clock.at(4, lambda: show(kube, "api", ready=False, restarts=1, crashed=1))
+    kube.clock.at(7, lambda: show(kube, "api", restarts=1))
+    events, outcome = played(rollout(kube))
+    assert phases(events)[-1] == ("api", "Available")
+    assert outcome.value[0].restarts == 1
+    assert kube.clock.elapsed >= 12
+
+
+def test_a_crash_between_two_looks_starts_the_hold_anew(kube: FakeKube) -> None:
+    show(kube, "api")
+    kube.clock.at(3, lambda: show(kube, "api", restarts=1, crashed=1))
+    played(rollout(kube))
+    assert kube.clock.elapsed >= 8
+
+
+def test_a_crash_just_before_the_hold_ends_is_no_success(kube: FakeKube) -> None:
+    show(kube, "api")
+    kube.clock.at(4.99, lambda: show(kube, "api", restarts=1, crashed=1))
+    played(rollout(kube))
+    assert kube.clock.elapsed >= 9.9
+
+
+def test_what_no_waiting_can_mend_fails_at_once(kube: FakeKube) -> None:
+    kube.clock.at(2, lambda: show(kube, "api", ready=False, waiting=NEVER_PULL))
+    events, error = failed(rollout(kube))
+    assert (code(error), error.exit_code) == ("IMAGE_NEVER_PULL", ExitCode.NOTHING_SERVES)
+    assert named(events) == ["IMAGE_NEVER_PULL"]
+    assert kube.clock.elapsed < 2 + 2 * TICK
+
+
+def test_a_healthy_neighbour_does_not_hide_the_cause(kube: FakeKube) -> None:
+    show(kube, "web")
+    show(kube, "api", ready=False, waiting=NEVER_PULL)
+    _, error = failed(rollout(kube, "web", "api"))
+    assert code(error) == "IMAGE_NEVER_PULL"
+
+
+def test_a_crash_loop_fails_after_it_is_confirmed_with_its_last_words(kube: FakeKube) -> None:
+    kube.container_logs["default", "api-pod", "api", True] = ["starting", "fatal: DATABASE_URL is not set"]
+    for restarts in range(1, 5):
+        kube.clock.at(5 * restarts, partial(show, kube, "api", ready=False, restarts=restarts, waiting=BACK_OFF,
+                                            crashed=1))  # fmt: skip
+    _, error = failed(rollout(kube))
+    assert error.exit_code == ExitCode.NOTHING_SERVES
+    assert "DATABASE_URL is not set" in error.problems[0].title + error.problems[0].detail
+    assert 5 < kube.clock.elapsed < 25
+
+
+def test_a_patient_profile_waits_longer_than_a_strict_one() -> None:
+    took: dict[FailFast, float] = {}
+    for profile in FailFast:
+        kube = FakeKube(FakeClock())
+        for restarts in range(1, 12):
+            kube.clock.at(5 * restarts, partial(show, kube, "api", ready=False, restarts=restarts, waiting=BACK_OFF,
+                                                crashed=restarts))  # fmt: skip
+        failed(rollout(kube, profile=profile, timeout=300))
+        took[profile] = kube.clock.elapsed
+    assert took[FailFast.STRICT] < took[FailFast.BALANCED] < took[FailFast.PATIENT] < 60
+
+
+def test_the_deadline_is_a_failure_that_says_how_things_stand(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    show(kube, "web")
+    _, error = failed(rollout(kube, "api", "web", timeout=30))
+    assert error.exit_code == ExitCode.NOTHING_SERVES
+    assert 30 < kube.clock.elapsed < 30 + 3 * TICK
+    told = " ".join((error.problems[0].title, error.problems[0].detail, error.problems[0].where))
+    assert "api" in told
+
+
+def test_the_deadline_counts_also_for_what_was_never_made(kube: FakeKube) -> None:
+    with pytest.raises(DeployError):
+        played(rollout(kube, timeout=5))
+    assert kube.clock.elapsed < 5 + 3 * TICK
+
+
+def test_requests_do_not_grow_with_the_number_of_workloads(kube: FakeKube) -> None:
+    class Counting(FakeKube):
+        asked = 0
+
+        def list(self, *args: object, **more: object) -> list[dict[str, object]]:
+            self.asked += 1
+            return super().list(*args, **more)  # type: ignore[arg-type]
+
+    counts = []
+    for number in (1, 50):
+        counting = Counting(FakeClock())
+        take_snapshot([ref(f"w{index}") for index in range(number)], counting)
+        counts.append(counting.asked)
+    assert counts[0] == counts[1] <= 4
+
+
+def test_only_the_kinds_that_matter_are_asked_for(kube: FakeKube) -> None:
+    show(kube, "api")
+    snapshot = take_snapshot([ref("api")], kube, events=False)
+    assert [len(snapshot.deployments), len(snapshot.replicasets), len(snapshot.pods)] == [1, 1, 1]
+    assert (snapshot.jobs, snapshot.statefulsets, snapshot.events) == ((), (), ())
+
+
+def test_workloads_are_told_from_other_objects_in_a_fixed_order() -> None:
+    objects = [object_ref("web"), ObjectRef("Service", "default", "web"), ObjectRef("Job", "default", "seed")]
+    assert [str(one) for one in workloads_of(objects)] == ["deployment/web", "job/seed"]
+
+
+def test_a_release_without_workloads_is_available_at_once(kube: FakeKube) -> None:
+    _, outcome = played(await_rollout([], kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since=0, changed=True))
+    assert outcome.value == ()
