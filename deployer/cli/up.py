@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -44,6 +45,21 @@ def up(
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
     if rebuild and no_build:
         raise input_error("USAGE", "--rebuild and --no-build exclude each other")
+    asked = UpOptions(
+        "", services, rebuild, not no_build, adopt, hold, timeout, FailFast(fail_fast) if fail_fast else None
+    )
+    ran = run_up(session, asked)
+    if session.as_json:
+        print_json("up", ran.exit_code, up_data(ran), ran.problems)
+    elif ran.value is not None and not sys.stdout.isatty():
+        for url in ran.value.urls:
+            if url.show:
+                print(f"{url.name}\t{url.url}")
+    return ran.exit_code
+
+
+def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
+    """How the `up` went; input error, before anything is touched, where spec or env files are wrong."""
     loaded = read_spec(session)
     here = this_world()
     done = inputs.ensure_env(loaded)
@@ -56,19 +72,10 @@ def up(
 
     def steps(run_id: str) -> Steps[UpResult]:
         yield from pipeline.notices(done)
-        options = UpOptions(
-            run_id, services, rebuild, not no_build, adopt, hold, timeout, FailFast(fail_fast) if fail_fast else None
-        )
+        options = replace(asked, run=run_id)
         return (yield from locked(folder, here.clock, pipeline.up(loaded, values, options, here)))
 
-    ran = run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
-    if session.as_json:
-        print_json("up", ran.exit_code, up_data(ran), ran.problems)
-    elif ran.value is not None and not sys.stdout.isatty():
-        for url in ran.value.urls:
-            if url.show:
-                print(f"{url.name}\t{url.url}")
-    return ran.exit_code
+    return run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
 
 
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def await_rollout(
             if not changed or clock.monotonic() - available_at >= judging.hold:
                 if changed and judging.hold:
                     yield Item(STAGE, "stability", ItemState.DONE, f"stable for {judging.hold:g} s")
-                return Outcome(statuses, False, _words(statuses))
+                return Outcome(statuses, changed, _words(statuses))
         else:
             available_at = None
             late = clock.monotonic() - begun > judging.timeout

@@ -1,0 +1,33 @@
+"""The restart stage: the pods of workloads are replaced as in an update, though nothing about them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from deployer.errors import input_error, machine_error
+from deployer.events import Item, ItemState
+from deployer.ports import KubePort
+from deployer.status import WorkloadRef
+from deployer.steps import Clock, Outcome, Steps
+
+STAGE = "restart"
+ANNOTATION = "kubectl.kubernetes.io/restartedAt"
+
+_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def restart_workloads(
+    refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock
+) -> Steps[Outcome[tuple[WorkloadRef, ...]]]:
+    """Every workload was told to replace its pods; input error for a Job, machine error for one that is gone."""
+    job = next((ref for ref in refs if ref.kind not in _KINDS), None)
+    if job is not None:
+        raise input_error("RESTART_JOB", f"`{job.name}` is a {job.kind}: it runs once and cannot be restarted")
+    now = datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    body = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: now}}}}}
+    for ref in refs:
+        if kube.patch(ref.kind, ref.namespace, ref.name, body) is None:
+            raise machine_error("WORKLOAD_GONE", f"{ref} is gone from the cluster", hints=("todo-deploy up",))
+        yield Item(STAGE, str(ref), ItemState.DONE, "its pods are being replaced")
+    return Outcome(tuple(refs), True, ", ".join(ref.name for ref in refs))

@@ -1,0 +1,24 @@
+"""Runs `up` and writes the picture of its screen that the README shows: `scripts/picture.py docs/up.svg`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from deployer.cli.options import Session
+from deployer.cli.up import run_up
+from deployer.pipeline import UpOptions
+from deployer.ui.live import export_svg
+
+
+def main(target: Path) -> int:
+    """The exit code of `up`; the picture is written when it ended well."""
+    ran = run_up(Session(), UpOptions(run=""))
+    if ran.value is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(export_svg(ran.report.view, "todo-deploy up", width=96))
+    return ran.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
