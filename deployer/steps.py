@@ -131,6 +131,10 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
     slots = threading.Semaphore(limit)
     stops = {key: _Stop() for key in bodies}
 
+    def stop_all() -> None:
+        for stop in stops.values():
+            stop.request()
+
     def work(key: K, body: Callable[[], Steps[T]]) -> None:
         _current_stop.set(stops[key])
         with slots:
@@ -152,6 +156,7 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
                         return
             except BaseException as error:
                 inbox.put(_Ended(key, None, error))
+                stop_all()  # before the slot is free for a body that must not begin any more
 
     threads = [
         threading.Thread(target=work, args=(key, body), name=f"merge-{key}", daemon=True)
@@ -163,10 +168,6 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
     failures: list[BaseException] = []
     waiting = len(threads)
 
-    def stop_all() -> None:
-        for stop in stops.values():
-            stop.request()
-
     try:
         with on_stop(stop_all):  # a merge within a merge is given up with it
             while waiting:
@@ -176,7 +177,6 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
                     continue
                 waiting -= 1
                 if message.error is not None:
-                    stop_all()
                     failures.append(message.error)
                 elif not failures:
                     results[message.key] = message.value  # type: ignore[assignment]
