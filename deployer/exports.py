@@ -22,14 +22,13 @@ _LOCAL = ("127.0.0.1", "localhost", "192.168.0.0/16", "10.96.0.0/12", ".svc", ".
 _DOCKER = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _OTHERS = ("KUBECONFIG", "MINIKUBE_PROFILE", "HELM_KUBECONTEXT", "NO_PROXY", "no_proxy")
 _ACTIVE_DOCKER = "MINIKUBE_ACTIVE_DOCKERD"
-_BIN = "TODO_DEPLOY_ENV_BIN"
+_BIN = "TODO_DEPLOY_SHELL_BIN"
 _BEFORE = {
     **{name: f"MINIKUBE_EXISTING_{name}" for name in _DOCKER},
-    **{name: f"TODO_DEPLOY_ENV_BEFORE_{name}" for name in _OTHERS},
+    **{name: f"TODO_DEPLOY_SHELL_BEFORE_{name}" for name in _OTHERS},
 }
 # PowerShell takes typographic single quotes for straight ones (about_Quoting_Rules).
-_POWERSHELL_QUOTES = "'\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}" \
-    "\N{SINGLE LOW-9 QUOTATION MARK}\N{SINGLE HIGH-REVERSED-9 QUOTATION MARK}"  # fmt: skip
+_POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"
 
 Variables = dict[str, str | None]
 """Variables by name; None removes one."""
@@ -61,7 +60,8 @@ def cluster_variables(
     for name, keeper in _BEFORE.items():
         if name in found:
             found[keeper] = before.get(name)
-    return {name: value for name, value in found.items() if value is not None or name in env}
+    wanted = {**cleared_variables(env), **found}
+    return {name: value for name, value in wanted.items() if value is not None or name in env}
 
 
 def cleared_variables(env: Mapping[str, str]) -> Variables:

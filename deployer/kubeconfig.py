@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from deployer.adapters.fastyaml import load_documents
 from deployer.errors import machine_error
 
@@ -43,15 +45,13 @@ def write_narrowed(source: Path, context: str, target: Path) -> None:
     """`target` (mode 0600) holds this context of `source` alone; machine error where it cannot be read or written."""
     try:
         document = next(iter(load_documents(source.read_text())), {})
-    except (OSError, ValueError) as error:
-        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
-    except Exception as error:  # the YAML package's own errors: its name is not for this module to know
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
     found = narrowed(document, context, source.parent)
     if found is None:
         raise machine_error("CONTEXT_MISSING", f"no context `{context}` in {source}", hints=("todo-deploy up",))
     try:
-        _write(target, json.dumps(found, indent=2) + "\n")
+        _write(target, json.dumps(found, indent=2, default=str) + "\n")
     except OSError as error:
         raise machine_error("STATE_UNWRITABLE", f"cannot write {target}", detail=error.strerror or "") from None
 

@@ -1,0 +1,68 @@
+"""`todo-deploy env`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.errors import ExitCode, machine_error
+from deployer.exports import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
+
+
+@click.command("env")
+@click.option("--shell", type=click.Choice(SHELLS), help="Whose syntax; default: that of $SHELL.")
+@click.option("--unset", is_flag=True, help="Put the shell back to how it was.")
+@common_options
+def env(session: Session, shell: Shell | None, unset: bool) -> int:
+    """Print shell exports: plain kubectl, helm, minikube and docker are the tool's own and talk to this cluster.
+
+    \b
+    bash, zsh:   eval "$(todo-deploy env)"
+    fish:        todo-deploy env --shell fish | source
+    PowerShell:  & todo-deploy env --shell powershell | Out-String | Invoke-Expression
+    """
+    from deployer.cli.running import print_json
+
+    chosen = shell or shell_of(os.environ)
+    variables = cleared_variables(os.environ) if unset else _variables(session)
+    if session.as_json:
+        print_json("env", ExitCode.OK, {"shell": chosen, "variables": variables})
+        return ExitCode.OK
+    for line in lines(variables, chosen):
+        click.echo(line)
+    click.echo(f"# {usage(chosen, 'todo-deploy env --unset' if unset else 'todo-deploy env')}")
+    return ExitCode.OK
+
+
+def _variables(session: Session) -> Variables:
+    """The running cluster's variables; a private kubeconfig for them is written beside this machine's other memory."""
+    from deployer import kubeconfig, world
+    from deployer.cli.running import read_spec
+    from deployer.memory import deployment_dir
+    from deployer.opening import not_running, see_cluster
+    from deployer.status import ClusterPhase
+
+    loaded, here = read_spec(session), world.this_world()
+    seen = see_cluster(loaded, here)
+    if seen.facts.phase is not ClusterPhase.RUNNING:
+        raise not_running(seen)
+    if seen.toolchain is None:
+        raise machine_error(
+            "TOOLCHAIN_MISSING", "this machine has no kubectl, helm and minikube of the tool yet",
+            hints=("todo-deploy up",),
+        )  # fmt: skip
+    cluster, application = loaded.spec.cluster, loaded.spec.application
+    context = cluster.context or cluster.name
+    private = deployment_dir(here.state_dir, cluster.name, application) / "kubeconfig"
+    kubeconfig.write_narrowed(here.kubeconfig, context, private)
+    return cluster_variables(
+        os.environ,
+        bin=seen.toolchain.bin,
+        kubeconfig=private,
+        context=context,
+        profile=cluster.name if cluster.provider == "minikube" else None,
+        docker=seen.facts.docker,
+        node_ip=seen.facts.node_ip,
+    )

@@ -1,0 +1,70 @@
+"""`todo-deploy restart`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.completing import complete_services
+
+if TYPE_CHECKING:
+    from deployer.opening import Opened
+    from deployer.status import WorkloadRef, WorkloadStatus
+    from deployer.steps import Steps
+    from deployer.world import World
+
+
+@click.command("restart")
+@click.argument("services", nargs=-1, required=True, shell_complete=complete_services)
+@common_options
+def restart(session: Session, services: tuple[str, ...]) -> int:
+    """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
+    from deployer import inputs
+    from deployer.cli.running import print_json, read_spec, run
+    from deployer.lock import locked
+    from deployer.memory import deployment_dir
+    from deployer.opening import open_running
+    from deployer.redact import Redactor
+    from deployer.services import chosen, services_of
+    from deployer.world import this_world
+
+    loaded, here = read_spec(session), this_world()
+    redactor = Redactor(inputs.values_of(inputs.load_env(loaded)).values())
+    opened = open_running(loaded, here)
+    refs = chosen(services_of(opened), services)
+    spec = loaded.spec
+    folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
+    ran = run(
+        session, "restart", spec.application, ("restart", "rollout"),
+        lambda _: locked(folder, here.clock, _steps(opened, refs, here)), redactor, here,
+    )  # fmt: skip
+    if session.as_json:
+        statuses = ran.value if ran.value is not None else ran.report.view.workloads
+        data = {
+            "changed": ran.report.changed,
+            "seconds": round(ran.seconds, 3),
+            "workloads": [
+                {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace,
+                 "phase": one.phase.value, "ready": one.ready, "desired": one.desired, "restarts": one.restarts}
+                for one in statuses
+            ],
+        }  # fmt: skip
+        print_json("restart", ran.exit_code, data, ran.problems)
+    return ran.exit_code
+
+
+def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
+    from deployer.causes import FailFast
+    from deployer.spec import seconds
+    from deployer.stages.restart import restart_workloads
+    from deployer.stages.rollout import Judging, await_rollout
+    from deployer.steps import stage
+
+    rules, clock = opened.loaded.spec.rollout, here.clock
+    since = clock.now()
+    yield from stage("restart", restart_workloads(refs, opened.kube, clock), clock)
+    judging = Judging(seconds(rules.timeout), seconds(rules.hold), FailFast(rules.fail_fast))
+    rollout = await_rollout(refs, opened.kube, clock, judging, since=since, changed=True)
+    return (yield from stage("rollout", rollout, clock)).value

@@ -1,0 +1,131 @@
+"""`todo-deploy urls` and `todo-deploy open`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.completing import complete_urls
+from deployer.errors import ExitCode, input_error, machine_error
+
+if TYPE_CHECKING:
+    from deployer.opening import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL of the spec at its address; without one, `problem` says why."""
+
+    name: str
+    url: str
+    show: bool
+    problem: str = ""
+
+
+@click.command("urls")
+@click.option("--all", "everything", is_flag=True, help="Also those that `up` only proves.")
+@common_options
+def urls(session: Session, everything: bool) -> int:
+    """Print the application's URLs: name, tab, address."""
+    from deployer.cli.running import print_json
+
+    found = [one for one in _addresses(session) if one.show or everything]
+    if session.as_json:
+        data = {"urls": [{"name": one.name, "url": one.url or None, "show": one.show} for one in found]}
+        print_json("urls", ExitCode.OK, data)
+        return ExitCode.OK
+    for one in found:
+        if one.url:
+            click.echo(f"{one.name}\t{one.url}")
+        else:
+            click.echo(f"{one.name}: {one.problem}", err=True)
+    return ExitCode.OK
+
+
+@click.command("open")
+@click.argument("name", required=False, shell_complete=complete_urls)
+@common_options
+def open_(session: Session, name: str | None) -> int:
+    """Open a URL in the browser, the first one without NAME; print it where there is no display."""
+    from deployer.cli.running import print_json
+
+    found = _addresses(session)
+    chosen = next((one for one in found if one.name == name or (name is None and one.show)), None)
+    if chosen is None:
+        known = ", ".join(one.name for one in found) or "none"
+        close = difflib.get_close_matches(name or "", [one.name for one in found], 1)
+        raise input_error(
+            "URL_UNKNOWN", f"no url `{name}` in the spec" if name else "the spec names no url to open",
+            detail=f"its urls: {known}", hints=(f"did you mean `{close[0]}`?",) if close else (),
+        )  # fmt: skip
+    if not chosen.url:
+        raise machine_error("URL_NOT_EXPOSED", chosen.problem, hints=("todo-deploy status",))
+    shown = can_show(os.environ, sys.platform) and _launch(chosen.url)
+    if session.as_json:
+        print_json("open", ExitCode.OK, {"name": chosen.name, "url": chosen.url, "opened": shown})
+    elif not shown:
+        click.echo(chosen.url)
+    return ExitCode.OK
+
+
+def can_show(env: Mapping[str, str], platform: str) -> bool:
+    """Whether a browser would come up where the user sees it."""
+    if env.get("BROWSER"):
+        return True
+    return platform in ("darwin", "win32") or bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
+
+
+def _launch(url: str) -> bool:
+    """Whether a browser took the URL; what it says goes to standard error, for our standard output is data."""
+    import webbrowser
+
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        return webbrowser.open(url)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _addresses(session: Session) -> list[Address]:
+    from deployer.cli.running import read_spec
+    from deployer.opening import not_deployed, open_running
+    from deployer.world import this_world
+
+    opened = open_running(read_spec(session), this_world())
+    if not opened.record.releases:
+        raise not_deployed(opened)
+    return addresses(opened)
+
+
+def addresses(opened: Opened) -> list[Address]:
+    """Every URL of the spec, in its order."""
+    from deployer import inputs
+    from deployer.errors import DeployError
+    from deployer.plan import UrlPlan, is_on, switch_states
+    from deployer.stages.urls import resolve
+
+    spec = opened.loaded.spec
+    switches = switch_states(spec, inputs.values_of(inputs.load_env(opened.loaded))) if spec.switches else {}
+    found = []
+    for name, url in spec.urls.items():
+        if not is_on(url.when, switches):
+            continue
+        wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
+                         url.expect, url.show)  # fmt: skip
+        try:
+            address, host = resolve(wanted, opened.node_ip, opened.kube)
+        except DeployError as error:
+            found.append(Address(name, "", url.show, error.problems[0].title))
+        else:
+            found.append(Address(name, f"http://{host}{url.path}" if host else address, url.show))
+    return found

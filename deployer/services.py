@@ -1,0 +1,55 @@
+"""A service as people name it: a workload of the application, and the pods it has at a moment."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from deployer.errors import input_error
+from deployer.opening import Opened, not_deployed
+from deployer.stages.rollout import workloads_of
+from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
+from deployer.status.objects import find, name_of, uid_of
+
+
+def services_of(opened: Opened) -> tuple[WorkloadRef, ...]:
+    """The workloads of every release of the application; machine error where it is not deployed."""
+    if not opened.record.releases:
+        raise not_deployed(opened)
+    return tuple(ref for release in opened.record.releases.values() for ref in workloads_of(release.objects))
+
+
+def chosen(refs: Sequence[WorkloadRef], names: Sequence[str], hint: str = "") -> tuple[WorkloadRef, ...]:
+    """The workloads of these names (`backend` or `deployment/backend`), all without names; input error for others."""
+    picked = {name: [ref for ref in refs if name in (ref.name, str(ref))] for name in names}
+    unknown = next((name for name, found in picked.items() if not found), None)
+    if unknown is not None:
+        known = sorted({ref.name for ref in refs})
+        close = difflib.get_close_matches(unknown, known, 1)
+        raise input_error(
+            "SERVICE_UNKNOWN",
+            f"no service `{unknown}` in the application",
+            detail="it has: " + (", ".join(known) or "none"),
+            hints=tuple(filter(None, (f"did you mean `{close[0]}`?" if close else "", hint))),
+        )
+    if not names:
+        return tuple(refs)
+    return tuple(dict.fromkeys(ref for found in picked.values() for ref in found))
+
+
+def pods_of(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, ...]:
+    """Every pod of the workload by name: those of earlier templates and those on their way out, too."""
+    owner = uid_of(find(ref, snapshot))
+    uids = [owner, *(uid_of(one) for one in snapshot.sets_by_owner.get(owner, ()))]
+    pods = [pod for uid in uids for pod in snapshot.pods_by_owner.get(uid, ())]
+    return tuple(sorted(pods, key=name_of))
+
+
+def best_pod(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, bool] | None:
+    """The pod that a command is run in, and whether it is ready: a ready one, else one that runs; None without one."""
+    pods = current_pods(ref, snapshot)
+    ready = next((pod for pod in pods if pod_phase(pod) is PodPhase.READY), None)
+    if ready is not None:
+        return ready, True
+    running = next((pod for pod in pods if pod_phase(pod) is PodPhase.RUNNING), None)
+    return None if running is None else (running, False)
