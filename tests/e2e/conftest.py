@@ -1,0 +1,116 @@
+"""The deployment that all end-to-end tests share: made once, told of when a test fails, put right after one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import CompletedCli, ensure_test_cluster
+from tests.e2e.browser import Browser
+from tests.e2e.project import FIGURES, Project, make_project, one_document
+
+_PROJECT = pytest.StashKey[Project]()
+_EMAIL, _PASSWORD = "ann@example.com", "correct horse battery"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder runs on the cluster."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure comes with what the deployment, the cluster and the last run say of themselves."""
+    report: Any = yield
+    project = item.session.stash.get(_PROJECT, None)
+    if report.failed and project is not None and Path(__file__).parent in item.path.parents:
+        project.broken.append(item.name)
+        if report.when == "call":
+            report.sections.append(("the deployment", diagnosis(project)))
+    return report  # type: ignore[return-value]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that the tests measured."""
+    if FIGURES:
+        terminalreporter.section("measured on the cluster", sep="-")
+        for name, value in FIGURES:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
+def diagnosis(project: Project) -> str:
+    """What a person would ask first after a failure."""
+    parts = []
+    for title, ask in {
+        "status": lambda: project.run("status", "-o", "json", timeout=60).stdout,
+        "pods": lambda: project.kubectl("get", "pods", "-A", "-o", "wide"),
+        "events": lambda: "\n".join(
+            project.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp").splitlines()[-25:]
+        ),
+        "last run": lambda: last_record(project),
+    }.items():
+        try:
+            parts.append(f"== {title}\n{ask()}")
+        except Exception as error:
+            parts.append(f"== {title}: {error}")
+    return "\n".join(parts)
+
+
+def last_record(project: Project) -> str:
+    """The end of the newest run record."""
+    records = sorted((project.state / "todo-deploy" / "runs").glob("*/events.jsonl"))
+    return "\n".join(records[-1].read_text().splitlines()[-30:]) if records else "none"
+
+
+@pytest.fixture(scope="session")
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone of this checkout beside a running cluster with nothing of ours on it."""
+    ensure_test_cluster()
+    made = make_project(tmp_path_factory.mktemp("e2e"))
+    request.session.stash[_PROJECT] = made
+    done = made.run("down", "--volumes", "--yes")
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="session")
+def first_up(project: Project) -> CompletedCli:
+    """The first `up` of the clone, which has no `.env` yet."""
+    return project.run("up", "-o", "json", "--progress", "plain")
+
+
+@pytest.fixture
+def app(project: Project, first_up: CompletedCli) -> Project:
+    """The application is deployed and in order, also after a test that failed on the way."""
+    assert first_up.returncode == 0, first_up.stderr[-4000:]
+    if project.broken:
+        project.up()
+        project.broken.clear()
+    return project
+
+
+@pytest.fixture(scope="session")
+def urls(first_up: CompletedCli) -> dict[str, str]:
+    """The addresses that the first `up` told, by name."""
+    return {one["name"]: one["url"].rstrip("/") for one in one_document(first_up.stdout)["data"]["urls"]}
+
+
+@pytest.fixture(scope="session")
+def ann(urls: dict[str, str]) -> Browser:
+    """A registered user with a task, at the web frontend."""
+    browser = Browser(urls["web"])
+    browser.register(_EMAIL, _PASSWORD)
+    browser.add("water the plants")
+    return browser
+
+
+@pytest.fixture(scope="session")
+def password() -> tuple[str, str]:
+    """The user's e-mail address and password."""
+    return _EMAIL, _PASSWORD
