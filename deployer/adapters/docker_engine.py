@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import docker.errors
 import requests.exceptions
 from docker.api.client import APIClient
 from docker.tls import TLSConfig
+from docker.types.daemon import CancellableStream
 
 from deployer.errors import DeployError, machine_error
 from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
@@ -29,6 +31,10 @@ class _Client(APIClient):  # type: ignore[misc]  # the package has no type infor
     def _retrieve_server_version(self) -> Any:
         self.trust_env = False
         return super()._retrieve_server_version()
+
+    def _stream_helper(self, response: Any, decode: bool = False) -> CancellableStream:
+        """A stream that another thread may end: a generator that is being read cannot be closed."""
+        return CancellableStream(super()._stream_helper(response, decode), response)
 
 
 class DockerEngine:
@@ -93,7 +99,7 @@ class DockerEngine:
             timeout=None,
         )
         try:
-            with on_stop(stream.close):
+            with on_stop(lambda: _end(stream)):
                 for chunk in stream:
                     if "error" in chunk:
                         raise BuildFailed(str(chunk["error"]).strip(), step, tuple(tail))
@@ -125,6 +131,12 @@ class DockerEngine:
     def close(self) -> None:
         """The connection is closed."""
         self._client.close()
+
+
+def _end(stream: CancellableStream) -> None:
+    """The daemon gives the build up, because nobody listens any more."""
+    with suppress(OSError, AttributeError):  # it may just have ended by itself
+        stream.close()
 
 
 def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:
