@@ -1,0 +1,58 @@
+"""`todo-deploy config`."""
+
+from __future__ import annotations
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.errors import ExitCode
+
+
+@click.group("config")
+@common_options
+@click.pass_context
+def config(ctx: click.Context, session: Session) -> None:
+    """Show the merged spec and where each value comes from."""
+    ctx.obj = session
+
+
+@config.command("view")
+@click.option("--show-origin", is_flag=True, help="After each value, the file and line it comes from.")
+@click.option("--defaults", is_flag=True, help="Also the values that nothing sets.")
+@common_options
+def view(session: Session, show_origin: bool, defaults: bool) -> int:
+    """The spec as it is used: file, local overlay, profile and --set merged."""
+    from deployer.cli.running import print_json, read_spec
+    from deployer.origins import as_yaml, leaf_origins, whole
+
+    loaded = read_spec(session)
+    document = whole(loaded) if defaults else dict(loaded.document)
+    origins = leaf_origins(loaded, document) if show_origin else {}
+    if session.as_json:
+        data = {"profile": loaded.profile, "spec": document}
+        if show_origin:
+            data["origins"] = {".".join(map(str, at)): origin for at, origin in origins.items()}
+        print_json("config", ExitCode.OK, data)
+        return ExitCode.OK
+    click.echo(as_yaml(document, origins), nl=False)
+    return ExitCode.OK
+
+
+@config.command("profiles")
+@common_options
+def profiles(session: Session) -> int:
+    """The names of the spec's profiles, one a line."""
+    from pathlib import Path
+
+    from deployer.cli.running import print_json
+    from deployer.specfile import find_spec, profile_names
+
+    path = session.file if session.file is not None else find_spec(Path.cwd())
+    overlay = path.with_name(path.stem + ".local.yaml")
+    names = list(dict.fromkeys([*profile_names(path), *(profile_names(overlay) if overlay.is_file() else ())]))
+    if session.as_json:
+        print_json("config", ExitCode.OK, {"profiles": names})
+        return ExitCode.OK
+    for name in names:
+        click.echo(name)
+    return ExitCode.OK

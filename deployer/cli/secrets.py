@@ -1,0 +1,126 @@
+"""`todo-deploy secrets`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.errors import DeployError, ExitCode, Problem, refused
+
+if TYPE_CHECKING:
+    from deployer.keystates import KeyRow
+    from deployer.specfile import LoadedSpec
+
+
+@click.group("secrets")
+@common_options
+@click.pass_context
+def secrets(ctx: click.Context, session: Session) -> None:
+    """Make and check the env file."""
+    ctx.obj = session
+
+
+@secrets.command("init")
+@common_options
+def init(session: Session) -> int:
+    """Make the env file (mode 0600) from its example, with generated values; one that exists is never overwritten."""
+    from deployer import inputs
+    from deployer.cli.running import print_json, read_spec
+
+    loaded = read_spec(session)
+    existing = next((name for name in loaded.spec.env.files if (loaded.root / name).exists()), None)
+    if existing is not None:
+        raise refused(
+            "ENV_EXISTS", f"`{existing}` exists and is never overwritten", where=existing,
+            hints=("todo-deploy secrets check", f"move `{existing}` away first, or edit it"),
+        )  # fmt: skip
+    told = inputs.ensure_env(loaded)
+    problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+    if session.as_json:
+        print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(told)})
+        return ExitCode.OK
+    for sentence in told or ("nothing to do: the spec has no secrets",):
+        click.echo(sentence)
+    for problem in problems:
+        click.echo(f"still to do: {problem.title}", err=True)
+    return ExitCode.OK
+
+
+@secrets.command("check")
+@common_options
+def check(session: Session) -> int:
+    """Show where each secret key stands, never its value; fails where something required is wrong."""
+    from deployer import inputs
+    from deployer.cli.running import print_json, read_spec
+    from deployer.keystates import key_rows
+
+    loaded = read_spec(session)
+    warnings = _file_problems(loaded)
+    fatal = [one for one in warnings if one.code not in ("ENV_MODE", "ENV_OWNER", "ENV_TRACKED", "ENV_NOT_IGNORED")]
+    if fatal:
+        raise DeployError(fatal, ExitCode.INPUT)
+    env = inputs.load_env(loaded)
+    problems = inputs.env_problems(loaded, env)
+    rows = key_rows(loaded.spec, env, problems)
+    code = ExitCode.INPUT if problems else ExitCode.OK
+    if session.as_json:
+        data = {"keys": [asdict(row) for row in rows], "warnings": [problem.to_wire() for problem in warnings]}
+        print_json("secrets", code, data, tuple(problems))
+        return code
+    _print(rows)
+    _tell(warnings, problems)
+    return code
+
+
+def _file_problems(loaded: LoadedSpec) -> list[Problem]:
+    """What is wrong with the files themselves; one that is not there is no problem while another is."""
+    from deployer.doctor import tracked
+    from deployer.envfile import file_problems
+
+    names = loaded.spec.env.files
+    if not any(secret.keys for secret in loaded.spec.secrets.values()):
+        return []
+    present = [name for name in names if (loaded.root / name).exists()]
+    found: list[Problem] = []
+    for name in present or names[:1]:
+        path = loaded.root / name
+        problems = file_problems(path, loaded.root)
+        found += problems
+        if path.is_file():
+            is_tracked = tracked(path)
+            found += is_tracked or _not_ignored(loaded, name)
+    return found
+
+
+def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
+    """The problem that the next `git add` would take the env file in, if it would."""
+    from deployer.adapters.process import CommandFailed, run
+
+    try:
+        run(["git", "-C", str(loaded.root), "check-ignore", "--quiet", name], timeout=10)
+    except CommandFailed as failed:
+        if failed.returncode == 1:  # 128: not in a repository
+            hint = f"echo {name} >> .gitignore"
+            return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]
+    except OSError:
+        return []
+    return []
+
+
+def _print(rows: tuple[KeyRow, ...]) -> None:
+    table = [("SECRET", "KEY", "FROM", "KIND", "STATE", "WHERE")]
+    table += [(row.secret, row.key, row.source, row.kind, row.state, row.where) for row in rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _tell(warnings: list[Problem], problems: list[Problem]) -> None:
+    from deployer.ui.problems import problem_lines
+
+    for line in [*problem_lines(warnings, "warning"), *problem_lines(problems)]:
+        print(line, file=sys.stderr)
