@@ -7,17 +7,52 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from deployer.adapters.fastyaml import load_documents
-from deployer.errors import machine_error
+from deployer.errors import machine_error, refused
 
 _FILES = {
     "cluster": ("certificate-authority",),
     "user": ("client-certificate", "client-key", "tokenFile"),
 }
+
+
+Owner = Literal["absent", "minikube", "foreign"]
+
+
+def read(source: Path) -> Mapping[str, Any]:
+    """The kubeconfig; empty where there is none, machine error where it cannot be read."""
+    try:
+        return next(iter(load_documents(source.read_text())), {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
+
+
+def owner(document: Mapping[str, Any], context: str) -> Owner:
+    """Whose cluster the context leads to: Minikube marks its own (pkg/minikube/kubeconfig/extension.go)."""
+    chosen = _named(document, "contexts", context)
+    if chosen is None:
+        return "absent"
+    cluster = (_named(document, "clusters", (chosen.get("context") or {}).get("cluster", "")) or {}).get(
+        "cluster"
+    ) or {}
+    marks = [(one.get("extension") or {}).get("provider") for one in cluster.get("extensions") or ()]
+    return "minikube" if "minikube.sigs.k8s.io" in marks else "foreign"
+
+
+def refuse_foreign(source: Path, context: str) -> None:
+    """Returns when the context is absent or leads to a cluster of Minikube's; refused otherwise."""
+    if owner(read(source), context) == "foreign":
+        raise refused(
+            "CONTEXT_FOREIGN",
+            f"the context `{context}` in {source} is not a Minikube cluster",
+            hints=("give `cluster.name` another name", "or name it as `cluster.context` with `provider: context`"),
+        )
 
 
 def narrowed(document: Mapping[str, Any], context: str, folder: Path) -> dict[str, Any] | None:
@@ -43,11 +78,7 @@ def narrowed(document: Mapping[str, Any], context: str, folder: Path) -> dict[st
 
 def write_narrowed(source: Path, context: str, target: Path) -> None:
     """`target` (mode 0600) holds this context of `source` alone; machine error where it cannot be read or written."""
-    try:
-        document = next(iter(load_documents(source.read_text())), {})
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
-    found = narrowed(document, context, source.parent)
+    found = narrowed(read(source), context, source.parent)
     if found is None:
         raise machine_error("CONTEXT_MISSING", f"no context `{context}` in {source}", hints=("todo-deploy up",))
     try:

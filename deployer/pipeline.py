@@ -47,6 +47,7 @@ class UpOptions:
     rebuild: bool = False
     build: bool = True
     adopt: bool = False
+    recreate: bool = False
     hold: float | None = None
     timeout: float | None = None
     fail_fast: FailFast | None = None
@@ -87,7 +88,7 @@ def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: Wor
     """Everything the spec says is true: images, Secrets, releases, stable workloads, answering URLs."""
     clock = here.clock
     tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), clock)
-    cluster = yield from stage("cluster", connect(loaded, tools.value, here), clock)
+    cluster = yield from stage("cluster", connect(loaded, tools.value, here, recreate=options.recreate), clock)
     connected = cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
@@ -121,10 +122,14 @@ def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: Wor
     )  # fmt: skip
 
 
-def connect(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Steps[Outcome[Connected]]:
-    """The cluster runs and answers."""
+def connect(
+    loaded: LoadedSpec, toolchain: Toolchain, here: World, *, recreate: bool = False
+) -> Steps[Outcome[Connected]]:
+    """The cluster runs and answers; made anew where that was asked for."""
     wanted = loaded.spec.cluster
     port = world.open_cluster(here, wanted, toolchain)
+    if recreate:
+        yield from port.delete()
     outcome = yield from cluster_stage.ensure_cluster(
         wanted,
         port,

@@ -85,7 +85,8 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
 
 def open_kube(world: World, wanted: Cluster) -> KubePort:
     """The API server of the spec's cluster; refused where its context is somebody else's cluster."""
-    from deployer.adapters.kube import KubeApi, refuse_foreign
+    from deployer.adapters.kube import KubeApi
+    from deployer.kubeconfig import refuse_foreign
 
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":

@@ -12,16 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
-from deployer.adapters.fastyaml import load_documents
 from deployer.adapters.retrying import retried
-from deployer.errors import DeployError, ExitCode, Problem, machine_error, refused
+from deployer.errors import DeployError, ExitCode, Problem, machine_error
 from deployer.ports import KINDS, OWNER, Object
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
@@ -198,32 +196,6 @@ class KubeApi:
         headers = {"Accept": accept, "User-Agent": OWNER}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
-
-
-def refuse_foreign(kubeconfig: Path, context: str) -> None:
-    """Returns when the context is absent or its cluster is Minikube's own; refused otherwise.
-
-    Minikube marks its cluster entries with an extension (minikube pkg/minikube/kubeconfig/extension.go).
-    """
-    try:
-        document: Object = next(iter(load_documents(kubeconfig.read_text())), {})
-    except FileNotFoundError:
-        return
-    except (OSError, yaml.YAMLError) as error:
-        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {kubeconfig}", detail=str(error)) from None
-    contexts = {one["name"]: one.get("context") or {} for one in document.get("contexts") or ()}
-    clusters = {one["name"]: one.get("cluster") or {} for one in document.get("clusters") or ()}
-    if context not in contexts:
-        return
-    entry = clusters.get(contexts[context].get("cluster", ""), {})
-    marks = [(one.get("extension") or {}).get("provider") for one in entry.get("extensions") or ()]
-    if "minikube.sigs.k8s.io" not in marks:
-        raise refused(
-            "CONTEXT_FOREIGN",
-            f"the context `{context}` in {kubeconfig} is not a Minikube cluster",
-            detail=f"its server is {entry.get('server', 'unknown')}",
-            hints=("give `cluster.name` another name", "or name it as `cluster.context` with `provider: context`"),
-        )
 
 
 class _NotFound(DeployError):

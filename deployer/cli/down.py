@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json, read_spec, run
-from deployer.errors import refused
+from deployer.cli.running import confirm, print_json, read_spec, run
 from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.redact import Redactor
@@ -26,9 +23,9 @@ def down(session: Session, volumes: bool, cluster: bool) -> int:
     here = this_world()
     spec = loaded.spec
     if cluster:
-        _confirm(session, f"Delete the cluster `{spec.cluster.name}` with everything in it?")
+        confirm(session, f"Delete the cluster `{spec.cluster.name}` with everything in it?")
     elif volumes:
-        _confirm(session, f"Remove the data of application `{spec.application}` for good?")
+        confirm(session, f"Remove the data of application `{spec.application}` for good?")
     options = DownOptions(volumes, cluster)
     folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
     ran = run(
@@ -43,13 +40,3 @@ def down(session: Session, volumes: bool, cluster: bool) -> int:
         }  # fmt: skip
         print_json("down", ran.exit_code, data, ran.problems)
     return ran.exit_code
-
-
-def _confirm(session: Session, question: str) -> None:
-    """Returns when the user said yes; refused where nobody can be asked or the answer is no."""
-    if session.yes:
-        return
-    if session.as_json or not sys.stdin.isatty():
-        raise refused("CONFIRMATION", f"{question[:-1]}: this needs a yes", hints=("add --yes",))
-    if not click.confirm(question, default=False, err=True):
-        raise refused("CONFIRMATION", "nothing was removed")

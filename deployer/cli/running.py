@@ -11,9 +11,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import click
+
 from deployer import runs
 from deployer.cli.options import Session
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Event, RunFinished, RunStarted
 from deployer.redact import Redactor
 from deployer.specfile import LoadedSpec, find_spec, load_spec
@@ -21,7 +23,7 @@ from deployer.steps import Steps, drive
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink
 from deployer.ui.report import Report, envelope
-from deployer.world import World
+from deployer.world import World, this_world
 
 T = TypeVar("T")
 
@@ -43,9 +45,18 @@ def read_spec(session: Session) -> LoadedSpec:
     if session.toolchain:
         overrides.append(f"toolchain={session.toolchain}")
     if session.context:
-        overrides += [f"cluster.context={session.context}", "cluster.provider=context"]
+        overrides += _for_context(session.context)
     path = session.file if session.file is not None else find_spec(Path.cwd())
     return load_spec(path, session.profile, overrides)
+
+
+def _for_context(context: str) -> list[str]:
+    """A context of Minikube's is its profile; any other is used as it is."""
+    from deployer.kubeconfig import owner, read
+
+    if owner(read(this_world().kubeconfig), context) == "minikube":
+        return [f"cluster.name={context}"]
+    return [f"cluster.context={context}", "cluster.provider=context"]
 
 
 def run(
@@ -93,6 +104,16 @@ def run(
 def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:
     """Standard output carries the one document of the command."""
     print(json.dumps(envelope(command, code == ExitCode.OK, code, data, problems), ensure_ascii=False))
+
+
+def confirm(session: Session, question: str) -> None:
+    """Returns when the user said yes; refused where nobody can be asked or the answer is no."""
+    if session.yes:
+        return
+    if session.as_json or not sys.stdin.isatty():
+        raise refused("CONFIRMATION", f"this needs a yes: {question}", hints=("add --yes",))
+    if not click.confirm(question, default=False, err=True):
+        raise refused("CONFIRMATION", "nothing was removed")
 
 
 Redacted = TypeVar("Redacted")

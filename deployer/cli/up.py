@@ -11,7 +11,7 @@ import click
 from deployer import inputs, pipeline
 from deployer.causes import FailFast
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import Ran, print_json, read_spec, run
+from deployer.cli.running import Ran, confirm, print_json, read_spec, run
 from deployer.errors import DeployError, ExitCode, input_error
 from deployer.lock import locked
 from deployer.memory import deployment_dir
@@ -34,20 +34,32 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
 @click.option("--adopt", is_flag=True, help="Take over Secrets of these names that we did not make.")
+@click.option("--recreate-cluster", is_flag=True, help="Delete the cluster with its data and make it as the spec asks.")
 @click.option("--hold", callback=_seconds, metavar="DURATION", help="How long it must stay Available (0: do not wait).")
 @click.option("--timeout", callback=_seconds, metavar="DURATION", help="Deadline of the rollout.")
 @click.option("--fail-fast", type=click.Choice([one.value for one in FailFast]), help="How soon a bad sign is fatal.")
 @common_options
 def up(
-    session: Session, services: tuple[str, ...], rebuild: bool, no_build: bool, adopt: bool,
+    session: Session, services: tuple[str, ...], rebuild: bool, no_build: bool, adopt: bool, recreate_cluster: bool,
     hold: float | None, timeout: float | None, fail_fast: str | None,
 ) -> int:  # fmt: skip
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
     if rebuild and no_build:
         raise input_error("USAGE", "--rebuild and --no-build exclude each other")
     asked = UpOptions(
-        "", services, rebuild, not no_build, adopt, hold, timeout, FailFast(fail_fast) if fail_fast else None
+        run="",
+        services=services,
+        rebuild=rebuild,
+        build=not no_build,
+        adopt=adopt,
+        recreate=recreate_cluster,
+        hold=hold,
+        timeout=timeout,
+        fail_fast=FailFast(fail_fast) if fail_fast else None,
     )
+    if recreate_cluster:
+        name = read_spec(session).spec.cluster.name
+        confirm(session, f"Delete the cluster `{name}` with everything in it?")
     ran = run_up(session, asked)
     if session.as_json:
         print_json("up", ran.exit_code, up_data(ran), ran.problems)

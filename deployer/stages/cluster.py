@@ -80,7 +80,7 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
     told = [f"{name}: the spec asks for {asked}, the cluster has {has}" for name, asked, has in pairs if asked != has]
     if not told or not facts.driver:
         return ()
-    hints = ("todo-deploy down --cluster && todo-deploy up",)
+    hints = ("todo-deploy up --recreate-cluster",)
     return (Problem("CLUSTER_DIFFERS", f"the cluster `{wanted.name}` is kept as it is", "\n".join(told), hints=hints),)
 
 
