@@ -33,7 +33,8 @@ def complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _names(ctx: click.Context, part: str) -> list[str]:
-    return list(dict.fromkeys(name for document in _documents(ctx) for name in document.get(part) or ()))
+    parts = (document.get(part) for document in _documents(ctx))
+    return list(dict.fromkeys(str(name) for found in parts if isinstance(found, dict) for name in found))
 
 
 def _documents(ctx: click.Context) -> Iterator[Mapping[str, Any]]:

@@ -1,0 +1,85 @@
+"""Completion: the shells' scripts, and answers from the spec file alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import BashComplete
+
+from deployer import completing, specfile
+from deployer.cli.entry import cli
+from tests.unit.cli.conftest import Run
+
+HEAVY = ("pydantic", "ruamel", "rich", "docker", "kubernetes", "pyhelm3", "requests")
+
+
+def answers(*words: str) -> list[str]:
+    """What Tab offers after these words; the last may be begun."""
+    *args, incomplete = words
+    made = BashComplete(cli, {}, "todo-deploy", "_TODO_DEPLOY_COMPLETE")
+    return [item.value for item in made.get_completions(list(args), incomplete)]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_every_shell_has_its_script(shell: str, project: Path, run: Run) -> None:
+    told = run("completion", shell)
+    assert told.code == 0
+    assert f"{shell}_complete" in told.out and "_TODO_DEPLOY_COMPLETE" in told.out and "todo-deploy" in told.out
+    assert run("completion", shell, "-o", "json").document["data"]["shell"] == shell
+
+
+def test_bash_takes_its_script(project: Path, run: Run) -> None:
+    script = run("completion", "bash").out
+    subprocess.run(["bash", "-n", "-c", script], check=True)
+
+
+def test_services_urls_and_profiles_come_from_the_spec(project: Path) -> None:
+    assert answers("logs", "") == ["backend", "frontend"]
+    assert answers("logs", "backend", "") == ["frontend"]
+    assert answers("restart", "fr") == ["frontend"]
+    assert answers("exec", "b") == ["backend"]
+    assert answers("open", "") == ["web", "health"]
+    assert completing.complete_profiles(cli.make_context("todo-deploy", ["urls"]), cli.params[0], "s") == ["small"]
+
+
+def test_the_spec_that_is_named_and_its_overlay_are_asked(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("images: {worker: {}}\n")
+    (tmp_path / "other.local.yaml").write_text("images: {mine: {}}\n")
+    assert answers("--file", str(other), "logs", "") == ["worker", "mine"]
+    assert answers("restart", "--file", str(other), "w") == ["worker"]
+
+
+@pytest.mark.parametrize("text", ["a: [", "images: 3", "- 1", "", "\x00"])
+def test_a_spec_that_cannot_be_read_offers_nothing(text: str, project: Path) -> None:
+    (project / "todo-deploy.yaml").write_text(text)
+    assert answers("logs", "") == []
+
+
+def test_no_spec_offers_nothing(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert answers("logs", "") == []
+
+
+def test_both_ways_of_reading_look_for_the_same_file() -> None:
+    assert completing._SPEC_NAME == specfile.SPEC_NAME
+
+
+@pytest.mark.parametrize(
+    "words", ["logs ", "restart b", "exec ", "open ", "env --", "schema --", "secrets ", "config "]
+)
+def test_an_answer_imports_nothing_slow(words: str, project: Path) -> None:
+    script = (
+        "import sys\nfrom deployer.cli.entry import main\n"
+        "try:\n    main([])\nexcept SystemExit:\n    pass\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    line = f"todo-deploy {words}"
+    env = {**os.environ, "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1),
+           "_TODO_DEPLOY_COMPLETE": "bash_complete"}  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() and done.stderr.strip() == ""

@@ -1,0 +1,150 @@
+"""`env`: what a shell evaluates is what was meant, the user's files stay, and the way back is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deployer.exports import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
+from deployer.kubeconfig import narrowed
+from deployer.ports import DockerEndpoint
+from tests.unit.cli.conftest import Run, Staged
+
+NASTY = """a b'c"d$HOME`id`\\n!x;&|*?~#%{}()<>\N{LATIN SMALL LETTER E WITH ACUTE}
+second line"""
+BEFORE = {
+    "PATH": "/usr/bin:/bin",
+    "KUBECONFIG": "/home/me/my config",
+    "DOCKER_HOST": "unix:///run/user/1/docker.sock",
+    "NO_PROXY": "corp.example",
+    "HOME": "/home/me",
+}
+
+
+def applied(env: dict[str, str], variables: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in {**env, **variables}.items() if value is not None}
+
+
+def of_cluster(env: dict[str, str], profile: str = "tiny", node_ip: str = "192.0.2.10") -> dict[str, str | None]:
+    daemon = DockerEndpoint("tcp://127.0.0.1:32771", Path("/certs"))
+    return cluster_variables(env, bin=Path("/tools"), kubeconfig=Path("/state/kubeconfig"), context=profile,
+                             profile=profile, docker=daemon, node_ip=node_ip)  # fmt: skip
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_posix_shell_takes_every_value_as_it_is(shell: Shell) -> None:
+    # What zsh reads is the same single-quoted text; bash stands for both.
+    script = "\n".join(lines({"A": NASTY, "B": None, "C": ""}, shell))
+    show = """; printf '%s\\0%s\\0%s' "$A" "${B-none}" "${C-none}" """
+    done = subprocess.run(["bash", "-c", script + show], env={"B": "x"}, capture_output=True, check=True)
+    assert done.stdout.decode().split("\0") == [NASTY, "none", ""]
+
+
+def test_fish_and_powershell_quote_in_their_own_way() -> None:
+    values = {"A": "it's \\ $x", "PATH": "/my tools:/bin", "B": None}
+    assert lines(values, "fish") == [r"set -gx A 'it\'s \\ $x';", "set -gx PATH '/my tools' '/bin';", "set -e B;"]
+    assert lines({"A": "it's $x", "B": None}, "powershell") == [
+        "$env:A = 'it''s $x'",
+        "Remove-Item Env:B -ErrorAction SilentlyContinue",
+    ]
+    assert lines({"A": "x\N{RIGHT SINGLE QUOTATION MARK}; Remove-Item C:"}, "powershell") == [
+        "$env:A = 'x\N{RIGHT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}; Remove-Item C:'"
+    ]
+
+
+def test_the_shell_is_guessed_from_its_variable() -> None:
+    assert [shell_of({"SHELL": path}, "posix") for path in ("/bin/zsh", "/usr/bin/fish", "/bin/sh", "")] == [
+        "zsh", "fish", "bash", "bash"
+    ]  # fmt: skip
+    assert shell_of({}, "nt") == "powershell"
+
+
+def test_the_way_back_is_complete() -> None:
+    inside = applied(BEFORE, of_cluster(BEFORE))
+    assert inside["PATH"] == "/tools:/usr/bin:/bin" and inside["KUBECONFIG"] == "/state/kubeconfig"
+    assert inside["DOCKER_HOST"] == "tcp://127.0.0.1:32771" and inside["MINIKUBE_PROFILE"] == "tiny"
+    assert unexported(inside) == BEFORE
+    assert applied(inside, cleared_variables(inside)) == BEFORE
+
+
+def test_twice_is_once_and_another_cluster_takes_its_place() -> None:
+    once = applied(BEFORE, of_cluster(BEFORE))
+    assert applied(once, of_cluster(once)) == once
+    other = applied(once, of_cluster(once, "other", "192.0.2.99"))
+    assert other["MINIKUBE_PROFILE"] == "other" and "192.0.2.10" not in other["NO_PROXY"]
+    assert unexported(other) == BEFORE
+
+
+def test_a_shell_that_took_nothing_has_nothing_to_give_back() -> None:
+    assert cleared_variables(BEFORE) == {}
+    assert unexported(BEFORE) == BEFORE
+
+
+def test_minikubes_own_docker_env_is_undone_too() -> None:
+    env = {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c",
+           "MINIKUBE_ACTIVE_DOCKERD": "tiny", "MINIKUBE_EXISTING_DOCKER_HOST": "unix:///mine.sock"}  # fmt: skip
+    assert unexported(env) == {"DOCKER_HOST": "unix:///mine.sock"}
+
+
+def test_an_existing_context_gets_no_minikube_and_no_docker() -> None:
+    found = cluster_variables(BEFORE, bin=Path("/tools"), kubeconfig=Path("/k"), context="work", profile=None,
+                              docker=None, node_ip=None)  # fmt: skip
+    assert not {name for name in found if name.startswith(("DOCKER", "MINIKUBE"))}
+    assert found["HELM_KUBECONTEXT"] == "work"
+
+
+def test_the_clusters_addresses_join_the_exceptions_from_the_proxy() -> None:
+    assert no_proxy({"no_proxy": "corp.example, localhost"}, "192.0.2.10").split(",")[:3] == [
+        "corp.example", "localhost", "192.0.2.10"
+    ]  # fmt: skip
+
+
+def test_a_kubeconfig_of_one_context_keeps_its_files_reachable() -> None:
+    document = {
+        "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}, {"name": "b", "context": {}}],
+        "clusters": [{"name": "c", "cluster": {"server": "s", "certificate-authority": "ca.crt"}}],
+        "users": [{"name": "u", "user": {"client-key": "/abs/key", "client-certificate": "sub/crt"}}],
+    }
+    found = narrowed(document, "a", Path("/home/me/.kube"))
+    assert found is not None and found["current-context"] == "a" and [one["name"] for one in found["contexts"]] == ["a"]
+    assert found["clusters"][0]["cluster"]["certificate-authority"] == "/home/me/.kube/ca.crt"
+    assert found["users"][0]["user"] == {"client-key": "/abs/key", "client-certificate": "/home/me/.kube/sub/crt"}
+    assert narrowed(document, "nowhere", Path()) is None
+
+
+def test_env_writes_a_private_kubeconfig_and_leaves_the_users_alone(staged: Staged, run: Run) -> None:
+    before = staged.kubeconfig.read_bytes()
+    told = run("env", "--shell", "bash")
+    assert told.code == 0 and not told.err
+    shown = subprocess.run(
+        ["bash", "-c", 'eval "$0"; printf "%s\n" "$KUBECONFIG" "$DOCKER_HOST" "$DOCKER_TLS_VERIFY" "$PATH"', told.out],
+        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kubeconfig, docker, verify, path = shown.stdout.splitlines()
+    assert (docker, verify) == ("tcp://127.0.0.1:32771", "1")
+    assert path.split(":")[0] == str(staged.toolchain.bin)
+    private = Path(kubeconfig)
+    document = json.loads(private.read_text())
+    assert document["current-context"] == "tiny" and "work" not in private.read_text()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert staged.kubeconfig.read_bytes() == before
+
+
+def test_env_as_json(staged: Staged, run: Run) -> None:
+    data = run("env", "-o", "json", "--shell", "fish").document["data"]
+    assert data["shell"] == "fish" and data["variables"]["MINIKUBE_PROFILE"] == "tiny"
+
+
+def test_unset_needs_neither_spec_nor_cluster(
+    tmp_path: Path, home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TODO_DEPLOY_SHELL_BIN", "/tools")
+    monkeypatch.setenv("KUBECONFIG", "/state/kubeconfig")
+    told = run("env", "--unset", "--shell", "bash")
+    assert told.code == 0
+    assert "unset KUBECONFIG" in told.out.splitlines()
