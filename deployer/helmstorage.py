@@ -12,9 +12,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, Object, Revision
+from deployer.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
 
 SELECTOR = "owner=helm"
+
+OWNER_LABEL = f"{LABEL_PREFIX}/owner"
+"""Label of a Helm revision: host, process and revision that a run of ours was making.
+
+While a revision is pending its description is Helm's own, so that only a label tells whose it is; and because Helm
+hands labels on to the next revision, whoever makes that, the number is part of it.
+"""
 
 
 def secret_name(release: str, revision: int) -> str:

@@ -22,32 +22,41 @@ def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> St
     None on systems without file locks. Refused when the other holder is still there after `patience` seconds.
     """
     try:
-        import fcntl
+        import fcntl  # noqa: F401
     except ImportError:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("a+")
-    told = False
-    deadline = clock.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another run"
-            if clock.monotonic() > deadline:
-                stream.close()
-                raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
-            if not told:
-                told = True
-                yield Warned(Problem("LOCK_WAIT", f"waiting for another run of this deployment: {holder}"))
-            clock.sleep(0.2)
+    try:
+        yield from _await(stream, clock, patience)
+    except BaseException:
+        stream.close()
+        raise
     with suppress(OSError):
         stream.truncate(0)
         stream.write(f"pid {os.getpid()}")
         stream.flush()
     return stream
+
+
+def _await(stream: IO[str], clock: Clock, patience: float) -> Steps[None]:
+    import fcntl
+
+    told = False
+    deadline = clock.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another run"
+            if clock.monotonic() > deadline:
+                raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
+            if not told:
+                told = True
+                yield Warned(Problem("LOCK_WAIT", f"waiting for another run of this deployment: {holder}"))
+            clock.sleep(0.2)
 
 
 def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:

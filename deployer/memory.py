@@ -29,7 +29,7 @@ def recall(path: Path) -> dict[str, Previous]:
         return {
             name: Previous(one["ref"], ImageSource(one["digest"], one["manifest"])) for name, one in document.items()
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

@@ -18,7 +18,7 @@ from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "releases"
-_OWNER = re.compile(r"by (?P<host>\S+) pid (?P<pid>\d+)")
+_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # A helm that is not ours may still be at work on a pending revision for about its own time-out.
 _FOREIGN_PATIENCE_SECONDS = 600.0
 
@@ -100,7 +100,12 @@ def ensure_release(
             namespace=wanted.namespace,
             chart=wanted.chart,
             values=wanted.values,
-            labels={INPUTS_LABEL: wanted.inputs},
+            # Helm hands labels on from one revision to the next: each has to be given anew.
+            labels={
+                INPUTS_LABEL: wanted.inputs,
+                VERDICT_LABEL: "unfinished",
+                helmstorage.OWNER_LABEL: owner_label(latest.revision + 1 if latest is not None else 1),
+            },
             description=f"todo-deploy run {run} by {socket.gethostname()} pid {os.getpid()}",
             timeout=wanted.timeout,
         )
@@ -131,20 +136,29 @@ def heal_pending(latest: Revision, kube: KubePort, clock: Clock) -> None:
     secret = kube.get("Secret", latest.namespace, name)
     if secret is None:
         return
-    description = str((helmstorage.decode(secret).get("info") or {}).get("description", ""))
-    if not _owner_is_gone(latest, description, clock):
+    owner = str((secret["metadata"].get("labels") or {}).get(helmstorage.OWNER_LABEL, ""))
+    if not _owner_is_gone(latest, owner, clock):
         raise refused(
             "RELEASE_BUSY",
             f"release `{latest.release}` is {latest.status}: another helm may be at work on it",
-            detail=description,
+            detail=f"begun by {owner}" if owner else "",
             hints=("wait, then: todo-deploy up",),
         )
     kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
 
 
-def _owner_is_gone(latest: Revision, description: str, clock: Clock) -> bool:
-    owner = _OWNER.search(description)
-    if owner is not None and owner["host"] == socket.gethostname():
+def owner_label(revision: int) -> str:
+    """This process as the owner of a revision that it makes, in the characters of a label."""
+    return f"{_host()}.{os.getpid()}.{revision}"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40].strip("-") or "host"
+
+
+def _owner_is_gone(latest: Revision, label: str, clock: Clock) -> bool:
+    owner = _OWNER.fullmatch(label)
+    if owner is not None and owner["host"] == _host() and int(owner["revision"]) == latest.revision:
         pid = int(owner["pid"])
         return pid == os.getpid() or not _is_alive(pid)
     began = float(latest.updated) if latest.updated.isdigit() else 0.0

@@ -43,7 +43,6 @@ def release_secret(
         "chart": {"metadata": {"name": name, "version": "0.1.0"}},
         "config": {},
         "manifest": manifest,
-        "labels": dict(labels or {}),
     }
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
     known = {
@@ -92,7 +91,7 @@ class FakeHelm:
             number,
             "deployed" if failure is None else "failed",
             description=request.description,
-            labels=request.labels,
+            labels=self._labels(history) | dict(request.labels),
             updated=self.kube.clock.now(),
             objects=objects,
         )
@@ -117,6 +116,12 @@ class FakeHelm:
 
     def _history(self, release: str, namespace: str) -> tuple[Revision, ...]:
         return helmstorage.revisions(self.kube.list("Secret", namespace, labels=helmstorage.SELECTOR), release)
+
+    def _labels(self, history: Sequence[Revision]) -> dict[str, str]:
+        """The labels of the last revision, which Helm hands on to the next."""
+        own = ("owner", "name", "version", "status", "modifiedAt", "createdAt")
+        labels = self._stored(history[-1])["metadata"]["labels"] if history else {}
+        return {name: value for name, value in labels.items() if name not in own}
 
     def _supersede(self, history: Sequence[Revision]) -> None:
         for one in history:

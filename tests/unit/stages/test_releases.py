@@ -22,6 +22,7 @@ from deployer.stages.releases import (
     lost_objects,
     mark,
     ordered,
+    owner_label,
 )
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
@@ -87,7 +88,9 @@ def test_a_first_install_marks_its_inputs_and_its_owner() -> None:
     assert (applied.revision, applied.changed, applied.reason, applied.verified) == (1, True, "first install", False)
     assert applied.objects == (CONFIG,)
     (request,) = helm.requests
-    assert request.labels == {INPUTS_LABEL: "i1"}
+    assert request.labels[INPUTS_LABEL] == "i1"
+    assert request.labels[helmstorage.OWNER_LABEL].endswith(f".{os.getpid()}.1")
+    assert all(re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", one) for one in request.labels.values())
     assert request.description == f"todo-deploy run run-1 by {socket.gethostname()} pid {os.getpid()}"
 
 
@@ -152,8 +155,10 @@ def test_lost_objects_are_told_from_those_that_are_there() -> None:
     assert lost_objects(record, kube) == (going, gone)
 
 
-def pending(kube: FakeKube, description: str, *, age: float = 0.0) -> Revision:
-    secret = release_secret("app", "default", 3, "pending-upgrade", description=description,
+def pending(kube: FakeKube, owner: str = "", *, age: float = 0.0) -> Revision:
+    """What a helm that was killed leaves behind: its description is Helm's own, whatever was asked for."""
+    secret = release_secret("app", "default", 3, "pending-upgrade", description="Preparing upgrade",
+                            labels={helmstorage.OWNER_LABEL: owner} if owner else {},
                             updated=kube.clock.now() - age)  # fmt: skip
     kube.put(secret)
     (found,) = helmstorage.revisions([secret], "app")
@@ -174,8 +179,8 @@ def status_of(kube: FakeKube, number: int = 3) -> tuple[str, str]:
     return info["status"], info["description"]
 
 
-def owner(pid: int, host: str | None = None) -> str:
-    return f"todo-deploy run r by {host or socket.gethostname()} pid {pid}"
+def owner(pid: int, revision: int = 3) -> str:
+    return owner_label(revision).replace(f".{os.getpid()}.", f".{pid}.")
 
 
 def test_a_pending_revision_of_a_dead_run_is_healed_at_once() -> None:
@@ -204,14 +209,33 @@ def test_this_very_process_left_it_and_may_heal_it() -> None:
     assert status_of(kube)[0] == "failed"
 
 
-@pytest.mark.parametrize("description", ["Upgrade in progress", owner(1, "another-host")])
-def test_a_foreign_helm_has_ten_minutes(description: str) -> None:
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "another-host.1.3",
+        "nonsense",
+        # Helm has handed on the label of our earlier revision to somebody else's.
+        owner_label(2),
+    ],
+)
+def test_a_foreign_helm_has_ten_minutes(label: str) -> None:
     kube = FakeKube()
     with pytest.raises(DeployError) as caught:
-        heal_pending(pending(kube, description, age=590), kube, kube.clock)
+        heal_pending(pending(kube, label, age=590), kube, kube.clock)
     assert code(caught.value) == "RELEASE_BUSY"
-    heal_pending(pending(kube, description, age=610), kube, kube.clock)
+    heal_pending(pending(kube, label, age=610), kube, kube.clock)
     assert status_of(kube)[0] == "failed"
+
+
+def test_a_new_revision_does_not_inherit_the_verdict_of_the_last() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    first = ensured(kube, helm, wanted(), None)
+    mark(first, "verified", "", kube)
+    second = ensured(kube, helm, wanted("i2"), remembered(first))
+    assert not second.verified
+    assert not ensured(kube, helm, wanted("i2"), remembered(second)).verified
 
 
 def test_a_revision_that_is_gone_needs_no_healing() -> None:
