@@ -1,4 +1,8 @@
-"""Run records in the user's state directory: what a run said, without secret values, readable by its owner only."""
+"""Run records in the user's state directory: what a run said, without secret values, readable by its owner only.
+
+`<state>/runs/<id>/events.jsonl` is written as the run goes on; a run that changed something or failed leaves more
+beside it (deployer.evidence). The newest 20 of these are kept, and the newest 20 of the quiet ones.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,14 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from deployer.events import Event, to_wire
+from deployer.redact import Redactor
 
+EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
 _KEPT = 20
 
 
@@ -21,16 +28,44 @@ def new_run_id(now: float) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"
 
 
+def runs_dir(state_dir: Path) -> Path:
+    """Where the records of all runs are."""
+    return state_dir / "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run's record: what is written there is redacted and readable by its owner only."""
+
+    path: Path
+    redact: Redactor = field(repr=False)
+
+    def write(self, name: str, text: str) -> None:
+        """The file of that name (folders in it are made) holds the text without secret values."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _open_private(path) as stream:
+            stream.write(self.redact(text))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """The file of that name holds the value without secret values."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _open_private(path) as stream:
+            json.dump(self.redact.data(value), stream, ensure_ascii=False, indent=1)
+            stream.write("\n")
+
+
 class RunRecord:
     """Writes every event of one run, a JSON line each, as it happens."""
 
     def __init__(self, state_dir: Path, run: str) -> None:
-        self.folder = state_dir / "runs" / run
+        self.folder = runs_dir(state_dir) / run
         self._stream: TextIO | None = None
         with suppress(OSError):  # a full or read-only disk must not fail a run for its record
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._stream = _open_private(self.folder / "events.jsonl")
-            _prune(state_dir / "runs")
+            self._stream = _open_private(self.folder / EVENTS)
+            _prune(runs_dir(state_dir))
 
     def write(self, event: Event, now: float) -> None:
         """The event is in the record."""
@@ -63,9 +98,15 @@ def keep_trace(text: str) -> Path | None:
 
 
 def _open_private(path: Path) -> TextIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
+    # What an API server or a log said may hold halves of characters; they must not end the record.
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.fdopen(opened, "w", encoding="utf-8", errors="replace")
 
 
 def _prune(folder: Path) -> None:
-    for old in sorted(folder.iterdir())[:-_KEPT]:
+    """Forty quiet runs a day must not push out the one that failed this morning: the two are counted apart."""
+    every = sorted(one for one in folder.iterdir() if one.is_dir())
+    telling = [one for one in every if (one / SUMMARY).exists()]
+    quiet = [one for one in every if one not in telling]
+    for old in (*telling[:-_KEPT], *quiet[:-_KEPT]):
         shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,193 @@
+"""The cluster as it stood when a rollout failed, in files; best effort, piece by piece, until a moment in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer import helmstorage
+from deployer.applied import Applied
+from deployer.evidence.describe import describe
+from deployer.evidence.eventlog import event_lines, sorted_events
+from deployer.evidence.gather import WORKLOADS, Gathered, gather
+from deployer.evidence.manifests import manifest_diff
+from deployer.evidence.masks import masked
+from deployer.evidence.nodes import node_data, node_lines
+from deployer.evidence.podtimes import image_ids, pod_rows
+from deployer.evidence.timeline import Row
+from deployer.ports import KubePort, Object, Revision
+from deployer.runs import RunFolder
+from deployer.status import WorkloadRef
+from deployer.status.objects import dig, name_of, number, rows
+
+CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
+_LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a rollout is about: its releases, their workloads, and the door to the cluster."""
+
+    releases: tuple[Applied, ...]
+    refs: tuple[WorkloadRef, ...]
+    kube: KubePort
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the run's own files tell of the cluster."""
+
+    kubernetes: str = ""
+    images: dict[str, str] | None = None
+    pods: tuple[Row, ...] = ()
+
+
+def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
+    """Whether the work was done in so many seconds; else it is left behind, and told that it is late.
+
+    It runs in a thread of its own because an API server that hangs can be given up in no other way. An interrupt
+    ends the wait and nothing else: what is being captured explains a failure that is still to be told.
+    """
+    end = time.monotonic() + limit
+    given_up = threading.Event()
+    done = threading.Event()
+
+    def late() -> bool:
+        return given_up.is_set() or time.monotonic() >= end
+
+    def body() -> None:
+        work(late)
+        done.set()
+
+    thread = threading.Thread(target=body, name="evidence", daemon=True)
+    try:
+        thread.start()
+        thread.join(limit)
+    except KeyboardInterrupt:
+        pass
+    given_up.set()
+    return done.is_set()
+
+
+def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]) -> Seen:
+    """The files of `cluster/` and `release.diff`; what could not be had is named in a file of its own."""
+    notes: list[str] = []
+    steps = _steps(folder, scope, now, late)
+    seen = Seen()
+    while True:
+        try:
+            if late():
+                notes.append("the time for capturing was over")
+                break
+            seen = next(steps)
+        except StopIteration:
+            break
+        except Exception as error:  # whatever is wrong with a piece, the failure itself is what must be told
+            notes.append(f"{type(error).__name__}: {error}")
+            break
+    for piece in (_diff, _nodes):
+        try:
+            if not late():
+                piece(folder, scope)
+        except Exception as error:
+            notes.append(f"{piece.__name__.strip('_')}: {type(error).__name__}: {error}")
+    if notes:
+        folder.write(NOTES, "".join(f"{note}\n" for note in notes))
+    return seen
+
+
+def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]) -> Iterator[Seen]:
+    wanted = [ref for one in scope.releases for ref in one.objects]
+    found = gather(scope.refs, wanted, scope.kube)
+    pods = found.of("Pod")
+    seen = Seen(images=image_ids(pods), pods=pod_rows(pods, now))
+    yield seen
+    folder.write_json(f"{CLUSTER}/objects.json", list(found.objects))
+    folder.write_json(f"{CLUSTER}/events.json", list(sorted_events(found.events)))
+    folder.write(f"{CLUSTER}/events.txt", "\n".join(event_lines(found.events)) + "\n")
+    yield seen
+    for one in (*found.of(*WORKLOADS), *_telling_first(pods)[:_MOST_PODS]):
+        name = f"{str(one['kind']).lower()}.{name_of(one)}"
+        folder.write(f"{CLUSTER}/describe/{name}.txt", describe(one, found.events_of(one)))
+    yield seen
+    for pod in _telling_first(pods)[:_MOST_PODS]:
+        _logs(folder, pod, scope.kube, late)
+        yield seen
+    yield Seen(scope.kube.version(), seen.images, seen.pods)
+
+
+def _telling_first(pods: Sequence[Object]) -> list[Object]:
+    """Pods that are not ready before those that are: the time may not suffice for all."""
+    return sorted(pods, key=lambda pod: (_is_ready(pod), name_of(pod)))
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(row.get("type") == "Ready" and row.get("status") == "True" for row in rows(pod, "status", "conditions"))
+
+
+def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], bool]) -> None:
+    namespace = str(dig(pod, "metadata", "namespace") or "")
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for status in rows(pod, "status", kind):
+            if not (dig(status, "state", "running") or dig(status, "state", "terminated") or status.get("lastState")):
+                continue  # it never ran: there is no log to wait for
+            for previous in (False, True):
+                if (previous and not number(status, "restartCount")) or late():
+                    continue
+                name = str(status.get("name"))
+                lines = kube.logs(namespace, name_of(pod), name, previous=previous, tail=_LOG_LINES)
+                text = "\n".join(lines).encode()[-_LOG_BYTES:].decode("utf-8", "ignore")
+                if text:
+                    end = ".previous.log" if previous else ".log"
+                    folder.write(f"{CLUSTER}/logs/{name_of(pod)}.{name}{end}", text + "\n")
+
+
+def _nodes(folder: RunFolder, scope: Scope) -> None:
+    data = node_data(scope.kube.list("Node"), scope.kube.list("Pod"))
+    folder.write_json(f"{CLUSTER}/nodes.json", data)
+    folder.write(f"{CLUSTER}/nodes.txt", "\n".join(node_lines(data)) + "\n")
+
+
+def _diff(folder: RunFolder, scope: Scope) -> None:
+    write_diff(folder, scope.releases, scope.kube)
+
+
+def write_diff(folder: RunFolder, releases: Sequence[Applied], kube: KubePort) -> None:
+    """What this run's revisions changed of what ran before; nothing where nothing did."""
+    parts = [_release_diff(one, kube) for one in releases if one.changed]
+    if any(parts):
+        folder.write(DIFF, "".join(parts))
+
+
+def _release_diff(applied: Applied, kube: KubePort) -> str:
+    labels = f"{helmstorage.SELECTOR},name={applied.name}"
+    stored = kube.list("Secret", applied.namespace, labels=labels, metadata_only=True)
+    earlier = [one for one in helmstorage.revisions(stored, applied.name) if one.revision < applied.revision]
+    before = _baseline(earlier)
+    new = _manifest(applied.name, applied.namespace, applied.revision, kube)
+    if before is None:
+        return ""
+    old = _manifest(applied.name, applied.namespace, before.revision, kube)
+    names = (f"{applied.name} revision {before.revision}", f"{applied.name} revision {applied.revision}")
+    return manifest_diff(old, new, names)
+
+
+def _baseline(earlier: Sequence[Revision]) -> Revision | None:
+    """The newest revision that was known to be good: beside another failed one a fault would not be seen."""
+    good = [one for one in earlier if one.verdict == "verified"]
+    return next(reversed(good or earlier), None)
+
+
+def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> str:
+    secret = kube.get("Secret", namespace, helmstorage.secret_name(release, revision))
+    return str(helmstorage.decode(secret).get("manifest", "")) if secret is not None else ""
+
+
+def look_at_pods(scope: Scope, now: float) -> Seen:
+    """What a rollout that went well leaves: its pods' times and the ids of their images."""
+    found: Gathered = gather(scope.refs, (), scope.kube)
+    pods = [masked(pod) for pod in found.of("Pod")]
+    return Seen(scope.kube.version(), image_ids(pods), pod_rows(pods, now))

@@ -1,0 +1,85 @@
+"""What of the cluster belongs to a run: the releases' objects, all that these own, and the events about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deployer.evidence.masks import masked
+from deployer.ports import KINDS, KubePort, Object, ObjectRef
+from deployer.status import WorkloadRef
+from deployer.status.objects import dig, name_of, rows, uid_of
+
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+# Secrets are never read for the record, and a Lease says nothing of a rollout.
+_OWNED = ("ReplicaSet", "Job", "Pod", "EndpointSlice")
+_NEVER = frozenset({"Secret", "Lease", "Event", "Node", "Namespace"})
+_NODE_EVENTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Masked objects by kind, and the events about them; `pods` of all namespaces are for the nodes' arithmetic."""
+
+    objects: tuple[Object, ...]
+    events: tuple[Object, ...]
+
+    def of(self, *kinds: str) -> tuple[Object, ...]:
+        """The objects of these kinds, by name."""
+        return tuple(sorted((one for one in self.objects if one.get("kind") in kinds), key=name_of))
+
+    def events_of(self, obj: Object) -> tuple[Object, ...]:
+        """The events about one object."""
+        return tuple(event for event in self.events if _about(event) == uid_of(obj))
+
+
+def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubePort) -> Gathered:
+    """One LIST per kind and namespace; nothing of other applications in the same namespace."""
+    named = {(one.kind, one.namespace, one.name) for one in wanted if one.kind in KINDS and one.kind not in _NEVER}
+    named |= {(ref.kind, ref.namespace, ref.name) for ref in refs}
+    namespaces = sorted({namespace for _, namespace, _ in named if namespace})
+    asked = {(kind, namespace) for kind, namespace, _ in named}
+    asked |= {(kind, namespace) for kind in (*_OWNED, "PersistentVolumeClaim") for namespace in namespaces}
+    listed = [one for kind, namespace in sorted(asked) for one in kube.list(kind, namespace)]
+    chosen = [one for one in listed if _key(one) in named]
+    uids = {uid_of(one) for one in chosen}
+    for kind in _OWNED:  # in this order an owner comes before what it owns
+        more = [one for one in listed if one.get("kind") == kind and _key(one) not in named and _owned(one, uids)]
+        chosen += more
+        uids |= {uid_of(one) for one in more}
+    claims = {
+        (dig(pod, "metadata", "namespace"), dig(volume, "persistentVolumeClaim", "claimName"))
+        for pod in chosen
+        if pod.get("kind") == "Pod"
+        for volume in rows(pod, "spec", "volumes")
+    }
+    chosen += [
+        one
+        for one in listed
+        if one.get("kind") == "PersistentVolumeClaim"
+        and _key(one) not in named
+        and (dig(one, "metadata", "namespace"), name_of(one)) in claims
+    ]
+    known = {uid_of(one) for one in chosen}
+    places = {(str(one.get("kind")), name_of(one)) for one in chosen}
+    events = [one for namespace in namespaces for one in kube.list("Event", namespace)]
+    ours = (event for event in events if _about(event) in known or _place(event) in places)
+    return Gathered(tuple(masked(one) for one in chosen), tuple(masked(one) for one in ours))
+
+
+def _key(one: Object) -> tuple[str, str, str]:
+    return str(one.get("kind")), str(dig(one, "metadata", "namespace") or ""), name_of(one)
+
+
+def _owned(one: Object, uids: set[str]) -> bool:
+    return any(owner.get("uid") in uids for owner in rows(one, "metadata", "ownerReferences"))
+
+
+def _about(event: Object) -> str:
+    return str(dig(event, "involvedObject", "uid") or dig(event, "regarding", "uid") or "?")
+
+
+def _place(event: Object) -> tuple[str, str]:
+    """Pods that are gone already told their owner's story, too: they are known by kind and name only."""
+    who = dig(event, "involvedObject") or dig(event, "regarding") or {}
+    return str(who.get("kind")), str(who.get("name"))

@@ -1,0 +1,158 @@
+"""What happened when: stages, workloads and pods as stretches of time, findings as the moment each was named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Wire = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """From `begin` to `end` (seconds since the epoch) it was in this state; `why` says why, if anything."""
+
+    state: str
+    begin: float
+    end: float
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stage, item of a stage, workload or pod through the run."""
+
+    name: str
+    kind: Literal["stage", "item", "workload", "pod"]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A finding: `since` is when Kubernetes showed it (whole seconds mostly), `named` when a person was told.
+
+    `delay` counts from the run's own begin where Kubernetes knew before that; None where it never said when.
+    """
+
+    code: str
+    title: str
+    where: str
+    since: float | None
+    named: float
+    delay: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A whole run."""
+
+    begun: float
+    ended: float
+    rows: tuple[Row, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took; never nothing, so that shares of it can be told."""
+        return max(self.ended - self.begun, 0.001)
+
+
+def sighting(code: str, title: str, where: str, since: float | None, named: float, begun: float) -> Sighting:
+    """A finding that was named just now, with the delay since Kubernetes showed it."""
+    delay = None if since is None else round(max(named - max(since, begun), 0.0), 3)
+    return Sighting(code, title, where, since, round(named, 3), delay)
+
+
+def timeline_of(
+    records: Sequence[Wire], pods: Iterable[Row] = (), sightings: Iterable[Sighting] = ()
+) -> Timeline:  # fmt: skip
+    """The timeline that the events tell, with what only the cluster knew; warnings stand in for absent sightings."""
+    begun = float(records[0].get("at", 0.0)) if records else 0.0
+    ended = float(records[-1].get("at", begun)) if records else begun
+    seen = tuple(sightings) or tuple(_warnings(records))
+    rows = (*_stages(records, ended), *_workloads(records, ended))
+    clipped = (_clipped(row, begun, ended) for row in pods)
+    return Timeline(begun, ended, (*rows, *(row for row in clipped if row.segments)), seen)
+
+
+def to_wire(timeline: Timeline) -> dict[str, Any]:
+    """The timeline as plain JSON."""
+    return asdict(timeline)
+
+
+def from_wire(document: Wire) -> Timeline:
+    """The timeline that the JSON holds."""
+    return Timeline(
+        float(document["begun"]),
+        float(document["ended"]),
+        tuple(row_from_wire(row) for row in document["rows"]),
+        tuple(Sighting(**one) for one in document["sightings"]),
+    )
+
+
+def row_from_wire(row: Wire) -> Row:
+    """The row that the JSON holds."""
+    return Row(row["name"], row["kind"], tuple(Segment(**one) for one in row["segments"]))
+
+
+def _stages(records: Sequence[Wire], ended: float) -> Iterable[Row]:
+    began: dict[str, float] = {}
+    rows: dict[str, list[Row]] = {}
+    items: dict[tuple[str, str], float] = {}
+    for record in records:
+        kind, at, stage = record.get("type"), float(record.get("at", ended)), str(record.get("stage", ""))
+        if kind == "stage_started":
+            began[stage] = at
+            rows[stage] = []
+        elif kind in ("stage_finished", "stage_failed"):
+            changed = "done" if record.get("changed") else "unchanged"
+            state = changed if kind == "stage_finished" else "failed"
+            segment = Segment(state, began.pop(stage, at), at, str(record.get("text") or ""))
+            rows[stage] = [Row(stage, "stage", (segment,)), *rows.get(stage, [])]
+        elif kind == "item" and stage != "rollout":
+            name, state = str(record.get("item")), str(record.get("state"))
+            items.setdefault((stage, name), at)
+            if state in ("done", "failed"):
+                segment = Segment(state, items.pop((stage, name)), at, str(record.get("text") or ""))
+                if at - segment.begin > 0.05:  # what took no time would only be a speck
+                    rows.setdefault(stage, []).append(Row(name, "item", (segment,)))
+    for stage, begin in began.items():
+        rows[stage] = [Row(stage, "stage", (Segment("unfinished", begin, ended),)), *rows.get(stage, [])]
+    return [row for each in rows.values() for row in each]
+
+
+def _workloads(records: Sequence[Wire], ended: float) -> Iterable[Row]:
+    marks: dict[str, list[tuple[float, str, str]]] = {}
+    for record in records:
+        if record.get("type") != "workload_changed":
+            continue
+        status = record["status"]
+        name = f"{str(status['ref']['kind']).lower()}/{status['ref']['name']}"
+        why = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+        known = marks.setdefault(name, [])
+        if not known or known[-1][1] != status["phase"]:
+            known.append((float(record["at"]), str(status["phase"]), why))
+    for name, found in sorted(marks.items()):
+        ends = [at for at, _, _ in found[1:]] + [ended]
+        segments = (Segment(phase, at, end, why) for (at, phase, why), end in zip(found, ends, strict=True))
+        yield Row(name, "workload", tuple(segments))
+
+
+def _warnings(records: Sequence[Wire]) -> Iterable[Sighting]:
+    for record in records:
+        if record.get("type") == "warned" and record["problem"].get("code") != "NOTICE":
+            problem = record["problem"]
+            yield Sighting(
+                problem["code"], problem.get("title", ""), problem.get("where", ""), None, float(record["at"]), None
+            )
+
+
+def _clipped(row: Row, begun: float, ended: float) -> Row:
+    """Pods of an earlier run began before this one did: of them only this run's part is shown."""
+    kept = (
+        Segment(one.state, max(one.begin, begun), min(one.end, ended), one.why)
+        for one in row.segments
+        if one.end > begun and one.begin < ended
+    )
+    return Row(row.name, row.kind, tuple(kept))

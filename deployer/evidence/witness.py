@@ -1,0 +1,134 @@
+"""Watches a rollout for its record: when each finding was named, and how the cluster stood when it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+from deployer import diagnosis
+from deployer.applied import Applied
+from deployer.diagnosis import Finding
+from deployer.errors import Problem
+from deployer.events import Warned
+from deployer.evidence.capture import Scope, Seen, capture, look_at_pods, within, write_diff
+from deployer.evidence.timeline import Sighting, sighting
+from deployer.ports import KubePort
+from deployer.redact import Redactor
+from deployer.runs import RunFolder, runs_dir
+from deployer.stages.rollout import take_snapshot
+from deployer.status import WorkloadRef
+from deployer.steps import Clock, Steps
+
+T = TypeVar("T")
+
+ROLLOUT = "rollout.json"
+"""What the rollout leaves for the run's own summary, which takes it in and away."""
+
+LIMIT_SECONDS = 5.0
+_SUCCESS_SECONDS = 1.5
+_SAME_LOOK_SECONDS = 0.5
+
+
+def folder_of(state_dir: Path, run: str, env: Mapping[str, str], more: Iterable[str] = ()) -> RunFolder | None:
+    """The folder of the run's record; None for a run that keeps none. Values of `env` and `more` never get there."""
+    return RunFolder(runs_dir(state_dir) / run, Redactor((*env.values(), *more))) if run else None
+
+
+class Witness:
+    """Stands beside one rollout; nothing it does delays a finding, changes a verdict or raises."""
+
+    def __init__(
+        self, folder: RunFolder, releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort,
+        clock: Clock, since: float,
+    ) -> None:  # fmt: skip
+        self._folder = folder
+        self._scope = Scope(tuple(releases), tuple(refs), kube)
+        self._clock = clock
+        self._since = since
+        self._sightings: tuple[Sighting, ...] = ()
+        self._findings: tuple[Finding, ...] = ()
+        self._looked: float | None = None
+
+    def watching(self, body: Steps[T]) -> Steps[T]:
+        """The body's events as they are; after each finding that was told, when Kubernetes knew of it is noted."""
+        try:
+            while True:
+                try:
+                    event = next(body)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                yield event
+                if isinstance(event, Warned):
+                    self._note(event.problem, self._clock.now())
+        finally:
+            body.close()
+
+    def keep_failure(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """The evidence is in the folder; returns the problems, the first of which says where it is."""
+        now = self._clock.now()
+        for problem in problems:
+            if all((one.code, one.where) != (problem.code, problem.where) for one in self._sightings):
+                self._note(problem, now)
+        found: list[Seen] = []
+        with suppress(Exception):
+            within(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._scope, now, late)))
+        self._write(found[-1] if found else Seen(), failed=True)
+        first, *rest = problems
+        if not self._folder.path.is_dir():
+            return tuple(problems)
+        told = "\n".join(filter(None, (first.detail, f"evidence: {self._folder.path}")))
+        return (replace(first, detail=told, hints=(*first.hints, "todo-deploy explain")), *rest)
+
+    def keep_success(self) -> None:
+        """What changed and how long each pod took are in the folder."""
+        found: list[Seen] = []
+
+        def work(late: object) -> None:
+            found.append(look_at_pods(self._scope, self._clock.now()))
+            write_diff(self._folder, self._scope.releases, self._scope.kube)
+
+        with suppress(Exception):
+            within(_SUCCESS_SECONDS, work)
+        self._write(found[-1] if found else Seen(), failed=False)
+
+    def _note(self, problem: Problem, named: float) -> None:
+        since: float | None = None
+        with suppress(Exception):
+            match = (problem.code, problem.where)
+            shown = (one for one in self._look() if (one.code, diagnosis.problem(one).where) == match)
+            since = next((one.since for one in shown), None)
+        made = sighting(problem.code, problem.title, problem.where, since, named, self._since)
+        self._sightings = (*self._sightings, made)
+
+    def _look(self) -> tuple[Finding, ...]:
+        """The findings of this moment; several that are told in one breath share a look."""
+        now = self._clock.monotonic()
+        if self._looked is None or now - self._looked > _SAME_LOOK_SECONDS:
+            kube, refs = self._scope.kube, self._scope.refs
+            snapshot = take_snapshot(refs, kube)
+            logs = {
+                (want.pod, want.container, want.previous): "\n".join(
+                    kube.logs(want.namespace, want.pod, want.container, previous=want.previous)
+                )
+                for want in diagnosis.logs_wanted(snapshot, refs)
+            }
+            now_at = self._clock.now()
+            self._findings = diagnosis.diagnose(snapshot, refs, logs, now=now_at, since=self._since)
+            self._looked = now
+        return self._findings
+
+    def _write(self, seen: Seen, *, failed: bool) -> None:
+        releases = [
+            {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed,
+             "reason": one.reason, "verdict": "failed" if failed and one.changed else "verified"}
+            for one in self._scope.releases
+        ]  # fmt: skip
+        document = {
+            "kubernetes": seen.kubernetes, "releases": releases, "images": seen.images or {},
+            "pods": [asdict(row) for row in seen.pods], "sightings": [asdict(one) for one in self._sightings],
+        }  # fmt: skip
+        with suppress(Exception):
+            self._folder.write_json(ROLLOUT, document)
