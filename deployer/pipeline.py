@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from deployer import inputs, memory, record, world
+from deployer import deploying, inputs, memory, record, world
+from deployer.applied import Applied
 from deployer.causes import FailFast
+from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
 from deployer.opening import Opened
-from deployer.plan import Facts, ImageSource, Plan, ReleasePlan, make_plan, wanted_bases
-from deployer.ports import ClusterFacts, HelmPort, KubePort
-from deployer.record import Record, ReleaseRecord
+from deployer.plan import Facts, ImageSource, Plan, make_plan, wanted_bases
+from deployer.ports import ClusterFacts
 from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
-from deployer.stages import releases as releases_stage
-from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
-from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage
-from deployer.stages.releases import Applied
 from deployer.stages.rollout import Judging
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl
@@ -51,6 +48,7 @@ class UpOptions:
     hold: float | None = None
     timeout: float | None = None
     fail_fast: FailFast | None = None
+    on_failure: Literal["rollback", "keep"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +64,6 @@ class UpResult:
     urls: tuple[ProvenUrl, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A cluster that runs, and the doors to it."""
-
-    toolchain: Toolchain
-    facts: ClusterFacts
-    kube: KubePort
-    helm: HelmPort
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan and the record it was made with."""
-
-    plan: Plan
-    record: Record = field(repr=False)
-
-
 def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: World) -> Steps[UpResult]:
     """Everything the spec says is true: images, Secrets, releases, stable workloads, answering URLs."""
     clock = here.clock
@@ -92,6 +72,7 @@ def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: Wor
     connected = cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
+    planned = yield from deploying.remembered(planned, connected.kube)
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
         "images": lambda: stage("images", build(loaded, env, planned, connected, options, here), clock),
         "secrets": lambda: stage(
@@ -105,21 +86,16 @@ def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: Wor
     done = yield from merge(bodies)
     images, secrets = done["images"], done["secrets"]
     since = clock.now()
-    releases = yield from stage("releases", deploy(planned, connected, options, here), clock)
+    releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock), clock)
+    deployed = releases.value
     judging = Judging(
         options.timeout or max(one.timeout for one in plan.releases),
         options.hold if options.hold is not None else seconds(loaded.spec.rollout.hold),
         options.fail_fast or FailFast(loaded.spec.rollout.fail_fast),
     )
-    rollout = yield from stage("rollout", judge(releases.value, connected.kube, here, judging, since), clock)
-    urls = yield from stage(
-        "urls", urls_stage.prove_urls(plan.urls, connected.facts.node_ip or "127.0.0.1", connected.kube, clock), clock
-    )
-    verify(releases.value, connected.kube)
+    rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock)
     changed = any(one.changed for one in (cluster, images, secrets, releases))
-    return UpResult(
-        changed, connected.facts, images.value, secrets.value, releases.value, rollout.value, urls.value
-    )  # fmt: skip
+    return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
 
 
 def connect(
@@ -150,7 +126,8 @@ def plan_now(
     spec = loaded.spec
     kept = record.load(connected.kube, spec.namespace, spec.application)
     opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
-    return Planned(narrowed(plan_for(opened, env, here, services), services), kept)
+    plan = narrowed(plan_for(opened, env, here, services), services)
+    return Planned(plan, kept, inputs.read_commit(loaded.root))
 
 
 def plan_for(opened: Opened, env: Mapping[str, str], here: World, services: Sequence[str] = ()) -> Plan:
@@ -224,70 +201,6 @@ def build(
     )
     memory.remember(path, before, plan.images)
     return outcome
-
-
-def deploy(
-    planned: Planned, connected: Connected, options: UpOptions, here: World
-) -> Steps[Outcome[tuple[Applied, ...]]]:
-    """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
-    applied: list[Applied] = []
-    kept, plan = planned.record, planned.plan
-    for wave in releases_stage.ordered(plan.releases):
-        needed = {need for release in wave for need in release.needs}
-        refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
-        if refs:
-            judging = Judging(max(one.timeout for one in wave), 0.0, FailFast.BALANCED)
-            yield from rollout_stage.await_rollout(
-                refs, connected.kube, here.clock, judging, since=here.clock.now(), changed=False
-            )
-        done = yield from merge({one.name: _applying(one, kept, connected, options, here) for one in wave})
-        applied += [done[release.name].value for release in wave]
-    fresh = kept
-    for one in applied:
-        fresh = record.with_release(
-            fresh, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
-        )
-    fresh = record.with_tags(
-        fresh, {image.repository: {image.tag: image.source.digest} for image in plan.images}
-    )  # fmt: skip
-    if fresh != kept or not kept.version:
-        record.save(connected.kube, plan.namespace, plan.application, fresh)
-    changed = [one for one in applied if one.changed]
-    text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
-    return Outcome(tuple(applied), bool(changed), text)
-
-
-def _applying(
-    release: ReleasePlan, kept: Record, connected: Connected, options: UpOptions, here: World
-) -> Callable[[], Steps[Outcome[Applied]]]:
-    return lambda: releases_stage.ensure_release(
-        release, kept.releases.get(release.name), connected.kube, connected.helm, here.clock, options.run
-    )
-
-
-def judge(
-    releases: Sequence[Applied], kube: KubePort, here: World, judging: Judging, since: float
-) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    """The releases' workloads are stable; a failed verdict is written into Helm's history before it is raised on."""
-    refs = tuple(ref for one in releases for ref in rollout_stage.workloads_of(one.objects))
-    fresh = any(one.changed or not one.verified for one in releases)
-    try:
-        outcome = yield from rollout_stage.await_rollout(
-            refs, kube, here.clock, judging, since=since, changed=fresh
-        )  # fmt: skip
-    except DeployError as error:
-        for one in releases:
-            if one.changed:
-                releases_stage.mark(one, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
-        raise
-    return outcome
-
-
-def verify(releases: Sequence[Applied], kube: KubePort) -> None:
-    """The revisions that were not yet known to be good are marked verified."""
-    for one in releases:
-        if not one.verified:
-            releases_stage.mark(one, "verified", "", kube)
 
 
 def _memory(loaded: LoadedSpec, here: World) -> Path:

@@ -154,12 +154,27 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
     releases = tuple(
         _release(spec, name, release, facts, images, secrets, on) for name, release in spec.releases.items()
     )
-    urls = tuple(
-        UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path, url.expect,
-                url.show)
-        for name, url in spec.urls.items() if is_on(url.when, on)
-    )  # fmt: skip
+    urls = url_plans(spec, facts.env)
     return Plan(spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls)
+
+
+def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
+    """The addresses to prove under these env values."""
+    on = switch_states(spec, env)
+    return tuple(
+        UrlPlan(
+            name=name,
+            namespace=url.namespace or spec.namespace,
+            service=url.service,
+            ingress_host=url.ingress_host,
+            port=url.port,
+            path=url.path,
+            expect=url.expect,
+            show=url.show,
+        )
+        for name, url in spec.urls.items()
+        if is_on(url.when, on)
+    )
 
 
 def switch_states(spec: Spec, env: Mapping[str, str]) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """What the tool remembers of a deployment, kept in the cluster itself so that every machine sees the same.
 
-One Secret per application, `todo-deploy.<application>`: the salt of its keyed hashes, the tags it has used, and each
-release's objects. It holds digests and names, never a secret value of the application.
+One Secret per application, `todo-deploy.<application>`: the salt of its keyed hashes, the tags it has used, each
+release's objects, and the revisions with their verdicts. It holds digests and names, never a value of a Secret.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deployer.history import Entry, from_wire, to_wire
 from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef
 
 _FORMAT = 1
@@ -39,6 +40,7 @@ class Record:
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     releases: Mapping[str, ReleaseRecord] = field(default_factory=dict)
     claims: tuple[ObjectRef, ...] = ()
+    history: tuple[Entry, ...] = ()
     version: str = ""
 
 
@@ -66,6 +68,7 @@ def decode(body: Object) -> Record:
         tags=document["tags"],
         releases=releases,
         claims=tuple(ObjectRef(*ref) for ref in document.get("claims", ())),
+        history=tuple(from_wire(one) for one in document.get("history", ())),
         version=body["metadata"]["resourceVersion"],
     )
 
@@ -86,6 +89,7 @@ def encode(application: str, namespace: str, record: Record) -> Object:
             for name, one in record.releases.items()
         },
         "claims": _refs(record.claims),
+        "history": [to_wire(entry) for entry in record.history],
     }
     raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     labels = {

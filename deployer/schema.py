@@ -23,7 +23,7 @@ class _Quiet(GenerateJsonSchema):
         properties["profiles"] = {
             "description": "Named overlays, chosen with --profile: maps merge, lists replace, null deletes.",
             "type": "object",
-            "additionalProperties": {"type": "object"},
+            "additionalProperties": {"type": ["object", "null"]},
         }
         return {"$schema": self.schema_dialect, "$id": "https://todo-deploy.dev/schema/v1.json", **document}
 

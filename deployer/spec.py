@@ -239,6 +239,8 @@ class Rollout(Part):
     """How long everything must stay Available before it counts as stable."""
     fail_fast: Literal["strict", "balanced", "patient"] = "balanced"
     """How soon a bad sign ends the wait."""
+    on_failure: Literal["rollback", "keep"] = "rollback"
+    """What follows a failed rollout when a revision was verified before."""
 
 
 class Rules(Part):

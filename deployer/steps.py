@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from deployer.errors import DeployError, Problem
-from deployer.events import Event, StageFailed, StageFinished, StageStarted
+from deployer.events import Event, Item, Log, StageFailed, StageFinished, StageStarted
 
 T = TypeVar("T")
 Steps = Generator[Event, None, T]
@@ -54,6 +54,16 @@ def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]
         raise
     yield StageFinished(name, clock.monotonic() - begun, outcome.changed, outcome.text)
     return outcome
+
+
+def within(name: str, steps: Steps[T]) -> Steps[T]:
+    """The steps, whose items and log lines are told as those of the stage `name`."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield replace(event, stage=name) if isinstance(event, Item | Log) else event
 
 
 def drive(steps: Steps[T], sink: Callable[[Event], None]) -> T:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from deployer import world
 from deployer.errors import Problem
-from deployer.events import Item, ItemState, Log, Warned
+from deployer.events import Item, ItemState, Warned
 from deployer.ports import DockerEndpoint
 from deployer.spec import Spec
-from deployer.steps import Outcome, Steps
+from deployer.steps import Outcome, Steps, within
 from deployer.toolchain import (
     Toolchain,
     ensure_docker,
@@ -66,8 +65,7 @@ def supply_bases(
     wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
     if not wanted:
         return
-    for event in ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env):
-        yield replace(event, stage="images") if isinstance(event, Item | Log) else event
+    yield from within("images", ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env))
     refs = sorted(set(wanted.values()))
     yield Item("images", "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
     world.open_images(here.host_docker).copy_to(daemon, refs)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.adapters.clock import SystemClock
+from deployer.exports import unexported
 from deployer.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.spec import Cluster
 from deployer.stages.cluster import Host
@@ -44,10 +45,10 @@ class World:
 
 
 def this_world() -> World:
-    """The world of this process."""
+    """The world of this process, seen as from a shell that did not take the exports of `todo-deploy env`."""
     from platformdirs import user_cache_path, user_state_path
 
-    return World(dict(os.environ), user_cache_path("todo-deploy"), user_state_path("todo-deploy"), SystemClock())
+    return World(unexported(os.environ), user_cache_path("todo-deploy"), user_state_path("todo-deploy"), SystemClock())
 
 
 def host() -> Host:

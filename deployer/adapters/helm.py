@@ -51,9 +51,11 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
         try:
             stdout, stderr = await process.communicate(input)
         except asyncio.CancelledError:
-            # Helm records the revision as failed on SIGTERM; killed, it would stay pending for ever.
-            with suppress(ProcessLookupError):
-                process.terminate()
+            # Helm records an upgrade as failed on SIGTERM; killed, it would stay pending for ever. A rollback of
+            # helm 3 catches no signal: it is let finish, it waits for nothing but hooks.
+            if command[0] != "rollback":
+                with suppress(ProcessLookupError):
+                    process.terminate()
             await process.communicate()
             raise
         if process.returncode:
@@ -82,18 +84,18 @@ class Helm:
         words = ["upgrade", request.release, request.chart, "--install", "--namespace", request.namespace]
         words += ["--history-max", str(_HISTORY), "--description", request.description, "--labels", labels]
         words += ["--timeout", f"{int(request.timeout)}s", "--values", "-", "--output", "json"]
-        document = json.loads(self._run(self._command.run(words, _values(request)), request))
-        info = document["info"]
-        revision = Revision(
-            release=request.release,
-            namespace=request.namespace,
-            revision=int(document["version"]),
-            status=str(info["status"]),
-            inputs=request.labels.get(INPUTS_LABEL, ""),
-            updated=str(info.get("last_deployed", "")),
-            description=request.description,
-        )
-        return Upgraded(revision, _refs(load_documents(str(document.get("manifest", ""))), request.namespace))
+        raw = self._run(self._command.run(words, _values(request)), request)
+        return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
+
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
+        """A new revision with the chart and values of an earlier one is applied; only hooks are waited for.
+
+        Once begun it is not ended by a cancellation: helm catches no signal in a rollback and would stay pending.
+        """
+        words = ["rollback", release, str(revision), "--namespace", namespace, "--timeout", f"{int(timeout)}s"]
+        self._run(self._command.run([*words, "--history-max", str(_HISTORY)]), name=release)
+        status = ["status", release, "--namespace", namespace, "--output", "json"]
+        return _upgraded(self._run(self._command.run(status), name=release), namespace, "")
 
     def uninstall(self, release: str, namespace: str) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
@@ -105,13 +107,14 @@ class Helm:
             return False
         return True
 
-    def _run(self, work: Coroutine[Any, Any, T], request: UpgradeRequest | None = None) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], request: UpgradeRequest | None = None, name: str = "") -> T:
         try:
             return asyncio.run(work)
         except pyhelm3.errors.ReleaseNotFoundError:
             raise
         except pyhelm3.errors.Error as error:
-            raise _explained(error.stderr.decode("utf-8", "replace").strip(), request) from None
+            told = error.stderr.decode("utf-8", "replace").strip()
+            raise _explained(told, request.release if request is not None else name) from None
         except FileNotFoundError as error:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
 
@@ -127,6 +130,21 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _values(request: UpgradeRequest) -> bytes:
     """Values as JSON for standard input: never in argv, where every process list would show them."""
     return json.dumps(request.values).encode()
+
+
+def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
+    document = json.loads(raw)
+    info = document["info"]
+    revision = Revision(
+        release=str(document["name"]),
+        namespace=namespace,
+        revision=int(document["version"]),
+        status=str(info["status"]),
+        inputs=inputs,
+        updated=str(info.get("last_deployed", "")),
+        description=str(info.get("description", "")),
+    )
+    return Upgraded(revision, _refs(load_documents(str(document.get("manifest", ""))), namespace))
 
 
 def _refs(objects: Sequence[Object], namespace: str) -> tuple[ObjectRef, ...]:
@@ -166,13 +184,12 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
 )  # fmt: skip
 
 
-def _explained(text: str, request: UpgradeRequest | None) -> DeployError:
-    release = request.release if request is not None else "?"
+def _explained(text: str, release: str) -> DeployError:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "coalesce.go"))]
     detail = "\n".join(lines[:12])
     for pattern, code, title, exit_code in _MEANINGS:
         if pattern.search(text.lower()):
             return DeployError(Problem(code, title.format(release=release), detail=detail), exit_code)
-    if request is None:
+    if not release:
         return machine_error("HELM_FAILED", "helm failed", detail=detail)
     return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail)

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from deployer import __version__
 from deployer.cli.options import Session, common_options
@@ -20,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Build, deploy and prove the application; a second run changes nothing."),
     "plan": ("plan", "Show what `up` would do, and why."),
     "status": ("status", "Show workloads, releases and URLs."),
+    "rollback": ("rollback", "Bring back the newest revision that was verified healthy."),
+    "history": ("rollback", "Show the application's revisions and their verdicts."),
     "urls": ("urls", "Print the application's URLs."),
     "open": ("urls", "Open a URL in the browser."),
     "logs": ("logs", "Print or follow the logs of a service."),
@@ -50,6 +53,11 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"deployer.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name if hasattr(module, cmd_name) else f"{cmd_name}_")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and help from the table, and the group's own options: completion imports no command."""
+        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and help from the table, so that `--help` imports nothing."""

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from deployer.completing import complete_profiles
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -37,7 +39,7 @@ class Session:
 _OPTIONS = (
     click.option("-f", "--file", type=click.Path(path_type=Path),
                  help="Spec file; default: todo-deploy.yaml, here or above."),
-    click.option("--profile", help="Profile of the spec."),
+    click.option("--profile", shell_complete=complete_profiles, help="Profile of the spec."),
     click.option("-o", "--output", type=click.Choice(["text", "json"]), help="What standard output carries."),
     click.option("--progress", type=click.Choice(["auto", "live", "plain", "json"]), help="How progress is shown."),
     click.option("-q", "--quiet", is_flag=True, default=None, help="Only problems."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,9 @@ from deployer.cli.options import Session
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Event, RunFinished, RunStarted
 from deployer.redact import Redactor
+from deployer.spec import seconds
 from deployer.specfile import LoadedSpec, find_spec, load_spec
+from deployer.status import WorkloadStatus
 from deployer.steps import Steps, drive
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink
@@ -88,9 +90,9 @@ def run(
             code, problems = error.exit_code, tuple(redacted(one, redactor) for one in error.problems)
         except KeyboardInterrupt:
             code, problems = ExitCode.INTERRUPTED, (_interrupted(),)
-        seconds = clock.monotonic() - begun
+        took = clock.monotonic() - begun
         outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
-        emit(RunFinished(int(code), report.changed, seconds, outcome))  # type: ignore[arg-type]
+        emit(RunFinished(int(code), report.changed, took, outcome))  # type: ignore[arg-type]
     record.close()
     untold = [problem for problem in problems if problem not in report.problems]
     if untold and not session.as_json:
@@ -98,7 +100,31 @@ def run(
 
         for line in problem_lines(untold):
             print(line, file=sys.stderr)
-    return Ran(value, report, code, seconds, problems)
+    return Ran(value, report, code, took, problems)
+
+
+def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """An option's duration in seconds; a usage error where it is none."""
+    try:
+        return seconds(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def workload_data(workloads: Iterable[WorkloadStatus]) -> list[dict[str, Any]]:
+    """The documented `data.workloads` of the commands that watch a rollout."""
+    return [
+        {
+            "kind": status.ref.kind,
+            "name": status.ref.name,
+            "namespace": status.ref.namespace,
+            "phase": status.phase.value,
+            "ready": status.ready,
+            "desired": status.desired,
+            "restarts": status.restarts,
+        }
+        for status in workloads
+    ]
 
 
 def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:

@@ -4,44 +4,41 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from deployer import inputs, pipeline
 from deployer.causes import FailFast
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import Ran, confirm, print_json, read_spec, run
+from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
+from deployer.completing import complete_services
 from deployer.errors import DeployError, ExitCode, input_error
 from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.redact import Redactor
-from deployer.spec import seconds
+from deployer.rollback import up_or_back
 from deployer.steps import Steps
 from deployer.world import this_world
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    try:
-        return seconds(value) if value is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
 @click.command("up")
-@click.argument("services", nargs=-1)
+@click.argument("services", nargs=-1, shell_complete=complete_services)
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
 @click.option("--adopt", is_flag=True, help="Take over Secrets of these names that we did not make.")
 @click.option("--recreate-cluster", is_flag=True, help="Delete the cluster with its data and make it as the spec asks.")
-@click.option("--hold", callback=_seconds, metavar="DURATION", help="How long it must stay Available (0: do not wait).")
-@click.option("--timeout", callback=_seconds, metavar="DURATION", help="Deadline of the rollout.")
+@click.option(
+    "--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available (0: do not wait)."
+)
+@click.option("--timeout", callback=duration_option, metavar="DURATION", help="Deadline of the rollout.")
+@click.option("--on-failure", type=click.Choice(["rollback", "keep"]), help="What follows a failed rollout.")
 @click.option("--fail-fast", type=click.Choice([one.value for one in FailFast]), help="How soon a bad sign is fatal.")
 @common_options
 def up(
     session: Session, services: tuple[str, ...], rebuild: bool, no_build: bool, adopt: bool, recreate_cluster: bool,
-    hold: float | None, timeout: float | None, fail_fast: str | None,
+    hold: float | None, timeout: float | None, on_failure: Literal["rollback", "keep"] | None, fail_fast: str | None,
 ) -> int:  # fmt: skip
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
     if rebuild and no_build:
@@ -56,6 +53,7 @@ def up(
         hold=hold,
         timeout=timeout,
         fail_fast=FailFast(fail_fast) if fail_fast else None,
+        on_failure=on_failure,
     )
     if recreate_cluster:
         name = read_spec(session).spec.cluster.name
@@ -85,7 +83,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     def steps(run_id: str) -> Steps[UpResult]:
         yield from pipeline.notices(done)
         options = replace(asked, run=run_id)
-        return (yield from locked(folder, here.clock, pipeline.up(loaded, values, options, here)))
+        return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
 
     return run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
 
@@ -99,7 +97,7 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
     result = ran.value
     data: dict[str, Any] = {"changed": ran.report.changed, "seconds": round(ran.seconds, 3), "stages": stages}
     if result is None:
-        return data | {"images": [], "releases": [], "workloads": _workloads(ran), "urls": []}
+        return data | {"images": [], "releases": [], "workloads": workload_data(ran.report.view.workloads), "urls": []}
     return data | {
         "changed": result.changed,
         "images": [
@@ -109,7 +107,7 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
             {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed}
             for one in result.releases
         ],
-        "workloads": _workloads(ran),
+        "workloads": workload_data(ran.report.view.workloads),
         "urls": [{"name": one.name, "url": one.url, "status": one.status} for one in result.urls],
     }
 
@@ -118,18 +116,3 @@ def _stages(ran: Ran[UpResult]) -> list[dict[str, Any]]:
     from deployer.ui.report import to_data
 
     return [stage for stage in to_data(ran.report)["stages"] if stage["state"] != "waiting"]
-
-
-def _workloads(ran: Ran[UpResult]) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": status.ref.kind,
-            "name": status.ref.name,
-            "namespace": status.ref.namespace,
-            "phase": status.phase.value,
-            "ready": status.ready,
-            "desired": status.desired,
-            "restarts": status.restarts,
-        }
-        for status in ran.report.view.workloads
-    ]

@@ -17,6 +17,7 @@ from deployer.steps import Outcome, Steps, merge
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
+_PARSE_ERROR = re.compile(r"parse error (?:on )?line (\d+)")
 # Builds mostly wait for package downloads, so somewhat more of them than cores are worth it.
 _PARALLEL_BUILDS = 4
 

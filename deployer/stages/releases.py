@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer import helmstorage
+from deployer.applied import Applied
 from deployer.errors import refused
 from deployer.events import Item, ItemState
 from deployer.plan import ReleasePlan
@@ -21,20 +22,6 @@ STAGE = "releases"
 _OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # A helm that is not ours may still be at work on a pending revision for about its own time-out.
 _FOREIGN_PATIENCE_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A release in the cluster: its revision, its objects, and whether this run made the revision."""
-
-    name: str
-    namespace: str
-    revision: int
-    changed: bool
-    reason: str
-    inputs: str
-    objects: tuple[ObjectRef, ...]
-    verified: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,7 @@ def ensure_secrets(
     application: str, namespaces: Sequence[str], secrets: Sequence[SecretPlan], kube: KubePort, *, adopt: bool
 ) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
     """Namespaces and Secrets are there; a Secret of somebody else is refused unless `adopt`."""
-    for namespace in namespaces:
-        yield from _ensure_namespace(namespace, kube)
+    yield from ensure_namespaces(namespaces, kube)
     kept = []
     for secret in secrets:
         changed = False
@@ -47,6 +46,12 @@ def ensure_secrets(
     updated = sum(secret.changed for secret in kept)
     text = f"{updated} updated, {len(kept) - updated} unchanged" if updated else f"{len(kept)} unchanged"
     return Outcome(tuple(kept), bool(updated), text)
+
+
+def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
+    """Every namespace is there; refused while one is being deleted."""
+    for namespace in namespaces:
+        yield from _ensure_namespace(namespace, kube)
 
 
 def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:

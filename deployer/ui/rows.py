@@ -41,3 +41,18 @@ class PlanRow:
     name: str
     action: Literal["create", "build", "update", "unchanged", "delete"]
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One revision of the application as `history` shows it."""
+
+    number: str
+    when: str
+    who: str
+    commit: str
+    verdict: str
+    cause: str
+    seconds: str
+    why: str
+    images: str

@@ -14,7 +14,7 @@ from deployer.errors import Problem
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
 from deployer.ui.draw import problem_text
 from deployer.ui.problems import Severity
-from deployer.ui.rows import CheckRow, PlanRow, StatusRow
+from deployer.ui.rows import CheckRow, HistoryRow, PlanRow, StatusRow
 from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
 
 _CHECK_STYLES = {"pass": GOOD, "warn": CARE, "fail": CAUSE, "skip": QUIET}
@@ -47,6 +47,22 @@ def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
         if row.cause
     ]
     return Group(table, *([Text()] if causes else []), *causes)
+
+
+def history_table(rows: Sequence[HistoryRow]) -> Group:
+    """One row a revision, the newest last."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=QUIET, pad_edge=False)
+    for title in ("REV", "WHEN", "WHO", "COMMIT", "VERDICT", "SECONDS"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    table.add_column("IMAGES", overflow="fold")
+    for row in rows:
+        style = {"verified": GOOD, "failed": CAUSE}.get(row.verdict, CARE)
+        told = f"{row.verdict}: {row.cause}" if row.cause else row.verdict
+        words = (row.number, row.when, row.who, row.commit)
+        cells = (*(Text(clean(word)) for word in words), Text(clean(told), style), Text(row.seconds, QUIET))
+        table.add_row(*cells, Text(clean(row.why)), Text(clean(row.images), QUIET))
+    return Group(table)
 
 
 def checks_table(rows: Sequence[CheckRow], glyphs: Glyphs = UNICODE) -> Group:

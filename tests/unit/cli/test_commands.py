@@ -201,4 +201,4 @@ def test_the_schema_knows_every_key_of_our_own_spec_and_profiles() -> None:
     for path in ROOT.glob("*.yaml"):
         assert set(yaml.safe_load(path.read_text())) <= known, path
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["profiles"]["additionalProperties"]["type"] == "object"
+    assert schema["properties"]["profiles"]["additionalProperties"]["type"] == ["object", "null"]

@@ -1,0 +1,91 @@
+"""`todo-deploy rollback` and `todo-deploy history`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from deployer import inputs
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
+from deployer.errors import ExitCode
+from deployer.history import Entry, to_wire
+from deployer.lock import locked
+from deployer.memory import deployment_dir
+from deployer.opening import open_running
+from deployer.redact import Redactor
+from deployer.rollback import STAGES, RollbackOptions
+from deployer.rollback import rollback as rollback_steps
+from deployer.ui.rows import HistoryRow
+from deployer.world import this_world
+
+
+@click.command("rollback")
+@click.option("--to", type=int, metavar="REV", help="Revision to go back to; default: the newest verified one.")
+@click.option("--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available.")
+@click.option("--timeout", callback=duration_option, metavar="DURATION", help="Deadline of the rollout.")
+@common_options
+def rollback(session: Session, to: int | None, hold: float | None, timeout: float | None) -> int:
+    """Bring back the newest revision that was verified healthy: code, configuration and Secrets."""
+    loaded = read_spec(session)
+    here = this_world()
+    values = inputs.values_of(inputs.load_env(loaded))
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    ran = run(
+        session, "rollback", loaded.spec.application, STAGES,
+        lambda run_id: locked(
+            folder, here.clock, rollback_steps(loaded, values, RollbackOptions(run_id, to, hold, timeout), here)
+        ),
+        Redactor(values.values()), here,
+    )  # fmt: skip
+    if session.as_json:
+        print_json("rollback", ran.exit_code, None if ran.value is None else _data(ran), ran.problems)
+    return ran.exit_code
+
+
+@click.command("history")
+@common_options
+def history(session: Session) -> int:
+    """Show the application's revisions: when, who, commit, images, verdict, why; from the cluster alone."""
+    opened = open_running(read_spec(session), this_world())
+    entries = opened.record.history
+    if session.as_json:
+        print_json("history", ExitCode.OK, {"revisions": [to_wire(entry) for entry in entries]})
+        return ExitCode.OK
+    from deployer.ui.console import make_console
+    from deployer.ui.tables import history_table
+
+    make_console(sys.stdout, this_world().env).print(history_table([_row(entry) for entry in entries]))
+    return ExitCode.OK
+
+
+def _row(entry: Entry) -> HistoryRow:
+    return HistoryRow(
+        number=str(entry.number),
+        when=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at)),
+        who=entry.who,
+        commit=entry.commit[:7] + ("+" if entry.dirty else ""),
+        verdict=entry.verdict,
+        cause=entry.cause,
+        seconds=f"{entry.seconds:.0f}" if entry.seconds else "",
+        why=entry.why,
+        images="\n".join(entry.images.values()),
+    )
+
+
+def _data(ran: Any) -> dict[str, Any]:
+    done = ran.value
+    return {
+        "changed": True,
+        "seconds": round(ran.seconds, 3),
+        "revision": done.target.number,
+        "releases": [
+            {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": True}
+            for one in done.releases
+        ],
+        "workloads": workload_data(ran.report.view.workloads),
+        "urls": [{"name": one.name, "url": one.url, "status": one.status} for one in done.urls],
+    }

@@ -1,0 +1,162 @@
+"""From a plan to a verdict: releases applied, watched and proven, and every step of it remembered in the cluster."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from deployer import history, record
+from deployer.applied import Applied
+from deployer.causes import FailFast
+from deployer.errors import DeployError
+from deployer.history import Entry, KeptSecretRef
+from deployer.plan import Plan, ReleasePlan, UrlPlan
+from deployer.ports import ClusterFacts, HelmPort, KubePort
+from deployer.record import Record, ReleaseRecord
+from deployer.stages import releases as releases_stage
+from deployer.stages import rollout as rollout_stage
+from deployer.stages import secrets as secrets_stage
+from deployer.stages import urls as urls_stage
+from deployer.stages.rollout import Judging
+from deployer.stages.urls import ProvenUrl
+from deployer.status import WorkloadStatus
+from deployer.steps import Clock, Outcome, Steps, merge, stage
+from deployer.tags import Commit
+from deployer.toolchain import Toolchain
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A cluster that runs, and the doors to it."""
+
+    toolchain: Toolchain
+    facts: ClusterFacts
+    kube: KubePort
+    helm: HelmPort
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, the record it was made with, and the commit of its sources."""
+
+    plan: Plan
+    record: Record = field(repr=False)
+    commit: Commit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The releases as they are now, and the record that knows them."""
+
+    application: str
+    namespace: str
+    releases: tuple[Applied, ...]
+    record: Record = field(repr=False)
+
+
+class RolloutFailed(DeployError):
+    """A failed verdict on releases that were applied; what to go back from is still connected."""
+
+    def __init__(self, cause: DeployError, connected: Connected) -> None:
+        super().__init__(cause.problems, cause.exit_code)
+        self.connected = connected
+
+
+def remembered(planned: Planned, kube: KubePort) -> Steps[Planned]:
+    """The cluster has a record of the application before anything is named by its salt."""
+    if planned.record.version:
+        return planned
+    plan = planned.plan
+    yield from secrets_stage.ensure_namespaces(plan.namespaces, kube)
+    return replace(planned, record=record.save(kube, plan.namespace, plan.application, planned.record))
+
+
+def deploy(planned: Planned, connected: Connected, run: str, clock: Clock) -> Steps[Outcome[Deployed]]:
+    """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
+    applied: list[Applied] = []
+    kept, plan = planned.record, planned.plan
+    for wave in releases_stage.ordered(plan.releases):
+        needed = {need for release in wave for need in release.needs}
+        refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
+        if refs:
+            judging = Judging(max(one.timeout for one in wave), 0.0, FailFast.BALANCED)
+            yield from rollout_stage.await_rollout(
+                refs, connected.kube, clock, judging, since=clock.now(), changed=False
+            )
+        done = yield from merge({one.name: _applying(one, kept, connected, clock, run) for one in wave})
+        applied += [done[release.name].value for release in wave]
+    fresh = record.with_tags(kept, {image.repository: {image.tag: image.source.digest} for image in plan.images})
+    for one in applied:
+        known = ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
+        fresh = record.with_release(fresh, one.name, known)
+    changed = [one for one in applied if one.changed]
+    if changed:
+        fresh = replace(fresh, history=history.begun(fresh.history, _entry(planned, applied, run, clock)))
+    if fresh != kept:
+        fresh = record.save(connected.kube, plan.namespace, plan.application, fresh)
+    text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
+    return Outcome(Deployed(plan.application, plan.namespace, tuple(applied), fresh), bool(changed), text)
+
+
+def settle(
+    deployed: Deployed, urls: Sequence[UrlPlan], connected: Connected, judging: Judging, since: float, clock: Clock
+) -> Steps[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]:
+    """All is stable, answers, and is marked verified; a failed verdict is remembered before it is raised on."""
+    kube, begun = connected.kube, clock.monotonic()
+    refs = tuple(ref for one in deployed.releases for ref in rollout_stage.workloads_of(one.objects))
+    fresh = any(not one.verified for one in deployed.releases)
+    node = connected.facts.node_ip or "127.0.0.1"
+    try:
+        rollout = yield from stage(
+            "rollout", rollout_stage.await_rollout(refs, kube, clock, judging, since=since, changed=fresh), clock
+        )
+        proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
+    except DeployError as error:
+        give_verdict(deployed, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
+        _judged(deployed, "failed", error.problems[0].code, kube, clock.monotonic() - begun)
+        raise RolloutFailed(error, connected) from None
+    give_verdict(deployed, "verified", "", kube)
+    _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
+    return rollout.value, proven.value
+
+
+def give_verdict(deployed: Deployed, verdict: Literal["verified", "failed"], cause: str, kube: KubePort) -> None:
+    """Helm's revisions carry the verdict: a failed one those that this run made, a good one all that lacked it."""
+    for one in deployed.releases:
+        if one.changed if verdict == "failed" else not one.verified:
+            releases_stage.mark(one, verdict, cause, kube)
+
+
+def _judged(deployed: Deployed, verdict: history.Verdict, cause: str, kube: KubePort, seconds: float) -> None:
+    """The last revision has its verdict, unless it was given before."""
+    kept = deployed.record
+    if kept.history and kept.history[-1].verdict == "unfinished":
+        judged = replace(kept, history=history.judged(kept.history, verdict, cause, seconds))
+        record.save(kube, deployed.namespace, deployed.application, judged)
+
+
+def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock) -> Entry:
+    plan, commit = planned.plan, planned.commit
+    return Entry(
+        number=0,
+        run=run,
+        at=clock.now(),
+        who=f"{getpass.getuser()}@{socket.gethostname()}",
+        why="; ".join(f"{one.name}: {one.reason}" for one in applied if one.changed),
+        commit=commit.sha if commit is not None else "",
+        dirty=commit is not None and not commit.clean,
+        images={image.name: image.ref for image in plan.images},
+        secrets=tuple(KeptSecretRef(one.namespace, one.served, one.copy) for one in plan.secrets),
+        releases={one.name: one.revision for one in applied},
+    )
+
+
+def _applying(
+    release: ReleasePlan, kept: Record, connected: Connected, clock: Clock, run: str
+) -> Callable[[], Steps[Outcome[Applied]]]:
+    return lambda: releases_stage.ensure_release(
+        release, kept.releases.get(release.name), connected.kube, connected.helm, clock, run
+    )

@@ -1,0 +1,150 @@
+"""The story of `rollback`: choose a revision, see that all of it is still there, go back to it, watch it serve."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from deployer import deploying, history, pipeline, record, world
+from deployer.applied import Applied
+from deployer.causes import FailFast
+from deployer.deploying import Connected, Deployed, RolloutFailed
+from deployer.errors import DeployError, ExitCode, Problem, refused
+from deployer.events import Item, ItemState, Warned
+from deployer.history import Entry
+from deployer.pipeline import UpOptions, UpResult
+from deployer.plan import url_plans
+from deployer.record import Record, ReleaseRecord
+from deployer.spec import seconds
+from deployer.specfile import LoadedSpec
+from deployer.stages import reverting
+from deployer.stages.rollout import Judging
+from deployer.stages.urls import ProvenUrl
+from deployer.status import WorkloadStatus
+from deployer.steps import Outcome, Steps, stage
+from deployer.tooling import ensure_tools
+from deployer.world import World
+
+STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls")
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOptions:
+    """What the command line asks of this rollback."""
+
+    run: str
+    to: int | None = None
+    hold: float | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The revision that serves again, and how it stands."""
+
+    target: Entry
+    releases: tuple[Applied, ...]
+    workloads: tuple[WorkloadStatus, ...]
+    urls: tuple[ProvenUrl, ...]
+
+
+def rollback(loaded: LoadedSpec, env: Mapping[str, str], options: RollbackOptions, here: World) -> Steps[RolledBack]:
+    """The newest revision that was verified healthy, or the one asked for, serves again and is verified anew."""
+    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
+    cluster = yield from stage("cluster", pipeline.connect(loaded, tools.value, here), here.clock)
+    return (yield from go_back(loaded, env, cluster.value, options, here))
+
+
+def go_back(
+    loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, options: RollbackOptions, here: World
+) -> Steps[RolledBack]:
+    """As `rollback`, on a cluster that is connected already."""
+    spec, clock = loaded.spec, here.clock
+    kept = record.load(connected.kube, spec.namespace, spec.application)
+    entry = chosen(kept, options.to)
+    timeout = options.timeout or seconds(spec.rollout.timeout)
+    since = clock.now()
+
+    def body() -> Steps[Outcome[Deployed]]:
+        yield Item(
+            reverting.STAGE, "target", ItemState.DONE, f"revision {entry.number} ({entry.verdict}), run {entry.run}"
+        )
+        _refuse_incomplete(entry, kept, connected)
+        done = yield from reverting.revert(entry, kept, connected.kube, connected.helm, timeout)
+        fresh = _remembered(kept, entry, done.value, options.run, clock.now())
+        saved = record.save(connected.kube, spec.namespace, spec.application, fresh)
+        return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
+
+    deployed = (yield from stage(reverting.STAGE, body(), clock)).value
+    hold = options.hold if options.hold is not None else seconds(spec.rollout.hold)
+    judging = Judging(timeout, hold, FailFast(spec.rollout.fail_fast))
+    workloads, urls = yield from deploying.settle(
+        deployed, url_plans(spec, env), connected, judging, since, clock
+    )  # fmt: skip
+    return RolledBack(entry, deployed.releases, workloads, urls)
+
+
+def up_or_back(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: World) -> Steps[UpResult]:
+    """As `up`; after a failed verdict the newest verified revision serves again, unless that was not wanted.
+
+    A first install that failed is kept for inspection. The failure is raised either way, with its own exit code.
+    """
+    try:
+        return (yield from pipeline.up(loaded, env, options, here))
+    except RolloutFailed as failed:
+        spec = loaded.spec
+        kept = record.load(failed.connected.kube, spec.namespace, spec.application)
+        entry = history.target(kept.history)
+        if (options.on_failure or spec.rollout.on_failure) == "keep" or entry is None:
+            raise
+        yield Warned(Problem("ROLLING_BACK", f"{failed.problems[0].title}: going back to revision {entry.number}"))
+        back = RollbackOptions(options.run, entry.number, options.hold, options.timeout)
+        try:
+            yield from go_back(loaded, env, failed.connected, back, here)
+        except DeployError as second:
+            raise DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES) from None
+        told = Problem("ROLLED_BACK", f"revision {entry.number} serves again", hints=("todo-deploy history",))
+        raise DeployError((*failed.problems, told), ExitCode.PREVIOUS_SERVES) from None
+
+
+def chosen(kept: Record, wanted: int | None) -> Entry:
+    """The revision to go back to; refused, with what there is, where there is none."""
+    entry = history.target(kept.history, wanted)
+    if entry is None:
+        asked = f"no revision {wanted}" if wanted is not None else "no earlier revision was verified healthy"
+        raise refused(
+            "ROLLBACK_NO_TARGET",
+            asked,
+            detail=f"revisions: {reverting.names(kept.history)}",
+            hints=("todo-deploy history",),
+        )
+    return entry
+
+
+def _refuse_incomplete(entry: Entry, kept: Record, connected: Connected) -> None:
+    daemon = world.open_images(connected.facts.docker) if connected.facts.docker is not None else None
+    problems = reverting.lacking(
+        entry, kept, connected.kube, daemon.image if daemon is not None else lambda ref: None
+    )  # fmt: skip
+    if problems:
+        at = f"git worktree add ../at-{entry.commit[:7]} {entry.commit[:7]}, then `todo-deploy up` there"
+        hint = (at,) if entry.commit and not entry.dirty else ()
+        raise DeployError([replace(one, hints=(*one.hints, *hint)) for one in problems], ExitCode.REFUSED)
+
+
+def _remembered(kept: Record, entry: Entry, applied: tuple[Applied, ...], run: str, now: float) -> Record:
+    for one in applied:
+        kept = record.with_release(kept, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects))
+    again = replace(
+        entry,
+        run=run,
+        at=now,
+        who=f"{getpass.getuser()}@{socket.gethostname()}",
+        why=f"rollback to revision {entry.number}",
+        releases={one.name: one.revision for one in applied},
+        verdict="unfinished",
+        cause="",
+    )
+    return replace(kept, history=history.begun(kept.history, again))

@@ -1,0 +1,86 @@
+"""The rollback stage: Secrets, releases and images are those of an earlier revision of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from deployer import helmstorage
+from deployer.applied import Applied
+from deployer.errors import Problem, refused
+from deployer.events import Item, ItemState
+from deployer.history import Entry, KeptSecretRef
+from deployer.ports import INPUTS_LABEL, HelmPort, ImageFacts, KubePort, Object
+from deployer.record import Record
+from deployer.steps import Outcome, Steps
+
+STAGE = "rollback"
+
+
+def lacking(entry: Entry, kept: Record, kube: KubePort, image: Callable[[str], ImageFacts | None]) -> list[Problem]:
+    """What the revision needs and the cluster no longer has: images, copies of Secrets, revisions of Helm's."""
+    problems = [
+        Problem("ROLLBACK_IMAGE", f"image `{ref}` of revision {entry.number} is no longer in the cluster's daemon")
+        for ref in entry.images.values()
+        if image(ref) is None
+    ]
+    problems += [
+        Problem("ROLLBACK_SECRET", f"Secret `{one.copy}` of revision {entry.number} is gone")
+        for one in entry.secrets
+        if kube.get("Secret", one.namespace, one.copy) is None
+    ]
+    for name, revision in entry.releases.items():
+        namespace = kept.releases[name].namespace if name in kept.releases else ""
+        if kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) is None:
+            problems.append(Problem("ROLLBACK_RELEASE", f"release `{name}` has no revision {revision} any more"))
+    return problems
+
+
+def revert(
+    entry: Entry, kept: Record, kube: KubePort, helm: HelmPort, timeout: float
+) -> Steps[Outcome[tuple[Applied, ...]]]:
+    """Documented Secret names hold the revision's content and every release of it is applied again.
+
+    Plain `helm rollback` cannot bring a Secret of a documented name back (ruling 4): its immutable copy does.
+    """
+    for one in entry.secrets:
+        if one.served != one.copy:
+            changed = restore_secret(one, kube)
+            yield Item(STAGE, one.served, ItemState.DONE if changed else ItemState.UNCHANGED, f"as in {one.copy}")
+    applied: list[Applied] = []
+    for name, revision in entry.releases.items():
+        namespace = kept.releases[name].namespace
+        yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
+        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) or {"metadata": {}}
+        inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
+        done = helm.rollback(name, namespace, revision, timeout)
+        now = done.revision.revision
+        yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
+        reason = f"rollback to revision {revision}"
+        applied.append(Applied(name, namespace, now, True, reason, inputs, done.objects, False))
+    text = ", ".join(f"{one.name} revision {one.revision}" for one in applied)
+    return Outcome(tuple(applied), True, text)
+
+
+def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:
+    """The documented name holds what the immutable copy holds; whether it had to be written. Refused without a copy."""
+    copy = kube.get("Secret", ref.namespace, ref.copy)
+    if copy is None:
+        raise refused("ROLLBACK_SECRET", f"Secret `{ref.copy}` is gone", hints=("todo-deploy history",))
+    found = kube.get("Secret", ref.namespace, ref.served)
+    if found is not None and (found.get("data") or {}) == (copy.get("data") or {}):
+        return False
+    metadata = {"name": ref.served, "namespace": ref.namespace, "labels": copy["metadata"].get("labels") or {},
+                "annotations": copy["metadata"].get("annotations") or {}}  # fmt: skip
+    body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": copy.get("type"),
+                    "data": copy.get("data") or {}}  # fmt: skip
+    if found is None:
+        kube.create(body)
+    else:
+        version = found["metadata"]["resourceVersion"]
+        kube.replace({**body, "metadata": {**metadata, "resourceVersion": version}})
+    return True
+
+
+def names(entries: Sequence[Entry]) -> str:
+    """The revisions' numbers with their verdicts, for a message."""
+    return ", ".join(f"{entry.number} ({entry.verdict})" for entry in entries) or "none"
