@@ -170,7 +170,7 @@ def _duplicate(key: str, first: EnvEntry, where: str) -> Problem:
 # Nobody means these, whatever the key.
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?(me|it|this).*|replace[-_ ]?(me|it|this|with).*|fixme|tbd|insert[-_ ].*|"
-    r"(sk-|re_|pk_)?(proj-)?[x*.…]{3,}|<.*>|\[your.*\]|your[-_ ].*|my[-_ ](secret|password|api[-_ ]?key|token)",
+    r"(sk-|re_|pk_)?(proj-)?([x*.…]{3,}|your[-_ ].*)|<.*>|\[your.*\]|my[-_ ](secret|password|api[-_ ]?key|token)",
     re.IGNORECASE | re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*\}\}")

@@ -35,22 +35,21 @@ def read(source: Path) -> Mapping[str, Any]:
 
 def owner(document: Mapping[str, Any], context: str) -> Owner:
     """Whose cluster the context leads to: Minikube marks its own (pkg/minikube/kubeconfig/extension.go)."""
-    chosen = _named(document, "contexts", context)
-    if chosen is None:
+    if _named(document, "contexts", context) is None:
         return "absent"
-    cluster = (_named(document, "clusters", (chosen.get("context") or {}).get("cluster", "")) or {}).get(
-        "cluster"
-    ) or {}
+    cluster = _cluster(document, context)
     marks = [(one.get("extension") or {}).get("provider") for one in cluster.get("extensions") or ()]
     return "minikube" if "minikube.sigs.k8s.io" in marks else "foreign"
 
 
 def refuse_foreign(source: Path, context: str) -> None:
     """Returns when the context is absent or leads to a cluster of Minikube's; refused otherwise."""
-    if owner(read(source), context) == "foreign":
+    document = read(source)
+    if owner(document, context) == "foreign":
         raise refused(
             "CONTEXT_FOREIGN",
             f"the context `{context}` in {source} is not a Minikube cluster",
+            detail=f"its server is {_cluster(document, context).get('server', 'unknown')}",
             hints=("give `cluster.name` another name", "or name it as `cluster.context` with `provider: context`"),
         )
 
@@ -85,6 +84,12 @@ def write_narrowed(source: Path, context: str, target: Path) -> None:
         _write(target, json.dumps(found, indent=2, default=str) + "\n")
     except OSError as error:
         raise machine_error("STATE_UNWRITABLE", f"cannot write {target}", detail=error.strerror or "") from None
+
+
+def _cluster(document: Mapping[str, Any], context: str) -> Mapping[str, Any]:
+    """The cluster that the context leads to; empty where the kubeconfig has none."""
+    inside = (_named(document, "contexts", context) or {}).get("context") or {}
+    return (_named(document, "clusters", inside.get("cluster", "")) or {}).get("cluster") or {}
 
 
 def _named(document: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from deployer import record, world
 from deployer.events import Item, ItemState
+from deployer.kubeconfig import refuse_foreign
 from deployer.opening import Opened, open_running, see_cluster
 from deployer.ports import HelmPort
 from deployer.specfile import LoadedSpec
@@ -46,6 +47,9 @@ def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[R
     tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
     seen = see_cluster(loaded, here)
     if options.cluster:
+        if loaded.spec.cluster.provider == "minikube":
+            # Minikube takes the context of its profile's name out of the kubeconfig, whoever it belongs to.
+            refuse_foreign(here.kubeconfig, loaded.spec.cluster.name)
         port = world.open_cluster(here, loaded.spec.cluster, tools.value)
 
         def delete() -> Steps[Outcome[Removed]]:

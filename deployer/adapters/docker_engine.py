@@ -101,8 +101,10 @@ class DockerEngine:
         try:
             with on_stop(lambda: _end(stream)):
                 for chunk in stream:
-                    if "error" in chunk:
-                        raise BuildFailed(str(chunk["error"]).strip(), step, tuple(tail))
+                    # A request that is refused as a whole (a Dockerfile that cannot be read) answers with a message.
+                    refusal = chunk.get("error") or chunk.get("message")
+                    if refusal:
+                        raise BuildFailed(str(refusal).strip(), step, tuple(tail))
                     for line in _lines(chunk):
                         step = line if _STEP.match(line) else step
                         tail.append(line)
@@ -115,11 +117,14 @@ class DockerEngine:
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
         """The other daemon has the images too; layers they share travel once."""
         url = self._client._url("/images/get")
-        response = self._client.get(url, params={"names": list(refs)}, stream=True)
-        response.raise_for_status()
         target = DockerEngine(other)
-        for _ in target._client.load_image(response.iter_content(2**20)):
-            pass
+        try:
+            with self._client.get(url, params={"names": list(refs)}, stream=True) as response:
+                response.raise_for_status()
+                for _ in target._client.load_image(response.iter_content(2**20)):
+                    pass
+        finally:
+            target.close()
 
     def remove(self, ref: str) -> None:
         """The tag is gone, and the image with its last tag, unless a container uses it."""

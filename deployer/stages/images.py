@@ -150,6 +150,9 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> S
 def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
     step = _STEP.match(failed.step)
     where = _dockerfile_line(image.dockerfile, int(step[1])) if step else str(image.dockerfile)
+    unread = _PARSE_ERROR.search(str(failed))
+    if unread is not None:
+        where = f"{image.dockerfile}:{unread[1]}"
     code = "DISK_FULL" if "no space left on device" in str(failed).lower() else "BUILD_FAILED"
     hints = (
         ("todo-deploy images prune", "docker system df") if code == "DISK_FULL" else (f"todo-deploy up {image.name}",)

@@ -117,6 +117,11 @@ class Project:
         words = [str(self.toolchain.helm), *args, "--kubeconfig", str(self.kubeconfig), "--kube-context", PROFILE]
         return _output(words)
 
+    def minikube(self, *args: str) -> str:
+        """What the tool's own minikube prints about the profile of the tests."""
+        words = [str(self.toolchain.minikube), *args, "--profile", PROFILE]
+        return _output(words, {**os.environ, "KUBECONFIG": str(self.kubeconfig)})
+
     def in_node(self, *args: str) -> str:
         """What a command prints that runs in the cluster's node."""
         return _output([str(self.toolchain.docker), "exec", PROFILE, *args])
@@ -280,7 +285,7 @@ class ProcessList:
 def command_lines(pids: Sequence[int] | None = None) -> list[str]:
     """The command lines of these processes, or of all; of those that are gone, none."""
     found = []
-    for pid in pids if pids is not None else [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+    for pid in pids if pids is not None else _pids():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
@@ -290,15 +295,18 @@ def command_lines(pids: Sequence[int] | None = None) -> list[str]:
     return found
 
 
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+
+
 def _parents() -> dict[int, int]:
     parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                stat = Path(f"/proc/{name}/stat").read_text(errors="replace")
-            except OSError:
-                continue
-            parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
+    for pid in _pids():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            continue
+        parents[pid] = int(stat.rpartition(")")[2].split()[1])
     return parents
 
 
@@ -358,9 +366,10 @@ def one_document(text: str) -> Object:
     return document
 
 
-def _output(words: Sequence[str]) -> str:
+def _output(words: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120, check=False
-    )
+        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, f"{words[0]} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.charts.test_todo_app import COMPONENTS, CONFIG, DEPLOYMENTS, SECRET_KEYS, SERVICES
-from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli
+from tests.cluster import PROFILE, CompletedCli, run_cli
 from tests.e2e.browser import Browser, request, served_files
 from tests.e2e.project import CURRENT_CONTEXT, RELEASE, Object, ProcessList, Project, one_document, tell
 

@@ -1,0 +1,187 @@
+"""What a developer does forty times a day: an edit, `up`, and only that rolls; Ctrl-C whenever they like."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from deployer.errors import ExitCode
+from tests.cluster import PROFILE, CompletedCli
+from tests.e2e.browser import Browser, InsideVisitor, Visitors, served_files
+from tests.e2e.project import CURRENT_CONTEXT, RELEASE, ProcessList, Project, command_lines, one_document, tell
+
+SOURCE = "app/backend/todo_backend/routes/health.py"
+BACKEND = "dockerfiles/backend.Dockerfile"
+CANARY = "sk-canary/Zw9+Qk3=Lx7&Vt5"
+# A duration that nobody else's sleep has.
+NAP = "4711"
+
+
+def test_one_line_of_the_backend(app: Project, urls: dict[str, str], ann: Browser) -> None:
+    pods, revision = app.pods(), app.revision()
+    with (app.root / SOURCE).open("a") as file:
+        file.write("\n# one line more\n")
+    planned = app.json("plan")["data"]
+    assert planned["changes"] is True
+    changes = {
+        (step["kind"], step["name"]): step["reason"] for step in planned["steps"] if step["action"] != "unchanged"
+    }
+    assert {name for kind, name in changes if kind == "image"} == {"backend"}
+    assert Path(SOURCE).name in changes["image", "backend"]
+    assert app.run("plan", "--exit-code").returncode == ExitCode.DIFFERENCES
+    inside = [
+        str(app.toolchain.kubectl), "--kubeconfig", str(app.kubeconfig), "--context", PROFILE,
+        "exec", "-i", "--namespace", "default", "deploy/frontend-chatbot", "--",
+    ]  # fmt: skip
+    with (
+        Visitors(urls["web"] + "/api/health") as web,
+        Visitors(urls["chatbot"] + "/api/health", people=1) as chatbot,
+        InsideVisitor(inside, "http://backend-service:8000/health") as direct,
+    ):
+        data = app.up()
+    tell("one line of the backend", f"{data['seconds']} s")
+    for one in data["stages"]:
+        tell(f"  stage {one['name']}", f"{one['seconds']:.2f} s")
+    tell("requests while the backend rolled", (
+        f"web {web.asked} ({web.rate:.0f}/s, slowest {web.slowest:.2f} s), chatbot {chatbot.asked}, "
+        f"in the cluster {direct.asked}; failed {len(web.failures)}, {len(chatbot.failures)}, {len(direct.failures)}"
+    ))  # fmt: skip
+    assert data["changed"] is True
+    assert {one["name"]: one["built"] for one in data["images"]} == {
+        "backend": True, "frontend-web": False, "frontend-chatbot": False, "database": False,
+    }  # fmt: skip
+    assert "health.py" in data["images"][0]["reason"]
+    assert data["releases"][0] == {"name": RELEASE, "namespace": "default", "revision": revision + 1, "changed": True}
+    assert app.rolled(pods) == {"backend"}
+    assert len(app.pods()) == len(pods)
+    assert (web.failures, chatbot.failures, direct.failures) == ([], [], [])
+    assert web.rate >= 10
+    assert web.asked + direct.asked > 200
+    assert "water the plants" in ann.tasks()
+    assert app.json("plan", "--exit-code")["data"]["changes"] is False
+
+
+def _forms(value: str) -> set[str]:
+    """How a value may look when it leaks: plain, in URLs, in JSON, in base64 at any of three offsets."""
+    forms = {value, urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value), json.dumps(value)[1:-1]}
+    for ahead in range(3):
+        encoded = base64.b64encode(b"x" * ahead + value.encode()).decode()
+        # The first and the last characters depend on what stands beside the value.
+        forms.add(encoded[4 if ahead else 0 : -4])
+    return forms
+
+
+def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
+    app: Project, urls: dict[str, str], first_up: CompletedCli
+) -> None:
+    pods = app.pods()
+    app.set_env("OPENAI_API_KEY", CANARY)
+    told = {"plan": app.run("plan").stdout, "plan -o json": app.run("plan", "-o", "json").stdout}
+    assert "app-secrets" in told["plan"]
+    with ProcessList() as processes:
+        done = app.run("up", "-v", "-v", "--progress", "plain", "-o", "json")
+    assert done.returncode == 0, done.stderr[-4000:]
+    data = one_document(done.stdout)["data"]
+    tell("a rotated key", f"{data['seconds']} s")
+    assert not [one["name"] for one in data["images"] if one["built"]]
+    assert app.rolled(pods) == {"backend", "frontend-chatbot"}
+    held = base64.b64decode(app.object("secret", "app-secrets")["data"]["OPENAI_API_KEY"]).decode()
+    assert held == CANARY
+    told |= {
+        "first up": first_up.stdout + first_up.stderr,
+        "up -v": done.stdout + done.stderr,
+        "process list": "\n".join(processes.seen),
+        "helm get all": app.helm("get", "all", RELEASE, "--namespace", "default"),
+        "helm get values": app.helm("get", "values", RELEASE, "--namespace", "default", "--all", "-o", "json"),
+        "helm history": app.helm("history", RELEASE, "--namespace", "default", "-o", "json"),
+        "events": app.kubectl("get", "events", "-A", "-o", "json"),
+        "all but Secrets": app.kubectl(
+            "get", "deploy,sts,rs,pods,svc,configmap,pvc,nodes", "-A", "-o", "json"
+        ),
+        "names and annotations of Secrets": json.dumps([one["metadata"] for one in app.objects("secret")]),
+    }  # fmt: skip
+    for words in (
+        ["status", "-v"],
+        ["doctor"],
+        ["config", "view"],
+        ["secrets", "check"],
+        ["logs"],
+        ["validate"],
+        ["env"],
+    ):
+        ran = app.run(*words)
+        told[" ".join(words)] = ran.stdout + ran.stderr
+    for pod in app.pods():
+        told[f"log of {pod}"] = app.kubectl("logs", "--namespace", "default", pod, "--all-containers")
+    for folder in (app.state, app.root):
+        for path in folder.rglob("*"):
+            if path.is_file() and path != app.env_file:
+                told[str(path)] = path.read_bytes().decode("latin-1")
+    for frontend, start in (("chatbot", "/"), ("web", "/login")):
+        for path, content in served_files(urls[frontend], start).items():
+            told[f"{path} of {frontend}"] = content.decode("latin-1")
+    assert processes.looks > 50
+    assert any("helm" in words and "upgrade" in words for words in processes.seen), "the watch would have seen a leak"
+    assert len([name for name in told if name.endswith("events.jsonl")]) >= 3
+    for key in ("OPENAI_API_KEY", "POSTGRES_PASSWORD", "BETTER_AUTH_SECRET"):
+        for form in _forms(app.env_value(key)):
+            leaks = [name for name, text in told.items() if form in text]
+            assert leaks == [], f"{key} stands in {leaks}"
+    tell("places searched for secrets", f"{len(told)}, {len(processes.seen)} command lines")
+
+
+def test_ctrl_c_in_a_build_and_while_it_is_deployed(app: Project) -> None:
+    """Four times in a row on the way of one change; then the next `up` brings it to its end."""
+    pods, revision = app.pods(), app.revision()
+    sleeping = f"COPY todo_backend todo_backend\nRUN sleep {NAP}\n"
+    with app.edited(BACKEND, lambda text: text.replace("COPY todo_backend todo_backend\n", sleeping)):
+        build = app.start("up", "-o", "json", "--progress", "plain")
+        build.wait_for(lambda: f"sleep {NAP}" in command_lines())
+        _assert_interrupted(build.interrupt(), build.stdout)
+    assert build.survivors() == []
+    assert app.pods() == pods
+    assert app.revision() == revision
+    still = [words for words in command_lines() if words == f"sleep {NAP}"]
+    assert still == [], "the build goes on in the cluster's daemon"
+
+    source = (app.root / SOURCE).read_text()
+    (app.root / SOURCE).write_text(source + "\n# another line\n")
+    for stage in ("cluster started", "releases started", "rollout started"):
+        run = app.start("up", "-o", "json", "--progress", "plain")
+        run.wait_for_line(stage)
+        _assert_interrupted(run.interrupt(), run.stdout)
+        assert run.survivors() == [], stage
+    data = app.up()
+    assert {one["phase"] for one in data["workloads"]} == {"Available"}
+    assert app.rolled(pods) == {"backend"}
+    assert app.current_context() == CURRENT_CONTEXT
+    refs = {one["name"]: one["ref"] for one in data["images"]}
+    served = {
+        one["spec"]["containers"][0]["image"] for one in app.objects("pods", "--selector", "app=backend")
+        if not one["metadata"].get("deletionTimestamp")
+    }  # fmt: skip
+    assert served == {refs["backend"]}
+    history = json.loads(app.helm("history", RELEASE, "--namespace", "default", "-o", "json"))
+    assert history[-1]["status"] == "deployed"
+    assert app.up()["changed"] is False
+
+
+def _assert_interrupted(code: int, stdout: list[str]) -> None:
+    assert code == ExitCode.INTERRUPTED
+    document = one_document("".join(stdout))
+    assert (document["ok"], document["exitCode"]) == (False, 130)
+    assert [one["code"] for one in document["errors"]] == ["INTERRUPTED"]
+
+
+@pytest.mark.parametrize("command", [["status", "--watch"], ["logs", "--follow", "backend"]])
+def test_ctrl_c_ends_what_only_looks(app: Project, command: list[str]) -> None:
+    run = app.start(*command)
+    run.wait_for(lambda: bool(run.stdout) or run.process.poll() is not None, 30)
+    if run.process.poll() is None:
+        assert run.interrupt(10) == ExitCode.INTERRUPTED
+        assert not any("Traceback" in line for line in run.lines)
+    assert run.survivors() == []
