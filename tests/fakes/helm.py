@@ -124,10 +124,11 @@ class FakeHelm:
         return {name: value for name, value in labels.items() if name not in own}
 
     def _supersede(self, history: Sequence[Revision]) -> None:
-        for one in history:
-            if one.status == "deployed":
-                secret = self._stored(one)
-                self.kube.put(helmstorage.with_status(secret, "superseded", one.description))
+        """The revision that was deployed is superseded; where none was, Helm takes the last one for it."""
+        for one in [one for one in history if one.status == "deployed"] or history[-1:]:
+            secret = self._stored(one)
+            description = helmstorage.decode(secret)["info"]["description"]
+            self.kube.put(helmstorage.with_status(secret, "superseded", description))
 
     def _stored(self, revision: Revision) -> Object:
         name = helmstorage.secret_name(revision.release, revision.revision)

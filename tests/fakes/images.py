@@ -31,7 +31,7 @@ class FakeImages:
         self.sizes: dict[str, int] = {}
         self.copied: list[tuple[DockerEndpoint, tuple[str, ...]]] = []
         self.gate: threading.Barrier | None = None
-        self._others = others if others is not None else {}
+        self.others = others if others is not None else {}
 
     def image(self, ref: str) -> ImageFacts | None:
         return self.known.get(ref)
@@ -52,6 +52,10 @@ class FakeImages:
             text = member.read().decode()
         self.built.append(Built(request.ref, request, files))
         instructions = _instructions(text)
+        if request.labels:  # the builder's own last step
+            instructions.append(
+                "LABEL " + " ".join(f"{name}={value}" for name, value in sorted(request.labels.items()))
+            )
         tail: list[str] = []
         for number, instruction in enumerate(instructions, 1):
             step = f"Step {number}/{len(instructions)} : {instruction}"
@@ -70,8 +74,8 @@ class FakeImages:
 
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
         self.copied.append((other, tuple(refs)))
-        if other in self._others:
-            self._others[other].known |= {ref: replace(self.known[ref]) for ref in refs}
+        if other in self.others:
+            self.others[other].known |= {ref: replace(self.known[ref]) for ref in refs}
 
     def remove(self, ref: str) -> None:
         self.known.pop(ref, None)

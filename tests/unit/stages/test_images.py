@@ -89,8 +89,8 @@ def test_a_missing_image_is_built_from_its_context(tmp_path: Path) -> None:
     assert (dict(build.request.labels), build.request.no_cache) == ({"app": "api"}, False)
     assert supply.asked == [("python:3.11-slim",)]
     steps = [(one.done, one.total) for one in events if isinstance(one, Item) and one.total]
-    assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert any(isinstance(one, Log) and one.line == "Step 3/3 : COPY app.py /" for one in events)
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert any(isinstance(one, Log) and one.line == "Step 3/4 : COPY app.py /" for one in events)
 
 
 def test_an_image_that_is_there_is_not_built(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_failed_step_is_named_with_its_line_and_its_output(tmp_path: Path) -> 
     assert (problem.code, error.exit_code) == ("BUILD_FAILED", ExitCode.BUILD)
     assert problem.where == f"{wanted.dockerfile}:5"
     assert "returned a non-zero code: 1" in problem.detail
-    assert ("api", "failed", "Step 3/3 : RUN false") in items(events)
+    assert ("api", "failed", "Step 3/4 : RUN false") in items(events)
 
 
 def test_the_line_is_that_of_the_step_and_not_of_one_that_reads_alike(tmp_path: Path) -> None:

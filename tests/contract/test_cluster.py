@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import pytest
+
+from deployer import world
+from deployer.ports import ClusterFacts, ClusterPort
+from deployer.spec import Cluster
+from deployer.status import ClusterPhase
+from deployer.toolchain import locate_toolchain
+from tests.contract.conftest import BOTH, Connected, Doors
+from tests.fakes import FakeCluster
+
+
+@BOTH
+def test_a_running_profile_tells_all_that_the_stages_need(doors: Doors) -> None:
+    facts = doors.cluster.facts()
+    assert facts.phase is ClusterPhase.RUNNING
+    assert ipaddress.ip_address(facts.node_ip or "")
+    assert facts.docker is not None
+    assert (facts.driver != "", facts.cpus > 0, facts.memory_mib > 0) == (True, True, True)
+    assert re.fullmatch(r"v1\.\d+\.\d+", facts.kubernetes_version)
+
+
+@BOTH
+def test_asking_twice_gives_the_same(doors: Doors) -> None:
+    assert doors.cluster.facts() == doors.cluster.facts()
+
+
+@pytest.fixture
+def absent(kind: str, request: pytest.FixtureRequest, name: str) -> ClusterPort:
+    """A profile that nobody ever made."""
+    if kind == "fake":
+        return FakeCluster(ClusterFacts(ClusterPhase.MISSING))
+    request.getfixturevalue("connected")
+    here = world.this_world()
+    toolchain = locate_toolchain("auto", here.cache_dir)
+    assert toolchain is not None
+    return world.open_cluster(here, Cluster(name=name), toolchain)
+
+
+@BOTH
+def test_a_profile_that_was_never_made_is_missing(absent: ClusterPort) -> None:
+    assert absent.facts() == ClusterFacts(ClusterPhase.MISSING)
+
+
+@pytest.mark.cluster
+def test_the_version_is_what_the_api_server_says(connected: Connected) -> None:
+    assert connected.kube.version() == connected.facts.kubernetes_version

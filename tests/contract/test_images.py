@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer import world
+from deployer.errors import DeployError, input_error
+from deployer.events import Log
+from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
+from deployer.steps import Steps, merge
+from tests.contract.conftest import BOTH, Connected, Doors, opened
+from tests.fakes import FakeImages
+from tests.fakes.play import played
+
+LABEL = "todo-deploy.dev/contract"
+
+
+def context(dockerfile: str, **files: str) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in {"Dockerfile": dockerfile, **files}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    packed.seek(0)
+    return packed
+
+
+def request(name: str, dockerfile: str, *, target: str | None = None, **files: str) -> BuildRequest:
+    return BuildRequest(
+        f"{name}:1", context(dockerfile, **files), "Dockerfile", {}, {LABEL: name}, target, no_cache=True
+    )
+
+
+@pytest.fixture
+def images(doors: Doors, name: str) -> Iterator[ImagePort]:
+    yield doors.images
+    doors.images.remove(f"{name}:1")
+
+
+@pytest.fixture
+def other(kind: str, doors: Doors) -> Iterator[tuple[DockerEndpoint, ImagePort]]:
+    """Another daemon, which images are copied to."""
+    if kind == "real":
+        host = world.this_world().host_docker
+        with opened(host) as daemon:
+            yield host, daemon
+        return
+    endpoint, second = DockerEndpoint("unix:///fake/other.sock"), FakeImages()
+    assert isinstance(doors.images, FakeImages)
+    doors.images.others[endpoint] = second
+    yield endpoint, second
+
+
+@BOTH
+def test_an_image_that_is_not_there_is_none(doors: Doors, name: str) -> None:
+    assert doors.images.image(f"{name}:1") is None
+    doors.images.remove(f"{name}:1")
+
+
+@BOTH
+def test_a_build_tells_its_steps_and_leaves_the_image(images: ImagePort, name: str) -> None:
+    lines = list(images.build(request(name, "# a comment\nFROM scratch\nCOPY hello /hello\n", hello="hello")))
+    steps = [line for line in lines if line.startswith("Step ")]
+    # The labels that were asked for are a step of the builder's own, after those of the Dockerfile.
+    assert steps == ["Step 1/3 : FROM scratch", "Step 2/3 : COPY hello /hello", f"Step 3/3 : LABEL {LABEL}={name}"]
+    found = images.image(f"{name}:1")
+    assert found is not None
+    assert (found.ref, found.labels[LABEL], found.architecture != "") == (f"{name}:1", name, True)
+    assert found.size > 0
+
+
+@BOTH
+def test_images_are_found_by_label(images: ImagePort, name: str) -> None:
+    list(images.build(request(name, "FROM scratch\nCOPY hello /hello\n", hello="hello")))
+    assert [one.ref for one in images.images(f"{LABEL}={name}")] == [f"{name}:1"]
+    assert f"{name}:1" in [one.ref for one in images.images(LABEL)]
+    assert list(images.images(f"{LABEL}=other")) == []
+
+
+@BOTH
+def test_a_failed_build_names_its_step_and_leaves_no_image(images: ImagePort, name: str) -> None:
+    lines: list[str] = []
+    with pytest.raises(BuildFailed) as caught:
+        lines.extend(images.build(request(name, "FROM scratch\nCOPY absent /absent\n")))
+    assert caught.value.step.endswith(": COPY absent /absent")
+    assert "absent" in str(caught.value)
+    assert caught.value.tail[-1].startswith("Step 2/")
+    assert images.image(f"{name}:1") is None
+
+
+@BOTH
+def test_a_removed_image_is_gone(images: ImagePort, name: str) -> None:
+    list(images.build(request(name, "FROM scratch\nCOPY hello /hello\n", hello="hello")))
+    images.remove(f"{name}:1")
+    assert images.image(f"{name}:1") is None
+
+
+@BOTH
+def test_an_image_is_copied_into_another_daemon(
+    images: ImagePort, other: tuple[DockerEndpoint, ImagePort], name: str
+) -> None:
+    list(images.build(request(name, "FROM scratch\nCOPY hello /hello\n", hello=name)))
+    endpoint, daemon = other
+    try:
+        images.copy_to(endpoint, [f"{name}:1"])
+        here, there = images.image(f"{name}:1"), daemon.image(f"{name}:1")
+        assert here is not None and there is not None
+        assert here.labels == there.labels
+    finally:
+        daemon.remove(f"{name}:1")
+
+
+@pytest.mark.cluster
+def test_a_build_that_is_given_up_ends_before_its_step_does(connected: Connected, name: str) -> None:
+    base = shell_image(connected)
+    wanted = request(name, f"FROM {base}\nRUN sleep 120\n")
+    running = threading.Event()
+
+    def build() -> Steps[None]:
+        for line in connected.images.build(wanted):
+            yield Log("images", name, line)
+            if line.startswith("Step 2/"):
+                running.set()
+
+    def bad() -> Steps[None]:
+        yield Log("images", "bad", "waits")
+        assert running.wait(60)
+        raise input_error("BAD", "another build failed")
+
+    begun = time.monotonic()
+    with pytest.raises(DeployError, match="another build failed"):
+        played(merge({"build": build, "bad": bad}))
+    assert time.monotonic() - begun < 100, "the step was waited for"
+    assert connected.images.image(f"{name}:1") is None
+
+
+def shell_image(connected: Connected) -> str:
+    """An image of the cluster's daemon that has a shell, whichever application brought it."""
+    for found in connected.images.images("todo-deploy.dev/application"):
+        return found.ref
+    pytest.skip("no image with a shell was built in this cluster yet")
+
+
+def test_the_fake_reads_the_dockerfile_that_it_is_sent(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    with pytest.raises(BuildFailed, match="absent"):
+        list(daemon.build(request("x", "FROM absent\n")))

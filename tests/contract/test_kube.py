@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+
+from deployer.errors import DeployError, ExitCode
+from deployer.ports import Object
+from tests.contract.conftest import BOTH, Doors
+
+pytestmark = BOTH
+
+
+def config(doors: Doors, name: str, data: dict[str, str], **metadata: object) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": doors.namespace, **metadata},
+        "data": data,
+    }
+
+
+def secret(doors: Doors, name: str, value: str, **more: object) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": doors.namespace},
+        "type": "Opaque",
+        "data": {"KEY": base64.b64encode(value.encode()).decode()},
+        **more,
+    }
+
+
+def refusal(caught: pytest.ExceptionInfo[DeployError]) -> tuple[str, ExitCode]:
+    return caught.value.problems[0].code, caught.value.exit_code
+
+
+def test_it_is_ready_and_tells_its_version(doors: Doors) -> None:
+    assert doors.kube.ready()
+    assert re.fullmatch(r"v1\.\d+\.\d+.*", doors.kube.version())
+
+
+def test_what_was_created_is_read_back(doors: Doors) -> None:
+    made = doors.kube.create(config(doors, "one", {"a": "1"}))
+    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    assert found is not None
+    assert found["data"] == {"a": "1"}
+    assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert found["metadata"]["uid"] and found["metadata"]["creationTimestamp"]
+    assert found["kind"] == "ConfigMap"
+
+
+def test_what_is_not_there_is_none_and_not_an_error(doors: Doors) -> None:
+    assert doors.kube.get("ConfigMap", doors.namespace, "absent") is None
+    assert doors.kube.get("ConfigMap", "no-such-namespace", "absent") is None
+    assert doors.kube.get("Namespace", "", "no-such-namespace") is None
+    assert doors.kube.list("ConfigMap", "no-such-namespace") == []
+    assert doors.kube.patch("ConfigMap", doors.namespace, "absent", {"data": {}}) is None
+    assert doors.kube.delete("ConfigMap", doors.namespace, "absent") is False
+
+
+def test_a_second_object_of_a_name_is_refused(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {"a": "1"}))
+    with pytest.raises(DeployError) as caught:
+        doors.kube.create(config(doors, "one", {"a": "2"}))
+    assert refusal(caught) == ("API_ALREADYEXISTS", ExitCode.REFUSED)
+
+
+def test_writing_into_what_is_not_there_is_an_explained_failure(doors: Doors) -> None:
+    body = config(doors, "one", {})
+    for write in (doors.kube.create, doors.kube.apply, doors.kube.replace):
+        with pytest.raises(DeployError) as caught:
+            write({**body, "metadata": {"name": "one", "namespace": "no-such-namespace"}})
+        assert refusal(caught) == ("API_NOTFOUND", ExitCode.MACHINE)
+
+
+def test_apply_makes_and_then_changes(doors: Doors) -> None:
+    doors.kube.apply(config(doors, "one", {"a": "1"}))
+    doors.kube.apply(config(doors, "one", {"a": "2"}, labels={"x": "y"}))
+    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    assert found is not None
+    assert (found["data"], found["metadata"]["labels"]) == ({"a": "2"}, {"x": "y"})
+
+
+def test_applying_the_same_again_changes_nothing(doors: Doors) -> None:
+    first = doors.kube.apply(config(doors, "one", {"a": "1"}))
+    again = doors.kube.apply(config(doors, "one", {"a": "1"}))
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+def test_a_replacement_of_what_has_changed_meanwhile_is_refused(doors: Doors) -> None:
+    old = doors.kube.create(config(doors, "one", {"a": "1"}))
+    new = doors.kube.replace({**old, "data": {"a": "2"}})
+    assert new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]
+    with pytest.raises(DeployError) as caught:
+        doors.kube.replace({**old, "data": {"a": "3"}})
+    assert refusal(caught) == ("API_CONFLICT", ExitCode.REFUSED)
+    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    assert found is not None
+    assert found["data"] == {"a": "2"}
+
+
+def test_a_replacement_keeps_nothing_that_it_does_not_name(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {"a": "1"}, labels={"x": "y"}))
+    doors.kube.replace(config(doors, "one", {"b": "2"}))
+    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    assert found is not None
+    assert found["data"] == {"b": "2"}
+    assert not found["metadata"].get("labels")
+
+
+def test_a_patch_changes_what_it_names_and_null_takes_away(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {"a": "1", "b": "2"}, labels={"x": "y"}))
+    doors.kube.patch("ConfigMap", doors.namespace, "one", {"metadata": {"labels": {"z": "1"}}, "data": {"b": None}})
+    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    assert found is not None
+    assert (found["data"], found["metadata"]["labels"]) == ({"a": "1"}, {"x": "y", "z": "1"})
+
+
+def test_what_was_deleted_is_gone(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {}))
+    assert doors.kube.delete("ConfigMap", doors.namespace, "one") is True
+    assert doors.kube.get("ConfigMap", doors.namespace, "one") is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("", ["a", "b", "c"]),
+        ("app=x", ["a", "b"]),
+        ("app=x,tier=1", ["a"]),
+        ("app!=x", ["c"]),
+        ("tier", ["a", "c"]),
+        ("app=nothing", []),
+    ],
+)
+def test_lists_are_selected_by_label(doors: Doors, selector: str, names: list[str]) -> None:
+    for name, labels in (("a", {"app": "x", "tier": "1"}), ("b", {"app": "x"}), ("c", {"tier": "2"})):
+        doors.kube.create(config(doors, name, {}, labels=labels))
+    found = doors.kube.list("ConfigMap", doors.namespace, labels=selector)
+    ours = [one["metadata"]["name"] for one in found if one["metadata"]["name"] != "kube-root-ca.crt"]
+    assert ours == names
+    assert all(one["kind"] == "ConfigMap" for one in found)
+
+
+def test_a_list_of_all_namespaces_has_ours_in_it(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {}))
+    places = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in doors.kube.list("ConfigMap")]
+    assert (doors.namespace, "one") in places
+
+
+def test_a_list_of_metadata_has_no_data(doors: Doors) -> None:
+    doors.kube.create(secret(doors, "one", "canary"))
+    (found,) = doors.kube.list("Secret", doors.namespace, metadata_only=True)
+    assert found["metadata"]["name"] == "one"
+    assert (found["kind"], "data" in found) == ("Secret", False)
+
+
+def test_an_immutable_secret_cannot_be_changed_and_the_refusal_has_no_value(doors: Doors) -> None:
+    doors.kube.create(secret(doors, "one", "first", immutable=True))
+    with pytest.raises(DeployError) as caught:
+        doors.kube.replace(secret(doors, "one", "canary", immutable=True))
+    assert refusal(caught) == ("API_INVALID", ExitCode.MACHINE)
+    told = repr(caught.value.problems)
+    assert "canary" not in told and base64.b64encode(b"canary").decode() not in told
+
+
+def test_a_secrets_type_cannot_be_changed(doors: Doors) -> None:
+    doors.kube.create(secret(doors, "one", "x"))
+    with pytest.raises(DeployError) as caught:
+        doors.kube.replace(secret(doors, "one", "x", type="example.com/other"))
+    assert refusal(caught)[0] == "API_INVALID"
+
+
+def test_logs_of_a_pod_that_is_not_there_are_empty(doors: Doors) -> None:
+    assert list(doors.kube.logs(doors.namespace, "absent", "main")) == []
+    assert list(doors.kube.follow(doors.namespace, "absent", "main", tail=5, previous=False, follow=False)) == []
