@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deployer import history, record
+from deployer import evidence, history, record
 from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.errors import DeployError
@@ -110,9 +110,9 @@ def settle(
     fresh = any(not one.verified for one in deployed.releases)
     node = connected.facts.node_ip or "127.0.0.1"
     try:
-        rollout = yield from stage(
-            "rollout", rollout_stage.await_rollout(refs, kube, clock, judging, since=since, changed=fresh), clock
-        )
+        body = rollout_stage.await_rollout(refs, kube, clock, judging, since=since, changed=fresh)
+        body = evidence.witnessed(body, deployed.releases, refs, kube, clock, since)
+        rollout = yield from stage("rollout", body, clock)
         proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
     except DeployError as error:
         give_verdict(deployed, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import click
 
-from deployer import runs
+from deployer import evidence, runs
 from deployer.cli.options import Session
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Event, RunFinished, RunStarted
@@ -70,6 +71,7 @@ def run(
     begun = clock.monotonic()
     run_id = runs.new_run_id(clock.now())
     record = runs.RunRecord(here.state_dir, run_id)
+    folder = runs.RunFolder(record.folder, redactor)
     report = Report()
     progress = "quiet" if session.quiet else (session.progress or "auto")
     value: T | None = None
@@ -85,7 +87,8 @@ def run(
 
         emit(RunStarted(command, application, stages))
         try:
-            value = drive(steps(run_id), emit)
+            with evidence.kept_in(folder):
+                value = drive(steps(run_id), emit)
         except DeployError as error:
             code, problems = error.exit_code, tuple(redacted(one, redactor) for one in error.problems)
         except KeyboardInterrupt:
@@ -94,6 +97,9 @@ def run(
         outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
         emit(RunFinished(int(code), report.changed, took, outcome))  # type: ignore[arg-type]
     record.close()
+    spec, profile = _spec_path(session), session.profile
+    ended = evidence.Ended(command, application, outcome, int(code), report.changed, took, problems, spec, profile)
+    evidence.summarize(folder, ended)
     untold = [problem for problem in problems if problem not in report.problems]
     if untold and not session.as_json:
         from deployer.ui.problems import problem_lines
@@ -101,6 +107,12 @@ def run(
         for line in problem_lines(untold):
             print(line, file=sys.stderr)
     return Ran(value, report, code, took, problems)
+
+
+def _spec_path(session: Session) -> Path | None:
+    with suppress(DeployError, OSError):
+        return (session.file or find_spec(Path.cwd())).resolve()
+    return None
 
 
 def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:

@@ -1,6 +1,6 @@
 """Evidence: what a run that changed something or failed leaves behind for those who ask why, later and offline."""
 
 from deployer.evidence.summary import Ended, summarize
-from deployer.evidence.witness import Witness, folder_of
+from deployer.evidence.witness import kept_in, witnessed
 
-__all__ = ["Ended", "Witness", "folder_of", "summarize"]
+__all__ = ["Ended", "kept_in", "summarize", "witnessed"]

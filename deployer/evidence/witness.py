@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TypeVar
 
 from deployer import diagnosis
 from deployer.applied import Applied
 from deployer.diagnosis import Finding
-from deployer.errors import Problem
+from deployer.errors import DeployError, Problem
 from deployer.events import Warned
 from deployer.evidence.capture import Scope, Seen, capture, look_at_pods, within, write_diff
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.ports import KubePort
-from deployer.redact import Redactor
-from deployer.runs import RunFolder, runs_dir
+from deployer.runs import RunFolder
 from deployer.stages.rollout import take_snapshot
 from deployer.status import WorkloadRef
 from deployer.steps import Clock, Steps
@@ -32,9 +31,37 @@ _SUCCESS_SECONDS = 1.5
 _SAME_LOOK_SECONDS = 0.5
 
 
-def folder_of(state_dir: Path, run: str, env: Mapping[str, str], more: Iterable[str] = ()) -> RunFolder | None:
-    """The folder of the run's record; None for a run that keeps none. Values of `env` and `more` never get there."""
-    return RunFolder(runs_dir(state_dir) / run, Redactor((*env.values(), *more))) if run else None
+# The folder belongs to the run as a whole; handing it through every function between would say nothing more.
+_folder: ContextVar[RunFolder | None] = ContextVar("run_folder", default=None)
+
+
+@contextmanager
+def kept_in(folder: RunFolder) -> Iterator[None]:
+    """While inside, the evidence of rollouts is kept in this folder."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def witnessed(
+    body: Steps[T], releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock,
+    since: float,
+) -> Steps[T]:  # fmt: skip
+    """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
+    folder = _folder.get()
+    if folder is None:
+        return (yield from body)
+    witness = Witness(folder, releases, refs, kube, clock, since)
+    try:
+        value = yield from witness.watching(body)
+    except DeployError as error:
+        error.problems = witness.keep_failure(error.problems)
+        raise
+    if any(one.changed for one in releases):
+        witness.keep_success()
+    return value
 
 
 class Witness:
