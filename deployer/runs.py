@@ -83,6 +83,26 @@ class RunRecord:
             self._stream.close()
 
 
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The run's events; a line cut short by a kill is left out."""
+    records = []
+    with suppress(OSError), (path / EVENTS).open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            with suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and "at" in record:
+                    records.append(record)
+    return records
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that the file holds; empty where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        return document if isinstance(document, dict) else {}
+    return {}
+
+
 def keep_trace(text: str) -> Path | None:
     """The trace is in a file of the state directory, whose path is returned; None where it cannot be written."""
     from platformdirs import user_state_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from deployer import __version__, inputs
 from deployer.errors import Problem
 from deployer.evidence.timeline import Sighting, row_from_wire, timeline_of, to_wire
 from deployer.evidence.witness import ROLLOUT
-from deployer.runs import EVENTS, SUMMARY, TIMELINE, RunFolder
+from deployer.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 
 FORMAT = 1
 
@@ -49,26 +48,6 @@ def summarize(folder: RunFolder, ended: Ended) -> None:
         sightings = [Sighting(**one) for one in notes.get("sightings", ())]
         folder.write_json(TIMELINE, to_wire(timeline_of(records, pods, sightings)))
         folder.write_json(SUMMARY, _document(folder, ended, notes, records))
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """The run's events; a line cut short by a kill is left out."""
-    records = []
-    with suppress(OSError), (path / EVENTS).open(encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            with suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict) and "at" in record:
-                    records.append(record)
-    return records
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object that the file holds; empty where there is none that can be read."""
-    with suppress(OSError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        return document if isinstance(document, dict) else {}
-    return {}
 
 
 def images_of(records: Sequence[Mapping[str, Any]], ids: Mapping[str, str]) -> list[dict[str, str]]:

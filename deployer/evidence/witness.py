@@ -13,10 +13,10 @@ from deployer.applied import Applied
 from deployer.diagnosis import Finding
 from deployer.errors import DeployError, Problem
 from deployer.events import Warned
-from deployer.evidence.capture import Scope, Seen, capture, look_at_pods, within, write_diff
+from deployer.evidence.capture import CLUSTER, Scope, Seen, capture, look_at_pods, within, write_diff
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.ports import KubePort
-from deployer.runs import RunFolder
+from deployer.runs import RunFolder, read_json
 from deployer.stages.rollout import take_snapshot
 from deployer.status import WorkloadRef
 from deployer.steps import Clock, Steps
@@ -100,8 +100,9 @@ class Witness:
             if all((one.code, one.where) != (problem.code, problem.where) for one in self._sightings):
                 self._note(problem, now)
         found: list[Seen] = []
-        with suppress(Exception):
-            within(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._scope, now, late)))
+        if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed way back
+            with suppress(Exception):
+                within(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._scope, now, late)))
         self._write(found[-1] if found else Seen(), failed=True)
         first, *rest = problems
         if not self._folder.path.is_dir():
@@ -115,7 +116,8 @@ class Witness:
 
         def work(late: object) -> None:
             found.append(look_at_pods(self._scope, self._clock.now()))
-            write_diff(self._folder, self._scope.releases, self._scope.kube)
+            if not (self._folder.path / CLUSTER).exists():
+                write_diff(self._folder, self._scope.releases, self._scope.kube)
 
         with suppress(Exception):
             within(_SUCCESS_SECONDS, work)
@@ -153,9 +155,13 @@ class Witness:
              "reason": one.reason, "verdict": "failed" if failed and one.changed else "verified"}
             for one in self._scope.releases
         ]  # fmt: skip
+        before = read_json(self._folder.path / ROLLOUT)  # of the rollout that this one brings back
         document = {
-            "kubernetes": seen.kubernetes, "releases": releases, "images": seen.images or {},
-            "pods": [asdict(row) for row in seen.pods], "sightings": [asdict(one) for one in self._sightings],
-        }  # fmt: skip
+            "kubernetes": seen.kubernetes or before.get("kubernetes", ""),
+            "releases": [*before.get("releases", ()), *releases],
+            "images": {**(before.get("images") or {}), **(seen.images or {})},
+            "pods": [*before.get("pods", ()), *(asdict(row) for row in seen.pods)],
+            "sightings": [*before.get("sightings", ()), *(asdict(one) for one in self._sightings)],
+        }
         with suppress(Exception):
             self._folder.write_json(ROLLOUT, document)
