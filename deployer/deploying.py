@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,6 +11,7 @@ from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
+from deployer.holder import whoami
 from deployer.plan import Plan, ReleasePlan, UrlPlan
 from deployer.ports import ClusterFacts, HelmPort, KubePort
 from deployer.record import Record, ReleaseRecord
@@ -58,11 +57,7 @@ class Deployed:
 
 
 class RolloutFailed(DeployError):
-    """A failed verdict on releases that were applied; what to go back from is still connected."""
-
-    def __init__(self, cause: DeployError, connected: Connected) -> None:
-        super().__init__(cause.problems, cause.exit_code)
-        self.connected = connected
+    """A failed verdict on releases that were applied."""
 
 
 def remembered(planned: Planned, kube: KubePort) -> Steps[Planned]:
@@ -117,7 +112,7 @@ def settle(
     except DeployError as error:
         give_verdict(deployed, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
         _judged(deployed, "failed", error.problems[0].code, kube, clock.monotonic() - begun)
-        raise RolloutFailed(error, connected) from None
+        raise RolloutFailed(error.problems, error.exit_code) from None
     give_verdict(deployed, "verified", "", kube)
     _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
     return rollout.value, proven.value
@@ -144,7 +139,7 @@ def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock)
         number=0,
         run=run,
         at=clock.now(),
-        who=f"{getpass.getuser()}@{socket.gethostname()}",
+        who=whoami(),
         why="; ".join(f"{one.name}: {one.reason}" for one in applied if one.changed),
         commit=commit.sha if commit is not None else "",
         dirty=commit is not None and not commit.clean,

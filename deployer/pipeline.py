@@ -64,12 +64,17 @@ class UpResult:
     urls: tuple[ProvenUrl, ...]
 
 
-def up(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: World) -> Steps[UpResult]:
+def reach(loaded: LoadedSpec, here: World, *, recreate: bool = False) -> Steps[Outcome[Connected]]:
+    """Toolchain and cluster are there, and the doors to the cluster are open."""
+    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
+    return (yield from stage("cluster", connect(loaded, tools.value, here, recreate=recreate), here.clock))
+
+
+def apply(
+    loaded: LoadedSpec, env: Mapping[str, str], cluster: Outcome[Connected], options: UpOptions, here: World
+) -> Steps[UpResult]:
     """Everything the spec says is true: images, Secrets, releases, stable workloads, answering URLs."""
-    clock = here.clock
-    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), clock)
-    cluster = yield from stage("cluster", connect(loaded, tools.value, here, recreate=options.recreate), clock)
-    connected = cluster.value
+    clock, connected = here.clock, cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
     planned = yield from deploying.remembered(planned, connected.kube)

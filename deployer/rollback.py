@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +12,8 @@ from deployer.deploying import Connected, Deployed, RolloutFailed
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Item, ItemState, Warned
 from deployer.history import Entry
+from deployer.holder import whoami
+from deployer.lease import leased
 from deployer.pipeline import UpOptions, UpResult
 from deployer.plan import url_plans
 from deployer.record import Record, ReleaseRecord
@@ -24,7 +24,6 @@ from deployer.stages.rollout import Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, stage
-from deployer.tooling import ensure_tools
 from deployer.world import World
 
 STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls")
@@ -52,9 +51,9 @@ class RolledBack:
 
 def rollback(loaded: LoadedSpec, env: Mapping[str, str], options: RollbackOptions, here: World) -> Steps[RolledBack]:
     """The newest revision that was verified healthy, or the one asked for, serves again and is verified anew."""
-    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
-    cluster = yield from stage("cluster", pipeline.connect(loaded, tools.value, here), here.clock)
-    return (yield from go_back(loaded, env, cluster.value, options, here))
+    cluster = yield from pipeline.reach(loaded, here)
+    spec, back = loaded.spec, go_back(loaded, env, cluster.value, options, here)
+    return (yield from leased(cluster.value.kube, spec.namespace, spec.application, options.run, here.clock, back))
 
 
 def go_back(
@@ -91,18 +90,26 @@ def up_or_back(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, h
 
     A first install that failed is kept for inspection. The failure is raised either way, with its own exit code.
     """
+    cluster = yield from pipeline.reach(loaded, here, recreate=options.recreate)
+    spec, kube = loaded.spec, cluster.value.kube
+    work = _apply_or_back(loaded, env, cluster, options, here)
+    return (yield from leased(kube, spec.namespace, spec.application, options.run, here.clock, work))
+
+
+def _apply_or_back(
+    loaded: LoadedSpec, env: Mapping[str, str], cluster: Outcome[Connected], options: UpOptions, here: World
+) -> Steps[UpResult]:
     try:
-        return (yield from pipeline.up(loaded, env, options, here))
+        return (yield from pipeline.apply(loaded, env, cluster, options, here))
     except RolloutFailed as failed:
-        spec = loaded.spec
-        kept = record.load(failed.connected.kube, spec.namespace, spec.application)
-        entry = history.target(kept.history)
+        spec, kube = loaded.spec, cluster.value.kube
+        entry = history.target(record.load(kube, spec.namespace, spec.application).history)
         if (options.on_failure or spec.rollout.on_failure) == "keep" or entry is None:
             raise
-        yield Warned(Problem("ROLLING_BACK", f"{failed.problems[0].title}: going back to revision {entry.number}"))
+        yield Warned(Problem("ROLLING_BACK", f"going back to revision {entry.number}", failed.problems[0].title))
         back = RollbackOptions(options.run, entry.number, options.hold, options.timeout)
         try:
-            yield from go_back(loaded, env, failed.connected, back, here)
+            yield from go_back(loaded, env, cluster.value, back, here)
         except DeployError as second:
             raise DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES) from None
         told = Problem("ROLLED_BACK", f"revision {entry.number} serves again", hints=("todo-deploy history",))
@@ -141,7 +148,7 @@ def _remembered(kept: Record, entry: Entry, applied: tuple[Applied, ...], run: s
         entry,
         run=run,
         at=now,
-        who=f"{getpass.getuser()}@{socket.gethostname()}",
+        who=whoami(),
         why=f"rollback to revision {entry.number}",
         releases={one.name: one.revision for one in applied},
         verdict="unfinished",

@@ -13,6 +13,7 @@ from deployer import helmstorage
 from deployer.applied import Applied
 from deployer.errors import refused
 from deployer.events import Item, ItemState
+from deployer.holder import has_ended, identity
 from deployer.plan import ReleasePlan
 from deployer.ports import INPUTS_LABEL, KINDS, VERDICT_LABEL, HelmPort, KubePort, ObjectRef, Revision, UpgradeRequest
 from deployer.record import ReleaseRecord
@@ -93,7 +94,7 @@ def ensure_release(
                 VERDICT_LABEL: "unfinished",
                 helmstorage.OWNER_LABEL: owner_label(latest.revision + 1 if latest is not None else 1),
             },
-            description=f"todo-deploy run {run} by {socket.gethostname()} pid {os.getpid()}",
+            description=f"todo-deploy: {identity(run)}",
             timeout=wanted.timeout,
         )
     )
@@ -146,20 +147,9 @@ def _host() -> str:
 def _owner_is_gone(latest: Revision, label: str, clock: Clock) -> bool:
     owner = _OWNER.fullmatch(label)
     if owner is not None and owner["host"] == _host() and int(owner["revision"]) == latest.revision:
-        pid = int(owner["pid"])
-        return pid == os.getpid() or not _is_alive(pid)
+        return has_ended(int(owner["pid"]))
     began = float(latest.updated) if latest.updated.isdigit() else 0.0
     return clock.now() - began > _FOREIGN_PATIENCE_SECONDS
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from deployer import helmstorage
 from deployer.errors import DeployError, ExitCode, input_error
+from deployer.holder import identity
 from deployer.plan import ReleasePlan
 from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.record import ReleaseRecord
@@ -91,7 +91,7 @@ def test_a_first_install_marks_its_inputs_and_its_owner() -> None:
     assert request.labels[INPUTS_LABEL] == "i1"
     assert request.labels[helmstorage.OWNER_LABEL].endswith(f".{os.getpid()}.1")
     assert all(re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", one) for one in request.labels.values())
-    assert request.description == f"todo-deploy run run-1 by {socket.gethostname()} pid {os.getpid()}"
+    assert request.description == f"todo-deploy: {identity('run-1')}"
 
 
 def test_an_unchanged_release_is_kept_without_helm() -> None:

@@ -1,0 +1,162 @@
+"""One run at a time for an application, whichever machine it is started on: a Lease in the cluster with a heartbeat.
+
+Kubernetes' own pattern (coordination.k8s.io/v1, as leader election uses it): the holder renews it, a holder that
+stopped renewing loses it, and `resourceVersion` lets only one of two takers win.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from deployer import holder as holder_of
+from deployer.errors import DeployError, ExitCode, Problem, refused
+from deployer.events import Warned
+from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object
+from deployer.steps import Clock, Steps
+
+T = TypeVar("T")
+
+DURATION_SECONDS = 30
+_RENEW_SECONDS = 8.0
+_PATIENCE_SECONDS = 900.0
+
+
+def lease_name(application: str) -> str:
+    """The name of the application's Lease."""
+    return f"{OWNER}.{application}"
+
+
+def leased(kube: KubePort, namespace: str, application: str, run: str, clock: Clock, steps: Steps[T]) -> Steps[T]:
+    """The steps, while this run alone holds the application; another holder is waited for, a dead one replaced.
+
+    Where the Lease is lost on the way (the API server could not be reached for its duration), the steps are
+    interrupted with a refusal before they write again: another run may be at work by then.
+    """
+    identity = holder_of.identity(run)
+    yield from _take(kube, namespace, application, identity, clock)
+    beat = _Heartbeat(kube, namespace, application, identity)
+    beat.start()
+    try:
+        while True:
+            try:
+                event = next(steps) if not beat.lost.is_set() else steps.throw(_lost(application))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield event
+    finally:
+        steps.close()
+        beat.stop()
+        _release(kube, namespace, application, identity)
+
+
+class _Heartbeat(threading.Thread):
+    """Renews the Lease until it is stopped; `lost` is set once it belongs to somebody else or ran out."""
+
+    def __init__(self, kube: KubePort, namespace: str, application: str, identity: str) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._kube, self._namespace, self._application = kube, namespace, application
+        self._identity = identity
+        self._ended = threading.Event()
+        self.lost = threading.Event()
+
+    def run(self) -> None:
+        renewed = time.monotonic()
+        while not self._ended.wait(_RENEW_SECONDS):
+            try:
+                found = self._kube.get("Lease", self._namespace, lease_name(self._application))
+                if found is None or _holder(found) != self._identity:
+                    self.lost.set()
+                    return
+                self._kube.replace(_renewed(found, self._identity, time.time()))
+                renewed = time.monotonic()
+            except DeployError:
+                if time.monotonic() - renewed > DURATION_SECONDS:
+                    self.lost.set()
+                    return
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(timeout=5)
+
+
+def _take(kube: KubePort, namespace: str, application: str, identity: str, clock: Clock) -> Steps[None]:
+    told = ""
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    while True:
+        found = kube.get("Lease", namespace, lease_name(application))
+        if found is None or _is_free(found, identity, clock.now()):
+            with suppress(_Conflict):
+                _write(kube, found, namespace, application, identity, clock.now())
+                return
+            continue
+        holder = _holder(found)
+        if holder != told:
+            told = holder
+            yield Warned(Problem("LOCK_WAIT", f"waiting for another run of `{application}`: {holder}"))
+        if clock.monotonic() > deadline:
+            raise refused("LOCKED", f"another run holds `{application}`: {holder}")
+        clock.sleep(0.5)
+
+
+class _Conflict(Exception):
+    """Somebody else was faster."""
+
+
+def _write(kube: KubePort, found: Object | None, namespace: str, application: str, identity: str, now: float) -> None:
+    metadata = {
+        "name": lease_name(application),
+        "namespace": namespace,
+        "labels": {"app.kubernetes.io/managed-by": OWNER, f"{LABEL_PREFIX}/lease": application},
+    }
+    fresh: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+    try:
+        if found is None:
+            kube.create(_renewed(fresh, identity, now, taken=True))
+        else:
+            kube.replace(_renewed(found, identity, now, taken=True))
+    except DeployError as error:
+        if error.exit_code == ExitCode.REFUSED and error.problems[0].code in ("API_CONFLICT", "API_ALREADYEXISTS"):
+            raise _Conflict from None
+        raise
+
+
+def _renewed(lease: Object, identity: str, now: float, *, taken: bool = False) -> Object:
+    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {**(lease.get("spec") or {}), "holderIdentity": identity, "leaseDurationSeconds": DURATION_SECONDS}
+    spec |= {"renewTime": at} | ({"acquireTime": at} if taken else {})
+    return {**lease, "spec": spec}
+
+
+def _release(kube: KubePort, namespace: str, application: str, identity: str) -> None:
+    """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
+    with suppress(DeployError):
+        found = kube.get("Lease", namespace, lease_name(application))
+        if found is not None and _holder(found) == identity:
+            kube.delete("Lease", namespace, lease_name(application))
+
+
+def _holder(lease: Object) -> str:
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _is_free(lease: Object, identity: str, now: float) -> bool:
+    holder = _holder(lease)
+    if not holder or holder == identity:
+        return True
+    if holder_of.is_gone(holder):
+        return True
+    spec = lease.get("spec") or {}
+    renewed = datetime.fromisoformat(str(spec.get("renewTime") or "1970-01-01T00:00:00Z").replace("Z", "+00:00"))
+    return now - renewed.timestamp() > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+
+
+def _lost(application: str) -> DeployError:
+    return refused(
+        "LEASE_LOST",
+        f"the hold on `{application}` was lost while the API server could not be reached",
+        hints=("todo-deploy up",),
+    )
