@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Show the merged spec and where each value comes from."),
     "schema": ("schema", "Print the JSON Schema of the spec."),
     "secrets": ("secrets", "Make and check the env file."),
+    "images": ("images", "Remove images that no kept revision refers to."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
