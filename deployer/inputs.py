@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def read_commit(root: Path) -> Commit | None:
     words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
     try:
         lines = run(words, timeout=10).splitlines()
-    except (CommandFailed, OSError, TimeoutError):
+    except (CommandFailed, OSError, subprocess.TimeoutExpired):
         return None
     sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     clean = not any(not line.startswith("#") for line in lines)

@@ -326,7 +326,7 @@ def _release(
         known = {"registry": "", "repository": image.repository, "name": image.repository, "tag": image.tag,
                  "ref": image.ref}  # fmt: skip
         for path, template in mapping.items():
-            _set(values, name, path, template.format_map(known))
+            _set(values, name, path, _filled(template, known, name, path))
     for secret_name, mapping in release.secrets.items():
         secret = secrets.get(secret_name)
         if secret is None:
@@ -334,7 +334,7 @@ def _release(
         for path, template in mapping.items():
             exact = template == "{checksums}"
             known = {"name": secret.served, "checksum": secret.checksum}
-            _set(values, name, path, dict(secret.checksums) if exact else template.format_map(known))
+            _set(values, name, path, dict(secret.checksums) if exact else _filled(template, known, name, path))
     for switch, paths in release.switches.items():
         for path in paths:
             _set(values, name, path, on[switch])
@@ -360,8 +360,27 @@ def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_with_urls(item, addresses) for item in value]
     if isinstance(value, str):
-        return _URL_REFERENCE.sub(lambda match: addresses[match[1]], value)
+        return _URL_REFERENCE.sub(lambda match: _address(match[1], addresses), value)
     return value
+
+
+def _address(url: str, addresses: Mapping[str, str]) -> str:
+    if url not in addresses:
+        known = ", ".join(sorted(addresses)) or "none"
+        raise input_error(
+            "URL_REFERENCE", f"a value needs the address of url `{url}`, which has no nodePort", detail=f"with: {known}"
+        )
+    return addresses[url]
+
+
+def _filled(template: str, known: Mapping[str, str], release: str, path: str) -> str:
+    try:
+        return template.format_map(known)
+    except (KeyError, ValueError, IndexError, AttributeError):
+        names = ", ".join(f"{{{name}}}" for name in known)
+        raise input_error(
+            "VALUE_TEMPLATE", f"releases.{release}: `{template}` for `{path}` is not a template of {names}"
+        ) from None
 
 
 def _set(values: dict[str, Any], release: str, path: str, value: Any) -> None:

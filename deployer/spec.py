@@ -243,6 +243,35 @@ class Rollout(Part):
     """What follows a failed rollout when a revision was verified before."""
 
 
+class Reserved(Part):
+    """What the system itself needs of a cluster."""
+
+    cpu: str = "1"
+    """CPUs."""
+    memory: str = "2Gi"
+    """Memory."""
+
+
+class Replicas(Part):
+    """Bounds of the number of a workload's pods."""
+
+    min: int = Field(default=1, ge=0)
+    """At least so many."""
+    max: int | None = Field(default=None, ge=1)
+    """At most so many."""
+
+
+class Waiver(Part):
+    """A rule that may be broken; `todo-deploy validate --rules` lists their names."""
+
+    rule: str
+    """The rule's name."""
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
+    """Why it may be broken."""
+    objects: tuple[str, ...] = ()
+    """Only where it concerns these objects (`deployment/backend`); default: everywhere."""
+
+
 class Rules(Part):
     """Limits that are checked before anything is built."""
 
@@ -252,6 +281,24 @@ class Rules(Part):
     """Largest build context; above it nothing is sent to the daemon."""
     min_free_disk: Size = "2g"
     """Free disk that must remain where Docker keeps its data."""
+    capacity: Literal["warn", "strict"] = "warn"
+    """Whether limits above `maxLimitShare` are a warning or an error."""
+    max_limit_share: int = Field(default=70, ge=1, le=1000)
+    """Per cent of the cluster's CPUs and memory, less `reserved`, that all limits together may have."""
+    reserved: Reserved = Reserved()
+    """What the system keeps of the cluster before that share is taken."""
+    replicas: Replicas = Replicas()
+    """Bounds of pod counts that are written down."""
+    tag_policy: Literal["digest", "semver", "semver-commit"] | None = None
+    """The tag policy that every image must have."""
+    one_namespace: bool = False
+    """Whether everything must be in the spec's namespace."""
+    component_prefix: bool = False
+    """Whether an object's name must begin with the component its label `app` names."""
+    labels: tuple[str, ...] = ()
+    """Labels that every workload must have."""
+    waive: tuple[Waiver, ...] = ()
+    """Rules that are known to be broken, each with the reason."""
 
 
 class Spec(Part):
@@ -286,7 +333,7 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Spec:
-        """Every switch, image, secret and release that is named exists."""
+        """Every switch, image, secret and release that is named exists, and no releases need each other."""
         unknown: list[str] = []
         uses = [("images", name, image.when) for name, image in self.images.items()]
         uses += [("secrets", name, secret.when) for name, secret in self.secrets.items()]
@@ -303,4 +350,10 @@ class Spec(Part):
             unknown += [f"{where}.needs: no release `{need}`" for need in release.needs if need not in self.releases]
         if unknown:
             raise ValueError("; ".join(unknown))
+        left = {name: set(release.needs) for name, release in self.releases.items()}
+        while free := [name for name, needs in left.items() if not needs & left.keys()]:
+            for name in free:
+                del left[name]
+        if left:
+            raise ValueError("these releases need each other: " + ", ".join(left))
         return self

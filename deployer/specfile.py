@@ -207,12 +207,16 @@ def _apply_profile(
 
 def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], override: str) -> None:
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     path, separator, text = override.partition("=")
     keys = [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
     if not separator or not all(keys):
         raise input_error("SET_MALFORMED", f"`--set {override}` is not path=value", hints=("--set cluster.cpus=2",))
-    value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
+    try:
+        value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
+    except YAMLError:
+        raise input_error("SET_MALFORMED", f"the value of `--set {override}` is not YAML") from None
     overlay: Any = value
     for key in reversed(keys):
         overlay = {key: overlay}

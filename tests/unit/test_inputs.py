@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer import inputs
+from deployer.errors import DeployError, ExitCode
+from deployer.specfile import LoadedSpec, load_spec
+from deployer.tags import Commit
+
+SPEC = """\
+apiVersion: todo-deploy/v1
+application: todo
+switches: {database: {whenUnset: DATABASE_URL}}
+images:
+  api: {repository: api, context: api}
+  db: {repository: db, context: db, when: database}
+secrets:
+  app:
+    keys:
+      NEEDED: {}
+      TOKEN: {kind: generated, length: 20}
+      KEY: {kind: optional, from: API_KEY}
+releases:
+  app: {chart: chart}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    project = tmp_path / "project"
+    for folder in ("api", "db", "chart/templates"):
+        (project / folder).mkdir(parents=True)
+    for name in ("api", "db"):
+        (project / name / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+        (project / name / "main.py").write_text("print()\n")
+    (project / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: app\nversion: 0.1.0\n")
+    (project / "chart" / "templates" / "x.yaml").write_text("")
+    (project / ".env.example").write_text("# example\nNEEDED=\nTOKEN=\nAPI_KEY=your-key-here\n")
+    return project
+
+
+def load(root: Path, text: str = SPEC) -> LoadedSpec:
+    (root / "todo-deploy.yaml").write_text(text)
+    return load_spec(root / "todo-deploy.yaml")
+
+
+def env(root: Path) -> dict[str, str]:
+    return inputs.values_of(inputs.load_env(load(root)))
+
+
+def sources(root: Path, text: str = SPEC, **values: str) -> inputs.Sources:
+    return inputs.read_sources(load(root, text), values, {}, root.parent / "cache")
+
+
+def refusal(*arguments: Any, **values: str) -> DeployError:
+    with pytest.raises(DeployError) as caught:
+        sources(*arguments, **values)
+    assert caught.value.exit_code is ExitCode.INPUT
+    return caught.value
+
+
+def test_later_env_files_win(root: Path) -> None:
+    loaded = load(root, SPEC + "env: {files: [.env, .env.local]}\n")
+    (root / ".env").write_text("A=1\nB=1\n")
+    (root / ".env.local").write_text("B=2\n")
+    merged = inputs.load_env(loaded)
+    assert inputs.values_of(merged) == {"A": "1", "B": "2"}
+    assert merged["B"].where == ".env.local:1"
+
+
+def test_no_env_file_is_an_empty_one(root: Path) -> None:
+    assert env(root) == {}
+
+
+def test_a_first_env_file_is_made_from_the_example_with_generated_values(root: Path) -> None:
+    (told,) = inputs.ensure_env(load(root))
+    made = root / ".env"
+    assert ".env.example" in told and "TOKEN" in told
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    values = env(root)
+    assert len(values["TOKEN"]) == 20
+    assert values["TOKEN"] not in told
+    assert made.read_text().startswith("# example\n")
+
+
+def test_an_env_file_is_completed_and_otherwise_left_as_it_is(root: Path) -> None:
+    (root / ".env").write_text("# mine\nNEEDED='x y'\n")
+    (told,) = inputs.ensure_env(load(root))
+    assert "TOKEN" in told
+    text = (root / ".env").read_text()
+    assert text.startswith("# mine\nNEEDED='x y'\n")
+    assert inputs.ensure_env(load(root)) == ()
+    assert (root / ".env").read_text() == text
+
+
+def test_two_made_files_have_different_secrets(root: Path) -> None:
+    seen = set()
+    for _ in range(2):
+        inputs.ensure_env(load(root))
+        seen.add(env(root)["TOKEN"])
+        (root / ".env").unlink()
+    assert len(seen) == 2
+
+
+def test_a_spec_without_secrets_makes_no_env_file(root: Path) -> None:
+    text = SPEC.replace(SPEC[SPEC.index("secrets:") : SPEC.index("releases:")], "")
+    assert inputs.ensure_env(load(root, text)) == ()
+    assert not (root / ".env").exists()
+
+
+def test_a_missing_key_is_named_with_who_needs_it(root: Path) -> None:
+    (root / ".env").write_text("TOKEN=x\n")
+    loaded = load(root)
+    (problem,) = inputs.env_problems(loaded, inputs.load_env(loaded))
+    assert problem.code == "ENV_KEY_MISSING"
+    assert "`NEEDED`" in problem.title and "`app`" in problem.title
+    assert problem.where == "todo-deploy.yaml:10"
+
+
+def test_a_near_miss_is_pointed_at(root: Path) -> None:
+    (root / ".env").write_text("TOKEN=x\nNEEDEDD=value\n")
+    loaded = load(root)
+    (problem,) = inputs.env_problems(loaded, inputs.load_env(loaded))
+    assert problem.where == ".env:2"
+    assert any("did you mean `NEEDED`?" in hint for hint in problem.hints)
+
+
+def test_a_placeholder_is_a_problem_with_its_line_and_without_its_value(root: Path) -> None:
+    (root / ".env").write_text("NEEDED=x\nTOKEN=x\nAPI_KEY=your-key-here\n")
+    loaded = load(root)
+    (problem,) = inputs.env_problems(loaded, inputs.load_env(loaded))
+    assert (problem.code, problem.where) == ("ENV_PLACEHOLDER", ".env:3")
+
+
+def test_a_complete_env_file_has_no_problem(root: Path) -> None:
+    (root / ".env").write_text("NEEDED=x\nTOKEN=y\n")
+    loaded = load(root)
+    assert inputs.env_problems(loaded, inputs.load_env(loaded)) == []
+
+
+def test_sources_are_digests_of_what_would_be_sent(root: Path) -> None:
+    before = sources(root)
+    assert set(before.images) == {"api", "db"}
+    assert "main.py" in before.images["api"].manifest
+    (root / "api" / "main.py").write_text("print(1)\n")
+    after = sources(root)
+    assert after.images["api"].digest != before.images["api"].digest
+    assert after.images["db"] == before.images["db"]
+    assert after.charts["app"].digest == before.charts["app"].digest
+
+
+def test_an_ignored_file_changes_nothing(root: Path) -> None:
+    (root / "api" / ".dockerignore").write_text("*.log\n")
+    before = sources(root)
+    (root / "api" / "x.log").write_text("x")
+    assert sources(root) == before
+
+
+def test_a_stand_in_is_part_of_the_digest(root: Path) -> None:
+    text = SPEC.replace("context: api}", "context: api, bases: {BASE: 'python:3'}}")
+    loaded = load(root, text)
+    one = inputs.read_sources(loaded, {}, {}, root.parent / "cache")
+    two = inputs.read_sources(loaded, {}, {"python:3": "local:1"}, root.parent / "cache")
+    assert one.images["api"].digest != two.images["api"].digest
+
+
+def test_what_is_switched_off_is_not_looked_at(root: Path) -> None:
+    (root / "db" / "Dockerfile").unlink()
+    assert set(sources(root, DATABASE_URL="given").images) == {"api"}
+
+
+def test_a_changed_chart_is_another_chart(root: Path) -> None:
+    before = sources(root)
+    (root / "chart" / "templates" / "x.yaml").write_text("# changed\n")
+    assert sources(root).charts["app"].digest != before.charts["app"].digest
+
+
+@pytest.mark.parametrize(
+    ("absent", "code", "line"),
+    [("api", "CONTEXT_MISSING_FOLDER", 5), ("chart", "CHART_MISSING", 14), ("api/Dockerfile", "DOCKERFILE_MISSING", 5)],
+)
+def test_what_is_not_there_is_named_with_the_specs_line(root: Path, absent: str, code: str, line: int) -> None:
+    (root / absent).rename(root.parent / "away")
+    (problem,) = refusal(root).problems
+    assert (problem.code, problem.where) == (code, f"todo-deploy.yaml:{line}")
+
+
+def test_a_context_that_is_too_large_lists_its_biggest_entries(root: Path) -> None:
+    (root / "api" / "model.bin").write_bytes(b"x" * 2**21)
+    (problem,) = refusal(root, SPEC + "rules: {maxContextSize: 1m}\n").problems
+    assert problem.code == "CONTEXT_TOO_LARGE"
+    assert "model.bin" in problem.detail
+
+
+def git(root: Path, *words: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", "-C", str(root), *identity, *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_is_read_with_whether_all_is_committed(root: Path) -> None:
+    assert inputs.read_commit(root) is None
+    git(root, "init", "-q")
+    assert inputs.read_commit(root) is None
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "first")
+    sha = git(root, "rev-parse", "HEAD")
+    assert inputs.read_commit(root) == Commit(sha, True)
+    (root / "new").write_text("x")
+    assert inputs.read_commit(root) == Commit(sha, False)
+
+
+def test_a_git_that_does_not_answer_is_no_commit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*words: object, **more: object) -> str:
+        raise subprocess.TimeoutExpired("git", 10)
+
+    monkeypatch.setattr(inputs, "run", slow)
+    assert inputs.read_commit(root) is None
