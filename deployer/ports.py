@@ -66,6 +66,7 @@ class ClusterPort(Protocol):
     def facts(self) -> ClusterFacts: ...
     def start(self, request: StartRequest) -> Generator[Event, None, None]: ...
     def delete(self) -> Generator[Event, None, None]: ...
+    def remove_folder(self, path: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ KINDS: Mapping[str, Kind] = {
     "Namespace": Kind("api/v1", "namespaces", namespaced=False),
     "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
     "Node": Kind("api/v1", "nodes", namespaced=False),
+    "PersistentVolume": Kind("api/v1", "persistentvolumes", namespaced=False),
     "PersistentVolumeClaim": Kind("api/v1", "persistentvolumeclaims"),
     "Pod": Kind("api/v1", "pods"),
     "PodDisruptionBudget": Kind("apis/policy/v1", "poddisruptionbudgets"),

@@ -8,7 +8,7 @@ from deployer import record, world
 from deployer.events import Item, ItemState
 from deployer.kubeconfig import refuse_foreign
 from deployer.opening import Opened, open_running, see_cluster
-from deployer.ports import HelmPort
+from deployer.ports import ClusterPort, HelmPort
 from deployer.specfile import LoadedSpec
 from deployer.stages import removal
 from deployer.status import ClusterPhase
@@ -69,10 +69,13 @@ def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[R
         return (yield from stage(removal.STAGE, nothing(), here.clock)).value
     opened = open_running(loaded, here)
     helm = world.open_helm(here, loaded.spec.cluster, tools.value, opened.facts)
-    return (yield from stage(removal.STAGE, _remove(opened, options, helm, here), here.clock)).value
+    cluster = world.open_cluster(here, loaded.spec.cluster, tools.value)
+    return (yield from stage(removal.STAGE, _remove(opened, options, helm, cluster, here), here.clock)).value
 
 
-def _remove(opened: Opened, options: DownOptions, helm: HelmPort, here: World) -> Steps[Outcome[Removed]]:
+def _remove(
+    opened: Opened, options: DownOptions, helm: HelmPort, cluster: ClusterPort, here: World
+) -> Steps[Outcome[Removed]]:
     spec, kube, kept = opened.loaded.spec, opened.kube, opened.record
     objects = [ref for one in kept.releases.values() for ref in one.objects]
     claims = tuple(dict.fromkeys([*kept.claims, *removal.volume_claims(objects, kube)]))
@@ -87,7 +90,9 @@ def _remove(opened: Opened, options: DownOptions, helm: HelmPort, here: World) -
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0
     if options.volumes:
+        names = removal.volumes_of(claims, kube)
         volumes = yield from removal.remove_claims(claims, kube, here.clock)
+        yield from removal.remove_left_volumes(names, kube, cluster, here.clock)
         if kept.version:
             kube.delete("Secret", spec.namespace, record.record_name(spec.application))
         yield from removal.remove_namespaces(namespaces, kube)

@@ -65,6 +65,8 @@ mkdir -p "$(dirname "$PGDATA")"
 if command -v flock >/dev/null; then
     exec 9> "$PGDATA.lock"
     flock -n 9 || { echo "database: waiting for another server on this volume to end"; flock 9; }
+    # So no server is at work here, whatever one that was killed has left: it was process 1, and so are we.
+    rm -f "$PGDATA/postmaster.pid"
 fi
 
 [ -s "$PGDATA/PG_VERSION" ] || make_cluster

@@ -41,3 +41,7 @@ class ContextCluster:
         """Never done: refused."""
         yield from ()
         raise refused("CLUSTER_FOREIGN", f"the cluster of context `{self._context}` is not ours to delete")
+
+    def remove_folder(self, path: str) -> None:
+        """Never done: refused."""
+        raise refused("CLUSTER_FOREIGN", f"no folder of the cluster of context `{self._context}` is ours to remove")

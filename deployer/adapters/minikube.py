@@ -118,6 +118,15 @@ class Minikube:
         for line in stream([self._toolchain.minikube, "delete", "--profile", self._profile], env=self._environment()):
             yield Log(STAGE, self._profile, line)
 
+    def remove_folder(self, path: str) -> None:
+        """The folder of the node is gone with everything in it."""
+        words = [self._toolchain.minikube, "--profile", self._profile, "ssh", "--", "sudo", "rm", "-rf", path]
+        try:
+            run(words, env=self._environment())
+        except CommandFailed as failed:
+            detail = "\n".join(failed.tail)
+            raise machine_error("FOLDER_KEPT", f"the node's folder {path} cannot be removed", detail=detail) from None
+
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:

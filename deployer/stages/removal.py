@@ -6,12 +6,16 @@ from collections.abc import Iterable, Sequence
 
 from deployer.errors import machine_error
 from deployer.events import Item, ItemState
-from deployer.ports import LABEL_PREFIX, OWNER, HelmPort, KubePort, Object, ObjectRef
+from deployer.ports import LABEL_PREFIX, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef
 from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0
+# A provisioner that feels responsible deletes a volume within a second or two.
+_PROVISIONER_SECONDS = 5.0
+_HOSTPATH = "k8s.io/minikube-hostpath"
+_HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
 
 def volume_claims(objects: Iterable[ObjectRef], kube: KubePort) -> tuple[ObjectRef, ...]:
@@ -56,6 +60,12 @@ def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) 
     return removed
 
 
+def volumes_of(claims: Iterable[ObjectRef], kube: KubePort) -> tuple[str, ...]:
+    """The names of the volumes that the claims are bound to."""
+    found = (kube.get(claim.kind, claim.namespace, claim.name) or {} for claim in claims)
+    return tuple(name for claim in found if (name := (claim.get("spec") or {}).get("volumeName")))
+
+
 def remove_claims(claims: Sequence[ObjectRef], kube: KubePort, clock: Clock) -> Steps[int]:
     """The volume claims, and with them their data, are gone; the number of those that were there."""
     removed = sum(kube.delete(claim.kind, claim.namespace, claim.name) for claim in claims)
@@ -71,6 +81,31 @@ def remove_claims(claims: Sequence[ObjectRef], kube: KubePort, clock: Clock) -> 
         clock.sleep(0.3)
     yield Item(STAGE, "volumes", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
     return removed
+
+
+def remove_left_volumes(names: Iterable[str], kube: KubePort, cluster: ClusterPort, clock: Clock) -> Steps[None]:
+    """The volumes of claims that are gone are gone too, with their data.
+
+    Minikube's provisioner deletes only what it made since its own last start, and gives the next claim of a name the
+    folder of the one before (storage-provisioner: Delete compares an identity; Provision joins namespace and name).
+    """
+    deadline = clock.monotonic() + _PROVISIONER_SECONDS
+    while left := [one for name in names if (one := kube.get("PersistentVolume", "", name)) is not None]:
+        if clock.monotonic() > deadline:
+            break
+        clock.sleep(0.3)
+    for volume in left:
+        spec, name = volume.get("spec") or {}, volume["metadata"]["name"]
+        path = str((spec.get("hostPath") or {}).get("path", ""))
+        made_by = (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by")
+        is_over = (volume.get("status") or {}).get("phase") in ("Released", "Failed")
+        if made_by != _HOSTPATH or not is_over or spec.get("persistentVolumeReclaimPolicy") != "Delete":
+            yield Item(STAGE, name, ItemState.UNCHANGED, "its volume is left to its provisioner")
+            continue
+        if path.startswith(_HOSTPATH_ROOT) and ".." not in path:
+            cluster.remove_folder(path)
+        kube.delete("PersistentVolume", "", name)
+        yield Item(STAGE, name, ItemState.DONE, "removed with its data: Minikube's provisioner had left it")
 
 
 def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:

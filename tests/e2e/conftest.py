@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """A failure comes with what the deployment, the cluster and the last run say of themselves."""
-    report: Any = yield
+    report = yield
     project = item.session.stash.get(_PROJECT, None)
     if report.failed and project is not None and Path(__file__).parent in item.path.parents:
         project.broken.append(item.name)
         if report.when == "call":
             report.sections.append(("the deployment", diagnosis(project)))
-    return report  # type: ignore[return-value]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -46,15 +46,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def diagnosis(project: Project) -> str:
     """What a person would ask first after a failure."""
-    parts = []
-    for title, ask in {
+    asks: dict[str, Callable[[], str]] = {
         "status": lambda: project.run("status", "-o", "json", timeout=60).stdout,
         "pods": lambda: project.kubectl("get", "pods", "-A", "-o", "wide"),
-        "events": lambda: "\n".join(
-            project.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp").splitlines()[-25:]
-        ),
+        "events": lambda: _end(project.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp"), 25),
         "last run": lambda: last_record(project),
-    }.items():
+    }
+    parts = []
+    for title, ask in asks.items():
         try:
             parts.append(f"== {title}\n{ask()}")
         except Exception as error:
@@ -65,7 +64,11 @@ def diagnosis(project: Project) -> str:
 def last_record(project: Project) -> str:
     """The end of the newest run record."""
     records = sorted((project.state / "todo-deploy" / "runs").glob("*/events.jsonl"))
-    return "\n".join(records[-1].read_text().splitlines()[-30:]) if records else "none"
+    return _end(records[-1].read_text(), 30) if records else "none"
+
+
+def _end(text: str, lines: int) -> str:
+    return "\n".join(text.splitlines()[-lines:])
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ class FakeCluster:
         self.current = facts
         self.failure = failure
         self.starts: list[StartRequest] = []
+        self.removed: list[str] = []
 
     def facts(self) -> ClusterFacts:
         return self.current
@@ -42,3 +43,6 @@ class FakeCluster:
     def delete(self) -> Generator[Event, None, None]:
         self.current = ClusterFacts(ClusterPhase.MISSING)
         yield from ()
+
+    def remove_folder(self, path: str) -> None:
+        self.removed.append(path)
