@@ -219,7 +219,7 @@ def test_database_is_a_stateful_set_when_wanted(todo_app: Chart) -> None:
         {"name": "POSTGRES_DB", "value": "todo"},
         {"name": "POSTGRES_USER", "value": "todo"},
     ]
-    assert container["resources"] == resources("100m", "128Mi", "500m", "256Mi")
+    assert container["resources"] == resources("50m", "128Mi", "500m", "256Mi")
     assert ready[:2] == ["sh", "-c"]
     assert "pg_isready -h 127.0.0.1" in ready[2]
     assert rendered["Service", "database-service"]["spec"]["ports"] == [
