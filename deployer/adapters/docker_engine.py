@@ -25,6 +25,19 @@ _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60
 
 
+class _Stream(CancellableStream):  # type: ignore[misc]  # the package has no type information
+    """What the daemon tells of a build: another thread may end it, where a generator being read cannot be closed."""
+
+    def end(self) -> None:
+        """The daemon gives the build up, because nobody listens any more."""
+        with suppress(OSError, AttributeError):  # it may just have ended by itself
+            self.close()
+
+    def release(self) -> None:
+        """The connection is closed, whether or not all of it was read."""
+        self._response.close()
+
+
 class _Client(APIClient):  # type: ignore[misc]  # the package has no type information
     """The machine's proxy and CA variables must not stand between us and a daemon that has its own certificates."""
 
@@ -32,9 +45,8 @@ class _Client(APIClient):  # type: ignore[misc]  # the package has no type infor
         self.trust_env = False
         return super()._retrieve_server_version()
 
-    def _stream_helper(self, response: Any, decode: bool = False) -> CancellableStream:
-        """A stream that another thread may end: a generator that is being read cannot be closed."""
-        return CancellableStream(super()._stream_helper(response, decode), response)
+    def _stream_helper(self, response: Any, decode: bool = False) -> _Stream:
+        return _Stream(super()._stream_helper(response, decode), response)
 
 
 class DockerEngine:
@@ -99,7 +111,7 @@ class DockerEngine:
             timeout=None,
         )
         try:
-            with on_stop(lambda: _end(stream)):
+            with on_stop(stream.end):
                 for chunk in stream:
                     # A request that is refused as a whole (a Dockerfile that cannot be read) answers with a message.
                     refusal = chunk.get("error") or chunk.get("message")
@@ -113,6 +125,8 @@ class DockerEngine:
             raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
         except requests.exceptions.RequestException as error:
             raise _unreachable(self.endpoint, error) from None
+        finally:
+            stream.release()
 
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
         """The other daemon has the images too; layers they share travel once."""
@@ -136,12 +150,6 @@ class DockerEngine:
     def close(self) -> None:
         """The connection is closed."""
         self._client.close()
-
-
-def _end(stream: CancellableStream) -> None:
-    """The daemon gives the build up, because nobody listens any more."""
-    with suppress(OSError, AttributeError):  # it may just have ended by itself
-        stream.close()
 
 
 def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:

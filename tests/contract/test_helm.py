@@ -115,6 +115,31 @@ def test_after_a_failed_verdict_helm_keeps_the_reason_but_not_the_status(doors: 
     assert helmstorage.decode(stored(doors, 1))["info"]["description"] == "CRASH_LOOP"
 
 
+def test_a_rollback_is_a_new_revision_with_values_and_labels_of_the_old_one(doors: Doors, chart: Path) -> None:
+    doors.helm.upgrade(wanted(doors, chart))
+    mark = {"metadata": {"labels": {VERDICT_LABEL: "verified"}}}
+    doors.kube.patch("Secret", doors.namespace, helmstorage.secret_name("app", 1), mark)
+    labels = {INPUTS_LABEL: "inputs-2", VERDICT_LABEL: "unfinished"}
+    doors.helm.upgrade(UpgradeRequest("app", doors.namespace, chart, {"value": "2"}, labels, "run 2", 60))
+    done = doors.helm.rollback("app", doors.namespace, 1, 60)
+    assert (done.revision.revision, done.revision.status) == (3, "deployed")
+    assert done.objects == (ObjectRef("ConfigMap", doors.namespace, "app"),)
+    assert served(doors) == "1"
+    assert [(one.revision, one.status, one.inputs, one.verdict) for one in history(doors)] == [
+        (1, "superseded", "inputs-1", "verified"),
+        (2, "superseded", "inputs-2", "unfinished"),
+        # Handed on as it stood: whoever rolls back has to take it off until the rollout is judged.
+        (3, "deployed", "inputs-1", "verified"),
+    ]
+
+
+def test_a_rollback_to_a_revision_that_is_not_there_is_an_explained_failure(doors: Doors, chart: Path) -> None:
+    doors.helm.upgrade(wanted(doors, chart))
+    with pytest.raises(DeployError):
+        doors.helm.rollback("app", doors.namespace, 9, 60)
+    assert [one.revision for one in history(doors)] == [1]
+
+
 def test_an_uninstalled_release_leaves_nothing(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
     assert doors.helm.uninstall("app", doors.namespace) is True

@@ -6,11 +6,12 @@ import base64
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from deployer import helmstorage
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+from deployer.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest
 from tests.fakes.kube import FakeKube
 
 Render = Callable[[UpgradeRequest], Sequence[Object]]
@@ -83,28 +84,38 @@ class FakeHelm:
         number = history[-1].revision + 1 if history else 1
         objects = [_placed(one, request.namespace) for one in self._render(request)]
         failure = self.failures.pop(0) if self.failures else None
-        if failure is None:
-            self._supersede(history)
         secret = release_secret(
             request.release,
             request.namespace,
             number,
             "deployed" if failure is None else "failed",
             description=request.description,
-            labels=self._labels(history) | dict(request.labels),
+            labels=self._labels(history[-1:]) | dict(request.labels),
             updated=self.kube.clock.now(),
             objects=objects,
         )
-        self.kube.put(secret)
         if failure is not None:
+            self.kube.put(secret)
             raise failure
-        refs = tuple(_ref(one) for one in objects)
-        for one in objects:
-            self.kube.put(one)
-        for old in history[-1:]:
-            for ref in set(self._objects(old)) - set(refs):
-                self.kube.drop(ref.kind, ref.namespace, ref.name)
-        return Upgraded(self._revision(request, number), refs)
+        return self._deploy(secret, objects, history)
+
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
+        history = self._history(release, namespace)
+        target = [one for one in history if one.revision == revision]
+        if not target:
+            raise DeployError(Problem("HELM_FAILED", "release has no such revision"), ExitCode.MACHINE)
+        objects = self._manifest(target[0])
+        secret = release_secret(
+            release,
+            namespace,
+            history[-1].revision + 1,
+            "deployed",
+            description=f"Rollback to {revision}",
+            labels=self._labels(target),
+            updated=self.kube.clock.now(),
+            objects=objects,
+        )
+        return self._deploy(secret, objects, history)
 
     def uninstall(self, release: str, namespace: str) -> bool:
         history = self._history(release, namespace)
@@ -117,10 +128,24 @@ class FakeHelm:
     def _history(self, release: str, namespace: str) -> tuple[Revision, ...]:
         return helmstorage.revisions(self.kube.list("Secret", namespace, labels=helmstorage.SELECTOR), release)
 
-    def _labels(self, history: Sequence[Revision]) -> dict[str, str]:
-        """The labels of the last revision, which Helm hands on to the next."""
+    def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
+        """The revision and its objects are there; objects that only the last one had are gone."""
+        self._supersede(history)
+        self.kube.put(secret)
+        refs = tuple(_ref(one) for one in objects)
+        for one in objects:
+            self.kube.put(one)
+        for old in history[-1:]:
+            for ref in set(self._objects(old)) - set(refs):
+                self.kube.drop(ref.kind, ref.namespace, ref.name)
+        (made,) = helmstorage.revisions([secret], secret["metadata"]["labels"]["name"])
+        description = helmstorage.decode(secret)["info"]["description"]
+        return Upgraded(replace(made, description=description), refs)
+
+    def _labels(self, revisions: Sequence[Revision]) -> dict[str, str]:
+        """The labels that Helm hands on: of the last revision in an upgrade, of the target in a rollback."""
         own = ("owner", "name", "version", "status", "modifiedAt", "createdAt")
-        labels = self._stored(history[-1])["metadata"]["labels"] if history else {}
+        labels = self._stored(revisions[0])["metadata"]["labels"] if revisions else {}
         return {name: value for name, value in labels.items() if name not in own}
 
     def _supersede(self, history: Sequence[Revision]) -> None:
@@ -137,19 +162,11 @@ class FakeHelm:
         return secret
 
     def _objects(self, revision: Revision) -> tuple[ObjectRef, ...]:
-        manifest: str = helmstorage.decode(self._stored(revision))["manifest"]
-        return tuple(_ref(json.loads(part)) for part in manifest.split("---\n") if part.strip())
+        return tuple(_ref(one) for one in self._manifest(revision))
 
-    def _revision(self, request: UpgradeRequest, number: int) -> Revision:
-        return Revision(
-            request.release,
-            request.namespace,
-            number,
-            "deployed",
-            request.labels.get(INPUTS_LABEL, ""),
-            self.kube.clock.stamp(self.kube.clock.elapsed),
-            request.description,
-        )
+    def _manifest(self, revision: Revision) -> list[Object]:
+        manifest: str = helmstorage.decode(self._stored(revision))["manifest"]
+        return [json.loads(part) for part in manifest.split("---\n") if part.strip()]
 
 
 def _placed(one: Object, namespace: str) -> Object:

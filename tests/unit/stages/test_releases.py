@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from deployer import helmstorage
+from deployer.applied import Applied
 from deployer.errors import DeployError, ExitCode, input_error
 from deployer.holder import identity
 from deployer.plan import ReleasePlan
 from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.record import ReleaseRecord
 from deployer.stages.releases import (
-    Applied,
     Decision,
     decide,
     ensure_release,
