@@ -65,7 +65,7 @@ def find_spec(start: Path) -> Path:
     raise input_error(
         "SPEC_MISSING",
         f"no `{SPEC_NAME}` in {start} or above it",
-        hints=("todo-deploy -f FILE …", "todo-deploy init"),
+        hints=("cd to the project, or: todo-deploy -f FILE …",),
     )
 
 
@@ -103,9 +103,7 @@ def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise input_error(
-            "SPEC_MISSING", f"no spec at {path}", hints=("todo-deploy -f FILE …", "todo-deploy init")
-        ) from None
+        raise input_error("SPEC_MISSING", f"no spec at {path}", hints=("todo-deploy -f FILE …",)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise input_error("SPEC_UNREADABLE", f"cannot read {path}", detail=str(error)) from None
     try:
