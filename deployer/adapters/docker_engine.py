@@ -13,6 +13,7 @@ from typing import Any
 
 import docker.errors
 import requests.exceptions
+import urllib3.exceptions
 from docker.api.client import APIClient
 from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
@@ -27,6 +28,15 @@ _CONNECT_SECONDS = 60
 
 class _Stream(CancellableStream):  # type: ignore[misc]  # the package has no type information
     """What the daemon tells of a build: another thread may end it, where a generator being read cannot be closed."""
+
+    def __next__(self) -> Any:
+        """The next chunk; the package takes every OSError for the end, and its own refusals are OSErrors too."""
+        try:
+            return next(self._stream)
+        except docker.errors.APIError:
+            raise
+        except (urllib3.exceptions.ProtocolError, OSError):
+            raise StopIteration from None
 
     def end(self) -> None:
         """The daemon gives the build up, because nobody listens any more."""

@@ -101,7 +101,19 @@ class Helm:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
         try:
             self._run(
-                self._command.run(["uninstall", release, "--namespace", namespace, "--wait", "--timeout", "120s"])
+                self._command.run(
+                    [
+                        "uninstall",
+                        release,
+                        "--namespace",
+                        namespace,
+                        "--cascade",
+                        "foreground",
+                        "--wait",
+                        "--timeout",
+                        "120s",
+                    ]
+                )
             )
         except pyhelm3.errors.ReleaseNotFoundError:
             return False
