@@ -9,7 +9,7 @@ from deployer.applied import Applied
 from deployer.errors import Problem, refused
 from deployer.events import Item, ItemState
 from deployer.history import Entry, KeptSecretRef
-from deployer.ports import INPUTS_LABEL, HelmPort, ImageFacts, KubePort, Object
+from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, ImageFacts, KubePort, Object
 from deployer.record import Record
 from deployer.steps import Outcome, Steps
 
@@ -54,6 +54,9 @@ def revert(
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
         done = helm.rollback(name, namespace, revision, timeout)
         now = done.revision.revision
+        # Helm hands the old revision's labels on, its verdict among them; this one has yet to earn its own.
+        unjudged = {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}}
+        kube.patch("Secret", namespace, helmstorage.secret_name(name, now), unjudged)
         yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
         reason = f"rollback to revision {revision}"
         applied.append(Applied(name, namespace, now, True, reason, inputs, done.objects, False))

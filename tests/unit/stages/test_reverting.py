@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from deployer import helmstorage
+from deployer.errors import DeployError
+from deployer.history import Entry, KeptSecretRef
+from deployer.plan import ReleasePlan
+from deployer.ports import ImageFacts
+from deployer.record import Record, ReleaseRecord
+from deployer.stages.releases import ensure_release, mark
+from deployer.stages.reverting import lacking, restore_secret, revert
+from tests.fakes import FakeHelm, FakeKube
+from tests.fakes.play import played
+
+REF = KeptSecretRef("default", "app", "app-old")
+FACTS = ImageFacts("api:1", "sha256:1", 1, "", "amd64")
+
+
+def secret(name: str, value: str, *, immutable: bool = False) -> dict[str, object]:
+    data = {"KEY": base64.b64encode(value.encode()).decode()}
+    body: dict[str, object] = {"kind": "Secret", "type": "Opaque", "data": data,
+            "metadata": {"name": name, "namespace": "default", "labels": {"app": "x"}}}  # fmt: skip
+    return {**body, "immutable": True} if immutable else body
+
+
+def value(kube: FakeKube) -> str:
+    found = kube.get("Secret", "default", "app")
+    assert found is not None
+    return base64.b64decode(found["data"]["KEY"]).decode()
+
+
+def deployed(kube: FakeKube, helm: FakeHelm) -> Record:
+    """A release whose first revision was verified and whose second was not."""
+    record: ReleaseRecord | None = None
+    for number in (1, 2):
+        plan = ReleasePlan("app", "default", Path("chart"), {"v": number}, f"i{number}", (), (), (), 60.0)
+        applied = played(ensure_release(plan, record, kube, helm, kube.clock, "run"))[1].value
+        record = ReleaseRecord("default", applied.revision, applied.inputs, applied.objects)
+        if number == 1:
+            mark(applied, "verified", "", kube)
+    assert record is not None
+    return Record("salt", releases={"app": record})
+
+
+def entry(**more: object) -> Entry:
+    known = {"number": 1, "run": "r", "at": 0.0, "who": "w", "why": "y", "releases": {"app": 1}, "secrets": (REF,)}
+    return Entry(**{**known, **more})  # type: ignore[arg-type]
+
+
+def test_a_documented_secret_gets_its_old_content_back() -> None:
+    kube = FakeKube()
+    kube.put(secret("app", "new"))
+    kube.put(secret("app-old", "old", immutable=True))
+    assert restore_secret(REF, kube) is True
+    assert value(kube) == "old"
+    found = kube.get("Secret", "default", "app")
+    assert found is not None
+    assert not found.get("immutable")
+    assert restore_secret(REF, kube) is False
+
+
+def test_a_documented_secret_that_was_deleted_comes_back() -> None:
+    kube = FakeKube()
+    kube.put(secret("app-old", "old", immutable=True))
+    restore_secret(REF, kube)
+    assert value(kube) == "old"
+
+
+def test_without_its_copy_nothing_is_changed() -> None:
+    kube = FakeKube()
+    kube.put(secret("app", "new"))
+    with pytest.raises(DeployError):
+        restore_secret(REF, kube)
+    assert value(kube) == "new"
+
+
+def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    kept = deployed(kube, helm)
+    kube.put(secret("app", "new"))
+    kube.put(secret("app-old", "old", immutable=True))
+    _, outcome = played(revert(entry(), kept, kube, helm, 60.0))
+    (applied,) = outcome.value
+    assert (applied.revision, applied.inputs, applied.changed, applied.verified) == (3, "i1", True, False)
+    latest = helmstorage.revisions(kube.list("Secret", "default"), "app")[-1]
+    assert (latest.revision, latest.verdict) == (3, "unfinished")
+    found = kube.get("ConfigMap", "default", "app")
+    assert found is not None
+    assert (found["data"], value(kube)) == ({"v": "1"}, "old")
+
+
+def test_everything_that_lacks_is_named_before_anything_is_touched() -> None:
+    kube = FakeKube()
+    kept = deployed(kube, FakeHelm(kube))
+    wanted = entry(images={"api": "api:1"}, releases={"app": 7})
+    problems = lacking(wanted, kept, kube, lambda ref: None)
+    assert [one.code for one in problems] == ["ROLLBACK_IMAGE", "ROLLBACK_SECRET", "ROLLBACK_RELEASE"]
+    kube.put(secret("app-old", "old", immutable=True))
+    assert lacking(entry(images={"api": "api:1"}), kept, kube, lambda ref: FACTS) == []
