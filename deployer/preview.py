@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import helmstorage, inputs, memory, pipeline, world
+from deployer import inputs, memory, pipeline, world
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys, wanted_bases
 from deployer.ports import ImagePort, KubePort
@@ -100,15 +100,10 @@ def _secret(secret: SecretPlan, kube: KubePort) -> Step:
 
 
 def _release(release: ReleasePlan, kept: Record, kube: KubePort) -> Step:
-    labels = f"{helmstorage.SELECTOR},name={release.name}"
-    stored = kube.list("Secret", release.namespace, labels=labels, metadata_only=True)
-    history = helmstorage.revisions(stored, release.name)
-    known = kept.releases.get(release.name)
-    lost = releases_stage.lost_objects(known, kube) if known is not None else ()
-    decision = releases_stage.decide(release, history[-1] if history else None, known, lost)
+    latest, decision = releases_stage.observe(release, kept.releases.get(release.name), kube)
     if decision.action == "keep":
-        return Step("release", release.name, "unchanged", f"revision {history[-1].revision}")
-    return Step("release", release.name, "update" if history else "create", decision.reason)
+        return Step("release", release.name, "unchanged", f"revision {latest.revision if latest is not None else 0}")
+    return Step("release", release.name, "update" if latest is not None else "create", decision.reason)
 
 
 def _keys(secret: SecretPlan) -> str:

@@ -6,20 +6,33 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deployer import helmstorage
 from deployer.applied import Applied
+from deployer.changes import in_words, value_changes
 from deployer.errors import refused
 from deployer.events import Item, ItemState
 from deployer.holder import has_ended, identity
 from deployer.plan import ReleasePlan
-from deployer.ports import INPUTS_LABEL, KINDS, VERDICT_LABEL, HelmPort, KubePort, ObjectRef, Revision, UpgradeRequest
+from deployer.ports import (
+    INPUTS_LABEL,
+    KINDS,
+    LABEL_PREFIX,
+    VERDICT_LABEL,
+    HelmPort,
+    KubePort,
+    ObjectRef,
+    Revision,
+    UpgradeRequest,
+)
 from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "releases"
+INPUTS_CHANGED = "chart, values, images or secrets changed"
+CHART_LABEL = f"{LABEL_PREFIX}/chart"
 _OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # A helm that is not ours may still be at work on a pending revision for about its own time-out.
 _FOREIGN_PATIENCE_SECONDS = 600.0
@@ -44,7 +57,7 @@ def decide(
     if latest.status != "deployed":
         return Decision("upgrade", f"revision {latest.revision} is {latest.status}")
     if latest.inputs != wanted.inputs:
-        return Decision("upgrade", "chart, values, images or secrets changed")
+        return Decision("upgrade", INPUTS_CHANGED)
     if known is None or known.revision != latest.revision:
         return Decision("upgrade", "its objects are not known")
     if lost:
@@ -53,16 +66,33 @@ def decide(
     return Decision("keep", "unchanged")
 
 
+def observe(wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort) -> tuple[Revision | None, Decision]:
+    """The release's latest revision and what to do about it, in the words of what changed."""
+    labels = f"{helmstorage.SELECTOR},name={wanted.name}"
+    stored = kube.list("Secret", wanted.namespace, labels=labels, metadata_only=True)
+    history = helmstorage.revisions(stored, wanted.name)
+    latest = history[-1] if history else None
+    decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
+    if latest is not None and decision.reason == INPUTS_CHANGED:
+        decision = replace(decision, reason=_what_changed(wanted, latest, kube))
+    return latest, decision
+
+
+def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
+    """Read from Helm's own record of the revision, which no run without a change asks for."""
+    secret = kube.get("Secret", latest.namespace, helmstorage.secret_name(latest.release, latest.revision))
+    if secret is None:
+        return INPUTS_CHANGED
+    chart = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
+    old = helmstorage.decode(secret).get("config") or {}
+    return in_words(value_changes(old, wanted.values), chart=chart != wanted.chart.name[-40:])
+
+
 def ensure_release(
     wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort, helm: HelmPort, clock: Clock, run: str
 ) -> Steps[Outcome[Applied]]:
     """The release is deployed with the plan's chart and values; nothing is done when it already is."""
-    stored = kube.list(
-        "Secret", wanted.namespace, labels=f"{helmstorage.SELECTOR},name={wanted.name}", metadata_only=True
-    )
-    history = helmstorage.revisions(stored, wanted.name)
-    latest = history[-1] if history else None
-    decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
+    latest, decision = observe(wanted, known, kube)
     if decision.action == "keep":
         assert latest is not None and known is not None
         yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")
@@ -91,6 +121,7 @@ def ensure_release(
             # Helm hands labels on from one revision to the next: each has to be given anew.
             labels={
                 INPUTS_LABEL: wanted.inputs,
+                CHART_LABEL: wanted.chart.name[-40:],
                 VERDICT_LABEL: "unfinished",
                 helmstorage.OWNER_LABEL: owner_label(latest.revision + 1 if latest is not None else 1),
             },

@@ -1,0 +1,31 @@
+"""Changes of values in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.changes import in_words, value_changes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({"a": 1}, {"a": 1}, ()),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, ("a.b: 1 → 2",)),
+        ({}, {"a": {"tag": "x"}}, ("a",)),
+        ({"a": None}, {"a": "on"}, ("a: none → on",)),
+        ({"a": [1]}, {"a": [2]}, ("a",)),
+        ({"a": "x" * 40}, {"a": "y" * 40}, ("a",)),
+        ({"b": 1, "a": 1}, {}, ("a: 1 → none", "b: 1 → none")),
+    ],
+)
+def test_each_changed_path_is_told_once(old: dict[str, Any], new: dict[str, Any], told: tuple[str, ...]) -> None:
+    assert value_changes(old, new) == told
+
+
+def test_words_name_the_first_and_count_the_rest() -> None:
+    assert in_words(("a", "b", "c", "d"), chart=False) == "a, b, c and 1 more"
+    assert in_words(("a",), chart=True) == "chart files, a"
+    assert in_words((), chart=False) == "inputs changed"
