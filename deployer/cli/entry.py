@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show workloads, releases and URLs."),
     "rollback": ("rollback", "Bring back the newest revision that was verified healthy."),
     "history": ("rollback", "Show the application's revisions and their verdicts."),
+    "explain": ("explain", "Tell why a run ended as it did, from its record; also as a page."),
     "urls": ("urls", "Print the application's URLs."),
     "open": ("urls", "Open a URL in the browser."),
     "logs": ("logs", "Print or follow the logs of a service."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -187,7 +188,12 @@ def _read_only(mount: Object) -> str:
 
 
 def _pairs(values: Any) -> str:
-    return ", ".join(f"{key}={one_line(value, 200)}" for key, value in (values or {}).items())
+    return ", ".join(f"{key}={_value(value)}" for key, value in (values or {}).items())
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")
+    return one_line(text, 200)
 
 
 def _field(name: str, value: Any) -> Iterable[str]:

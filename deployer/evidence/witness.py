@@ -14,11 +14,12 @@ from deployer.diagnosis import Finding
 from deployer.errors import DeployError, Problem
 from deployer.events import Warned
 from deployer.evidence.capture import CLUSTER, Scope, Seen, capture, look_at_pods, within, write_diff
+from deployer.evidence.podtimes import crash_times
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.ports import KubePort
 from deployer.runs import RunFolder, read_json
 from deployer.stages.rollout import take_snapshot
-from deployer.status import WorkloadRef
+from deployer.status import Object, WorkloadRef
 from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Witness:
         self._since = since
         self._sightings: tuple[Sighting, ...] = ()
         self._findings: tuple[Finding, ...] = ()
+        self._pods: tuple[Object, ...] = ()
         self._looked: float | None = None
 
     def watching(self, body: Steps[T]) -> Steps[T]:
@@ -127,8 +129,9 @@ class Witness:
         since: float | None = None
         with suppress(Exception):
             match = (problem.code, problem.where)
-            shown = (one for one in self._look() if (one.code, diagnosis.problem(one).where) == match)
-            since = next((one.since for one in shown), None)
+            shown = next((one for one in self._look() if (one.code, diagnosis.problem(one).where) == match), None)
+            if shown is not None and shown.since is not None:
+                since = min([shown.since, *crash_times(self._pods, shown.pod, shown.container, self._since)])
         made = sighting(problem.code, problem.title, problem.where, since, named, self._since)
         self._sightings = (*self._sightings, made)
 
@@ -144,7 +147,7 @@ class Witness:
                 )
                 for want in diagnosis.logs_wanted(snapshot, refs)
             }
-            now_at = self._clock.now()
+            now_at, self._pods = self._clock.now(), snapshot.pods
             self._findings = diagnosis.diagnose(snapshot, refs, logs, now=now_at, since=self._since)
             self._looked = now
         return self._findings

@@ -1,0 +1,83 @@
+"""`todo-deploy explain`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from deployer.cli.options import Session, common_options
+from deployer.cli.running import print_json
+from deployer.errors import ExitCode, input_error
+from deployer.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
+from deployer.explain.data import list_data, rules_data, run_data
+from deployer.world import World, this_world
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    known = list_runs(this_world().state_dir)
+    return [CompletionItem(one.id, help=one.outcome) for one in known if one.id.startswith(incomplete)]
+
+
+@click.command("explain")
+@click.argument("run", required=False, shell_complete=_complete)
+@click.option("--list", "listing", is_flag=True, help="List the runs that are kept.")
+@click.option("--rules", is_flag=True, help="Print the table of causes, and when each fails a run.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write one page with timeline, logs and diff; it needs no network.",
+)  # fmt: skip
+@common_options
+def explain(session: Session, run: str | None, listing: bool, rules: bool, page: Path | None) -> int:
+    """Tell again why a run ended as it did: the newest that failed, or RUN (the begin of its id)."""
+    if sum((listing, rules, page is not None)) > 1:
+        raise input_error("USAGE", "--list, --rules and --html exclude each other")
+    here = this_world()
+    if rules:
+        return _told(session, here, rule_lines(), rules_data())
+    known = list_runs(here.state_dir)
+    if listing:
+        return _told(session, here, list_lines(known, here.clock.now()), list_data(known))
+    read = read_run(find_run(known, run).path)
+    if page is not None:
+        _write(page, html(read))
+        if session.as_json:
+            print_json("explain", ExitCode.OK, {**run_data(read), "html": str(page.resolve())})
+        else:
+            print(page.resolve().as_uri())
+        return ExitCode.OK
+    if session.as_json:
+        print_json("explain", ExitCode.OK, run_data(read))
+        return ExitCode.OK
+    from deployer.ui.console import make_console, page_of
+
+    console = make_console(sys.stdout, here.env)
+    shown = page_of(console)
+    width = min(shown.width, 120)
+    return _told(session, here, verdict_lines(read, width, shown.glyphs), {})
+
+
+def _told(session: Session, here: World, lines: Iterable[Line], data: dict[str, object]) -> int:
+    if session.as_json:
+        print_json("explain", ExitCode.OK, data)
+        return ExitCode.OK
+    from deployer.ui.console import make_console
+
+    console = make_console(sys.stdout, here.env)
+    for line in lines:
+        for text, style in line:
+            console.print(text, style=style or None, end="", soft_wrap=True)
+        console.print()
+    return ExitCode.OK
+
+
+def _write(path: Path, text: str) -> None:
+    """The page says what a cluster said: it is readable by its owner only, as the record is."""
+    try:
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise input_error("PAGE_UNWRITABLE", f"cannot write {path}", detail=error.strerror or str(error)) from None

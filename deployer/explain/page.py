@@ -1,0 +1,211 @@
+"""A run as one HTML page that needs nothing else: no network, no files beside it.
+
+All that comes from elsewhere (logs, objects, names) is escaped; the page's policy lets no script run but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from deployer.errors import Problem
+from deployer.evidence.nodes import cpu_words, memory_words
+from deployer.explain.lines import moment, outcome_words
+from deployer.explain.run import Run, TextFile
+from deployer.explain.waterfall import waterfall
+from deployer.ui.text import clean, clean_lines, duration
+
+_BAD_WORDS = ("error", "exception", "traceback", "fatal", "panic")
+_FULL, _NEARLY = 0.95, 0.7
+
+
+def html(run: Run) -> str:
+    """The page."""
+    here = Path(__file__).parent
+    style, script = (here / "page.css").read_text(), (here / "page.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    cause = run.cause.title if run.cause is not None else outcome_words(run)
+    body = "".join(_sections(run, cause))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(cause)}</title><style>{style}</style></head>"
+        f"<body><main>{body}</main><script>{script}</script></body></html>\n"
+    )
+
+
+def _sections(run: Run, cause: str) -> Iterator[str]:
+    yield _verdict(run, cause)
+    yield from (_also(problem, "failed") for problem in run.problems[1:])
+    told = {(one.code, one.where) for one in run.problems}
+    also = [one for one in run.warnings if (one.code, one.where) not in told]
+    if run.timeline.rows:
+        yield _card("When", f"{duration(run.timeline.seconds)} in all", waterfall(run.timeline))
+    if also:
+        yield _card("Also seen", "", "".join(_also(one, "care") for one in also))
+    if run.diff:
+        yield _card("What the revision changed", "beside the last one that was good", _diff(run.diff))
+    if run.logs:
+        yield _card("Logs", "", _tools() + "".join(_file(one, run) for one in sorted(run.logs, key=_by_cause(run))))
+    if run.events:
+        yield _card("Events", "oldest first, UTC", f"<pre>{_lines(run.events)}</pre>")
+    if run.descriptions:
+        yield _card("Workloads and pods", "", "".join(_file(one, None) for one in run.descriptions))
+    if run.nodes:
+        yield _card("Nodes", "what the pods request of what there is", "".join(_node(one) for one in run.nodes))
+    yield _card("Releases and images", "", _parts(run))
+    yield f"<footer>{_text(str(run.path))}<br>{_text(', '.join(run.files))}</footer>"
+
+
+def _verdict(run: Run, cause: str) -> str:
+    problem = run.cause
+    parts = [f'<section class="card verdict {escape(run.outcome)}">']
+    parts.append(f'<span class="pill {escape(run.outcome)}">{_text(problem.code if problem else run.outcome)}</span>')
+    parts.append(f"<h1>{_text(cause)}</h1>")
+    if problem is not None:
+        parts.append(f'<div class="where mono">{_text(problem.where)}</div>' if problem.where else "")
+        parts.append(_detail(problem))
+        parts.append(_next(problem))
+    commit = f"{run.commit[:7]}{' and uncommitted changes' if run.dirty else ''}" if run.commit else ""
+    facts = {
+        "run": run.id,
+        "": outcome_words(run) if problem is not None else "",
+        "began": moment(run.timeline.begun),
+        "took": duration(run.seconds),
+        "commit": commit,
+        "spec": run.spec,
+        "Kubernetes": run.versions.get("kubernetes", ""),
+        "todo-deploy": run.versions.get("todo-deploy", ""),
+    }
+    told = "".join(f"<span>{_text(name)} <b>{_text(value)}</b></span>" for name, value in facts.items() if value)
+    notes = f'<p class="pill care">not captured: {_text(run.notes)}</p>' if run.notes else ""
+    return "".join([*parts, f'<div class="facts">{told}</div>{notes}</section>'])
+
+
+def _also(problem: Problem, kind: str) -> str:
+    where = f'<div class="where mono">{_text(problem.where)}</div>' if problem.where else ""
+    head = f'<span class="pill {kind}">{_text(problem.code)}</span> <b>{_text(problem.title)}</b>'
+    body = f"<div>{head}{where}{_detail(problem)}{_next(problem)}</div>"
+    return f'<section class="card verdict {kind}">{body}</section>' if kind == "failed" else f"<p>{body}</p>"
+
+
+def _detail(problem: Problem) -> str:
+    lines = [line for line in clean_lines(problem.detail) if not line.startswith("evidence: ")]
+    return f'<pre class="wrap">{_lines(chr(10).join(lines))}</pre>' if lines else ""
+
+
+def _next(problem: Problem) -> str:
+    hints = [hint for hint in problem.hints if hint != "todo-deploy explain"]
+    items = (f'<li><code>{_text(hint)}</code><button type="button" data-copy>copy</button></li>' for hint in hints)
+    return f'<ul class="next">{"".join(items)}</ul>' if hints else ""
+
+
+def _card(title: str, aside: str, body: str) -> str:
+    small = f"<small>{_text(aside)}</small>" if aside else ""
+    return f'<section class="card"><h2>{_text(title)}{small}</h2>{body}</section>'
+
+
+def _tools() -> str:
+    return (
+        '<div class="tools"><input id="search" type="search" placeholder="search the logs ( / )" '
+        'aria-label="search the logs"><output id="found"></output>'
+        '<button type="button" data-open="yes">open all</button>'
+        '<button type="button" data-open="no">close all</button></div>'
+    )
+
+
+def _file(one: TextFile, run: Run | None) -> str:
+    """A file that opens; the logs of what the run failed of are open from the start."""
+    opened = " open" if run is not None and _by_cause(run)(one)[0] == 0 else ""
+    data = " data-search" if run is not None else ""
+    name = one.name.removesuffix(".txt").removesuffix(".log")
+    count = f"{one.lines} line{'' if one.lines == 1 else 's'}"
+    return (
+        f"<details{data}{opened}><summary>{_text(name)}<small>{count}</small></summary>"
+        f"<pre>{_lines(one.text)}</pre></details>"
+    )
+
+
+def _by_cause(run: Run) -> Any:
+    """Sorts the logs of the failing pod first, the previous container's before the one that runs now."""
+    where = {part for problem in run.problems for part in problem.where.split("/") if len(part) > 2}
+
+    def key(one: TextFile) -> tuple[int, int, str]:
+        pod = one.name.partition(".")[0]
+        return (0 if pod in where else 1, 0 if ".previous." in one.name else 1, one.name)
+
+    return key
+
+
+def _diff(text: str) -> str:
+    kinds = {"+": "add", "-": "del", "@": "at"}
+    parts = []
+    for line in text.splitlines():
+        kind = "file" if line.startswith(("+++ ", "--- ")) else kinds.get(line[:1], "")
+        parts.append(f'<span class="l {kind}">{_text(line)}</span>')
+    return f'<pre class="diff">{"".join(parts)}</pre>'
+
+
+def _lines(text: str) -> str:
+    return "".join(f'<span class="l{_tone(line)}">{_text(line)}</span>' for line in text.splitlines())
+
+
+def _tone(line: str) -> str:
+    lower = line.lower()
+    if any(word in lower for word in _BAD_WORDS):
+        return " bad"
+    return " warn" if "  warning  " in lower or "warn" in lower[:40] else ""
+
+
+def _node(node: Mapping[str, Any]) -> str:
+    rows = []
+    for name, show in (("cpu", cpu_words), ("memory", memory_words)):
+        has = float(node["allocatable"][name]) or 1.0
+        asked, most = float(node["requests"][name]), float(node["limits"][name])
+        kind = "bad" if asked / has >= _FULL else "care" if asked / has >= _NEARLY else ""
+        rows.append(
+            f'<tr><td>{name}</td><td class="number">{show(asked)} ({asked / has:.0%})</td>'
+            f'<td><div class="bar"><i class="{kind}" style="width:{min(asked / has, 1):.1%}"></i></div></td>'
+            f'<td class="number">{show(most)} ({most / has:.0%})</td><td class="number">{show(has)}</td></tr>'
+        )
+    odd = [
+        one for one in node["conditions"] if (one["type"] == "Ready") != (one["status"] == "True")
+    ]  # Ready is to be true, every pressure false
+    told = ", ".join(f"{one['type']} is {one['status']}: {one['message']}" for one in odd) or "healthy"
+    head = f"{node['name']}: {told}; {node['pods']} pods of {node['podCapacity']}; kubelet {node['kubelet']}"
+    table = _table(("", "requests", "", "limits", "allocatable"), rows)
+    return f"<p>{_text(head)}</p>{table}"
+
+
+def _parts(run: Run) -> str:
+    releases = [
+        _row(one.get("name"), one.get("namespace"), one.get("revision"), one.get("verdict"), one.get("reason"))
+        for one in run.releases
+    ]
+    images = [_row(one.get("name"), one.get("ref"), one.get("state"), one.get("id")) for one in run.images]
+    tables = ""
+    if releases:
+        tables += _table(("release", "namespace", "revision", "verdict", "because"), releases)
+    if images:
+        tables += _table(("image", "reference", "", "id"), images)
+    return tables or "<p>none</p>"
+
+
+def _row(*cells: Any) -> str:
+    return "<tr>" + "".join(f'<td class="break">{_text(str(cell or ""))}</td>' for cell in cells) + "</tr>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th>{_text(one)}</th>" for one in heads)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _text(text: str) -> str:
+    """Foreign text: no control characters, nothing that reorders a line, no markup."""
+    return escape(clean(text), quote=True)
