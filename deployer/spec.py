@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
+from deployer.rules.settings import Layout, Replicas, Waiver
+
 # RFC 1123 label; Helm keeps release names within 53 characters.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=53)]
 # Kubernetes object names are RFC 1123 subdomains.
@@ -243,35 +245,6 @@ class Rollout(Part):
     """What follows a failed rollout when a revision was verified before."""
 
 
-class Reserved(Part):
-    """What the system itself needs of a cluster."""
-
-    cpu: str = "1"
-    """CPUs."""
-    memory: str = "2Gi"
-    """Memory."""
-
-
-class Replicas(Part):
-    """Bounds of the number of a workload's pods."""
-
-    min: int = Field(default=1, ge=0)
-    """At least so many."""
-    max: int | None = Field(default=None, ge=1)
-    """At most so many."""
-
-
-class Waiver(Part):
-    """A rule that may be broken; `todo-deploy validate --rules` lists their names."""
-
-    rule: str
-    """The rule's name."""
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
-    """Why it may be broken."""
-    objects: tuple[str, ...] = ()
-    """Only where it concerns these objects (`deployment/backend`); default: everywhere."""
-
-
 class Rules(Part):
     """Limits that are checked before anything is built."""
 
@@ -284,19 +257,13 @@ class Rules(Part):
     capacity: Literal["warn", "strict"] = "warn"
     """Whether limits above `maxLimitShare` are a warning or an error."""
     max_limit_share: int = Field(default=70, ge=1, le=1000)
-    """Per cent of the cluster's CPUs and memory, less `reserved`, that all limits together may have."""
-    reserved: Reserved = Reserved()
-    """What the system keeps of the cluster before that share is taken."""
+    """Per cent of the cluster, less 1 CPU and 2 GiB for the system, that all limits together may have."""
     replicas: Replicas = Replicas()
     """Bounds of pod counts that are written down."""
     tag_policy: Literal["digest", "semver", "semver-commit"] | None = None
     """The tag policy that every image must have."""
-    one_namespace: bool = False
-    """Whether everything must be in the spec's namespace."""
-    component_prefix: bool = False
-    """Whether an object's name must begin with the component its label `app` names."""
-    labels: tuple[str, ...] = ()
-    """Labels that every workload must have."""
+    layout: Layout = Layout()
+    """Where objects are and what they are called."""
     waive: tuple[Waiver, ...] = ()
     """Rules that are known to be broken, each with the reason."""
 

@@ -1,38 +1,102 @@
-"""What can be known to be wrong before anything is built: the charts rendered with the plan's own values."""
+"""What can be known to be wrong before anything is built: the charts rendered with the plan's own values, and rules.
+
+The rules are pure (`rules`); what they look at is gathered here, renders and questions to the cluster side by side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from deployer import inputs, record, world
+from deployer import doctor, envfile, inputs, opening, record, world
+from deployer.adapters.fastyaml import load_documents
 from deployer.errors import DeployError, Problem
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
-from deployer.ports import ClusterFacts, HelmPort, UpgradeRequest
+from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
+from deployer.rules import capacity, probing
+from deployer.rules.judging import judge
+from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject
+from deployer.rules.references import unprovided
 from deployer.specfile import LoadedSpec
+from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
-from deployer.toolchain import locate_toolchain
 from deployer.tooling import stand_ins_for
 from deployer.world import World
 
-
-def render_problems(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> list[Problem]:
-    """Why a chart does not render, or its values do not meet its schema; sources alone where there is no helm yet."""
-    toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
-    stand_ins = stand_ins_for(toolchain, wanted_bases(loaded.spec, env)) if toolchain is not None else {}
-    plan = offline_plan(loaded, env, stand_ins, here)
-    if toolchain is None:
-        return []
-    version = loaded.spec.cluster.kubernetes_version
-    helm = world.open_helm(
-        here, loaded.spec.cluster, toolchain, ClusterFacts(ClusterPhase.MISSING, kubernetes_version=version)
-    )
-    return [problem for release in plan.releases for problem in _render_problems(release, helm)]
+_USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_AT_ONCE = 6
 
 
-def offline_plan(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A cluster that runs, as far as rules ask it."""
+
+    facts: ClusterFacts
+    kube: KubePort
+    ours: frozenset[ObjectRef]
+
+
+def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
+    """What the rules find for an `up` at this moment; a cluster that does not run is taken for a new one.
+
+    Input error, all problems together, where the sources cannot be read or a chart does not render.
+    """
+    env = inputs.load_env(loaded)
+    values = inputs.values_of(env)
+    try:
+        seen = opening.see_cluster(loaded, here)
+    except DeployError:  # no Docker: what does not need it is checked all the same
+        seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), None)
+    stand_ins = stand_ins_for(seen.toolchain, wanted_bases(loaded.spec, values)) if seen.toolchain else {}
+    plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node")
+    version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
+    asked = replace(seen.facts, kubernetes_version=version)
+    helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, asked) if seen.toolchain else None
+    running = _running(loaded, seen.facts, here)
+    return judge(gather(loaded, plan, helm, running, here, thorough=True))
+
+
+def gather(
+    loaded: LoadedSpec, plan: Plan, helm: HelmPort | None, running: Running | None, here: World, *, thorough: bool
+) -> Subject:
+    """Everything that rules look at. Input error where a chart does not render.
+
+    `thorough`: every mapped value is tried with another one, not only those that seem to be unused.
+    """
+    env = inputs.load_env(loaded)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        asked = pool.submit(_cluster, loaded, plan, running)
+        machine = pool.submit(_machine, loaded, here)
+        renders = [
+            pool.submit(_rendered, loaded, one, helm, pool, thorough=thorough)
+            for one in (plan.releases if helm is not None else ())
+        ]
+        problems: list[Problem] = []
+        rendered: list[Rendered] = []
+        for render in renders:
+            try:
+                rendered.append(render.result())
+            except DeployError as error:
+                problems += error.problems
+                code = error.exit_code
+        if problems:
+            raise DeployError(problems, code)
+        subject = Subject(loaded, plan, tuple(rendered), env, asked.result(), machine.result())
+    return _with_keys(subject, running.kube) if running is not None else subject
+
+
+def offline_plan(
+    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World, node: str = "node"
+) -> Plan:
     """The plan as it would be for a cluster where the application was never deployed."""
     sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
-    addresses = {name: f"http://node:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
+    addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
     facts = Facts(
         env=env,
         salt=record.new_record().salt,
@@ -55,9 +119,112 @@ def upgrade_request(
     )
 
 
-def _render_problems(release: ReleasePlan, helm: HelmPort) -> list[Problem]:
+def _running(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Running | None:
+    """The cluster if it runs and answers; what we have there is known by its record."""
+    if facts.phase is not ClusterPhase.RUNNING:
+        return None
     try:
-        helm.template(upgrade_request(release))
-    except DeployError as error:
-        return list(error.problems)
-    return []
+        kube = world.open_kube(here, loaded.spec.cluster)
+        kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
+    except DeployError:
+        return None
+    return Running(facts, kube, frozenset(ref for one in kept.releases.values() for ref in one.objects))
+
+
+def _rendered(
+    loaded: LoadedSpec, release: ReleasePlan, helm: HelmPort | None, pool: ThreadPoolExecutor, *, thorough: bool
+) -> Rendered:
+    assert helm is not None
+    mapped = probing.mapped_values(release.name, loaded.spec.releases[release.name], release)
+    first = [one for one in mapped if isinstance(one.value, str)] if thorough else []
+    # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
+    trial = pool.submit(_tried, release, helm, tuple(first)) if first else None
+    apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
+    objects = tuple(helm.template(upgrade_request(release)))
+    chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text())), {})
+    if thorough:
+        changed = trial.result() if trial is not None else None
+        doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]
+    else:
+        doubted = [one for one in mapped if one.is_image and not probing.verbatim(one.value, objects)]
+    results = [(one, work.result()) for one, work in apart]
+    results += [(one, _tried(release, helm, (one,))) for one in doubted]
+    unused = tuple((one.location, one.path) for one, other in results if other == objects)
+    return Rendered(release, objects, chart, unused)
+
+
+def _tried(release: ReleasePlan, helm: HelmPort, tried: tuple[probing.Mapped, ...]) -> tuple[Object, ...] | None:
+    """What the chart renders to with other values there; None where it does not."""
+    changed = replace(release, values=probing.with_others(release.values, tried))
+    try:
+        return tuple(helm.template(upgrade_request(changed)))
+    except DeployError:
+        return None
+
+
+def _cluster(loaded: LoadedSpec, plan: Plan, running: Running | None) -> Cluster | None:
+    wanted = loaded.spec.cluster
+    if running is None:
+        if wanted.provider != "minikube":
+            return None
+        request, _ = start_request(wanted, world.host())
+        machine = platform.machine()
+        architecture = _ARCHITECTURES.get(machine, machine)
+        return capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
+    kube = running.kube
+    nodes = kube.list("Node")
+    classes = kube.list("StorageClass") if "StorageClass" in KINDS else None
+    return Cluster(
+        name=wanted.context or wanted.name,
+        allocatable=capacity.node_amounts(nodes),
+        architectures=frozenset(str(one["status"]["nodeInfo"]["architecture"]) for one in nodes),
+        pods=tuple(kube.list("Pod")),
+        services=tuple(kube.list("Service")),
+        ours=running.ours,
+        storage_classes=frozenset(one["metadata"]["name"] for one in classes) if classes is not None else None,
+        image_architectures=_architectures(plan, running.facts),
+    )
+
+
+def _architectures(plan: Plan, facts: ClusterFacts) -> dict[str, str]:
+    """What processors the images and base images that are there already are made for."""
+    if facts.docker is None or not plan.images:
+        return {}
+    daemon = world.open_images(facts.docker)
+    refs = {ref for image in plan.images for ref in (image.ref, *image.bases)}
+    return {ref: found.architecture for ref in sorted(refs) if (found := daemon.image(ref)) is not None}
+
+
+def _with_keys(subject: Subject, kube: KubePort) -> Subject:
+    """The subject that also knows the cluster's own Secrets and ConfigMaps that pods refer to."""
+    keys: dict[ObjectRef, frozenset[str]] = {}
+    for ref in unprovided(subject):
+        found = kube.get(ref.kind, ref.namespace, ref.name)
+        if found is not None:
+            keys[ref] = frozenset(key for field in ("data", "binaryData") for key in found.get(field) or ())
+    assert subject.cluster is not None
+    return replace(subject, cluster=replace(subject.cluster, keys=keys)) if keys else subject
+
+
+def _machine(loaded: LoadedSpec, here: World) -> Machine:
+    problems: list[Problem] = []
+    for name in loaded.spec.env.files:
+        path = loaded.root / name
+        problems += envfile.file_problems(path, loaded.root) + (doctor.tracked(path) if path.exists() else [])
+    places = (Path("/var/lib/docker"), here.cache_dir, *here.cache_dir.parents)
+    free = _attempt(lambda: shutil.disk_usage(next(path for path in places if path.exists())).free // 2**20)
+    users = {}
+    for name, image in loaded.spec.images.items():
+        dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
+        words = _USER.findall(dockerfile.read_text(errors="replace")) if dockerfile.is_file() else []
+        last = words[-1] if words and image.target is None else ("", "")
+        if last[0].upper() == "USER" and "$" not in last[1]:
+            users[name] = last[1]
+    return Machine(free, tuple(problems), users)
+
+
+def _attempt(look: Callable[[], int]) -> int | None:
+    try:
+        return look()
+    except OSError:
+        return None

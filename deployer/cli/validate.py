@@ -2,41 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
 import click
 
 from deployer import inputs
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.specfile import profile_names
-from deployer.validation import render_problems
+from deployer.rules.model import Finding
+from deployer.specfile import LoadedSpec, profile_names
 from deployer.world import this_world
 
 
 @click.command("validate")
 @click.option("--all-profiles", is_flag=True, help="Check the spec under each of its profiles too.")
+@click.option("--rules", "listing", is_flag=True, help="List the rules: name, severity, source, what must hold.")
 @common_options
-def validate(session: Session, all_profiles: bool) -> int:
-    """Check spec, `.env`, sources and charts without touching anything."""
+def validate(session: Session, all_profiles: bool, listing: bool) -> int:
+    """Check spec, `.env`, sources, charts and rules without touching anything."""
+    if listing:
+        return _list_rules(session)
     loaded = read_spec(session)
     if all_profiles:
         from deployer.specfile import load_spec
 
         for name in profile_names(loaded.path):
             load_spec(loaded.path, name, session.overrides)
-    here = this_world()
-    problems: list[Problem] = []
-    try:
-        env = inputs.load_env(loaded)
-        problems += inputs.env_problems(loaded, env)
-        if not problems:
-            problems += render_problems(loaded, inputs.values_of(env), here)
-    except DeployError as error:
-        problems += error.problems
-    if problems:
-        raise DeployError(problems, ExitCode.INPUT)
+    findings = _findings(loaded)
+    problems = [one.problem for one in findings if one.severity == "error"]
+    code = ExitCode.INPUT if problems else ExitCode.OK
     if session.as_json:
-        print_json("validate", ExitCode.OK, {"spec": loaded.path.name, "application": loaded.spec.application})
-    else:
-        click.echo(f"{loaded.path.name}: spec, env file, sources and charts are valid")
+        data = {
+            "spec": loaded.path.name,
+            "application": loaded.spec.application,
+            "findings": [_wire(one) for one in findings],
+        }
+        print_json("validate", code, data, tuple(problems))
+        return code
+    _tell(loaded, findings, quiet=session.quiet)
+    return code
+
+
+def _findings(loaded: LoadedSpec) -> tuple[Finding, ...]:
+    """What is wrong; what cannot be read or rendered stands for what rules would have said of it."""
+    from deployer import validation
+
+    def errors(problems: Sequence[Problem]) -> tuple[Finding, ...]:
+        return tuple(Finding(one.code, "error", one) for one in problems)
+
+    try:
+        problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+        return errors(problems) if problems else validation.validate(loaded, this_world())
+    except DeployError as error:
+        return errors(error.problems)
+
+
+def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
+    from deployer.ui.problems import problem_lines
+
+    errors = [one.problem for one in findings if one.severity == "error"]
+    warnings = [] if quiet else [one.problem for one in findings if one.severity == "warning"]
+    notes = [] if quiet else [one.problem for one in findings if one.severity == "note"]
+    blocks = [problem_lines(errors), problem_lines(warnings, "warning")]
+    for block in filter(None, blocks):
+        click.echo("\n".join([*block, ""]), err=True)
+    for one in notes:
+        click.echo(f"note[{one.code}]: {one.title}", err=True)
+    counts = [_count(len(errors), "error"), _count(len(warnings), "warning")]
+    if errors:
+        click.echo(f"{loaded.path.name}: " + ", ".join(filter(None, counts)), err=True)
+    elif not quiet:
+        more = f" ({counts[1]})" if warnings else ""
+        click.echo(f"{loaded.path.name}: spec, env file, sources, charts and rules are in order{more}")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number > 1 else ''}" if number else ""
+
+
+def _wire(one: Finding) -> dict[str, Any]:
+    return {"rule": one.rule, "severity": one.severity, "object": one.object, **one.problem.to_wire()}
+
+
+def _list_rules(session: Session) -> int:
+    from deployer.rules.registry import RULES
+
+    if session.as_json:
+        rules = [{key: value for key, value in asdict(one).items() if key != "check"} for one in RULES]
+        print_json("validate", ExitCode.OK, {"rules": rules})
+        return ExitCode.OK
+    for one in RULES:
+        click.echo(f"{one.name:24}{one.severity:9}{one.sentence}")
+        click.echo(f"{'':33}{one.source}")
     return ExitCode.OK

@@ -1,0 +1,128 @@
+"""Applying the rules: every breach becomes a finding at its place, and waivers take away what they name."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from deployer.errors import Problem
+from deployer.rules.model import Breach, Finding, Place, Rule, Severity, Subject
+from deployer.rules.registry import RULES
+from deployer.rules.settings import Waiver
+from deployer.specfile import LoadedSpec
+
+WAIVER_UNUSED = "WAIVER_UNUSED"
+WAIVER_UNKNOWN = "WAIVER_UNKNOWN"
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+def judge(subject: Subject, rules: Sequence[Rule] = RULES, *, partly: bool = False) -> tuple[Finding, ...]:
+    """What the rules find and no waiver takes away, errors first.
+
+    `partly`: only some of the releases were looked at, so a waiver that takes nothing away is no news.
+    """
+    found = [_finding(rule, breach, subject.loaded) for rule in rules for breach in rule.check(subject)]
+    waivers = subject.loaded.spec.rules.waive
+    left = [one for one in found if not any(_takes(waiver, one) for waiver in waivers)]
+    left += _about_waivers(subject.loaded, waivers, found, rules, partly=partly)
+    return tuple(sorted(left, key=lambda one: _ORDER.index(one.severity)))
+
+
+def errors(findings: Iterable[Finding]) -> tuple[Problem, ...]:
+    """The problems that forbid an `up`."""
+    return tuple(one.problem for one in findings if one.severity == "error")
+
+
+def warnings(findings: Iterable[Finding]) -> tuple[Problem, ...]:
+    """The problems that do not."""
+    return tuple(one.problem for one in findings if one.severity == "warning")
+
+
+def _finding(rule: Rule, breach: Breach, loaded: LoadedSpec) -> Finding:
+    problem = Problem(rule.name, breach.title, breach.detail, locate(breach.place, loaded), breach.hints)
+    return Finding(rule.name, breach.severity or rule.severity, problem, breach.place.object)
+
+
+def _takes(waiver: Waiver, one: Finding) -> bool:
+    if waiver.rule != one.rule:
+        return False
+    return not waiver.objects or any(fnmatch.fnmatchcase(one.object, pattern) for pattern in waiver.objects)
+
+
+def _about_waivers(
+    loaded: LoadedSpec, waivers: Sequence[Waiver], found: Sequence[Finding], rules: Sequence[Rule], *, partly: bool
+) -> Iterator[Finding]:
+    known = [rule.name for rule in rules]
+    for index, waiver in enumerate(waivers):
+        where = str(loaded.origin("rules", "waive", index))
+        if waiver.rule not in known:
+            close = difflib.get_close_matches(waiver.rule.upper().replace("-", "_"), known, 1)
+            hint = f"did you mean `{close[0]}`?" if close else "todo-deploy validate --rules"
+            problem = Problem(WAIVER_UNKNOWN, f"there is no rule `{waiver.rule}` to waive", where=where, hints=(hint,))
+            yield Finding(WAIVER_UNKNOWN, "warning", problem)
+        elif not partly and not any(_takes(waiver, one) for one in found):
+            of = f" for {', '.join(waiver.objects)}" if waiver.objects else ""
+            problem = Problem(WAIVER_UNUSED, f"nothing breaks the waived rule {waiver.rule}{of}", where=where,
+                              hints=("remove the waiver",))  # fmt: skip
+            yield Finding(WAIVER_UNUSED, "warning", problem)
+
+
+def locate(place: Place, loaded: LoadedSpec) -> str:
+    """The line that decides it: in the spec where it is written there, else in the chart's values, else the object."""
+    if place.where:
+        return place.where
+    if place.spec:
+        return str(loaded.origin(*place.spec))
+    if not place.release:
+        return loaded.path.name
+    for name in (*place.names, None):
+        at = ("releases", place.release, "values", *((name,) if name is not None else ()), *place.path)
+        for depth in range(len(at), 3, -1):
+            if at[:depth] in loaded.origins:
+                return str(loaded.origins[at[:depth]])
+    chart = loaded.root / loaded.spec.releases[place.release].chart
+    shown = str(chart.relative_to(loaded.root)) if chart.is_relative_to(loaded.root) else str(chart)
+    line = _values_line(chart / "values.yaml", place)
+    return f"{shown}/values.yaml:{line}" if line else f"{place.object} of chart {shown}" if place.object else shown
+
+
+def _values_line(values: Path, place: Place) -> int:
+    """The line of the chart's values that decides it, found by names and indentation; 0 where there is none."""
+    if not place.path:
+        return 0
+    try:
+        lines = values.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    starts = [_below(lines, 0, len(lines), name) for name in place.names]
+    for found in (*filter(None, starts), (0, len(lines), 0)):
+        begin, end, line = found
+        for key in place.path:
+            inner = _below(lines, begin, end, key)
+            if inner is None:
+                break
+            begin, end, line = inner
+        if line and (found[2] or line):
+            return line
+    return 0
+
+
+def _below(lines: Sequence[str], begin: int, end: int, key: str) -> tuple[int, int, int] | None:
+    """The block below a key of the outermost level in these lines: its first and last index, and the key's line."""
+    level = min((_indent(line) for line in lines[begin:end] if _counts(line)), default=0)
+    for index in range(begin, end):
+        if _indent(lines[index]) == level and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?:", lines[index]):
+            last = next((at for at in range(index + 1, end) if _counts(lines[at]) and _indent(lines[at]) <= level), end)
+            return index + 1, last, index + 1
+    return None
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _counts(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")

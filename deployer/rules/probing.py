@@ -1,0 +1,106 @@
+"""Values that a spec maps into a chart: which of them no template uses, found by rendering with other values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.plan import ReleasePlan
+from deployer.ports import Object
+from deployer.spec import Release
+from deployer.specfile import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One value that the spec hands over: where the spec says so, its path, and another value to try."""
+
+    location: Location
+    path: str
+    value: Any
+    other: Any
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it names an image."""
+        return self.location[2] == "images"
+
+
+def mapped_values(name: str, spec: Release, plan: ReleasePlan) -> tuple[Mapped, ...]:
+    """Every value that the spec maps into the release, those of parts that are switched off left out."""
+    found: list[Mapped] = []
+    sides = (("images", spec.images, plan.images), ("secrets", spec.secrets, plan.secrets))
+    for kind, mappings, on in sides:
+        for source in on:
+            for path, template in mappings[source].items():
+                mark = f"{len(found) + 1:04d}"
+                value = value_at(plan.values, path)
+                other = _other(template, value, mark)
+                if other != value:
+                    found.append(Mapped(("releases", name, kind, source, path), path, value, other))
+    return tuple(found)
+
+
+def verbatim(value: Any, objects: Sequence[Object]) -> bool:
+    """Whether a text stands in the objects as it is."""
+    return isinstance(value, str) and bool(value) and any(value in text for text in _texts(list(objects)))
+
+
+def with_others(values: Mapping[str, Any], tried: Sequence[Mapped]) -> dict[str, Any]:
+    """The values with each of these replaced by its other one."""
+    changed: dict[str, Any] = copy.deepcopy(dict(values))
+    for one in tried:
+        keys = _keys(one.path)
+        place = changed
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = one.other
+    return changed
+
+
+def value_at(values: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; `\\.` is a dot within a key."""
+    place: Any = values
+    for key in _keys(path):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place
+
+
+def without_tags(plan: ReleasePlan, spec: Release, refs: Mapping[str, str]) -> dict[str, Any]:
+    """The release's values with the images' tags taken out: what is left decides the shape of what it renders."""
+    values = copy.deepcopy(dict(plan.values))
+    for image in plan.images:
+        for path in spec.images[image]:
+            value = value_at(values, path)
+            if isinstance(value, str):
+                one = Mapped((), path, value, value.replace(refs[image], "TAG"))
+                values = with_others(values, (one,))
+    return values
+
+
+def _other(template: str, value: Any, mark: str) -> Any:
+    if template == "{checksums}":
+        return dict.fromkeys(value, f"{mark}00000000") if isinstance(value, Mapping) else value
+    tag = f"0.0.0-{mark}00000000"
+    return template.format_map(
+        {"registry": "", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
+         "ref": f"probe-{mark}:{tag}", "checksum": f"{mark}00000000"}
+    )  # fmt: skip
+
+
+def _keys(path: str) -> list[str]:
+    return [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value

@@ -1,0 +1,94 @@
+"""Rules on the project and the machine: env files, build contexts, public URLs, disk."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterator
+
+from deployer.rules.model import Breach, Place, Rule, Subject
+from deployer.spec import mebibytes
+
+_ENV_FILE = re.compile(r"(?:.*/)?\.env(\.(?!example$|sample$|template$|dist$|defaults$)[^/]+)?")
+_PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
+
+
+def env_tracked(subject: Subject) -> Iterator[Breach]:
+    """Env files that git would publish."""
+    yield from _env_problems(subject, "ENV_TRACKED")
+
+
+def env_readable(subject: Subject) -> Iterator[Breach]:
+    """Env files that others can read, or that are no plain files of ours."""
+    yield from (
+        Breach(one.title, Place(where=one.where), one.detail, one.hints)
+        for one in subject.machine.env_problems
+        if one.code not in ("ENV_TRACKED", "ENV_MISSING")
+    )
+
+
+def env_in_context(subject: Subject) -> Iterator[Breach]:
+    """Build contexts that send an env file to the daemon."""
+    for image in subject.plan.images:
+        for path in image.source.manifest:
+            if _ENV_FILE.fullmatch(path):
+                context = subject.loaded.spec.images[image.name].context
+                yield Breach(
+                    f"the build context of image `{image.name}` contains `{path}`: its secrets would be in the image",
+                    Place(spec=("images", image.name, "context")),
+                    hints=(f"add `**/.env*` to {context}/.dockerignore",),
+                )
+
+
+def public_urls(subject: Subject) -> Iterator[Breach]:
+    """Addresses that are built into what browsers run, and that are not served."""
+    served = {f"{url.node_port}" for url in subject.loaded.spec.urls.values() if url.node_port is not None}
+    hosts = {url.ingress_host for url in subject.plan.urls if url.ingress_host}
+    services = {str((body.get("metadata") or {}).get("name")) for _, body in subject.objects("Service")}
+    for image in subject.plan.images:
+        for key, value in image.args.items():
+            if not _PUBLIC.fullmatch(key) or "://" not in value:
+                continue
+            try:
+                parts = urllib.parse.urlsplit(value)
+                host, port = parts.hostname or "", parts.port
+            except ValueError:
+                host, port = "", None
+            place = Place(spec=("images", image.name, "args", key))
+            if host.split(".")[0] in services or host.endswith((".svc", ".cluster.local")):
+                title = f"image `{image.name}`: {key} is `{value}`, a name that browsers do not know"
+                yield Breach(
+                    title, place, hints=("let browsers call a path of the frontend's own origin, such as /api",)
+                )
+            elif host not in hosts and f"{port or ''}" not in served:
+                told = ", ".join(sorted([*hosts, *(f":{one}" for one in served)])) or "none with a fixed port"
+                yield Breach(f"image `{image.name}`: {key} is `{value}`, which is no address that is served", place,
+                             f"served are: {told}")  # fmt: skip
+
+
+def disk(subject: Subject) -> Iterator[Breach]:
+    """Less free disk than must remain."""
+    free, least = subject.machine.free_disk_mib, mebibytes(subject.loaded.spec.rules.min_free_disk)
+    if free is not None and free < least:
+        yield Breach(f"{free} MiB of disk are free; {least} MiB must remain (rules.minFreeDisk)",
+                     Place(spec=("rules", "minFreeDisk")), hints=("docker system prune",))  # fmt: skip
+
+
+def _env_problems(subject: Subject, code: str) -> Iterator[Breach]:
+    for one in subject.machine.env_problems:
+        if one.code == code:
+            yield Breach(one.title, Place(where=one.where), one.detail, one.hints)
+
+
+RULES = (
+    Rule("ENV_TRACKED", "S0 Secret (not in version control); S3 Security", "error",
+         "git does not track the env files.", env_tracked),
+    Rule("ENV_READABLE", "S0 Secret (access restricted)", "warning",
+         "Nobody but their owner can read the env files.", env_readable),
+    Rule("ENV_IN_CONTEXT", "S0 Secret; Docker docs, Build context", "error",
+         "No env file is sent along with a build context.", env_in_context),
+    Rule("PUBLIC_URL", "S1 Environment Variables; S3 ConfigMaps", "warning",
+         "Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are served to browsers.", public_urls),
+    Rule("DISK_FREE", "S0 PersistentVolumeClaim; Kubernetes docs, Node-pressure Eviction", "error",
+         "rules.minFreeDisk is free where Docker keeps its data.", disk),
+)  # fmt: skip

@@ -1,0 +1,183 @@
+"""Rules on what pods refer to: every Secret, ConfigMap and key of them that a pod names must be there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deployer.dotenv import suggest
+from deployer.plan import SecretPlan
+from deployer.ports import Object, ObjectRef
+from deployer.rules.model import Breach, Place, Rule, Subject, Workload, name_of, namespace_of, place_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A pod's reference to a Secret or ConfigMap, to one key of it or (empty) to all of it."""
+
+    workload: Workload
+    target: ObjectRef
+    key: str = ""
+    variable: str = ""
+
+
+def references(workload: Workload) -> Iterator[Reference]:
+    """Every reference of the workload's pods that is not optional."""
+    for container in workload.containers(init=True):
+        for one in container.get("env") or ():
+            source = one.get("valueFrom") or {}
+            for kind, field in (("Secret", "secretKeyRef"), ("ConfigMap", "configMapKeyRef")):
+                yield from _reference(workload, kind, source.get(field), "name", str(one.get("name")))
+        for one in container.get("envFrom") or ():
+            yield from _reference(workload, "Secret", one.get("secretRef"), "name")
+            yield from _reference(workload, "ConfigMap", one.get("configMapRef"), "name")
+    for volume in workload.pod.get("volumes") or ():
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            yield from _volume(workload, "Secret", source.get("secret"))
+            yield from _volume(workload, "ConfigMap", source.get("configMap"))
+
+
+def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
+    """The Secrets and ConfigMaps that pods need and that neither spec nor charts make; a cluster may have them."""
+    provided = _provided(subject)
+    needed = (one.target for workload in subject.workloads() for one in references(workload))
+    return tuple(sorted({target for target in needed if target not in provided}))
+
+
+def missing_objects(subject: Subject) -> Iterator[Breach]:
+    """Pods that name a Secret or ConfigMap that nothing makes."""
+    provided = _provided(subject)
+    present = subject.cluster.keys if subject.cluster is not None else {}
+    told: set[tuple[str, ObjectRef]] = set()
+    for workload in subject.workloads():
+        for one in references(workload):
+            known = (workload.label, one.target)
+            if one.target in provided or one.target in present or known in told:
+                continue
+            told.add(known)
+            yield _missing_object(subject, one, provided)
+
+
+def missing_keys(subject: Subject) -> Iterator[Breach]:
+    """Pods that name a key that their Secret or ConfigMap does not have."""
+    keys = {**(subject.cluster.keys if subject.cluster is not None else {}), **_provided(subject)}
+    for workload in subject.workloads():
+        for one in references(workload):
+            if one.key and one.target in keys and one.key not in keys[one.target]:
+                yield _missing_key(subject, one, keys[one.target])
+
+
+def near_misses(subject: Subject) -> Iterator[Breach]:
+    """Env keys that nothing takes and that look like one that something takes."""
+    spec = subject.loaded.spec
+    taken = {source.source or key for secret in spec.secrets.values() for key, source in secret.keys.items()}
+    switches = {one.when_set or one.when_unset or "" for one in spec.switches.values()}
+    defaults = " ".join(one.default or "" for secret in spec.secrets.values() for one in secret.keys.values())
+    for key, entry in subject.env.items():
+        if key in taken | switches or f"{{{key}" in defaults:
+            continue
+        meant = suggest(key, taken)
+        if meant is not None and not (subject.env.value(meant) or ""):
+            yield Breach(
+                f"nothing takes `{key}`, and `{meant}` is not set: did you mean `{meant}`?",
+                Place(where=entry.where),
+                hints=(f"rename it to {meant}, or remove the line",),
+            )
+
+
+def _reference(
+    workload: Workload, kind: str, source: Object | None, field: str, variable: str = ""
+) -> Iterator[Reference]:
+    if source and source.get(field) and not source.get("optional"):
+        target = ObjectRef(kind, workload.namespace, str(source[field]))
+        yield Reference(workload, target, str(source.get("key") or ""), variable)
+
+
+def _volume(workload: Workload, kind: str, source: Object | None) -> Iterator[Reference]:
+    if not source or source.get("optional"):
+        return
+    name = source.get("secretName") or source.get("name")
+    if not name:
+        return
+    target = ObjectRef(kind, workload.namespace, str(name))
+    yield Reference(workload, target)
+    for item in source.get("items") or ():
+        yield Reference(workload, target, str(item.get("key") or ""))
+
+
+def _provided(subject: Subject) -> dict[ObjectRef, frozenset[str]]:
+    """What spec and charts make, with its keys."""
+    made: dict[ObjectRef, frozenset[str]] = {}
+    for rendered, body in subject.objects("Secret", "ConfigMap"):
+        keys = {key for field in ("data", "stringData", "binaryData") for key in body.get(field) or ()}
+        made[ObjectRef(body["kind"], namespace_of(rendered.release, body), name_of(body))] = frozenset(keys)
+    for secret in subject.plan.secrets:
+        for name in filter(None, (secret.copy, secret.stable)):
+            made[ObjectRef("Secret", secret.namespace, name)] = frozenset(secret.data)
+    return made
+
+
+def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, frozenset[str]]) -> Breach:
+    kind, name = one.target.kind, one.target.name
+    what = f"{kind} `{name}`" + (f" (for {one.key})" if one.key else "")
+    same = [other.name for other in provided if (other.kind, other.namespace) == (kind, one.target.namespace)]
+    close = difflib.get_close_matches(name, same, 1)
+    elsewhere = sorted({other.namespace for other in provided if (other.kind, other.name) == (kind, name)})
+    hints = [f"did you mean `{close[0]}`?"] if close else []
+    hints += [f"it is made in namespace `{elsewhere[0]}`; a pod reads those of its own alone"] if elsewhere else []
+    secret = subject.loaded.spec.secrets.get(name) if kind == "Secret" else None
+    if secret is not None and secret.naming == "hashed":
+        hints.append(f"its name carries a hash: hand it over by releases.{one.workload.release}.secrets in the spec")
+    elif secret is not None and secret.when is not None and not elsewhere:
+        hints.append(f"the switch `{secret.when}` has turned it off")
+    elif kind == "Secret" and not close and not elsewhere:
+        hints.append(f"make it: secrets.{name} in {subject.loaded.path.name}")
+    return Breach(
+        f"{one.workload.label} needs {what}, which nothing makes",
+        _place(one),
+        f"neither the spec nor a chart makes it in namespace `{one.target.namespace}`",
+        tuple(hints),
+    )
+
+
+def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Breach:
+    kind, name, file = one.target.kind, one.target.name, subject.loaded.path.name
+    title = f"{one.workload.label} needs {one.key} ({kind.lower()} {name}), which has no such key"
+    mended = _secret_of(subject, one.target)
+    near = suggest(one.key, subject.env)
+    hints = []
+    if one.key in subject.env:
+        hints.append(f"{subject.env[one.key].where} has it: add `{one.key}: {{}}` to secrets.{mended}.keys in {file}")
+    elif near is not None and near not in has:
+        hints.append(f"{subject.env[near].where} has `{near}`: did you mean `{one.key}`?")
+    elif close := suggest(one.key, has) or next(iter(difflib.get_close_matches(one.key, has, 1)), None):
+        hints.append(f"did you mean `{close}`?")
+    if not hints and mended:
+        hints.append(f"add `{one.key}: {{}}` to secrets.{mended}.keys in {file} and a line {one.key}=… to the env file")
+    place = _place(one)
+    if mended:
+        place = Place(place.release, place.object, spec=("secrets", mended, "keys"))
+    return Breach(title, place, "it has: " + (", ".join(sorted(has)) or "none"), tuple(hints))
+
+
+def _secret_of(subject: Subject, target: ObjectRef) -> str:
+    def is_it(secret: SecretPlan) -> bool:
+        return target.kind == "Secret" and target.name in (secret.copy, secret.stable)
+
+    return next((one.name for one in subject.plan.secrets if is_it(one)), "")
+
+
+def _place(one: Reference) -> Place:
+    return place_of(one.workload.release, one.workload.body, "secretEnv" if one.target.kind == "Secret" else "config")
+
+
+RULES = (
+    Rule("REFERENCE_MISSING", "S0 Deployment; Kubernetes docs, Secrets", "error",
+         "Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster.",
+         missing_objects),
+    Rule("REFERENCE_KEY_MISSING", "S3 Environment Variable Mapping; Kubernetes docs, Secrets", "error",
+         "Every key of a Secret or ConfigMap that a pod names exists.", missing_keys),
+    Rule("ENV_KEY_NEAR_MISS", "S3 Secrets", "warning",
+         "No key of an env file is a misspelling of one that is wanted.", near_misses),
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""Every rule there is, in the order in which findings are told."""
+
+from __future__ import annotations
+
+from deployer.rules import (
+    capacity,
+    configuration,
+    containers,
+    images,
+    layout,
+    project,
+    references,
+    services,
+    workloads,
+)
+from deployer.rules.model import Rule
+
+RULES: tuple[Rule, ...] = (
+    *references.RULES,
+    *images.RULES,
+    *containers.RULES,
+    *services.RULES,
+    *workloads.RULES,
+    *configuration.RULES,
+    *capacity.RULES,
+    *layout.RULES,
+    *project.RULES,
+)
