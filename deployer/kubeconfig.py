@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from deployer.adapters.fastyaml import load_documents
+from deployer.adapters.fastyaml import YamlError, load_documents
 from deployer.errors import machine_error, refused
 
 _FILES = {
@@ -29,7 +27,7 @@ def read(source: Path) -> Mapping[str, Any]:
         return next(iter(load_documents(source.read_text())), {})
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, YamlError) as error:
         raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
 
 

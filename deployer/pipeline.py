@@ -94,7 +94,7 @@ def apply(
     releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock), clock)
     deployed = releases.value
     judging = Judging(
-        options.timeout or max(one.timeout for one in plan.releases),
+        options.timeout or max((one.timeout for one in plan.releases), default=0.0),
         options.hold if options.hold is not None else seconds(loaded.spec.rollout.hold),
         options.fail_fast or FailFast(loaded.spec.rollout.fail_fast),
     )

@@ -79,7 +79,11 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
     from deployer.adapters.minikube import Minikube
 
     def inspect(name: str) -> Mapping[str, Any] | None:
-        return DockerEngine(world.host_docker).container(name)
+        engine = DockerEngine(world.host_docker)
+        try:
+            return engine.container(name)
+        finally:
+            engine.close()
 
     return Minikube(toolchain, wanted.name, world.env, inspect)
 

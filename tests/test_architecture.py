@@ -37,7 +37,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "pyhelm3": ("adapters.helm",),
     "semver": ("adapters.helm",),  # the type of pyhelm3's client_version
     "tenacity": ("adapters.retrying",),
-    "yaml": ("adapters.fastyaml", "adapters.kube", "kubeconfig"),  # the latter two: the error class alone
+    "yaml": ("adapters.fastyaml",),
     "rich": ("ui.console", "ui.draw", "ui.live", "ui.tables"),
     "pydantic": ("schema", "spec", "specfile"),
     "pydantic_core": ("schema",),

@@ -6,9 +6,12 @@ from typing import Any
 
 import yaml
 
+YamlError = yaml.YAMLError
+"""What a text that is no YAML raises."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_documents(text: str) -> list[dict[str, Any]]:
-    """The maps among the text's documents. Raises yaml.YAMLError."""
+    """The maps among the text's documents. Raises YamlError."""
     return [one for one in yaml.load_all(text, Loader=_LOADER) if isinstance(one, dict)]
