@@ -33,7 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "docker": ("adapters.docker_engine",),
     "requests": ("adapters.docker_engine",),  # the docker package raises its errors
     "kubernetes": ("adapters.kube",),
-    "urllib3": ("adapters.kube",),  # the kubernetes package raises its errors
+    "urllib3": ("adapters.docker_engine", "adapters.kube"),  # docker and kubernetes let its errors out
     "pyhelm3": ("adapters.helm",),
     "semver": ("adapters.helm",),  # the type of pyhelm3's client_version
     "tenacity": ("adapters.retrying",),

@@ -120,7 +120,17 @@ class Minikube:
 
     def remove_folder(self, path: str) -> None:
         """The folder of the node is gone with everything in it."""
-        words = [self._toolchain.minikube, "--profile", self._profile, "ssh", "--", "sudo", "rm", "-rf", path]
+        words: list[str | Path] = [
+            self._toolchain.minikube,
+            "--profile",
+            self._profile,
+            "ssh",
+            "--",
+            "sudo",
+            "rm",
+            "-rf",
+            path,
+        ]
         try:
             run(words, env=self._environment())
         except CommandFailed as failed:
