@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from deployer.causes import CAUSES
+
 Wire = Mapping[str, Any]
+
+_SPECK_SECONDS = 0.05
+"""An item that took no longer would only be a speck in a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def timeline_of(
     ended = float(records[-1].get("at", begun)) if records else begun
     seen = tuple(sightings) or tuple(_warnings(records))
     rows = (*_stages(records, ended), *_workloads(records, ended))
-    clipped = (_clipped(row, begun, ended) for row in pods)
+    clipped = (_clipped(row, begun, ended) for row in _merged(pods))
     return Timeline(begun, ended, (*rows, *(row for row in clipped if row.segments)), seen)
 
 
@@ -97,29 +102,34 @@ def row_from_wire(row: Wire) -> Row:
 
 
 def _stages(records: Sequence[Wire], ended: float) -> Iterable[Row]:
+    """Stages with their items beneath; one that ran twice (a way back has a rollout, too) has two stretches."""
     began: dict[str, float] = {}
-    rows: dict[str, list[Row]] = {}
-    items: dict[tuple[str, str], float] = {}
+    begun_items: dict[tuple[str, str], float] = {}
+    rows: dict[str, dict[str, list[Segment]]] = {}  # stage → "" for itself, else an item → its stretches
     for record in records:
         kind, at, stage = record.get("type"), float(record.get("at", ended)), str(record.get("stage", ""))
         if kind == "stage_started":
             began[stage] = at
-            rows[stage] = []
+            rows.setdefault(stage, {"": []})
         elif kind in ("stage_finished", "stage_failed"):
             changed = "done" if record.get("changed") else "unchanged"
             state = changed if kind == "stage_finished" else "failed"
             segment = Segment(state, began.pop(stage, at), at, str(record.get("text") or ""))
-            rows[stage] = [Row(stage, "stage", (segment,)), *rows.get(stage, [])]
+            rows.setdefault(stage, {"": []})[""].append(segment)
         elif kind == "item" and stage != "rollout":
             name, state = str(record.get("item")), str(record.get("state"))
-            items.setdefault((stage, name), at)
+            begin = begun_items.setdefault((stage, name), at)
             if state in ("done", "failed"):
-                segment = Segment(state, items.pop((stage, name)), at, str(record.get("text") or ""))
-                if at - segment.begin > 0.05:  # what took no time would only be a speck
-                    rows.setdefault(stage, []).append(Row(name, "item", (segment,)))
+                del begun_items[stage, name]
+                if at - begin > _SPECK_SECONDS:
+                    items = rows.setdefault(stage, {"": []})
+                    items.setdefault(name, []).append(Segment(state, begin, at, str(record.get("text") or "")))
     for stage, begin in began.items():
-        rows[stage] = [Row(stage, "stage", (Segment("unfinished", begin, ended),)), *rows.get(stage, [])]
-    return [row for each in rows.values() for row in each]
+        rows[stage][""].append(Segment("unfinished", begin, ended))
+    for stage, parts in rows.items():
+        for name, segments in parts.items():
+            if segments:
+                yield Row(name or stage, "item" if name else "stage", tuple(segments))
 
 
 def _workloads(records: Sequence[Wire], ended: float) -> Iterable[Row]:
@@ -141,11 +151,20 @@ def _workloads(records: Sequence[Wire], ended: float) -> Iterable[Row]:
 
 def _warnings(records: Sequence[Wire]) -> Iterable[Sighting]:
     for record in records:
-        if record.get("type") == "warned" and record["problem"].get("code") != "NOTICE":
+        if record.get("type") == "warned" and record["problem"].get("code") in CAUSES:
             problem = record["problem"]
             yield Sighting(
                 problem["code"], problem.get("title", ""), problem.get("where", ""), None, float(record["at"]), None
             )
+
+
+def _merged(rows: Iterable[Row]) -> Iterable[Row]:
+    """A pod that was looked at twice is one row, and what the later look saw of a stretch holds."""
+    known: dict[str, dict[float, Segment]] = {}
+    for row in rows:
+        known.setdefault(row.name, {}).update({one.begin: one for one in row.segments})
+    for name, segments in known.items():
+        yield Row(name, "pod", tuple(segments[begin] for begin in sorted(segments)))
 
 
 def _clipped(row: Row, begun: float, ended: float) -> Row:

@@ -30,8 +30,8 @@ _NAME_CELLS, _MOST_PODS = 34, 12
 def verdict_lines(run: Run, width: int = 100, glyphs: Glyphs = UNICODE) -> list[Line]:
     """The verdict, the cause first, then its evidence, the next command, and the timeline."""
     lines = [*_head(run, glyphs)]
-    for number, problem in enumerate(run.problems):
-        lines += [_BLANK, *_problem(problem, glyphs, "error" if number == 0 or len(run.problems) < 3 else "also")]
+    for problem in run.problems:
+        lines += [_BLANK, *_problem(problem, glyphs, "error" if problem.code != "ROLLED_BACK" else "then")]
     told = {(problem.code, problem.where) for problem in run.problems}
     also = [one for one in run.warnings if (one.code, one.where) not in told and one.code != "NOTICE"]
     for problem in also:
@@ -114,7 +114,7 @@ def _head(run: Run, glyphs: Glyphs) -> Iterator[Line]:
 
 
 def _problem(problem: Problem, glyphs: Glyphs, severity: str) -> Iterator[Line]:
-    style = BAD if severity == "error" else CARE
+    style = {"error": BAD, "then": GOOD}.get(severity, CARE)
     yield ((f"{severity}[{clean(problem.code)}]", style), (f": {clean(problem.title)}", STRONG))
     if problem.where:
         yield (("  --> ", QUIET), (clean(problem.where), ""))

@@ -42,7 +42,7 @@ def html(run: Run) -> str:
 
 def _sections(run: Run, cause: str) -> Iterator[str]:
     yield _verdict(run, cause)
-    yield from (_also(problem, "failed") for problem in run.problems[1:])
+    yield from (_also(one, "ok" if one.code == "ROLLED_BACK" else "failed") for one in run.problems[1:])
     told = {(one.code, one.where) for one in run.problems}
     also = [one for one in run.warnings if (one.code, one.where) not in told]
     if run.timeline.rows:
@@ -92,7 +92,11 @@ def _also(problem: Problem, kind: str) -> str:
     where = f'<div class="where mono">{_text(problem.where)}</div>' if problem.where else ""
     head = f'<span class="pill {kind}">{_text(problem.code)}</span> <b>{_text(problem.title)}</b>'
     body = f"<div>{head}{where}{_detail(problem)}{_next(problem)}</div>"
-    return f'<section class="card verdict {kind}">{body}</section>' if kind == "failed" else f"<p>{body}</p>"
+    return (
+        f'<div class="also">{body}</div>'
+        if kind == "care"
+        else f'<section class="card verdict {kind}">{body}</section>'
+    )
 
 
 def _detail(problem: Problem) -> str:

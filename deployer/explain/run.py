@@ -119,8 +119,9 @@ def _problems(wire: Any) -> tuple[Problem, ...]:
 def _unique(wires: Any) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for wire in wires:
+        lines = dict.fromkeys(str(wire.get("detail", "")).split("\n"))  # a condition and its event say the same
         problem = Problem(
-            str(wire.get("code", "?")), str(wire.get("title", "")), str(wire.get("detail", "")),
+            str(wire.get("code", "?")), str(wire.get("title", "")), "\n".join(lines),
             str(wire.get("where", "")), tuple(str(hint) for hint in wire.get("hints") or ()),
         )  # fmt: skip
         if problem not in found:
