@@ -77,6 +77,10 @@ def apply(
     clock, connected = here.clock, cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
+    if options.rebuild or _is_news(planned):
+        from deployer import validation  # a run that changes nothing does not pay for its import
+
+        yield from validation.before_build(loaded, planned, connected, here, whole=not options.services)
     planned = yield from deploying.remembered(planned, connected.kube)
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
         "images": lambda: stage("images", build(loaded, env, planned, connected, options, here), clock),
@@ -101,6 +105,12 @@ def apply(
     rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock)
     changed = any(one.changed for one in (cluster, images, secrets, releases))
     return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
+
+
+def _is_news(planned: Planned) -> bool:
+    """Whether a release of the plan was never applied, or not with these inputs."""
+    known = planned.record.releases
+    return any(one.name not in known or known[one.name].inputs != one.inputs for one in planned.plan.releases)
 
 
 def connect(

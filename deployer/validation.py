@@ -15,16 +15,20 @@ from pathlib import Path
 
 from deployer import doctor, envfile, inputs, opening, record, world
 from deployer.adapters.fastyaml import load_documents
-from deployer.errors import DeployError, Problem
+from deployer.deploying import Connected, Planned
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Warned
+from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
 from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
-from deployer.rules import capacity, probing
-from deployer.rules.judging import judge
+from deployer.rules import capacity, passed, probing
+from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject
 from deployer.rules.references import unprovided
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
+from deployer.steps import Steps
 from deployer.tooling import stand_ins_for
 from deployer.world import World
 
@@ -60,6 +64,48 @@ def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
     helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, asked) if seen.toolchain else None
     running = _running(loaded, seen.facts, here)
     return judge(gather(loaded, plan, helm, running, here, thorough=True))
+
+
+def refuse_broken(findings: tuple[Finding, ...]) -> None:
+    """No rule is broken; input error with every one that is."""
+    problems = errors(findings)
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
+
+
+def before_build(
+    loaded: LoadedSpec, planned: Planned, connected: Connected, here: World, *, whole: bool
+) -> Steps[None]:
+    """The rules hold for what is about to change; input error otherwise, with nothing built yet.
+
+    What passed before in the same shape is neither rendered nor told again. `whole`: no release was left out.
+    """
+    plan, kept = planned.plan, planned.record
+    env = inputs.load_env(loaded)
+    path = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application) / "rules.json"
+    before, shape = passed.recall(path), passed.shape_of(loaded, plan, env)
+    known = {one.name for one in plan.releases} <= kept.releases.keys()
+    if known and whole and before.shape == shape:
+        return
+    ours = frozenset(
+        ref for one in plan.releases if one.name in kept.releases for ref in kept.releases[one.name].objects
+    )
+    running = Running(connected.facts, connected.kube, ours)
+    subject = gather(loaded, plan, connected.helm, running, here, thorough=False)
+    findings = judge(subject if whole else _narrowed(subject), partly=not whole)
+    refuse_broken(findings)
+    told = warnings(findings)
+    for problem in passed.untold(told, before):
+        yield Warned(problem)
+    if whole:
+        passed.remember(path, passed.passing(shape, told))
+
+
+def _narrowed(subject: Subject) -> Subject:
+    """The subject without the URLs of releases that were left out."""
+    services = {body["metadata"]["name"] for _, body in subject.objects("Service")}
+    urls = tuple(url for url in subject.plan.urls if url.service in services)
+    return replace(subject, plan=replace(subject.plan, urls=urls))
 
 
 def gather(

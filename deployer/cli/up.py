@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from deployer import inputs, pipeline
+from deployer import inputs, opening, pipeline
 from deployer.causes import FailFast
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
@@ -19,8 +19,10 @@ from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.redact import Redactor
 from deployer.rollback import up_or_back
+from deployer.specfile import LoadedSpec
+from deployer.status import ClusterPhase
 from deployer.steps import Steps
-from deployer.world import this_world
+from deployer.world import World, this_world
 
 
 @click.command("up")
@@ -78,6 +80,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
     values = inputs.values_of(env)
+    _check_before_start(loaded, asked, here)
     folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
 
     def steps(run_id: str) -> Steps[UpResult]:
@@ -86,6 +89,18 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
         return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
 
     return run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
+
+
+def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> None:
+    """Where a cluster must be made or started first, the rules hold before that: they are asked again in any case."""
+    try:
+        seen = opening.see_cluster(loaded, here)
+    except DeployError:  # the run itself starts what is lacking, or says why it cannot
+        return
+    if seen.toolchain is not None and (asked.recreate or seen.facts.phase is not ClusterPhase.RUNNING):
+        from deployer import validation  # a run that changes nothing does not pay for its import
+
+        validation.refuse_broken(validation.validate(loaded, here))
 
 
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""What passed the rules before on this machine, so that the same is neither rendered nor told again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.errors import Problem
+from deployer.plan import Plan
+from deployer.rules.probing import without_tags
+from deployer.specfile import LoadedSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The shape that passed, and the warnings that were told of it."""
+
+    shape: str = ""
+    told: frozenset[str] = frozenset()
+
+
+def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
+    """A digest of everything that decides what rules find, but for the images' tags, which change with each build."""
+    refs = {image.name: image.tag for image in plan.images}
+    releases = [
+        [one.name, one.namespace, str(one.chart), without_tags(one, loaded.spec.releases[one.name], refs)]
+        for one in plan.releases
+    ]
+    contexts = {image.name: sorted(path for path in image.source.manifest) for image in plan.images}
+    parts = [loaded.spec.model_dump(mode="json"), releases, contexts, sorted(env)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def untold(warnings: Iterable[Problem], before: Passed) -> tuple[Problem, ...]:
+    """The warnings that were not told the last time."""
+    return tuple(one for one in warnings if _mark(one) not in before.told)
+
+
+def passing(shape: str, warnings: Iterable[Problem]) -> Passed:
+    """What is to be remembered of a check that found no error."""
+    return Passed(shape, frozenset(_mark(one) for one in warnings))
+
+
+def recall(path: Path) -> Passed:
+    """What passed the last time; nothing where that cannot be read."""
+    try:
+        document = json.loads(path.read_text())
+        return Passed(str(document["shape"]), frozenset(map(str, document["told"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Passed()
+
+
+def remember(path: Path, passed: Passed) -> None:
+    """It is remembered; an unwritable state folder costs a render."""
+    document: Mapping[str, object] = {"shape": passed.shape, "told": sorted(passed.told)}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        draft.write_text(json.dumps(document))
+        draft.replace(path)
+
+
+def _mark(problem: Problem) -> str:
+    """Figures in the detail change with every pod; what is told is told by its sentence."""
+    return f"{problem.code} {problem.title}"
