@@ -231,6 +231,9 @@ class Running:
             raise
         for reader in self._readers:
             reader.join(5)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
         return code
 
     def survivors(self) -> list[str]:
