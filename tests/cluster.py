@@ -18,6 +18,7 @@ from pathlib import Path
 from deployer import world
 from deployer.errors import DeployError
 from deployer.spec import Cluster
+from deployer.toolchain import locate_toolchain
 
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE", "todo-deploy-test")
 PROGRAM = Path(sys.executable).with_name("todo-deploy")
@@ -26,7 +27,7 @@ _SPEC = """\
 apiVersion: todo-deploy/v1
 application: probe
 namespace: probe
-cluster: {{name: {profile}}}
+cluster: {{name: {profile}, memory: 4g}}
 env: {{example: null}}
 releases:
   probe: {{chart: chart}}
@@ -74,8 +75,11 @@ def cluster_answers() -> bool:
         return False
 
 
-def ensure_test_cluster() -> None:
-    """The profile runs; where it does not, `todo-deploy up` of a chart with one ConfigMap starts it."""
+def ensure_test_cluster(*, shown: bool = False) -> None:
+    """The profile runs; where it does not, `todo-deploy up` of a chart with one ConfigMap starts it.
+
+    `shown` lets its progress through: a machine without anything yet is at it for a quarter of an hour.
+    """
     if cluster_answers():
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +88,25 @@ def ensure_test_cluster() -> None:
         (root / "todo-deploy.yaml").write_text(_SPEC.format(profile=PROFILE))
         (root / "chart" / "Chart.yaml").write_text(_CHART)
         (root / "chart" / "templates" / "probe.yaml").write_text(_TEMPLATE)
+        if shown:
+            subprocess.run([str(PROGRAM), "up", "--progress", "plain"], cwd=root, stdin=subprocess.DEVNULL, check=True)
+            return
         done = run_cli("up", "--progress", "plain", cwd=root, timeout=_START_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"the test cluster does not start (exit code {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+def helm() -> Path:
+    """The helm that the product deploys with; the toolchain is known once the cluster runs."""
+    toolchain = locate_toolchain("auto", world.this_world().cache_dir)
+    if toolchain is None:
+        raise RuntimeError("no toolchain yet: start the cluster of the tests first")
+    return toolchain.helm
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["helm"]:
+        print(helm())
+    else:
+        ensure_test_cluster(shown=True)
+        print(f"the cluster {PROFILE} runs")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("measured on the cluster", sep="-")
         for name, value in FIGURES:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sign_of_life(request: pytest.FixtureRequest) -> Generator[None]:
+    """Every half minute of a long test a line says which one is at work."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    over, begun = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(30):
+            test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition("::")[2]
+            if reporter is not None:
+                reporter.write_line(f"  {time.monotonic() - begun:4.0f} s on the cluster, now: {test}")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 def diagnosis(project: Project) -> str:
