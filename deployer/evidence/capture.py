@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from deployer.status import WorkloadRef
 from deployer.status.objects import dig, name_of, number, rows
 
 CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
+_NO_LOG = "unable to retrieve container logs"  # the kubelet's answer for a container that is gone already
 _LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
 
 
@@ -59,8 +61,9 @@ def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
         return given_up.is_set() or time.monotonic() >= end
 
     def body() -> None:
-        work(late)
-        done.set()
+        with suppress(Exception):  # a thread's trace on the screen would hide what is being told there
+            work(late)
+            done.set()
 
     thread = threading.Thread(target=body, name="evidence", daemon=True)
     try:
@@ -140,7 +143,7 @@ def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], boo
                 name = str(status.get("name"))
                 lines = kube.logs(namespace, name_of(pod), name, previous=previous, tail=_LOG_LINES)
                 text = "\n".join(lines).encode()[-_LOG_BYTES:].decode("utf-8", "ignore")
-                if text:
+                if text and not text.startswith(_NO_LOG):
                     end = ".previous.log" if previous else ".log"
                     folder.write(f"{CLUSTER}/logs/{name_of(pod)}.{name}{end}", text + "\n")
 

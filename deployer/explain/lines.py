@@ -147,7 +147,7 @@ def _sighting(one: Sighting, timeline: Timeline, glyphs: Glyphs) -> Line:
     words = f"named at {named:.1f} s"
     if one.since is not None and one.delay is not None:
         known = max(one.since - timeline.begun, 0.0)
-        words = f"known to Kubernetes at {known:.1f} s, named at {named:.1f} s: {one.delay:.1f} s later"
+        words = f"known to Kubernetes at {known:.1f} s, named at {named:.1f} s: at most {one.delay:.1f} s later"
     return ((f"  {glyphs.failed} ", BAD), (clean(one.code), STRONG), (f"  {words}", ""))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 
 from deployer.errors import Problem
 from deployer.evidence.nodes import cpu_words, memory_words
-from deployer.explain.lines import moment, outcome_words
+from deployer.explain.lines import OUTCOMES, moment, outcome_words
 from deployer.explain.run import Run, TextFile
 from deployer.explain.waterfall import waterfall
 from deployer.ui.text import clean, clean_lines, duration
 
-_BAD_WORDS = ("error", "exception", "traceback", "fatal", "panic")
+_BAD = re.compile(r"\b(?:[A-Z]\w*)?(?:[Ee]rror|ERROR|[Ee]xception|Traceback|[Ff]atal|FATAL|panic)\b")
+_WARN = re.compile(r"\bwarn(?:ing)?\b", re.IGNORECASE)
 _FULL, _NEARLY = 0.95, 0.7
 
 
@@ -65,8 +67,9 @@ def _sections(run: Run, cause: str) -> Iterator[str]:
 
 def _verdict(run: Run, cause: str) -> str:
     problem = run.cause
-    parts = [f'<section class="card verdict {escape(run.outcome)}">']
-    parts.append(f'<span class="pill {escape(run.outcome)}">{_text(problem.code if problem else run.outcome)}</span>')
+    kind = run.outcome if run.outcome in OUTCOMES else "unfinished"
+    parts = [f'<section class="card verdict {kind}">']
+    parts.append(f'<span class="pill {kind}">{_text(problem.code if problem else run.outcome)}</span>')
     parts.append(f"<h1>{_text(cause)}</h1>")
     if problem is not None:
         parts.append(f'<div class="where mono">{_text(problem.where)}</div>' if problem.where else "")
@@ -161,10 +164,9 @@ def _lines(text: str) -> str:
 
 
 def _tone(line: str) -> str:
-    lower = line.lower()
-    if any(word in lower for word in _BAD_WORDS):
+    if _BAD.search(line):
         return " bad"
-    return " warn" if "  warning  " in lower or "warn" in lower[:40] else ""
+    return " warn" if _WARN.search(line[:60]) else ""
 
 
 def _node(node: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ def _sighting(one: Sighting, timeline: Timeline) -> str:
     marks += (
         f'<div class="dot named" title="named on screen at {named:.1f} s" style="left:{_share(named, timeline)}"></div>'
     )
-    words = "" if one.delay is None else f"+{one.delay:.1f} s"
+    words = "" if one.delay is None else f"≤ {one.delay:.1f} s"
     title = escape(clean(one.title))
     return (
         f'<div class="name" title="{title}">{escape(clean(one.code))}</div><div class="track">{marks}</div>'
