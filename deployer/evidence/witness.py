@@ -58,6 +58,9 @@ def witnessed(
     try:
         value = yield from witness.watching(body)
     except DeployError as error:
+        for problem in witness.untold(error.problems):
+            yield Warned(problem)  # capturing takes a moment, and a cause is named at once
+            witness.note(problem)
         error.problems = witness.keep_failure(error.problems)
         raise
     if any(one.changed for one in releases):
@@ -91,16 +94,18 @@ class Witness:
                     return stop.value  # type: ignore[no-any-return]
                 yield event
                 if isinstance(event, Warned):
-                    self._note(event.problem, self._clock.now())
+                    self.note(event.problem)
         finally:
             body.close()
+
+    def untold(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """Those of the problems that were not named before."""
+        told = {(one.code, one.where) for one in self._sightings}
+        return tuple(one for one in problems if (one.code, one.where) not in told)
 
     def keep_failure(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """The evidence is in the folder; returns the problems, the first of which says where it is."""
         now = self._clock.now()
-        for problem in problems:
-            if all((one.code, one.where) != (problem.code, problem.where) for one in self._sightings):
-                self._note(problem, now)
         found: list[Seen] = []
         if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed way back
             with suppress(Exception):
@@ -125,8 +130,9 @@ class Witness:
             within(_SUCCESS_SECONDS, work)
         self._write(found[-1] if found else Seen(), failed=False)
 
-    def _note(self, problem: Problem, named: float) -> None:
-        since: float | None = None
+    def note(self, problem: Problem) -> None:
+        """The problem was named just now; when Kubernetes showed it is found out."""
+        since, named = None, self._clock.now()
         with suppress(Exception):
             match = (problem.code, problem.where)
             shown = next((one for one in self._look() if (one.code, diagnosis.problem(one).where) == match), None)

@@ -38,6 +38,11 @@
     told.textContent = words ? `${lines} line${lines === 1 ? "" : "s"}` : "";
   };
 
+  for (const log of logs) {
+    const toEnd = () => { const text = log.querySelector("pre"); text.scrollTop = box.value ? 0 : text.scrollHeight; };
+    log.addEventListener("toggle", toEnd); // the last words are the telling ones
+    if (log.open) toEnd();
+  }
   if (box) {
     box.addEventListener("input", search);
     document.addEventListener("keydown", (event) => {

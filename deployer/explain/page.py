@@ -54,11 +54,13 @@ def _sections(run: Run, cause: str) -> Iterator[str]:
     if run.diff:
         yield _card("What the revision changed", "beside the last one that was good", _diff(run.diff))
     if run.logs:
-        yield _card("Logs", "", _tools() + "".join(_file(one, run) for one in sorted(run.logs, key=_by_cause(run))))
+        logs = sorted(run.logs, key=_by_cause(run))
+        files = "".join(_file(one, "search", first=one is logs[0]) for one in logs)
+        yield _card("Logs", "", _tools() + files)
     if run.events:
         yield _card("Events", "oldest first, UTC", f"<pre>{_lines(run.events)}</pre>")
     if run.descriptions:
-        yield _card("Workloads and pods", "", "".join(_file(one, None) for one in run.descriptions))
+        yield _card("Workloads and pods", "", "".join(_file(one) for one in run.descriptions))
     if run.nodes:
         yield _card("Nodes", "what the pods request of what there is", "".join(_node(one) for one in run.nodes))
     yield _card("Releases and images", "", _parts(run))
@@ -127,10 +129,10 @@ def _tools() -> str:
     )
 
 
-def _file(one: TextFile, run: Run | None) -> str:
-    """A file that opens; the logs of what the run failed of are open from the start."""
-    opened = " open" if run is not None and _by_cause(run)(one)[0] == 0 else ""
-    data = " data-search" if run is not None else ""
+def _file(one: TextFile, mark: str = "", *, first: bool = False) -> str:
+    """A file that opens; the first log, which is the telling one, is open from the start."""
+    opened = " open" if first else ""
+    data = f" data-{mark}" if mark else ""
     name = one.name.removesuffix(".txt").removesuffix(".log")
     count = f"{one.lines} line{'' if one.lines == 1 else 's'}"
     return (
