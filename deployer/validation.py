@@ -256,7 +256,8 @@ def _machine(loaded: LoadedSpec, here: World) -> Machine:
     problems: list[Problem] = []
     for name in loaded.spec.env.files:
         path = loaded.root / name
-        problems += envfile.file_problems(path, loaded.root) + (doctor.tracked(path) if path.exists() else [])
+        problems += envfile.file_problems(path, loaded.root)
+        problems += [replace(one, where=name) for one in doctor.tracked(path)] if path.exists() else []
     places = (Path("/var/lib/docker"), here.cache_dir, *here.cache_dir.parents)
     free = _attempt(lambda: shutil.disk_usage(next(path for path in places if path.exists())).free // 2**20)
     users = {}

@@ -134,8 +134,6 @@ def _lacking(subject: Subject, field: str, why: str) -> Iterator[Breach]:
     for workload, container in _containers(subject):
         given = (container.get("resources") or {}).get(field) or {}
         absent = [one for one in ("cpu", "memory") if one not in given]
-        if field == "requests":  # Kubernetes takes the limit for a request that is not given
-            absent = [one for one in absent if one not in ((container.get("resources") or {}).get("limits") or {})]
         if workload.runs_on and absent:
             told = f"has no {field} for {' and '.join(absent)}: {why}"
             yield _breach(workload, container, told, "resources", field)

@@ -16,9 +16,11 @@ def latest(subject: Subject) -> Iterator[Breach]:
     for workload, container, image in _images(subject):
         tag = _tag(image)
         if tag is None:
-            yield _breach(workload, container, f"image `{image}` has no tag, which means `latest`")
+            told = f"image `{image}` has no tag, which means `latest`"
+            yield _breach(workload, container, told, _mapping(subject, workload, image))
         elif tag.lower() == "latest":
-            yield _breach(workload, container, f"image `{image}` is `latest`: a rollback could not name what ran")
+            told = f"image `{image}` is `latest`: a rollback could not name what ran"
+            yield _breach(workload, container, told, _mapping(subject, workload, image))
 
 
 def tag_form(subject: Subject) -> Iterator[Breach]:
@@ -28,7 +30,7 @@ def tag_form(subject: Subject) -> Iterator[Breach]:
         tag = _tag(image)
         if _repository(image, ours) and tag and tag.lower() != "latest" and not _TAG.fullmatch(tag):
             told = f"image `{image}`: the tag is not X.Y.Z or X.Y.Z-<commit>"
-            yield _breach(workload, container, told)
+            yield _breach(workload, container, told, _mapping(subject, workload, image))
 
 
 def foreign_tag(subject: Subject) -> Iterator[Breach]:
@@ -36,11 +38,12 @@ def foreign_tag(subject: Subject) -> Iterator[Breach]:
     built = {image.repository: image for image in subject.plan.images}
     refs = {image.ref for image in subject.plan.images}
     for workload, container, image in _images(subject):
-        name = _repository(image, built)
-        if name and "@" not in image and not any(image == ref or image.endswith(f"/{ref}") for ref in refs):
+        name, tag = _repository(image, built), _tag(image)
+        if not name or not tag or not _TAG.fullmatch(tag):  # the latter is told by its own rule
+            continue
+        if not any(image == ref or image.endswith(f"/{ref}") for ref in refs):
             told = f"image `{image}` is not what is built: `{built[name].ref}`"
-            hint = f"map the image to the chart's values: releases.{workload.release}.images.{built[name].name}"
-            yield _breach(workload, container, told, hint)
+            yield _breach(workload, container, told, _mapping(subject, workload, image))
 
 
 def tag_policy(subject: Subject) -> Iterator[Breach]:
@@ -117,6 +120,13 @@ def _repository(image: str, known: object) -> str:
     plain = plain.rpartition(":")[0] if ":" in plain.rpartition("/")[2] else plain
     names = known if isinstance(known, set | dict) else ()
     return next((str(one) for one in names if plain == one or plain.endswith(f"/{one}")), "")
+
+
+def _mapping(subject: Subject, workload: Workload, image: str) -> str:
+    """How an image of the spec gets its tag into the chart; nothing for others."""
+    name = _repository(image, {one.repository for one in subject.plan.images})
+    ours = next((one.name for one in subject.plan.images if one.repository == name), "")
+    return f"map it to the chart's values: releases.{workload.release}.images.{ours} in the spec" if ours else ""
 
 
 def _image_place(subject: Subject, ref: str) -> Place:

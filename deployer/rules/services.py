@@ -120,15 +120,15 @@ def exposure(subject: Subject) -> Iterator[Breach]:
             continue
         one, body = found
         kind = (body.get("spec") or {}).get("type") or "ClusterIP"
+        wanted = subject.loaded.spec.urls[url.name].node_port
+        has = {port.get("nodePort") for port in _ports(body)}
         if kind not in ("NodePort", "LoadBalancer"):
             yield Breach(
                 f"url `{url.name}` asks {label_of(body)}, which is {kind} and has no address outside the cluster",
                 place_of(one.release.name, body, "service", "type"),
                 hints=("type: NodePort",),
             )
-        wanted = subject.loaded.spec.urls[url.name].node_port
-        has = {port.get("nodePort") for port in _ports(body)}
-        if wanted is not None and wanted not in has:
+        elif wanted is not None and wanted not in has:
             told = ", ".join(str(number) for number in has if number) or "one that the cluster chooses"
             title = f"url `{url.name}` is said to be at nodePort {wanted}; {label_of(body)} has {told}"
             yield Breach(title, Place(one.release.name, label_of(body), spec=("urls", url.name, "nodePort")))

@@ -43,15 +43,15 @@ def surge_of(workload: Workload, pods: int) -> int:
 
 
 def replicas(subject: Subject) -> Iterator[Breach]:
-    """Pod counts outside the spec's bounds."""
+    """Deployments outside the spec's bounds, and StatefulSets without a pod: a database has one server."""
     bounds, counted = subject.loaded.spec.rules.replicas, scaled(subject)
     for workload in subject.workloads():
         if workload.kind not in _COUNTED or (workload.kind, workload.namespace, workload.name) in counted:
             continue
-        count = pods_of(workload)
-        if count < bounds.min or (bounds.max is not None and count > bounds.max):
+        count, least = pods_of(workload), bounds.min if workload.kind == "Deployment" else min(bounds.min, 1)
+        if count < least or (bounds.max is not None and count > bounds.max):
             most = "" if bounds.max is None else f", at most {bounds.max}"
-            title = f"{workload.label} has {count} replicas; rules.replicas wants at least {bounds.min}{most}"
+            title = f"{workload.label} has {count} replicas; rules.replicas wants at least {least}{most}"
             yield Breach(title, place_of(workload.release, workload.body, "replicaCount"))
 
 
