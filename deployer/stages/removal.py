@@ -13,7 +13,7 @@ from deployer.steps import Clock, Outcome, Steps
 STAGE = "removal"
 _GONE_SECONDS = 120.0
 # A provisioner that feels responsible deletes a volume within a second or two.
-_PROVISIONER_SECONDS = 5.0
+_VOLUME_SECONDS = 5.0
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
@@ -83,17 +83,13 @@ def remove_claims(claims: Sequence[ObjectRef], kube: KubePort, clock: Clock) -> 
     return removed
 
 
-def remove_left_volumes(names: Iterable[str], kube: KubePort, cluster: ClusterPort, clock: Clock) -> Steps[None]:
+def remove_left_volumes(names: Sequence[str], kube: KubePort, cluster: ClusterPort, clock: Clock) -> Steps[None]:
     """The volumes of claims that are gone are gone too, with their data.
 
     Minikube's provisioner deletes only what it made since its own last start, and gives the next claim of a name the
     folder of the one before (storage-provisioner: Delete compares an identity; Provision joins namespace and name).
     """
-    deadline = clock.monotonic() + _PROVISIONER_SECONDS
-    while left := [one for name in names if (one := kube.get("PersistentVolume", "", name)) is not None]:
-        if clock.monotonic() > deadline:
-            break
-        clock.sleep(0.3)
+    left = _still_there(names, kube, clock)
     for volume in left:
         spec, name = volume.get("spec") or {}, volume["metadata"]["name"]
         path = str((spec.get("hostPath") or {}).get("path", ""))
@@ -105,7 +101,18 @@ def remove_left_volumes(names: Iterable[str], kube: KubePort, cluster: ClusterPo
         if path.startswith(_HOSTPATH_ROOT) and ".." not in path:
             cluster.remove_folder(path)
         kube.delete("PersistentVolume", "", name)
+        _still_there([name], kube, clock)
         yield Item(STAGE, name, ItemState.DONE, "removed with its data: Minikube's provisioner had left it")
+
+
+def _still_there(volumes: Sequence[str], kube: KubePort, clock: Clock) -> list[Object]:
+    """Those of the volumes that have not gone within some seconds."""
+    deadline = clock.monotonic() + _VOLUME_SECONDS
+    while True:
+        left = [one for name in volumes if (one := kube.get("PersistentVolume", "", name)) is not None]
+        if not left or clock.monotonic() > deadline:
+            return left
+        clock.sleep(0.3)
 
 
 def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:

@@ -27,7 +27,7 @@ NAP = "4711"
 def test_one_line_of_the_backend(app: Project, urls: dict[str, str], ann: Browser) -> None:
     pods, revision = app.pods(), app.revision()
     with (app.root / SOURCE).open("a") as file:
-        file.write("\n# one line more\n")
+        file.write(f"\n# one line more, as nobody built it before: {token_urlsafe(6)}\n")
     planned = app.json("plan")["data"]
     assert planned["changes"] is True
     changes = {
@@ -152,7 +152,7 @@ def test_ctrl_c_in_a_build_and_while_it_is_deployed(app: Project) -> None:
     assert still == [], "the build goes on in the cluster's daemon"
 
     source = (app.root / SOURCE).read_text()
-    (app.root / SOURCE).write_text(source + "\n# another line\n")
+    (app.root / SOURCE).write_text(source + f"\n# another line {token_urlsafe(6)}\n")
     for stage in ("cluster started", "releases started", "rollout started"):
         run = app.start("up", "-o", "json", "--progress", "plain")
         run.wait_for_line(stage)

@@ -21,8 +21,7 @@ def test_down_keeps_the_data_and_the_next_up_serves_it(app: Project, ann: Browse
     assert [one["metadata"]["name"] for one in app.objects("secret")] == [RECORD]
     assert app.object("pvc", "data-database-0")["metadata"]["uid"] == volume
     assert app.json("down")["data"]["changed"] is False
-    status = app.json("status")["data"]
-    assert status["workloads"] == []
+    assert [one["code"] for one in app.json("status", exit_code=ExitCode.MACHINE)["errors"]] == ["NOT_DEPLOYED"]
 
     app.kubectl("create", "service", "nodeport", "squatter", "--tcp=80", "--node-port=30000", "--namespace", "default")
     try:
