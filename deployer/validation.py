@@ -29,6 +29,7 @@ from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
 from deployer.steps import Steps
+from deployer.toolchain import locate_toolchain
 from deployer.tooling import stand_ins_for
 from deployer.world import World
 
@@ -56,14 +57,21 @@ def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
     try:
         seen = opening.see_cluster(loaded, here)
     except DeployError:  # no Docker: what does not need it is checked all the same
-        seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), None)
+        toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+        seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
     stand_ins = stand_ins_for(seen.toolchain, wanted_bases(loaded.spec, values)) if seen.toolchain else {}
     plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node")
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     asked = replace(seen.facts, kubernetes_version=version)
     helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, asked) if seen.toolchain else None
     running = _running(loaded, seen.facts, here)
-    return judge(gather(loaded, plan, helm, running, here, thorough=True))
+    found = judge(gather(loaded, plan, helm, running, here, thorough=True), partly=helm is None)
+    return found if helm is not None else (*found, _unrendered())
+
+
+def _unrendered() -> Finding:
+    title = "the charts were not rendered: there is no helm yet, and the first `up` makes one"
+    return Finding("CHARTS_UNRENDERED", "note", Problem("CHARTS_UNRENDERED", title))
 
 
 def refuse_broken(findings: tuple[Finding, ...]) -> None:

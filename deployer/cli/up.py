@@ -13,6 +13,7 @@ from deployer.causes import FailFast
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
 from deployer.completing import complete_services
+from deployer.dotenv import EnvFile
 from deployer.errors import DeployError, ExitCode, input_error
 from deployer.lock import locked
 from deployer.memory import deployment_dir
@@ -74,11 +75,10 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     """How the `up` went; input error, before anything is touched, where spec or env files are wrong."""
     loaded = read_spec(session)
     here = this_world()
+    if any((loaded.root / name).exists() for name in loaded.spec.env.files):
+        _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
     done = inputs.ensure_env(loaded)
-    env = inputs.load_env(loaded)
-    problems = inputs.env_problems(loaded, env)
-    if problems:
-        raise DeployError(problems, ExitCode.INPUT)
+    env = _refuse_env(loaded)
     values = inputs.values_of(env)
     _check_before_start(loaded, asked, here)
     folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
@@ -89,6 +89,15 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
         return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
 
     return run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
+
+
+def _refuse_env(loaded: LoadedSpec) -> EnvFile:
+    """The env files give every required key a real value; input error otherwise."""
+    env = inputs.load_env(loaded)
+    problems = inputs.env_problems(loaded, env)
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
+    return env
 
 
 def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> None:

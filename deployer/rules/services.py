@@ -147,6 +147,8 @@ def unnamed_exposure(subject: Subject) -> Iterator[Breach]:
 
 def url_targets(subject: Subject) -> Iterator[Breach]:
     """URLs whose Service or Ingress host nothing renders."""
+    if len(subject.releases) < len(subject.plan.releases):  # no helm yet: nothing was rendered
+        return
     services = {(namespace_of(one.release, body), name_of(body)) for one, body in _services(subject)}
     hosts = {str(rule.get("host") or "") for _, body in subject.objects("Ingress") for rule in _rules(body)}
     there = subject.cluster.services if subject.cluster is not None else ()

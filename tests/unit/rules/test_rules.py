@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -292,3 +293,7 @@ def test_no_value_of_a_secret_is_told() -> None:
     found = judge(subject(at("config", "data", "OTHER", to=f"see {LEAK}")))
     assert [one.rule for one in found] == ["SECRET_LEAK"]
     assert LEAK not in repr(found)
+
+
+def test_nothing_is_concluded_from_charts_that_were_not_rendered() -> None:
+    assert judge(replace(subject(), releases=())) == ()
