@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from deployer import deploying, history, pipeline, record, world
 from deployer.applied import Applied
@@ -21,10 +22,13 @@ from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
 from deployer.stages import reverting
 from deployer.stages.rollout import Judging
+from deployer.stages.secrets import ensure_namespaces
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, stage
 from deployer.world import World
+
+T = TypeVar("T")
 
 STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls")
 
@@ -52,8 +56,9 @@ class RolledBack:
 def rollback(loaded: LoadedSpec, env: Mapping[str, str], options: RollbackOptions, here: World) -> Steps[RolledBack]:
     """The newest revision that was verified healthy, or the one asked for, serves again and is verified anew."""
     cluster = yield from pipeline.reach(loaded, here)
-    spec, back = loaded.spec, go_back(loaded, env, cluster.value, options, here)
-    return (yield from leased(cluster.value.kube, spec.namespace, spec.application, options.run, here.clock, back))
+    return (
+        yield from alone(loaded, cluster.value, options.run, here, go_back(loaded, env, cluster.value, options, here))
+    )
 
 
 def go_back(
@@ -91,9 +96,15 @@ def up_or_back(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, h
     A first install that failed is kept for inspection. The failure is raised either way, with its own exit code.
     """
     cluster = yield from pipeline.reach(loaded, here, recreate=options.recreate)
-    spec, kube = loaded.spec, cluster.value.kube
     work = _apply_or_back(loaded, env, cluster, options, here)
-    return (yield from leased(kube, spec.namespace, spec.application, options.run, here.clock, work))
+    return (yield from alone(loaded, cluster.value, options.run, here, work))
+
+
+def alone(loaded: LoadedSpec, connected: Connected, run: str, here: World, work: Steps[T]) -> Steps[T]:
+    """The work, while no other run from whichever machine works on the application; its namespace is there."""
+    spec, kube = loaded.spec, connected.kube
+    yield from ensure_namespaces((spec.namespace,), kube)
+    return (yield from leased(kube, spec.namespace, spec.application, run, here.clock, work))
 
 
 def _apply_or_back(

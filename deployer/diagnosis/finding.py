@@ -147,7 +147,7 @@ def first_time(events: Iterable[Object]) -> float | None:
 def problem(found: Finding) -> Problem:
     """The finding as the problem that a person is shown."""
     where = "/".join(filter(None, (str(found.workload or ""), found.pod, found.container)))
-    detail = "\n".join(filter(None, (found.detail, *found.evidence)))
+    detail = "\n".join(dict.fromkeys(filter(None, (found.detail, *found.evidence))))
     return Problem(found.code, found.title, detail, where, found.hints)
 
 

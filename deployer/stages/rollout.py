@@ -22,8 +22,13 @@ STAGE = "rollout"
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 _TICK_SECONDS = 0.7
-_MOMENT_SECONDS = 1.3
+_MOMENT_SECONDS = 0.6
+_NOTED_ROUNDS = 2
 _DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
+
+
+Cause = tuple[str, WorkloadRef | None]
+"""What is wrong with which workload; None for the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ def await_rollout(
     """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
-    named: set[tuple[str, WorkloadRef | None]] = set()
+    named: set[Cause] = set()
+    noted: dict[Cause, int] = {}
     patience = Patience()
     available_at: float | None = None
     restarts = 0
@@ -72,6 +78,7 @@ def await_rollout(
             late = clock.monotonic() - begun > judging.timeout
             findings = _findings(snapshot, statuses, kube, clock.now(), since)
             patience = patience.observe(findings, clock.now())
+            yield from _notes(findings, noted)
             for finding in _lasting(findings, patience, judging.profile, clock.now()):
                 if (finding.code, finding.workload) not in named:
                     named.add((finding.code, finding.workload))
@@ -112,6 +119,17 @@ def _findings(
         for wanted in diagnosis.logs_wanted(snapshot, refs)
     }
     return diagnosis.diagnose(snapshot, refs, logs, now=now, since=since)
+
+
+def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Event]:
+    """What may still be an ordinary moment is said without alarm once it was seen in two rounds."""
+    for finding in findings:
+        key = (finding.code, finding.workload)
+        if finding.excused:
+            noted[key] = noted.get(key, 0) + 1
+            if noted[key] == _NOTED_ROUNDS:
+                text = f"{finding.title} ({finding.excused})"
+                yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
 def _lasting(findings: Sequence[Finding], patience: Patience, profile: FailFast, now: float) -> Iterable[Finding]:

@@ -36,8 +36,10 @@ def summary(view: View, page: Page) -> list[Text]:
     late = [status for status in view.workloads if status.phase is not Phase.AVAILABLE]
     if view.problems and late:
         lines += [Text(), *_workloads(view, page, only_late=True)]
+    causes = {(problem.code, problem.where) for problem in view.problems}
     for warning in view.warnings:
-        lines += [Text(), *problem_text(warning, page, "warning")]
+        if (warning.code, warning.where) not in causes:
+            lines += [Text(), *problem_text(warning, page, "warning")]
     if view.urls:
         lines += [Text(), *_urls(view, page)]
     if view.outcome is not None:
