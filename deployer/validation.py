@@ -23,7 +23,7 @@ from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
 from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
-from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject
+from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
 from deployer.rules.references import unprovided
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
@@ -194,16 +194,17 @@ def _rendered(
     # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
     trial = pool.submit(_tried, release, helm, tuple(first)) if first else None
     apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
-    objects = tuple(helm.template(upgrade_request(release)))
+    everything = tuple(helm.template(upgrade_request(release)))
+    objects = tuple(without_nulls(one) for one in everything if not is_test(one))
     chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text())), {})
     if thorough:
         changed = trial.result() if trial is not None else None
         doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]
     else:
-        doubted = [one for one in mapped if one.is_image and not probing.verbatim(one.value, objects)]
+        doubted = [one for one in mapped if one.is_image and not probing.verbatim(one.value, everything)]
     results = [(one, work.result()) for one, work in apart]
     results += [(one, _tried(release, helm, (one,))) for one in doubted]
-    unused = tuple((one.location, one.path) for one, other in results if other == objects)
+    unused = tuple((one.location, one.path) for one, other in results if other == everything)
     return Rendered(release, objects, chart, unused)
 
 

@@ -61,6 +61,7 @@ def _findings(loaded: LoadedSpec) -> tuple[Finding, ...]:
 
 
 def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
+    from deployer.rules.registry import RULES
     from deployer.ui.problems import problem_lines
 
     errors = [one.problem for one in findings if one.severity == "error"]
@@ -74,6 +75,8 @@ def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> No
     counts = [_count(len(errors), "error"), _count(len(warnings), "warning")]
     if errors:
         click.echo(f"{loaded.path.name}: " + ", ".join(filter(None, counts)), err=True)
+        if any(one.rule in {rule.name for rule in RULES} for one in findings if one.severity == "error") and not quiet:
+            click.echo("A rule may be broken for a reason: rules.waive in the spec.", err=True)
     elif not quiet:
         more = f" ({counts[1]})" if warnings else ""
         click.echo(f"{loaded.path.name}: spec, env file, sources, charts and rules are in order{more}")

@@ -200,7 +200,9 @@ def _is_files(subject: Subject, one: Rendered, body: Object) -> bool:
 
 
 def _is_secret(key: str, value: object) -> bool:
-    if not isinstance(value, str) or not value.strip() or value.startswith("$("):
+    if not isinstance(value, str) or not value.strip() or "$(" in value:  # Kubernetes fills in another variable
+        return False
+    if value.strip().isdigit() or value.strip().lower() in ("true", "false"):  # MAX_TOKENS: "1000"
         return False
     return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))
 

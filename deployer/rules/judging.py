@@ -14,6 +14,7 @@ from deployer.rules.registry import RULES
 from deployer.rules.settings import Waiver
 from deployer.specfile import LoadedSpec
 
+RULE_SKIPPED = "RULE_SKIPPED"
 WAIVER_UNUSED = "WAIVER_UNUSED"
 WAIVER_UNKNOWN = "WAIVER_UNKNOWN"
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
@@ -24,7 +25,7 @@ def judge(subject: Subject, rules: Sequence[Rule] = RULES, *, partly: bool = Fal
 
     `partly`: only some of the releases were looked at, so a waiver that takes nothing away is no news.
     """
-    found = [_finding(rule, breach, subject.loaded) for rule in rules for breach in rule.check(subject)]
+    found = [one for rule in rules for one in _found(rule, subject)]
     waivers = subject.loaded.spec.rules.waive
     left = [one for one in found if not any(_takes(waiver, one) for waiver in waivers)]
     left += _about_waivers(subject.loaded, waivers, found, rules, partly=partly)
@@ -39,6 +40,16 @@ def errors(findings: Iterable[Finding]) -> tuple[Problem, ...]:
 def warnings(findings: Iterable[Finding]) -> tuple[Problem, ...]:
     """The problems that do not."""
     return tuple(one.problem for one in findings if one.severity == "warning")
+
+
+def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
+    """The rule's findings. Where an object has not the shape that Kubernetes wants, the API server will say so."""
+    try:
+        yield from [_finding(rule, breach, subject.loaded) for breach in rule.check(subject)]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        title = f"the rule {rule.name} could not be applied: an object has not the shape that Kubernetes wants"
+        problem = Problem(RULE_SKIPPED, title, f"{type(error).__name__}: {error}", subject.loaded.path.name)
+        yield Finding(RULE_SKIPPED, "warning", problem)
 
 
 def _finding(rule: Rule, breach: Breach, loaded: LoadedSpec) -> Finding:

@@ -183,6 +183,21 @@ def workload_of(release: ReleasePlan, body: Object) -> Workload | None:
     return Workload(release.name, str(kind), namespace_of(release, body), name_of(body), body, template)
 
 
+def without_nulls(value: Any) -> Any:
+    """The value as the API server takes it: what is null is not there."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value if item is not None]
+    return value
+
+
+def is_test(body: Object) -> bool:
+    """Whether the object is made by `helm test` alone, which nothing here runs."""
+    hooks = str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook") or "")
+    return bool(hooks) and all(one.strip().startswith("test") for one in hooks.split(","))
+
+
 def name_of(body: Object) -> str:
     """The object's name; empty where its template gave it none."""
     return str((body.get("metadata") or {}).get("name") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from deployer.errors import Problem
 from deployer.ports import ObjectRef
 from deployer.rules.judging import judge
-from deployer.rules.model import Cluster, Machine
+from deployer.rules.model import Cluster, Machine, without_nulls
 from deployer.rules.registry import RULES
-from tests.unit.rules.subjects import Change, subject
+from tests.unit.rules.subjects import Change, good_objects, subject
 
 GIB = 2**30
 
@@ -230,6 +231,8 @@ GOOD: dict[str, Change] = {
         at("args", "VITE_API_URL", to="http://shop.local/api"),
         at("spec", "urls", "web", to={"ingressHost": "shop.local"}),
     ),
+    "a number whose name is like a secret's": at("config", "data", "MAX_TOKENS", to="1000"),
+    "a password that Kubernetes fills in": at(*BOX, "env", 1, to={"name": "URL", "value": "pg://u:$(PW)@db/x"}),
     "a private build argument": at("args", "PIP_INDEX_URL", to="http://api:80"),
     "our own old pods": at("cluster", to=cluster(pods=(pod("3900m", owner="api"),))),
     "pods that are over": at("cluster", to=cluster(pods=(pod("3900m", phase="Succeeded"),))),
@@ -297,3 +300,37 @@ def test_no_value_of_a_secret_is_told() -> None:
 
 def test_nothing_is_concluded_from_charts_that_were_not_rendered() -> None:
     assert judge(replace(subject(), releases=())) == ()
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place within the value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield (*at, key)
+        yield from paths(item, (*at, key))
+
+
+PATHS = [path for path in paths(good_objects()) if len(path) > 1]
+
+
+def changed(path: tuple[Any, ...], to: Any) -> list[str]:
+    def change(parts: dict[str, Any]) -> None:
+        place: Any = parts
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = to
+        parts.update({name: without_nulls(parts[name]) for name in good_objects()})
+
+    return [one.rule for one in judge(subject(change))]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))
+def test_a_null_is_as_good_as_nothing(path: tuple[Any, ...]) -> None:
+    assert "RULE_SKIPPED" not in changed(path, None)
+
+
+def test_an_object_of_another_shape_ends_one_rule_and_no_run() -> None:
+    for path in PATHS:
+        for other in ({}, [], "text", 7):
+            changed(path, other)
+    assert "RULE_SKIPPED" in changed(("service", "spec", "ports", 0, "nodePort"), "text")
