@@ -85,7 +85,7 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
         finally:
             engine.close()
 
-    return Minikube(toolchain, wanted.name, world.env, inspect)
+    return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig)
 
 
 def open_kube(world: World, wanted: Cluster) -> KubePort:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deployer.adapters.process import CommandFailed, run, stream
 from deployer.errors import Problem, machine_error
 from deployer.events import Event, Item, ItemState, Log, Warned
+from deployer.kubeconfig import read
 from deployer.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, minikube_home, seed_minikube
@@ -33,12 +35,14 @@ class Minikube:
         profile: str,
         env: Mapping[str, str],
         inspect: Callable[[str], Mapping[str, Any] | None],
+        kubeconfig: Path,
     ) -> None:
         self._toolchain = toolchain
         self._profile = profile
         self._env = dict(env)
         self._home = minikube_home(env)
         self._inspect = inspect
+        self._kubeconfig = kubeconfig
 
     def facts(self) -> ClusterFacts:
         """The profile as its files and its node's container show it."""
@@ -94,15 +98,16 @@ class Minikube:
         yield Item(STAGE, request.profile, ItemState.RUNNING, "starting Minikube")
         error: Mapping[str, Any] = {}
         try:
-            for line in stream([str(word) for word in words], env=self._environment()):
-                event = _parsed(line)
-                if event is None:
-                    yield Log(STAGE, request.profile, line)
-                    continue
-                kind, data = event
-                if kind == "error":
-                    error = data
-                yield from _told(request.profile, kind, data)
+            with self._current_context_kept():
+                for line in stream([str(word) for word in words], env=self._environment()):
+                    event = _parsed(line)
+                    if event is None:
+                        yield Log(STAGE, request.profile, line)
+                        continue
+                    kind, data = event
+                    if kind == "error":
+                        error = data
+                    yield from _told(request.profile, kind, data)
         except CommandFailed as failed:
             advice = str(error.get("advice") or "").strip()
             raise machine_error(
@@ -136,6 +141,21 @@ class Minikube:
         except CommandFailed as failed:
             detail = "\n".join(failed.tail)
             raise machine_error("FOLDER_KEPT", f"the node's folder {path} cannot be removed", detail=detail) from None
+
+    @contextmanager
+    def _current_context_kept(self) -> Iterator[None]:
+        """The user's current context is what it was before.
+
+        A start that finds its own entry missing, as after `minikube stop`, makes itself the current one in spite of
+        `--keep-context` (bootstrapper/kubeadm: restartPrimaryControlPlane, kubeconfig.UpdateEndpoint).
+        """
+        before = read(self._kubeconfig).get("current-context") or ""
+        try:
+            yield
+        finally:
+            if (read(self._kubeconfig).get("current-context") or "") != before:
+                change = ("set", "current-context", str(before)) if before else ("unset", "current-context")
+                run([self._toolchain.kubectl, "--kubeconfig", self._kubeconfig, "config", *change])
 
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
