@@ -20,6 +20,9 @@ from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
 
+NAMESPACE = "default"
+"""Where the Leases are: in the namespace that every cluster has, so that holding one makes nothing else."""
+
 DURATION_SECONDS = 30
 _RENEW_SECONDS = 8.0
 _PATIENCE_SECONDS = 900.0
@@ -30,15 +33,15 @@ def lease_name(application: str) -> str:
     return f"{OWNER}.{application}"
 
 
-def leased(kube: KubePort, namespace: str, application: str, run: str, clock: Clock, steps: Steps[T]) -> Steps[T]:
+def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Steps[T]) -> Steps[T]:
     """The steps, while this run alone holds the application; another holder is waited for, a dead one replaced.
 
     Where the Lease is lost on the way (the API server could not be reached for its duration), the steps are
     interrupted with a refusal before they write again: another run may be at work by then.
     """
     identity = holder_of.identity(run)
-    yield from _take(kube, namespace, application, identity, clock)
-    beat = _Heartbeat(kube, namespace, application, identity)
+    yield from _take(kube, application, identity, clock)
+    beat = _Heartbeat(kube, application, identity)
     beat.start()
     try:
         while True:
@@ -50,15 +53,15 @@ def leased(kube: KubePort, namespace: str, application: str, run: str, clock: Cl
     finally:
         steps.close()
         beat.stop()
-        _release(kube, namespace, application, identity)
+        _release(kube, application, identity)
 
 
 class _Heartbeat(threading.Thread):
     """Renews the Lease until it is stopped; `lost` is set once it belongs to somebody else or ran out."""
 
-    def __init__(self, kube: KubePort, namespace: str, application: str, identity: str) -> None:
+    def __init__(self, kube: KubePort, application: str, identity: str) -> None:
         super().__init__(name="lease", daemon=True)
-        self._kube, self._namespace, self._application = kube, namespace, application
+        self._kube, self._application = kube, application
         self._identity = identity
         self._ended = threading.Event()
         self.lost = threading.Event()
@@ -67,7 +70,7 @@ class _Heartbeat(threading.Thread):
         renewed = time.monotonic()
         while not self._ended.wait(_RENEW_SECONDS):
             try:
-                found = self._kube.get("Lease", self._namespace, lease_name(self._application))
+                found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
                 if found is None or _holder(found) != self._identity:
                     self.lost.set()
                     return
@@ -83,14 +86,14 @@ class _Heartbeat(threading.Thread):
         self.join(timeout=5)
 
 
-def _take(kube: KubePort, namespace: str, application: str, identity: str, clock: Clock) -> Steps[None]:
+def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
     told = ""
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while True:
-        found = kube.get("Lease", namespace, lease_name(application))
+        found = kube.get("Lease", NAMESPACE, lease_name(application))
         if found is None or _is_free(found, identity, clock.now()):
             with suppress(_Conflict):
-                _write(kube, found, namespace, application, identity, clock.now())
+                _write(kube, found, application, identity, clock.now())
                 return
             continue
         holder = _holder(found)
@@ -106,10 +109,10 @@ class _Conflict(Exception):
     """Somebody else was faster."""
 
 
-def _write(kube: KubePort, found: Object | None, namespace: str, application: str, identity: str, now: float) -> None:
+def _write(kube: KubePort, found: Object | None, application: str, identity: str, now: float) -> None:
     metadata = {
         "name": lease_name(application),
-        "namespace": namespace,
+        "namespace": NAMESPACE,
         "labels": {"app.kubernetes.io/managed-by": OWNER, f"{LABEL_PREFIX}/lease": application},
     }
     fresh: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
@@ -131,12 +134,12 @@ def _renewed(lease: Object, identity: str, now: float, *, taken: bool = False) -
     return {**lease, "spec": spec}
 
 
-def _release(kube: KubePort, namespace: str, application: str, identity: str) -> None:
+def _release(kube: KubePort, application: str, identity: str) -> None:
     """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
     with suppress(DeployError):
-        found = kube.get("Lease", namespace, lease_name(application))
+        found = kube.get("Lease", NAMESPACE, lease_name(application))
         if found is not None and _holder(found) == identity:
-            kube.delete("Lease", namespace, lease_name(application))
+            kube.delete("Lease", NAMESPACE, lease_name(application))
 
 
 def _holder(lease: Object) -> str:

@@ -22,7 +22,6 @@ from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
 from deployer.stages import reverting
 from deployer.stages.rollout import Judging
-from deployer.stages.secrets import ensure_namespaces
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, stage
@@ -101,10 +100,8 @@ def up_or_back(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, h
 
 
 def alone(loaded: LoadedSpec, connected: Connected, run: str, here: World, work: Steps[T]) -> Steps[T]:
-    """The work, while no other run from whichever machine works on the application; its namespace is there."""
-    spec, kube = loaded.spec, connected.kube
-    yield from ensure_namespaces((spec.namespace,), kube)
-    return (yield from leased(kube, spec.namespace, spec.application, run, here.clock, work))
+    """The work, while no other run from whichever machine works on the application."""
+    return (yield from leased(connected.kube, loaded.spec.application, run, here.clock, work))
 
 
 def _apply_or_back(

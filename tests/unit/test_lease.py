@@ -52,7 +52,7 @@ def finish(steps: Steps[str]) -> tuple[list[Event], str]:
 
 def test_it_is_held_while_the_steps_run_and_given_back_after() -> None:
     kube, clock, seen = FakeKube(), FakeClock(), list[str]()
-    events, value = finish(leased(kube, "default", "shop", "run-1", clock, looking(kube, seen)))
+    events, value = finish(leased(kube, "shop", "run-1", clock, looking(kube, seen)))
     assert (events, value) == ([], "done")
     assert seen == [identity("run-1")]
     assert holders(kube) == []
@@ -66,7 +66,7 @@ def test_it_is_given_back_when_the_steps_fail() -> None:
         raise DeployError((), ExitCode.BUILD)
 
     with pytest.raises(DeployError):
-        finish(leased(kube, "default", "shop", "run-1", FakeClock(), failing()))
+        finish(leased(kube, "shop", "run-1", FakeClock(), failing()))
     assert holders(kube) == []
 
 
@@ -74,7 +74,7 @@ def test_a_dead_holder_of_this_host_is_replaced_at_once() -> None:
     kube, clock, seen = FakeKube(), FakeClock(), list[str]()
     dead = identity("old").replace(f"pid {os.getpid()}", "pid 4194304")
     kube.put(lease(dead, "2999-01-01T00:00:00.000000Z"))
-    events, _ = finish(leased(kube, "default", "shop", "run-1", clock, looking(kube, seen)))
+    events, _ = finish(leased(kube, "shop", "run-1", clock, looking(kube, seen)))
     assert events == []
     assert seen == [identity("run-1")]
 
@@ -86,7 +86,7 @@ def test_a_living_holder_elsewhere_is_waited_for_until_it_stops_renewing() -> No
 
     at = datetime.fromtimestamp(renewed, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     kube.put(lease("ann@elsewhere pid 7 run r7", at))
-    events, _ = finish(leased(kube, "default", "shop", "run-1", clock, looking(kube, seen)))
+    events, _ = finish(leased(kube, "shop", "run-1", clock, looking(kube, seen)))
     assert [event.problem.code for event in events if isinstance(event, Warned)] == ["LOCK_WAIT"]
     assert "ann@elsewhere" in events[0].problem.title  # type: ignore[union-attr]
     assert clock.now() - renewed > DURATION_SECONDS
@@ -101,5 +101,5 @@ def test_a_lease_taken_by_somebody_else_is_not_given_back() -> None:
         yield from ()
         return "done"
 
-    finish(leased(kube, "default", "shop", "run-1", FakeClock(), robbed()))
+    finish(leased(kube, "shop", "run-1", FakeClock(), robbed()))
     assert holders(kube) == ["bob@elsewhere pid 9 run r9"]
