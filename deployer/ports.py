@@ -67,6 +67,7 @@ class ClusterPort(Protocol):
     def start(self, request: StartRequest) -> Generator[Event, None, None]: ...
     def delete(self) -> Generator[Event, None, None]: ...
     def remove_folder(self, path: str) -> None: ...
+    def write_context(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ KINDS: Mapping[str, Kind] = {
     "Service": Kind("api/v1", "services"),
     "ServiceAccount": Kind("api/v1", "serviceaccounts"),
     "StatefulSet": Kind("apis/apps/v1", "statefulsets"),
+    "StorageClass": Kind("apis/storage.k8s.io/v1", "storageclasses", namespaced=False),
 }
 
 
