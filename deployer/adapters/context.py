@@ -42,6 +42,9 @@ class ContextCluster:
         yield from ()
         raise refused("CLUSTER_FOREIGN", f"the cluster of context `{self._context}` is not ours to delete")
 
+    def write_context(self) -> None:
+        """Never done: the kubeconfig is the user's."""
+
     def remove_folder(self, path: str) -> None:
         """Never done: refused."""
         raise refused("CLUSTER_FOREIGN", f"no folder of the cluster of context `{self._context}` is ours to remove")

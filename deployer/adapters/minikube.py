@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,11 @@ class Minikube:
         """The profile is gone with everything in it."""
         for line in stream([self._toolchain.minikube, "delete", "--profile", self._profile], env=self._environment()):
             yield Log(STAGE, self._profile, line)
+
+    def write_context(self) -> None:
+        """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to tell it."""
+        with self._current_context_kept(), suppress(CommandFailed):
+            run([self._toolchain.minikube, "--profile", self._profile, "update-context"], env=self._environment())
 
     def remove_folder(self, path: str) -> None:
         """The folder of the node is gone with everything in it."""

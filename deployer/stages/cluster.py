@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from deployer.errors import Problem, machine_error
+from deployer.errors import DeployError, Problem, machine_error
 from deployer.events import Item, ItemState, Warned
 from deployer.ports import ClusterFacts, ClusterPort, KubePort, StartRequest
 from deployer.spec import Cluster, mebibytes
@@ -94,7 +94,9 @@ def ensure_cluster(
 ) -> Steps[Outcome[tuple[ClusterFacts, KubePort]]]:
     """The cluster runs, its API server answers and its node is Ready; machine error otherwise."""
     facts = cluster.facts()
-    kube = connect() if facts.phase is ClusterPhase.RUNNING else None
+    kube = None
+    if facts.phase is ClusterPhase.RUNNING:
+        kube = yield from _connected(wanted.name, cluster, connect)
     answers = kube is not None and (kube.ready() or _answers_soon(kube, clock))
     decision = decide(facts, answers)
     if not decision.start:
@@ -119,6 +121,21 @@ def ensure_cluster(
     kube = connect()
     yield from await_node(kube, wanted.name, clock)
     return Outcome((facts, kube), True, f"{wanted.name} started ({decision.reason})")
+
+
+def _connected(name: str, cluster: ClusterPort, connect: Callable[[], KubePort]) -> Steps[KubePort | None]:
+    """The door to a running cluster, also in a kubeconfig that did not know it; None where only a start can help."""
+    try:
+        return connect()
+    except DeployError as error:
+        if error.problems[0].code != "CONTEXT_MISSING":
+            raise
+    yield Item(STAGE, name, ItemState.RUNNING, "its context is not in the kubeconfig: writing it")
+    cluster.write_context()
+    try:
+        return connect()
+    except DeployError:
+        return None
 
 
 def await_node(kube: KubePort, name: str, clock: Clock) -> Steps[None]:

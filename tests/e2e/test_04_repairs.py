@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from deployer.errors import ExitCode
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import CURRENT_CONTEXT, Project, tell
+from tests.e2e.project import CURRENT_CONTEXT, Project, read_yaml, tell
 
 
 def test_a_deleted_image_is_built_again(app: Project) -> None:
@@ -47,6 +49,29 @@ def test_a_deleted_and_a_changed_secret_come_back(app: Project) -> None:
     assert app.up()["changed"] is True
     assert app.object("secret", "app-secrets")["data"] == before
     assert app.pods() == pods, "the values that the pods have are those of the Secret: nothing needs to roll"
+
+
+def test_a_kubeconfig_that_does_not_know_the_cluster(app: Project, tmp_path: Path) -> None:
+    """As after another KUBECONFIG was set, or the file was lost."""
+    fresh = tmp_path / "kubeconfig"
+    data = app.up(env={"KUBECONFIG": str(fresh)})
+    assert {one["phase"] for one in data["workloads"]} == {"Available"}
+    document = read_yaml(fresh)
+    assert [one["name"] for one in document["contexts"]] == [PROFILE]
+    assert not document.get("current-context"), "it was nobody's choice"
+
+
+def test_a_killed_database_serves_its_data_again(app: Project, ann: Browser) -> None:
+    """As after a reset of the machine: nothing of it had the time to put its house in order."""
+    tasks = ann.tasks()
+    assert tasks
+    status = app.object("pod", "database-0")["status"]["containerStatuses"][0]
+    app.in_node("docker", "kill", "--signal", "KILL", status["containerID"].removeprefix("docker://"))
+    data = app.up()
+    assert next(one for one in data["workloads"] if one["kind"] == "StatefulSet")["restarts"] == 1
+    assert {one["phase"] for one in data["workloads"]} == {"Available"}
+    assert ann.tasks() == tasks
+    tell("a killed database", f"{data['seconds']} s")
 
 
 def test_a_stopped_cluster_starts_with_everything_in_place(app: Project, urls: dict[str, str], ann: Browser) -> None:

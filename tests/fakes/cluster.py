@@ -22,6 +22,7 @@ class FakeCluster:
         self.failure = failure
         self.starts: list[StartRequest] = []
         self.removed: list[str] = []
+        self.contexts_written = 0
 
     def facts(self) -> ClusterFacts:
         return self.current
@@ -43,6 +44,9 @@ class FakeCluster:
     def delete(self) -> Generator[Event, None, None]:
         self.current = ClusterFacts(ClusterPhase.MISSING)
         yield from ()
+
+    def write_context(self) -> None:
+        self.contexts_written += 1
 
     def remove_folder(self, path: str) -> None:
         self.removed.append(path)
