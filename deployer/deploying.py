@@ -22,7 +22,7 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.rollout import Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.steps import Clock, Outcome, Steps, merge, stage
+from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 
@@ -104,11 +104,23 @@ def settle(
     refs = tuple(ref for one in deployed.releases for ref in rollout_stage.workloads_of(one.objects))
     fresh = any(not one.verified for one in deployed.releases)
     node = connected.facts.node_ip or "127.0.0.1"
+
+    def watched(hold: float) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+        steps = rollout_stage.await_rollout(
+            refs, kube, clock, replace(judging, hold=hold), since=since, changed=fresh
+        )  # fmt: skip
+        return evidence.witnessed(steps, deployed.releases, refs, kube, clock, since)
+
     try:
-        body = rollout_stage.await_rollout(refs, kube, clock, judging, since=since, changed=fresh)
-        body = evidence.witnessed(body, deployed.releases, refs, kube, clock, since)
-        rollout = yield from stage("rollout", body, clock)
+        rollout = yield from stage("rollout", watched(0.0), clock)
+        # A person may click as soon as all is Available; whether it stays so is seen while they do.
         proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
+        if fresh and judging.hold:
+            rollout = yield from stage("stability", within("stability", watched(judging.hold)), clock)
+            proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
+        else:
+            why = "not held (--hold 0)" if fresh else "was verified before"
+            yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
     except DeployError as error:
         give_verdict(deployed, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
         _judged(deployed, "failed", error.problems[0].code, kube, clock.monotonic() - begun)

@@ -32,7 +32,7 @@ from deployer.toolchain import Toolchain
 from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
 from deployer.world import World
 
-STAGES = ("toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls")
+STAGES = ("toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls", "stability")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from deployer.world import World
 
 T = TypeVar("T")
 
-STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls")
+STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls", "stability")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from deployer.ports import ClusterPort, HelmPort
 from deployer.specfile import LoadedSpec
 from deployer.stages import removal
 from deployer.status import ClusterPhase
-from deployer.steps import Outcome, Steps, stage
+from deployer.steps import Outcome, Steps, outcome_only, stage
 from deployer.tooling import ensure_tools
 from deployer.world import World
 
@@ -61,12 +61,8 @@ def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[R
 
         return (yield from stage(removal.STAGE, delete(), here.clock)).value
     if seen.facts.phase is ClusterPhase.MISSING:
-
-        def nothing() -> Steps[Outcome[Removed]]:
-            yield from ()
-            return Outcome(Removed(), False, "there is no cluster")
-
-        return (yield from stage(removal.STAGE, nothing(), here.clock)).value
+        nothing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
+        return (yield from stage(removal.STAGE, nothing, here.clock)).value
     opened = open_running(loaded, here)
     helm = world.open_helm(here, loaded.spec.cluster, tools.value, opened.facts)
     cluster = world.open_cluster(here, loaded.spec.cluster, tools.value)
