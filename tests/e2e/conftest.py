@@ -50,14 +50,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def sign_of_life(request: pytest.FixtureRequest) -> Generator[None]:
     """Every half minute of a long test a line says which one is at work."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
     over, begun = threading.Event(), time.monotonic()
 
     def tell() -> None:
         while not over.wait(30):
             test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition("::")[2]
-            if reporter is not None:
-                reporter.write_line(f"  {time.monotonic() - begun:4.0f} s on the cluster, now: {test}")
+            if reporter is not None and capture is not None:
+                with capture.global_and_fixture_disabled():
+                    reporter.write_line(f"  {time.monotonic() - begun:4.0f} s on the cluster, now: {test}")
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

@@ -87,8 +87,8 @@ class Project:
         return one_document(done.stdout)
 
     def up(self, *args: str, **how: Any) -> Object:
-        """The data of an `up` that ended well."""
-        data: Object = self.json("up", "--progress", "plain", *args, **how)["data"]
+        """The data of an `up` that ended well; the first one of all has shown the hold of five seconds."""
+        data: Object = self.json("up", "--progress", "plain", "--hold", "1s", *args, **how)["data"]
         return data
 
     def start(self, *args: str | Path) -> Running:
