@@ -16,7 +16,7 @@ from tests.cluster import PROFILE, CompletedCli, run_cli
 from tests.e2e.browser import Browser, request, served_files
 from tests.e2e.project import CURRENT_CONTEXT, RELEASE, Object, ProcessList, Project, one_document, tell
 
-STAGES = ["toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls"]
+STAGES = ["toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls", "stability"]
 ALL = [*COMPONENTS, "database"]
 WORKLOADS = {("Deployment", name): 2 for name in COMPONENTS} | {("StatefulSet", "database"): 1}
 
