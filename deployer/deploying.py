@@ -44,6 +44,8 @@ class Planned:
     plan: Plan
     record: Record = field(repr=False)
     commit: Commit | None
+    partial: bool = False
+    """Whether only some services were asked for: what the others run stays part of the revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +74,25 @@ def remembered(planned: Planned, kube: KubePort) -> Steps[Planned]:
 def deploy(planned: Planned, connected: Connected, run: str, clock: Clock) -> Steps[Outcome[Deployed]]:
     """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
     applied: list[Applied] = []
-    kept, plan = planned.record, planned.plan
+    kept, plan, begun = planned.record, planned.plan, clock.monotonic()
     for wave in releases_stage.ordered(plan.releases):
         needed = {need for release in wave for need in release.needs}
         refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
         if refs:
             judging = Judging(max(one.timeout for one in wave), 0.0, FailFast.BALANCED)
-            yield from rollout_stage.await_rollout(
-                refs, connected.kube, clock, judging, since=clock.now(), changed=False
-            )
+            try:
+                yield from rollout_stage.await_rollout(
+                    refs, connected.kube, clock, judging, since=clock.now(), changed=False
+                )
+            except DeployError as error:
+                deployed = _known(replace(planned, partial=True), applied, connected.kube, run, clock)
+                raise _failed(deployed, error, connected.kube, clock.monotonic() - begun) from None
         done = yield from merge({one.name: _applying(one, kept, connected, clock, run) for one in wave})
         applied += [done[release.name].value for release in wave]
-    fresh = record.with_tags(kept, {image.repository: {image.tag: image.source.digest} for image in plan.images})
-    for one in applied:
-        known = ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
-        fresh = record.with_release(fresh, one.name, known)
+    deployed = _known(planned, applied, connected.kube, run, clock)
     changed = [one for one in applied if one.changed]
-    if changed:
-        fresh = replace(fresh, history=history.begun(fresh.history, _entry(planned, applied, run, clock)))
-    if fresh != kept:
-        fresh = record.save(connected.kube, plan.namespace, plan.application, fresh)
     text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
-    return Outcome(Deployed(plan.application, plan.namespace, tuple(applied), fresh), bool(changed), text)
+    return Outcome(deployed, bool(changed), text)
 
 
 def settle(
@@ -122,19 +121,25 @@ def settle(
             why = "not held (--hold 0)" if fresh else "was verified before"
             yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
     except DeployError as error:
-        give_verdict(deployed, "failed", f"{error.problems[0].code}: {error.problems[0].title}", kube)
-        _judged(deployed, "failed", error.problems[0].code, kube, clock.monotonic() - begun)
-        raise RolloutFailed(error.problems, error.exit_code) from None
+        raise _failed(deployed, error, kube, clock.monotonic() - begun) from None
     give_verdict(deployed, "verified", "", kube)
     _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
     return rollout.value, proven.value
 
 
 def give_verdict(deployed: Deployed, verdict: Literal["verified", "failed"], cause: str, kube: KubePort) -> None:
-    """Helm's revisions carry the verdict: a failed one those that this run made, a good one all that lacked it."""
+    """Helm's revisions carry the verdict: those that this run made, and those that an earlier one left without it."""
     for one in deployed.releases:
-        if one.changed if verdict == "failed" else not one.verified:
+        if not one.verified:
             releases_stage.mark(one, verdict, cause, kube)
+
+
+def _failed(deployed: Deployed, error: DeployError, kube: KubePort, seconds: float) -> RolloutFailed:
+    """The failure as a verdict, which Helm and the history know by then."""
+    first = error.problems[0]
+    give_verdict(deployed, "failed", f"{first.code}: {first.title}", kube)
+    _judged(deployed, "failed", first.code, kube, seconds)
+    return RolloutFailed(error.problems, error.exit_code)
 
 
 def _judged(deployed: Deployed, verdict: history.Verdict, cause: str, kube: KubePort, seconds: float) -> None:
@@ -145,8 +150,23 @@ def _judged(deployed: Deployed, verdict: history.Verdict, cause: str, kube: Kube
         record.save(kube, deployed.namespace, deployed.application, judged)
 
 
+def _known(planned: Planned, applied: Sequence[Applied], kube: KubePort, run: str, clock: Clock) -> Deployed:
+    """The cluster's record knows what was applied; it is written only where that is news."""
+    kept, plan = planned.record, planned.plan
+    fresh = record.with_tags(kept, {image.repository: {image.tag: image.source.digest} for image in plan.images})
+    for one in applied:
+        known = ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
+        fresh = record.with_release(fresh, one.name, known)
+    if any(one.changed for one in applied):
+        fresh = replace(fresh, history=history.begun(fresh.history, _entry(planned, applied, run, clock)))
+    if fresh != kept:
+        fresh = record.save(kube, plan.namespace, plan.application, fresh)
+    return Deployed(plan.application, plan.namespace, tuple(applied), fresh)
+
+
 def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock) -> Entry:
     plan, commit = planned.plan, planned.commit
+    before = planned.record.history[-1:] if planned.partial else ()
     return Entry(
         number=0,
         run=run,
@@ -155,9 +175,11 @@ def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock)
         why="; ".join(f"{one.name}: {one.reason}" for one in applied if one.changed),
         commit=commit.sha if commit is not None else "",
         dirty=commit is not None and not commit.clean,
-        images={image.name: image.ref for image in plan.images},
+        images={name: ref for one in before for name, ref in one.images.items()}
+        | {image.name: image.ref for image in plan.images},
         secrets=tuple(KeptSecretRef(one.namespace, one.served, one.copy) for one in plan.secrets),
-        releases={one.name: one.revision for one in applied},
+        releases={name: revision for one in before for name, revision in one.releases.items()}
+        | {one.name: one.revision for one in applied},
     )
 
 

@@ -142,7 +142,7 @@ def plan_now(
     kept = record.load(connected.kube, spec.namespace, spec.application)
     opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
     plan = narrowed(plan_for(opened, env, here, services), services)
-    return Planned(plan, kept, inputs.read_commit(loaded.root))
+    return Planned(plan, kept, inputs.read_commit(loaded.root), partial=bool(services))
 
 
 def plan_for(opened: Opened, env: Mapping[str, str], here: World, services: Sequence[str] = ()) -> Plan:

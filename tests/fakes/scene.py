@@ -1,0 +1,63 @@
+"""Helm with controllers behind it: what it applies comes up, or does not, as a test has said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployer.deploying import Connected
+from deployer.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
+from deployer.toolchain import Toolchain
+from tests.fakes.cluster import RUNNING
+from tests.fakes.helm import FakeHelm, config_map
+from tests.fakes.kube import FakeKube
+from tests.fakes.workloads import show
+
+BACK_OFF = ("CrashLoopBackOff", "back-off 10s restarting failed container")
+TOOLS = Toolchain(
+    "path", "for tests", Path("minikube"), Path("helm"), Path("kubectl"), Path("docker"), Path("bin"), {}, "v1.34.4",
+    None, None, False,
+)  # fmt: skip
+
+
+def workload(request: UpgradeRequest) -> list[Object]:
+    """A Deployment and a ConfigMap with the values' texts, both named like the release."""
+    name = request.release
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": name, "image": f"{name}:1"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec},
+            *config_map(request)]  # fmt: skip
+
+
+class LivingHelm(FakeHelm):
+    """A release's pods are ready at once, unless its value `version` is `broken` (they crash) or `slow`."""
+
+    def __init__(self, kube: FakeKube) -> None:
+        super().__init__(kube, workload)
+        self.broken: set[str] = set()
+        self.slow: set[str] = set()
+
+    def upgrade(self, request: UpgradeRequest) -> Upgraded:
+        done = super().upgrade(request)
+        self._run(request.release)
+        return done
+
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
+        done = super().rollback(release, namespace, revision, timeout)
+        self._run(release)
+        return done
+
+    def served(self, release: str) -> str:
+        """The version that is applied."""
+        found = self.kube.get("ConfigMap", "default", release)
+        return str(found["data"]["version"]) if found is not None else ""
+
+    def _run(self, release: str) -> None:
+        if self.served(release) in self.broken:
+            show(self.kube, release, ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+        else:
+            show(self.kube, release, ready=self.served(release) not in self.slow)
+
+
+def connected(kube: FakeKube, helm: FakeHelm, facts: ClusterFacts = RUNNING) -> Connected:
+    """The doors to a cluster that runs."""
+    return Connected(TOOLS, facts, kube, helm)

@@ -1,0 +1,337 @@
+"""From a plan to a verdict: what is applied, what the record learns of it, and what is never told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from deployer import helmstorage
+from deployer.causes import FailFast
+from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembered, settle
+from deployer.errors import ExitCode
+from deployer.events import Event, StageFinished, StageStarted, to_wire
+from deployer.history import KeptSecretRef
+from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.ports import ObjectRef
+from deployer.record import Record, load, new_record
+from deployer.stages.rollout import Judging
+from deployer.stages.secrets import ensure_secrets
+from deployer.stages.urls import ProvenUrl
+from deployer.status import WorkloadStatus
+from deployer.steps import Steps
+from deployer.tags import Commit
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.cluster import RUNNING
+from tests.fakes.play import code, failed, items, played
+from tests.fakes.scene import BACK_OFF, LivingHelm, connected
+from tests.fakes.workloads import show
+
+CANARY = "kq/canary+7f3=?&"
+HERE = Path("api")
+
+
+def image(tag: str) -> ImagePlan:
+    source = ImageSource(f"digest-{tag}", {})
+    return ImagePlan("api", "shop/api", tag, HERE, HERE / "Dockerfile", {}, (), None, {}, "1m", source)
+
+
+def secret(value: str) -> SecretPlan:
+    return SecretPlan(
+        "app", "default", f"app-{len(value)}", "app", "Opaque", {}, "sum", {"TOKEN": "x"}, {"TOKEN": value}
+    )
+
+
+def release(name: str, version: str, *needs: str, timeout: float = 60.0) -> ReleasePlan:
+    return ReleasePlan(name, "default", Path("chart"), {"version": version}, f"{name}-{version}", ("api",), ("app",),
+                       needs, timeout)  # fmt: skip
+
+
+def plan(version: str, *releases: ReleasePlan, namespace: str = "default", urls: tuple[UrlPlan, ...] = ()) -> Plan:
+    return Plan("shop", namespace, (image(version),), (secret(CANARY),), releases or (release("web", version),), urls)
+
+
+@dataclass
+class Shop:
+    """An application and the cluster it is deployed to."""
+
+    kube: FakeKube = field(default_factory=lambda: FakeKube(FakeClock()))
+    helm: LivingHelm = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.helm = LivingHelm(self.kube)
+
+    @property
+    def clock(self) -> FakeClock:
+        return self.kube.clock
+
+    @property
+    def record(self) -> Record:
+        return load(self.kube, "default", "shop")
+
+    def planned(self, wanted: Plan, commit: Commit | None = None) -> Planned:
+        known = load(self.kube, wanted.namespace, "shop")
+        return played(remembered(Planned(wanted, known, commit), self.kube))[1]
+
+    def deploy(self, wanted: Plan, run: str = "run-1", commit: Commit | None = None) -> Deployed:
+        doors = connected(self.kube, self.helm)
+        return played(deploy(self.planned(wanted, commit), doors, run, self.clock))[1].value
+
+    def settling(
+        self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0
+    ) -> Steps[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]:
+        judging = Judging(60.0, hold, FailFast.BALANCED)
+        doors = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
+        return settle(deployed, urls, doors, judging, self.clock.now(), self.clock)
+
+    def up(self, version: str) -> list[Event]:
+        return played(self.settling(self.deploy(plan(version))))[0]
+
+    def revision(self, number: int) -> tuple[str, str, str]:
+        """A Helm revision's status, verdict and description."""
+        stored = self.kube.get("Secret", "default", helmstorage.secret_name("web", number))
+        assert stored is not None
+        (one,) = helmstorage.revisions([stored], "web")
+        return one.status, one.verdict, helmstorage.decode(stored)["info"]["description"]
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def held(events: list[Event]) -> str:
+    """What the stage of stability said at its end."""
+    (end,) = [one for one in events if isinstance(one, StageFinished) and one.stage == "stability"]
+    return end.text
+
+
+def stages(events: list[Event]) -> list[str]:
+    return [one.stage for one in events if isinstance(one, StageStarted)]
+
+
+def test_an_application_gets_its_namespace_and_its_record_once(shop: Shop) -> None:
+    fresh = Planned(plan("1", namespace="shop"), new_record(), None)
+    events, known = played(remembered(fresh, shop.kube))
+    assert ("namespace shop", "done", "created") in items(events)
+    stored = load(shop.kube, "shop", "shop")
+    assert (stored.salt, stored.version) == (fresh.record.salt, known.record.version)
+    shop.kube.writes.clear()
+    events, again = played(remembered(known, shop.kube))
+    assert (events, again, shop.kube.writes) == ([], known, [])
+
+
+def test_two_first_runs_do_not_take_each_others_record_away(shop: Shop) -> None:
+    played(remembered(Planned(plan("1"), new_record(), None), shop.kube))
+    before = shop.record.salt
+    _, error = failed(remembered(Planned(plan("1"), new_record(), None), shop.kube))
+    assert (error.exit_code, shop.record.salt) == (ExitCode.REFUSED, before)
+
+
+def test_the_record_learns_objects_tags_and_a_revision(shop: Shop) -> None:
+    shop.deploy(plan("1"), "run-7", Commit("abc", False))
+    known = shop.record
+    web = known.releases["web"]
+    assert (web.revision, web.inputs) == (1, "web-1")
+    assert set(web.objects) == {ObjectRef("Deployment", "default", "web"), ObjectRef("ConfigMap", "default", "web")}
+    assert known.tags == {"shop/api": {"1": "digest-1"}}
+    (entry,) = known.history
+    assert (entry.number, entry.run, entry.verdict, entry.why) == (1, "run-7", "unfinished", "web: first install")
+    assert (entry.commit, entry.dirty, entry.images, entry.releases) == ("abc", True, {"api": "shop/api:1"}, {"web": 1})
+    assert entry.secrets == (KeptSecretRef("default", "app", secret(CANARY).copy),)
+
+
+def test_what_was_deployed_already_is_not_written_again(shop: Shop) -> None:
+    first = shop.deploy(plan("1"))
+    shop.kube.writes.clear()
+    again = shop.deploy(plan("1"), "run-2")
+    assert shop.kube.writes == []
+    assert [one.changed for one in again.releases] == [False]
+    assert (again.record, len(shop.helm.requests)) == (first.record, 1)
+
+
+def test_a_new_tag_alone_is_remembered_but_is_no_revision(shop: Shop) -> None:
+    shop.deploy(plan("1"))
+    shop.deploy(replace(plan("1"), images=(image("2"),)), "run-2")
+    assert shop.record.tags == {"shop/api": {"1": "digest-1", "2": "digest-2"}}
+    assert [one.run for one in shop.record.history] == ["run-1"]
+
+
+def test_a_release_waits_for_those_it_needs(shop: Shop) -> None:
+    planned = shop.planned(plan("1", release("web", "1", "db"), release("db", "slow")))
+    shop.helm.slow = {"slow"}
+    applied: list[list[str]] = []
+
+    def ready() -> None:
+        applied.append([one.release for one in shop.helm.requests])
+        show(shop.kube, "db")
+
+    shop.clock.at(20, ready)
+    _, outcome = played(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock))
+    assert applied == [["db"]]
+    assert [one.release for one in shop.helm.requests] == ["db", "web"]
+    assert {one.name: one.revision for one in outcome.value.releases} == {"db": 1, "web": 1}
+
+
+def test_a_release_is_not_touched_when_what_it_needs_fails(shop: Shop) -> None:
+    shop.helm.broken = {"bad"}
+    planned = shop.planned(plan("1", release("db", "bad"), release("web", "1", "db")))
+    _, error = failed(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock))
+    assert [one.release for one in shop.helm.requests] == ["db"]
+    assert (code(error), error.exit_code) == ("CRASH_LOOP", ExitCode.NOTHING_SERVES)
+    assert isinstance(error, RolloutFailed)
+    (entry,) = shop.record.history
+    assert (entry.verdict, entry.releases) == ("failed", {"db": 1})
+    assert entry.cause.startswith("CRASH_LOOP")
+
+
+def test_a_stable_rollout_is_verified_in_helm_and_in_the_history(shop: Shop) -> None:
+    events = shop.up("1")
+    assert stages(events) == ["rollout", "urls", "stability", "urls"]
+    assert held(events) == "1 workloads Available, 1/1 pods ready"
+    assert 5 <= shop.clock.elapsed < 8
+    assert shop.revision(1)[:2] == ("deployed", "verified")
+    (entry,) = shop.record.history
+    assert (entry.verdict, entry.cause) == ("verified", "")
+    assert entry.seconds == pytest.approx(shop.clock.elapsed, abs=0.1)
+
+
+def test_nothing_is_verified_before_it_was_held(shop: Shop) -> None:
+    deployed = shop.deploy(plan("1"))
+    shop.clock.at(2, lambda: seen.append((shop.revision(1)[1], shop.record.history[-1].verdict)))
+    seen: list[tuple[str, str]] = []
+    played(shop.settling(deployed))
+    assert seen == [("unfinished", "unfinished")]
+
+
+def test_a_failed_rollout_is_told_by_helm_and_by_the_history(shop: Shop) -> None:
+    shop.up("1")
+    shop.helm.broken = {"2"}
+    _, error = failed(shop.settling(shop.deploy(plan("2"), "run-2")))
+    assert isinstance(error, RolloutFailed)
+    assert (code(error), error.exit_code) == ("CRASH_LOOP", ExitCode.NOTHING_SERVES)
+    status, verdict, description = shop.revision(2)
+    assert (status, verdict) == ("failed", "failed")
+    assert description == f"CRASH_LOOP: {error.problems[0].title}"
+    assert shop.revision(1)[1] == "verified"
+    assert [(one.verdict, one.cause) for one in shop.record.history] == [("verified", ""), ("failed", "CRASH_LOOP")]
+
+
+def test_a_failure_while_it_is_held_is_a_failure(shop: Shop) -> None:
+    deployed = shop.deploy(plan("1"))
+    shop.clock.at(2, lambda: show(shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1))
+    events, error = failed(shop.settling(deployed))
+    assert isinstance(error, RolloutFailed)
+    assert stages(events) == ["rollout", "urls", "stability"]
+    assert shop.record.history[-1].verdict == "failed"
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_url_that_does_not_answer_fails_the_revision(shop: Shop) -> None:
+    ports = [{"name": "http", "port": 80, "nodePort": closed_port()}]
+    shop.kube.put({"kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+                   "spec": {"type": "NodePort", "ports": ports}})  # fmt: skip
+    url = UrlPlan("web", "default", "web", None, None, "/", 200, True)
+    events, error = failed(shop.settling(shop.deploy(plan("1")), (url,)))
+    assert isinstance(error, RolloutFailed)
+    assert (code(error), stages(events)) == ("URL_FAILED", ["rollout", "urls"])
+    assert shop.revision(1)[:2] == ("failed", "failed")
+    assert (shop.record.history[-1].verdict, shop.record.history[-1].cause) == ("failed", "URL_FAILED")
+
+
+def test_what_was_verified_and_did_not_change_is_not_held_again(shop: Shop) -> None:
+    shop.up("1")
+    shop.kube.writes.clear()
+    before = shop.clock.elapsed
+    assert held(shop.up("1")) == "was verified before"
+    assert (shop.clock.elapsed, shop.kube.writes) == (before, [])
+
+
+def test_an_unfinished_revision_is_held_and_verified_by_the_next_run(shop: Shop) -> None:
+    shop.deploy(plan("1"))  # and the run ended there
+    before = shop.clock.elapsed
+    shop.up("1")
+    assert shop.clock.elapsed - before >= 5
+    assert (len(shop.helm.requests), shop.revision(1)[1]) == (1, "verified")
+    assert [one.verdict for one in shop.record.history] == ["verified"]
+
+
+def test_an_unfinished_revision_that_fails_is_made_anew_once_it_is_healed(shop: Shop) -> None:
+    shop.helm.broken = {"1"}
+    shop.deploy(plan("1"))  # and the run ended there
+    failed(shop.settling(shop.deploy(plan("1"), "run-2")))
+    assert shop.revision(1)[:2] == ("failed", "failed")
+    shop.helm.broken = set()
+    shop.up("1")
+    assert shop.revision(2)[:2] == ("deployed", "verified")
+    assert [one.verdict for one in shop.record.history] == ["failed", "verified"]
+
+
+def test_a_failure_without_a_change_leaves_the_verdict_of_before(shop: Shop) -> None:
+    shop.up("1")
+    show(shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    failed(shop.settling(shop.deploy(plan("1"), "run-2")))
+    assert shop.revision(1)[:2] == ("deployed", "verified")
+    assert [one.verdict for one in shop.record.history] == ["verified"]
+
+
+def test_without_a_hold_the_first_moment_counts(shop: Shop) -> None:
+    events, _ = played(shop.settling(shop.deploy(plan("1")), hold=0.0))
+    assert (held(events), shop.clock.elapsed) == ("not held (--hold 0)", 0.0)
+    assert stages(events) == ["rollout", "urls", "stability"]
+    assert shop.record.history[-1].verdict == "verified"
+
+
+def test_a_part_of_the_application_makes_a_revision_of_the_whole(shop: Shop) -> None:
+    whole = plan("1", release("web", "1"), release("db", "1"))
+    played(shop.settling(shop.deploy(whole)))
+    planned = replace(shop.planned(replace(plan("2", release("web", "2")), images=())), partial=True)
+    played(deploy(planned, connected(shop.kube, shop.helm), "run-2", shop.clock))
+    entry = shop.record.history[-1]
+    assert entry.releases == {"web": 2, "db": 1}
+    assert entry.images == {"api": "shop/api:1"}
+
+
+def test_no_secret_value_is_told_or_remembered_anywhere_but_in_secrets(shop: Shop) -> None:
+    """The way of `up` with a canary in the env file, once well and once into a failure."""
+    told: list[Event] = []
+    made: list[object] = []
+    for version, broken in (("1", set[str]()), ("2", {"2"})):
+        shop.helm.broken = broken
+        wanted = plan(version)
+        planned = shop.planned(wanted, Commit("abc", True))
+        events, kept = played(
+            ensure_secrets("shop", wanted.namespaces, wanted.secrets, shop.kube, adopt=False)
+        )  # fmt: skip
+        deployed = shop.deploy(wanted, f"run-{version}", Commit("abc", True))
+        more, result = failed(shop.settling(deployed)) if broken else played(shop.settling(deployed))
+        told += [*events, *more]
+        made += [planned, wanted, *wanted.secrets, kept, deployed, result]
+        made += list(result.problems) if isinstance(result, RolloutFailed) else []
+    made += [shop.record, shop.helm.requests, connected(shop.kube, shop.helm)]
+    outside = [json.dumps(to_wire(one), default=str) for one in told] + [repr(one) for one in made]
+    inside = 0
+    for one in shop.kube:
+        data = one.pop("data", {}) if one["kind"] == "Secret" else {}
+        outside.append(json.dumps(one, ensure_ascii=False))
+        if one["metadata"]["name"].startswith("sh.helm."):
+            outside.append(json.dumps(helmstorage.decode({"data": data})))
+        elif "record" in data:
+            outside.append(base64.b64decode(data["record"]).decode())
+        else:
+            inside += data == {"TOKEN": base64.b64encode(CANARY.encode()).decode()}
+    text = "\n".join(outside)
+    assert inside == 2, "the documented Secret and its copy hold the value"
+    assert len(told) > 10
+    for form in (CANARY, repr(CANARY)[1:-1], quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()):
+        assert form not in text
