@@ -21,8 +21,12 @@ TOOLS = Toolchain(
 
 def workload(request: UpgradeRequest) -> list[Object]:
     """A Deployment and a ConfigMap with the values' texts, both named like the release."""
-    name = request.release
-    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": name, "image": f"{name}:1"}]}}
+    name, amounts, probe = request.release, {"cpu": "10m", "memory": "16Mi"}, {"tcpSocket": {"port": 8080}}
+    container = {"name": name, "image": request.values.get("image", f"{name}:1"),
+                 "resources": {"requests": amounts, "limits": amounts},
+                 "livenessProbe": probe, "readinessProbe": probe}  # fmt: skip
+    pod = {"containers": [container], "securityContext": {"runAsNonRoot": True, "runAsUser": 1000}}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
     return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec},
             *config_map(request)]  # fmt: skip
