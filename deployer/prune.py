@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.ports import LABEL_PREFIX, OWNER, ImageFacts, ImagePort, KubePort, ObjectRef
+from deployer.ports import LABEL_PREFIX, OWNER, ImageFacts, ImagePort, KubePort, Object, ObjectRef
 from deployer.record import Record
 from deployer.stages.secrets import APPLICATION, SECRET_OF
+from deployer.status.objects import dig
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,12 @@ class Waste:
 def find_waste(
     application: str, namespaces: Sequence[str], kept: Record, used: Sequence[str], kube: KubePort, images: ImagePort
 ) -> Waste:
-    """What of the application no remembered revision and no running pod (`used` image references) refers to."""
+    """What of the application no remembered revision and no running pod refers to; `used` are the pods' images."""
     needed = {ref for entry in kept.history for ref in entry.images.values()} | set(used)
     ours = images.images(f"{LABEL_PREFIX}/application={application}")
     copies = {(one.namespace, one.copy) for entry in kept.history for one in entry.secrets}
     served = {(one.namespace, one.served) for entry in kept.history for one in entry.secrets}
+    in_pods = _used_secrets(namespaces, kube)
     labels = f"{APPLICATION}={application},app.kubernetes.io/managed-by={OWNER}"
     secrets = [
         ObjectRef("Secret", namespace, one["metadata"]["name"])
@@ -40,7 +42,7 @@ def find_waste(
     ]
     return Waste(
         tuple(image for image in ours if image.ref not in needed),
-        tuple(ref for ref in secrets if (ref.namespace, ref.name) not in copies | served),
+        tuple(ref for ref in secrets if (ref.namespace, ref.name) not in copies | served | in_pods),
     )
 
 
@@ -62,3 +64,24 @@ def used_images(namespaces: Sequence[str], kube: KubePort) -> tuple[str, ...]:
         for container in (pod.get("spec") or {}).get(field) or ()
     }
     return tuple(sorted(found))
+
+
+def _used_secrets(namespaces: Sequence[str], kube: KubePort) -> set[tuple[str, str]]:
+    """Namespace and name of the Secrets that pods of these namespaces refer to."""
+    return {
+        (namespace, name)
+        for namespace in set(namespaces)
+        for pod in kube.list("Pod", namespace)
+        for name in _secret_names(pod.get("spec") or {})
+    }
+
+
+def _secret_names(spec: Object) -> Iterator[str]:
+    for field in ("initContainers", "containers"):
+        for container in spec.get(field) or ():
+            yield from (dig(one, "secretRef", "name") for one in container.get("envFrom") or ())
+            yield from (dig(one, "valueFrom", "secretKeyRef", "name") for one in container.get("env") or ())
+    for volume in spec.get("volumes") or ():
+        yield dig(volume, "secret", "secretName")
+        yield from (dig(one, "secret", "name") for one in dig(volume, "projected", "sources") or ())
+    yield from (one.get("name") for one in spec.get("imagePullSecrets") or ())
