@@ -93,7 +93,7 @@ def not_deployed(opened: Opened) -> DeployError:
     return machine_error(
         "NOT_DEPLOYED",
         f"application `{spec.application}` is not deployed to `{spec.cluster.context or spec.cluster.name}`",
-        detail=f"there is no Secret {record.record_name(spec.application)} in namespace {spec.namespace}",
+        detail="it was taken down; its volumes were kept" if opened.record.claims else "",
         hints=("todo-deploy up",),
     )
 

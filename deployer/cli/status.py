@@ -12,7 +12,7 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode
-from deployer.opening import not_running, open_running, see_cluster
+from deployer.opening import not_deployed, not_running, open_running, see_cluster
 from deployer.overview import Overview, look
 from deployer.status import ClusterPhase, WorkloadStatus
 from deployer.world import World, this_world
@@ -32,7 +32,13 @@ def status(session: Session, watch: bool) -> int:
             cluster = cluster_data(loaded.spec.cluster, seen.facts)
             print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
             return error.exit_code
-    overview = look(open_running(loaded, here), here.clock)
+    opened = open_running(loaded, here)
+    if session.as_json and not opened.record.releases:
+        error = not_deployed(opened)
+        cluster = cluster_data(loaded.spec.cluster, opened.facts)
+        print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
+        return error.exit_code
+    overview = look(opened, here.clock)
     if session.as_json:
         print_json("status", ExitCode.OK, status_data(overview))
         return ExitCode.OK

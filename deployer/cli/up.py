@@ -115,7 +115,7 @@ def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> No
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
     """The documented `data` of `up -o json`."""
     stages = [
-        {"name": stage["name"], "seconds": stage["seconds"], "changed": stage["changed"]}
+        {"name": stage["name"], "seconds": round(stage["seconds"] or 0.0, 3), "changed": stage["changed"]}
         for stage in _stages(ran)
     ]  # fmt: skip
     result = ran.value
