@@ -2,98 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage, pipeline, world
+from deployer import helmstorage
 from deployer.errors import DeployError, ExitCode
 from deployer.events import Event, Warned
 from deployer.history import Entry
 from deployer.lease import lease_name
-from deployer.pipeline import UpOptions, UpResult
-from deployer.record import Record, load, save
-from deployer.rollback import RollbackOptions, RolledBack, chosen, rollback, up_or_back
-from deployer.specfile import load_spec
-from deployer.steps import Outcome, Steps
-from deployer.world import World
-from tests.fakes import FakeClock, FakeCluster, FakeImages, FakeKube
+from deployer.record import Record, save
+from deployer.rollback import chosen
 from tests.fakes.play import code, failed, played
-from tests.fakes.scene import TOOLS, LivingHelm
-
-SPEC = """\
-apiVersion: todo-deploy/v1
-application: shop
-images:
-  api: {repository: shop/api, context: api}
-secrets:
-  app: {naming: stable, keys: {TOKEN: {}}}
-releases:
-  web:
-    chart: chart
-    values: {version: "1"}
-    images: {api: {image: "{ref}"}}
-    secrets: {app: {checksum: "{checksum}"}}
-"""
-
-
-class Shop:
-    """The application's folder and a cluster that runs; `up` is the whole story of it."""
-
-    def __init__(self, path: Path, patch: pytest.MonkeyPatch) -> None:
-        self.kube = FakeKube(FakeClock())
-        self.helm = LivingHelm(self.kube)
-        self.images = FakeImages()
-        self.root = path / "project"
-        self.here = World({"HOME": str(path)}, path / "cache", path / "state", self.kube.clock)
-        for folder in ("api", "chart/templates"):
-            (self.root / folder).mkdir(parents=True)
-        (self.root / "todo-deploy.yaml").write_text(SPEC)
-        (self.root / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 0.1.0\n")
-        cluster = FakeCluster()
-        patch.setattr(world, "open_cluster", lambda *_: cluster)
-        patch.setattr(world, "open_kube", lambda *_: self.kube)
-        patch.setattr(world, "open_helm", lambda *_: self.helm)
-        patch.setattr(world, "open_images", lambda _: self.images)
-        patch.setattr(pipeline, "ensure_tools", tools)
-
-    def up(self, version: str, **options: object) -> Steps[UpResult]:
-        (self.root / "api/Dockerfile").write_text(f"FROM scratch\nLABEL v={version}\n")
-        (self.root / ".env").write_text(f"TOKEN=token-of-{version}\n")
-        (self.root / ".env").chmod(0o600)
-        loaded = load_spec(self.root / "todo-deploy.yaml", None, [f'releases.web.values.version="{version}"'])
-        wanted = UpOptions(f"run-{version}", **options)  # type: ignore[arg-type]
-        return up_or_back(loaded, {"TOKEN": f"token-of-{version}"}, wanted, self.here)
-
-    def back(self, to: int | None = None) -> Steps[RolledBack]:
-        loaded = load_spec(self.root / "todo-deploy.yaml")
-        return rollback(loaded, {"TOKEN": "any"}, RollbackOptions("run-back", to), self.here)
-
-    @property
-    def record(self) -> Record:
-        return load(self.kube, "default", "shop")
-
-    @property
-    def verdicts(self) -> list[str]:
-        return [one.verdict for one in self.record.history]
-
-    @property
-    def token(self) -> str:
-        """The value that pods would see."""
-        found = self.kube.get("Secret", "default", "app")
-        assert found is not None
-        return base64.b64decode(found["data"]["TOKEN"]).decode()
-
-    @property
-    def serves(self) -> tuple[str, str]:
-        return self.helm.served("web"), self.token
-
-
-def tools(*_: object) -> Steps[Outcome[object]]:
-    yield from ()
-    return Outcome(TOOLS, False, "path")
+from tests.fakes.shop import SPEC, Shop
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""An application's folder and a cluster that runs, as every story of the tool sees them: only the ports are fakes."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from deployer import pipeline, takedown, world
+from deployer.pipeline import UpOptions, UpResult
+from deployer.record import Record, load
+from deployer.rollback import RollbackOptions, RolledBack, rollback, up_or_back
+from deployer.specfile import LoadedSpec, load_spec
+from deployer.steps import Outcome, Steps
+from deployer.takedown import DownOptions, Removed, down_steps
+from deployer.world import World
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.images import FakeImages
+from tests.fakes.kube import FakeKube
+from tests.fakes.scene import TOOLS, LivingHelm
+
+SPEC = """\
+apiVersion: todo-deploy/v1
+application: shop
+images:
+  api: {repository: shop/api, context: api}
+secrets:
+  app: {naming: stable, keys: {TOKEN: {}}}
+releases:
+  web:
+    chart: chart
+    values: {version: "1"}
+    images: {api: {image: "{ref}"}}
+    secrets: {app: {checksum: "{checksum}"}}
+"""
+
+
+class Shop:
+    """The application `shop` with an image, a Secret of a documented name and a release."""
+
+    def __init__(self, path: Path, patch: pytest.MonkeyPatch) -> None:
+        self.kube = FakeKube(FakeClock())
+        self.helm = LivingHelm(self.kube)
+        self.images = FakeImages()
+        self.root = path / "project"
+        self.here = World({"HOME": str(path)}, path / "cache", path / "state", self.kube.clock)
+        for folder in ("api", "chart/templates"):
+            (self.root / folder).mkdir(parents=True)
+        (self.root / "todo-deploy.yaml").write_text(SPEC)
+        (self.root / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 0.1.0\n")
+        self.cluster = FakeCluster()
+        patch.setattr(world, "open_cluster", lambda *_: self.cluster)
+        patch.setattr(world, "open_kube", lambda *_: self.kube)
+        patch.setattr(world, "open_helm", lambda *_: self.helm)
+        patch.setattr(world, "open_images", lambda _: self.images)
+        patch.setattr(pipeline, "ensure_tools", _tools)
+        patch.setattr(takedown, "ensure_tools", _tools)
+
+    def write(self, version: str) -> LoadedSpec:
+        """Code, configuration and Secrets are those of this version."""
+        (self.root / "api/Dockerfile").write_text(f"FROM scratch\nLABEL v={version}\n")
+        (self.root / ".env").write_text(f"TOKEN=token-of-{version}\n")
+        (self.root / ".env").chmod(0o600)
+        return load_spec(self.root / "todo-deploy.yaml", None, [f'releases.web.values.version="{version}"'])
+
+    def up(self, version: str, **options: object) -> Steps[UpResult]:
+        """`todo-deploy up` of this version."""
+        loaded = self.write(version)
+        wanted = UpOptions(f"run-{version}", **options)  # type: ignore[arg-type]
+        return up_or_back(loaded, {"TOKEN": f"token-of-{version}"}, wanted, self.here)
+
+    def down(self, *, volumes: bool = False) -> Steps[Removed]:
+        """`todo-deploy down`."""
+        return down_steps(load_spec(self.root / "todo-deploy.yaml"), DownOptions(volumes, False), self.here)
+
+    def back(self, to: int | None = None) -> Steps[RolledBack]:
+        """`todo-deploy rollback`."""
+        loaded = load_spec(self.root / "todo-deploy.yaml")
+        return rollback(loaded, {"TOKEN": "any"}, RollbackOptions("run-back", to), self.here)
+
+    @property
+    def record(self) -> Record:
+        """What the cluster remembers."""
+        return load(self.kube, "default", "shop")
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Those of the revisions, oldest first."""
+        return [one.verdict for one in self.record.history]
+
+    @property
+    def token(self) -> str:
+        """The value that pods would see."""
+        found = self.kube.get("Secret", "default", "app")
+        assert found is not None
+        return base64.b64decode(found["data"]["TOKEN"]).decode()
+
+    @property
+    def serves(self) -> tuple[str, str]:
+        """The version and the Secret's value that pods would see."""
+        return self.helm.served("web"), self.token
+
+
+def _tools(*_: object) -> Steps[Outcome[object]]:
+    yield from ()
+    return Outcome(TOOLS, False, "path")
