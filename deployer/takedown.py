@@ -82,6 +82,7 @@ def _remove(
              for name in spec.releases if name not in kept.releases]  # fmt: skip
     releases = yield from removal.remove_releases([*kept.releases.items(), *named], helm)
     namespaces = {spec.namespace} | {one.namespace for one in kept.releases.values()}
+    namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0
@@ -93,7 +94,8 @@ def _remove(
             kube.delete("Secret", spec.namespace, record.record_name(spec.application))
         yield from removal.remove_namespaces(namespaces, kube)
     elif kept.version and kept.releases:
-        record.save(kube, spec.namespace, spec.application, replace(kept, releases={}))
+        # Helm will count from one again: a revision of before would name another one of its by then.
+        record.save(kube, spec.namespace, spec.application, replace(kept, releases={}, history=()))
     removed = Removed(releases.value, secrets, volumes)
     kept_text = "" if options.volumes or not claims else f"; {len(claims)} volumes kept (down --volumes removes them)"
     return Outcome(removed, removed.changed, f"{removed.releases} releases, {secrets} Secrets removed{kept_text}")

@@ -14,6 +14,7 @@ STAGE = "removal"
 _GONE_SECONDS = 120.0
 # A provisioner that feels responsible deletes a volume within a second or two.
 _VOLUME_SECONDS = 5.0
+_IN_EVERY_NAMESPACE = ("ConfigMap", "kube-root-ca.crt")
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
@@ -129,8 +130,13 @@ def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:
 
 
 def _is_empty(namespace: str, kube: KubePort) -> bool:
-    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Service", "PersistentVolumeClaim", "Pod", "Secret")
-    return not any(kube.list(kind, namespace, metadata_only=True) for kind in kinds)
+    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Service", "PersistentVolumeClaim", "Pod", "Secret",
+             "ConfigMap")  # fmt: skip
+    return all(
+        one["metadata"].get("deletionTimestamp") or (kind, one["metadata"]["name"]) == _IN_EVERY_NAMESPACE
+        for kind in kinds
+        for one in kube.list(kind, namespace, metadata_only=True)
+    )
 
 
 def _templates(workload: Object) -> list[str]:

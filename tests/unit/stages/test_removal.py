@@ -1,0 +1,209 @@
+"""Taking down: what we made goes, what is somebody else's stays, and data goes only when that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.errors import ExitCode
+from deployer.ports import ObjectRef
+from deployer.record import Record, save
+from deployer.stages.removal import (
+    remove_claims,
+    remove_left_volumes,
+    remove_namespaces,
+    remove_secrets,
+    volume_claims,
+    volumes_of,
+)
+from deployer.takedown import Removed
+from tests.fakes import FakeClock, FakeCluster, FakeKube
+from tests.fakes.play import code, failed, items, played
+from tests.fakes.shop import SPEC, Shop
+
+OURS = {"app.kubernetes.io/managed-by": "todo-deploy"}
+SET = ObjectRef("StatefulSet", "default", "db")
+HOSTPATH = "/tmp/hostpath-provisioner/default/data-db-0"
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube(FakeClock())
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def put(kube: FakeKube, kind: str, name: str, namespace: str = "default", *, labels: Any = None, **more: Any) -> None:
+    kube.put({"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels or {}}, **more})
+
+
+def claim(name: str) -> ObjectRef:
+    return ObjectRef("PersistentVolumeClaim", "default", name)
+
+
+def stateful_set(kube: FakeKube, *claims: str) -> None:
+    """A StatefulSet `db` with a template `data`, and claims."""
+    put(kube, "StatefulSet", "db", spec={"volumeClaimTemplates": [{"metadata": {"name": "data"}}]})
+    for name in claims:
+        put(kube, "PersistentVolumeClaim", name)
+
+
+def volume(kube: FakeKube, name: str = "pv", *, phase: str = "Released", policy: str = "Delete", path: str = HOSTPATH,
+           by: str = "k8s.io/minikube-hostpath") -> None:  # fmt: skip
+    metadata = {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": by}}
+    spec = {"hostPath": {"path": path}, "persistentVolumeReclaimPolicy": policy}
+    kube.put({"kind": "PersistentVolume", "metadata": metadata, "spec": spec, "status": {"phase": phase}})
+
+
+def test_a_stateful_sets_claims_are_those_of_its_templates_and_ordinals(kube: FakeKube) -> None:
+    stateful_set(kube, "data-db-0", "data-db-11", "data-db-old", "data-db2-0", "data-dbx-0", "logs-db-0", "mine")
+    assert volume_claims([SET], kube) == (claim("data-db-0"), claim("data-db-11"))
+
+
+def test_a_releases_own_claims_count_once(kube: FakeKube) -> None:
+    stateful_set(kube, "data-db-0")
+    refs = [claim("data-db-0"), SET, ObjectRef("Deployment", "default", "web")]
+    assert volume_claims(refs, kube) == (claim("data-db-0"),)
+
+
+def test_a_stateful_set_that_is_gone_tells_no_claims(kube: FakeKube) -> None:
+    put(kube, "PersistentVolumeClaim", "data-db-0")
+    assert volume_claims([SET], kube) == ()
+
+
+def test_secrets_of_the_application_go_and_all_others_stay(kube: FakeKube) -> None:
+    ours = {**OURS, "todo-deploy.dev/application": "shop"}
+    put(kube, "Secret", "app", labels=ours)
+    put(kube, "Secret", "elsewhere", "kube-system", labels=ours)
+    put(kube, "Secret", "other", labels={**ours, "todo-deploy.dev/application": "other"})
+    put(kube, "Secret", "chart", labels={**ours, "app.kubernetes.io/managed-by": "Helm"})
+    put(kube, "Secret", "person")
+    save(kube, "default", "shop", Record("salt"))
+    _, removed = played(remove_secrets("shop", ("default", "default"), kube))
+    assert removed == 1
+    assert kube.names("Secret") == ["chart", "other", "person", "todo-deploy.shop"]
+    assert kube.names("Secret", "kube-system") == ["elsewhere"]
+
+
+def test_claims_are_waited_for_until_they_are_gone(kube: FakeKube) -> None:
+    put(kube, "PersistentVolumeClaim", "data")
+    drop, kube.drop = kube.drop, lambda *_: True  # type: ignore[method-assign]  # a pod still uses it
+    kube.clock.at(9, lambda: drop("PersistentVolumeClaim", "default", "data"))
+    _, removed = played(remove_claims([claim("data"), claim("never")], kube, kube.clock))
+    assert removed >= 1
+    assert 9 <= kube.clock.elapsed < 10
+
+
+def test_a_claim_that_stays_in_use_is_named(kube: FakeKube) -> None:
+    put(kube, "PersistentVolumeClaim", "data")
+    kube.drop = lambda *_: True  # type: ignore[method-assign]
+    _, error = failed(remove_claims([claim("data")], kube, kube.clock))
+    assert (code(error), error.exit_code) == ("VOLUME_IN_USE", ExitCode.MACHINE)
+    assert "`data`" in error.problems[0].title
+
+
+def test_a_volume_that_minikube_left_behind_goes_with_its_folder(kube: FakeKube) -> None:
+    cluster = FakeCluster()
+    volume(kube)
+    put(kube, "PersistentVolumeClaim", "data", spec={"volumeName": "pv"})
+    assert volumes_of([claim("data"), claim("gone")], kube) == ("pv",)
+    played(remove_left_volumes(["pv"], kube, cluster, kube.clock))
+    assert (cluster.removed, kube.names("PersistentVolume", "")) == ([HOSTPATH], [])
+
+
+def test_a_volume_that_its_provisioner_removes_is_not_touched(kube: FakeKube) -> None:
+    cluster = FakeCluster()
+    volume(kube)
+    kube.clock.at(1, lambda: kube.drop("PersistentVolume", "", "pv"))
+    played(remove_left_volumes(["pv"], kube, cluster, kube.clock))
+    assert (cluster.removed, kube.writes) == ([], [])
+
+
+@pytest.mark.parametrize("why", [{"phase": "Bound"}, {"policy": "Retain"}, {"by": "ebs.csi.aws.com"}])
+def test_a_volume_of_others_or_in_use_or_to_be_retained_stays(kube: FakeKube, why: dict[str, str]) -> None:
+    cluster = FakeCluster()
+    volume(kube, **why)
+    events, _ = played(remove_left_volumes(["pv"], kube, cluster, kube.clock))
+    assert (cluster.removed, kube.names("PersistentVolume", "")) == ([], ["pv"])
+    assert items(events) == [("pv", "unchanged", "its volume is left to its provisioner")]
+
+
+@pytest.mark.parametrize("path", ["/var/lib/data", "/tmp/hostpath-provisioner/../../etc", "", "/tmp/hostpath-other/x"])
+def test_no_folder_outside_of_the_provisioners_is_removed(kube: FakeKube, path: str) -> None:
+    cluster = FakeCluster()
+    volume(kube, path=path)
+    played(remove_left_volumes(["pv"], kube, cluster, kube.clock))
+    assert cluster.removed == []
+
+
+def test_only_empty_namespaces_of_ours_go(kube: FakeKube) -> None:
+    for name in ("empty", "pods", "texts"):
+        put(kube, "Namespace", name, "", labels=OURS)
+    put(kube, "Namespace", "person", "")
+    put(kube, "Pod", "somebodys", "pods")
+    put(kube, "ConfigMap", "somebodys", "texts")
+    put(kube, "ConfigMap", "kube-root-ca.crt", "empty")  # every namespace has it
+    _, removed = played(remove_namespaces(["empty", "pods", "texts", "person", "default", "missing"], kube))
+    assert removed == 1
+    assert kube.names("Namespace", "") == ["default", "kube-system", "person", "pods", "texts"]
+
+
+def test_what_is_being_deleted_keeps_no_namespace(kube: FakeKube) -> None:
+    put(kube, "Namespace", "shop", "", labels=OURS)
+    metadata = {"name": "web", "namespace": "shop", "deletionTimestamp": kube.clock.stamp()}
+    kube.put({"kind": "Pod", "metadata": metadata})
+    assert played(remove_namespaces(["shop"], kube))[1] == 1
+
+
+def test_down_removes_releases_and_secrets_and_a_second_one_changes_nothing(shop: Shop) -> None:
+    played(shop.up("1"))
+    put(shop.kube, "Secret", "person")
+    _, removed = played(shop.down())
+    assert removed == Removed(releases=1, secrets=2)
+    assert shop.kube.names("Secret") == ["person", "todo-deploy.shop"]
+    assert shop.kube.get("Deployment", "default", "web") is None
+    shop.kube.writes.clear()
+    _, again = played(shop.down())
+    assert (again, again.changed, shop.kube.writes) == (Removed(), False, [])
+
+
+def test_volumes_stay_and_are_found_by_a_later_down(shop: Shop) -> None:
+    played(shop.up("1"))
+    stateful_set(shop.kube, "data-db-0", "mine")
+    known = shop.record.releases["web"]
+    kept = replace(shop.record, releases={"web": replace(known, objects=(*known.objects, SET))})
+    save(shop.kube, "default", "shop", kept)
+    played(shop.down())
+    assert shop.kube.names("PersistentVolumeClaim") == ["data-db-0", "mine"]
+    shop.kube.drop("StatefulSet", "default", "db")
+    _, removed = played(shop.down(volumes=True))
+    assert removed == Removed(volumes=1)
+    assert shop.kube.names("PersistentVolumeClaim") == ["mine"]
+    assert shop.kube.get("Secret", "default", "todo-deploy.shop") is None
+    assert played(shop.down(volumes=True))[1] == Removed()
+
+
+def test_a_later_down_finds_the_namespaces_of_releases_too(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC.replace("    chart: chart\n", "    chart: chart\n    namespace: back\n"))
+    put(shop.kube, "Namespace", "back", "", labels=OURS)
+    played(shop.down(volumes=True))
+    assert shop.kube.get("Namespace", "", "back") is None
+
+
+def test_after_a_down_nothing_of_before_is_gone_back_to(shop: Shop) -> None:
+    """Helm counts from one again: a number of before would now be another revision."""
+    played(shop.up("1"))
+    played(shop.down())
+    shop.helm.broken = {"2"}
+    _, error = failed(shop.up("2"))
+    assert [one.code for one in error.problems] == ["CRASH_LOOP"]
+    assert error.exit_code == ExitCode.NOTHING_SERVES
+    assert len(shop.helm.requests) == 2
+    assert shop.helm.served("web") == "2"
