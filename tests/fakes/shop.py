@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,11 @@ class Shop:
         (self.root / ".env").chmod(0o600)
         return load_spec(self.root / "todo-deploy.yaml", None, [f'releases.web.values.version="{version}"'])
 
-    def up(self, version: str, **options: object) -> Steps[UpResult]:
+    def up(self, version: str, *, env: Mapping[str, str] | None = None, **options: object) -> Steps[UpResult]:
         """`todo-deploy up` of this version."""
         loaded = self.write(version)
         wanted = UpOptions(f"run-{version}", **options)  # type: ignore[arg-type]
-        return up_or_back(loaded, {"TOKEN": f"token-of-{version}"}, wanted, self.here)
+        return up_or_back(loaded, env or {"TOKEN": f"token-of-{version}"}, wanted, self.here)
 
     def down(self, *, volumes: bool = False) -> Steps[Removed]:
         """`todo-deploy down`."""

@@ -1,0 +1,136 @@
+"""What `plan` tells: every step of an `up`, its reason, and never a value of a Secret."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from deployer.ports import ClusterFacts
+from deployer.preview import Step, missing_env, preview
+from deployer.status import ClusterPhase
+from tests.fakes import FakeCluster
+from tests.fakes.play import played
+from tests.fakes.shop import SPEC, Shop
+
+OLD, NEW = "kq-canary-old-7f3", "kq-canary-new-9a1"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def seen(shop: Shop, version: str = "1", **env: str) -> tuple[Step, ...]:
+    return preview(shop.write(version), env or {"TOKEN": f"token-of-{version}"}, shop.here)
+
+
+def step(steps: tuple[Step, ...], kind: str) -> Step:
+    (found,) = [one for one in steps if one.kind == kind]
+    return found
+
+
+def actions(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
+    return [(one.kind, one.name, one.action) for one in steps]
+
+
+def test_nothing_is_to_be_done_after_an_up(shop: Shop) -> None:
+    played(shop.up("1"))
+    steps = seen(shop)
+    assert {one.action for one in steps} == {"unchanged"}
+    assert [one.kind for one in steps] == ["cluster", "image", "secret", "release"]
+    assert step(steps, "secret").reason == "keys TOKEN"
+    assert step(steps, "release").reason == "revision 1"
+
+
+def test_a_preview_changes_nothing(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.kube.writes.clear()
+    built, requests = len(shop.images.built), len(shop.helm.requests)
+    seen(shop, "2")
+    assert (shop.kube.writes, len(shop.images.built), len(shop.helm.requests)) == ([], built, requests)
+
+
+def test_an_empty_cluster_gets_everything(shop: Shop) -> None:
+    steps = seen(shop)
+    assert actions(steps) == [("cluster", "todo-deploy", "unchanged"), ("image", "api", "build"),
+                              ("secret", "app", "create"), ("release", "web", "create")]  # fmt: skip
+    assert step(steps, "image").reason.startswith("first build\nshop/api:0.1.0")
+    assert step(steps, "release").reason == "first install"
+
+
+@pytest.mark.parametrize("phase", [ClusterPhase.MISSING, ClusterPhase.STOPPED])
+def test_a_cluster_that_does_not_run_is_made_or_started_first(shop: Shop, phase: ClusterPhase) -> None:
+    shop.cluster = FakeCluster(ClusterFacts(phase))
+    steps = seen(shop)
+    first = "create" if phase is ClusterPhase.MISSING else "update"
+    assert actions(steps) == [("cluster", "todo-deploy", first), ("image", "api", "build"),
+                              ("secret", "app", "create"), ("release", "web", "create")]  # fmt: skip
+    told = step(steps, "release").reason
+    assert told == ("" if phase is ClusterPhase.MISSING else "as far as can be told without the cluster")
+
+
+def test_the_file_that_makes_an_image_new_is_named(shop: Shop) -> None:
+    played(shop.up("1"))
+    reason, ref = step(seen(shop, "2"), "image").reason.split("\n")
+    assert "Dockerfile" in reason
+    assert ref != shop.record.history[0].images["api"]
+
+
+def test_an_image_that_is_gone_is_built_again(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.images.known.clear()
+    found = step(seen(shop), "image")
+    assert (found.action, found.reason.split("\n")[0]) == ("build", "it is gone from the cluster's daemon")
+
+
+def test_changed_added_and_removed_keys_are_named_without_their_values(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC.replace("{TOKEN: {}}", "{TOKEN: {}, OLD: {from: TOKEN}, SAME: {from: FIXED}}"))
+    played(shop.up("1", env={"TOKEN": OLD, "FIXED": "kq-fixed"}))
+    path.write_text(SPEC.replace("{TOKEN: {}}", "{TOKEN: {}, FRESH: {from: TOKEN}, SAME: {from: FIXED}}"))
+    steps = seen(shop, TOKEN=NEW, FIXED="kq-fixed")
+    secret = step(steps, "secret")
+    assert secret.action == "update"
+    assert secret.reason.split("\n") == ["TOKEN: ••• → •••", "FRESH: added", "OLD: removed"]
+    assert step(steps, "release").action == "update"
+
+
+@pytest.mark.parametrize("phase", [ClusterPhase.RUNNING, ClusterPhase.MISSING])
+def test_no_step_has_a_secret_value(shop: Shop, phase: ClusterPhase) -> None:
+    played(shop.up("1", env={"TOKEN": OLD}))
+    if phase is ClusterPhase.MISSING:
+        shop.cluster = FakeCluster(ClusterFacts(phase))
+    text = repr(seen(shop, "2", TOKEN=NEW))
+    assert "TOKEN" in text
+    for value in (OLD, NEW):
+        assert value not in text
+        assert base64.b64encode(value.encode()).decode() not in text
+
+
+def test_a_release_that_lost_an_object_says_which(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.kube.drop("ConfigMap", "default", "web")
+    found = step(seen(shop), "release")
+    assert (found.action, found.reason) == ("update", "configmap/web is gone")
+
+
+def test_a_changed_value_is_told_with_both_sides(shop: Shop) -> None:
+    played(shop.up("1"))
+    reason = step(seen(shop, "2"), "release").reason
+    assert "version" in reason
+    assert "image" in reason
+
+
+def test_an_env_file_to_be_made_or_completed_comes_first(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC.replace("{TOKEN: {}}", "{TOKEN: {kind: generated}}"))
+    loaded = shop.write("1")
+    found = preview(loaded, {}, shop.here)[0]
+    assert (found.kind, found.name, found.action, found.reason) == ("env", ".env", "update", "generated: TOKEN")
+    (shop.root / ".env").unlink()
+    found = preview(loaded, {}, shop.here)[0]
+    assert (found.action, found.reason) == ("create", "from .env.example; generated: TOKEN")
+    (shop.root / ".env.example").write_text("TOKEN=from-example\n")
+    assert missing_env(loaded) == {"TOKEN": "from-example"}
