@@ -238,3 +238,16 @@ def test_the_hold_on_the_application_is_given_back(shop: Shop, broken: set[str])
     assert seen
     assert all(seen)
     assert shop.kube.get("Lease", "default", lease_name("shop")) is None
+
+
+def test_a_part_that_was_updated_by_itself_does_not_hide_the_rest_on_the_way_back(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC + '  db: {chart: chart, values: {version: "1"}}\n')
+    for version, services in (("1", ()), ("2", ("web",))):
+        played(shop.up(version, services=services))
+    assert shop.record.history[-1].releases == {"web": 2, "db": 1}
+    path.write_text(path.read_text().replace('values: {version: "1"}}', 'values: {version: "broken"}}'))
+    shop.helm.broken = {"broken"}
+    _, error = failed(shop.up("3"))
+    assert error.exit_code == ExitCode.PREVIOUS_SERVES
+    assert (shop.helm.served("web"), shop.helm.served("db")) == ("2", "1")

@@ -1,0 +1,121 @@
+"""What `status` shows: how things stand now, and where they are reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployer.errors import DeployError, ExitCode
+from deployer.opening import Opened, open_running
+from deployer.overview import Overview, look
+from deployer.ports import ClusterFacts
+from deployer.specfile import load_spec
+from deployer.status import ClusterPhase, Phase
+from tests.fakes import FakeCluster
+from tests.fakes.cluster import RUNNING
+from tests.fakes.play import played
+from tests.fakes.scene import BACK_OFF
+from tests.fakes.shop import SPEC, Shop
+from tests.fakes.workloads import ref, show
+
+WEB = ref("web")
+NODE = RUNNING.node_ip
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def opened(shop: Shop) -> Opened:
+    return open_running(load_spec(shop.root / "todo-deploy.yaml"), shop.here)
+
+
+def seen(shop: Shop) -> Overview:
+    return look(opened(shop), shop.kube.clock)
+
+
+def service(shop: Shop, name: str, node_port: int | None, **selector: str) -> None:
+    ports = [{"port": 80, **({"nodePort": node_port} if node_port else {})}]
+    spec = {"type": "NodePort" if node_port else "ClusterIP", "ports": ports, "selector": selector}
+    shop.kube.put({"kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+
+
+def test_an_application_that_was_never_deployed_is_no_status(shop: Shop) -> None:
+    with pytest.raises(DeployError) as caught:
+        seen(shop)
+    (problem,) = caught.value.problems
+    assert (problem.code, caught.value.exit_code) == ("NOT_DEPLOYED", ExitCode.MACHINE)
+    assert problem.hints == ("todo-deploy up",)
+
+
+def test_after_a_down_it_is_not_deployed(shop: Shop) -> None:
+    played(shop.up("1"))
+    played(shop.down())
+    with pytest.raises(DeployError):
+        seen(shop)
+
+
+@pytest.mark.parametrize("phase", [ClusterPhase.MISSING, ClusterPhase.STOPPED, ClusterPhase.PAUSED])
+def test_a_cluster_that_does_not_run_is_named(shop: Shop, phase: ClusterPhase) -> None:
+    shop.cluster = FakeCluster(ClusterFacts(phase))
+    with pytest.raises(DeployError) as caught:
+        opened(shop)
+    assert caught.value.problems[0].code == f"CLUSTER_{phase.name}"
+
+
+def test_workloads_and_the_newest_revision_of_each_release(shop: Shop) -> None:
+    played(shop.up("1"))
+    played(shop.up("2"))
+    found = seen(shop)
+    assert [(one.release, one.revision, one.verdict) for one in found.releases] == [("web", 2, "verified")]
+    assert [(one.ref, one.phase, one.ready) for one in found.workloads] == [(WEB, Phase.AVAILABLE, 1)]
+    assert (found.causes, found.addresses, found.urls) == ({}, {}, ())
+
+
+def test_pods_lost_after_a_verdict_are_degraded_and_before_it_in_progress(shop: Shop) -> None:
+    played(shop.up("1"))
+    show(shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    found = seen(shop)
+    assert [one.phase for one in found.workloads] == [Phase.PROGRESSING], "its rollout is not complete"
+    deployment = shop.kube.get("Deployment", "default", "web")
+    assert deployment is not None
+    deployment["status"]["conditions"][0]["reason"] = "NewReplicaSetAvailable"
+    shop.kube.put(deployment)
+    found = seen(shop)
+    assert [one.phase for one in found.workloads] == [Phase.DEGRADED]
+    assert "web" in found.causes[WEB]
+
+
+def test_a_workload_is_reached_where_a_service_of_its_pods_is(shop: Shop) -> None:
+    played(shop.up("1"))
+    service(shop, "inner", None, app="web")
+    service(shop, "other", 30001, app="other")
+    service(shop, "selects-nothing", 30002)
+    assert seen(shop).addresses == {}
+    service(shop, "web", 30003, app="web")
+    assert seen(shop).addresses == {WEB: f"http://{NODE}:30003"}
+
+
+def test_urls_are_those_that_a_person_would_open(shop: Shop) -> None:
+    played(shop.up("1"))
+    text = """\
+urls:
+  page: {service: web, path: /shop}
+  health: {service: web, path: /health, show: false}
+  lost: {service: gone}
+  inner: {service: inner}
+  named: {ingressHost: shop.local, path: /in}
+"""
+    (shop.root / "todo-deploy.yaml").write_text(SPEC + text)
+    service(shop, "web", 30003, app="web")
+    service(shop, "inner", None, app="web")
+    assert seen(shop).urls == (("page", f"http://{NODE}:30003/shop"), ("named", "http://shop.local/in"))
+
+
+def test_looking_changes_nothing(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.kube.writes.clear()
+    seen(shop)
+    assert shop.kube.writes == []
