@@ -133,7 +133,8 @@ def taken_by_others(subject: Subject, cluster: Cluster) -> dict[str, Fraction]:
     wanted |= {(ref.kind, ref.namespace, ref.name) for ref in cluster.ours}
     total: dict[str, Fraction] = {}
     for pod in cluster.pods:
-        if (pod.get("status") or {}).get("phase") in _OVER or owner_of(pod) in wanted:
+        leaving = bool((pod.get("metadata") or {}).get("deletionTimestamp"))
+        if leaving or (pod.get("status") or {}).get("phase") in _OVER or owner_of(pod) in wanted:
             continue
         total = _added(total, pod_sum(pod.get("spec") or {}, "requests") | {"pods": Fraction(1)})
     return total

@@ -67,15 +67,21 @@ def labels(subject: Subject) -> Iterator[Breach]:
 
 
 def chart_version(subject: Subject) -> Iterator[Breach]:
-    """Charts whose version or appVersion is no semantic version."""
+    """Charts whose version is no semantic version: Helm wants one."""
+    yield from _no_version(subject, "version")
+
+
+def chart_app_version(subject: Subject) -> Iterator[Breach]:
+    """Charts whose appVersion is no semantic version; Helm itself takes any text, and none."""
+    yield from _no_version(subject, "appVersion")
+
+
+def _no_version(subject: Subject, field: str) -> Iterator[Breach]:
     for one in subject.releases:
-        for field in ("version", "appVersion"):
-            value = one.chart.get(field)
-            if one.chart and not _SEMVER.fullmatch(str(value)):
-                told = f"`{value}` is not X.Y.Z" if value is not None else "there is none"
-                yield Breach(
-                    f"chart of release `{one.release.name}`: {field}: {told}", _chart(subject, one.release.name)
-                )
+        value = one.chart.get(field)
+        if one.chart and (value is not None or field == "version") and not _SEMVER.fullmatch(str(value)):
+            told = f"`{value}` is not X.Y.Z" if value is not None else "there is none"
+            yield Breach(f"chart of release `{one.release.name}`: {field}: {told}", _chart(subject, one.release.name))
 
 
 def chart_maintainers(subject: Subject) -> Iterator[Breach]:
@@ -103,6 +109,8 @@ RULES = (
     Rule("LABELS", "S3 Resource Definitions (app, tier, phase)", "error",
          "With rules.layout.labels, every workload has these labels.", labels),
     Rule("CHART_VERSION", "S0 Helm Chart; S1 Helm Chart", "error",
-         "version and appVersion of charts are semantic versions.", chart_version),
+         "The version of charts is a semantic version.", chart_version),
+    Rule("CHART_APP_VERSION", "S0 Helm Chart; S1 Helm Chart", "warning",
+         "The appVersion of charts, where they have one, is a semantic version.", chart_app_version),
     Rule("CHART_MAINTAINERS", "S1 Helm Chart", "warning", "Charts name their maintainers.", chart_maintainers),
 )  # fmt: skip
