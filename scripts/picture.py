@@ -1,4 +1,4 @@
-"""Runs `up` and writes the picture of its screen that the README shows: `scripts/picture.py docs/up.svg`."""
+"""Runs `up` and writes the picture of its screen: `scripts/picture.py docs/up.svg [PATH=VALUE of --set …]`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deployer.pipeline import UpOptions
 from deployer.ui.live import export_svg
 
 
-def main(target: Path) -> int:
+def main(target: Path, overrides: tuple[str, ...]) -> int:
     """The exit code of `up`; the picture is written when it ended well."""
-    ran = run_up(Session(), UpOptions(run=""))
+    ran = run_up(Session(overrides=overrides), UpOptions(run=""))
     if ran.value is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(export_svg(ran.report.view, "todo-deploy up", width=96))
@@ -21,4 +21,4 @@ def main(target: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), tuple(sys.argv[2:])))

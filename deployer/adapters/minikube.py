@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.adapters.process import CommandFailed, run, stream
-from deployer.errors import Problem, machine_error
-from deployer.events import Event, Item, ItemState, Log, Warned
+from deployer.errors import machine_error
+from deployer.events import Event, Item, ItemState, Log
 from deployer.kubeconfig import read
 from deployer.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.status import ClusterPhase
@@ -214,9 +214,7 @@ def _told(profile: str, kind: str, data: Mapping[str, Any]) -> Generator[Event, 
         yield Item(STAGE, profile, ItemState.RUNNING, str(data.get("name") or message))
     elif kind == "download.progress":
         yield Item(STAGE, profile, ItemState.RUNNING, f"downloading {data.get('artifact', '')}")
-    elif kind == "warning" and message:
-        yield Warned(Problem("MINIKUBE", message))
-    elif message:
+    elif message:  # Minikube warns of what was chosen for good reasons: its own runtime, --force, kubectl on PATH
         yield Log(STAGE, profile, message)
 
 
