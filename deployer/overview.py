@@ -9,7 +9,7 @@ from deployer import diagnosis, helmstorage
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.ports import Revision
-from deployer.stages.rollout import take_snapshot, workloads_of
+from deployer.stages.rollout import take_logs, take_snapshot, workloads_of
 from deployer.stages.urls import service_origin
 from deployer.status import Object, WorkloadRef, WorkloadStatus, workload_status
 from deployer.steps import Clock
@@ -45,12 +45,7 @@ def look(opened: Opened, clock: Clock) -> Overview:
     snapshot = take_snapshot(refs, kube)
     now = clock.now()
     statuses = tuple(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
-    logs = {
-        (want.pod, want.container, want.previous): "\n".join(
-            kube.logs(want.namespace, want.pod, want.container, previous=want.previous)
-        )
-        for want in diagnosis.logs_wanted(snapshot, refs)
-    }
+    logs = take_logs(snapshot, refs, kube)
     causes: dict[WorkloadRef, str] = {}
     for finding in diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _RECENT_SECONDS):
         if finding.workload is not None:

@@ -28,6 +28,7 @@ from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, merge, stage
+from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
 from deployer.world import World
@@ -141,11 +142,14 @@ def plan_now(
     spec = loaded.spec
     kept = record.load(connected.kube, spec.namespace, spec.application)
     opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
-    plan = narrowed(plan_for(opened, env, here, services), services)
-    return Planned(plan, kept, inputs.read_commit(loaded.root), partial=bool(services))
+    commit = inputs.read_commit(loaded.root)
+    plan = narrowed(plan_for(opened, env, commit, here, services), services)
+    return Planned(plan, kept, commit, partial=bool(services))
 
 
-def plan_for(opened: Opened, env: Mapping[str, str], here: World, services: Sequence[str] = ()) -> Plan:
+def plan_for(
+    opened: Opened, env: Mapping[str, str], commit: Commit | None, here: World, services: Sequence[str] = ()
+) -> Plan:
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
     bases = wanted_bases(spec, env)
@@ -163,7 +167,7 @@ def plan_for(opened: Opened, env: Mapping[str, str], here: World, services: Sequ
             for name, url in spec.urls.items()
             if url.node_port is not None
         },
-        commit=inputs.read_commit(loaded.root),
+        commit=commit,
     )
     return make_plan(spec, loaded.root, facts)
 

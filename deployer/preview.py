@@ -72,7 +72,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
     kept = load(kube, loaded.spec.namespace, loaded.spec.application)
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept)
-    plan = pipeline.plan_for(opened, env, here)
+    plan = pipeline.plan_for(opened, env, inputs.read_commit(loaded.root), here)
     daemon = world.open_images(seen.facts.docker) if seen.facts.docker is not None else None
     path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     before = memory.recall(path)

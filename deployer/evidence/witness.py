@@ -18,7 +18,7 @@ from deployer.evidence.podtimes import crash_times
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.ports import KubePort
 from deployer.runs import RunFolder, read_json
-from deployer.stages.rollout import take_snapshot
+from deployer.stages.rollout import take_logs, take_snapshot
 from deployer.status import Object, WorkloadRef
 from deployer.steps import Clock, Steps
 
@@ -147,12 +147,7 @@ class Witness:
         if self._looked is None or now - self._looked > _SAME_LOOK_SECONDS:
             kube, refs = self._scope.kube, self._scope.refs
             snapshot = take_snapshot(refs, kube)
-            logs = {
-                (want.pod, want.container, want.previous): "\n".join(
-                    kube.logs(want.namespace, want.pod, want.container, previous=want.previous)
-                )
-                for want in diagnosis.logs_wanted(snapshot, refs)
-            }
+            logs = take_logs(snapshot, refs, kube)
             now_at, self._pods = self._clock.now(), snapshot.pods
             self._findings = diagnosis.diagnose(snapshot, refs, logs, now=now_at, since=self._since)
             self._looked = now

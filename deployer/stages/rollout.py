@@ -112,13 +112,17 @@ def _findings(
     snapshot: Snapshot, statuses: Sequence[WorkloadStatus], kube: KubePort, now: float, since: float
 ) -> tuple[Finding, ...]:
     refs = tuple(status.ref for status in statuses if status.phase not in _DONE)
-    logs = {
+    return diagnosis.diagnose(snapshot, refs, take_logs(snapshot, refs, kube), now=now, since=since)
+
+
+def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
+    """The ends of the container logs that diagnosis of the snapshot needs, by pod, container and whether previous."""
+    return {
         (wanted.pod, wanted.container, wanted.previous): "\n".join(
             kube.logs(wanted.namespace, wanted.pod, wanted.container, previous=wanted.previous)
         )
         for wanted in diagnosis.logs_wanted(snapshot, refs)
     }
-    return diagnosis.diagnose(snapshot, refs, logs, now=now, since=since)
 
 
 def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Event]:
