@@ -9,11 +9,13 @@ from pathlib import Path
 
 from deployer import charts, context, digest, dotenv, envfile
 from deployer.adapters.process import CommandFailed, run
+from deployer.dockerfile import base_images
 from deployer.dotenv import EnvEntry, EnvFile
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.plan import (
     ChartSource,
     ImageSource,
+    build_args,
     generated_keys,
     is_on,
     missing_keys,
@@ -103,6 +105,21 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
     return problems
 
 
+def wanted_bases(loaded: LoadedSpec, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The base images of the images that take part: those the spec hands over, and those the Dockerfiles name."""
+    spec = loaded.spec
+    on = switch_states(spec, env)
+    found: set[str] = set()
+    for name, image in spec.images.items():
+        dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
+        if not is_on(image.when, on):
+            continue
+        found.update(image.bases.values())
+        if dockerfile.is_file():  # one that is missing is told, with its place, when the sources are read
+            found.update(_named_bases(dockerfile.read_bytes(), build_args(spec, name, {})))
+    return tuple(sorted(found))
+
+
 def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], cache_dir: Path) -> Sources:
     """Digests of every context and chart; input error for a context that is absent or too large, or a bad chart."""
     spec, root = loaded.spec, loaded.root
@@ -117,10 +134,13 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
         _check_context(loaded, name, folder, dockerfile)
         files = context.context_files(folder, dockerfile)
         _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
+        content = dockerfile.read_bytes()
         bases = {argument: stand_ins.get(base, base) for argument, base in image.bases.items()}
-        wanted = digest.BuildInputs(folder, files, dockerfile.read_bytes(), image.args, image.target, bases=bases)
+        named = _named_bases(content, build_args(spec, name, stand_ins))
+        stood_in = {base: stand_ins[base] for base in named if base in stand_ins}
+        wanted = digest.BuildInputs(folder, files, content, image.args, image.target, bases=bases | stood_in)
         found = digest.image_digest(wanted, hashes)
-        images[name] = ImageSource(found.value, found.manifest)
+        images[name] = ImageSource(found.value, found.manifest, stood_in)
     staged = {}
     for name, release in spec.releases.items():
         where = str(loaded.origin("releases", name, "chart"))
@@ -143,6 +163,10 @@ def read_commit(root: Path) -> Commit | None:
     sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     clean = not any(not line.startswith("#") for line in lines)
     return None if sha == "(initial)" else Commit(sha, clean)
+
+
+def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:
+    return [one.ref for one in base_images(content.decode(errors="replace"), args)]
 
 
 def _placeholder(entry: EnvEntry, source: str, used: str, why: str, kind: str) -> Problem:

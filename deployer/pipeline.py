@@ -15,7 +15,7 @@ from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
 from deployer.opening import Opened
-from deployer.plan import Facts, ImageSource, Plan, make_plan, wanted_bases
+from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.ports import ClusterFacts
 from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
@@ -152,7 +152,7 @@ def plan_for(
 ) -> Plan:
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
-    bases = wanted_bases(spec, env)
+    bases = inputs.wanted_bases(loaded, env)
     stand_ins = stand_ins_for(opened.toolchain, bases) if opened.toolchain is not None else {}
     sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
     facts = Facts(
@@ -214,7 +214,7 @@ def build(
     outcome = yield from images_stage.ensure_images(
         plan.images,
         world.open_images(daemon),
-        lambda lacking: supply_bases(lacking, wanted_bases(loaded.spec, env), connected.toolchain, daemon, here),
+        lambda lacking: supply_bases(lacking, inputs.wanted_bases(loaded, env), connected.toolchain, daemon, here),
         before,
         images_stage.Building(proxy_args(here.env), options.rebuild, options.build),
     )

@@ -31,6 +31,8 @@ class ImageSource:
 
     digest: str
     manifest: Mapping[str, str]
+    bases: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Images that the Dockerfile names itself → what stands in for them; part of the digest already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +192,6 @@ def is_on(switch: str | None, states: Mapping[str, bool]) -> bool:
     return switch is None or states[switch]
 
 
-def wanted_bases(spec: Spec, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The base images that the images which take part are built on."""
-    on = switch_states(spec, env)
-    return tuple(sorted({base for image in spec.images.values() if is_on(image.when, on)
-                         for base in image.bases.values()}))  # fmt: skip
-
-
 def build_args(spec: Spec, image: str, stand_ins: Mapping[str, str]) -> dict[str, str]:
     """The image's build arguments with its base images, or their stand-ins, handed over."""
     wanted = spec.images[image]
@@ -261,7 +256,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         context=context,
         dockerfile=root / image.dockerfile if image.dockerfile else context / "Dockerfile",
         args=args,
-        bases=tuple(args[argument] for argument in image.bases),
+        bases=tuple(dict.fromkeys([*(args[argument] for argument in image.bases), *source.bases.values()])),
         target=image.target,
         labels=labels,
         max_size=image.max_size or spec.rules.max_image_size,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from deployer import inputs, memory, pipeline, world
 from deployer.opening import Opened, Seen, see_cluster
-from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys, wanted_bases
+from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.ports import ImagePort, KubePort
 from deployer.record import Record, load
 from deployer.specfile import LoadedSpec
@@ -43,7 +43,7 @@ def preview(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> tuple[St
         kube = world.open_kube(here, loaded.spec.cluster)
         if kube.ready():
             return (*first, *_running(seen, kube, complete, here))
-    stand_ins = stand_ins_for(seen.toolchain, wanted_bases(loaded.spec, complete)) if seen.toolchain else {}
+    stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, complete)) if seen.toolchain else {}
     return (*first, *_not_running(seen, offline_plan(loaded, complete, stand_ins, here)))
 
 

@@ -19,7 +19,7 @@ from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Warned
 from deployer.memory import deployment_dir
-from deployer.plan import Facts, Plan, ReleasePlan, make_plan, wanted_bases
+from deployer.plan import Facts, Plan, ReleasePlan, make_plan
 from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
@@ -59,7 +59,7 @@ def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
     except DeployError:  # no Docker: what does not need it is checked all the same
         toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
         seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
-    stand_ins = stand_ins_for(seen.toolchain, wanted_bases(loaded.spec, values)) if seen.toolchain else {}
+    stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
     plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node")
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     asked = replace(seen.facts, kubernetes_version=version)

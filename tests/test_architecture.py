@@ -21,8 +21,8 @@ MODULES = {
 
 # What is decided without looking at the machine: plain values in, plain values out.
 PURE = (
-    "causes", "context", "diagnosis", "digest", "dotenv", "errors", "events", "helmstorage", "history", "plan", "ports",
-    "record", "redact", "spec", "status", "steps", "tags",
+    "causes", "context", "diagnosis", "digest", "dockerfile", "dotenv", "errors", "events", "helmstorage", "history",
+    "plan", "ports", "record", "redact", "spec", "status", "steps", "tags",
 )  # fmt: skip
 # What sees or changes the world, or draws it: nothing pure knows of these.
 IMPURE = ("adapters", "cli", "pipeline", "stages", "toolchain", "tooling", "ui", "world")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import context, digest
+from deployer.dockerfile import with_bases
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Log
 from deployer.plan import ImagePlan, ImageSource
@@ -113,7 +114,11 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> S
     yield Item(STAGE, image.name, ItemState.RUNNING, reason)
     files = context.context_files(image.context, image.dockerfile)
     name = context.dockerfile_name(image.context, image.dockerfile)
-    outside = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
+    outside: Path | bytes | None = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
+    if image.source.bases:
+        text = image.dockerfile.read_text(errors="surrogateescape")
+        outside = with_bases(text, image.args, image.source.bases).encode(errors="surrogateescape")
+        name = context.OUTSIDE_DOCKERFILE
     with context.context_tar(image.context, files, outside) as tar:
         request = BuildRequest(
             ref=image.ref,

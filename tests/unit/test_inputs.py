@@ -221,3 +221,21 @@ def test_a_git_that_does_not_answer_is_no_commit(root: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(inputs, "run", slow)
     assert inputs.read_commit(root) is None
+
+
+def test_base_images_come_from_the_spec_and_from_the_dockerfiles(root: Path) -> None:
+    (root / "api" / "Dockerfile").write_text(
+        "ARG NODE=18\nARG PYTHON\nFROM node:${NODE}-alpine AS build\nFROM ${PYTHON}\nCOPY --from=build /a /a\n"
+    )
+    (root / "db" / "Dockerfile").write_text("FROM postgres:15-alpine\n")
+    text = SPEC.replace("context: api}", "context: api, bases: {PYTHON: 'python:3.11-slim'}}")
+    loaded = load(root, text)
+    assert inputs.wanted_bases(loaded, {}) == ("node:18-alpine", "postgres:15-alpine", "python:3.11-slim")
+    assert inputs.wanted_bases(loaded, {"DATABASE_URL": "x"}) == ("node:18-alpine", "python:3.11-slim")
+    plain = sources(root, text)
+    stand_ins = {"node:18-alpine": "local/node:1", "python:3.11-slim": "local/python:1"}
+    standing = inputs.read_sources(loaded, {}, stand_ins, root.parent / "cache")
+    assert plain.images["api"].bases == {}
+    assert standing.images["api"].bases == {"node:18-alpine": "local/node:1"}, "the other one is a build argument"
+    assert standing.images["api"].digest != plain.images["api"].digest
+    assert standing.images["db"] == plain.images["db"]

@@ -20,7 +20,6 @@ from deployer.plan import (
     make_plan,
     missing_keys,
     switch_states,
-    wanted_bases,
 )
 from deployer.spec import Spec
 from deployer.tags import Commit
@@ -282,7 +281,12 @@ def test_base_images_are_handed_over_with_their_stand_ins() -> None:
     assert plan().images[0].args == {"A": "1", "PYTHON": "python:3.11-slim"}
     standing = plan(stand_ins={"python:3.11-slim": "local/python:1"}).images[0]
     assert (standing.args["PYTHON"], standing.bases) == ("local/python:1", ("local/python:1",))
-    assert wanted_bases(spec(), ENV) == ("python:3.11-slim",)
+
+
+def test_base_images_that_the_dockerfile_names_are_supplied_too() -> None:
+    source = ImageSource(DIGEST, {}, {"node:18-alpine": "local/node:1"})
+    made = plan(images={"api": source, "db": ImageSource(OTHER, {})}).images[0]
+    assert made.bases == ("python:3.11-slim", "local/node:1")
 
 
 def test_the_commit_is_on_the_image_and_not_in_its_tag() -> None:

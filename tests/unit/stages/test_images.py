@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,19 @@ def test_an_image_that_vanishes_after_its_build_is_a_failure(tmp_path: Path) -> 
 
 def test_a_cluster_without_a_daemon_is_named() -> None:
     assert "`shared`" in no_daemon("shared").title
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "../api.Dockerfile"])
+def test_a_stand_in_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path: Path, path: str) -> None:
+    own = image(tmp_path)
+    file = own.context / path
+    file.write_text("FROM python:3.11-slim AS base\nCOPY app.py /\n")
+    source = replace(own.source, bases={"python:3.11-slim": "local/python:1"})
+    standing = replace(own, dockerfile=file, args={}, bases=("local/python:1",), source=source)
+    daemon = FakeImages()
+    supply = Supply(daemon)
+    events, _ = played(ensure([standing], daemon, supply=supply))
+    assert supply.asked == [("local/python:1",)]
+    lines = [one.line for one in events if isinstance(one, Log)]
+    assert lines[0] == "Step 1/3 : FROM local/python:1 AS base"
+    assert file.read_text().startswith("FROM python:3.11-slim"), "the user's own file stays as it is"

@@ -1,0 +1,83 @@
+"""Dockerfiles are read as Docker reads them, and other bases take the place of those they name."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployer.dockerfile import base_images, exposed_ports, global_args, instructions, with_bases
+
+STAGES = """\
+# syntax=docker/dockerfile:1
+ARG NODE_VERSION=18
+ARG BASE=python:3.11-slim
+FROM --platform=$BUILDPLATFORM node:${NODE_VERSION}-alpine AS Build
+RUN npm ci && \\
+    # a comment between continued lines
+    npm run build
+FROM ${BASE} as runtime
+COPY --from=build /out /srv
+COPY --from=0 /out /srv
+COPY --chown=1001 --from=busybox:1.36 /bin/busybox /bin/
+EXPOSE 3000/tcp
+FROM runtime
+ENV PORT=9292
+expose $PORT 9293/udp
+"""
+
+
+def test_bases_are_what_comes_from_outside() -> None:
+    found = base_images(STAGES, {})
+    assert [(one.ref, one.argument) for one in found] == [
+        ("node:18-alpine", ""),
+        ("python:3.11-slim", "BASE"),
+        ("busybox:1.36", ""),
+    ]
+
+
+def test_arguments_that_are_given_win_over_defaults() -> None:
+    found = base_images(STAGES, {"NODE_VERSION": "20", "BASE": "local/python:1", "UNDECLARED": "x"})
+    assert [one.ref for one in found][:2] == ["node:20-alpine", "local/python:1"]
+    assert global_args(STAGES) == {"NODE_VERSION": "18", "BASE": "python:3.11-slim"}
+
+
+@pytest.mark.parametrize(
+    ("line", "ref"),
+    [
+        ("FROM scratch", None),
+        ("from\tAlpine:3", "Alpine:3"),
+        ("FROM ${TAG:-debian:12}", "debian:12"),
+        ("FROM debian${SUFFIX:+:12}", "debian"),
+        ("FROM \\\n  debian:12 \\\n  AS x", "debian:12"),
+    ],
+)
+def test_forms_of_from(line: str, ref: str | None) -> None:
+    assert [one.ref for one in base_images(line, {})] == ([] if ref is None else [ref])
+
+
+def test_what_a_here_document_holds_is_no_instruction() -> None:
+    text = "FROM a:1\nRUN <<EOF cat <<-'END'\nFROM b:1\nEOF\nFROM c:1\nEND\nUSER 1001\n"
+    assert [one.word for one in instructions(text)] == ["FROM", "RUN", "USER"]
+
+
+def test_the_last_stage_says_what_is_exposed() -> None:
+    assert exposed_ports(STAGES) == (9292, 9293)
+    assert exposed_ports("FROM a\nEXPOSE 80\nFROM b\n") == ()
+
+
+def test_other_bases_take_their_place_and_nothing_else_changes() -> None:
+    others = {"node:18-alpine": "local/node:18-1", "busybox:1.36": "local/busybox:1", "python:3.11-slim": "local/py:1"}
+    changed = with_bases(STAGES, {}, others)
+    assert [one.ref for one in base_images(changed, {})] == ["local/node:18-1", "local/py:1", "local/busybox:1"]
+    assert "FROM --platform=$BUILDPLATFORM local/node:18-1 AS Build" in changed
+    pairs = zip(STAGES.splitlines(), changed.splitlines(), strict=True)
+    assert [old for old, new in pairs if old != new] == [
+        "FROM --platform=$BUILDPLATFORM node:${NODE_VERSION}-alpine AS Build",
+        "FROM ${BASE} as runtime",
+        "COPY --chown=1001 --from=busybox:1.36 /bin/busybox /bin/",
+    ]
+    assert with_bases(STAGES, {}, {}) == STAGES
+
+
+def test_a_base_that_an_argument_already_replaced_stays() -> None:
+    others = {"python:3.11-slim": "local/py:1"}
+    assert with_bases(STAGES, {"BASE": "local/py:1"}, others) == STAGES
