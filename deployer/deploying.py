@@ -12,9 +12,10 @@ from deployer.causes import FailFast
 from deployer.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
 from deployer.holder import whoami
-from deployer.plan import Plan, ReleasePlan, UrlPlan
+from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.ports import ClusterFacts, HelmPort, KubePort
 from deployer.record import Record, ReleaseRecord
+from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
@@ -96,13 +97,20 @@ def deploy(planned: Planned, connected: Connected, run: str, clock: Clock) -> St
 
 
 def settle(
-    deployed: Deployed, urls: Sequence[UrlPlan], connected: Connected, judging: Judging, since: float, clock: Clock
+    deployed: Deployed,
+    urls: Sequence[UrlPlan],
+    connected: Connected,
+    judging: Judging,
+    since: float,
+    clock: Clock,
+    cors: Sequence[CorsPlan] = (),
 ) -> Steps[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]:
     """All is stable, answers, and is marked verified; a failed verdict is remembered before it is raised on."""
     kube, begun = connected.kube, clock.monotonic()
     refs = tuple(ref for one in deployed.releases for ref in rollout_stage.workloads_of(one.objects))
     fresh = any(not one.verified for one in deployed.releases)
     node = connected.facts.node_ip or "127.0.0.1"
+    held = fresh and judging.hold > 0
 
     def watched(hold: float) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
         steps = rollout_stage.await_rollout(
@@ -110,13 +118,19 @@ def settle(
         )  # fmt: skip
         return evidence.witnessed(steps, deployed.releases, refs, kube, clock, since)
 
+    def answering(*, last: bool) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
+        proven = yield from urls_stage.prove_urls(urls, node, kube, clock)
+        if last and fresh:
+            yield from cors_stage.prove_cors(cors, _served(urls, proven.value), kube, clock)
+        return proven
+
     try:
         rollout = yield from stage("rollout", watched(0.0), clock)
         # A person may click as soon as all is Available; whether it stays so is seen while they do.
-        proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
-        if fresh and judging.hold:
+        proven = yield from stage("urls", answering(last=not held), clock)
+        if held:
             rollout = yield from stage("stability", within("stability", watched(judging.hold)), clock)
-            proven = yield from stage("urls", urls_stage.prove_urls(urls, node, kube, clock), clock)
+            proven = yield from stage("urls", answering(last=True), clock)
         else:
             why = "not held (--hold 0)" if fresh else "was verified before"
             yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
@@ -125,6 +139,12 @@ def settle(
     give_verdict(deployed, "verified", "", kube)
     _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
     return rollout.value, proven.value
+
+
+def _served(urls: Sequence[UrlPlan], proven: Sequence[ProvenUrl]) -> dict[str, str]:
+    """Where a browser goes for each URL."""
+    hosts = {url.name: url.ingress_host for url in urls}
+    return {one.name: f"http://{hosts[one.name]}" if hosts[one.name] else one.url for one in proven}
 
 
 def give_verdict(deployed: Deployed, verdict: Literal["verified", "failed"], cause: str, kube: KubePort) -> None:

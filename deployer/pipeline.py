@@ -103,7 +103,7 @@ def apply(
         options.hold if options.hold is not None else seconds(loaded.spec.rollout.hold),
         options.fail_fast or FailFast(loaded.spec.rollout.fail_fast),
     )
-    rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock)
+    rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock, plan.cors)
     changed = any(one.changed for one in (cluster, images, secrets, releases))
     return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
 

@@ -129,6 +129,20 @@ class UrlPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CorsPlan:
+    """One Service whose answers browsers at these origins, and at those of these URLs, may read."""
+
+    name: str
+    namespace: str
+    service: str
+    port: int | str | None
+    path: str
+    origins: tuple[str, ...]
+    urls: tuple[str, ...]
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything `up` makes true."""
 
@@ -138,6 +152,7 @@ class Plan:
     secrets: tuple[SecretPlan, ...]
     releases: tuple[ReleasePlan, ...]
     urls: tuple[UrlPlan, ...]
+    cors: tuple[CorsPlan, ...] = ()
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -157,7 +172,10 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
         _release(spec, name, release, facts, images, secrets, on) for name, release in spec.releases.items()
     )
     urls = url_plans(spec, facts.env)
-    return Plan(spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls)
+    return Plan(
+        spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls,
+        _cors_plans(spec, urls),
+    )  # fmt: skip
 
 
 def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
@@ -176,6 +194,23 @@ def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
         )
         for name, url in spec.urls.items()
         if is_on(url.when, on)
+    )
+
+
+def _cors_plans(spec: Spec, urls: tuple[UrlPlan, ...]) -> tuple[CorsPlan, ...]:
+    proven = {url.name for url in urls}
+    return tuple(
+        CorsPlan(
+            name=name,
+            namespace=one.namespace or spec.namespace,
+            service=one.service,
+            port=one.port,
+            path=one.path,
+            origins=one.origins,
+            urls=tuple(url for url in one.urls if url in proven),
+            setting=one.setting or "",
+        )
+        for name, one in spec.cors.items()
     )
 
 

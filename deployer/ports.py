@@ -105,6 +105,14 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class PodAnswer:
+    """The head of an HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
 class KubePort(Protocol):
     """The API server, in plain objects; every call names kind and namespace, no discovery is done."""
 
@@ -125,6 +133,9 @@ class KubePort(Protocol):
     def follow(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
     ) -> Generator[str, None, None]: ...
+    def ask_pod(
+        self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
+    ) -> PodAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

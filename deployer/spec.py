@@ -232,6 +232,25 @@ class Url(Part):
         return self
 
 
+class Cors(Part):
+    """A Service whose answers browsers may read from other origins; `up` proves it for each of them."""
+
+    service: ObjectName
+    """The Service that is asked."""
+    namespace: Name | None = None
+    """Default: the spec's namespace."""
+    port: int | str | None = None
+    """Port name or number of the Service; default its first."""
+    path: Annotated[str, StringConstraints(pattern=r"^/")] = "/"
+    """Path of the request."""
+    origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")], ...] = ()
+    """Origins that must be allowed, such as http://localhost:3000."""
+    urls: tuple[Name, ...] = ()
+    """URLs of the spec whose origins, as they are really served, must be allowed."""
+    setting: str | None = None
+    """Where the allowed origins are written, as a refusal is to name it."""
+
+
 class Rollout(Part):
     """How a rollout is watched and judged."""
 
@@ -293,6 +312,8 @@ class Spec(Part):
     """Helm releases, installed in this order unless they may run side by side."""
     urls: dict[Name, Url] = {}
     """URLs to prove."""
+    cors: dict[Name, Cors] = {}
+    """Services whose CORS answers are to be proven."""
     rollout: Rollout = Rollout()
     """How rollouts are judged."""
     rules: Rules = Rules()
@@ -307,6 +328,8 @@ class Spec(Part):
         uses += [("urls", name, url.when) for name, url in self.urls.items()]
         unknown += [f"{kind}.{name}.when: no switch `{switch}`" for kind, name, switch in uses
                     if switch is not None and switch not in self.switches]  # fmt: skip
+        unknown += [f"cors.{name}.urls: no url `{url}`" for name, one in self.cors.items() for url in one.urls
+                    if url not in self.urls]  # fmt: skip
         for name, release in self.releases.items():
             where = f"releases.{name}"
             unknown += [f"{where}.images: no image `{image}`" for image in release.images if image not in self.images]

@@ -33,6 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "docker": ("adapters.docker_engine",),
     "requests": ("adapters.docker_engine",),  # the docker package raises its errors
     "kubernetes": ("adapters.kube",),
+    "websocket": ("adapters.kube",),  # the kubernetes package lets its errors out
     "urllib3": ("adapters.docker_engine", "adapters.kube"),  # docker and kubernetes let its errors out
     "pyhelm3": ("adapters.helm",),
     "semver": ("adapters.helm",),  # the type of pyhelm3's client_version
@@ -168,7 +169,7 @@ def test_every_third_party_package_is_in_the_table() -> None:
 
 def test_every_package_of_the_table_is_declared_or_comes_with_one() -> None:
     declared = (ROOT / "pyproject.toml").read_text().lower()
-    with_others = {"requests", "urllib3", "semver", "pydantic_core", "yaml", "ruamel", "dotenv"}
+    with_others = {"requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml", "ruamel", "dotenv"}
     assert [package for package in DOORS if package not in with_others and f'"{package}>=' not in declared] == []
     for distribution in ("pyyaml", "ruamel.yaml", "python-dotenv"):
         assert f'"{distribution}>=' in declared

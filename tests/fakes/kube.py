@@ -6,11 +6,11 @@ What a controller or a person would do comes from the test: `put` and `drop`, at
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import KINDS, Object
+from deployer.ports import KINDS, Object, PodAnswer
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]
@@ -24,6 +24,7 @@ class FakeKube:
         self.is_ready = True
         self.writes: list[tuple[str, str, str, str]] = []
         self.container_logs: dict[tuple[str, str, str, bool], list[str]] = {}
+        self.pod_servers: dict[tuple[str, str, int], Callable[[str, str, Mapping[str, str]], PodAnswer]] = {}
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -101,6 +102,13 @@ class FakeKube:
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
     ) -> Generator[str, None, None]:
         yield from self.logs(namespace, pod, container, previous=previous, tail=tail)
+
+    def ask_pod(
+        self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
+    ) -> PodAnswer:
+        if (namespace, pod, port) not in self.pod_servers:
+            raise ConnectionError(f"nothing listens on port {port} of {pod}")
+        return self.pod_servers[namespace, pod, port](method, path, headers)
 
     def put(self, body: Object) -> Object:
         """The object is stored, whoever wrote it: a new resource version unless it is as it was."""

@@ -17,8 +17,8 @@ from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembe
 from deployer.errors import ExitCode
 from deployer.events import Event, StageFinished, StageStarted, to_wire
 from deployer.history import KeptSecretRef
-from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
-from deployer.ports import ObjectRef
+from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.ports import ObjectRef, PodAnswer
 from deployer.record import Record, load, new_record
 from deployer.stages.rollout import Judging
 from deployer.stages.secrets import ensure_secrets
@@ -83,11 +83,11 @@ class Shop:
         return played(deploy(self.planned(wanted, commit), doors, run, self.clock))[1].value
 
     def settling(
-        self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0
+        self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0, cors: tuple[CorsPlan, ...] = ()
     ) -> Steps[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]:
         judging = Judging(60.0, hold, FailFast.BALANCED)
         doors = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
-        return settle(deployed, urls, doors, judging, self.clock.now(), self.clock)
+        return settle(deployed, urls, doors, judging, self.clock.now(), self.clock, cors)
 
     def up(self, version: str) -> list[Event]:
         return played(self.settling(self.deploy(plan(version))))[0]
@@ -247,6 +247,22 @@ def test_a_url_that_does_not_answer_fails_the_revision(shop: Shop) -> None:
     assert (code(error), stages(events)) == ("URL_FAILED", ["rollout", "urls"])
     assert shop.revision(1)[:2] == ("failed", "failed")
     assert (shop.record.history[-1].verdict, shop.record.history[-1].cause) == ("failed", "URL_FAILED")
+
+
+def test_a_service_that_refuses_an_origin_fails_the_revision_and_is_asked_only_after_a_change(shop: Shop) -> None:
+    labels = {"kubernetes.io/service-name": "web"}
+    ready = {"targetRef": {"kind": "Pod", "name": "web-0"}, "conditions": {"ready": True}}
+    shop.kube.put({"kind": "EndpointSlice", "metadata": {"name": "web-1", "namespace": "default", "labels": labels},
+                   "ports": [{"port": 8000}], "endpoints": [ready]})  # fmt: skip
+    asked: list[str] = []
+    shop.kube.pod_servers["default", "web-0", 8000] = lambda method, *_: (asked.append(method), PodAnswer(400, {}))[1]
+    cors = (CorsPlan("web", "default", "web", None, "/", ("http://localhost:3000",), (), "values.origins"),)
+    events, error = failed(shop.settling(shop.deploy(plan("1")), cors=cors))
+    assert (code(error), stages(events)) == ("CORS_REFUSED", ["rollout", "urls", "stability", "urls"])
+    assert (shop.record.history[-1].verdict, asked) == ("failed", ["OPTIONS"])
+    shop.up("2")
+    played(shop.settling(shop.deploy(plan("2")), cors=cors))
+    assert asked == ["OPTIONS"]
 
 
 def test_what_was_verified_and_did_not_change_is_not_held_again(shop: Shop) -> None:
