@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deployer import charts, context, digest, dotenv, envfile
 from deployer.adapters.process import CommandFailed, run
@@ -19,6 +20,7 @@ from deployer.plan import (
     generated_keys,
     is_on,
     missing_keys,
+    overlaid,
     switch_states,
 )
 from deployer.spec import mebibytes
@@ -148,7 +150,7 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
         if not folder.is_dir():
             raise input_error("CHART_MISSING", f"release `{name}`: no chart at {release.chart}", where=where)
         chart = charts.stage_chart(folder, cache_dir / "charts", hashes)
-        staged[name] = ChartSource(chart.digest.value, chart.path)
+        staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name))
     hashes.save()
     return Sources(images, staged)
 
@@ -167,6 +169,26 @@ def read_commit(root: Path) -> Commit | None:
 
 def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:
     return [one.ref for one in base_images(content.decode(errors="replace"), args)]
+
+
+def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
+    """What a release's values files say, later ones over earlier ones; input error for one that cannot be read."""
+    merged: dict[str, Any] = {}
+    for file in loaded.spec.releases[name].values_files:
+        from deployer.adapters.fastyaml import YamlError, load_documents  # most specs have no such files
+
+        where = str(loaded.origin("releases", name, "valuesFiles"))
+        try:
+            documents = load_documents((loaded.root / file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise input_error("VALUES_MISSING", f"release `{name}`: no values file {file}", where=where) from None
+        except (OSError, ValueError, YamlError) as error:
+            title = f"release `{name}`: cannot read {file}"
+            raise input_error("VALUES_YAML", title, detail=str(error), where=where) from None
+        if len(documents) != 1:
+            raise input_error("VALUES_YAML", f"release `{name}`: {file} is not one map of keys", where=where)
+        merged = overlaid(merged, documents[0])
+    return merged
 
 
 def _placeholder(entry: EnvEntry, source: str, used: str, why: str, kind: str) -> Problem:

@@ -9,6 +9,7 @@ from deployer import diagnosis, helmstorage
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.ports import Revision
+from deployer.spec import Url
 from deployer.stages.rollout import take_logs, take_snapshot, workloads_of
 from deployer.stages.urls import service_origin
 from deployer.status import Object, WorkloadRef, WorkloadStatus, workload_status
@@ -96,6 +97,10 @@ def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[t
             continue
         if url.ingress_host is not None:
             shown.append((name, f"http://{url.ingress_host}{url.path}"))
-        elif service is not None and (origin := service_origin(service, url.port, opened.node_ip)) is not None:
+        elif service is not None and (origin := _origin(service, url, opened)) is not None:
             shown.append((name, origin + url.path))
     return tuple(shown)
+
+
+def _origin(service: Object, url: Url, opened: Opened) -> str | None:
+    return service_origin(service, url.port, opened.node_ip, external=url.external)

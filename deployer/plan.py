@@ -41,6 +41,8 @@ class ChartSource:
 
     digest: str
     folder: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What the release's values files say, later ones over earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class UrlPlan:
     path: str
     expect: int
     show: bool
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,9 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
         name: _secret(spec, name, secret, facts) for name, secret in spec.secrets.items() if is_on(secret.when, on)
     }
     releases = tuple(
-        _release(spec, name, release, facts, images, secrets, on) for name, release in spec.releases.items()
+        _release(spec, name, release, facts, images, secrets, on)
+        for name, release in spec.releases.items()
+        if is_on(release.when, on)
     )
     urls = url_plans(spec, facts.env)
     return Plan(
@@ -191,6 +196,7 @@ def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
             path=url.path,
             expect=url.expect,
             show=url.show,
+            external=url.external,
         )
         for name, url in spec.urls.items()
         if is_on(url.when, on)
@@ -348,7 +354,7 @@ def _release(
     secrets: Mapping[str, SecretPlan],
     on: Mapping[str, bool],
 ) -> ReleasePlan:
-    values: dict[str, Any] = _with_urls(copy.deepcopy(release.values), facts.addresses)
+    values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
     for image_name, mapping in release.images.items():
         image = images.get(image_name)
         if image is None:
@@ -378,9 +384,21 @@ def _release(
         inputs=hashlib.sha256(canonical.encode()).hexdigest()[:40],
         images=tuple(image for image in release.images if image in images),
         secrets=tuple(secret for secret in release.secrets if secret in secrets),
-        needs=release.needs,
+        needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
         timeout=seconds(release.timeout or spec.rollout.timeout),
     )
+
+
+def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `under` with `over` laid over it: maps merge, all else replaces, as Helm does it with values."""
+    result = copy.deepcopy(dict(under))
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = overlaid(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
 
 
 def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:

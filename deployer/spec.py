@@ -201,6 +201,8 @@ class Release(Part):
     """Releases that must be available first."""
     timeout: Duration | None = None
     """How long its rollout may take; default `rollout.timeout`."""
+    when: Name | None = None
+    """Switch that turns the release on; one that was installed before it went off stays until `down`."""
 
 
 class Url(Part):
@@ -222,6 +224,8 @@ class Url(Part):
     """Expected status."""
     show: bool = True
     """Whether a person would open it; others are only proven."""
+    external: bool = False
+    """Whether only the address counts that a load balancer gave the Service; `up` waits for it."""
     when: Name | None = None
     """Switch that turns the URL on."""
 
@@ -229,6 +233,8 @@ class Url(Part):
     def _one_target(self) -> Url:
         if (self.service is None) == (self.ingress_host is None):
             raise ValueError('give exactly one of "service" and "ingressHost"')
+        if self.external and self.service is None:
+            raise ValueError('"external" is about a Service')
         return self
 
 
@@ -325,6 +331,7 @@ class Spec(Part):
         unknown: list[str] = []
         uses = [("images", name, image.when) for name, image in self.images.items()]
         uses += [("secrets", name, secret.when) for name, secret in self.secrets.items()]
+        uses += [("releases", name, release.when) for name, release in self.releases.items()]
         uses += [("urls", name, url.when) for name, url in self.urls.items()]
         unknown += [f"{kind}.{name}.when: no switch `{switch}`" for kind, name, switch in uses
                     if switch is not None and switch not in self.switches]  # fmt: skip

@@ -71,7 +71,7 @@ def find_spec(start: Path) -> Path:
 
 def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
     """The merged spec is valid and returned with its origins; all problems are raised together otherwise."""
-    path = path.absolute()
+    path = _own_place(path)
     document, origins = _read(path, path.name)
     local = path.with_name(path.stem + _LOCAL_SUFFIX)
     if local.is_file():
@@ -92,8 +92,13 @@ def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] =
 
 def profile_names(path: Path) -> tuple[str, ...]:
     """The names of the profiles that the spec file defines."""
-    document, _ = _read(path.absolute(), path.name)
+    document, _ = _read(_own_place(path), path.name)
     return tuple(document.get("profiles") or {})
+
+
+def _own_place(path: Path) -> Path:
+    """The file itself where `path` is a link to it: its paths are relative to where it really lies."""
+    return path.resolve() if path.is_symlink() else path.absolute()
 
 
 def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin]]:

@@ -121,7 +121,7 @@ def addresses(opened: Opened) -> list[Address]:
         if not is_on(url.when, switches):
             continue
         wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
-                         url.expect, url.show)  # fmt: skip
+                         url.expect, url.show, url.external)  # fmt: skip
         try:
             address, host = resolve(wanted, opened.node_ip, opened.kube)
         except DeployError as error:

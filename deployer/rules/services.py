@@ -128,6 +128,12 @@ def exposure(subject: Subject) -> Iterator[Breach]:
                 place_of(one.release.name, body, "service", "type"),
                 hints=("type: NodePort",),
             )
+        elif url.external and kind != "LoadBalancer":
+            yield Breach(
+                f"url `{url.name}` is external, and {label_of(body)} is {kind}: no load balancer gives it an address",
+                place_of(one.release.name, body, "service", "type"),
+                hints=("type: LoadBalancer",),
+            )
         elif wanted is not None and wanted not in has:
             told = ", ".join(str(number) for number in has if number) or "one that the cluster chooses"
             title = f"url `{url.name}` is said to be at nodePort {wanted}; {label_of(body)} has {told}"
@@ -195,6 +201,20 @@ def ingress_controller(subject: Subject) -> Iterator[Breach]:
         return
 
 
+def load_balancer(subject: Subject) -> Iterator[Breach]:
+    """A URL at a load balancer's address on a cluster that is not asked to have one."""
+    cluster = subject.loaded.spec.cluster
+    if cluster.provider != "minikube" or "metallb" in cluster.addons:
+        return
+    for url in subject.plan.urls:
+        if url.external:
+            yield Breach(
+                f"url `{url.name}` needs a load balancer, and the spec asks for none",
+                Place(spec=("urls", url.name, "external")),
+                hints=("cluster.addons: [metallb]", "or, in another terminal: minikube tunnel"),
+            )
+
+
 def _services(subject: Subject) -> Iterator[tuple[Rendered, Object]]:
     yield from subject.objects("Service")
 
@@ -253,4 +273,6 @@ RULES = (
          "Every path of an Ingress leads to a Service and port that exist.", ingress_backends),
     Rule("INGRESS_CONTROLLER", "S4 Ingress Configuration; Kubernetes docs, Ingress Controllers", "warning",
          "A cluster that gets an Ingress is asked for a controller.", ingress_controller),
+    Rule("LOAD_BALANCER", "S0 Service Types", "warning",
+         "A cluster whose URLs are at a load balancer's address is asked for one.", load_balancer),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Plain dataclasses, so that the spec can take them without knowing the rules; it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "hide_input_in_errors": True}
@@ -20,6 +20,8 @@ class Replicas:
     """At least so many."""
     max: int | None = None
     """At most so many."""
+    exactly: dict[str, int] = field(default_factory=dict)
+    """Workloads, by name, that must have just so many."""
 
     def __post_init__(self) -> None:
         if self.min < 0 or (self.max is not None and self.max < max(self.min, 1)):

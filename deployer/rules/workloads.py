@@ -49,6 +49,10 @@ def replicas(subject: Subject) -> Iterator[Breach]:
         if workload.kind not in _COUNTED or (workload.kind, workload.namespace, workload.name) in counted:
             continue
         count, least = pods_of(workload), bounds.min if workload.kind == "Deployment" else min(bounds.min, 1)
+        if count != (exact := bounds.exactly.get(workload.name, count)):
+            title = f"{workload.label} has {count} replicas; rules.replicas wants exactly {exact}"
+            yield Breach(title, place_of(workload.release, workload.body, "replicaCount"))
+            continue
         if count < least or (bounds.max is not None and count > bounds.max):
             most = "" if bounds.max is None else f", at most {bounds.max}"
             title = f"{workload.label} has {count} replicas; rules.replicas wants at least {least}{most}"
@@ -122,7 +126,7 @@ def _requested(container: Object, resource: str) -> bool:
 
 
 RULES = (
-    Rule("REPLICAS", "S0 Deployment (>= 1); S3 Deployment Constraints (>= 2); S4 (1 to 5)", "error",
+    Rule("REPLICAS", "S0 Deployment (>= 1); S2 (2 and 1); S3 Deployment Constraints (>= 2); S4 (1 to 5)", "error",
          "Pod counts are within rules.replicas; those of an autoscaler are not judged.", replicas),
     Rule("UPDATE_GAP", "S4 Deployment Requirements", "warning",
          "Every Deployment keeps a ready pod while it is updated.", gaps),

@@ -38,6 +38,7 @@ def prove_urls(
     """Every URL answers with the status the spec expects; a failure names the first that does not."""
     proven = []
     for url in urls:
+        yield from _await_balancer(url, kube, clock)
         address, host = resolve(url, node_ip, kube)
         status = yield from _prove(url, address, host, clock)
         if url.show:
@@ -56,7 +57,13 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort) -> tuple[str, str | None
     service = kube.get("Service", url.namespace, url.service)
     if service is None:
         raise _failure("URL_NO_SERVICE", f"url `{url.name}`: no Service `{url.service}` in namespace `{url.namespace}`")
-    origin = service_origin(service, url.port, node_ip)
+    origin = service_origin(service, url.port, node_ip, external=url.external)
+    if origin is None and url.external:
+        raise _failure(
+            "URL_NO_BALANCER",
+            f"url `{url.name}`: no load balancer gave Service `{url.service}` an address",
+            hints=("cluster.addons: [metallb] in the spec", "or, in another terminal: minikube tunnel"),
+        )
     if origin is None:
         kind = (service.get("spec") or {}).get("type")
         raise _failure(
@@ -66,18 +73,44 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort) -> tuple[str, str | None
     return origin + url.path, None
 
 
-def service_origin(service: Object, port: int | str | None, node_ip: str) -> str | None:
-    """`http://host:port` at which the Service is reached from this machine; None where it is not exposed."""
+def service_origin(service: Object, port: int | str | None, node_ip: str, *, external: bool = False) -> str | None:
+    """`http://host:port` at which the Service is reached from this machine; None where it is not exposed.
+
+    `external`: its load balancer's address, and no other.
+    """
     spec: Mapping[str, Any] = service.get("spec") or {}
     ports = [one for one in spec.get("ports") or () if port is None or port in (one.get("name"), one.get("port"))]
     if not ports:
         return None
-    balanced = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    if spec.get("type") == "LoadBalancer" and balanced:
-        return f"http://{balanced[0].get('ip') or balanced[0].get('hostname')}:{ports[0]['port']}"
-    if ports[0].get("nodePort"):
+    balanced = _balanced(service)
+    if balanced is not None:
+        return f"http://{balanced}:{ports[0]['port']}"
+    if ports[0].get("nodePort") and not external:
         return f"http://{node_ip}:{ports[0]['nodePort']}"
     return None
+
+
+def _balanced(service: Object) -> str | None:
+    """The address that a load balancer gave the Service."""
+    if (service.get("spec") or {}).get("type") != "LoadBalancer":
+        return None
+    given = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return str(given[0].get("ip") or given[0].get("hostname")) if given else None
+
+
+def _await_balancer(url: UrlPlan, kube: KubePort, clock: Clock) -> Steps[None]:
+    """A URL that is proven at a load balancer's address has one, or was waited for."""
+    if not url.external:
+        return
+    assert url.service is not None
+    deadline, told = clock.monotonic() + _PATIENCE_SECONDS, False
+    while (service := kube.get("Service", url.namespace, url.service)) is not None and _balanced(service) is None:
+        if clock.monotonic() > deadline:
+            return
+        if not told:
+            yield Item(STAGE, url.name, ItemState.RUNNING, f"Service {url.service} has no external address yet")
+            told = True
+        clock.sleep(0.3)
 
 
 def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS, expect: int | None = None) -> int:

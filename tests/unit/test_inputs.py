@@ -239,3 +239,22 @@ def test_base_images_come_from_the_spec_and_from_the_dockerfiles(root: Path) -> 
     assert standing.images["api"].bases == {"node:18-alpine": "local/node:1"}, "the other one is a build argument"
     assert standing.images["api"].digest != plain.images["api"].digest
     assert standing.images["db"] == plain.images["db"]
+
+
+def test_values_files_are_read_later_ones_over_earlier_ones(root: Path) -> None:
+    (root / "one.yaml").write_text("replicas: 1\nimage: {pullPolicy: Never}\n")
+    (root / "two.yaml").write_text("image: {name: x}\nreplicas: 3\n")
+    text = SPEC.replace("{chart: chart}", "{chart: chart, valuesFiles: [one.yaml, two.yaml]}")
+    found = sources(root, text).charts["app"].values
+    assert found == {"replicas": 3, "image": {"pullPolicy": "Never", "name": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(None, "VALUES_MISSING"), ("a: [", "VALUES_YAML"), ("- a\n", "VALUES_YAML")]
+)
+def test_a_values_file_that_cannot_be_read_is_refused_at_its_line(root: Path, content: str | None, code: str) -> None:
+    if content is not None:
+        (root / "one.yaml").write_text(content)
+    error = refusal(root, SPEC.replace("{chart: chart}", "{chart: chart, valuesFiles: [one.yaml]}"))
+    assert error.problems[0].code == code
+    assert error.problems[0].where == "todo-deploy.yaml:14"

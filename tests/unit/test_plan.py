@@ -317,3 +317,20 @@ def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         plan().namespace = "other"  # type: ignore[misc]
     assert replace(plan(), namespace="other").namespace == "other"
+
+
+def test_values_lie_over_values_files() -> None:
+    under = ChartSource("chart-digest", Path("staged"), {"a": {"b": 1, "c": 2}, "replicas": 1})
+    made = plan(charts={"app": under}, change={"releases/app/values": {"a": {"c": 3}}})
+    assert values(made)["a"] == {"b": 1, "c": 3}
+    assert values(made)["replicas"] == 1
+    assert under.values == {"a": {"b": 1, "c": 2}, "replicas": 1}
+
+
+def test_a_release_that_is_off_is_no_part_of_the_plan_and_nobody_needs_it() -> None:
+    second = {"releases/base": {"chart": "c", "when": "mail"}, "releases/app/needs": ["base"]}
+    known = {"app": ChartSource("chart-digest", Path("staged")), "base": ChartSource("base", Path("b"))}
+    off = plan(change=second, charts=known)
+    assert [(one.name, one.needs) for one in off.releases] == [("app", ())]
+    on = plan({**ENV, "MAIL_HOST": "mail"}, change=second, charts=known)
+    assert [(one.name, one.needs) for one in on.releases] == [("app", ("base",)), ("base", ())]

@@ -262,3 +262,13 @@ def test_the_specs_of_this_repository_are_valid() -> None:
         names = profile_names(path)
         for profile in (None, *names):
             load_spec(path, profile)
+
+
+def test_a_link_to_a_spec_is_that_spec_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "todo-deploy.yaml").write_text(BASE + "profiles: {small: {cluster: {cpus: 1}}}\n")
+    link = tmp_path / "topologies" / "same.yaml"
+    link.parent.mkdir()
+    link.symlink_to("../todo-deploy.yaml")
+    assert load_spec(link).root == tmp_path
+    assert load_spec(link, "small").spec.cluster.cpus == 1
+    assert profile_names(link) == ("small",)

@@ -136,7 +136,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
     secret = SecretPlan("app-secrets", "default", "app-secrets-12345678", "app-secrets", "Opaque", {}, "c", {},
                         parts["secrets"])  # fmt: skip
     urls = tuple(
-        UrlPlan(name, "default", url.service, url.ingress_host, url.port, url.path, url.expect, url.show)
+        UrlPlan(name, "default", url.service, url.ingress_host, url.port, url.path, url.expect, url.show, url.external)
         for name, url in spec.urls.items()
     )
     plan = Plan("shop", "default", (image,), (secret,), (release,), urls)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -196,3 +197,33 @@ def test_a_load_balancer_is_asked_at_its_address_and_else_at_the_node() -> None:
     balanced = service(30001, "LoadBalancer", loadBalancer={"ingress": [{"ip": "192.0.2.7"}]})
     assert service_origin(balanced, None, "n") == "http://192.0.2.7:80"
     assert service_origin(service(30001, "LoadBalancer", loadBalancer={}), None, "n") == "http://n:30001"
+
+
+def test_an_external_url_counts_at_the_load_balancers_address_only() -> None:
+    balanced = service(30001, "LoadBalancer", loadBalancer={"ingress": [{"hostname": "lb.example"}]})
+    assert service_origin(balanced, None, "n", external=True) == "http://lb.example:80"
+    for pending in (service(30001, "LoadBalancer"), service(30001)):
+        assert service_origin(pending, None, "n", external=True) is None
+
+
+def test_an_external_url_waits_for_its_address(site: Site) -> None:
+    site.answers["/"] = [(200, "")]
+    kube = FakeKube()
+    waiting = service(30001, "LoadBalancer")
+    given = service(30001, "LoadBalancer", loadBalancer={"ingress": [{"ip": "127.0.0.1"}]})
+    for one in (waiting, given):
+        one["spec"]["ports"][0]["port"] = site.port
+    kube.put(waiting)
+    kube.clock.at(2.0, lambda: kube.put(given))
+    wanted = replace(url(), external=True)
+    events, outcome = played(prove_urls([wanted], "n", kube, kube.clock))
+    assert [one.url for one in outcome.value] == [f"http://127.0.0.1:{site.port}/"]
+    assert "Service web has no external address yet" in [text for _, _, text in items(events)]
+
+
+def test_a_load_balancer_that_never_gives_an_address_is_named() -> None:
+    kube = FakeKube()
+    kube.put(service(30001, "LoadBalancer"))
+    _, error = failed(prove_urls([replace(url(), external=True)], "127.0.0.1", kube, kube.clock))
+    assert code(error) == "URL_NO_BALANCER"
+    assert "metallb" in error.problems[0].hints[0]
