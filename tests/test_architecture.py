@@ -29,7 +29,7 @@ IMPURE = ("adapters", "cli", "pipeline", "stages", "toolchain", "tooling", "ui",
 
 # Third-party package → the modules that may import it. A package is known in one place, so that it can be replaced.
 DOORS: dict[str, tuple[str, ...]] = {
-    "click": ("cli", "completing"),  # completing: the type of what the shell's Tab asks for
+    "click": ("cli",),
     "docker": ("adapters.docker_engine",),
     "requests": ("adapters.docker_engine",),  # the docker package raises its errors
     "kubernetes": ("adapters.kube",),

@@ -11,8 +11,8 @@ from types import FrameType
 
 import click
 
+from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
-from deployer.completing import complete_services
 from deployer.errors import input_error, machine_error
 
 

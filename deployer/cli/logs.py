@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
-from deployer.completing import complete_services
 from deployer.errors import ExitCode, input_error
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from deployer.completing import complete_profiles
+from deployer.cli.completing import complete_profiles
 
 F = TypeVar("F", bound=Callable[..., Any])
 

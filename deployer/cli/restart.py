@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
-from deployer.completing import complete_services
 
 if TYPE_CHECKING:
     from deployer.opening import Opened

@@ -10,9 +10,9 @@ import click
 
 from deployer import inputs, opening, pipeline
 from deployer.causes import FailFast
+from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
-from deployer.completing import complete_services
 from deployer.dotenv import EnvFile
 from deployer.errors import DeployError, ExitCode, input_error
 from deployer.lock import locked

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deployer.cli.completing import complete_urls
 from deployer.cli.options import Session, common_options
-from deployer.completing import complete_urls
 from deployer.errors import ExitCode, input_error, machine_error
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@ import { element } from "./dom";
 
 const app = document.querySelector<HTMLDivElement>("#app")!;
 
-function show(...nodes: Node[]): void {
+function show(title: string, ...nodes: Node[]): void {
+  document.title = title;
   app.replaceChildren(...nodes);
   app.querySelector<HTMLInputElement>("[autofocus]")?.focus();
 }
@@ -35,11 +36,13 @@ function showEntrance(how: "login" | "register" = "login", notice = ""): void {
   });
   const other = element("button", { type: "button", className: "link" }, registering ? "Log in" : "Create an account");
   other.addEventListener("click", () => showEntrance(registering ? "login" : "register"));
+  const title = registering ? "Create an account for Todo Chatbot" : "Log in to Todo Chatbot";
   show(
+    title,
     element(
       "main",
       { className: "card narrow" },
-      element("h1", {}, registering ? "Create an account" : "Log in"),
+      element("h1", {}, title),
       form,
       element("p", {}, registering ? "Already registered? " : "New here? ", other),
     ),
@@ -87,6 +90,7 @@ function showChat(user: User): void {
   out.addEventListener("click", () => void leave().then(() => showEntrance(), failed));
 
   show(
+    "Todo Chatbot",
     element(
       "main",
       { className: "card" },

@@ -28,6 +28,7 @@ test("a build with the key in its environment does not contain it", () => {
       const text = readFileSync(file, "utf8");
       assert.ok(!text.includes(canary) && !text.includes("OPENAI"), file);
     }
+    assert.ok(files.some((file) => readFileSync(file, "utf8").includes("Log in to Todo Chatbot")));
   } finally {
     rmSync(out, { recursive: true });
   }

@@ -27,7 +27,7 @@ export function LoginForm() {
 
   return (
     <main className="card narrow">
-      <h1>{registering ? "Create an account" : "Log in"}</h1>
+      <h1>{registering ? "Create an account for Todo" : "Log in to Todo"}</h1>
       <form onSubmit={submit}>
         <label>
           E-mail

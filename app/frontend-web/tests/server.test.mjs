@@ -60,7 +60,9 @@ test("pages are guarded by the token's signature", async () => {
   assert.equal(page.status, 200);
   assert.match(await page.text(), /ann@example\.com/);
   assert.equal((await call("/login", { headers: cookie() })).status, 307);
-  assert.match(await (await call("/login")).text(), /Log in/);
+  const login = await (await call("/login")).text();
+  assert.match(login, /<title>Log in to Todo<\/title>/);
+  assert.match(login, /<h1>Log in to Todo<\/h1>/);
 });
 
 test("a page's assets are served, with security headers", async () => {

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import BashComplete
 
-from deployer import completing, specfile
+from deployer import specfile
+from deployer.cli import completing
 from deployer.cli.entry import cli
 from tests.unit.cli.conftest import Run
 
