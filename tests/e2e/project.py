@@ -45,6 +45,7 @@ class Project:
     toolchain: Toolchain
     broken: list[str] = field(default_factory=list)
     """Names of tests that failed on the deployment, since it was last put right."""
+    more_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kubeconfig(self) -> Path:
@@ -71,6 +72,7 @@ class Project:
             "XDG_STATE_HOME": str(self.state),
             "KUBECONFIG": str(self.kubeconfig),
             "NO_COLOR": "1",
+            **self.more_environment,
         }
 
     def run(
