@@ -12,6 +12,7 @@ from deployer.causes import FailFast
 from deployer.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
 from deployer.holder import whoami
+from deployer.lookups import Look, nothing_more
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.ports import ClusterFacts, HelmPort, KubePort
 from deployer.record import Record, ReleaseRecord
@@ -27,6 +28,8 @@ from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, wi
 from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 
+_JUDGING = Judging(0.0, 0.0, FailFast.BALANCED)
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -36,6 +39,7 @@ class Connected:
     facts: ClusterFacts
     kube: KubePort
     helm: HelmPort
+    look: Look = nothing_more
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,9 @@ def remembered(planned: Planned, kube: KubePort) -> Steps[Planned]:
     return replace(planned, record=record.save(kube, plan.namespace, plan.application, planned.record))
 
 
-def deploy(planned: Planned, connected: Connected, run: str, clock: Clock) -> Steps[Outcome[Deployed]]:
+def deploy(
+    planned: Planned, connected: Connected, run: str, clock: Clock, judging: Judging = _JUDGING
+) -> Steps[Outcome[Deployed]]:
     """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
     applied: list[Applied] = []
     kept, plan, begun = planned.record, planned.plan, clock.monotonic()
@@ -80,10 +86,10 @@ def deploy(planned: Planned, connected: Connected, run: str, clock: Clock) -> St
         needed = {need for release in wave for need in release.needs}
         refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
         if refs:
-            judging = Judging(max(one.timeout for one in wave), 0.0, FailFast.BALANCED)
+            needed_by = replace(judging, timeout=max(one.timeout for one in wave), hold=0.0)
             try:
                 yield from rollout_stage.await_rollout(
-                    refs, connected.kube, clock, judging, since=clock.now(), changed=False
+                    refs, connected.kube, clock, needed_by, since=clock.now(), changed=False, look=connected.look
                 )
             except DeployError as error:
                 deployed = _known(replace(planned, partial=True), applied, connected.kube, run, clock)
@@ -114,8 +120,8 @@ def settle(
 
     def watched(hold: float) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
         steps = rollout_stage.await_rollout(
-            refs, kube, clock, replace(judging, hold=hold), since=since, changed=fresh
-        )  # fmt: skip
+            refs, kube, clock, replace(judging, hold=hold), since=since, changed=fresh, look=connected.look
+        )
         return evidence.witnessed(steps, deployed.releases, refs, kube, clock, since)
 
     def answering(*, last: bool) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:

@@ -14,16 +14,16 @@ from deployer.causes import FailFast
 from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
+from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.ports import ClusterFacts
-from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import BuiltImage
-from deployer.stages.rollout import Judging
+from deployer.stages.rollout import judging_by
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
@@ -96,13 +96,15 @@ def apply(
     done = yield from merge(bodies)
     images, secrets = done["images"], done["secrets"]
     since = clock.now()
-    releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock), clock)
-    deployed = releases.value
-    judging = Judging(
-        options.timeout or max((one.timeout for one in plan.releases), default=0.0),
-        options.hold if options.hold is not None else seconds(loaded.spec.rollout.hold),
-        options.fail_fast or FailFast(loaded.spec.rollout.fail_fast),
+    judging = judging_by(
+        loaded.spec.rollout,
+        max((one.timeout for one in plan.releases), default=0.0),
+        own_timeout=options.timeout,
+        hold=options.hold,
+        profile=options.fail_fast,
     )
+    releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock, judging), clock)
+    deployed = releases.value
     rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock, plan.cors)
     changed = any(one.changed for one in (cluster, images, secrets, releases))
     return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
@@ -132,7 +134,8 @@ def connect(
     )
     facts, kube = outcome.value
     helm = world.open_helm(here, wanted, toolchain, facts)
-    return Outcome(Connected(toolchain, facts, kube, helm), outcome.changed, outcome.text)
+    look = looking(kube, lambda: world.image_refs(facts.docker), lambda: world.image_refs(here.host_docker))
+    return Outcome(Connected(toolchain, facts, kube, helm, look), outcome.changed, outcome.text)
 
 
 def plan_now(

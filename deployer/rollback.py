@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from deployer import deploying, history, pipeline, record, world
 from deployer.applied import Applied
-from deployer.causes import FailFast
 from deployer.deploying import Connected, Deployed, RolloutFailed
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Item, ItemState, Warned
@@ -21,7 +20,7 @@ from deployer.record import Record, ReleaseRecord
 from deployer.spec import seconds
 from deployer.specfile import LoadedSpec
 from deployer.stages import reverting
-from deployer.stages.rollout import Judging
+from deployer.stages.rollout import judging_by
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, stage
@@ -81,8 +80,7 @@ def go_back(
         return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
 
     deployed = (yield from stage(reverting.STAGE, body(), clock)).value
-    hold = options.hold if options.hold is not None else seconds(spec.rollout.hold)
-    judging = Judging(timeout, hold, FailFast(spec.rollout.fail_fast))
+    judging = judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
     workloads, urls = yield from deploying.settle(
         deployed, url_plans(spec, env), connected, judging, since, clock
     )  # fmt: skip

@@ -257,6 +257,15 @@ class Cors(Part):
     """Where the allowed origins are written, as a refusal is to name it."""
 
 
+class ServiceRollout(Part):
+    """What one service has of its own in being watched and judged."""
+
+    timeout: Duration | None = None
+    """Deadline of its rollout."""
+    fail_fast: Literal["strict", "balanced", "patient"] | None = None
+    """How soon a bad sign of it ends the wait."""
+
+
 class Rollout(Part):
     """How a rollout is watched and judged."""
 
@@ -268,6 +277,8 @@ class Rollout(Part):
     """How soon a bad sign ends the wait."""
     on_failure: Literal["rollback", "keep"] = "rollback"
     """What follows a failed rollout when a revision was verified before."""
+    services: dict[ObjectName, ServiceRollout] = {}
+    """Workloads, by name, that are judged otherwise."""
 
 
 class Rules(Part):

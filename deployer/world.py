@@ -7,7 +7,7 @@ Adapters are imported when they are first needed: `docker` and `kubernetes` take
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ def open_images(endpoint: DockerEndpoint) -> ImagePort:
     from deployer.adapters.docker_engine import DockerEngine
 
     return DockerEngine(endpoint)
+
+
+def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:
+    """Every name and tag that the daemon has an image for; none where there is no daemon."""
+    return open_images(endpoint).refs() if endpoint is not None else ()
 
 
 def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:

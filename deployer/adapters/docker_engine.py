@@ -103,6 +103,14 @@ class DockerEngine:
         refs = sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
         return tuple(facts for ref in refs if (facts := self.image(ref)) is not None)
 
+    def refs(self) -> Sequence[str]:
+        """Every name and tag that the daemon has an image for."""
+        try:
+            found = self._client.images()
+        except requests.exceptions.RequestException as error:
+            raise _unreachable(self.endpoint, error) from None
+        return sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
+
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         """Yields the build's output line by line; the image then has the tag. Raises BuildFailed."""
         step, tail = "", deque[str](maxlen=30)

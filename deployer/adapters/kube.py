@@ -162,6 +162,21 @@ class KubeApi:
         except (WebSocketException, http.client.HTTPException) as error:
             raise ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0][:300]) from None
 
+    def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]:
+        """The working sets, in bytes, of the node's containers by namespace, pod and container, as its kubelet last
+        measured them; empty where it is not to be asked."""
+        path = _path("Node", "", node) + "/proxy/stats/summary"
+        try:
+            pods = self._json("GET", path, {"only_cpu_and_memory": "true"}, attempts=1).get("pods") or ()
+        except (DeployError, ValueError):
+            return {}
+        return {
+            (pod["podRef"]["namespace"], pod["podRef"]["name"], one["name"]): int(used)
+            for pod in pods
+            for one in pod.get("containers") or ()
+            if (used := (one.get("memory") or {}).get("workingSetBytes")) is not None
+        }
+
     def _forwarded(self, namespace: str, pod: str, port: int, request: bytes) -> bytes:
         """What the pod sends first when it is sent the request: the head of its answer, if it ends in time."""
         url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
@@ -197,8 +212,10 @@ class KubeApi:
         *,
         content: str = "application/json",
         accept: str = "application/json",
+        attempts: int = 4,
     ) -> Object:
-        document: Object = json.loads(self._call(method, path, query, body, content=content, accept=accept))
+        answer = self._call(method, path, query, body, content=content, accept=accept, attempts=attempts)
+        document: Object = json.loads(answer)
         return document
 
     def _call(

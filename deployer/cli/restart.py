@@ -56,15 +56,14 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 
 
 def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
-    from deployer.causes import FailFast
     from deployer.spec import seconds
     from deployer.stages.restart import restart_workloads
-    from deployer.stages.rollout import Judging, await_rollout
+    from deployer.stages.rollout import await_rollout, judging_by
     from deployer.steps import stage
 
     rules, clock = opened.loaded.spec.rollout, here.clock
     since = clock.now()
     yield from stage("restart", restart_workloads(refs, opened.kube, clock), clock)
-    judging = Judging(seconds(rules.timeout), seconds(rules.hold), FailFast(rules.fail_fast))
+    judging = judging_by(rules, seconds(rules.timeout))
     rollout = await_rollout(refs, opened.kube, clock, judging, since=since, changed=True)
     return (yield from stage("rollout", rollout, clock)).value

@@ -1,7 +1,7 @@
 """Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
 
 from deployer.diagnosis.diagnose import api_unreachable, diagnose
-from deployer.diagnosis.finding import Finding, Known, LogRequest, problem
+from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
 from deployer.diagnosis.verdicts import Patience, Verdict, judge
 
@@ -9,6 +9,7 @@ __all__ = [
     "Finding",
     "Known",
     "LogRequest",
+    "Measured",
     "Patience",
     "Verdict",
     "api_unreachable",

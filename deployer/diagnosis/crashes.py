@@ -71,7 +71,8 @@ def _named(scene: Scene, container: Container, ended: Object, words: LastWords |
     if ended.get("reason") == "OOMKilled":
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
-        return replace(made, detail=f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}")
+        told = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"
+        return replace(made, detail=f"{told}; {_in_use(scene, container, epoch(ended.get('finishedAt')))}")
     if killer := _killed_by(scene, container, ended):
         return killer
     if words is None:
@@ -82,6 +83,15 @@ def _named(scene: Scene, container: Container, ended: Object, words: LastWords |
     what = f"`{words.what}`" if words.what else _UNNAMED.get(words.code, "")
     made = named(words.code, container.words(what=what), workload=container.ref)
     return replace(made, detail=f"{meaning}: {one_line(words.line)}")
+
+
+def _in_use(scene: Scene, container: Container, killed: float | None) -> str:
+    """The memory in use before it was killed, as far as the kubelet, which measures every few seconds, saw it."""
+    seen = scene.known.memory.get((str(dig(container.pod, "metadata", "name")), container.name))
+    if seen is None:
+        return "the kubelet measured none of its use"
+    before = f", {killed - seen.at:.0f} s before it was killed" if killed is not None and killed > seen.at else ""
+    return f"the most that the kubelet measured was {seen.most / 2**20:.1f} MiB{before}"
 
 
 _UNNAMED = {

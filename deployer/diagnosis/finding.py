@@ -18,13 +18,28 @@ Logs = Mapping[tuple[str, str, bool], str]
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """The most memory (bytes, without what can be given back) that a container was seen to use, and when."""
+
+    most: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """Names that exist, for near misses and for saying where an image is; `growable`: nodes may be added."""
+    """What was looked up beside the snapshot: names that exist, where images are, the memory that was in use.
+
+    `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
+    container. `growable`: nodes may be added.
+    """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
     config_maps: Mapping[str, Iterable[str]] = field(default_factory=dict)
     node_images: tuple[str, ...] = ()
     host_images: tuple[str, ...] = ()
+    images_seen: bool = False
+    memory: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
+    measured_at: float | None = None
     growable: bool = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from deployer.diagnosis.finding import Finding, Scene, first_time, named, near, one_line, pod_words
+from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, one_line, pod_words
 from deployer.status import Object, WorkloadRef
 from deployer.status.objects import dig
 
@@ -75,17 +75,27 @@ def image_finding(scene: Scene, container: Container, reason: str, message: str)
         # The image's own name may hold any of the words that are looked for.
         text = f"{reason} {told}".replace(container.image, "")
         code = next((code for code, pattern in _PULLS if pattern.search(text)), "IMAGE_PULL")
-    made = named(code, container.words(), *_where_it_is(scene, container.image), workload=container.ref)
+    place, *hints = _where_it_is(scene.known, _full(container.image))
+    made = named(code, container.words(), *hints, workload=container.ref)
     detail = message or next((str(e.get("message")) for e in events), reason)
-    return replace(made, detail=one_line(detail), since=first_time(events))
+    return replace(made, detail=one_line(" | ".join(filter(None, (place, detail)))), since=first_time(events))
 
 
-def _where_it_is(scene: Scene, image: str) -> tuple[str, ...]:
-    if image in scene.known.host_images and image not in scene.known.node_images:
-        return (f"`{image}` is in the host's daemon, not in the cluster's: minikube image load {image}",)
-    repository = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
-    tags = [known for known in scene.known.node_images if known.rpartition(":")[0] == repository and known != image]
-    return (f"the cluster has {', '.join(f'`{tag}`' for tag in sorted(tags)[:3])}",) if tags else ()
+def _where_it_is(known: Known, image: str) -> tuple[str, ...]:
+    """In which daemon the image is, where that says something, and hints."""
+    node, host = {_full(one) for one in known.node_images}, {_full(one) for one in known.host_images}
+    if image in host - node:
+        return "it is in the host's daemon, not in the cluster's", f"minikube image load {image}"
+    nowhere = "it is in neither daemon, the cluster's or the host's" if known.images_seen and image not in node else ""
+    repository = image.rpartition(":")[0]
+    tags = sorted(one for one in node if one.rpartition(":")[0] == repository and one != image)
+    return (nowhere, *((f"the cluster has {', '.join(f'`{tag}`' for tag in tags[:3])}",) if tags else ()))
+
+
+def _full(image: str) -> str:
+    """The image as `docker images` names it: without the default registry, with a tag."""
+    short = image.removeprefix("docker.io/").removeprefix("library/")
+    return short if ":" in short.rpartition("/")[2] or "@" in short else f"{short}:latest"
 
 
 def config_finding(scene: Scene, container: Container, message: str) -> Finding:

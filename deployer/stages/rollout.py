@@ -6,15 +6,17 @@ wait (ruling 2): its readiness needs `replicas - maxUnavailable` pods, which can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from deployer import diagnosis
 from deployer.causes import CAUSES, FailFast
-from deployer.diagnosis import Finding, Patience
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.diagnosis import Finding, Known, Patience
+from deployer.errors import DeployError, ExitCode
 from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
+from deployer.lookups import Look, nothing_more
 from deployer.ports import KubePort, Object, ObjectRef
+from deployer.spec import Rollout, seconds
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.steps import Clock, Outcome, Steps
 
@@ -32,12 +34,58 @@ Cause = tuple[str, WorkloadRef | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What a service has of its own in being judged; None as the others."""
+
+    timeout: float | None = None
+    profile: FailFast | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Judging:
-    """How a rollout is judged: seconds until the deadline, seconds to hold, and how soon a bad sign is fatal."""
+    """How a rollout is judged: seconds until the deadline, seconds to hold, and how soon a bad sign is fatal.
+
+    `services` are workloads, by name, that are judged otherwise.
+    """
 
     timeout: float
     hold: float
     profile: FailFast
+    services: Mapping[str, Own] = field(default_factory=dict)
+
+    def timeout_of(self, ref: WorkloadRef) -> float:
+        """Seconds until the workload's deadline."""
+        own = self.services.get(ref.name)
+        return own.timeout if own is not None and own.timeout is not None else self.timeout
+
+    def profile_of(self, ref: WorkloadRef | None) -> FailFast:
+        """How soon a bad sign of the workload is fatal."""
+        own = self.services.get(ref.name) if ref is not None else None
+        return own.profile if own is not None and own.profile is not None else self.profile
+
+
+def judging_by(
+    rules: Rollout,
+    timeout: float,
+    *,
+    own_timeout: float | None = None,
+    hold: float | None = None,
+    profile: FailFast | None = None,
+) -> Judging:
+    """As the spec's rules say, `timeout` being the default; what the command line asks (the rest) goes before all."""
+    services = {
+        name: Own(
+            seconds(one.timeout) if one.timeout is not None and own_timeout is None else None,
+            FailFast(one.fail_fast) if one.fail_fast is not None and profile is None else None,
+        )
+        for name, one in rules.services.items()
+    }
+    return Judging(
+        own_timeout or timeout,
+        hold if hold is not None else seconds(rules.hold),
+        profile or FailFast(rules.fail_fast),
+        services,
+    )
 
 
 def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
@@ -47,14 +95,22 @@ def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
 
 
 def await_rollout(
-    refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock, judging: Judging, *, since: float, changed: bool
+    refs: Sequence[WorkloadRef],
+    kube: KubePort,
+    clock: Clock,
+    judging: Judging,
+    *,
+    since: float,
+    changed: bool,
+    look: Look = nothing_more,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
     named: set[Cause] = set()
     noted: dict[Cause, int] = {}
-    patience = Patience()
+    patience, known = Patience(), Known()
+    overrides = {ref: judging.profile_of(ref) for ref in refs}
     available_at: float | None = None
     restarts = 0
     while True:
@@ -75,16 +131,22 @@ def await_rollout(
                 return Outcome(statuses, changed, _words(statuses))
         else:
             available_at = None
-            late = clock.monotonic() - begun > judging.timeout
-            findings = _findings(snapshot, statuses, kube, clock.now(), since)
+            took = clock.monotonic() - begun
+            late = {one.ref for one in statuses if one.phase not in _DONE and took > judging.timeout_of(one.ref)}
+            known, findings = _findings(snapshot, statuses, kube, clock.now(), since, known, look)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
-            for finding in _lasting(findings, patience, judging.profile, clock.now()):
+            for finding in _lasting(findings, patience, judging, clock.now()):
                 if (finding.code, finding.workload) not in named:
                     named.add((finding.code, finding.workload))
                     yield Warned(diagnosis.problem(finding))
-            verdict = diagnosis.judge(findings, patience, clock.now(), judging.profile, deadline_passed=late)
-            if verdict.state == "failed" or late:
+            # What is late is the first to be blamed for it.
+            weighed = tuple(sorted(findings, key=lambda one: bool(late) and one.workload not in late))
+            verdict = diagnosis.judge(
+                weighed, patience, clock.now(), judging.profile, deadline_passed=bool(late), overrides=overrides
+            )
+            if verdict.state == "failed":
+                assert verdict.finding is not None
                 raise _failure(verdict.finding, statuses, judging)
         clock.sleep(_TICK_SECONDS)
 
@@ -109,10 +171,22 @@ def take_snapshot(refs: Sequence[WorkloadRef], kube: KubePort, *, events: bool =
 
 
 def _findings(
-    snapshot: Snapshot, statuses: Sequence[WorkloadStatus], kube: KubePort, now: float, since: float
-) -> tuple[Finding, ...]:
+    snapshot: Snapshot,
+    statuses: Sequence[WorkloadStatus],
+    kube: KubePort,
+    now: float,
+    since: float,
+    known: Known,
+    look: Look,
+) -> tuple[Known, tuple[Finding, ...]]:
+    """What is known by now, and what is wrong."""
     refs = tuple(status.ref for status in statuses if status.phase not in _DONE)
-    return diagnosis.diagnose(snapshot, refs, take_logs(snapshot, refs, kube), now=now, since=since)
+    logs = take_logs(snapshot, refs, kube)
+    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known)
+    more = look(known, snapshot, refs, findings, now)
+    if more is known:
+        return known, findings
+    return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more)
 
 
 def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
@@ -136,12 +210,12 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Eve
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
-def _lasting(findings: Sequence[Finding], patience: Patience, profile: FailFast, now: float) -> Iterable[Finding]:
+def _lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
         seen = patience.seen.get((finding.code, finding.workload))
         if seen is not None and not finding.excused:
-            certain = CAUSES[finding.code].policy(profile).now
+            certain = CAUSES[finding.code].policy(judging.profile_of(finding.workload)).now
             if certain or now - seen.first_seen >= _MOMENT_SECONDS:
                 yield finding
 
@@ -162,16 +236,10 @@ def _words(statuses: Sequence[WorkloadStatus]) -> str:
     return f"{len(statuses)} workloads Available, {ready}/{desired} pods ready"
 
 
-def _failure(finding: Finding | None, statuses: Sequence[WorkloadStatus], judging: Judging) -> DeployError:
-    if finding is not None:
-        return DeployError(diagnosis.problem(finding), ExitCode.NOTHING_SERVES)
-    late = [
-        f"{status.ref}: {status.phase.value} ({status.message})" for status in statuses if status.phase not in _DONE
-    ]
-    problem = Problem(
-        "ROLLOUT_TIMEOUT",
-        f"not Available within {judging.timeout:g} s",
-        detail="\n".join(late),
-        hints=("todo-deploy logs", "todo-deploy status"),
-    )
+def _failure(finding: Finding, statuses: Sequence[WorkloadStatus], judging: Judging) -> DeployError:
+    problem = diagnosis.problem(finding)
+    if finding.code == "DEADLINE":  # nothing is known to be wrong: how things stand is all there is to tell
+        late = [f"{one.ref}: {one.phase.value} ({one.message}), within {judging.timeout_of(one.ref):g} s"
+                for one in statuses if one.phase not in _DONE]  # fmt: skip
+        problem = replace(problem, detail="\n".join(late), hints=("todo-deploy logs", "todo-deploy status"))
     return DeployError(problem, ExitCode.NOTHING_SERVES)

@@ -44,6 +44,9 @@ class FakeImages:
             if name in self.known[ref].labels and (not equal or self.known[ref].labels[name] == value)
         )
 
+    def refs(self) -> Sequence[str]:
+        return sorted(self.known)
+
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         with tarfile.open(fileobj=request.context) as tar:
             files = tuple(sorted(tar.getnames()))

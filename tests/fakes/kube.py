@@ -25,6 +25,7 @@ class FakeKube:
         self.writes: list[tuple[str, str, str, str]] = []
         self.container_logs: dict[tuple[str, str, str, bool], list[str]] = {}
         self.pod_servers: dict[tuple[str, str, int], Callable[[str, str, Mapping[str, str]], PodAnswer]] = {}
+        self.memory: dict[str, dict[tuple[str, str, str], int]] = {}
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -109,6 +110,9 @@ class FakeKube:
         if (namespace, pod, port) not in self.pod_servers:
             raise ConnectionError(f"nothing listens on port {port} of {pod}")
         return self.pod_servers[namespace, pod, port](method, path, headers)
+
+    def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]:
+        return self.memory.get(node, {})
 
     def put(self, body: Object) -> Object:
         """The object is stored, whoever wrote it: a new resource version unless it is as it was."""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pytest
 
 from deployer.causes import FailFast
-from deployer.errors import DeployError, ExitCode
+from deployer.errors import DeployError, ExitCode, machine_error
 from deployer.events import Event, Item, Warned, WorkloadChanged
+from deployer.lookups import Look, looking, nothing_more
 from deployer.ports import ObjectRef
-from deployer.stages.rollout import Judging, await_rollout, take_snapshot, workloads_of
+from deployer.spec import Rollout, ServiceRollout
+from deployer.stages.rollout import Judging, Own, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
 from deployer.steps import Outcome, Steps
 from tests.fakes import FakeClock, FakeKube
@@ -27,11 +30,11 @@ def kube() -> FakeKube:
 
 def rollout(
     kube: FakeKube, *names: str, hold: float = 5.0, timeout: float = 60.0, changed: bool = True,
-    profile: FailFast = FailFast.BALANCED,
+    profile: FailFast = FailFast.BALANCED, services: Mapping[str, Own] | None = None, look: Look = nothing_more,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
-    judging = Judging(timeout, hold, profile)
+    judging = Judging(timeout, hold, profile, services or {})
     refs = [ref(name) for name in names or ("api",)]
-    return await_rollout(refs, kube, kube.clock, judging, since=kube.clock.now(), changed=changed)
+    return await_rollout(refs, kube, kube.clock, judging, since=kube.clock.now(), changed=changed, look=look)
 
 
 def phases(events: list[Event]) -> list[tuple[str, str]]:
@@ -141,6 +144,143 @@ def test_a_patient_profile_waits_longer_than_a_strict_one() -> None:
         failed(rollout(kube, profile=profile, timeout=300))
         took[profile] = kube.clock.elapsed
     assert took[FailFast.STRICT] < took[FailFast.BALANCED] < took[FailFast.PATIENT] < 60
+
+
+def crashing(kube: FakeKube, name: str, *, every: float = 5.0, until: float = 60.0, log: str = "boom") -> None:
+    """The container ends again and again, each time with another exit code, until it is up for good."""
+    kube.container_logs["default", f"{name}-pod", name, True] = [log]
+    show(kube, name, ready=False)
+    for number in range(1, int(until / every)):
+        kube.clock.at(every * number, partial(show, kube, name, ready=False, restarts=number, waiting=BACK_OFF,
+                                              crashed=number))  # fmt: skip
+    kube.clock.at(until, partial(show, kube, name, restarts=int(until / every)))
+
+
+def test_one_service_may_be_judged_with_more_patience_than_the_others(kube: FakeKube) -> None:
+    crashing(kube, "api", until=24)
+    _, error = failed(rollout(kube))
+    assert code(error) == "CRASH_LOOP"
+    again = FakeKube(FakeClock())
+    crashing(again, "api", until=24)
+    played(rollout(again, services={"api": Own(profile=FailFast.PATIENT)}))
+    assert again.clock.elapsed > 24
+
+
+def test_one_service_may_be_judged_with_less_patience_than_the_others(kube: FakeKube) -> None:
+    crashing(kube, "api", until=50)
+    show(kube, "web")
+    _, error = failed(rollout(kube, "api", "web", services={"api": Own(profile=FailFast.STRICT)}))
+    assert (code(error), kube.clock.elapsed < 5 + 2 * TICK) == ("CRASH_LOOP", True)
+
+
+def test_a_service_may_have_a_deadline_of_its_own(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    kube.clock.at(50, lambda: show(kube, "api"))
+    show(kube, "web")
+    played(rollout(kube, "api", "web", timeout=10, services={"api": Own(timeout=60)}, hold=0))
+    assert 50 <= kube.clock.elapsed < 52
+
+
+def test_what_is_late_is_blamed_for_it_and_not_a_neighbour_that_has_more_time(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    show(kube, "web", ready=False)
+    _, error = failed(rollout(kube, "api", "web", timeout=40, services={"api": Own(timeout=90)}))
+    assert "web" in error.problems[0].where
+    assert 40 < kube.clock.elapsed < 43
+
+
+def test_a_service_that_ends_until_its_database_is_up_succeeds(kube: FakeKube) -> None:
+    """In `balanced`, and however often it does: what it waits for is itself still starting."""
+    log = 'psycopg.OperationalError: connection to server at "database", port 5432 failed: Connection refused'
+    crashing(kube, "api", every=6, until=72, log=log)
+    show(kube, "database", ready=False)
+    kube.put({"kind": "Service", "metadata": {"name": "database", "namespace": "default"},
+              "spec": {"selector": {"app": "database"}, "ports": [{"port": 5432}]}})  # fmt: skip
+    kube.clock.at(72, partial(show, kube, "database"))
+    events, _ = played(rollout(kube, "api", "database", timeout=120))
+    assert named(events) == []
+    assert kube.clock.elapsed > 72
+
+
+def test_the_spec_says_how_services_are_judged_and_the_command_line_goes_before_it() -> None:
+    rules = Rollout(
+        timeout="1m", hold="2s", fail_fast="strict", services={"api": ServiceRollout(timeout="5m", fail_fast="patient")}
+    )
+    api, web = ref("api"), ref("web")
+    spec = judging_by(rules, 60.0)
+    assert (spec.timeout_of(api), spec.timeout_of(web), spec.hold) == (300.0, 60.0, 2.0)
+    assert (spec.profile_of(api), spec.profile_of(web)) == (FailFast.PATIENT, FailFast.STRICT)
+    asked = judging_by(rules, 60.0, own_timeout=10.0, hold=0.0, profile=FailFast.BALANCED)
+    assert {asked.timeout_of(api), asked.timeout_of(web)} == {10.0}
+    assert (asked.profile_of(api), asked.hold) == (FailFast.BALANCED, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("node", "host", "told"),
+    [
+        ((), ("api:1",), "it is in the host's daemon, not in the cluster's"),
+        (("web:1",), ("web:1",), "it is in neither daemon, the cluster's or the host's"),
+    ],
+)
+def test_an_image_that_may_not_be_pulled_is_looked_for_in_both_daemons(
+    kube: FakeKube, node: Sequence[str], host: Sequence[str], told: str
+) -> None:
+    asked: list[str] = []
+
+    def images(which: str, refs: Sequence[str]) -> Sequence[str]:
+        asked.append(which)
+        return refs
+
+    look = looking(kube, partial(images, "node", node), partial(images, "host", host))
+    show(kube, "api", ready=False, waiting=NEVER_PULL)
+    _, error = failed(rollout(kube, look=look))
+    assert told in error.problems[0].detail
+    assert asked == ["node", "host"]
+
+
+def test_a_daemon_that_does_not_answer_leaves_the_cause_as_it_is(kube: FakeKube) -> None:
+    def gone() -> Sequence[str]:
+        raise machine_error("DOCKER_UNREACHABLE", "gone")
+
+    show(kube, "api", ready=False, waiting=NEVER_PULL)
+    _, error = failed(rollout(kube, look=looking(kube, lambda: ("web:1",), gone)))
+    assert code(error) == "IMAGE_NEVER_PULL"
+    assert "daemon" not in error.problems[0].detail
+
+
+def test_a_missing_secret_has_its_near_miss_among_the_clusters_own(kube: FakeKube) -> None:
+    kube.put({"kind": "Secret", "metadata": {"name": "app-secrets", "namespace": "default"}, "data": {"A": "eA=="}})
+    show(kube, "api", ready=False, waiting=("CreateContainerConfigError", 'secret "app-secret" not found'))
+    _, error = failed(rollout(kube, look=looking(kube, lambda: (), lambda: ())))
+    assert any("app-secrets" in hint for hint in error.problems[0].hints)
+
+
+def killed(kube: FakeKube, restarts: int) -> None:
+    """The container went over its limit, once more."""
+    show(kube, "api", ready=False, restarts=restarts, waiting=BACK_OFF, crashed=137)
+    pod = kube.get("Pod", "default", "api-pod")
+    assert pod is not None
+    pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] = "OOMKilled"
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"memory": "64Mi"}}
+    kube.put(pod)
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [(60 * 2**20, "the most that the kubelet measured was 60.0 MiB, "), (0, "the kubelet measured none of its use")],
+)
+def test_memory_in_use_stands_beside_the_limit(kube: FakeKube, used: int, told: str) -> None:
+    show(kube, "api", ready=False)
+    pod = kube.get("Pod", "default", "api-pod")
+    assert pod is not None
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"memory": "64Mi"}}
+    kube.put(pod)
+    kube.memory["node"] = {("default", "api-pod", "api"): used, ("other", "api-pod", "api"): 2**40}
+    kube.clock.at(10, partial(killed, kube, 1))
+    kube.clock.at(20, partial(killed, kube, 2))
+    _, error = failed(rollout(kube, look=looking(kube, lambda: (), lambda: ())))
+    assert code(error) == "OOM_KILLED"
+    assert f"memory limit 64Mi; {told}" in error.problems[0].detail
 
 
 def test_the_deadline_is_a_failure_that_says_how_things_stand(kube: FakeKube) -> None:
