@@ -192,14 +192,14 @@ def test_what_is_late_is_blamed_for_it_and_not_a_neighbour_that_has_more_time(ku
 def test_a_service_that_ends_until_its_database_is_up_succeeds(kube: FakeKube) -> None:
     """In `balanced`, and however often it does: what it waits for is itself still starting."""
     log = 'psycopg.OperationalError: connection to server at "database", port 5432 failed: Connection refused'
-    crashing(kube, "api", every=6, until=72, log=log)
+    crashing(kube, "api", every=4, until=28, log=log)
     show(kube, "database", ready=False)
     kube.put({"kind": "Service", "metadata": {"name": "database", "namespace": "default"},
               "spec": {"selector": {"app": "database"}, "ports": [{"port": 5432}]}})  # fmt: skip
-    kube.clock.at(72, partial(show, kube, "database"))
+    kube.clock.at(28, partial(show, kube, "database"))
     events, _ = played(rollout(kube, "api", "database", timeout=120))
     assert named(events) == []
-    assert kube.clock.elapsed > 72
+    assert kube.clock.elapsed > 28
 
 
 def test_the_spec_says_how_services_are_judged_and_the_command_line_goes_before_it() -> None:
