@@ -220,9 +220,9 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("SERVICE_NO_ENDPOINTS", 82, "service `{name}` selects no pod", LATE,
      "K:tasks/debug/debug-application/debug-service", ("compare its selector with the pods' labels",)),
     ("INGRESS_NO_CONTROLLER", 84, "ingress `{name}` has no controller: {what}", LATE,
-     "K:concepts/services-networking/ingress-controllers", ("minikube addons enable ingress",)),
+     "K:concepts/services-networking/ingress-controllers", ("cluster.addons: [ingress]", "todo-deploy up")),
     ("HPA_NO_METRICS", 86, "autoscaler `{name}` has no metrics: {what}", LATE,
-     "K:tasks/run-application/horizontal-pod-autoscale", ("minikube addons enable metrics-server",)),
+     "K:tasks/run-application/horizontal-pod-autoscale", ("cluster.addons: [metrics-server]", "todo-deploy up")),
 )  # fmt: skip
 
 _SYMPTOMS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (

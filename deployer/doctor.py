@@ -10,8 +10,10 @@ from typing import Literal
 
 from deployer import envfile, inputs, world
 from deployer.adapters.process import CommandFailed, run
+from deployer.addons import cluster as addons
 from deployer.errors import DeployError, Problem
-from deployer.spec import mebibytes
+from deployer.ports import ClusterFacts, KubePort
+from deployer.spec import Cluster, mebibytes
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
@@ -126,7 +128,8 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[
     wanted = loaded.spec.cluster
     try:
         facts = world.open_cluster(here, wanted, toolchain).facts()
-        answers = facts.phase is ClusterPhase.RUNNING and world.open_kube(here, wanted).ready()
+        kube = world.open_kube(here, wanted) if facts.phase is ClusterPhase.RUNNING else None
+        answers = kube is not None and kube.ready()
     except DeployError as error:
         yield from _failed("cluster", error)
         return
@@ -137,6 +140,15 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[
     yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
     for problem in differences(wanted, facts, world.host()):
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
+    if wanted.addons and kube is not None:
+        yield from _addons(wanted, toolchain, facts, kube, here)
+
+
+def _addons(wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World) -> Iterator[Check]:
+    for one in addons.look(wanted, toolchain, facts, kube, here):
+        yield Check(
+            f"addon {one.name}", "pass" if one.ready else "warn", one.text, "" if one.ready else "todo-deploy up"
+        )
 
 
 def _failed(name: str, error: DeployError) -> Iterator[Check]:

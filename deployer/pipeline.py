@@ -18,6 +18,7 @@ from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.ports import ClusterFacts
+from deployer.spec import Spec
 from deployer.specfile import LoadedSpec
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
@@ -34,6 +35,11 @@ from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, st
 from deployer.world import World
 
 STAGES = ("toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls", "stability")
+
+
+def stages_of(spec: Spec) -> tuple[str, ...]:
+    """The stages of an `up`; that of addons only where the spec asks for some."""
+    return (*STAGES[:2], "addons", *STAGES[2:]) if spec.cluster.addons else STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,11 @@ def apply(
             clock,
         ),
     }
+    if loaded.spec.cluster.addons:
+        from deployer.addons import cluster as addons  # only for those who ask for some
+
+        ensured = addons.ensure(loaded.spec.cluster, connected.toolchain, connected.facts, connected.kube, here)
+        bodies["addons"] = lambda: stage("addons", ensured, clock)
     done = yield from merge(bodies)
     images, secrets = done["images"], done["secrets"]
     since = clock.now()
@@ -106,7 +117,7 @@ def apply(
     releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock, judging), clock)
     deployed = releases.value
     rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock, plan.cors)
-    changed = any(one.changed for one in (cluster, images, secrets, releases))
+    changed = any(one.changed for one in (cluster, *done.values(), releases))
     return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
 
 

@@ -46,6 +46,8 @@ class ClusterFacts:
     cpus: int = 0
     memory_mib: int = 0
     detail: str = ""
+    node_network: str | None = None
+    """The network that node and host share, such as 192.168.49.0/24."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class ClusterPort(Protocol):
     def delete(self) -> Generator[Event, None, None]: ...
     def remove_folder(self, path: str) -> None: ...
     def write_context(self) -> None: ...
+    def enable_addon(self, name: str) -> Generator[Event, None, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,21 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "APIService": Kind("apis/apiregistration.k8s.io/v1", "apiservices", namespaced=False),
+    "ClusterRole": Kind("apis/rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
+    "ClusterRoleBinding": Kind("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False),
     "ConfigMap": Kind("api/v1", "configmaps"),
+    "CustomResourceDefinition": Kind("apis/apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),
     "DaemonSet": Kind("apis/apps/v1", "daemonsets"),
     "Deployment": Kind("apis/apps/v1", "deployments"),
     "EndpointSlice": Kind("apis/discovery.k8s.io/v1", "endpointslices"),
     "Event": Kind("api/v1", "events"),
     "HorizontalPodAutoscaler": Kind("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "IPAddressPool": Kind("apis/metallb.io/v1beta1", "ipaddresspools"),
     "Ingress": Kind("apis/networking.k8s.io/v1", "ingresses"),
+    "IngressClass": Kind("apis/networking.k8s.io/v1", "ingressclasses", namespaced=False),
     "Job": Kind("apis/batch/v1", "jobs"),
+    "L2Advertisement": Kind("apis/metallb.io/v1beta1", "l2advertisements"),
     "Lease": Kind("apis/coordination.k8s.io/v1", "leases"),
     "Namespace": Kind("api/v1", "namespaces", namespaced=False),
     "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
@@ -97,6 +107,8 @@ KINDS: Mapping[str, Kind] = {
     "Pod": Kind("api/v1", "pods"),
     "PodDisruptionBudget": Kind("apis/policy/v1", "poddisruptionbudgets"),
     "ReplicaSet": Kind("apis/apps/v1", "replicasets"),
+    "Role": Kind("apis/rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": Kind("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "Secret": Kind("api/v1", "secrets"),
     "Service": Kind("api/v1", "services"),
     "ServiceAccount": Kind("api/v1", "serviceaccounts"),

@@ -90,7 +90,7 @@ class Cluster(Part):
     kubernetes_version: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v1.34.4"
     """The Kubernetes version."""
     addons: tuple[str, ...] = ()
-    """Cluster addons the application needs."""
+    """Cluster addons the application needs, by Minikube's names: `metallb`, `metrics-server`, `ingress`, …"""
 
     @model_validator(mode="after")
     def _context_belongs_to_its_provider(self) -> Cluster:

@@ -45,6 +45,11 @@ class ContextCluster:
     def write_context(self) -> None:
         """Never done: the kubeconfig is the user's."""
 
+    def enable_addon(self, name: str) -> Generator[Event, None, None]:
+        """Never done: refused."""
+        yield from ()
+        raise refused("CLUSTER_FOREIGN", f"the addon {name} is not ours to add to context `{self._context}`")
+
     def remove_folder(self, path: str) -> None:
         """Never done: refused."""
         raise refused("CLUSTER_FOREIGN", f"no folder of the cluster of context `{self._context}` is ours to remove")

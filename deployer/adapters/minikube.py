@@ -6,6 +6,7 @@ takes a quarter of a second: on the quiet path no Minikube process is started.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -74,6 +75,7 @@ class Minikube:
             ClusterPhase.RUNNING,
             node_ip=str(attached.get("IPAddress") or "") or None,
             docker=endpoint,
+            node_network=_network(attached),
             **known,  # type: ignore[arg-type]
         )
 
@@ -127,6 +129,18 @@ class Minikube:
         """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to tell it."""
         with self._current_context_kept(), suppress(CommandFailed):
             run([self._toolchain.minikube, "--profile", self._profile, "update-context"], env=self._environment())
+
+    def enable_addon(self, name: str) -> Generator[Event, None, None]:
+        """Minikube's own addon is switched on; machine error where Minikube does not have or cannot get it."""
+        words = [self._toolchain.minikube, "addons", "enable", name, "--profile", self._profile]
+        try:
+            for line in stream([str(word) for word in words], env=self._environment()):
+                yield Log(STAGE, name, line)
+        except CommandFailed as failed:
+            detail = "\n".join(failed.tail)
+            hints = ("minikube addons list", "todo-deploy up")
+            title = f"Minikube could not enable the addon {name}"
+            raise machine_error("ADDON_MINIKUBE", title, detail=detail, hints=hints) from None
 
     def remove_folder(self, path: str) -> None:
         """The folder of the node is gone with everything in it."""
@@ -194,6 +208,12 @@ class Minikube:
         home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": no_proxy, "no_proxy": no_proxy}
         path = f"{self._toolchain.docker.parent}{os.pathsep}{self._env.get('PATH', os.defpath)}"
         return {**self._env, **home, "PATH": path}
+
+
+def _network(attached: Mapping[str, Any]) -> str | None:
+    """The Docker network that the node is attached to."""
+    address, prefix = attached.get("IPAddress"), attached.get("IPPrefixLen")
+    return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False)) if address and prefix else None
 
 
 def _parsed(line: str) -> tuple[str, Mapping[str, Any]] | None:

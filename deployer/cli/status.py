@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import click
 
+from deployer.addons import cluster as addons
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode
-from deployer.opening import not_deployed, not_running, open_running, see_cluster
+from deployer.opening import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.overview import Overview, look
+from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase, WorkloadStatus
 from deployer.world import World, this_world
 
@@ -40,7 +43,9 @@ def status(session: Session, watch: bool) -> int:
         return error.exit_code
     overview = look(opened, here.clock)
     if session.as_json:
-        print_json("status", ExitCode.OK, status_data(overview))
+        print_json(
+            "status", ExitCode.OK, status_data(overview) | {"addons": [asdict(one) for one in _addons(opened, here)]}
+        )
         return ExitCode.OK
     if watch and sys.stdout.isatty():
         return _watch(session, here)
@@ -84,6 +89,13 @@ def status_data(overview: Overview) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _addons(opened: Opened, here: World) -> tuple[AddonState, ...]:
+    cluster = opened.loaded.spec.cluster
+    if not cluster.addons or opened.toolchain is None:
+        return ()
+    return addons.look(cluster, opened.toolchain, opened.facts, opened.kube, here)
+
+
 def _print(overview: Overview, here: World) -> None:
     from deployer.ui.console import make_console
     from deployer.ui.rows import StatusRow
@@ -102,6 +114,8 @@ def _print(overview: Overview, here: World) -> None:
     facts = overview.opened.facts
     name = overview.opened.loaded.spec.cluster.context or overview.opened.loaded.spec.cluster.name
     console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
+    for addon in _addons(overview.opened, here):
+        console.print(f"addon {addon.name}: {'ready' if addon.ready else 'not ready'}, {addon.text}")
     for one in overview.releases:
         told = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")

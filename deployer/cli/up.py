@@ -88,7 +88,9 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
         options = replace(asked, run=run_id)
         return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
 
-    return run(session, "up", loaded.spec.application, pipeline.STAGES, steps, Redactor(values.values()), here)
+    return run(
+        session, "up", loaded.spec.application, pipeline.stages_of(loaded.spec), steps, Redactor(values.values()), here
+    )
 
 
 def _refuse_env(loaded: LoadedSpec) -> EnvFile:

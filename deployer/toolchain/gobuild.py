@@ -85,7 +85,9 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
 
 
 def _source(build: Build) -> str:
-    return build.name if (RECIPES / build.name / "go.mod").exists() else f"modules/{build.name}"
+    """The folder of the build's go.mod, relative to the recipes; those of addons lie with the addons."""
+    folders = (build.name, f"modules/{build.name}", f"../../addons/modules/{build.name}")
+    return next(folder for folder in folders if (RECIPES / folder / "go.mod").exists())
 
 
 def _command(go: Path, build: Build, folder: Path) -> list[str]:

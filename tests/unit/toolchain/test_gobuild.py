@@ -82,7 +82,13 @@ def test_a_build_that_fails_leaves_nothing_and_shows_its_last_lines(tmp_path: Pa
 )
 def test_only_a_go_that_is_new_enough_is_used(tmp_path: Path, said: str, enough: bool) -> None:
     go = program(tmp_path, "go", f"echo {said}")
-    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}) is enough
+    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}, GO_AT_LEAST) is enough
+
+
+@pytest.mark.parametrize(("said", "enough"), [("go1.26.3", False), ("go1.26.4", True), ("go1.27", True)])
+def test_a_build_may_ask_for_a_patch_version(tmp_path: Path, said: str, enough: bool) -> None:
+    go = program(tmp_path, "go", f"echo {said}")
+    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}, (1, 26, 4)) is enough
 
 
 @pytest.mark.parametrize("build", [*BUILDS, RUNC_FIT], ids=lambda build: build.name)

@@ -1,0 +1,162 @@
+"""The addons of one cluster: what the spec asks for, tied to the toolchain, the daemons and the API server."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from deployer import diagnosis, world
+from deployer.addons import supply
+from deployer.addons.certificates import ensure_certificate
+from deployer.addons.manifests import address_range, templates, waves
+from deployer.addons.table import ADDONS, Addon
+from deployer.errors import DeployError, Problem, input_error, machine_error
+from deployer.events import Warned
+from deployer.ports import ClusterFacts, KubePort, ObjectRef
+from deployer.spec import Cluster
+from deployer.stages import addons as addons_stage
+from deployer.stages import rollout as rollout_stage
+from deployer.stages.addons import AddonState, WantedAddon, Waves
+from deployer.status import WorkloadRef
+from deployer.steps import Outcome, Steps, within
+from deployer.toolchain import Toolchain
+from deployer.toolchain.stamps import digest
+from deployer.world import World
+
+_EVENTS_SECONDS = 300.0
+
+
+def ensure(
+    cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
+) -> Steps[Outcome[tuple[AddonState, ...]]]:
+    """Every addon of the spec is in the cluster and ready; input error for one that cannot be had here."""
+    if cluster.provider != "minikube":
+        yield Warned(_foreign(cluster))
+        return Outcome((), False, "not ours to add")
+    wanted = [_wanted(name, cluster, toolchain, facts, kube, here) for name in cluster.addons]
+
+    def supplied(names: Sequence[str]) -> Steps[None]:
+        yield from _images([ADDONS[name] for name in names], toolchain, facts, here)
+
+    def explain(ref: ObjectRef) -> str:
+        return _cause(ref, kube, here)
+
+    return (yield from addons_stage.ensure_addons(
+        wanted, kube, here.clock, supplied if toolchain.offline_images else _nothing, explain
+    ))  # fmt: skip
+
+
+def look(
+    cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
+) -> tuple[AddonState, ...]:
+    """How the addons of the spec stand in a cluster that runs; nothing is changed."""
+    if cluster.provider != "minikube":
+        return ()
+    return tuple(_stands(name, cluster, toolchain, facts, kube, here) for name in cluster.addons)
+
+
+def _stands(
+    name: str, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
+) -> AddonState:
+    try:
+        wanted = _wanted(name, cluster, toolchain, facts, kube, here)
+    except DeployError as error:
+        return AddonState(name, False, error.problems[0].title)
+    return addons_stage.look(wanted, kube)
+
+
+def _wanted(
+    name: str, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
+) -> WantedAddon:
+    if toolchain.offline_images:
+        addon = ADDONS.get(name)
+        if addon is None:
+            raise _unknown(name)
+        return _ours(addon, facts, kube, here)
+    return _minikubes(ADDONS.get(name) or Addon(name, "", "", ()), cluster, toolchain, facts, here)
+
+
+def _ours(addon: Addon, facts: ClusterFacts, kube: KubePort, here: World) -> WantedAddon:
+    texts = templates(addon.name)
+    values = {**_values(texts, facts), **supply.image_values(addon, here.cache_dir)}
+    # Everything but the certificate, which is made once and then kept.
+    drafts = waves(addon.name, texts, {**values, "CERTIFICATE": ""})
+
+    def make() -> Steps[Waves]:
+        known = dict(values)
+        if addon.certificate is not None:
+            known["CERTIFICATE"] = yield from ensure_certificate(addon.name, addon.certificate, kube, here.env)
+        return waves(addon.name, texts, known)
+
+    watched = tuple(
+        ObjectRef(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        for wave in drafts for body in wave if body["kind"] in addons_stage.WATCHED
+    )  # fmt: skip
+    return WantedAddon(addon.name, addon.version, digest(*texts, *_flat(values)), watched, make)
+
+
+def _minikubes(addon: Addon, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, here: World) -> WantedAddon:
+    texts = templates(addon.minikube_manifests)
+    values = _values(texts, facts)
+
+    def make() -> Steps[Waves]:
+        yield from within("addons", world.open_cluster(here, cluster, toolchain).enable_addon(addon.name))
+        return waves(addon.name, texts, values)
+
+    inputs = digest("minikube", toolchain.versions.get("minikube", ""), *texts, *_flat(values))
+    return WantedAddon(addon.name, "Minikube's own", inputs, addon.minikube_objects, make)
+
+
+def _values(texts: Sequence[str], facts: ClusterFacts) -> dict[str, str]:
+    """What the manifests need to know of the node; the range is asked for only where one of them uses it."""
+    values = {"NODE_IP": facts.node_ip or ""}
+    if any("${ADDRESSES}" in text for text in texts):
+        values["ADDRESSES"] = address_range(facts.node_network, facts.node_ip)
+    return values
+
+
+def _flat(values: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(values.items())]
+
+
+def _images(addons: Sequence[Addon], toolchain: Toolchain, facts: ClusterFacts, here: World) -> Steps[None]:
+    daemon = facts.docker
+    if daemon is None:
+        raise machine_error("ADDON_DAEMON", "the cluster's Docker daemon is not known: addons cannot be put there")
+    host, cluster = world.open_images(here.host_docker), world.open_images(daemon)
+    steps = supply.ensure_images(addons, toolchain.docker, host, cluster, daemon, here.cache_dir, here.env)
+    yield from within("addons", steps)
+
+
+def _nothing(names: Sequence[str]) -> Steps[None]:
+    del names
+    yield from ()
+
+
+def _cause(ref: ObjectRef, kube: KubePort, here: World) -> str:
+    """What diagnosis says of a workload that does not become ready."""
+    if ref.kind not in rollout_stage.WORKLOAD_KINDS:
+        return ""
+    refs = (WorkloadRef(ref.namespace, ref.kind, ref.name),)
+    snapshot, now = rollout_stage.take_snapshot(refs, kube), here.clock.now()
+    logs = rollout_stage.take_logs(snapshot, refs, kube)
+    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _EVENTS_SECONDS)
+    return "\n".join(f"{one.code}: {one.title}" for one in findings)
+
+
+def _unknown(name: str) -> DeployError:
+    close = difflib.get_close_matches(name, ADDONS, 1)
+    return input_error(
+        "ADDON_UNKNOWN",
+        f"the addon `{name}` cannot be made on a machine that reaches no container registry",
+        detail="these can: " + "; ".join(f"{one.name}: {one.about}" for one in ADDONS.values()),
+        hints=(f"did you mean `{close[0]}`?",) if close else (f"cluster.addons: [{', '.join(ADDONS)}]",),
+    )
+
+
+def _foreign(cluster: Cluster) -> Problem:
+    return Problem(
+        "ADDONS_FOREIGN",
+        f"the cluster of context `{cluster.context}` is only used: its addons are its owner's matter",
+        detail="asked for: " + ", ".join(cluster.addons),
+    )
