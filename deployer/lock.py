@@ -1,19 +1,31 @@
-"""One run at a time for a deployment on this machine: a file lock, which the kernel takes back from the dead."""
+"""One run at a time for a deployment on this machine: a file lock, which the kernel takes back from the dead.
+
+Programs that write to the cluster inherit it (`held`): where a run is killed and its helm goes on, the next run waits
+until that has ended too, and there are never two writers.
+"""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, TypeVar
 
 from deployer.errors import Problem, refused
 from deployer.events import Warned
+from deployer.holder import has_ended
 from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
 
 _PATIENCE_SECONDS = 900.0
+_held: ContextVar[tuple[int, ...]] = ContextVar("held", default=())
+
+
+def held() -> tuple[int, ...]:
+    """The descriptors of the locks that this process holds, for programs that must not outlive them unnoticed."""
+    return _held.get()
 
 
 def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> Steps[IO[str] | None]:
@@ -55,15 +67,25 @@ def _await(stream: IO[str], clock: Clock, patience: float) -> Steps[None]:
                 raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
             if not told:
                 told = True
-                yield Warned(Problem("LOCK_WAIT", f"waiting for another run of this deployment: {holder}"))
+                yield Warned(Problem("LOCK_WAIT", f"waiting for {_words(holder)}"))
             clock.sleep(0.2)
+
+
+def _words(holder: str) -> str:
+    number = holder.removeprefix("pid ")
+    if number.isdigit() and has_ended(int(number)):
+        return f"what a run that was killed ({holder}) has started and left at work"
+    return f"another run of this deployment: {holder}"
 
 
 def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:
     """The steps, while no other run on this machine works on the deployment that keeps its things in the folder."""
-    held = yield from acquire(folder / "lock", clock)
+    stream = yield from acquire(folder / "lock", clock)
+    before = _held.get()
+    _held.set((*before, stream.fileno()) if stream is not None else before)
     try:
         return (yield from steps)
     finally:
-        if held is not None:
-            held.close()
+        _held.set(before)
+        if stream is not None:
+            stream.close()

@@ -74,7 +74,7 @@ def go_back(
             reverting.STAGE, "target", ItemState.DONE, f"revision {entry.number} ({entry.verdict}), run {entry.run}"
         )
         _refuse_incomplete(entry, kept, connected)
-        done = yield from reverting.revert(entry, kept, connected.kube, connected.helm, timeout)
+        done = yield from reverting.revert(entry, kept, connected.kube, connected.helm, timeout, clock)
         fresh = _remembered(kept, entry, done.value, options.run, clock.now())
         saved = record.save(connected.kube, spec.namespace, spec.application, fresh)
         return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)

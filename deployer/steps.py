@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -175,7 +175,7 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
                 stop_all()  # before the slot is free for a body that must not begin any more
 
     threads = [
-        threading.Thread(target=work, args=(key, body), name=f"merge-{key}", daemon=True)
+        threading.Thread(target=copy_context().run, args=(work, key, body), name=f"merge-{key}", daemon=True)
         for key, body in bodies.items()
     ]
     for thread in threads:

@@ -21,6 +21,7 @@ import semver
 
 from deployer.adapters.fastyaml import load_documents
 from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
+from deployer.lock import held
 from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
             stderr=asyncio.subprocess.PIPE,
             env=_environment(os.environ),
             start_new_session=True,
+            pass_fds=held(),
         )
         try:
             stdout, stderr = await process.communicate(input)

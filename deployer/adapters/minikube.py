@@ -18,6 +18,7 @@ from deployer.adapters.process import CommandFailed, run, stream
 from deployer.errors import machine_error
 from deployer.events import Event, Item, ItemState, Log
 from deployer.kubeconfig import read
+from deployer.lock import held
 from deployer.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, minikube_home, seed_minikube
@@ -101,7 +102,7 @@ class Minikube:
         error: Mapping[str, Any] = {}
         try:
             with self._current_context_kept():
-                for line in stream([str(word) for word in words], env=self._environment()):
+                for line in stream([str(word) for word in words], env=self._environment(), inherit=held()):
                     event = _parsed(line)
                     if event is None:
                         yield Log(STAGE, request.profile, line)
@@ -122,7 +123,8 @@ class Minikube:
 
     def delete(self) -> Generator[Event, None, None]:
         """The profile is gone with everything in it."""
-        for line in stream([self._toolchain.minikube, "delete", "--profile", self._profile], env=self._environment()):
+        words = [str(self._toolchain.minikube), "delete", "--profile", self._profile]
+        for line in stream(words, env=self._environment(), inherit=held()):
             yield Log(STAGE, self._profile, line)
 
     def write_context(self) -> None:

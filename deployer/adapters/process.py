@@ -62,11 +62,13 @@ def stream(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     keep: int = 40,
+    inherit: Sequence[int] = (),
 ) -> Generator[str, None, None]:
     """Yields each line the program writes (standard error included) and returns when it has ended well.
 
     The program runs in a session of its own, so that a terminal's Ctrl-C reaches us alone: when the generator is
-    closed or fails, the whole session gets SIGTERM and, after a grace period, SIGKILL. Raises CommandFailed.
+    closed or fails, the whole session gets SIGTERM and, after a grace period, SIGKILL. It has the file descriptors
+    of `inherit` too. Raises CommandFailed.
     """
     words = [str(word) for word in argv]
     process = subprocess.Popen(
@@ -80,6 +82,7 @@ def stream(
         errors="replace",
         bufsize=1,
         start_new_session=True,
+        pass_fds=inherit,
     )
     tail: deque[str] = deque(maxlen=keep)
     assert process.stdout is not None

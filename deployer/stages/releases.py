@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +11,8 @@ from deployer.applied import Applied
 from deployer.changes import in_words, value_changes
 from deployer.errors import refused
 from deployer.events import Item, ItemState
-from deployer.holder import has_ended, identity
+from deployer.holder import identity
+from deployer.pending import heal, owner_label
 from deployer.plan import ReleasePlan
 from deployer.ports import (
     INPUTS_LABEL,
@@ -33,9 +31,6 @@ from deployer.steps import Clock, Outcome, Steps
 STAGE = "releases"
 INPUTS_CHANGED = "chart, values, images or secrets changed"
 CHART_LABEL = f"{LABEL_PREFIX}/chart"
-_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
-# A helm that is not ours may still be at work on a pending revision for about its own time-out.
-_FOREIGN_PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +104,7 @@ def ensure_release(
         return Outcome(applied, False, "unchanged")
     if decision.action == "heal":
         assert latest is not None
-        heal_pending(latest, kube, clock)
+        yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, wanted.name, ItemState.RUNNING, f"{decision.reason}; healed")
     yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
     done = helm.upgrade(
@@ -147,40 +142,6 @@ def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
         if not one["metadata"].get("deletionTimestamp")
     }
     return tuple(ref for ref in known.objects if ref.kind in KINDS and (ref.kind, ref.namespace, ref.name) not in there)
-
-
-def heal_pending(latest: Revision, kube: KubePort, clock: Clock) -> None:
-    """The pending revision is marked failed, so that helm goes on from it; refused while its owner may be at work."""
-    name = helmstorage.secret_name(latest.release, latest.revision)
-    secret = kube.get("Secret", latest.namespace, name)
-    if secret is None:
-        return
-    owner = str((secret["metadata"].get("labels") or {}).get(helmstorage.OWNER_LABEL, ""))
-    if not _owner_is_gone(latest, owner, clock):
-        raise refused(
-            "RELEASE_BUSY",
-            f"release `{latest.release}` is {latest.status}: another helm may be at work on it",
-            detail=f"begun by {owner}" if owner else "",
-            hints=("wait, then: todo-deploy up",),
-        )
-    kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
-
-
-def owner_label(revision: int) -> str:
-    """This process as the owner of a revision that it makes, in the characters of a label."""
-    return f"{_host()}.{os.getpid()}.{revision}"
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40].strip("-") or "host"
-
-
-def _owner_is_gone(latest: Revision, label: str, clock: Clock) -> bool:
-    owner = _OWNER.fullmatch(label)
-    if owner is not None and owner["host"] == _host() and int(owner["revision"]) == latest.revision:
-        return has_ended(int(owner["pid"]))
-    began = float(latest.updated) if latest.updated.isdigit() else 0.0
-    return clock.now() - began > _FOREIGN_PATIENCE_SECONDS
 
 
 def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:

@@ -9,9 +9,10 @@ from deployer.applied import Applied
 from deployer.errors import Problem, refused
 from deployer.events import Item, ItemState
 from deployer.history import Entry, KeptSecretRef
+from deployer.pending import heal, owner_label
 from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, ImageFacts, KubePort, Object
 from deployer.record import Record
-from deployer.steps import Outcome, Steps
+from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "rollback"
 
@@ -36,7 +37,7 @@ def lacking(entry: Entry, kept: Record, kube: KubePort, image: Callable[[str], I
 
 
 def revert(
-    entry: Entry, kept: Record, kube: KubePort, helm: HelmPort, timeout: float
+    entry: Entry, kept: Record, kube: KubePort, helm: HelmPort, timeout: float, clock: Clock
 ) -> Steps[Outcome[tuple[Applied, ...]]]:
     """Documented Secret names hold the revision's content and every release of it is applied again.
 
@@ -52,6 +53,7 @@ def revert(
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) or {"metadata": {}}
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
+        yield from _make_ready(name, namespace, revision, kube, clock)
         done = helm.rollback(name, namespace, revision, timeout)
         now = done.revision.revision
         # Helm hands the old revision's labels on, its verdict among them; this one has yet to earn its own.
@@ -62,6 +64,20 @@ def revert(
         applied.append(Applied(name, namespace, now, True, reason, inputs, done.objects, False))
     text = ", ".join(f"{one.name} revision {one.revision}" for one in applied)
     return Outcome(tuple(applied), True, text)
+
+
+def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clock: Clock) -> Steps[None]:
+    """No revision is pending, and the one that Helm makes next will say that it is ours.
+
+    A rollback takes no labels: the new revision gets those of the target, and the owner's is put there before.
+    """
+    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
+    latest = helmstorage.revisions(stored, release)[-1]
+    if latest.status.startswith("pending-"):
+        yield from heal(latest, STAGE, kube, clock)
+        yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
+    owner = {"metadata": {"labels": {helmstorage.OWNER_LABEL: owner_label(latest.revision + 1)}}}
+    kube.patch("Secret", namespace, helmstorage.secret_name(release, revision), owner)
 
 
 def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:

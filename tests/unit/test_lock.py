@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from deployer.errors import ExitCode
 from deployer.events import Warned
-from deployer.lock import acquire
+from deployer.lock import acquire, locked
+from deployer.lock import held as descriptors
+from deployer.steps import Steps, merge
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, played
 
@@ -119,3 +122,55 @@ def test_giving_up_while_waiting_leaves_no_open_file(tmp_path: Path) -> None:
     finally:
         holder.end()
     held(path, clock).close()
+
+
+ORPHAN = """
+import subprocess, sys
+from pathlib import Path
+from deployer.adapters.clock import SystemClock
+from deployer.lock import held, locked
+
+def steps():
+    child = subprocess.Popen(["sleep", "60"], pass_fds=held(), stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    sys.stdin.read()
+    yield
+
+list(locked(Path(sys.argv[1]), SystemClock(), steps()))
+"""
+
+
+def test_what_a_killed_run_left_at_work_holds_the_lock_until_it_has_ended(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    child = int(run.stdout.readline())
+    run.kill()
+    run.communicate()
+    clock = FakeClock()
+    clock.at(5, lambda: os.kill(child, signal.SIGKILL))
+    events, stream = played(acquire(tmp_path / "lock", clock))
+    assert stream is not None
+    stream.close()
+    (told,) = events
+    assert isinstance(told, Warned)
+    assert f"a run that was killed (pid {run.pid})" in told.problem.title
+    assert clock.elapsed >= 5
+
+
+def test_programs_are_given_the_lock_only_while_it_is_held(tmp_path: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def steps() -> Steps[None]:
+        yield from ()
+        seen.append(descriptors())
+
+    def together() -> Steps[None]:
+        yield from steps()
+        yield from merge({"a": steps})  # in a thread of its own
+
+    played(locked(tmp_path, FakeClock(), together()))
+    assert len(seen[0]) == 1
+    assert seen[1] == seen[0]
+    assert descriptors() == ()

@@ -9,8 +9,9 @@ import pytest
 
 from deployer import helmstorage
 from deployer.applied import Applied
-from deployer.errors import DeployError, ExitCode, input_error
+from deployer.errors import DeployError, input_error
 from deployer.holder import identity
+from deployer.pending import owner_label
 from deployer.plan import ReleasePlan
 from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.record import ReleaseRecord
@@ -18,11 +19,9 @@ from deployer.stages.releases import (
     Decision,
     decide,
     ensure_release,
-    heal_pending,
     lost_objects,
     mark,
     ordered,
-    owner_label,
 )
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
@@ -179,55 +178,6 @@ def status_of(kube: FakeKube, number: int = 3) -> tuple[str, str]:
     return info["status"], info["description"]
 
 
-def owner(pid: int, revision: int = 3) -> str:
-    return owner_label(revision).replace(f".{os.getpid()}.", f".{pid}.")
-
-
-def test_a_pending_revision_of_a_dead_run_is_healed_at_once() -> None:
-    kube = FakeKube()
-    heal_pending(pending(kube, owner(dead_pid())), kube, kube.clock)
-    assert status_of(kube)[0] == "failed"
-    assert "left pending-upgrade" in status_of(kube)[1]
-
-
-def test_a_pending_revision_of_a_live_run_is_refused_however_old() -> None:
-    kube = FakeKube()
-    process = subprocess.Popen(["sleep", "60"])
-    try:
-        with pytest.raises(DeployError) as caught:
-            heal_pending(pending(kube, owner(process.pid), age=3600), kube, kube.clock)
-    finally:
-        process.kill()
-        process.wait()
-    assert (code(caught.value), caught.value.exit_code) == ("RELEASE_BUSY", ExitCode.REFUSED)
-    assert status_of(kube)[0] == "pending-upgrade"
-
-
-def test_this_very_process_left_it_and_may_heal_it() -> None:
-    kube = FakeKube()
-    heal_pending(pending(kube, owner(os.getpid())), kube, kube.clock)
-    assert status_of(kube)[0] == "failed"
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        "",
-        "another-host.1.3",
-        "nonsense",
-        # Helm has handed on the label of our earlier revision to somebody else's.
-        owner_label(2),
-    ],
-)
-def test_a_foreign_helm_has_ten_minutes(label: str) -> None:
-    kube = FakeKube()
-    with pytest.raises(DeployError) as caught:
-        heal_pending(pending(kube, label, age=590), kube, kube.clock)
-    assert code(caught.value) == "RELEASE_BUSY"
-    heal_pending(pending(kube, label, age=610), kube, kube.clock)
-    assert status_of(kube)[0] == "failed"
-
-
 def test_a_new_revision_does_not_inherit_the_verdict_of_the_last() -> None:
     kube = FakeKube()
     helm = FakeHelm(kube)
@@ -238,16 +188,10 @@ def test_a_new_revision_does_not_inherit_the_verdict_of_the_last() -> None:
     assert not ensured(kube, helm, wanted("i2"), remembered(second)).verified
 
 
-def test_a_revision_that_is_gone_needs_no_healing() -> None:
-    kube = FakeKube()
-    heal_pending(revision("pending-upgrade"), kube, kube.clock)
-    assert kube.writes == []
-
-
 def test_a_healed_release_is_upgraded_in_the_same_run() -> None:
     kube = FakeKube()
     helm = FakeHelm(kube)
-    pending(kube, owner(dead_pid()))
+    pending(kube, owner_label(3).replace(f".{os.getpid()}.", f".{dead_pid()}."))
     events, outcome = played(ensure_release(wanted(), known(2), kube, helm, kube.clock, "run-1"))
     assert outcome.value.revision == 4
     assert any("healed" in text for _, _, text in items(events))

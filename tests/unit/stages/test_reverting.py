@@ -14,7 +14,7 @@ from deployer.record import Record, ReleaseRecord
 from deployer.stages.releases import ensure_release, mark
 from deployer.stages.reverting import lacking, restore_secret, revert
 from tests.fakes import FakeHelm, FakeKube
-from tests.fakes.play import played
+from tests.fakes.play import items, played
 
 REF = KeptSecretRef("default", "app", "app-old")
 FACTS = ImageFacts("api:1", "sha256:1", 1, "", "amd64")
@@ -84,7 +84,7 @@ def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
     kept = deployed(kube, helm)
     kube.put(secret("app", "new"))
     kube.put(secret("app-old", "old", immutable=True))
-    _, outcome = played(revert(entry(), kept, kube, helm, 60.0))
+    _, outcome = played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
     (applied,) = outcome.value
     assert (applied.revision, applied.inputs, applied.changed, applied.verified) == (3, "i1", True, False)
     latest = helmstorage.revisions(kube.list("Secret", "default"), "app")[-1]
@@ -102,3 +102,21 @@ def test_everything_that_lacks_is_named_before_anything_is_touched() -> None:
     assert [one.code for one in problems] == ["ROLLBACK_IMAGE", "ROLLBACK_SECRET", "ROLLBACK_RELEASE"]
     kube.put(secret("app-old", "old", immutable=True))
     assert lacking(entry(images={"api": "api:1"}), kept, kube, lambda ref: FACTS) == []
+
+
+def test_a_revision_that_a_killed_helm_left_pending_is_healed_first() -> None:
+    """Also one of a rollback: Helm hands on the target's labels, so the owner's is put there before."""
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    kept = deployed(kube, helm)
+    kube.put(secret("app-old", "old", immutable=True))
+    played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
+    for number, status in ((2, "deployed"), (3, "pending-rollback")):  # as helm leaves them when it is killed
+        stored = kube.get("Secret", "default", helmstorage.secret_name("app", number))
+        assert stored is not None
+        kube.put(helmstorage.with_status(stored, status, ""))
+    events, _ = played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
+    assert kube.clock.elapsed == 0
+    assert any("left pending-rollback; healed" in text for _, _, text in items(events))
+    statuses = {one.revision: one.status for one in helmstorage.revisions(kube.list("Secret", "default"), "app")}
+    assert (statuses[3], statuses[4]) == ("failed", "deployed")

@@ -1,0 +1,95 @@
+"""Helm revisions that a killed helm left pending: whose they are, and putting them right.
+
+Whoever heals holds the application's Lease, and on this host its lock, which a killed run's helm goes on holding
+until it ends (deployer.lock). So a revision with the label of a run of ours has nobody at work on it any more: on this
+host at once, on another one when that run had time to notice that it lost the Lease.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer import helmstorage
+from deployer.errors import refused
+from deployer.events import Item, ItemState
+from deployer.holder import has_ended
+from deployer.ports import KubePort, Revision
+from deployer.steps import Clock, Steps
+
+_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
+# Twice the Lease's duration, and some seconds in which a helm that lost its connection gives up.
+_OURS_SECONDS = 90.0
+# A helm that is not ours may still be at work on a pending revision for about its own time-out.
+_FOREIGN_SECONDS = 600.0
+_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose helm made a pending revision: that of a run of ours here or elsewhere, or one nobody knows."""
+
+    who: Literal["here", "elsewhere", "foreign"]
+    pid: int = 0
+
+
+def owner_label(revision: int) -> str:
+    """This process as the owner of a revision that it makes, in the characters of a label."""
+    return f"{_host()}.{os.getpid()}.{revision}"
+
+
+def owner_of(label: str, revision: int) -> Owner:
+    """Whose the revision is; a label that names another revision was handed on by Helm and says nothing."""
+    found = _OWNER.fullmatch(label)
+    if found is None or int(found["revision"]) != revision:
+        return Owner("foreign")
+    return Owner("here" if found["host"] == _host() else "elsewhere", int(found["pid"]))
+
+
+def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[None]:
+    """The pending revision is marked failed, so that helm goes on from it; refused while a foreign helm may be at work.
+
+    A run of ours that may just be ending is waited for, for a minute and a half at most.
+    """
+    name = helmstorage.secret_name(latest.release, latest.revision)
+    told = False
+    while True:
+        secret = kube.get("Secret", latest.namespace, name)
+        labels = {} if secret is None else secret["metadata"].get("labels") or {}
+        if secret is None or not str(labels.get("status", "")).startswith("pending-"):
+            return  # it has come to its end meanwhile
+        label = str(labels.get(helmstorage.OWNER_LABEL, ""))
+        owner = owner_of(label, latest.revision)
+        left = _patience(owner) - (clock.now() - _began(latest))
+        if left <= 0:
+            kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
+            return
+        if owner.who == "foreign":
+            raise refused(
+                "RELEASE_BUSY",
+                f"release `{latest.release}` is {latest.status}: another helm may be at work on it",
+                detail=f"it is taken for dead in {left:.0f} s" + (f"; its label is {label}" if label else ""),
+                hints=(f"wait, then: todo-deploy {'rollback' if stage == 'rollback' else 'up'}",),
+            )
+        if not told:
+            told = True
+            yield Item(stage, latest.release, ItemState.RUNNING, f"waiting for the helm of {label} to end")
+        clock.sleep(_TICK_SECONDS)
+
+
+def _patience(owner: Owner) -> float:
+    """Seconds from the revision's begin after which its owner is no longer at work."""
+    if owner.who == "foreign":
+        return _FOREIGN_SECONDS
+    return float("-inf") if owner.who == "here" and has_ended(owner.pid) else _OURS_SECONDS
+
+
+def _began(latest: Revision) -> float:
+    return float(latest.updated) if latest.updated.isdigit() else 0.0
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40].strip("-") or "host"
