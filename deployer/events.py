@@ -79,9 +79,10 @@ class UrlProven:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something a person should know that does not stop the run."""
+    """Something a person should know that does not stop the run; `further` ones for those who ask for all."""
 
     problem: Problem
+    further: bool = False
 
 
 @dataclass(frozen=True, slots=True)

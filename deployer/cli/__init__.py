@@ -1,5 +1,16 @@
-"""The command line: flags in, pipeline run, printer chosen, exit code out."""
+"""The command line: options, data on standard output, and the one place that exits."""
 
-from deployer.cli.entry import main
+import signal
+
+# Until `main` can tell of an interrupt, one ends the program as it ends any other: without a trace of our imports.
+_before = signal.getsignal(signal.SIGINT)
+_ours = _before is signal.default_int_handler
+if _ours:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from deployer.cli.entry import main  # noqa: E402
+
+if _ours:
+    signal.signal(signal.SIGINT, _before)
 
 __all__ = ["main"]

@@ -93,7 +93,7 @@ class Witness:
                 except StopIteration as stop:
                     return stop.value  # type: ignore[no-any-return]
                 yield event
-                if isinstance(event, Warned):
+                if isinstance(event, Warned) and not event.further:
                     self.note(event.problem)
         finally:
             body.close()

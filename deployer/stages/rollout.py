@@ -107,7 +107,7 @@ def await_rollout(
     """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
-    named: set[Cause] = set()
+    named, further = set[Cause](), set[Cause]()
     noted: dict[Cause, int] = {}
     patience, known = Patience(), Known()
     overrides = {ref: judging.profile_of(ref) for ref in refs}
@@ -136,10 +136,11 @@ def await_rollout(
             known, findings = _findings(snapshot, statuses, kube, clock.now(), since, known, look)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
-            for finding in _lasting(findings, patience, judging, clock.now()):
-                if (finding.code, finding.workload) not in named:
-                    named.add((finding.code, finding.workload))
-                    yield Warned(diagnosis.problem(finding))
+            for rank, finding in enumerate(_lasting(findings, patience, judging, clock.now())):
+                cause = (finding.code, finding.workload)
+                if cause not in named and (rank == 0 or cause not in further):
+                    (further if rank else named).add(cause)
+                    yield Warned(diagnosis.problem(finding), further=rank > 0)
             # What is late is the first to be blamed for it.
             weighed = tuple(sorted(findings, key=lambda one: bool(late) and one.workload not in late))
             verdict = diagnosis.judge(

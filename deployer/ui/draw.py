@@ -13,8 +13,8 @@ from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
 from deployer.ui.problems import Severity
 from deployer.ui.text import clean, clean_lines, duration, elapsed, progress
-from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running
-from deployer.ui.words import run_words, why_not
+from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running, untold
+from deployer.ui.words import run_words, untold_words, why_not
 
 BAR_CELLS = 10
 _INDENT = "    "
@@ -47,6 +47,8 @@ def summary(view: View, page: Page) -> list[Text]:
     tails = [line for item in evidence(view) for line in _tail(item, page)]
     for number, problem in enumerate(view.problems):
         lines += [Text(), *problem_text(problem, page, "error", tails if number == 0 else [])]
+    if view.problems and (more := untold_words(untold(view))):
+        lines += [Text(), Text(f"  {more}", style=QUIET)]
     return lines
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 
-from deployer.events import Event
+from deployer.events import Event, Warned
 from deployer.steps import Clock
 from deployer.ui.console import Page, page_of
 from deployer.ui.draw import frame, summary
@@ -53,6 +53,8 @@ class LiveSink:
             self._console.print(Group(*summary(self.view, page_of(self._console))))
 
     def __call__(self, event: Event) -> None:
+        if self._verbosity and isinstance(event, Warned):
+            event = Warned(event.problem)
         # the drawing thread reads this one reference to an immutable value: no lock is needed
         self.view = fold(self.view, event, self._clock.monotonic())
 

@@ -26,8 +26,8 @@ from deployer.status import Phase
 from deployer.steps import Clock
 from deployer.ui.problems import Severity, annotation, defused, problem_lines
 from deployer.ui.text import Lines, clean, duration, elapsed, progress
-from deployer.ui.view import StageView, View, evidence, fold, running
-from deployer.ui.words import run_words, workload_words
+from deployer.ui.view import StageView, View, evidence, fold, running, untold
+from deployer.ui.words import run_words, untold_words, workload_words
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
@@ -99,6 +99,8 @@ class PlainSink:
             case UrlProven():
                 words = f"{event.url} answered {event.status}"
                 yield from self._if_new(_at(self._view), event.name, words, words)
+            case Warned(further=True) if self._verbosity < 1:
+                pass
             case Warned():
                 yield from self._problems((event.problem,), "warning")
             case StageFinished():
@@ -109,6 +111,8 @@ class PlainSink:
                 yield self._safe(_prefixed(event.stage, f"failed after {duration(event.seconds)}"))
                 yield from self._log_tails(event)
                 yield from self._problems(event.problems, "error")
+                if self._verbosity < 1 and (more := untold_words(untold(self._view))):
+                    yield f"  {more}"
             case RunFinished():
                 yield self._safe(run_words(self._view.command, event))
             case _:

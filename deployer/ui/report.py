@@ -49,7 +49,7 @@ def to_data(report: Report) -> dict[str, Any]:
         "stages": [_stage_data(stage) for stage in wire["stages"]],
         "workloads": list(wire["workloads"]),
         "urls": list(wire["urls"]),
-        "warnings": [problem.to_wire() for problem in report.view.warnings],
+        "warnings": [problem.to_wire() for problem in (*report.view.warnings, *report.view.further)],
     }
 
 

@@ -75,6 +75,7 @@ class View:
     workloads: tuple[WorkloadStatus, ...] = ()
     urls: tuple[UrlProven, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    further: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     outcome: Literal["ok", "failed", "interrupted"] | None = None
     exit_code: int | None = None
@@ -101,6 +102,8 @@ def fold(view: View, event: Event, now: float) -> View:
         case UrlProven():
             kept = tuple(url for url in view.urls if (url.name, url.url) != (event.name, event.url))
             return replace(view, urls=(*kept, event))
+        case Warned(further=True):
+            return replace(view, further=_joined(view.further, (event.problem,)))
         case Warned():
             return replace(view, warnings=_joined(view.warnings, (event.problem,)))
         case StageFinished():
@@ -127,6 +130,12 @@ def fold(view: View, event: Event, now: float) -> View:
 def running(view: View) -> tuple[StageView, ...]:
     """The stages at work now."""
     return tuple(stage for stage in view.stages if stage.state is StageState.RUNNING)
+
+
+def untold(view: View) -> int:
+    """How many findings are not on a screen that shows the first ones only."""
+    told = {(one.code, one.where) for one in (*view.warnings, *view.problems)}
+    return len({(one.code, one.where) for one in view.further} - told)
 
 
 def evidence(view: View) -> tuple[ItemView, ...]:

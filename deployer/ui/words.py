@@ -27,6 +27,11 @@ def run_words(command: str, event: RunFinished) -> str:
             assert_never(event.outcome)
 
 
+def untold_words(number: int) -> str:
+    """Where the findings are that a screen of the first ones leaves out; nothing where there are none."""
+    return f"{count(number, 'further finding')}: -v, or todo-deploy explain" if number else ""
+
+
 def why_not(status: WorkloadStatus) -> str:
     """Why a workload is not Available, in the cluster's words; nothing when it is."""
     if status.phase is Phase.AVAILABLE:

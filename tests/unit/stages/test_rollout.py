@@ -42,7 +42,11 @@ def phases(events: list[Event]) -> list[tuple[str, str]]:
 
 
 def named(events: list[Event]) -> list[str]:
-    return [one.problem.code for one in events if isinstance(one, Warned)]
+    return [one.problem.code for one in events if isinstance(one, Warned) and not one.further]
+
+
+def further(events: list[Event]) -> list[str]:
+    return [one.problem.where for one in events if isinstance(one, Warned) and one.further]
 
 
 def test_a_rollout_is_followed_to_its_end_and_held(kube: FakeKube) -> None:
@@ -121,6 +125,24 @@ def test_a_healthy_neighbour_does_not_hide_the_cause(kube: FakeKube) -> None:
     show(kube, "api", ready=False, waiting=NEVER_PULL)
     _, error = failed(rollout(kube, "web", "api"))
     assert code(error) == "IMAGE_NEVER_PULL"
+
+
+def test_of_two_causes_the_first_is_named_and_the_other_is_for_those_who_ask(kube: FakeKube) -> None:
+    for name in ("api", "web"):
+        show(kube, name, ready=False, waiting=NEVER_PULL)
+    events, error = failed(rollout(kube, "api", "web"))
+    assert named(events) == ["IMAGE_NEVER_PULL"]
+    assert [where.partition("/")[2].partition("/")[0] for where in further(events)] == ["web"]
+    assert "api" in error.problems[0].where
+
+
+def test_what_comes_first_later_on_is_named_then(kube: FakeKube) -> None:
+    show(kube, "api", ready=False, waiting=("ImagePullBackOff", "dial tcp: i/o timeout"))
+    show(kube, "web", ready=False, waiting=("ErrImagePull", "connection refused"))
+    kube.clock.at(6, partial(show, kube, "api"))
+    events, _ = failed(rollout(kube, "api", "web", timeout=20))
+    assert named(events) == ["IMAGE_NETWORK"] * 2
+    assert len(further(events)) == 1
 
 
 def test_a_crash_loop_fails_after_it_is_confirmed_with_its_last_words(kube: FakeKube) -> None:

@@ -98,6 +98,15 @@ FAILED_RUN: Script = [
     (0.0, RunFinished(5, True, 17.8, "failed")),
 ]
 
+# Two more things were found that the cause explains, or does not.
+ALSO = Problem("READINESS_PROBE", "`deployment/frontend`: its readiness probe does not succeed", where="frontend")
+FAILED_OF_MANY: Script = [
+    *FAILED_RUN[:-2],
+    (0.0, Warned(ALSO, further=True)),
+    (0.0, Warned(CRASH, further=True)),
+    *FAILED_RUN[-2:],
+]
+
 
 def events(script: Script) -> Iterable[Event]:
     return (event for _, event in script)

@@ -16,7 +16,19 @@ from deployer.ui.jsonl import JsonlSink
 from deployer.ui.plain import PlainSink
 from deployer.ui.quiet import QuietSink
 
-from .scenes import CRASH, DONE_WELL, FAILED_RUN, ROLLING, RUNNING, FakeClock, Script, events, workload
+from .scenes import (
+    ALSO,
+    CRASH,
+    DONE_WELL,
+    FAILED_OF_MANY,
+    FAILED_RUN,
+    ROLLING,
+    RUNNING,
+    FakeClock,
+    Script,
+    events,
+    workload,
+)
 
 
 def plain(script: Script, verbosity: int = 0, github: bool = False) -> list[str]:
@@ -66,6 +78,16 @@ def test_plain_gives_the_cause_after_the_output_that_shows_it() -> None:
     assert lines[failed + 1] == "rollout   deployment/backend | Traceback (most recent call last):"
     assert lines[failed + 3].startswith("error[CRASH_LOOP]: ")
     assert lines[-1] == "up failed after 17.8 s (exit code 5: the rollout failed; the previous version serves)"
+
+
+def test_plain_shows_the_first_finding_and_all_when_asked() -> None:
+    lines = plain(FAILED_OF_MANY)
+    assert "  1 further finding: -v, or todo-deploy explain" in lines
+    assert not any(ALSO.code in line for line in lines)
+    assert sum(CRASH.code in line for line in lines) == 1
+    every = plain(FAILED_OF_MANY, verbosity=1)
+    assert f"warning[{ALSO.code}]: {ALSO.title}" in every
+    assert not any("further finding" in line for line in every)
 
 
 def test_plain_prints_build_output_when_asked() -> None:

@@ -18,8 +18,10 @@ from deployer.ui.live import LiveSink, export_svg
 from deployer.ui.text import ASCII, UNICODE
 
 from .scenes import (
+    ALSO,
     BUILDING,
     DONE_WELL,
+    FAILED_OF_MANY,
     FAILED_RUN,
     ROLLING,
     RUNNING,
@@ -88,15 +90,24 @@ def test_verbosity_shows_more_output() -> None:
     assert len(frame(view, now, page, 40, verbosity=1)) == len(frame(view, now, page, 40)) + 1
 
 
-def live(script: Script, env: dict[str, str]) -> tuple[str, LiveSink]:
+def live(script: Script, env: dict[str, str], verbosity: int = 0) -> tuple[str, LiveSink]:
     stream, clock = io.StringIO(), FakeClock()
-    sink = LiveSink(make_console(stream, env), clock)
+    sink = LiveSink(make_console(stream, env), clock, verbosity=verbosity)
     with sink:
         for wait, event in script:
             clock.sleep(wait)
             sink(event)
             sink._live.refresh()
     return stream.getvalue(), sink
+
+
+def test_the_screen_shows_the_first_finding_and_all_when_asked() -> None:
+    text, _ = live(FAILED_OF_MANY, {})
+    assert "1 further finding: -v, or todo-deploy explain" in text
+    assert ALSO.code not in text
+    every, _ = live(FAILED_OF_MANY, {}, verbosity=1)
+    assert ALSO.code in every
+    assert "further finding" not in every
 
 
 def test_the_picture_gives_way_to_the_summary() -> None:

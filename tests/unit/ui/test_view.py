@@ -11,11 +11,13 @@ from deployer.ui.report import Report, add, envelope, to_data
 from deployer.ui.view import LOG_TAIL, StageState, View, evidence, fold, running, to_wire
 
 from .scenes import (
+    ALSO,
     BUILDING,
     CRASH,
     DONE,
     DONE_WELL,
     FAILED,
+    FAILED_OF_MANY,
     FAILED_RUN,
     LARGE,
     ROLLING,
@@ -124,6 +126,13 @@ def test_a_report_is_what_the_run_came_to() -> None:
     assert {"name": "frontend", "state": "unchanged", "text": "as built"} in data["stages"][1]["items"]
     assert data["warnings"] == [LARGE.to_wire()] and data["outcome"] == "failed"
     assert data["workloads"][0]["ref"]["name"] == "backend"
+
+
+def test_a_report_has_every_finding() -> None:
+    report = Report()
+    for event in events(FAILED_OF_MANY):
+        report = add(report, event)
+    assert [one["code"] for one in to_data(report)["warnings"]] == [LARGE.code, ALSO.code, CRASH.code]
 
 
 def test_changed_is_known_before_the_end() -> None:
