@@ -108,7 +108,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("CREATE_FAILED", 23, "{workload}: its pods cannot be created: {what}", settle(5, 10, 60),
      "controller: FailedCreate", ()),
     # --- volumes and scheduling
-    ("PVC_PENDING", 25, "volume claim `{name}` is not bound: {what}", settle(15, 30, None),
+    ("PVC_PENDING", 25, "volume claim `{name}` is not bound: {what}", settle(5, 15, None),
      "K:concepts/storage/persistent-volumes#binding",
      ("kubectl get storageclass", "minikube addons enable default-storageclass",
       "minikube addons enable storage-provisioner")),
@@ -122,7 +122,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("remove what is no longer needed, or raise the kubelet's `maxPods`",)),
     ("UNSCHEDULABLE_TAINT", 31, "{workload} tolerates no node: {what}", SCHEDULE, _SCHEDULING,
      ("kubectl describe node | grep Taints",)),
-    ("UNSCHEDULABLE_SELECTOR", 31, "{workload}: no node has the labels it asks for", SCHEDULE, _SCHEDULING,
+    ("UNSCHEDULABLE_SELECTOR", 31, "{workload}: no node has the labels it asks for: {what}", SCHEDULE, _SCHEDULING,
      ("compare `nodeSelector` and affinity with `kubectl get nodes --show-labels`",)),
     ("UNSCHEDULABLE_PORT", 31, "{workload}: its host port is taken on every node", SCHEDULE, _SCHEDULING,
      ("drop `hostPort`; one node runs one pod of it",)),
@@ -169,7 +169,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("CREATE_CONTAINER", 49, "{workload}: container `{container}` cannot be created: {what}", settle(10, 20, 60),
      "kubelet: CreateContainerError", ()),
     # --- the first process
-    ("EXEC_FORMAT", 50, "{workload}: the program of `{container}` is for another machine type", CERTAIN, _RUN,
+    ("EXEC_FORMAT", 50, "{workload}: `{container}` starts {what}, which is no program for this machine", CERTAIN, _RUN,
      ("build the image for the node's platform", "a script needs its `#!` line first")),
     ("RUN_NO_SUCH_FILE", 50, "{workload}: `{container}` starts {what}, which is not in the image", CERTAIN, _RUN,
      ("check CMD, ENTRYPOINT and `command:`", "a script that does exist has CRLF line ends in its `#!` line")),
@@ -217,7 +217,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     # about 150 s of back-off (10, 20, 40, 80 s), and none counts while what it waits for is still starting.
     ("DEPENDENCY", 80, "{workload}: `{container}` cannot reach {what}", (Policy(count=2), Policy(count=5), DEADLINE),
      _PODS, ("compare the address with the Service's name and port",)),
-    ("SERVICE_NO_ENDPOINTS", 82, "service `{name}` selects no pod", LATE,
+    ("SERVICE_NO_ENDPOINTS", 82, "service `{name}` selects no pod: {what}", settle(3, 10, 60),
      "K:tasks/debug/debug-application/debug-service", ("compare its selector with the pods' labels",)),
     ("INGRESS_NO_CONTROLLER", 84, "ingress `{name}` has no controller: {what}", LATE,
      "K:concepts/services-networking/ingress-controllers", ("cluster.addons: [ingress]", "todo-deploy up")),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from deployer import evidence, history, record
 from deployer.applied import Applied
+from deployer.around import kinds_around
 from deployer.causes import FailFast
 from deployer.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
@@ -21,7 +22,7 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
-from deployer.stages.rollout import Judging
+from deployer.stages.rollout import Cause, Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
@@ -117,10 +118,20 @@ def settle(
     fresh = any(not one.verified for one in deployed.releases)
     node = connected.facts.node_ip or "127.0.0.1"
     held = fresh and judging.hold > 0
+    kinds = kinds_around(ref for one in deployed.releases for ref in one.objects)
+    named: set[Cause] = set()
 
     def watched(hold: float) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
         steps = rollout_stage.await_rollout(
-            refs, kube, clock, replace(judging, hold=hold), since=since, changed=fresh, look=connected.look
+            refs,
+            kube,
+            clock,
+            replace(judging, hold=hold),
+            since=since,
+            changed=fresh,
+            look=connected.look,
+            kinds=kinds,
+            named=named,
         )
         return evidence.witnessed(steps, deployed.releases, refs, kube, clock, since)
 

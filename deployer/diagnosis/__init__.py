@@ -3,9 +3,11 @@
 from deployer.diagnosis.diagnose import api_unreachable, diagnose
 from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
+from deployer.diagnosis.surroundings import AROUND
 from deployer.diagnosis.verdicts import Patience, Verdict, judge
 
 __all__ = [
+    "AROUND",
     "Finding",
     "Known",
     "LogRequest",

@@ -108,6 +108,8 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     words = last_words(text)
     if words and words.code == "DEPENDENCY" and not starting:
         made = dependency_finding(scene, container, words, scene.now)
+    elif words and words.code == "DB_PASSWORD" and not starting:
+        made = named(words.code, container.words(), workload=container.ref)
     else:
         made = named(code, container.words(), workload=container.ref)
     unhealthy = [event for event in events_of(scene, container, "Unhealthy") if _is(event, kind)]
@@ -119,7 +121,7 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
         since=first_time(unhealthy) or started,
         evidence=last_lines(text),
         # A probe's failures are the deadline's to judge; what counts for a dependency is restarts.
-        observations=number(container.status, "restartCount") if made.code == "DEPENDENCY" else max(1, failures),
+        observations=max(1, failures) if made.code == code else number(container.status, "restartCount"),
         excused=made.excused or excused,
     )
 

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployer.diagnosis.containers import START_SECONDS
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, one_line
 from deployer.diagnosis.logs import log_of
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
-from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number
+from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number, rows
 from deployer.status.parts import is_ready
 from deployer.status.pods import new_replica_set
 
+_STARTING = ("ContainerCreating", "PodInitializing")
 # The words of the admission plug-ins, which reach the controller as the API's refusal.
 _REFUSALS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
@@ -133,5 +135,16 @@ def _blocked(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Findi
         if not is_ready(pod) and not is_terminating(pod):
             words = {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod)}
             since = epoch(condition(pod, "Ready").get("lastTransitionTime"))
-            yield replace(named("STATEFULSET_BLOCKED", words, workload=ref), since=since)
+            yield replace(named("STATEFULSET_BLOCKED", words, workload=ref), since=since, excused=_starts(scene, pod))
             return
+
+
+def _starts(scene: Scene, pod: Object) -> str:
+    """Why the pod may be ready soon: it has just begun to run, or its node has."""
+    states = rows(pod, "status", "containerStatuses")
+    started = [epoch(dig(one, "state", "running", "startedAt")) for one in states]
+    if any(dig(one, "state", "waiting", "reason") not in (None, *_STARTING) for one in states):
+        return ""
+    moments = (*started, epoch(condition(pod, "Ready").get("lastTransitionTime")))
+    latest = max((at for at in moments if at is not None), default=scene.now)
+    return f"{name_of(pod)} has just started" if scene.now - latest < START_SECONDS else ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deployer.diagnosis.dependencies import excuse, host_of
 from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named, one_line
-from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature
+from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Object
 from deployer.status.objects import dig, epoch, number
@@ -16,7 +16,7 @@ CANNOT_RUN = {"ContainerCannotRun", "StartError"}
 """`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
 
 _RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("EXEC_FORMAT", re.compile(r"exec format error")),
+    ("EXEC_FORMAT", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*exec format error|exec format error")),
     ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*executable file not found")),
     ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*no such file or directory")),
     ("RUN_PERMISSION", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*permission denied")),
@@ -29,7 +29,7 @@ def run_finding(scene: Scene, container: Container, message: str, ended: Object 
     code, what = "RUN_FAILED", _RUNTIME.sub("", clean(message))
     for known, pattern in _RUNS:
         if match := pattern.search(message):
-            code, what = known, f"`{match.groupdict().get('what', '')}`"
+            code, what = known, f"`{match['what']}`" if match["what"] else _UNNAMED[known]
             break
     since = epoch(dig(ended, "finishedAt")) or first_time(events_of(scene, container, "Failed"))
     made = named(code, container.words(what=what), workload=container.ref)
@@ -53,7 +53,7 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
     previous = (True, False) if ended is last else (False, True)
     text = log_of(scene.logs, str(dig(container.pod, "metadata", "name")), container.name, *previous)
     exit_code = number(ended, "exitCode")
-    made = _named(scene, container, ended, last_words(text or message))
+    made = _named(scene, container, ended, text or message)
     return replace(
         made,
         detail=made.detail or exit_meaning(exit_code),
@@ -66,8 +66,8 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
     )
 
 
-def _named(scene: Scene, container: Container, ended: Object, words: LastWords | None) -> Finding:
-    meaning = exit_meaning(number(ended, "exitCode"))
+def _named(scene: Scene, container: Container, ended: Object, text: str) -> Finding:
+    words, meaning = last_words(text), exit_meaning(number(ended, "exitCode"))
     if ended.get("reason") == "OOMKilled":
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
@@ -77,7 +77,10 @@ def _named(scene: Scene, container: Container, ended: Object, words: LastWords |
         return killer
     if words is None:
         code = "INIT_FAILED" if container.init and not container.sidecar else "CRASH_LOOP"
-        return named(code, container.words(what=meaning), workload=container.ref)
+        line = telling_line(text)
+        what = f"exit code {number(ended, 'exitCode')}: {line}" if line else meaning
+        made = named(code, container.words(what=what), workload=container.ref)
+        return replace(made, detail=meaning)
     if words.code == "DEPENDENCY":
         return dependency_finding(scene, container, words, epoch(ended.get("finishedAt")))
     what = f"`{words.what}`" if words.what else _UNNAMED.get(words.code, "")
@@ -101,6 +104,8 @@ _UNNAMED = {
     "MODULE_MISSING": "that its log names",
     "FILE_PERMISSION": "a file that its log names",
     "RUN_NO_SUCH_FILE": "an interpreter",
+    "RUN_PERMISSION": "its program",
+    "EXEC_FORMAT": "something",
 }
 
 

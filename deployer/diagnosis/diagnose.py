@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from deployer.causes import CAUSES
@@ -26,16 +26,18 @@ def diagnose(
     since: float,
     *,
     known: Known | None = None,
+    settled: Collection[WorkloadRef] = (),
 ) -> tuple[Finding, ...]:
     """Everything wrong with the workloads at `now`, always in the same order: alarms, then what is excused; root
     causes before symptoms.
 
-    Only pods of the present template count, and no event from before `since`. Logs are given without secrets.
+    Only pods of the present template count, and no event from before `since`. Logs are given without secrets. Nothing
+    is said of `settled` workloads, beside which the others are judged.
     """
     ours = tuple(sorted(refs))
     events = _grouped(snapshot.events, since)
     scene = Scene(snapshot, ours, logs, now, since, known or Known(), events)
-    found = [one for ref in ours for one in _of_workload(scene, ref)]
+    found = [one for ref in ours if ref not in settled for one in _of_workload(scene, ref)]
     return tuple(sorted((*found, *surrounding_findings(scene)), key=_rank))
 
 

@@ -20,7 +20,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("READ_ONLY_FS", r"(?:Read-only file system|EROFS|Errno 30\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
         ("PORT_IN_USE", r"\('[\d.:]*', (?P<what>\d+)[^)]*\): (?:\[errno 98\] )?address already in use"),
         ("PORT_IN_USE", r"(?:EADDRINUSE|address already in use|Errno 98\])[^\n]*?(?P<what>:?\d{2,5}\b)?\)?$"),
-        ("EXEC_FORMAT", r"exec format error"),
+        ("EXEC_FORMAT", r"(?:exec:? \"?(?P<what>[^\s\":]+)\"?: .*)?exec format error"),
         ("RUN_NO_SUCH_FILE", r"(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),
         ("DB_PASSWORD", r"password authentication failed|Access denied for user|WRONGPASS"),
         ("NO_SPACE", r"no space left on device|ENOSPC|Errno 28\]"),
@@ -30,6 +30,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ENV_MISSING", r"(?-i:(?P<what>[A-Z][A-Z0-9]*_[A-Z0-9_]+))\b.{0,40}(?:is required|not set|is missing)"),
         ("ENV_MISSING", r"missing (?:required )?env\w*(?: variables?)?:? '?(?-i:(?P<what>[A-Z][A-Z0-9_]+))"),
         ("FILE_PERMISSION", r"(?:Permission denied|EACCES|Errno 13\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
+        ("DEPENDENCY", r"failed to resolve host '(?P<what>[^']+)"),
         ("DEPENDENCY", r"could not translate host name \"(?P<what>[^\"]+)"),
         ("DEPENDENCY", r"getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (?P<what>[\w.-]+)"),
         ("DEPENDENCY", r"lookup (?P<what>[\w.-]+)(?: on [\d.:]+)?: no such host"),
@@ -82,6 +83,16 @@ def last_words(text: str) -> LastWords | None:
             if match := pattern.search(line):
                 return LastWords(code, (match.groupdict().get("what") or "").strip("'^:"), line.strip())
     return None
+
+
+_TELLING = re.compile(r"error|fatal|exception|panic|fail|cannot|can't|could not|must |invalid|denied|refused", re.I)
+_TRACE = re.compile(r"^\s*(?:at |File \"|Node\.js v\d|goroutine |\^+$|~+)")
+
+
+def telling_line(text: str) -> str:
+    """The line of a log's end that says most of why the program ended: the last that sounds like it, else the last."""
+    lines = [line for line in last_lines(text) if not _TRACE.match(line)]
+    return next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else "")
 
 
 def signature(exit_code: int, text: str | None) -> str:

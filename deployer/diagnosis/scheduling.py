@@ -11,8 +11,9 @@ from deployer.diagnosis.needs import missing_object
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, dig, epoch, is_terminating, name_of, rows
 
-VOLUME_SECONDS = 5.0
-"""A claim that is made with its pod is unbound for a moment of every healthy rollout."""
+VOLUME_SECONDS = 20.0
+"""A claim that is made with its pod is unbound for a moment of every healthy rollout, longer on a node just started."""
+_NO_CLAIM = re.compile(r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" not found")
 
 # The scheduler's words: https://kubernetes.io/docs/concepts/scheduling-eviction/ and
 # pkg/scheduler/framework/plugins/*; from 1.34 on "untolerated taint(s)" no longer names the taint.
@@ -66,7 +67,10 @@ def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: flo
     rolling = [other for other in scene.refs if other != ref and _will_free(other, scene.snapshot)]
     if rolling and code in _FREED_BY_OTHERS:
         return f"{min(rolling)} is still rolling and will free what its old pods hold"
-    bound_soon = code == "UNSCHEDULABLE_VOLUME" and "not found" not in message
+    absent = _NO_CLAIM.search(message)
+    # The scheduler may not yet have heard of a claim that is there.
+    made = absent is not None and absent["claim"] in {name_of(claim) for claim in scene.snapshot.pvcs}
+    bound_soon = code == "UNSCHEDULABLE_VOLUME" and (made or absent is None)
     return "volumes are being bound" if bound_soon and scene.now - (since or scene.now) < VOLUME_SECONDS else ""
 
 
@@ -78,6 +82,9 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
         told = f"requests {' + '.join(str(one) for one in asked if one)}"
         nodes = ", ".join(str(one) for one in allowed if one)
         return f"{told}; allocatable in all: {nodes}" if nodes else told
+    if code == "UNSCHEDULABLE_SELECTOR":
+        selector = dig(pod, "spec", "nodeSelector") or {}
+        return ", ".join(f"{key}={value}" for key, value in sorted(selector.items())) or "its affinity"
     if code == "UNSCHEDULABLE_TAINT":
         taints = {str(taint.get("key")) for node in scene.snapshot.nodes for taint in rows(node, "spec", "taints")}
         return f"taints {', '.join(sorted(taints))}" if taints else "its nodes are tainted"

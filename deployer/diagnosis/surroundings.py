@@ -11,6 +11,10 @@ from deployer.status.objects import condition, dig, epoch, find, is_terminating,
 from deployer.status.parts import is_ready
 
 RELEASE = "meta.helm.sh/release-name"
+AROUND = frozenset({
+    "NODE_NOT_READY", "NODE_PRESSURE", "PVC_PENDING", "SERVICE_NO_ENDPOINTS", "INGRESS_NO_CONTROLLER", "HPA_NO_METRICS",
+})  # fmt: skip
+"""What is found here: none of it is an ordinary moment of a rollout that outlasts its excuse."""
 BINDING_SECONDS, METRICS_SECONDS = 20.0, 90.0
 _PRESSURES = {"DiskPressure": "disk", "MemoryPressure": "memory", "PIDPressure": "process ids"}
 
@@ -83,14 +87,14 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
     selector = dig(service, "spec", "selector") or {}
     if not selector or not _ours(scene, service) or is_terminating(service):
         return
-    matched = [p for p in scene.snapshot.pods if selector.items() <= (dig(p, "metadata", "labels") or {}).items()]
+    here = [p for p in scene.snapshot.pods if dig(p, "metadata", "namespace") == dig(service, "metadata", "namespace")]
+    matched = [pod for pod in here if selector.items() <= (dig(pod, "metadata", "labels") or {}).items()]
     running = any(is_ready(pod) for ref in scene.refs for pod in current_pods(ref, scene.snapshot))
     if matched or not running or service_phase(service, scene.snapshot.endpointslices) is ServicePhase.AVAILABLE:
         return
     templates = {ref: _labels(scene, ref) for ref in scene.refs}
     if any(selector.items() <= labels.items() for labels in templates.values()):
         return  # a workload of ours is meant, and scaled to 0
-    words = {"name": name_of(service), "namespace": str(dig(service, "metadata", "namespace"))}
     hints = tuple(
         f"{key}={value}: {hint}"
         for key, value in sorted(selector.items())
@@ -98,8 +102,16 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
         for hint in near(str(value), (str(labels[key]) for labels in templates.values() if key in labels))
     )
     asked = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    namespace = str(dig(service, "metadata", "namespace"))
+    words = {"name": name_of(service), "namespace": namespace, "what": f"none has {asked}"}
     made = named("SERVICE_NO_ENDPOINTS", words, *hints)
-    yield replace(made, detail=f"selector {asked}", since=epoch(dig(service, "metadata", "creationTimestamp")))
+    yield replace(made, detail=f"selector {asked}", since=_made_in_run(scene, service))
+
+
+def _made_in_run(scene: Scene, obj: Object) -> float | None:
+    """When the object was made; of an older one nothing says since when it is as it is."""
+    made = epoch(dig(obj, "metadata", "creationTimestamp"))
+    return made if made is not None and made + 1 > scene.since else None
 
 
 def _labels(scene: Scene, ref: WorkloadRef) -> dict[str, str]:
@@ -119,8 +131,7 @@ def _ingress(scene: Scene, ingress: Object) -> Iterator[Finding]:
     what = f"class `{wanted}` does not exist" if wanted else "it names no class and none is the default"
     words = {"name": name_of(ingress), "what": what}
     hints = near(str(wanted), classes) if wanted else ()
-    since = epoch(dig(ingress, "metadata", "creationTimestamp"))
-    yield replace(named("INGRESS_NO_CONTROLLER", words, *hints), detail=what, since=since)
+    yield replace(named("INGRESS_NO_CONTROLLER", words, *hints), detail=what, since=_made_in_run(scene, ingress))
 
 
 def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
@@ -132,9 +143,11 @@ def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
     if active.get("reason") == "ScalingDisabled":  # scaled to 0 on purpose
         return
     since = epoch(active.get("lastTransitionTime"))
-    words = {"name": name_of(hpa), "what": str(active.get("reason"))}
     # A metrics server has nothing to say about a pod in its first minute.
     young = scene.now - (epoch(dig(hpa, "metadata", "creationTimestamp")) or 0.0) < METRICS_SECONDS
-    made = named("HPA_NO_METRICS", words, workload=ref)
-    excused = "metrics come about a minute after a start" if young else ""
-    yield replace(made, detail=one_line(active.get("message") or ""), since=since, excused=excused)
+    message = str(active.get("message") or "")
+    absent = "could not find the requested resource" in message  # then nobody serves metrics at all
+    excused = "metrics come about a minute after a start" if young and not absent else ""
+    what = "the cluster has no metrics server" if absent else str(active.get("reason"))
+    made = named("HPA_NO_METRICS", {"name": name_of(hpa), "what": what}, workload=ref)
+    yield replace(made, detail=one_line(message), since=since, excused=excused)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployer import diagnosis
+from deployer.around import Around, look_around
 from deployer.causes import CAUSES, FailFast
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.errors import DeployError, ExitCode
@@ -27,6 +28,8 @@ _TICK_SECONDS = 0.7
 _MOMENT_SECONDS = 0.6
 _NOTED_ROUNDS = 2
 _DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
+_UNREACHED = ("SERVICE_NO_ENDPOINTS",)
+"""Workloads that nobody can reach are not done, however Available they are."""
 
 
 Cause = tuple[str, WorkloadRef | None]
@@ -103,11 +106,17 @@ def await_rollout(
     since: float,
     changed: bool,
     look: Look = nothing_more,
+    kinds: Sequence[str] = (),
+    named: set[Cause] | None = None,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
+    """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised.
+
+    `kinds` are those of what is around the workloads (see `around`); what stands in `named` is not told again.
+    """
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
-    named, further = set[Cause](), set[Cause]()
+    named, further = named if named is not None else set[Cause](), set[Cause]()
+    around = Around()
     noted: dict[Cause, int] = {}
     patience, known = Patience(), Known()
     overrides = {ref: judging.profile_of(ref) for ref in refs}
@@ -117,7 +126,19 @@ def await_rollout(
         snapshot = take_snapshot(refs, kube)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         yield from _changes(statuses, told)
-        if all(status.phase in _DONE for status in statuses):
+        available = all(status.phase in _DONE for status in statuses)
+        findings: tuple[Finding, ...] = ()
+        if changed or not available:
+            around = look_around(around, kinds, snapshot, refs, kube)
+            known, findings = _findings(around.beside(snapshot), statuses, kube, clock.now(), since, known, look)
+            patience = patience.observe(findings, clock.now())
+            yield from _notes(findings, noted)
+            for rank, finding in enumerate(_lasting(findings, patience, judging, clock.now())):
+                cause = (finding.code, finding.workload)
+                if cause not in named and (rank == 0 or cause not in further):
+                    (further if rank else named).add(cause)
+                    yield Warned(diagnosis.problem(finding), further=rank > 0)
+        if available and not any(finding.code in _UNREACHED for finding in findings):
             if available_at is not None and _restarts(statuses) > restarts:
                 available_at = None  # a container that was ready once and then crashed is no success
             if available_at is None:
@@ -133,14 +154,6 @@ def await_rollout(
             available_at = None
             took = clock.monotonic() - begun
             late = {one.ref for one in statuses if one.phase not in _DONE and took > judging.timeout_of(one.ref)}
-            known, findings = _findings(snapshot, statuses, kube, clock.now(), since, known, look)
-            patience = patience.observe(findings, clock.now())
-            yield from _notes(findings, noted)
-            for rank, finding in enumerate(_lasting(findings, patience, judging, clock.now())):
-                cause = (finding.code, finding.workload)
-                if cause not in named and (rank == 0 or cause not in further):
-                    (further if rank else named).add(cause)
-                    yield Warned(diagnosis.problem(finding), further=rank > 0)
             # What is late is the first to be blamed for it.
             weighed = tuple(sorted(findings, key=lambda one: bool(late) and one.workload not in late))
             verdict = diagnosis.judge(
@@ -181,13 +194,15 @@ def _findings(
     look: Look,
 ) -> tuple[Known, tuple[Finding, ...]]:
     """What is known by now, and what is wrong."""
-    refs = tuple(status.ref for status in statuses if status.phase not in _DONE)
-    logs = take_logs(snapshot, refs, kube)
-    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known)
-    more = look(known, snapshot, refs, findings, now)
+    refs = tuple(status.ref for status in statuses)
+    settled = frozenset(status.ref for status in statuses if status.phase in _DONE)
+    left = tuple(ref for ref in refs if ref not in settled)
+    logs = take_logs(snapshot, left, kube)
+    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known, settled=settled)
+    more = look(known, snapshot, left, findings, now) if left else known
     if more is known:
         return known, findings
-    return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more)
+    return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more, settled=settled)
 
 
 def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
@@ -217,6 +232,7 @@ def _lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, 
         seen = patience.seen.get((finding.code, finding.workload))
         if seen is not None and not finding.excused:
             certain = CAUSES[finding.code].policy(judging.profile_of(finding.workload)).now
+            certain = certain or finding.code in diagnosis.AROUND
             if certain or now - seen.first_seen >= _MOMENT_SECONDS:
                 yield finding
 

@@ -142,7 +142,7 @@ def test_balanced_is_as_ruled() -> None:
         ("OSError: [Errno 30] Read-only file system: '/app/x'", "READ_ONLY_FS", "/app/x"),
         ("Error: EROFS: read-only file system, open '/app/.next/x'", "READ_ONLY_FS", "/app/.next/x"),
         ("Error: listen EADDRINUSE: address already in use :::3000", "PORT_IN_USE", "3000"),
-        ("exec /usr/bin/node: exec format error", "EXEC_FORMAT", ""),
+        ("exec /usr/bin/node: exec format error", "EXEC_FORMAT", "/usr/bin/node"),
         ("/usr/bin/env: 'python\\r': No such file or directory", "RUN_NO_SUCH_FILE", "python"),
         ("ModuleNotFoundError: No module named 'fastapi'", "MODULE_MISSING", "fastapi"),
         ("Error: Cannot find module '@scope/pkg'", "MODULE_MISSING", "@scope/pkg"),

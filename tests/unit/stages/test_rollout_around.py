@@ -1,0 +1,75 @@
+"""A rollout is more than its pods: whoever must reach them has to find them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.causes import FailFast
+from deployer.events import Warned
+from deployer.stages.rollout import Cause, Judging, await_rollout
+from deployer.status import WorkloadStatus
+from deployer.steps import Outcome, Steps
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.play import code, failed, played
+from tests.fakes.workloads import ref, show
+
+KINDS = ("Node", "Service", "Ingress", "IngressClass")
+OURS = {"annotations": {"meta.helm.sh/release-name": "shop"}, "namespace": "default"}
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    made = FakeKube(FakeClock())
+    show(made, "api")
+    deployment = made.get("Deployment", "default", "api")
+    assert deployment is not None
+    deployment["metadata"] |= OURS
+    made.put(deployment)
+    return made
+
+
+def rollout(
+    kube: FakeKube, *, changed: bool = True, told: set[Cause] | None = None
+) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    judging = Judging(60, 0, FailFast.BALANCED)
+    return await_rollout(
+        [ref("api")], kube, kube.clock, judging, since=kube.clock.now(), changed=changed, kinds=KINDS, named=told
+    )
+
+
+def put(kube: FakeKube, kind: str, spec: dict[str, Any]) -> None:
+    kube.put({"apiVersion": "v1", "kind": kind, "metadata": {"name": "api", **OURS}, "spec": spec})
+
+
+def test_a_service_that_selects_nothing_is_named_at_once_and_fails_once_confirmed(kube: FakeKube) -> None:
+    put(kube, "Service", {"selector": {"app": "apy"}})
+    events, error = failed(rollout(kube))
+    assert code(error) == "SERVICE_NO_ENDPOINTS"
+    assert "app=apy" in error.problems[0].title
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["SERVICE_NO_ENDPOINTS"]
+    assert 10 <= kube.clock.elapsed < 12
+
+
+def test_a_service_that_is_put_right_in_time_is_no_failure(kube: FakeKube) -> None:
+    put(kube, "Service", {"selector": {"app": "apy"}})
+    kube.clock.at(5, lambda: put(kube, "Service", {"selector": {"app": "api"}}))
+    played(rollout(kube))
+    assert 5 <= kube.clock.elapsed < 8
+
+
+def test_an_ingress_that_nobody_serves_is_told_once_and_does_not_fail_what_runs(kube: FakeKube) -> None:
+    put(kube, "Ingress", {"ingressClassName": "nginx"})
+    told: set[Cause] = set()
+    events, _ = played(rollout(kube, told=told))
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["INGRESS_NO_CONTROLLER"]
+    assert kube.clock.elapsed == 0
+    events, _ = played(rollout(kube, told=told))
+    assert not [one for one in events if isinstance(one, Warned)]
+
+
+def test_a_run_that_changed_nothing_does_not_look_around(kube: FakeKube) -> None:
+    put(kube, "Service", {"selector": {"app": "apy"}})
+    events, _ = played(rollout(kube, changed=False))
+    assert not [one for one in events if isinstance(one, Warned)]

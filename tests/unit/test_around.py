@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from deployer.around import Around, kinds_around, look_around
+from deployer.ports import Object, ObjectRef
+from deployer.stages.rollout import take_snapshot
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.workloads import object_ref, ref, show
+
+NODE: Object = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}}
+KINDS = ("Node", "Service")
+
+
+class Asked(FakeKube):
+    def __init__(self) -> None:
+        super().__init__(FakeClock())
+        self.asked: list[str] = []
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False) -> list[Object]:
+        self.asked.append(kind)
+        return super().list(kind, namespace, labels=labels, metadata_only=metadata_only)
+
+
+def service(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": {}}
+
+
+def test_only_what_the_releases_have_is_looked_at() -> None:
+    assert kinds_around([object_ref("api")]) == ("Node",)
+    objects = [ObjectRef(kind, "default", "x") for kind in ("Service", "Ingress", "Secret", "HorizontalPodAutoscaler")]
+    assert set(kinds_around(objects)) == {"Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler"}
+
+
+def test_the_first_look_sees_everything_and_each_later_one_half() -> None:
+    kube = Asked()
+    show(kube, "api")
+    kube.put(NODE)
+    kube.put(service("api"))
+    snapshot = take_snapshot([ref("api")], kube)
+    kube.asked.clear()
+    around = look_around(Around(), KINDS, snapshot, [ref("api")], kube)
+    assert kube.asked == ["Node", "Service"]
+    kube.put(service("web"))
+    for _ in range(2):
+        around = look_around(around, KINDS, snapshot, [ref("api")], kube)
+    assert sorted(kube.asked[2:]) == ["Node", "Service"]
+    seen = around.beside(snapshot)
+    assert [one["metadata"]["name"] for one in seen.services] == ["api", "web"]
+    assert [one["metadata"]["name"] for one in seen.nodes] == ["node"]
+    assert seen.pods == snapshot.pods
+
+
+def test_claims_are_looked_at_while_a_pod_waits_for_them() -> None:
+    kube = Asked()
+    for ready, asked in ((False, ["PersistentVolumeClaim"]), (True, [])):
+        show(kube, "api", ready=ready)
+        pod = kube.get("Pod", "default", "api-pod")
+        assert pod is not None
+        pod["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        kube.put(pod)
+        snapshot = take_snapshot([ref("api")], kube)
+        kube.asked.clear()
+        look_around(Around(), (), snapshot, [ref("api")], kube)
+        assert kube.asked == asked
