@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deployer import evidence, history, record
+from deployer import evidence, forwarding, history, record
 from deployer.applied import Applied
 from deployer.around import kinds_around
 from deployer.causes import FailFast
 from deployer.errors import DeployError
+from deployer.forwarding import Forward
 from deployer.history import Entry, KeptSecretRef
 from deployer.holder import whoami
 from deployer.lookups import Look, nothing_more
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
-from deployer.ports import ClusterFacts, HelmPort, KubePort
+from deployer.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.record import Record, ReleaseRecord
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
@@ -41,6 +42,10 @@ class Connected:
     kube: KubePort
     helm: HelmPort
     look: Look = nothing_more
+    forward: Forward | None = None
+    """What this machine is to serve itself, where the node cannot be reached."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment of what is started beside the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ def settle(
     refs = tuple(ref for one in deployed.releases for ref in rollout_stage.workloads_of(one.objects))
     fresh = any(not one.verified for one in deployed.releases)
     node = connected.facts.node_ip or "127.0.0.1"
+    local = connected.forward.local if connected.forward is not None else urls_stage.NOT_FORWARDED
     held = fresh and judging.hold > 0
     kinds = kinds_around(ref for one in deployed.releases for ref in one.objects)
     named: set[Cause] = set()
@@ -136,9 +142,11 @@ def settle(
         return evidence.witnessed(steps, deployed.releases, refs, kube, clock, since)
 
     def answering(*, last: bool) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
-        proven = yield from urls_stage.prove_urls(urls, node, kube, clock)
+        if connected.forward is not None:
+            yield from forwarding.ensure(connected.forward, connected.env, clock)
+        proven = yield from urls_stage.prove_urls(urls, node, kube, clock, local)
         if last and fresh:
-            yield from cors_stage.prove_cors(cors, _served(urls, proven.value), kube, clock)
+            yield from cors_stage.prove_cors(cors, _served(urls, proven.value, local), kube, clock)
         return proven
 
     try:
@@ -158,9 +166,10 @@ def settle(
     return rollout.value, proven.value
 
 
-def _served(urls: Sequence[UrlPlan], proven: Sequence[ProvenUrl]) -> dict[str, str]:
+def _served(urls: Sequence[UrlPlan], proven: Sequence[ProvenUrl], local: LocalPorts) -> dict[str, str]:
     """Where a browser goes for each URL."""
-    hosts = {url.name: url.ingress_host for url in urls}
+    port = f":{local[urls_stage.INGRESS]}" if urls_stage.INGRESS in local else ""
+    hosts = {url.name: url.ingress_host + port if url.ingress_host else None for url in urls}
     return {one.name: f"http://{hosts[one.name]}" if hosts[one.name] else one.url for one in proven}
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import envfile, inputs, world
+from deployer import envfile, forwarding, inputs, world
 from deployer.adapters.process import CommandFailed, run
 from deployer.addons import cluster as addons
 from deployer.errors import DeployError, Problem
+from deployer.memory import deployment_dir
 from deployer.ports import ClusterFacts, KubePort
 from deployer.spec import Cluster, mebibytes
 from deployer.specfile import LoadedSpec
@@ -138,6 +139,7 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[
         yield Check("cluster", "warn", f"{wanted.name}: {facts.phase.value} ({decision.reason})", "todo-deploy up")
         return
     yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    yield _forward(loaded, facts, here)
     for problem in differences(wanted, facts, world.host()):
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
     if wanted.addons and kube is not None:
@@ -149,6 +151,25 @@ def _addons(wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: Ku
         yield Check(
             f"addon {one.name}", "pass" if one.ready else "warn", one.text, "" if one.ready else "todo-deploy up"
         )
+
+
+def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Check:
+    """Whether the URLs are reached at the node itself, or through this machine's own ports."""
+    spec = loaded.spec
+    address = facts.node_ip or "127.0.0.1"
+    folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
+    found = forwarding.known(folder)
+    if found.pid is not None:
+        ports = ", ".join(f"{door.local} to {door.target}" for door in found.doors)
+        return Check("forward", "pass", f"this machine serves the URLs itself: {ports} (pid {found.pid})")
+    if spec.forward == "always" or found.doors:
+        return Check("forward", "warn", "the background process that serves the URLs does not run", "todo-deploy up")
+    if forwarding.reachable(address):
+        return Check("forward", "pass", f"not needed: the node answers at {address}")
+    if spec.forward == "never":
+        return Check("forward", "warn", f"the node does not answer at {address}, and the spec says `forward: never`",
+                     "todo-deploy up --forward auto")  # fmt: skip
+    return Check("forward", "pass", f"the node does not answer at {address}: `up` will serve the URLs itself")
 
 
 def _failed(name: str, error: DeployError) -> Iterator[Check]:

@@ -6,9 +6,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer import record, world
+from deployer import forwarding, record, world
 from deployer.errors import DeployError, machine_error
-from deployer.ports import ClusterFacts, KubePort
+from deployer.forwarding import NOTHING, Known
+from deployer.memory import deployment_dir
+from deployer.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.record import Record
 from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase
@@ -35,11 +37,18 @@ class Opened:
     toolchain: Toolchain | None
     kube: KubePort
     record: Record = field(repr=False)
+    forward: Known = NOTHING
+    """What this machine serves itself."""
 
     @property
     def is_deployed(self) -> bool:
         """Whether the application was ever deployed to this cluster."""
         return bool(self.record.version)
+
+    @property
+    def local(self) -> LocalPorts:
+        """The ports of this machine that lead into the cluster."""
+        return self.forward.local
 
     @property
     def node_ip(self) -> str:
@@ -67,7 +76,8 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
         raise not_running(seen)
     kube = world.open_kube(here, loaded.spec.cluster)
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
-    return Opened(loaded, seen.facts, seen.toolchain, kube, kept)
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))
 
 
 def not_running(seen: Seen) -> DeployError:

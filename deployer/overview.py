@@ -11,7 +11,7 @@ from deployer.plan import is_on, switch_states
 from deployer.ports import Revision
 from deployer.spec import Url
 from deployer.stages.rollout import take_logs, take_snapshot, workloads_of
-from deployer.stages.urls import service_origin
+from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.status import Object, WorkloadRef, WorkloadStatus, workload_status
 from deployer.steps import Clock
 
@@ -57,7 +57,7 @@ def look(opened: Opened, clock: Clock) -> Overview:
         for one in kube.list("Service", namespace)
     }
     return Overview(
-        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened.node_ip, snapshot.deployments),
+        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot.deployments),
         _urls(opened, services),
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ def look(opened: Opened, clock: Clock) -> Overview:
 def _addresses(
     refs: tuple[WorkloadRef, ...],
     services: Mapping[tuple[str, str], Object],
-    node_ip: str,
+    opened: Opened,
     deployments: tuple[Object, ...],
 ) -> dict[WorkloadRef, str]:
     """Where the workloads that a Service exposes are reached from this machine."""
@@ -77,11 +77,13 @@ def _addresses(
     }
     found: dict[WorkloadRef, str] = {}
     for ref in refs:
-        for (namespace, _), service in services.items():
+        for (namespace, name), service in services.items():
             selector = (service.get("spec") or {}).get("selector") or {}
             own = labels.get((ref.namespace, ref.name)) or {}
             if namespace == ref.namespace and selector and selector.items() <= own.items():
-                origin = service_origin(service, None, node_ip)
+                doors = (key for key in opened.local if key[:2] == (namespace, name))
+                here = next((forwarded_origin(*key, opened.local) for key in doors), None)
+                origin = here or service_origin(service, None, opened.node_ip)
                 if origin is not None:
                     found[ref] = origin
     return found
@@ -96,11 +98,14 @@ def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[t
         if not url.show or not is_on(url.when, on):
             continue
         if url.ingress_host is not None:
-            shown.append((name, f"http://{url.ingress_host}{url.path}"))
+            port = f":{opened.local[INGRESS]}" if INGRESS in opened.local else ""
+            shown.append((name, f"http://{url.ingress_host}{port}{url.path}"))
         elif service is not None and (origin := _origin(service, url, opened)) is not None:
             shown.append((name, origin + url.path))
     return tuple(shown)
 
 
 def _origin(service: Object, url: Url, opened: Opened) -> str | None:
-    return service_origin(service, url.port, opened.node_ip, external=url.external)
+    origin = service_origin(service, url.port, opened.node_ip, external=url.external)
+    namespace, name = url.namespace or opened.loaded.spec.namespace, url.service or ""
+    return origin and (forwarded_origin(namespace, name, url.port, opened.local) or origin)

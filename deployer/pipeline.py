@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, inputs, memory, record, world
+from deployer import deploying, forwarding, inputs, memory, record, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
+from deployer.forwarding import NOTHING, Known
 from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
@@ -26,7 +27,7 @@ from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import BuiltImage
 from deployer.stages.rollout import judging_by
 from deployer.stages.secrets import KeptSecret
-from deployer.stages.urls import ProvenUrl
+from deployer.stages.urls import ProvenUrl, forwarded_origin
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, merge, stage
 from deployer.tags import Commit
@@ -146,7 +147,12 @@ def connect(
     facts, kube = outcome.value
     helm = world.open_helm(here, wanted, toolchain, facts)
     look = looking(kube, lambda: world.image_refs(facts.docker), lambda: world.image_refs(here.host_docker))
-    return Outcome(Connected(toolchain, facts, kube, helm, look), outcome.changed, outcome.text)
+    folder = memory.deployment_dir(here.state_dir, wanted.name, loaded.spec.application)
+    forward = forwarding.wanted(loaded.spec, facts.node_ip, folder, here.kubeconfig)
+    if forward is None:
+        forwarding.stop(folder)
+    connected = Connected(toolchain, facts, kube, helm, look, forward, here.env)
+    return Outcome(connected, outcome.changed, outcome.text)
 
 
 def plan_now(
@@ -155,7 +161,8 @@ def plan_now(
     """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     spec = loaded.spec
     kept = record.load(connected.kube, spec.namespace, spec.application)
-    opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
+    forward = Known(connected.forward.doors) if connected.forward is not None else NOTHING
+    opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept, forward)
     commit = inputs.read_commit(loaded.root)
     plan = narrowed(plan_for(opened, env, commit, here, services), services)
     return Planned(plan, kept, commit, partial=bool(services))
@@ -177,7 +184,8 @@ def plan_for(
         stand_ins=stand_ins,
         used_tags=opened.record.tags,
         addresses={
-            name: f"http://{opened.node_ip}:{url.node_port}"
+            name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)
+            or f"http://{opened.node_ip}:{url.node_port}"
             for name, url in spec.urls.items()
             if url.node_port is not None
         },

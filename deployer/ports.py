@@ -125,6 +125,19 @@ class PodAnswer:
     headers: Mapping[str, str]
 
 
+LocalPorts = Mapping[tuple[str, str, str], int]
+"""Namespace, Service ("" for the ingress) and port as the spec names it → the port of this machine that leads there."""
+
+
+class PodConnection(Protocol):
+    """A TCP connection to a port of a pod; `receive` returns b"" at its end, and all raise OSError where it fails."""
+
+    def send(self, data: bytes) -> None: ...
+    def receive(self) -> bytes: ...
+    def interrupt(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class KubePort(Protocol):
     """The API server, in plain objects; every call names kind and namespace, no discovery is done."""
 
@@ -145,6 +158,7 @@ class KubePort(Protocol):
     def follow(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool, follow: bool
     ) -> Generator[str, None, None]: ...
+    def connect_pod(self, namespace: str, pod: str, port: int, *, timeout: float | None = None) -> PodConnection: ...
     def ask_pod(
         self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
     ) -> PodAnswer: ...

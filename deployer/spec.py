@@ -313,6 +313,8 @@ class Spec(Part):
     """The application's name; with the cluster's name it identifies the deployment."""
     toolchain: Literal["auto", "path", "download", "source"] = "auto"
     """Where docker, minikube, helm, kubectl and the node image come from."""
+    forward: Literal["auto", "always", "never"] = "auto"
+    """Whether this machine serves the URLs itself: `auto` does where the node's address does not answer."""
     namespace: Name = "default"
     """Namespace of everything that names none."""
     cluster: Cluster = Cluster()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deployer import record, world
+from deployer import forwarding, record, world
 from deployer.events import Item, ItemState
 from deployer.kubeconfig import refuse_foreign
+from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
 from deployer.ports import ClusterPort, HelmPort
 from deployer.specfile import LoadedSpec
@@ -44,6 +45,7 @@ class Removed:
 
 def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[Removed]:
     """What `up` made is gone, as far as it was asked for; a cluster that does not run is only told."""
+    forwarding.stop(deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application))
     tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
     seen = see_cluster(loaded, here)
     if options.cluster:

@@ -18,10 +18,9 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
-from kubernetes.stream.ws_client import create_websocket
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
-from websocket import WebSocketException
 
+from deployer.adapters.podstream import PodStream, open_stream
 from deployer.adapters.retrying import retried
 from deployer.errors import DeployError, ExitCode, Problem, machine_error
 from deployer.ports import KINDS, OWNER, Object, PodAnswer
@@ -29,9 +28,6 @@ from deployer.ports import KINDS, OWNER, Object, PodAnswer
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)
 _TRANSIENT = (MaxRetryError, NewConnectionError, ProtocolError)
-# https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ (connect portforward), one port:
-# every message begins with its channel, 0 for data and 1 for errors, whose first message repeats the port.
-_FORWARD_PROTOCOL = "v4.channel.k8s.io"
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -158,8 +154,8 @@ class KubeApi:
         words = {"Host": f"{pod}:{port}", "User-Agent": OWNER, "Connection": "close", **headers}
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in words.items())
         try:
-            return _parsed(self._forwarded(namespace, pod, port, f"{head}\r\n".encode()), method)
-        except (WebSocketException, http.client.HTTPException) as error:
+            return _parsed(self._head(namespace, pod, port, f"{head}\r\n".encode()), method)
+        except http.client.HTTPException as error:
             raise ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0][:300]) from None
 
     def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]:
@@ -177,31 +173,22 @@ class KubeApi:
             if (used := (one.get("memory") or {}).get("workingSetBytes")) is not None
         }
 
-    def _forwarded(self, namespace: str, pod: str, port: int, request: bytes) -> bytes:
+    def _head(self, namespace: str, pod: str, port: int, request: bytes) -> bytes:
         """What the pod sends first when it is sent the request: the head of its answer, if it ends in time."""
-        url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
-        allowed = {name.lower(): value for name, value in self._headers("*/*").items()}
-        channel = create_websocket(  # type: ignore[no-untyped-call]
-            self._client.configuration,
-            url.replace("http", "ws", 1),
-            {**allowed, "sec-websocket-protocol": _FORWARD_PROTOCOL},
-        )
+        stream = self.connect_pod(namespace, pod, port, timeout=_TIMEOUT[1])
         try:
-            channel.settimeout(_TIMEOUT[1])
-            channel.send_binary(b"\0" + request)
-            data, begun = b"", set[int]()
-            while _HEAD_END not in data and len(data) < _MOST_HEAD:
-                _, frame = channel.recv_data_frame(control_frame=False)
-                content = bytes(frame.data)
-                if not content:
-                    break
-                if content[0] in begun and content[0] == 1:
-                    raise ConnectionError(content[1:].decode("utf-8", "replace").strip()[:300])
-                data += content[1:] if content[0] in begun else b""
-                begun.add(content[0])
+            stream.send(request)
+            data = b""
+            while _HEAD_END not in data and len(data) < _MOST_HEAD and (more := stream.receive()):
+                data += more
             return data
         finally:
-            channel.close(timeout=1)
+            stream.close()
+
+    def connect_pod(self, namespace: str, pod: str, port: int, *, timeout: float | None = None) -> PodStream:
+        """A connection to that port of the pod, through the API server. Raises OSError."""
+        url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
+        return open_stream(self._client.configuration, url, self._headers("*/*"), timeout)
 
     def _json(
         self,

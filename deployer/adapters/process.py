@@ -100,6 +100,23 @@ def stream(
         raise CommandFailed(words, returncode, tuple(tail))
 
 
+def detached(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
+    """The program runs on after us, in a session of its own, its output in the log file; returns its process id."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            argv, env=dict(env), cwd=log.parent, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            start_new_session=True,
+        )  # fmt: skip
+    process.returncode = 0  # nobody waits for it: it is not ours any more
+    return process.pid
+
+
+def companion(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The program runs beside us, its output in the log file; its standard input ends when we do."""
+    with log.open("ab") as stream:
+        return subprocess.Popen(argv, env=dict(env), stdin=subprocess.PIPE, stdout=stream, stderr=stream)
+
+
 def terminate(process: subprocess.Popen[str]) -> None:
     """The process and its session have ended."""
     if process.poll() is not None:

@@ -27,6 +27,7 @@ class Session:
     verbose: int = 0
     context: str | None = None
     toolchain: str | None = None
+    forward: str | None = None
     yes: bool = False
     overrides: tuple[str, ...] = ()
 
@@ -47,6 +48,8 @@ _OPTIONS = (
     click.option("--context", help="Use this kubeconfig context instead of the spec's cluster."),
     click.option("--toolchain", type=click.Choice(["auto", "path", "download", "source"]),
                  help="Where docker, minikube, helm and kubectl come from."),
+    click.option("--forward", type=click.Choice(["auto", "always", "never"]),
+                 help="Whether this machine serves the URLs itself, by a background process."),
     click.option("-y", "--yes", is_flag=True, default=None, help="Answer yes to every question."),
     click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the spec."),
 )  # fmt: skip

@@ -47,6 +47,8 @@ def read_spec(session: Session) -> LoadedSpec:
     overrides = list(session.overrides)
     if session.toolchain:
         overrides.append(f"toolchain={session.toolchain}")
+    if session.forward:
+        overrides.append(f"forward={session.forward}")
     if session.context:
         overrides += _for_context(session.context)
     path = session.file if session.file is not None else find_spec(Path.cwd())

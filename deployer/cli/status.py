@@ -14,6 +14,7 @@ from deployer.addons import cluster as addons
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode
+from deployer.forwarding import Known
 from deployer.opening import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.overview import Overview, look
 from deployer.stages.addons import AddonState
@@ -68,6 +69,15 @@ def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
     }
 
 
+def forward_data(forward: Known) -> dict[str, Any] | None:
+    """The documented `data.forward`: what this machine serves itself; null where that is nothing."""
+    if not forward.doors:
+        return None
+    doors = [{"localPort": door.local, "namespace": door.namespace, "service": door.service or None}
+             for door in forward.doors]  # fmt: skip
+    return {"running": forward.pid is not None, "pid": forward.pid, "doors": doors}
+
+
 def status_data(overview: Overview) -> dict[str, Any]:
     """The documented `data` of `status -o json`."""
     opened = overview.opened
@@ -86,6 +96,7 @@ def status_data(overview: Overview) -> dict[str, Any]:
             for one in overview.workloads
         ],
         "urls": [{"name": name, "url": url} for name, url in overview.urls],
+        "forward": forward_data(opened.forward),
     }  # fmt: skip
 
 
@@ -119,7 +130,16 @@ def _print(overview: Overview, here: World) -> None:
     for one in overview.releases:
         told = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
+    if overview.opened.forward.doors:
+        console.print(_forward(overview.opened.forward))
     console.print(status_table(rows, glyphs_for(sys.stdout.encoding)))
+
+
+def _forward(forward: Known) -> str:
+    ports = ", ".join(str(door.local) for door in forward.doors)
+    if forward.pid is None:
+        return f"forward: ports {ports} of this machine are NOT served; next: todo-deploy up"
+    return f"forward: ports {ports} of this machine lead into the cluster (pid {forward.pid})"
 
 
 def _watch(session: Session, here: World) -> int:

@@ -123,7 +123,7 @@ def addresses(opened: Opened) -> list[Address]:
         wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
                          url.expect, url.show, url.external)  # fmt: skip
         try:
-            address, host = resolve(wanted, opened.node_ip, opened.kube)
+            address, host = resolve(wanted, opened.node_ip, opened.kube, opened.local)
         except DeployError as error:
             found.append(Address(name, "", url.show, error.problems[0].title))
         else:

@@ -6,12 +6,13 @@ import http.client
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, UrlProven
 from deployer.plan import UrlPlan
-from deployer.ports import KubePort
+from deployer.ports import KubePort, LocalPorts
 from deployer.status import Object
 from deployer.steps import Clock, Outcome, Steps
 
@@ -20,6 +21,10 @@ _ANSWER_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
+_HERE = "127.0.0.1"
+INGRESS = ("", "", "")
+"""What leads to the ingress, among local ports."""
+NOT_FORWARDED: LocalPorts = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,13 @@ class ProvenUrl:
 
 
 def prove_urls(
-    urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, clock: Clock
+    urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, clock: Clock, local: LocalPorts = NOT_FORWARDED
 ) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
     """Every URL answers with the status the spec expects; a failure names the first that does not."""
     proven = []
     for url in urls:
         yield from _await_balancer(url, kube, clock)
-        address, host = resolve(url, node_ip, kube)
+        address, host = resolve(url, node_ip, kube, local)
         status = yield from _prove(url, address, host, clock)
         if url.show:
             yield UrlProven(url.name, address, status)
@@ -49,9 +54,12 @@ def prove_urls(
     return Outcome(tuple(proven), False, f"{len(proven)} answer")
 
 
-def resolve(url: UrlPlan, node_ip: str, kube: KubePort) -> tuple[str, str | None]:
+def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_FORWARDED) -> tuple[str, str | None]:
     """The address to ask, and the Host header it needs; failure where nothing is exposed."""
     if url.ingress_host is not None:
+        port = local.get(INGRESS)
+        if port is not None:
+            return f"http://{_HERE}:{port}{url.path}", f"{url.ingress_host}:{port}"
         return f"http://{node_ip}{url.path}", url.ingress_host
     assert url.service is not None
     service = kube.get("Service", url.namespace, url.service)
@@ -70,7 +78,13 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort) -> tuple[str, str | None
             "URL_NOT_EXPOSED",
             f"url `{url.name}`: Service `{url.service}` is {kind} and has no address outside the cluster",
         )
-    return origin + url.path, None
+    return (forwarded_origin(url.namespace, url.service, url.port, local) or origin) + url.path, None
+
+
+def forwarded_origin(namespace: str, service: str, port: int | str | None, local: LocalPorts) -> str | None:
+    """`http://host:port` at which this machine itself serves the Service; None where it does not."""
+    found = local.get((namespace, service, str(port or "")))
+    return None if found is None else f"http://{_HERE}:{found}"
 
 
 def service_origin(service: Object, port: int | str | None, node_ip: str, *, external: bool = False) -> str | None:

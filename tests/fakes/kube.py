@@ -6,11 +6,13 @@ What a controller or a person would do comes from the test: `put` and `drop`, at
 from __future__ import annotations
 
 import copy
+import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import KINDS, Object, PodAnswer
+from deployer.ports import KINDS, Object, PodAnswer, PodConnection
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]
@@ -26,6 +28,7 @@ class FakeKube:
         self.container_logs: dict[tuple[str, str, str, bool], list[str]] = {}
         self.pod_servers: dict[tuple[str, str, int], Callable[[str, str, Mapping[str, str]], PodAnswer]] = {}
         self.memory: dict[str, dict[tuple[str, str, str], int]] = {}
+        self.pod_addresses: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -104,6 +107,10 @@ class FakeKube:
     ) -> Generator[str, None, None]:
         yield from self.logs(namespace, pod, container, previous=previous, tail=tail)
 
+    def connect_pod(self, namespace: str, pod: str, port: int, *, timeout: float | None = None) -> PodConnection:
+        """A connection to the server that a test has put in the pod's place."""
+        return _Socket(socket.create_connection(self.pod_addresses[namespace, pod, port], timeout=timeout))
+
     def ask_pod(
         self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
     ) -> PodAnswer:
@@ -154,6 +161,26 @@ class FakeKube:
     def _check_namespace(self, key: Key) -> None:
         if KINDS[key[0]].namespaced and ("Namespace", "", key[1]) not in self._objects:
             raise _not_found("Namespace", "", key[1])
+
+
+class _Socket:
+    """A connection to a server of this machine, as one to a pod."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def receive(self) -> bytes:
+        return self._connection.recv(65536)
+
+    def interrupt(self) -> None:
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _key(kind: str, namespace: str, name: str) -> Key:

@@ -1,0 +1,11 @@
+"""URLs at this machine's own address, where the node's cannot be reached: a supervised background process.
+
+`wanted` decides and chooses local ports, `ensure` makes the process serve them, `stop` ends it; `known` tells those
+who only look. The process is two (`python -m deployer.forwarding`): a supervisor, and the relay that it starts again.
+"""
+
+from deployer.forwarding.decide import Forward, reachable, wanted
+from deployer.forwarding.state import NOTHING, Door, Known, known
+from deployer.forwarding.supervise import ensure, stop
+
+__all__ = ["NOTHING", "Door", "Forward", "Known", "ensure", "known", "reachable", "stop", "wanted"]

@@ -1,0 +1,97 @@
+"""Whether URLs must be served by this machine itself, and at which of its ports."""
+
+from __future__ import annotations
+
+import socket
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.forwarding.state import Door, known
+from deployer.ports import LocalPorts
+from deployer.spec import Cluster, Spec
+
+HOST = "127.0.0.1"
+# Every node's kubelet listens there (kubernetes.io/docs/reference/networking/ports-and-protocols).
+_KUBELET = 10250
+_PATIENCE_SECONDS = 0.7
+# Ports of URLs without a NodePort of their own: below the NodePorts, and below what systems hand out themselves.
+_FIRST, _COUNT = 20000, 9000
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The doors that a deployment is to have on this machine."""
+
+    folder: Path
+    kubeconfig: Path
+    cluster: Cluster
+    doors: tuple[Door, ...]
+
+    @property
+    def local(self) -> LocalPorts:
+        """The local ports by what they lead to."""
+        return {door.key: door.local for door in self.doors}
+
+
+def wanted(
+    spec: Spec, node_ip: str | None, folder: Path, kubeconfig: Path, reaches: Callable[[str], bool] | None = None
+) -> Forward | None:
+    """The doors of the spec's URLs; None where it has none, says `never`, or the node itself answers this machine.
+
+    A URL keeps the port it had; a new one gets its NodePort's number where that is free here.
+    """
+    if not spec.urls or spec.forward == "never":
+        return None
+    if spec.forward == "auto" and (node_ip is None or (reaches or reachable)(node_ip)):
+        return None
+    return Forward(folder, kubeconfig, spec.cluster, _doors(spec, folder))
+
+
+def reachable(address: str) -> bool:
+    """Whether the node's address answers this machine."""
+    try:
+        with socket.create_connection((address, _KUBELET), timeout=_PATIENCE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _doors(spec: Spec, folder: Path) -> tuple[Door, ...]:
+    before = known(folder)
+    ours = set(before.local.values()) if before.pid is not None else set()
+    numbers: dict[tuple[str, str, str], int] = {}
+    for name, url in spec.urls.items():
+        key = (url.namespace or spec.namespace, url.service or "", str(url.port or ""))
+        if url.ingress_host is not None:
+            key = ("", "", "")
+        own = url.node_port or _FIRST + zlib.crc32(f"{spec.application}/{name}".encode()) % _COUNT
+        if key not in numbers or url.node_port is not None:
+            numbers[key] = own
+    return tuple(Door(*key, local) for key, local in choose(numbers, before.local, lambda n: n in ours or free(n)))
+
+
+def choose(
+    numbers: Mapping[tuple[str, str, str], int], before: LocalPorts, usable: Callable[[int], bool]
+) -> list[tuple[tuple[str, str, str], int]]:
+    """A port for each: the one it had, else its own number, else the next that can be used; no two alike."""
+    taken: set[int] = set()
+    chosen = []
+    for key, number in numbers.items():
+        tries = [*([before[key]] if key in before else []), *range(number, number + 500)]
+        local = next((one for one in tries if one not in taken and usable(one)), number)
+        taken.add(local)
+        chosen.append((key, local))
+    return chosen
+
+
+def free(port: int) -> bool:
+    """Whether nobody on this machine listens at the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

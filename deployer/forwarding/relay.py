@@ -1,0 +1,136 @@
+"""The relay: connections to local ports are passed on to ready pods, chosen anew for each connection.
+
+A pod that is replaced costs nothing: those that are leaving are no longer chosen, and a connection that cannot be made
+is tried with another pod.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from deployer.errors import DeployError
+from deployer.forwarding.decide import HOST
+from deployer.forwarding.state import Door
+from deployer.ports import KubePort, Object, PodConnection
+
+_CHUNK = 65536
+# How long a browser waits for a pod to become ready before its connection is closed.
+_PATIENCE_SECONDS = 15.0
+_PAUSE_SECONDS = 0.3
+_FIRST_WORD_SECONDS, _LAST_WORDS_SECONDS = 0.5, 2.0
+_HTTP = 80
+
+Backend = tuple[str, str, int]
+"""Namespace, pod and port of the pod."""
+
+
+def listen(door: Door, connect: Callable[[], KubePort]) -> socket.socket:
+    """The door is open: its port listens, and a thread passes on who comes. Raises OSError where it is taken."""
+    server = socket.create_server((HOST, door.local), backlog=128)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=_pass_on, args=(client, door, connect), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True, name=f"door-{door.local}").start()
+    return server
+
+
+def backends(door: Door, kube: KubePort) -> list[Backend]:
+    """The ready pods behind the door."""
+    if not door.service:
+        return _ingress(kube)
+    service = kube.get("Service", door.namespace, door.service)
+    if service is None:
+        return []
+    ports = (service.get("spec") or {}).get("ports") or []
+    wanted = next((one for one in ports if door.port in ("", str(one.get("name")), str(one.get("port")))), None)
+    if wanted is None:
+        return []
+    slices = kube.list("EndpointSlice", door.namespace, labels=f"kubernetes.io/service-name={door.service}")
+    return [found for one in slices for found in _ready(one, wanted.get("name") or "")]
+
+
+def _ready(endpoints: Object, name: str) -> list[Backend]:
+    port = next((one["port"] for one in endpoints.get("ports") or () if (one.get("name") or "") == name), None)
+    found = []
+    for one in endpoints.get("endpoints") or ():
+        target: Mapping[str, Any] = one.get("targetRef") or {}
+        is_ready = (one.get("conditions") or {}).get("ready") is not False
+        if port is not None and is_ready and target.get("kind") == "Pod":
+            found.append((target.get("namespace") or endpoints["metadata"]["namespace"], target["name"], int(port)))
+    return found
+
+
+def _ingress(kube: KubePort) -> list[Backend]:
+    """The pods that answer at port 80 of their node."""
+    found = []
+    for pod in kube.list("Pod"):
+        if (pod.get("status") or {}).get("phase") != "Running":
+            continue
+        for container in pod["spec"].get("containers") or ():
+            found += [
+                (pod["metadata"]["namespace"], pod["metadata"]["name"], int(port["containerPort"]))
+                for port in container.get("ports") or () if port.get("hostPort") == _HTTP
+            ]  # fmt: skip
+    return found
+
+
+def _pass_on(client: socket.socket, door: Door, connect: Callable[[], KubePort]) -> None:
+    with client:
+        pod = _connection(door, connect) if _speaks(client) else None
+        if pod is None:
+            return
+        back = threading.Thread(target=_answer, args=(pod, client), daemon=True)
+        back.start()
+        with suppress(OSError):
+            while data := client.recv(_CHUNK):
+                pod.send(data)
+        back.join(_LAST_WORDS_SECONDS)  # who has said all may still want to hear the answer
+        pod.interrupt()
+        back.join()
+        pod.close()
+
+
+def _speaks(client: socket.socket) -> bool:
+    """False where who came left without a word, as one does who only looks whether the door is open."""
+    with suppress(OSError):
+        said, _, _ = select.select([client], [], [], _FIRST_WORD_SECONDS)
+        return not said or bool(client.recv(1, socket.MSG_PEEK))
+    return False
+
+
+def _answer(pod: PodConnection, client: socket.socket) -> None:
+    with suppress(OSError):
+        while data := pod.receive():
+            client.sendall(data)
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
+
+
+def _connection(door: Door, connect: Callable[[], KubePort]) -> PodConnection | None:
+    """A connection to a ready pod; None where there was none for too long."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            kube = connect()
+            found = backends(door, kube)
+            random.shuffle(found)
+            for namespace, pod, port in found:
+                with suppress(OSError):
+                    return kube.connect_pod(namespace, pod, port)
+        except (DeployError, OSError):
+            pass  # the API server is away for a moment: asked again
+        time.sleep(_PAUSE_SECONDS)
+    return None

@@ -1,0 +1,160 @@
+"""The background process is there, or gone; and what its two halves do: one serves, one starts the other again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deployer import __version__
+from deployer.adapters.process import companion, detached
+from deployer.errors import machine_error
+from deployer.events import Item, ItemState
+from deployer.forwarding import state
+from deployer.forwarding.decide import HOST, Forward
+from deployer.forwarding.state import Door, Written
+from deployer.steps import Clock, Steps
+
+_PATIENCE_SECONDS = 15.0
+_TICK_SECONDS = 0.5
+# A relay that ended sooner than this after its start is not started again at once.
+_HEALTHY_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 30.0
+GONE = 3
+"""How a relay ends whose cluster is gone for good."""
+
+
+def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool]:
+    """The doors are open and a supervised process of this version serves them; returns whether it had to be started.
+
+    Machine error, with the process's own last words, where a door does not open.
+    """
+    written, cluster = state.read(forward.folder), forward.cluster
+    asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.doors)
+    if written is not None and asked == _asked(written) and state.running(forward.folder) is not None:
+        if all(_open(door) for door in forward.doors):
+            return False
+    else:
+        stop(forward.folder)
+        try:
+            state.write(forward.folder, *asked)
+            _start(forward.folder, env)
+        except OSError as error:
+            raise machine_error("STATE_UNWRITABLE", f"cannot write in {forward.folder}", detail=str(error)) from None
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    while not all(_open(door) for door in forward.doors):
+        if clock.monotonic() > deadline:
+            log = forward.folder / state.LOG
+            raise machine_error(
+                "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
+                detail="\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else "",
+                where=str(log), hints=("todo-deploy up",),
+            )  # fmt: skip
+        clock.sleep(0.05)
+    for door in forward.doors:
+        yield Item("urls", f"forward {door.local}", ItemState.DONE, f"{HOST}:{door.local} leads to {door.target}")
+    return True
+
+
+def stop(folder: Path) -> bool:
+    """Nothing is forwarded for the deployment any more; returns whether a process had to be ended."""
+    pid = state.running(folder)
+    with suppress(OSError):
+        state.forget(folder)
+    if pid is None:
+        return False
+    with suppress(OSError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 5
+    while state.running(folder) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return True
+
+
+def supervise(folder: Path, env: Mapping[str, str]) -> None:
+    """A relay serves the doors of the folder's file; returns when the file is gone or names another process."""
+    with state.holding(folder) as held:
+        mine = state.read(folder)
+        pause = 1.0
+        while held and mine is not None and not _over(folder, mine):
+            begun = time.monotonic()
+            relay = companion(_words("relay", folder), folder / state.LOG, env)
+            try:
+                while relay.poll() is None and not _over(folder, mine):
+                    _wait(relay)
+            finally:
+                _end(relay)
+            if relay.returncode == GONE:
+                state.forget(folder)
+            lasted = time.monotonic() - begun
+            pause = 0.0 if lasted > _HEALTHY_SECONDS else min(max(pause, 0.25) * 2, _LONGEST_PAUSE_SECONDS)
+            resume = time.monotonic() + pause
+            while time.monotonic() < resume and not _over(folder, mine):
+                time.sleep(min(_TICK_SECONDS, pause))
+
+
+def outlived(folder: Path, mine: Written, env: Mapping[str, str]) -> None:
+    """Called by a relay whose supervisor has ended: another one is started, unless it was meant to end."""
+    if not _over(folder, mine) and state.running(folder) is None:
+        _start(folder, env)
+
+
+def when_orphaned(act: threading.Event) -> None:
+    """The event is set once the process that started this one has ended: its end of our standard input closes."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        act.set()
+
+    threading.Thread(target=watch, daemon=True, name="orphaned").start()
+
+
+def _asked(written: Written) -> tuple[str, str, str, str, tuple[Door, ...]]:
+    return written.program, written.kubeconfig, written.provider, written.cluster, written.doors
+
+
+def _program() -> str:
+    """What serves: another version of the tool is another program."""
+    return f"{__version__} {sys.executable}"
+
+
+def _words(role: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "deployer.forwarding", role, str(folder)]
+
+
+def _start(folder: Path, env: Mapping[str, str]) -> None:
+    detached(_words("supervise", folder), folder / state.LOG, env)
+
+
+def _over(folder: Path, mine: Written) -> bool:
+    found = state.read(folder)
+    return found is None or found.token != mine.token
+
+
+def _open(door: Door) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, door.local), timeout=1):
+        return True
+    return False
+
+
+def _wait(relay: subprocess.Popen[bytes]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        relay.wait(_TICK_SECONDS)
+
+
+def _end(relay: subprocess.Popen[bytes]) -> None:
+    relay.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        relay.wait(5)
+    relay.kill()
+    relay.wait()
+    if relay.stdin is not None:
+        relay.stdin.close()

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployer import forwarding
+from deployer.adapters.clock import SystemClock
+from deployer.errors import DeployError
+from deployer.forwarding import Door, Forward, state
+from deployer.forwarding.decide import choose
+from deployer.forwarding.relay import backends, listen
+from deployer.spec import Spec
+from tests.fakes import FakeKube
+from tests.fakes.play import played
+
+WEB, CHAT = ("shop", "web", ""), ("shop", "chat", "")
+
+
+def spec(**more: object) -> Spec:
+    urls = {"web": {"service": "web", "nodePort": 30000}, "api": {"service": "web", "path": "/api"},
+            "chat": {"service": "chat", "namespace": "other"}, "site": {"ingressHost": "shop.local"}}  # fmt: skip
+    document = {"apiVersion": "todo-deploy/v1", "application": "shop", "namespace": "shop",
+                "releases": {"web": {"chart": "chart"}}, "urls": urls}  # fmt: skip
+    return Spec.model_validate({**document, **more})
+
+
+def asked(setting: str, tmp_path: Path, *, answers: bool = False, **more: object) -> Forward | None:
+    wanted = spec(forward=setting, **more)
+    return forwarding.wanted(wanted, "192.0.2.1", tmp_path, tmp_path / "config", lambda _: answers)
+
+
+def test_a_node_that_answers_needs_no_forward(tmp_path: Path) -> None:
+    assert asked("auto", tmp_path, answers=True) is None
+    assert asked("never", tmp_path) is None
+    assert asked("always", tmp_path, urls={}) is None
+    assert asked("auto", tmp_path) is not None
+    assert asked("always", tmp_path, answers=True) is not None
+
+
+def test_a_closed_port_is_no_answer() -> None:
+    assert forwarding.reachable("127.0.0.1") is False
+
+
+def test_urls_of_one_service_share_a_door_and_ports_do_not_change_from_run_to_run(tmp_path: Path) -> None:
+    first, second = asked("always", tmp_path), asked("always", tmp_path)
+    assert first is not None and second is not None
+    assert [door.target for door in first.doors] == ["shop/web", "other/chat", "ingress"]
+    assert len(set(first.local.values())) == 3
+    assert first.doors == second.doors
+
+
+def test_a_nodeport_keeps_its_number_where_that_is_free() -> None:
+    taken = {30000, 30001}
+    chosen = choose({WEB: 30000, CHAT: 30000}, {}, lambda port: port not in taken)
+    assert dict(chosen) == {WEB: 30002, CHAT: 30003}
+    assert dict(choose({WEB: 30000}, {}, lambda _: True)) == {WEB: 30000}
+
+
+def test_a_door_keeps_the_port_it_had_while_it_can() -> None:
+    assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda _: True)) == {WEB: 30007}
+    assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda port: port != 30007)) == {WEB: 30000}
+
+
+def endpoints(*pods: str, ready: bool = True, port: int = 8080, name: str = "http") -> dict[str, object]:
+    return {"kind": "EndpointSlice", "metadata": {"name": f"web-{'-'.join(pods)}", "namespace": "shop",
+                                                  "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"name": name, "port": port}],
+            "endpoints": [{"conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "name": pod}}
+                          for pod in pods]}  # fmt: skip
+
+
+def cluster() -> FakeKube:
+    kube = FakeKube()
+    ports = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]
+    kube.put({"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": ports}})
+    return kube
+
+
+def test_ready_pods_stand_behind_a_door() -> None:
+    kube = cluster()
+    kube.put(endpoints("one", "two"))
+    kube.put(endpoints("starting", ready=False))
+    assert backends(Door("shop", "web", "", 1), kube) == [("shop", "one", 8080), ("shop", "two", 8080)]
+    assert backends(Door("shop", "web", "80", 1), kube) == backends(Door("shop", "web", "http", 1), kube) != []
+    assert backends(Door("shop", "web", "admin", 1), kube) == []
+    assert backends(Door("shop", "web", "82", 1), kube) == []
+    assert backends(Door("shop", "gone", "", 1), kube) == []
+
+
+def test_the_ingress_is_who_answers_at_port_80_of_a_node() -> None:
+    kube = FakeKube()
+    for name, phase, ports in (("controller", "Running", [{"containerPort": 8000, "hostPort": 80}]),
+                               ("done", "Succeeded", [{"containerPort": 8000, "hostPort": 80}]),
+                               ("web", "Running", [{"containerPort": 80}])):  # fmt: skip
+        kube.put({"kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "status": {"phase": phase},
+                  "spec": {"containers": [{"ports": ports}]}})  # fmt: skip
+    assert backends(Door("", "", "", 1), kube) == [("default", "controller", 8000)]
+
+
+class Pod:
+    """A server that answers each line with its own name, until it is stopped."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.visits = name, 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._server.getsockname()[:2]
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            self.visits += 1
+            with client:
+                while client.recv(100):
+                    client.sendall(self.name.encode())
+
+    def stop(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # an accept that waits is not ended by closing alone
+        self._server.close()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def pods() -> Iterator[Callable[[str], Pod]]:
+    made: list[Pod] = []
+
+    def make(name: str) -> Pod:
+        made.append(Pod(name))
+        return made[-1]
+
+    yield make
+    for pod in made:
+        if pod._thread.is_alive():
+            pod.stop()
+
+
+@pytest.fixture
+def door() -> Door:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return Door("shop", "web", "", probe.getsockname()[1])
+
+
+@pytest.fixture
+def relayed(door: Door) -> Iterator[FakeKube]:
+    kube = cluster()
+    server = listen(door, lambda: kube)
+    yield kube
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+
+
+def ask(door: Door, *, half_closed: bool = False) -> str:
+    with socket.create_connection(("127.0.0.1", door.local), timeout=10) as client:
+        client.sendall(b"who?")
+        if half_closed:
+            client.shutdown(socket.SHUT_WR)
+        return client.recv(100).decode()
+
+
+def test_a_replaced_pod_is_followed_and_one_that_does_not_answer_is_passed_over(
+    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+) -> None:
+    one, two = pods("one"), pods("two")
+    relayed.put(endpoints("one"))
+    relayed.pod_addresses["shop", "one", 8080] = one.address
+    relayed.pod_addresses["shop", "two", 8080] = two.address
+    assert ask(door) == "one"
+    one.stop()
+    relayed.put(endpoints("two"))  # the endpoint of the first one is still listed, as at the moment of a kill
+    assert {ask(door) for _ in range(4)} == {"two"}
+
+
+def test_who_comes_while_no_pod_is_ready_waits_for_one(
+    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+) -> None:
+    late = pods("late")
+    relayed.pod_addresses["shop", "late", 8080] = late.address
+    timer = threading.Timer(0.6, lambda: relayed.put(endpoints("late")))
+    timer.start()
+    assert ask(door) == "late"
+    timer.join()
+
+
+def test_who_has_said_all_still_hears_the_answer(relayed: FakeKube, door: Door, pods: Callable[[str], Pod]) -> None:
+    pod = pods("one")
+    relayed.put(endpoints("one"))
+    relayed.pod_addresses["shop", "one", 8080] = pod.address
+    assert ask(door, half_closed=True) == "one"
+
+
+def test_who_only_looks_whether_the_door_is_open_reaches_no_pod(
+    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+) -> None:
+    pod = pods("one")
+    relayed.put(endpoints("one"))
+    relayed.pod_addresses["shop", "one", 8080] = pod.address
+    socket.create_connection(("127.0.0.1", door.local), timeout=5).close()
+    assert ask(door) == "one"
+    assert pod.visits == 1
+
+
+def eventually(true: Callable[[], object], seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_open(door: Door) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", door.local), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def forward(tmp_path: Path, door: Door) -> Iterator[Forward]:
+    (tmp_path / "config").write_text("contexts: [{name: todo-deploy, context: {}}]\n")
+    yield Forward(tmp_path / "deployment", tmp_path / "config", spec().cluster, (door,))
+    forwarding.stop(tmp_path / "deployment")
+
+
+def start(forward: Forward) -> bool:
+    return bool(played(forwarding.ensure(forward, dict(os.environ), SystemClock()))[1])
+
+
+def test_the_background_process_comes_back_whichever_half_is_killed_and_is_gone_after_stop(forward: Forward) -> None:
+    door = forward.doors[0]
+    assert start(forward) is True
+    assert start(forward) is False
+    supervisor = forwarding.known(forward.folder).pid
+    assert supervisor is not None
+    (relay,) = children(supervisor)
+
+    os.kill(relay, signal.SIGKILL)
+    assert eventually(lambda: children(supervisor) not in ([], [relay]) and is_open(door))
+    assert forwarding.known(forward.folder).pid == supervisor
+
+    os.kill(supervisor, signal.SIGKILL)
+    assert eventually(lambda: forwarding.known(forward.folder).pid not in (None, supervisor) and is_open(door))
+
+    last = forwarding.known(forward.folder).pid
+    assert last is not None
+    (relay,) = children(last)
+    assert forwarding.stop(forward.folder) is True
+    assert eventually(lambda: not alive(last) and not alive(relay))
+    assert forwarding.stop(forward.folder) is False
+    assert forwarding.known(forward.folder) == forwarding.NOTHING
+    assert not is_open(door)
+
+
+def test_other_doors_are_another_process_and_a_deleted_file_ends_it(forward: Forward) -> None:
+    start(forward)
+    first = forwarding.known(forward.folder).pid
+    other = replace(forward.doors[0], service="chat")
+    assert start(replace(forward, doors=(other,))) is True
+    second = forwarding.known(forward.folder).pid
+    assert first is not None and second is not None and second != first
+    assert eventually(lambda: not alive(first))
+    state.forget(forward.folder)
+    assert eventually(lambda: not alive(second))
+
+
+def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployer.forwarding.supervise._PATIENCE_SECONDS", 3.0)
+    unopenable = replace(forward, doors=(Door("shop", "web", "", 70000),))
+    with pytest.raises(DeployError) as caught:
+        start(unopenable)
+    (problem,) = caught.value.problems
+    assert problem.code == "FORWARD_FAILED"
+    assert "70000" in problem.detail or "port" in problem.detail
