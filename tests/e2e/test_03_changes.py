@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import time
 import urllib.parse
 from pathlib import Path
@@ -191,6 +192,7 @@ def test_ctrl_c_ends_what_only_looks(app: Project) -> None:
 def test_ctrl_c_in_the_first_moments(app: Project, moment: float) -> None:
     run = app.start("up", "-o", "json")
     time.sleep(moment)
-    assert run.interrupt(10) == ExitCode.INTERRUPTED
+    # Before the program's first own line the signal itself ends it, which every shell calls 130 too.
+    assert run.interrupt(10) in (ExitCode.INTERRUPTED, -signal.SIGINT)
     assert not any("Traceback" in line for line in run.lines), "".join(run.lines)
     assert run.survivors() == []
