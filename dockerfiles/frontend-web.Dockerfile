@@ -12,12 +12,13 @@ ARG NEXT_PUBLIC_BASE_PATH=
 RUN NEXT_PUBLIC_BASE_PATH="${NEXT_PUBLIC_BASE_PATH}" npm run build && chmod -R a+rX .next/standalone
 
 FROM ${NODE_IMAGE}
+ARG PORT=3000
 ENV NODE_ENV=production \
     NEXT_TELEMETRY_DISABLED=1 \
     NODE_OPTIONS=--max-old-space-size=160 \
-    PORT=3000
+    PORT=${PORT}
 WORKDIR /app
-EXPOSE 3000
+EXPOSE ${PORT}
 USER 1001
 ENTRYPOINT ["node", "start.mjs"]
 COPY --from=build /build/.next/standalone ./

@@ -323,7 +323,7 @@ def make_project(folder: Path) -> Project:
         source, target = CHECKOUT / name, root / name
         if source.is_file():  # git still lists what was deleted since
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copy2(source, target, follow_symlinks=False)
     here = this_world()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None, "the cluster of the tests runs, so its toolchain must be known"

@@ -1,0 +1,5 @@
+"""Helm, for rendering."""
+
+from __future__ import annotations
+
+from tests.charts.conftest import helm as helm
