@@ -139,7 +139,7 @@ def connect(
     outcome = yield from cluster_stage.ensure_cluster(
         wanted,
         port,
-        lambda: world.open_kube(here, wanted),
+        lambda: world.open_kube(here, wanted, patient=True),
         lambda: prepare_cluster_start(loaded.spec, here),
         world.host(),
         here.clock,
@@ -239,6 +239,7 @@ def build(
         lambda lacking: supply_bases(lacking, inputs.wanted_bases(loaded, env), connected.toolchain, daemon, here),
         before,
         images_stage.Building(proxy_args(here.env), options.rebuild, options.build),
+        here.clock,
     )
     memory.remember(path, before, plan.images)
     return outcome

@@ -93,15 +93,18 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
     return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig)
 
 
-def open_kube(world: World, wanted: Cluster) -> KubePort:
-    """The API server of the spec's cluster; refused where its context is somebody else's cluster."""
-    from deployer.adapters.kube import KubeApi
+def open_kube(world: World, wanted: Cluster, *, patient: bool = False) -> KubePort:
+    """The API server of the spec's cluster; refused where its context is somebody else's cluster.
+
+    `patient`: a server that is being restarted is waited for, call by call.
+    """
+    from deployer.adapters.kube import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
     from deployer.kubeconfig import refuse_foreign
 
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":
         refuse_foreign(world.kubeconfig, context)
-    return KubeApi(world.kubeconfig, context)
+    return KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS)
 
 
 def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts) -> HelmPort:

@@ -187,7 +187,9 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "release `{release}` changes a field that Kubernetes does not let change", ExitCode.REFUSED),
     (re.compile(r"provided port is already allocated"), "NODE_PORT_TAKEN",
      "a NodePort of release `{release}` is taken by another Service", ExitCode.INPUT),
-    (re.compile(r"kubernetes cluster unreachable|connection refused|i/o timeout"), "API_UNREACHABLE",
+    (re.compile(r"kubernetes cluster unreachable|connection (?:refused|reset)|connection lost|i/o timeout|"
+                r"tls handshake timeout|unexpected eof|: eof\b|no route to host|etcdserver: |"
+                r"apiserver is shutting down|the server is currently unable to handle the request"), "API_UNREACHABLE",
      "the API server does not answer", ExitCode.MACHINE),
     (re.compile(r"values don't meet the specifications of the schema"), "VALUES_INVALID",
      "the values of release `{release}` do not meet the chart's schema", ExitCode.INPUT),

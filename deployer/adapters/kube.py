@@ -27,6 +27,9 @@ from deployer.ports import KINDS, OWNER, Object, PodAnswer
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)
+ATTEMPTS = 4
+PATIENT_ATTEMPTS = 12
+"""A quarter of a minute of them when connections are refused: for a run that has seen the server answer."""
 _TRANSIENT = (MaxRetryError, NewConnectionError, ProtocolError)
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -35,8 +38,9 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 class KubeApi:
     """One context of one kubeconfig; the user's current-context is neither read nor changed."""
 
-    def __init__(self, kubeconfig: Path, context: str) -> None:
+    def __init__(self, kubeconfig: Path, context: str, attempts: int = ATTEMPTS) -> None:
         self.context = context
+        self._attempts = attempts
         try:
             self._client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), context=context, persist_config=False
@@ -199,7 +203,7 @@ class KubeApi:
         *,
         content: str = "application/json",
         accept: str = "application/json",
-        attempts: int = 4,
+        attempts: int | None = None,
     ) -> Object:
         answer = self._call(method, path, query, body, content=content, accept=accept, attempts=attempts)
         document: Object = json.loads(answer)
@@ -214,7 +218,7 @@ class KubeApi:
         *,
         content: str = "application/json",
         accept: str = "application/json",
-        attempts: int = 4,
+        attempts: int | None = None,
     ) -> bytes:
         headers = self._headers(accept) | ({"Content-Type": content} if body is not None else {})
 
@@ -226,7 +230,7 @@ class KubeApi:
             return raw
 
         try:
-            return retried(once, _TRANSIENT, attempts)
+            return retried(once, _TRANSIENT, attempts or self._attempts)
         except ApiException as error:
             raise _error(method, path, error.status or 0, error.body or b"") from None
         except HTTPError as error:

@@ -12,15 +12,18 @@ from deployer.dockerfile import with_bases
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Log
 from deployer.plan import ImagePlan, ImageSource
-from deployer.ports import BuildFailed, BuildRequest, ImagePort
+from deployer.ports import BuildFailed, BuildRequest, ImageFacts, ImagePort
 from deployer.spec import mebibytes
-from deployer.steps import Outcome, Steps, merge
+from deployer.steps import Clock, Outcome, Steps, merge
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 _PARSE_ERROR = re.compile(r"parse error (?:on )?line (\d+)")
 # Builds mostly wait for package downloads, so somewhat more of them than cores are worth it.
 _PARALLEL_BUILDS = 4
+# A daemon that is restarted under a build takes the build with it.
+_ATTEMPTS = 3
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ def ensure_images(
     supply: Callable[[Sequence[str]], Steps[None]],
     previous: Mapping[str, Previous],
     how: Building,
+    clock: Clock,
 ) -> Steps[Outcome[tuple[BuiltImage, ...]]]:
     """Every image is in the daemon; those that were missing were built, side by side."""
     found: dict[str, BuiltImage] = {}
@@ -92,7 +96,7 @@ def ensure_images(
     if lacking:
         yield from supply(lacking)
     bodies = {
-        name: (lambda image=image: _build(image, daemon, reason_to_build(image, previous.get(image.name)), how))
+        name: (lambda image=image: _build(image, daemon, reason_to_build(image, previous.get(image.name)), how, clock))
         for name, image in missing.items()
     }
     built = yield from merge(bodies, _PARALLEL_BUILDS)
@@ -110,8 +114,34 @@ def no_daemon(context: str) -> Problem:
     )
 
 
-def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> Steps[BuiltImage]:
+def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, clock: Clock) -> Steps[BuiltImage]:
     yield Item(STAGE, image.name, ItemState.RUNNING, reason)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            yield from _sent(image, daemon, how)
+        except DeployError as error:
+            if not _is_lost(error):
+                raise
+        facts = yield from _found(image, daemon, clock)
+        if facts is not None:
+            break
+        if attempt < _ATTEMPTS:
+            yield Item(STAGE, image.name, ItemState.RUNNING, "the connection to the daemon was lost; once more")
+    else:
+        title = f"the connection to the daemon was lost in each of {_ATTEMPTS} builds of image `{image.ref}`"
+        raise DeployError(Problem("BUILD_LOST", title, hints=("todo-deploy up", "todo-deploy doctor")), ExitCode.BUILD)
+    most = mebibytes(image.max_size)
+    if facts.size >= most * 2**20:
+        daemon.remove(image.ref)
+        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
+        hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
+        raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
+    yield Item(STAGE, image.name, ItemState.DONE, image.ref)
+    return BuiltImage(image.name, image.ref, True, reason, facts.size)
+
+
+def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
+    """The daemon has told all it had to tell of the build; where its connection is lost, that is the same."""
     files = context.context_files(image.context, image.dockerfile)
     name = context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
@@ -138,18 +168,25 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building) -> S
         except BuildFailed as failed:
             yield Item(STAGE, image.name, ItemState.FAILED, failed.step)
             raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
-    facts = daemon.image(image.ref)
-    if facts is None:
-        problem = Problem("BUILD_LOST", f"image `{image.ref}` was built but is not in the daemon")
-        raise DeployError(problem, ExitCode.BUILD)
-    most = mebibytes(image.max_size)
-    if facts.size >= most * 2**20:
-        daemon.remove(image.ref)
-        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
-        hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
-        raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
-    yield Item(STAGE, image.name, ItemState.DONE, image.ref)
-    return BuiltImage(image.name, image.ref, True, reason, facts.size)
+
+
+def _found(image: ImagePlan, daemon: ImagePort, clock: Clock) -> Steps[ImageFacts | None]:
+    """What the daemon has of that name, once it answers again; its error after a minute without an answer."""
+    deadline, told = clock.monotonic() + _PATIENCE_SECONDS, False
+    while True:
+        try:
+            return daemon.image(image.ref)
+        except DeployError as error:
+            if not _is_lost(error) or clock.monotonic() > deadline:
+                raise
+        if not told:
+            told = True
+            yield Item(STAGE, image.name, ItemState.RUNNING, "the daemon does not answer; waiting for it")
+        clock.sleep(1.0)
+
+
+def _is_lost(error: DeployError) -> bool:
+    return error.problems[0].code == "DOCKER_UNREACHABLE"
 
 
 def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:

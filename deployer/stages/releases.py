@@ -9,9 +9,10 @@ from typing import Literal
 from deployer import helmstorage
 from deployer.applied import Applied
 from deployer.changes import in_words, value_changes
-from deployer.errors import refused
+from deployer.errors import DeployError, refused
 from deployer.events import Item, ItemState
 from deployer.holder import identity
+from deployer.outage import is_outage, sat_out
 from deployer.pending import heal, owner_label
 from deployer.plan import ReleasePlan
 from deployer.ports import (
@@ -29,6 +30,8 @@ from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "releases"
+# The API server may go away and come back while helm is at work.
+_ATTEMPTS = 3
 INPUTS_CHANGED = "chart, values, images or secrets changed"
 CHART_LABEL = f"{LABEL_PREFIX}/chart"
 
@@ -87,49 +90,57 @@ def ensure_release(
     wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort, helm: HelmPort, clock: Clock, run: str
 ) -> Steps[Outcome[Applied]]:
     """The release is deployed with the plan's chart and values; nothing is done when it already is."""
-    latest, decision = observe(wanted, known, kube)
-    if decision.action == "keep":
-        assert latest is not None and known is not None
-        yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")
-        applied = Applied(
-            wanted.name,
-            wanted.namespace,
-            latest.revision,
-            False,
-            decision.reason,
-            wanted.inputs,
-            known.objects,
-            latest.verdict == "verified",
-        )
-        return Outcome(applied, False, "unchanged")
-    if decision.action == "heal":
-        assert latest is not None
-        yield from heal(latest, STAGE, kube, clock)
-        yield Item(STAGE, wanted.name, ItemState.RUNNING, f"{decision.reason}; healed")
-    yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
-    done = helm.upgrade(
-        UpgradeRequest(
-            release=wanted.name,
-            namespace=wanted.namespace,
-            chart=wanted.chart,
-            values=wanted.values,
-            # Helm hands labels on from one revision to the next: each has to be given anew.
-            labels={
-                INPUTS_LABEL: wanted.inputs,
-                CHART_LABEL: wanted.chart.name[-40:],
-                VERDICT_LABEL: "unfinished",
-                helmstorage.OWNER_LABEL: owner_label(latest.revision + 1 if latest is not None else 1),
-            },
-            description=f"todo-deploy: {identity(run)}",
-            timeout=wanted.timeout,
-        )
-    )
+    for attempt in range(1, _ATTEMPTS + 1):
+        latest, decision = yield from sat_out(lambda: observe(wanted, known, kube), STAGE, clock)
+        if decision.action == "keep":
+            assert latest is not None and known is not None
+            yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")
+            return Outcome(_kept(wanted, known, latest, decision.reason), False, "unchanged")
+        if decision.action == "heal":
+            assert latest is not None
+            yield from heal(latest, STAGE, kube, clock)
+            yield Item(STAGE, wanted.name, ItemState.RUNNING, f"{decision.reason}; healed")
+        yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
+        try:
+            done = helm.upgrade(_request(wanted, latest.revision + 1 if latest is not None else 1, run))
+        except DeployError as error:
+            # What helm had begun by then is seen, and healed, like that of any run that was cut short.
+            if not is_outage(error) or attempt == _ATTEMPTS:
+                raise
+            yield Item(STAGE, wanted.name, ItemState.RUNNING, "helm lost the API server; once more")
+            continue
+        break
     revision = done.revision.revision
     yield Item(STAGE, wanted.name, ItemState.DONE, f"revision {revision}")
     applied = Applied(
         wanted.name, wanted.namespace, revision, True, decision.reason, wanted.inputs, done.objects, False
     )
     return Outcome(applied, True, f"revision {revision}")
+
+
+def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
+    return UpgradeRequest(
+        release=wanted.name,
+        namespace=wanted.namespace,
+        chart=wanted.chart,
+        values=wanted.values,
+        # Helm hands labels on from one revision to the next: each has to be given anew.
+        labels={
+            INPUTS_LABEL: wanted.inputs,
+            CHART_LABEL: wanted.chart.name[-40:],
+            VERDICT_LABEL: "unfinished",
+            helmstorage.OWNER_LABEL: owner_label(revision),
+        },
+        description=f"todo-deploy: {identity(run)}",
+        timeout=wanted.timeout,
+    )
+
+
+def _kept(wanted: ReleasePlan, known: ReleaseRecord, latest: Revision, reason: str) -> Applied:
+    verified = latest.verdict == "verified"
+    return Applied(
+        wanted.name, wanted.namespace, latest.revision, False, reason, wanted.inputs, known.objects, verified
+    )
 
 
 def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:

@@ -16,6 +16,7 @@ from deployer.diagnosis import Finding, Known, Patience
 from deployer.errors import DeployError, ExitCode
 from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.lookups import Look, nothing_more
+from deployer.outage import sat_out
 from deployer.ports import KubePort, Object, ObjectRef
 from deployer.spec import Rollout, seconds
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
@@ -123,7 +124,7 @@ def await_rollout(
     available_at: float | None = None
     restarts = 0
     while True:
-        snapshot = take_snapshot(refs, kube)
+        snapshot = yield from sat_out(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         yield from _changes(statuses, told)
         available = all(status.phase in _DONE for status in statuses)

@@ -53,7 +53,7 @@ class Shop:
         (self.root / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 0.1.0\n")
         self.cluster = FakeCluster()
         patch.setattr(world, "open_cluster", lambda *_: self.cluster)
-        patch.setattr(world, "open_kube", lambda *_: self.kube)
+        patch.setattr(world, "open_kube", lambda *_, **__: self.kube)
         patch.setattr(world, "open_helm", lambda *_: self.helm)
         patch.setattr(world, "open_images", lambda _: self.images)
         patch.setattr(pipeline, "ensure_tools", _tools)

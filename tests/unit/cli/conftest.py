@@ -159,6 +159,6 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         "users": [{"name": name, "user": {"token": f"token-of-{name}"}} for name in ("work", "tiny")],
     }))  # fmt: skip
     monkeypatch.setattr(world, "open_cluster", lambda *_: cluster)
-    monkeypatch.setattr(world, "open_kube", lambda *_: kube)
+    monkeypatch.setattr(world, "open_kube", lambda *_, **__: kube)
     monkeypatch.setattr(opening, "locate_toolchain", lambda *_: toolchain)
     return Staged(kube, cluster, toolchain, kubeconfig)

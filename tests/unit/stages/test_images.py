@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.errors import ExitCode, machine_error
 from deployer.events import Item, Log
 from deployer.plan import ImagePlan, ImageSource
+from deployer.ports import BuildRequest, ImageFacts
 from deployer.stages.images import Building, BuiltImage, Previous, ensure_images, no_daemon, reason_to_build
 from deployer.steps import Outcome, Steps
-from tests.fakes import FakeImages
+from tests.fakes import FakeClock, FakeImages
+from tests.fakes.images import Built
 from tests.fakes.play import code, failed, items, played
 
 GOOD = "ARG BASE\nFROM ${BASE}\nCOPY app.py /\n"
@@ -54,9 +56,11 @@ class Supply:
 
 def ensure(
     images: Sequence[ImagePlan], daemon: FakeImages, *, previous: Mapping[str, Previous] | None = None,
-    how: Building | None = None, supply: Supply | None = None,
+    how: Building | None = None, supply: Supply | None = None, clock: FakeClock | None = None,
 ) -> Steps[Outcome[tuple[BuiltImage, ...]]]:  # fmt: skip
-    return ensure_images(images, daemon, supply or Supply(daemon), previous or {}, how or Building({}))
+    return ensure_images(
+        images, daemon, supply or Supply(daemon), previous or {}, how or Building({}), clock or FakeClock()
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,13 +201,53 @@ def test_rebuild_builds_what_is_there_without_cache(tmp_path: Path) -> None:
     assert daemon.built[0].request.no_cache
 
 
-def test_an_image_that_vanishes_after_its_build_is_a_failure(tmp_path: Path) -> None:
-    class Forgetful(FakeImages):
-        def image(self, ref: str) -> None:
-            return None
+class Restarted(FakeImages):
+    """A daemon that goes away under the first builds and answers again some seconds later."""
 
-    _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], Forgetful()))
-    assert code(error) == "BUILD_LOST"
+    def __init__(self, clock: FakeClock, times: int, away: float = 5.0) -> None:
+        super().__init__()
+        self.clock, self.times, self.away = clock, times, away
+        self.back_at = 0.0
+
+    def build(self, request: BuildRequest) -> Generator[str, None, None]:
+        if len(self.built) < self.times:
+            self.built.append(Built(request.ref, request, ()))
+            self.back_at = self.clock.monotonic() + self.away
+            yield "Step 1/2 : FROM scratch"  # and nothing more: the package takes a lost connection for the end
+            return
+        yield from super().build(request)
+
+    def image(self, ref: str) -> ImageFacts | None:
+        if self.clock.monotonic() < self.back_at:
+            raise machine_error("DOCKER_UNREACHABLE", "Docker does not answer")
+        return super().image(ref)
+
+
+def test_a_build_whose_daemon_is_restarted_is_begun_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    daemon = Restarted(clock, times=1)
+    events, outcome = played(ensure([image(tmp_path, dockerfile="FROM scratch\n")], daemon, clock=clock))
+    assert [one.built for one in outcome.value] == [True]
+    assert len(daemon.built) == 2
+    assert 5 <= clock.elapsed <= 7
+    told = [text for _, _, text in items(events)]
+    assert "the daemon does not answer; waiting for it" in told
+    assert "the connection to the daemon was lost; once more" in told
+
+
+def test_a_daemon_that_loses_every_build_is_named(tmp_path: Path) -> None:
+    clock = FakeClock()
+    _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], Restarted(clock, 9), clock=clock))
+    assert (code(error), error.exit_code) == ("BUILD_LOST", ExitCode.BUILD)
+    assert error.problems[0].hints[0] == "todo-deploy up"
+
+
+def test_a_daemon_that_stays_away_is_named_after_a_minute(tmp_path: Path) -> None:
+    clock = FakeClock()
+    daemon = Restarted(clock, 9, away=3600)
+    _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], daemon, clock=clock))
+    assert code(error) == "DOCKER_UNREACHABLE"
+    assert 60 <= clock.elapsed <= 62
 
 
 def test_a_cluster_without_a_daemon_is_named() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deployer import helmstorage
 from deployer.applied import Applied
-from deployer.errors import DeployError, input_error
+from deployer.errors import DeployError, input_error, machine_error
 from deployer.holder import identity
 from deployer.pending import owner_label
 from deployer.plan import ReleasePlan
@@ -247,3 +247,21 @@ def test_releases_that_need_each_other_are_refused_by_name() -> None:
 
 def test_a_need_of_something_that_is_not_deployed_does_not_block() -> None:
     assert len(ordered([wanted(needs=("elsewhere",))])) == 1
+
+
+def test_a_helm_that_loses_the_api_server_is_run_again() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    helm.failures.append(machine_error("API_UNREACHABLE", "the API server does not answer"))
+    events, outcome = played(ensure_release(wanted(), None, kube, helm, kube.clock, "run-1"))
+    assert outcome.value.revision == 2
+    assert any("once more" in text for _, _, text in items(events))
+
+
+def test_an_api_server_that_helm_never_reaches_is_named() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    helm.failures += [machine_error("API_UNREACHABLE", "the API server does not answer")] * 3
+    _, error = failed(ensure_release(wanted(), None, kube, helm, kube.clock, "run-1"))
+    assert code(error) == "API_UNREACHABLE"
+    assert len(helm.requests) == 3
