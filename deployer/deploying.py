@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deployer import evidence, forwarding, history, record
+from deployer import evidence, forwarding, history, hooks, record
 from deployer.applied import Applied
 from deployer.around import kinds_around
-from deployer.causes import FailFast
-from deployer.errors import DeployError
+from deployer.errors import DeployError, ExitCode
 from deployer.forwarding import Forward
+from deployer.halfway import left_by
 from deployer.history import Entry, KeptSecretRef
 from deployer.holder import whoami
+from deployer.hooks import Place
+from deployer.lease import LeaseLost
 from deployer.lookups import Look, nothing_more
+from deployer.migrations import migrations_of
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.record import Record, ReleaseRecord
@@ -29,8 +32,6 @@ from deployer.status import WorkloadStatus
 from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.tags import Commit
 from deployer.toolchain import Toolchain
-
-_JUDGING = Judging(0.0, 0.0, FailFast.BALANCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +84,71 @@ def remembered(planned: Planned, kube: KubePort) -> Steps[Planned]:
 
 
 def deploy(
-    planned: Planned, connected: Connected, run: str, clock: Clock, judging: Judging = _JUDGING
+    planned: Planned, connected: Connected, run: str, clock: Clock, judging: Judging
 ) -> Steps[Outcome[Deployed]]:
-    """Every release is at the plan's revision, wave by wave, and the cluster's record knows it."""
+    """Every release is at the plan's revision, wave by wave, and the cluster's record knows it.
+
+    Where helm fails, what it has begun is a failed revision of which the evidence is kept; nothing begun, no revision.
+    """
     applied: list[Applied] = []
-    kept, plan, begun = planned.record, planned.plan, clock.monotonic()
+    kept, plan, begun, since = planned.record, planned.plan, clock.monotonic(), clock.now()
+    keep = evidence.keeper()
+
+    def applying(one: ReleasePlan) -> Callable[[], Steps[Outcome[Applied]]]:
+        place = Place(((one.name, one.namespace),), connected.kube, clock, judging, keep)
+        known = kept.releases.get(one.name)
+        return lambda: hooks.beside(
+            releases_stage.ensure_release(one, known, connected.kube, connected.helm, clock, run), place
+        )
+
     for wave in releases_stage.ordered(plan.releases):
-        needed = {need for release in wave for need in release.needs}
-        refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
-        if refs:
-            needed_by = replace(judging, timeout=max(one.timeout for one in wave), hold=0.0)
-            try:
-                yield from rollout_stage.await_rollout(
-                    refs, connected.kube, clock, needed_by, since=clock.now(), changed=False, look=connected.look
-                )
-            except DeployError as error:
-                deployed = _known(replace(planned, partial=True), applied, connected.kube, run, clock)
-                raise _failed(deployed, error, connected.kube, clock.monotonic() - begun) from None
-        done = yield from merge({one.name: _applying(one, kept, connected, clock, run) for one in wave})
+        try:
+            yield from _await_needed(wave, applied, connected, clock, replace(judging, hold=0.0))
+            done = yield from merge({one.name: applying(one) for one in wave})
+        except DeployError as error:
+            if isinstance(error, LeaseLost) or error.exit_code is ExitCode.MACHINE:
+                raise  # no verdict on what was applied: the next `up` goes on from there
+            made = (*applied, *left_by(wave, kept, connected.kube))
+            if not any(one.changed for one in made):
+                raise
+            deployed = _known(replace(planned, partial=True), made, connected.kube, run, clock)
+            failure = yield from _with_evidence(error, deployed, connected.kube, clock, since)
+            raise _failed(deployed, failure, connected.kube, clock.monotonic() - begun) from None
         applied += [done[release.name].value for release in wave]
     deployed = _known(planned, applied, connected.kube, run, clock)
     changed = [one for one in applied if one.changed]
     text = ", ".join(f"{one.name} revision {one.revision}" for one in changed) or f"{len(applied)} unchanged"
     return Outcome(deployed, bool(changed), text)
+
+
+def _await_needed(
+    wave: Sequence[ReleasePlan], applied: Sequence[Applied], connected: Connected, clock: Clock, judging: Judging
+) -> Steps[None]:
+    """What the wave's releases need is Available, judged as the rollout will be."""
+    needed = {need for release in wave for need in release.needs}
+    refs = [ref for one in applied if one.name in needed for ref in rollout_stage.workloads_of(one.objects)]
+    if refs:
+        steps = rollout_stage.await_rollout(
+            refs, connected.kube, clock, judging, since=clock.now(), changed=False, look=connected.look
+        )
+        yield from within(releases_stage.STAGE, steps)
+
+
+def _with_evidence(
+    error: DeployError, deployed: Deployed, kube: KubePort, clock: Clock, since: float
+) -> Steps[DeployError]:
+    """The failure, which says where its evidence is kept."""
+    refs = tuple(ref for one in deployed.releases for ref in rollout_stage.workloads_of(one.objects))
+
+    def failing() -> Steps[None]:
+        yield from ()
+        raise error
+
+    try:
+        yield from evidence.witnessed(failing(), deployed.releases, refs, kube, clock, since)
+    except DeployError as told:
+        return told
+    raise AssertionError("a failure is raised on")
 
 
 def settle(
@@ -160,6 +203,10 @@ def settle(
             why = "not held (--hold 0)" if fresh else "was verified before"
             yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
     except DeployError as error:
+        if isinstance(error, LeaseLost) or error.exit_code is not ExitCode.NOTHING_SERVES:
+            raise  # no verdict: the revision stays unfinished, and the next `up` goes on from there
+        if not fresh:
+            raise _unchanged(error) from None
         raise _failed(deployed, error, kube, clock.monotonic() - begun) from None
     give_verdict(deployed, "verified", "", kube)
     _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
@@ -180,12 +227,20 @@ def give_verdict(deployed: Deployed, verdict: Literal["verified", "failed"], cau
             releases_stage.mark(one, verdict, cause, kube)
 
 
+def _unchanged(error: DeployError) -> DeployError:
+    """The failure of what was verified before: another version was not asked for and need not be better."""
+    first, *rest = error.problems
+    told = "\n".join(filter(None, (first.detail, "this very revision was verified before: the cause lies around it")))
+    hints = (*first.hints, "todo-deploy restart", "todo-deploy rollback, if an earlier version may serve instead")
+    return DeployError((replace(first, detail=told, hints=hints), *rest), error.exit_code)
+
+
 def _failed(deployed: Deployed, error: DeployError, kube: KubePort, seconds: float) -> RolloutFailed:
     """The failure as a verdict, which Helm and the history know by then."""
     first = error.problems[0]
     give_verdict(deployed, "failed", f"{first.code}: {first.title}", kube)
     _judged(deployed, "failed", first.code, kube, seconds)
-    return RolloutFailed(error.problems, error.exit_code)
+    return RolloutFailed(error.problems, ExitCode.NOTHING_SERVES)
 
 
 def _judged(deployed: Deployed, verdict: history.Verdict, cause: str, kube: KubePort, seconds: float) -> None:
@@ -200,19 +255,33 @@ def _known(planned: Planned, applied: Sequence[Applied], kube: KubePort, run: st
     """The cluster's record knows what was applied; it is written only where that is news."""
     kept, plan = planned.record, planned.plan
     fresh = record.with_tags(kept, {image.repository: {image.tag: image.source.digest} for image in plan.images})
+    changed = [one for one in applied if one.changed]
+    past = kept.history
+    for one in changed:
+        past = history.without_gone(past, one.name, one.revision)
     for one in applied:
         known = ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
         fresh = record.with_release(fresh, one.name, known)
-    if any(one.changed for one in applied):
-        fresh = replace(fresh, history=history.begun(fresh.history, _entry(planned, applied, run, clock)))
+    if changed:
+        entry = _entry(planned, past[-1] if planned.partial and past else None, applied, run, clock)
+        fresh = replace(fresh, history=history.begun(past, entry))
     if fresh != kept:
         fresh = record.save(kube, plan.namespace, plan.application, fresh)
+    for one in changed:
+        releases_stage.trim(one.name, one.namespace, needed_revisions(fresh, one.name), kube)
     return Deployed(plan.application, plan.namespace, tuple(applied), fresh)
 
 
-def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock) -> Entry:
+def needed_revisions(kept: Record, release: str) -> set[int]:
+    """The release's revisions that the kept history can go back to."""
+    return {one.releases[release] for one in kept.history if release in one.releases}
+
+
+def _entry(planned: Planned, before: Entry | None, applied: Sequence[Applied], run: str, clock: Clock) -> Entry:
+    """The revision; of a part, with what the application's other parts are at since `before`."""
     plan, commit = planned.plan, planned.commit
-    before = planned.record.history[-1:] if planned.partial else ()
+    own = {one.name for one in applied}
+    others = {name: revision for name, revision in (before.releases if before else {}).items() if name not in own}
     return Entry(
         number=0,
         run=run,
@@ -221,17 +290,16 @@ def _entry(planned: Planned, applied: Sequence[Applied], run: str, clock: Clock)
         why="; ".join(f"{one.name}: {one.reason}" for one in applied if one.changed),
         commit=commit.sha if commit is not None else "",
         dirty=commit is not None and not commit.clean,
-        images={name: ref for one in before for name, ref in one.images.items()}
-        | {image.name: image.ref for image in plan.images},
+        images={**(before.images if before else {}), **{image.name: image.ref for image in plan.images}},
         secrets=tuple(KeptSecretRef(one.namespace, one.served, one.copy) for one in plan.secrets),
-        releases={name: revision for one in before for name, revision in one.releases.items()}
-        | {one.name: one.revision for one in applied},
-    )
+        releases={**others, **{one.name: one.revision for one in applied}},
+        inputs={**{name: before.inputs.get(name, "") for name in others if before},
+                **{one.name: one.inputs for one in applied}},
+        schema={**(before.schema if before else {}),
+                **{image.name: found for image in plan.images if (found := migrations_of(image))}},
+        unproven=tuple(name for name in others if before and not _was_proven(before, name)),
+    )  # fmt: skip
 
 
-def _applying(
-    release: ReleasePlan, kept: Record, connected: Connected, clock: Clock, run: str
-) -> Callable[[], Steps[Outcome[Applied]]]:
-    return lambda: releases_stage.ensure_release(
-        release, kept.releases.get(release.name), connected.kube, connected.helm, clock, run
-    )
+def _was_proven(before: Entry, release: str) -> bool:
+    return before.verdict == "verified" and release not in before.unproven

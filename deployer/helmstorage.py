@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployer.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
@@ -58,12 +58,17 @@ def decode(secret: Object) -> dict[str, Any]:
     return document
 
 
+def encode(document: Mapping[str, Any]) -> str:
+    """The revision's document as its Secret holds it."""
+    # Helm compares nothing byte by byte; a fixed time keeps the result the same for the same revision.
+    packed = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)
+    return base64.b64encode(base64.b64encode(packed)).decode()
+
+
 def with_status(secret: Object, status: str, description: str) -> Object:
     """The Secret whose revision has another status and description."""
     document = decode(secret)
     document["info"] = {**document["info"], "status": status, "description": description}
-    # Helm compares nothing byte by byte; a fixed time keeps the result the same for the same revision.
-    packed = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)
-    data = {**secret["data"], "release": base64.b64encode(base64.b64encode(packed)).decode()}
+    data = {**secret["data"], "release": encode(document)}
     labels = {**(secret["metadata"].get("labels") or {}), "status": status}
     return {**secret, "data": data, "metadata": {**secret["metadata"], "labels": labels}}

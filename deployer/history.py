@@ -7,9 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 KEPT = 10
-"""Revisions that are remembered: as many as Helm keeps of a release, so that each can be gone back to."""
+"""Revisions that are remembered, besides the newest that can be gone back to."""
 
-Verdict = Literal["unfinished", "verified", "failed"]
+KEPT_VERIFIED = 3
+"""Verified revisions that are remembered however many failed since."""
+
+Verdict = Literal["unfinished", "verified", "failed", "superseded"]
+"""`superseded`: another revision came before it had a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,12 @@ class KeptSecretRef:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One revision of the application; `at` is seconds since the epoch, `why` what made it."""
+    """One revision of the application; `at` is seconds since the epoch, `why` what made it.
+
+    `inputs` are the digests of the releases' charts and values; `schema` the migrations that each image brings, with
+    the short digest of each; `unproven` the releases that were carried over from a revision where nothing verified
+    them: the verdict is not about those.
+    """
 
     number: int
     run: str
@@ -35,15 +44,33 @@ class Entry:
     images: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[KeptSecretRef, ...] = ()
     releases: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    schema: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
     verdict: Verdict = "unfinished"
     cause: str = ""
     seconds: float = 0.0
 
+    @property
+    def sound(self) -> bool:
+        """Whether all of it was verified, so that it can be gone back to unasked."""
+        return self.verdict == "verified" and not self.unproven
+
+    @property
+    def told(self) -> str:
+        """The verdict with its cause or its limits, in the words of the history."""
+        if self.verdict == "verified" and self.unproven:
+            return f"verified but for {', '.join(self.unproven)}"
+        return f"{self.verdict}: {self.cause}" if self.cause else self.verdict
+
 
 def begun(history: Sequence[Entry], entry: Entry) -> tuple[Entry, ...]:
-    """The history with a new revision at its end, the oldest beyond the kept ones left out."""
+    """The history with a new revision at its end, the oldest left out; failed ones push no sound one out."""
     number = history[-1].number + 1 if history else 1
-    return tuple([*history, replace(entry, number=number)][-KEPT:])
+    before = [replace(one, verdict="superseded") if one.verdict == "unfinished" else one for one in history]
+    every = [*before, replace(entry, number=number)]
+    kept = {one.number for one in (*every[-KEPT:], *[one for one in every if one.sound][-KEPT_VERIFIED:])}
+    return tuple(one for one in every if one.number in kept)
 
 
 def judged(history: Sequence[Entry], verdict: Verdict, cause: str, seconds: float) -> tuple[Entry, ...]:
@@ -52,11 +79,24 @@ def judged(history: Sequence[Entry], verdict: Verdict, cause: str, seconds: floa
     return (*before, replace(last, verdict=verdict, cause=cause, seconds=round(seconds, 1)))
 
 
+def without_gone(history: Sequence[Entry], release: str, revision: int) -> tuple[Entry, ...]:
+    """The history without revisions that a release had before it was uninstalled: it now counts anew up to this one."""
+    return tuple(one for one in history if one.releases.get(release, 0) < revision)
+
+
 def target(history: Sequence[Entry], wanted: int | None = None) -> Entry | None:
-    """The revision to go back to: the one asked for, or the newest verified one before the last."""
+    """The revision to go back to: the one asked for, or the newest sound one before the last that is not the same."""
     if wanted is not None:
         return next((entry for entry in history if entry.number == wanted), None)
-    return next((entry for entry in reversed(history[:-1]) if entry.verdict == "verified"), None)
+    earlier = [entry for entry in history[:-1] if entry.sound]
+    return next((entry for entry in reversed(earlier) if not same(entry, history[-1])), None)
+
+
+def same(one: Entry, other: Entry) -> bool:
+    """Whether both are made of the same charts, values, images and Secrets, so that neither can be better."""
+    return bool(one.inputs) and (one.inputs, one.images, set(one.secrets)) == (
+        other.inputs, other.images, set(other.secrets)
+    )  # fmt: skip
 
 
 def to_wire(entry: Entry) -> dict[str, Any]:
@@ -71,5 +111,6 @@ def from_wire(document: Mapping[str, Any]) -> Entry:
         **{
             **known,
             "secrets": tuple(KeptSecretRef(**one) for one in known.get("secrets", ())),
+            "unproven": tuple(known.get("unproven", ())),
         }
     )

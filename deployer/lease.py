@@ -28,6 +28,10 @@ _RENEW_SECONDS = 8.0
 _PATIENCE_SECONDS = 900.0
 
 
+class LeaseLost(DeployError):
+    """Another run may be at work by now: nothing may be written any more."""
+
+
 def lease_name(application: str) -> str:
     """The name of the application's Lease."""
     return f"{OWNER}.{application}"
@@ -157,9 +161,6 @@ def _is_free(lease: Object, identity: str, now: float) -> bool:
     return now - renewed.timestamp() > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
 
 
-def _lost(application: str) -> DeployError:
-    return refused(
-        "LEASE_LOST",
-        f"the hold on `{application}` was lost while the API server could not be reached",
-        hints=("todo-deploy up",),
-    )
+def _lost(application: str) -> LeaseLost:
+    title = f"the hold on `{application}` was lost while the API server could not be reached"
+    return LeaseLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)

@@ -74,6 +74,7 @@ class ImagePlan:
     labels: Mapping[str, str]
     max_size: str
     source: ImageSource
+    migrations: str | None = None
 
     @property
     def ref(self) -> str:
@@ -302,6 +303,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         labels=labels,
         max_size=image.max_size or spec.rules.max_image_size,
         source=source,
+        migrations=image.migrations.folder if image.migrations is not None else None,
     )
 
 

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deployer import deploying, history, pipeline, record, world
+from deployer import deploying, evidence, history, hooks, migrations, pipeline, record, restoring
 from deployer.applied import Applied
-from deployer.deploying import Connected, Deployed, RolloutFailed
+from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Item, ItemState, Warned
 from deployer.history import Entry
 from deployer.holder import whoami
+from deployer.hooks import Place
 from deployer.lease import leased
 from deployer.pipeline import UpOptions, UpResult
 from deployer.plan import url_plans
 from deployer.record import Record, ReleaseRecord
-from deployer.spec import seconds
+from deployer.spec import Spec, seconds
 from deployer.specfile import LoadedSpec
+from deployer.stages import releases as releases_stage
 from deployer.stages import reverting
 from deployer.stages.rollout import judging_by
 from deployer.stages.urls import ProvenUrl
@@ -66,21 +68,27 @@ def go_back(
     spec, clock = loaded.spec, here.clock
     kept = record.load(connected.kube, spec.namespace, spec.application)
     entry = chosen(kept, options.to)
-    timeout = options.timeout or seconds(spec.rollout.timeout)
+    own = [one.timeout or spec.rollout.timeout for name, one in spec.releases.items() if name in entry.releases]
+    timeout = options.timeout or max(map(seconds, own or [spec.rollout.timeout]))
+    judging = judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
     since = clock.now()
 
     def body() -> Steps[Outcome[Deployed]]:
-        yield Item(
-            reverting.STAGE, "target", ItemState.DONE, f"revision {entry.number} ({entry.verdict}), run {entry.run}"
-        )
-        _refuse_incomplete(entry, kept, connected)
-        done = yield from reverting.revert(entry, kept, connected.kube, connected.helm, timeout, clock)
+        yield Item(reverting.STAGE, "target", ItemState.DONE, _why(entry, kept))
+        for problem in _cautions(entry, kept, spec):
+            yield Warned(problem)
+        yield from restoring.restore(entry, kept, loaded, env, connected, here)
+        releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
+        place = Place(releases, connected.kube, clock, judging, evidence.keeper())
+        reverting_steps = reverting.revert(entry, kept, connected.kube, connected.helm, timeout, clock)
+        done = yield from hooks.beside(reverting_steps, place)
         fresh = _remembered(kept, entry, done.value, options.run, clock.now())
         saved = record.save(connected.kube, spec.namespace, spec.application, fresh)
+        for one in done.value:
+            releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), connected.kube)
         return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
 
     deployed = (yield from stage(reverting.STAGE, body(), clock)).value
-    judging = judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
     workloads, urls = yield from deploying.settle(
         deployed, url_plans(spec, env), connected, judging, since, clock
     )  # fmt: skip
@@ -109,9 +117,13 @@ def _apply_or_back(
         return (yield from pipeline.apply(loaded, env, cluster, options, here))
     except RolloutFailed as failed:
         spec, kube = loaded.spec, cluster.value.kube
-        entry = history.target(record.load(kube, spec.namespace, spec.application).history)
-        if (options.on_failure or spec.rollout.on_failure) == "keep" or entry is None:
+        kept = record.load(kube, spec.namespace, spec.application).history
+        entry = history.target(kept)
+        newest = next((one for one in reversed(kept[:-1]) if one.sound), None)
+        if (options.on_failure or spec.rollout.on_failure) == "keep" or entry is None or newest is None:
             raise
+        if history.same(newest, kept[-1]):
+            raise  # nothing of it had changed: an older version was not asked for, and need not be better
         yield Warned(Problem("ROLLING_BACK", f"going back to revision {entry.number}", failed.problems[0].title))
         back = RollbackOptions(options.run, entry.number, options.hold, options.timeout)
         try:
@@ -136,15 +148,25 @@ def chosen(kept: Record, wanted: int | None) -> Entry:
     return entry
 
 
-def _refuse_incomplete(entry: Entry, kept: Record, connected: Connected) -> None:
-    daemon = world.open_images(connected.facts.docker) if connected.facts.docker is not None else None
-    problems = reverting.lacking(
-        entry, kept, connected.kube, daemon.image if daemon is not None else lambda ref: None
+def _why(entry: Entry, kept: Record) -> str:
+    """The choice and its reason."""
+    last = kept.history[-1]
+    passed = [str(one.number) for one in kept.history if entry.number < one.number < last.number]
+    skipped = f"; not {', '.join(passed)}: failed, not verified as a whole, or the same as now" if passed else ""
+    made = f", commit {entry.commit[:7]}" if entry.commit else ""
+    return f"revision {entry.number} ({entry.told}), run {entry.run}{made}{skipped}"
+
+
+def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
+    """What a person should know of the way back: data that moved on, and releases that are left as they are."""
+    later = [name for name in kept.releases if name not in entry.releases]
+    title = f"revision {entry.number} did not have release `{{}}`, which stays as it is"
+    extra = tuple(
+        Problem("ROLLBACK_EXTRA", title.format(name),
+                hints=(f"helm uninstall {name} --namespace {kept.releases[name].namespace}",))
+        for name in later
     )  # fmt: skip
-    if problems:
-        at = f"git worktree add ../at-{entry.commit[:7]} {entry.commit[:7]}, then `todo-deploy up` there"
-        hint = (at,) if entry.commit and not entry.dirty else ()
-        raise DeployError([replace(one, hints=(*one.hints, *hint)) for one in problems], ExitCode.REFUSED)
+    return (*migrations.warnings(migrations.moved_since(kept.history, entry), spec, entry.number), *extra)
 
 
 def _remembered(kept: Record, entry: Entry, applied: tuple[Applied, ...], run: str, now: float) -> Record:

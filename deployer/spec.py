@@ -123,6 +123,16 @@ class Switch(Part):
         return self
 
 
+class Migrations(Part):
+    """The changes of a database's schema that an image brings."""
+
+    folder: str
+    """Folder within the build context: each file or folder in it is one migration, in the order of their names."""
+    back: str | None = None
+    """Command, run in the service, that takes the schema back to `{revision}` (a migration's name up to the first
+    `_`) or by `{steps}` migrations; shown when a rollback meets a newer schema, never run by itself."""
+
+
 class Image(Part):
     """An image built into the cluster's daemon."""
 
@@ -146,6 +156,8 @@ class Image(Part):
     """Further image labels."""
     max_size: Size | None = None
     """Largest size; default `rules.maxImageSize`."""
+    migrations: Migrations | None = None
+    """Where its migrations are."""
     when: Name | None = None
     """Switch that turns the image on."""
 

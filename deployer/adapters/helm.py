@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +24,13 @@ from deployer.adapters.fastyaml import load_documents
 from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.lock import held
 from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+from deployer.steps import on_stop
 
 T = TypeVar("T")
 
 _KEPT_HELM_VARIABLES = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HELM_REGISTRY_CONFIG")
-_HISTORY = 10
+# Helm would drop the oldest, and that may be the only one that was verified: `stages.releases.trim` knows which.
+_EVERY = "0"
 
 
 class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no type information
@@ -50,14 +53,19 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
             start_new_session=True,
             pass_fds=held(),
         )
-        try:
-            stdout, stderr = await process.communicate(input)
-        except asyncio.CancelledError:
+
+        def end() -> None:
             # Helm records an upgrade as failed on SIGTERM; killed, it would stay pending for ever. A rollback of
             # helm 3 catches no signal: it is let finish, it waits for nothing but hooks.
             if command[0] != "rollback":
                 with suppress(ProcessLookupError):
-                    process.terminate()
+                    os.kill(process.pid, signal.SIGTERM)
+
+        try:
+            with on_stop(end):  # from another thread, where this one is given up with the rest
+                stdout, stderr = await process.communicate(input)
+        except asyncio.CancelledError:
+            end()
             await process.communicate()
             raise
         if process.returncode:
@@ -84,7 +92,7 @@ class Helm:
         """A new revision of the release is recorded and its objects are applied; nothing is waited for but hooks."""
         labels = ",".join(f"{key}={value}" for key, value in sorted(request.labels.items()))
         words = ["upgrade", request.release, request.chart, "--install", "--namespace", request.namespace]
-        words += ["--history-max", str(_HISTORY), "--description", request.description, "--labels", labels]
+        words += ["--history-max", _EVERY, "--description", request.description, "--labels", labels]
         words += ["--timeout", f"{int(request.timeout)}s", "--values", "-", "--output", "json"]
         raw = self._run(self._command.run(words, _values(request)), request)
         return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
@@ -95,7 +103,7 @@ class Helm:
         Once begun it is not ended by a cancellation: helm catches no signal in a rollback and would stay pending.
         """
         words = ["rollback", release, str(revision), "--namespace", namespace, "--timeout", f"{int(timeout)}s"]
-        self._run(self._command.run([*words, "--history-max", str(_HISTORY)]), name=release)
+        self._run(self._command.run([*words, "--history-max", _EVERY]), name=release)
         status = ["status", release, "--namespace", namespace, "--output", "json"]
         return _upgraded(self._run(self._command.run(status), name=release), namespace, "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, replace
@@ -44,6 +44,21 @@ def kept_in(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         _folder.reset(token)
+
+
+def keeper() -> Callable[[str, str], None]:
+    """Writes a text into the record of this run under a name; nothing is written where the run has none.
+
+    The folder is looked up here, because threads that a run starts do not see whose run they belong to.
+    """
+    folder = _folder.get()
+
+    def keep(name: str, text: str) -> None:
+        if folder is not None:
+            with suppress(OSError):
+                folder.write(name, text)
+
+    return keep
 
 
 def witnessed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from deployer.ports import (
     VERDICT_LABEL,
     HelmPort,
     KubePort,
+    Object,
     ObjectRef,
     Revision,
     UpgradeRequest,
@@ -34,6 +35,8 @@ STAGE = "releases"
 _ATTEMPTS = 3
 INPUTS_CHANGED = "chart, values, images or secrets changed"
 CHART_LABEL = f"{LABEL_PREFIX}/chart"
+# As many as Helm itself keeps unless it is told otherwise.
+_KEPT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,23 @@ def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kub
         if secret is not None:
             kube.replace(helmstorage.with_status(secret, "failed", why))
     kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
+
+
+def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:
+    """The newest revision of the release with all that it holds, where this process made it; None otherwise."""
+    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
+    made = helmstorage.revisions(stored, release)
+    secret = kube.get("Secret", namespace, helmstorage.secret_name(release, made[-1].revision)) if made else None
+    owner = ((secret or {"metadata": {}})["metadata"].get("labels") or {}).get(helmstorage.OWNER_LABEL)
+    return secret if made and owner == owner_label(made[-1].revision) else None
+
+
+def trim(release: str, namespace: str, needed: Collection[int], kube: KubePort) -> None:
+    """Helm remembers the newest revisions and those that are needed to go back to, and no others."""
+    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
+    for one in helmstorage.revisions(stored, release)[:-_KEPT]:
+        if one.revision not in needed and one.status != "deployed":
+            kube.delete("Secret", namespace, helmstorage.secret_name(release, one.revision))
 
 
 def ordered(releases: Sequence[ReleasePlan]) -> tuple[tuple[ReleasePlan, ...], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
@@ -10,29 +10,27 @@ from deployer.errors import Problem, refused
 from deployer.events import Item, ItemState
 from deployer.history import Entry, KeptSecretRef
 from deployer.pending import heal, owner_label
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, ImageFacts, KubePort, Object
+from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object
 from deployer.record import Record
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "rollback"
 
 
-def lacking(entry: Entry, kept: Record, kube: KubePort, image: Callable[[str], ImageFacts | None]) -> list[Problem]:
-    """What the revision needs and the cluster no longer has: images, copies of Secrets, revisions of Helm's."""
-    problems = [
-        Problem("ROLLBACK_IMAGE", f"image `{ref}` of revision {entry.number} is no longer in the cluster's daemon")
-        for ref in entry.images.values()
-        if image(ref) is None
-    ]
-    problems += [
-        Problem("ROLLBACK_SECRET", f"Secret `{one.copy}` of revision {entry.number} is gone")
-        for one in entry.secrets
-        if kube.get("Secret", one.namespace, one.copy) is None
-    ]
+def lacking_releases(entry: Entry, kept: Record, kube: KubePort) -> list[Problem]:
+    """The revisions of Helm's that the revision needs and that are gone, or are others by now."""
+    problems = []
     for name, revision in entry.releases.items():
         namespace = kept.releases[name].namespace if name in kept.releases else ""
-        if kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) is None:
-            problems.append(Problem("ROLLBACK_RELEASE", f"release `{name}` has no revision {revision} any more"))
+        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) if namespace else None
+        wanted = entry.inputs.get(name)
+        hints = (f"git checkout {entry.commit[:7]}, then `todo-deploy up`",) if entry.commit else ()
+        if stored is None:
+            title = f"release `{name}` has no revision {revision} any more"
+            problems.append(Problem("ROLLBACK_RELEASE", title, hints=hints))
+        elif wanted and (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL) != wanted:
+            title = f"release `{name}` was uninstalled since: its revision {revision} is another one by now"
+            problems.append(Problem("ROLLBACK_RELEASE", title, hints=hints))
     return problems
 
 
@@ -102,4 +100,4 @@ def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:
 
 def names(entries: Sequence[Entry]) -> str:
     """The revisions' numbers with their verdicts, for a message."""
-    return ", ".join(f"{entry.number} ({entry.verdict})" for entry in entries) or "none"
+    return ", ".join(f"{entry.number} ({entry.told})" for entry in entries) or "none"

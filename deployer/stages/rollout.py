@@ -134,7 +134,7 @@ def await_rollout(
             known, findings = _findings(around.beside(snapshot), statuses, kube, clock.now(), since, known, look)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
-            for rank, finding in enumerate(_lasting(findings, patience, judging, clock.now())):
+            for rank, finding in enumerate(lasting(findings, patience, judging, clock.now())):
                 cause = (finding.code, finding.workload)
                 if cause not in named and (rank == 0 or cause not in further):
                     (further if rank else named).add(cause)
@@ -227,7 +227,7 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Eve
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
-def _lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
+def lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
         seen = patience.seen.get((finding.code, finding.workload))

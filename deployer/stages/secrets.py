@@ -17,6 +17,7 @@ STAGE = "secrets"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 APPLICATION = f"{LABEL_PREFIX}/application"
 SECRET_OF = f"{LABEL_PREFIX}/secret"
+CHECKSUM = f"{LABEL_PREFIX}/checksum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,25 @@ def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
             "name": name,
             "namespace": secret.namespace,
             "labels": labels,
-            "annotations": {f"{LABEL_PREFIX}/checksum": secret.checksum},
+            "annotations": {CHECKSUM: secret.checksum},
         }
         shape = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret.type, "data": data}
         return {**shape, "immutable": True} if immutable else shape
 
     copy = body(secret.copy, immutable=True)
     return (copy,) if secret.stable is None else (copy, body(secret.stable, immutable=False))
+
+
+def copy_of(served: Object, name: str) -> Object | None:
+    """The immutable copy of that name, made from the documented one; None where that holds other values by now."""
+    metadata = served["metadata"]
+    checksum = str((metadata.get("annotations") or {}).get(CHECKSUM, ""))
+    labels = metadata.get("labels") or {}
+    if not checksum or name != f"{labels.get(SECRET_OF)}-{checksum[:8]}":
+        return None
+    kept = {"name": name, "namespace": metadata["namespace"], "labels": labels, "annotations": {CHECKSUM: checksum}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": kept, "type": served.get("type"),
+            "data": served.get("data") or {}, "immutable": True}  # fmt: skip
 
 
 def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:

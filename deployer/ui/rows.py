@@ -45,14 +45,14 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One revision of the application as `history` shows it."""
+    """One revision of the application as `history` shows it; `told` is the verdict with its cause or its limits."""
 
     number: str
     when: str
     who: str
     commit: str
     verdict: str
-    cause: str
+    told: str
     seconds: str
     why: str
     images: str

@@ -57,10 +57,9 @@ def history_table(rows: Sequence[HistoryRow]) -> Group:
     table.add_column("WHY", overflow="fold")
     table.add_column("IMAGES", overflow="fold")
     for row in rows:
-        style = {"verified": GOOD, "failed": CAUSE}.get(row.verdict, CARE)
-        told = f"{row.verdict}: {row.cause}" if row.cause else row.verdict
+        style = {"verified": GOOD, "failed": CAUSE}.get(row.told.partition(":")[0], CARE)
         words = (row.number, row.when, row.who, row.commit)
-        cells = (*(Text(clean(word)) for word in words), Text(clean(told), style), Text(row.seconds, QUIET))
+        cells = (*(Text(clean(word)) for word in words), Text(clean(row.told), style), Text(row.seconds, QUIET))
         table.add_row(*cells, Text(clean(row.why)), Text(clean(row.images), QUIET))
     return Group(table)
 

@@ -76,10 +76,10 @@ class Shop:
         """`todo-deploy down`."""
         return down_steps(load_spec(self.root / "todo-deploy.yaml"), DownOptions(volumes, False), self.here)
 
-    def back(self, to: int | None = None) -> Steps[RolledBack]:
+    def back(self, to: int | None = None, *, env: Mapping[str, str] | None = None) -> Steps[RolledBack]:
         """`todo-deploy rollback`."""
         loaded = load_spec(self.root / "todo-deploy.yaml")
-        return rollback(loaded, {"TOKEN": "any"}, RollbackOptions("run-back", to), self.here)
+        return rollback(loaded, env or {"TOKEN": "any"}, RollbackOptions("run-back", to), self.here)
 
     @property
     def record(self) -> Record:

@@ -34,6 +34,7 @@ from tests.fakes.workloads import show
 
 CANARY = "kq/canary+7f3=?&"
 HERE = Path("api")
+JUDGING = Judging(60.0, 0.0, FailFast.BALANCED)
 
 
 def image(tag: str) -> ImagePlan:
@@ -80,7 +81,7 @@ class Shop:
 
     def deploy(self, wanted: Plan, run: str = "run-1", commit: Commit | None = None) -> Deployed:
         doors = connected(self.kube, self.helm)
-        return played(deploy(self.planned(wanted, commit), doors, run, self.clock))[1].value
+        return played(deploy(self.planned(wanted, commit), doors, run, self.clock, JUDGING))[1].value
 
     def settling(
         self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0, cors: tuple[CorsPlan, ...] = ()
@@ -172,7 +173,7 @@ def test_a_release_waits_for_those_it_needs(shop: Shop) -> None:
         show(shop.kube, "db")
 
     shop.clock.at(20, ready)
-    _, outcome = played(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock))
+    _, outcome = played(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock, JUDGING))
     assert applied == [["db"]]
     assert [one.release for one in shop.helm.requests] == ["db", "web"]
     assert {one.name: one.revision for one in outcome.value.releases} == {"db": 1, "web": 1}
@@ -181,7 +182,7 @@ def test_a_release_waits_for_those_it_needs(shop: Shop) -> None:
 def test_a_release_is_not_touched_when_what_it_needs_fails(shop: Shop) -> None:
     shop.helm.broken = {"bad"}
     planned = shop.planned(plan("1", release("db", "bad"), release("web", "1", "db")))
-    _, error = failed(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock))
+    _, error = failed(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock, JUDGING))
     assert [one.release for one in shop.helm.requests] == ["db"]
     assert (code(error), error.exit_code) == ("CRASH_LOOP", ExitCode.NOTHING_SERVES)
     assert isinstance(error, RolloutFailed)
@@ -312,7 +313,7 @@ def test_a_part_of_the_application_makes_a_revision_of_the_whole(shop: Shop) -> 
     whole = plan("1", release("web", "1"), release("db", "1"))
     played(shop.settling(shop.deploy(whole)))
     planned = replace(shop.planned(replace(plan("2", release("web", "2")), images=())), partial=True)
-    played(deploy(planned, connected(shop.kube, shop.helm), "run-2", shop.clock))
+    played(deploy(planned, connected(shop.kube, shop.helm), "run-2", shop.clock, JUDGING))
     entry = shop.record.history[-1]
     assert entry.releases == {"web": 2, "db": 1}
     assert entry.images == {"api": "shop/api:1"}

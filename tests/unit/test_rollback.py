@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from deployer import helmstorage
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Event, Warned
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Event, StageStarted, Warned
 from deployer.history import Entry
-from deployer.lease import lease_name
-from deployer.record import Record, save
+from deployer.lease import LeaseLost, lease_name
+from deployer.record import Record
 from deployer.rollback import chosen
 from tests.fakes.play import code, failed, played
+from tests.fakes.scene import BACK_OFF
 from tests.fakes.shop import SPEC, Shop
+from tests.fakes.workloads import show
 
 
 @pytest.fixture
@@ -130,18 +132,6 @@ def test_everything_that_lacks_is_named_and_nothing_is_touched(shop: Shop) -> No
     assert (shop.serves, shop.verdicts) == (("2", "token-of-2"), ["verified", "verified"])
 
 
-@pytest.mark.parametrize(("dirty", "hints"), [(False, 1), (True, 0)])
-def test_a_clean_commit_shows_the_way_to_build_it_again(shop: Shop, dirty: bool, hints: int) -> None:
-    played(shop.up("1"))
-    played(shop.up("2"))
-    kept = shop.record
-    first = replace(kept.history[0], commit="0123456789", dirty=dirty)
-    save(shop.kube, "default", "shop", replace(kept, history=(first, *kept.history[1:])))
-    shop.images.remove(first.images["api"])
-    _, error = failed(shop.back())
-    assert sum("git worktree add ../at-0123456 0123456" in one for one in error.problems[0].hints) == hints
-
-
 def test_a_rollback_that_fails_is_a_failed_revision(shop: Shop) -> None:
     played(shop.up("1"))
     played(shop.up("2"))
@@ -251,3 +241,145 @@ def test_a_part_that_was_updated_by_itself_does_not_hide_the_rest_on_the_way_bac
     _, error = failed(shop.up("3"))
     assert error.exit_code == ExitCode.PREVIOUS_SERVES
     assert (shop.helm.served("web"), shop.helm.served("db")) == ("2", "1")
+
+
+HELM_SAYS = DeployError(Problem("HELM_FAILED", "helm could not deploy release `web`"), ExitCode.INPUT)
+
+
+def test_a_helm_that_fails_halfway_is_a_failed_revision_and_the_one_before_serves_again(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.helm.failures = [HELM_SAYS]
+    events, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["HELM_FAILED", "ROLLED_BACK"], ExitCode.PREVIOUS_SERVES)
+    assert "ROLLING_BACK" in warned(events)
+    assert shop.serves == ("1", "token-of-1")
+    assert [(one.verdict, one.cause) for one in shop.record.history] == [
+        ("verified", ""), ("failed", "HELM_FAILED"), ("verified", ""),
+    ]  # fmt: skip
+    found = shop.kube.get("Secret", "default", helmstorage.secret_name("web", 2))
+    assert found is not None
+    assert helmstorage.decode(found)["info"]["description"] == "HELM_FAILED: helm could not deploy release `web`"
+    assert helmstorage.revisions([found], "web")[0].verdict == "failed"
+
+
+def test_a_first_helm_that_fails_halfway_is_kept(shop: Shop) -> None:
+    shop.helm.failures = [HELM_SAYS]
+    _, error = failed(shop.up("1"))
+    assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.NOTHING_SERVES)
+    assert shop.verdicts == ["failed"]
+
+
+def test_a_helm_that_touched_nothing_is_told_as_it_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(shop.up("1"))
+    foreign = DeployError(Problem("OBJECT_FOREIGN", "somebody else's"), ExitCode.REFUSED)
+
+    def upgrade(_: object) -> None:
+        raise foreign
+
+    monkeypatch.setattr(shop.helm, "upgrade", upgrade)
+    _, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["OBJECT_FOREIGN"], ExitCode.REFUSED)
+    assert shop.verdicts == ["verified"]
+
+
+def test_an_api_server_that_is_away_is_no_verdict(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.helm.failures = [DeployError(Problem("API_UNREACHABLE", "away"), ExitCode.MACHINE)]
+    _, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["API_UNREACHABLE"], ExitCode.MACHINE)
+    assert shop.verdicts == ["verified"]
+    played(shop.up("2"))
+    assert (shop.serves[0], shop.verdicts) == ("2", ["verified", "verified"])
+
+
+def test_a_lost_hold_writes_no_verdict_and_brings_nothing_back(shop: Shop) -> None:
+    played(shop.up("1"))
+    shop.helm.slow = {"2"}
+    steps = shop.up("2")
+    with pytest.raises(LeaseLost):
+        for event in steps:
+            if isinstance(event, StageStarted) and event.stage == "rollout":
+                lost = DeployError(Problem("LEASE_LOST", "lost"), ExitCode.REFUSED)
+                steps.throw(LeaseLost(lost.problems, lost.exit_code))
+    assert shop.verdicts == ["verified", "unfinished"]
+    assert shop.helm.served("web") == "2"
+
+
+def test_what_was_verified_and_breaks_without_a_change_is_told_and_stays(shop: Shop) -> None:
+    """The inputs are the same: an older version was not asked for, and need not be better."""
+    played(shop.up("1"))
+    played(shop.up("2"))
+    show(shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    events, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
+    assert "this very revision was verified before" in error.problems[0].detail
+    assert any(hint.startswith("todo-deploy rollback") for hint in error.problems[0].hints)
+    assert "ROLLING_BACK" not in warned(events)
+    assert (shop.serves[0], shop.verdicts) == ("2", ["verified", "verified"])
+
+
+def test_an_object_that_comes_back_broken_does_not_bring_an_older_version(shop: Shop) -> None:
+    """A revision is made again with the same inputs: the one before it was made of other ones."""
+    played(shop.up("1"))
+    played(shop.up("2"))
+    shop.kube.drop("ConfigMap", "default", "web")
+    shop.helm.broken = {"2"}
+    events, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
+    assert "ROLLING_BACK" not in warned(events)
+    assert (shop.serves[0], shop.verdicts) == ("2", ["verified", "verified", "failed"])
+
+
+def test_after_ten_failures_that_were_kept_the_verified_revision_can_still_be_gone_back_to(shop: Shop) -> None:
+    played(shop.up("0"))
+    shop.helm.broken = {str(number) for number in range(1, 13)}
+    for number in range(1, 13):
+        failed(shop.up(str(number), on_failure="keep"))
+    assert shop.record.history[0].number == 1
+    stored = helmstorage.revisions(shop.kube.list("Secret", "default", labels="owner=helm"), "web")
+    assert [one.revision for one in stored] == [1, *range(4, 14)]
+    _, done = played(shop.back())
+    assert (done.target.number, shop.serves) == (1, ("0", "token-of-0"))
+
+
+def test_a_release_that_was_uninstalled_by_hand_does_not_pass_for_its_earlier_revisions(shop: Shop) -> None:
+    played(shop.up("1"))
+    played(shop.up("2"))
+    shop.helm.uninstall("web", "default")
+    played(shop.up("3"))
+    assert [one.releases for one in shop.record.history] == [{"web": 1}]
+    _, error = failed(shop.back())
+    assert codes(error) == ["ROLLBACK_NO_TARGET"]
+
+
+def test_a_release_that_somebody_made_anew_is_not_gone_back_to(shop: Shop) -> None:
+    played(shop.up("1"))
+    played(shop.up("2"))
+    shop.helm.uninstall("web", "default")
+    request = shop.helm.requests[-1]
+    shop.helm.upgrade(replace(request, labels={}, values={"version": "by hand"}))
+    _, error = failed(shop.back())
+    assert codes(error) == ["ROLLBACK_RELEASE"]
+    assert "uninstalled since" in error.problems[0].title
+
+
+def test_what_a_part_carried_over_is_not_called_verified(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC + '  db: {chart: chart, values: {version: "1"}}\n')
+    shop.helm.broken = {"1"}
+    failed(shop.up("0"))
+    played(shop.up("0", services=("web",)))
+    last = shop.record.history[-1]
+    assert (last.verdict, last.unproven, last.told) == ("verified", ("db",), "verified but for db")
+    failed(shop.up("2"))
+    assert shop.helm.served("web") == "2", "there is nothing sound to go back to"
+
+
+def test_a_release_that_came_later_stays_and_is_told(shop: Shop) -> None:
+    played(shop.up("1"))
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC + '  db: {chart: chart, values: {version: "1"}}\n')
+    played(shop.up("2"))
+    events, _ = played(shop.back())
+    assert "ROLLBACK_EXTRA" in warned(events)
+    assert (shop.helm.served("web"), shop.helm.served("db")) == ("1", "1")

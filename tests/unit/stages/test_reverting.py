@@ -9,15 +9,13 @@ from deployer import helmstorage
 from deployer.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
 from deployer.plan import ReleasePlan
-from deployer.ports import ImageFacts
 from deployer.record import Record, ReleaseRecord
 from deployer.stages.releases import ensure_release, mark
-from deployer.stages.reverting import lacking, restore_secret, revert
+from deployer.stages.reverting import lacking_releases, restore_secret, revert
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.play import items, played
 
 REF = KeptSecretRef("default", "app", "app-old")
-FACTS = ImageFacts("api:1", "sha256:1", 1, "", "amd64")
 
 
 def secret(name: str, value: str, *, immutable: bool = False) -> dict[str, object]:
@@ -94,14 +92,26 @@ def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
     assert (found["data"], value(kube)) == ({"v": "1"}, "old")
 
 
-def test_everything_that_lacks_is_named_before_anything_is_touched() -> None:
+@pytest.mark.parametrize(
+    ("more", "title"),
+    [
+        ({"releases": {"app": 7}}, "release `app` has no revision 7 any more"),
+        ({"releases": {"other": 1}}, "release `other` has no revision 1 any more"),
+        ({"inputs": {"app": "i9"}}, "release `app` was uninstalled since: its revision 1 is another one by now"),
+    ],
+)
+def test_a_revision_of_helms_that_is_gone_or_another_one_is_named(more: dict[str, object], title: str) -> None:
     kube = FakeKube()
     kept = deployed(kube, FakeHelm(kube))
-    wanted = entry(images={"api": "api:1"}, releases={"app": 7})
-    problems = lacking(wanted, kept, kube, lambda ref: None)
-    assert [one.code for one in problems] == ["ROLLBACK_IMAGE", "ROLLBACK_SECRET", "ROLLBACK_RELEASE"]
-    kube.put(secret("app-old", "old", immutable=True))
-    assert lacking(entry(images={"api": "api:1"}), kept, kube, lambda ref: FACTS) == []
+    (problem,) = lacking_releases(entry(commit="0123456789", **more), kept, kube)
+    assert (problem.code, problem.title) == ("ROLLBACK_RELEASE", title)
+    assert "git checkout 0123456" in problem.hints[0]
+
+
+def test_a_revision_that_is_all_there_lacks_nothing() -> None:
+    kube = FakeKube()
+    kept = deployed(kube, FakeHelm(kube))
+    assert lacking_releases(entry(inputs={"app": "i1"}), kept, kube) == []
 
 
 def test_a_revision_that_a_killed_helm_left_pending_is_healed_first() -> None:

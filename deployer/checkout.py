@@ -1,0 +1,61 @@
+"""A commit's files in a folder of their own; the user's work tree and index are not touched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployer.adapters.process import CommandFailed, run
+
+_LOCAL_SECONDS, _WRITE_SECONDS = 20, 120
+
+
+class NoCheckout(Exception):
+    """Why the commit's files cannot be had, in the words of a sentence's end."""
+
+
+@contextmanager
+def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[Path]:
+    """While inside, the path of the spec as it was at the commit, all of its files around it. Raises NoCheckout.
+
+    `checkout-index` with an index of its own: unlike `git archive` it leaves nothing out that an attribute excludes
+    from exports, and unlike `git worktree` it writes nothing into the repository.
+    """
+    with tempfile.TemporaryDirectory(prefix="todo-deploy-") as name:
+        folder = Path(name)
+        words = ["git", "-C", str(spec.parent)]
+        private = {**env, "GIT_INDEX_FILE": str(folder / "index")}
+        _said([*words, "rev-parse", "--git-dir"], env, "this folder is in no git repository")
+        prefix = run([*words, "rev-parse", "--show-prefix"], env=dict(env), timeout=_LOCAL_SECONDS).strip()
+        known = [*words, "cat-file", "-e", f"{sha}^{{commit}}"]
+        _said(known, env, f"commit {sha[:7]} is not in this clone (git fetch may bring it)")
+        top = run([*words, "rev-parse", "--show-toplevel"], env=dict(env), timeout=_LOCAL_SECONDS).strip()
+        tree = folder / "tree"
+        why = f"commit {sha[:7]} cannot be checked out"
+        _said(["git", "-C", top, "read-tree", sha], private, why)
+        _said(["git", "-C", top, "checkout-index", "--all", "--force", f"--prefix={tree}/"], private, why)
+        path = tree / prefix / spec.name
+        if not path.is_file():
+            raise NoCheckout(f"commit {sha[:7]} has no {prefix}{spec.name}")
+        _take_overlay(spec, path)
+        yield path
+
+
+def _take_overlay(spec: Path, path: Path) -> None:
+    """The git-ignored overlay lies over the spec there as it does here."""
+    overlay = spec.with_name(f"{spec.stem}.local.yaml")
+    if overlay.is_file() and not path.with_name(overlay.name).exists():
+        shutil.copyfile(overlay, path.with_name(overlay.name))
+
+
+def _said(words: list[str], env: Mapping[str, str], why: str) -> None:
+    try:
+        run(words, env=dict(env), timeout=_WRITE_SECONDS)
+    except FileNotFoundError:
+        raise NoCheckout("there is no git on PATH") from None
+    except (CommandFailed, subprocess.TimeoutExpired):
+        raise NoCheckout(why) from None

@@ -1,0 +1,34 @@
+"""What a helm that did not come to its end has left: revisions of this run, and the objects that they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployer import helmstorage
+from deployer.applied import Applied
+from deployer.hooks import objects_of
+from deployer.plan import ReleasePlan
+from deployer.ports import INPUTS_LABEL, KubePort
+from deployer.record import Record
+from deployer.stages import releases as releases_stage
+
+NOT_FINISHED = "helm did not come to its end"
+
+
+def left_by(wanted: Sequence[ReleasePlan], kept: Record, kube: KubePort) -> tuple[Applied, ...]:
+    """The revisions that this run made of the releases, whatever became of them; of those that it did not reach, none.
+
+    Helm stores a revision before it touches an object: without one nothing was changed.
+    """
+    found = []
+    for one in wanted:
+        secret = releases_stage.made_here(one.name, one.namespace, kube)
+        before = kept.releases[one.name].revision if one.name in kept.releases else 0
+        if secret is None or int(secret["metadata"]["labels"]["version"]) <= before:
+            continue
+        document = helmstorage.decode(secret)
+        inputs = (secret["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
+        objects = tuple(objects_of(str(document.get("manifest") or ""), one.namespace))
+        revision = int(secret["metadata"]["labels"]["version"])
+        found.append(Applied(one.name, one.namespace, revision, True, NOT_FINISHED, inputs, objects, verified=False))
+    return tuple(found)

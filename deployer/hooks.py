@@ -1,0 +1,214 @@
+"""Helm's hooks: while helm waits for them they are watched and diagnosed like workloads, and their logs are kept.
+
+Helm waits for hooks even where it is told not to wait, prints nothing meanwhile, and a delete policy takes a hook's Job
+with its log the moment it has ended (https://helm.sh/docs/topics/charts_hooks/).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from deployer import diagnosis, helmstorage
+from deployer.adapters.fastyaml import YamlError, load_documents
+from deployer.diagnosis import Finding, Patience
+from deployer.errors import DeployError, ExitCode
+from deployer.events import Item, ItemState, Log, Warned
+from deployer.ports import KubePort, ObjectRef
+from deployer.stages.rollout import Judging, lasting, take_logs, take_snapshot, workloads_of
+from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
+from deployer.status.objects import dig, epoch, find, name_of, rows
+from deployer.steps import Clock, Steps, merge
+
+T = TypeVar("T")
+Keep = Callable[[str, str], None]
+"""Writes a text into the run's record under a name."""
+
+_STAGE = "releases"
+# Helm sees the end of a hook at once, and its Job may be gone then; a Job's own controller takes a second to tell.
+_TICK_SECONDS = 0.3
+_LOG_LINES, _SHOWN_LINES = 200, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where helm is at work: releases with their namespaces, and the doors to watch them through."""
+
+    releases: tuple[tuple[str, str], ...]
+    kube: KubePort
+    clock: Clock
+    judging: Judging
+    keep: Keep
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A revision that helm is making: its hooks of this operation, its workloads, and since when it exists."""
+
+    hooks: tuple[ObjectRef, ...]
+    workloads: tuple[WorkloadRef, ...]
+    since: float
+
+
+def beside(steps: Steps[T], place: Place) -> Steps[T]:
+    """The steps, during which helm's hooks are watched; a hook that cannot succeed ends them with its cause."""
+    over = threading.Event()
+    eyes = _Eyes(place)
+
+    def work() -> Steps[T]:
+        try:
+            return (yield from steps)
+        finally:
+            over.set()
+
+    bodies: dict[str, Callable[[], Steps[Any]]] = {"helm": work, "hooks": lambda: eyes.watch(over)}
+    try:
+        done = yield from merge(bodies)
+    except DeployError as error:
+        raise eyes.explained(error) from None
+    return done["helm"]  # type: ignore[no-any-return]
+
+
+def pending_hooks(document: Mapping[str, Any], status: str, namespace: str) -> tuple[ObjectRef, ...]:
+    """The hooks that helm runs in this operation, of the kinds that it waits for."""
+    events = {f"{when}-{status.removeprefix('pending-')}" for when in ("pre", "post")}
+    found = []
+    for hook in document.get("hooks") or ():
+        if events & set(hook.get("events") or ()):
+            found += objects_of(str(hook.get("manifest") or ""), namespace)
+    return tuple(ref for ref in found if ref.kind in ("Job", "Pod"))
+
+
+class _Eyes:
+    """What was seen of the hooks of one helm at work."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._since = place.clock.now()
+        self._known: dict[tuple[str, int], _Pending] = {}
+        self._logs: dict[tuple[str, str], str] = {}
+        self._told: dict[str, str] = {}
+        self._named: set[tuple[str, WorkloadRef | None]] = set()
+        self._patience = Patience()
+        self._findings: tuple[Finding, ...] = ()
+
+    def watch(self, over: threading.Event) -> Steps[None]:
+        """Returns when helm has ended, or when nothing it does has a hook; raises what is certain to fail."""
+        # The real time on purpose: helm's end must not wait for a tick to pass.
+        while not over.wait(_TICK_SECONDS):
+            verdict = None
+            with suppress(DeployError):  # an API server that is away for a moment is helm's to judge
+                every = [self._pending(name, namespace) for name, namespace in self._place.releases]
+                if all(one is not None and not one.hooks for one in every):
+                    return
+                for one in every:
+                    if one is not None and one.hooks:
+                        verdict = verdict or (yield from self._look(one))
+            if verdict is not None:
+                raise DeployError(diagnosis.problem(verdict), ExitCode.NOTHING_SERVES)
+
+    def explained(self, error: DeployError) -> DeployError:
+        """Helm's failure in the words of the hook that caused it, with the end of its log."""
+        first, *rest = error.problems
+        if first.code not in ("HOOK_FAILED", "HELM_FAILED") or not (self._findings or self._logs):
+            return error
+        better = diagnosis.problem(self._findings[0]) if self._findings else first
+        log = next(reversed(self._logs.values()), "")
+        lines = [line for line in log.splitlines()[-_SHOWN_LINES:] if line not in better.detail]
+        told = "\n".join(filter(None, (better.detail, *lines)))
+        return DeployError((replace(better, detail=told), *rest), ExitCode.NOTHING_SERVES)
+
+    def _pending(self, release: str, namespace: str) -> _Pending | None:
+        """The revision that helm is making of the release; None while there is none."""
+        kube = self._place.kube
+        labels = f"{helmstorage.SELECTOR},name={release}"
+        made = helmstorage.revisions(kube.list("Secret", namespace, labels=labels, metadata_only=True), release)
+        if not made or not made[-1].status.startswith("pending-"):
+            return None
+        key = (release, made[-1].revision)
+        if key not in self._known:
+            secret = kube.get("Secret", namespace, helmstorage.secret_name(*key))
+            if secret is None:
+                return None
+            document = helmstorage.decode(secret)
+            self._known[key] = _Pending(
+                pending_hooks(document, made[-1].status, namespace),
+                workloads_of(objects_of(str(document.get("manifest") or ""), namespace)),
+                epoch(dig(secret, "metadata", "creationTimestamp")) or self._since,
+            )
+        return self._known[key]
+
+    def _look(self, pending: _Pending) -> Steps[Finding | None]:
+        """Logs are kept and findings told; returns the one that ends the wait."""
+        place, now = self._place, self._place.clock.now()
+        jobs = tuple(sorted(workloads_of(pending.hooks)))
+        snapshot = take_snapshot((*jobs, *pending.workloads), place.kube)
+        # A Job of this name from an earlier revision stays until helm makes the new one.
+        fresh = tuple(ref for ref in jobs if _born(find(ref, snapshot)) >= pending.since)
+        yield from self._keep_logs(_hook_pods(pending, fresh, snapshot, place.kube))
+        yield from self._tell(fresh, snapshot)
+        logs = take_logs(snapshot, fresh, place.kube)
+        refs = (*fresh, *pending.workloads)
+        found = diagnosis.diagnose(snapshot, refs, logs, now=now, since=self._since)
+        findings = tuple(one for one in found if one.workload in fresh)
+        self._findings = findings or self._findings
+        self._patience = self._patience.observe(findings, now)
+        for one in lasting(findings, self._patience, place.judging, now):
+            if (one.code, one.workload) not in self._named:
+                self._named.add((one.code, one.workload))
+                yield Warned(diagnosis.problem(one))
+        own = {ref: place.judging.profile_of(ref) for ref in fresh}
+        verdict = diagnosis.judge(findings, self._patience, now, place.judging.profile, overrides=own)
+        return verdict.finding if verdict.state == "failed" else None
+
+    def _tell(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:
+        for ref in jobs:
+            status = workload_status(ref, snapshot, self._place.clock.now())
+            words = f"hook: {status.message}"
+            if self._told.get(str(ref)) != words:
+                self._told[str(ref)] = words
+                states = {Phase.AVAILABLE: ItemState.DONE, Phase.FAILED: ItemState.FAILED}
+                yield Item(_STAGE, str(ref), states.get(status.phase, ItemState.RUNNING), words)
+
+    def _keep_logs(self, pods: Sequence[Object]) -> Steps[None]:
+        for pod in pods:
+            for status in rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses"):
+                if not (dig(status, "state", "running") or dig(status, "state", "terminated")):
+                    continue
+                name, container = name_of(pod), str(status.get("name"))
+                namespace = str(dig(pod, "metadata", "namespace"))
+                text = "\n".join(self._place.kube.logs(namespace, name, container, tail=_LOG_LINES))
+                before = self._logs.get((name, container), "")
+                if text and text != before:
+                    self._logs[name, container] = text
+                    self._place.keep(f"hooks/{name}.{container}.log", text + "\n")
+                    for line in text.removeprefix(before).splitlines():
+                        yield Log(_STAGE, name, line)
+
+
+def _hook_pods(
+    pending: _Pending, jobs: Sequence[WorkloadRef], snapshot: Snapshot, kube: KubePort
+) -> tuple[Object, ...]:
+    alone = (kube.get("Pod", ref.namespace, ref.name) for ref in pending.hooks if ref.kind == "Pod")
+    pods = [pod for ref in jobs for pod in current_pods(ref, snapshot)]
+    return (*pods, *(pod for pod in alone if _born(pod) >= pending.since and pod is not None))
+
+
+def _born(one: Object | None) -> float:
+    return epoch(dig(one, "metadata", "creationTimestamp")) or 0.0
+
+
+def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
+    """The objects of a manifest as Helm stores it; one that names no namespace is in the release's."""
+    try:
+        objects = load_documents(manifest)
+    except YamlError:
+        return []
+    return [
+        ObjectRef(str(one["kind"]), one["metadata"].get("namespace") or namespace, str(one["metadata"]["name"]))
+        for one in objects
+        if one.get("kind") and (one.get("metadata") or {}).get("name")
+    ]

@@ -1,0 +1,168 @@
+"""What a revision needs and the cluster no longer has: made again exactly as it was, or named with the reason why not.
+
+An image is made again only if its sources have the very digest that its tag stands for, a copy of a Secret only if
+the values have the hash that its name carries: what serves after a rollback is what was verified, or nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from deployer import inputs, pipeline, world
+from deployer.checkout import NoCheckout, checked_out
+from deployer.deploying import Connected
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Item, ItemState, Warned
+from deployer.history import Entry, KeptSecretRef
+from deployer.opening import Opened
+from deployer.plan import ImagePlan, Plan
+from deployer.record import Record
+from deployer.specfile import LoadedSpec, load_spec
+from deployer.stages import images as images_stage
+from deployer.stages import reverting
+from deployer.stages import secrets as secrets_stage
+from deployer.stages.images import Building, Previous
+from deployer.steps import Steps, within
+from deployer.tags import Commit
+from deployer.tooling import proxy_args, supply_bases
+from deployer.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where something may be made again from: a plan of it, and what that plan is of."""
+
+    name: str
+    loaded: LoadedSpec
+    plan: Plan
+
+
+def restore(
+    entry: Entry, kept: Record, loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, here: World
+) -> Steps[None]:
+    """Images and copies of Secrets of the revision are there; refused, with all that lacks and why, otherwise."""
+    gone = reverting.lacking_releases(entry, kept, connected.kube)
+    copies = [one for one in entry.secrets if connected.kube.get("Secret", one.namespace, one.copy) is None]
+    images = _missing_images(entry, connected)
+    if not gone and not copies and not images:
+        return
+    opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
+    with ExitStack() as stack:
+        sources = _at_hand(opened, env, here) if images or copies else []
+        made, lacking = _images_of(images, entry, kept, sources)
+        why = ""
+        if lacking:
+            then, why = _of_commit(entry, opened, env, here, stack)
+            sources += then
+            made, lacking = _images_of(images, entry, kept, sources)
+        bodies = [(one, _remade(one, connected, sources)) for one in copies]
+        problems = [replace(one, detail=why) for one in lacking]
+        problems += [_gone_copy(one, entry) for one, body in bodies if body is None]
+        if problems or gone:
+            raise DeployError([*problems, *gone], ExitCode.REFUSED)
+        for one, body in bodies:
+            assert body is not None
+            connected.kube.create(body)
+            yield Item(reverting.STAGE, one.copy, ItemState.DONE, "its copy was gone: made again from the same values")
+        for source, wanted in made:
+            yield from _build(source, wanted, env, connected, here)
+
+
+def _at_hand(opened: Opened, env: Mapping[str, str], here: World) -> list[_Source]:
+    """The work tree, if it is whole: what is being edited just now need not be."""
+    try:
+        plan = pipeline.plan_for(opened, env, inputs.read_commit(opened.loaded.root), here)
+    except DeployError:
+        return []
+    return [_Source("the work tree", opened.loaded, plan)]
+
+
+def _of_commit(
+    entry: Entry, opened: Opened, env: Mapping[str, str], here: World, stack: ExitStack
+) -> tuple[list[_Source], str]:
+    """The recorded commit, checked out until the stack is left; and why it is not what the revision was made of."""
+    name = f"commit {entry.commit[:7]}"
+    if not entry.commit:
+        return [], "it was built outside git: no commit is recorded that it could be built from again"
+    try:
+        path = stack.enter_context(checked_out(opened.loaded.path, entry.commit, here.env))
+        then = replace(opened, loaded=load_spec(path, opened.loaded.profile))
+        plan = pipeline.plan_for(then, env, Commit(entry.commit, clean=True), here)
+    except NoCheckout as error:
+        return [], str(error)
+    except DeployError as error:
+        return [], f"{name} does not build here: {error.problems[0].title}"
+    if entry.dirty:
+        why = f"it was built from {name} with uncommitted changes, which no commit holds"
+    else:
+        why = f"{name} builds another image here: build arguments or base images differ"
+    return [_Source(name, then.loaded, plan)], why
+
+
+def _missing_images(entry: Entry, connected: Connected) -> dict[str, str]:
+    """Name → reference of the revision's images that the cluster's daemon no longer has."""
+    if connected.facts.docker is None:
+        return {}
+    daemon = world.open_images(connected.facts.docker)
+    return {name: ref for name, ref in entry.images.items() if daemon.image(ref) is None}
+
+
+def _images_of(
+    missing: Mapping[str, str], entry: Entry, kept: Record, sources: Sequence[_Source]
+) -> tuple[list[tuple[_Source, ImagePlan]], list[Problem]]:
+    """Each missing image with a source of the digest that its tag stands for, and a problem for each without one."""
+    found: list[tuple[_Source, ImagePlan]] = []
+    problems = []
+    for name, ref in missing.items():
+        repository, _, tag = ref.rpartition(":")
+        digest = kept.tags.get(repository, {}).get(tag)
+        plans = ((source, image) for source in sources for image in source.plan.images if image.name == name)
+        made = next(((source, image) for source, image in plans if image.source.digest == digest), None)
+        if made is not None:
+            found.append((made[0], replace(made[1], repository=repository, tag=tag)))
+        else:
+            title = f"image `{ref}` of revision {entry.number} is no longer in the cluster's daemon"
+            problems.append(Problem("ROLLBACK_IMAGE", title, hints=_hints(entry)))
+    return found, problems
+
+
+def _hints(entry: Entry) -> tuple[str, ...]:
+    if not entry.commit:
+        return ("todo-deploy history, for a revision whose images are there",)
+    return (f"git checkout {entry.commit[:7]}, then `todo-deploy up`: what that commit builds serves then",)
+
+
+def _remade(ref: KeptSecretRef, connected: Connected, sources: Sequence[_Source]) -> dict[str, object] | None:
+    """The copy's object, from env values that its name is the hash of; None where they are others by now."""
+    for source in sources:
+        for one in source.plan.secrets:
+            if (one.namespace, one.copy) == (ref.namespace, ref.copy):
+                return secrets_stage.secret_objects(source.plan.application, one)[0]
+    found = connected.kube.get("Secret", ref.namespace, ref.served)
+    return secrets_stage.copy_of(found, ref.copy) if found is not None else None
+
+
+def _gone_copy(ref: KeptSecretRef, entry: Entry) -> Problem:
+    return Problem(
+        "ROLLBACK_SECRET",
+        f"Secret `{ref.copy}` of revision {entry.number} is gone",
+        "the env files give other values than it had",
+        hints=("put the values of that time back into the env file, then: todo-deploy rollback",),
+    )
+
+
+def _build(source: _Source, image: ImagePlan, env: Mapping[str, str], connected: Connected, here: World) -> Steps[None]:
+    daemon = connected.facts.docker
+    assert daemon is not None
+    yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
+    bases = inputs.wanted_bases(source.loaded, env)
+    building = images_stage.ensure_images(
+        (image,),
+        world.open_images(daemon),
+        lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
+        {image.name: Previous(image.ref, image.source)},
+        Building(proxy_args(here.env)),
+    )
+    yield from within(reverting.STAGE, building)

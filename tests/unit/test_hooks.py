@@ -1,0 +1,182 @@
+"""Helm's hooks are watched while helm is at work: causes named, logs kept, a hopeless one not waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from deployer import helmstorage
+from deployer.causes import FailFast
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Event, Item, Log, Warned
+from deployer.hooks import Place, beside, pending_hooks
+from deployer.stages.rollout import Judging
+from deployer.steps import Steps, on_stop
+from tests.fakes import FakeClock, FakeKube
+from tests.fakes.helm import release_secret
+from tests.fakes.play import code, failed, played
+
+JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}
+"""
+WAIT = 5.0
+
+
+def hook(manifest: str = JOB, *events: str) -> dict[str, Any]:
+    return {"name": "migrate", "kind": "Job", "manifest": manifest, "events": list(events or ("pre-upgrade",))}
+
+
+@dataclass
+class Scene:
+    """A helm at work on revision 2 of the release `web`, as the API server shows it."""
+
+    kube: FakeKube = field(default_factory=lambda: FakeKube(FakeClock()))
+    kept: dict[str, str] = field(default_factory=dict)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, *hooks: dict[str, Any], status: str = "pending-upgrade") -> None:
+        """Helm has stored the revision that it is about to make."""
+        secret = release_secret("web", "default", 2, status)
+        document = {**helmstorage.decode(secret), "hooks": list(hooks)}
+        secret["data"]["release"] = helmstorage.encode(document)
+        self.kube.put(secret)
+
+    def job(self, *, failed: bool = False, seconds: float = 0.0, log: tuple[str, ...] = ()) -> None:
+        """The hook's Job with its pod, made so many seconds after helm began."""
+        stamp = self.kube.clock.stamp(self.kube.clock.elapsed + seconds)
+        done = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often",
+                 "lastTransitionTime": stamp}]  # fmt: skip
+        self.kube.put({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "migrate", "namespace": "default", "uid": "job", "creationTimestamp": stamp,
+                         "annotations": {"helm.sh/hook": "pre-upgrade"}},
+            "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "m", "image": "m:1"}]}}},
+            "status": {"startTime": stamp, "failed": 1, "conditions": done} if failed else {"startTime": stamp},
+        })  # fmt: skip
+        ended = {"exitCode": 1, "reason": "Error", "startedAt": stamp, "finishedAt": stamp}
+        state = {"terminated": ended} if failed else {"running": {"startedAt": stamp}}
+        self.kube.put({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "migrate-x", "namespace": "default", "uid": "pod", "creationTimestamp": stamp,
+                         "ownerReferences": [{"kind": "Job", "name": "migrate", "uid": "job"}]},
+            "spec": {"containers": [{"name": "m", "image": "m:1"}], "nodeName": "node", "restartPolicy": "Never"},
+            "status": {"phase": "Failed" if failed else "Running", "startTime": stamp,
+                       "conditions": [{"type": "PodScheduled", "status": "True"}],
+                       "containerStatuses": [{"name": "m", "image": "m:1", "ready": not failed, "restartCount": 0,
+                                              "state": state, "lastState": {}}]},
+        })  # fmt: skip
+        self.kube.container_logs["default", "migrate-x", "m", False] = list(log)
+
+    def helm(self, work: Callable[[], None], error: DeployError | None = None) -> Steps[str]:
+        """Helm, which has ended once `work` returns or it is told to stop."""
+        with on_stop(self.ended.set):
+            work()
+        if error is not None:
+            raise error
+        yield from ()
+        return "done"
+
+    def beside(self, work: Callable[[], None], error: DeployError | None = None) -> Steps[str]:
+        place = Place(
+            (("web", "default"),),
+            self.kube,
+            self.kube.clock,
+            Judging(60.0, 0.0, FailFast.BALANCED),
+            lambda n, t: self.kept.update({n: t}),
+        )
+        return beside(self.helm(work, error), place)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def of(kind: type, events: list[Event]) -> list[Any]:
+    return [one for one in events if isinstance(one, kind)]
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    patience = threading.Event()
+    for _ in range(int(WAIT / 0.02)):
+        if what():
+            return
+        patience.wait(0.02)
+    raise AssertionError("it did not come to that")
+
+
+def test_without_hooks_nothing_is_watched(scene: Scene) -> None:
+    scene.begin()
+    events, value = played(scene.beside(lambda: None))
+    assert (events, value) == ([], "done")
+
+
+def test_the_log_of_a_hook_is_kept_before_its_job_goes(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.job(log=("one", "two"))
+        wait_until(lambda: scene.kept)
+        scene.kube.drop("Job", "default", "migrate")
+        scene.kube.drop("Pod", "default", "migrate-x")
+
+    events, _ = played(scene.beside(work))
+    assert scene.kept == {"hooks/migrate-x.m.log": "one\ntwo\n"}
+    assert [one.line for one in of(Log, events)] == ["one", "two"]
+    assert ("releases", "job/migrate") in {(one.stage, one.item) for one in of(Item, events)}
+
+
+def test_a_hook_that_cannot_succeed_is_named_and_ends_helm(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.job(failed=True, log=("no such table",))
+        assert scene.ended.wait(WAIT), "helm was not told to stop"
+
+    events, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+    assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.NOTHING_SERVES)
+    assert "job/migrate" in error.problems[0].where
+    assert "no such table" in error.problems[0].detail
+    assert [one.problem.code for one in of(Warned, events)] == ["HOOK_FAILED"]
+
+
+def test_helms_own_failure_is_told_in_the_hooks_words(scene: Scene) -> None:
+    """A hook whose Job helm has taken away by the time the failure is told."""
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.job(log=("halfway", "division by zero"))
+        wait_until(lambda: scene.kept)
+
+    _, error = failed(scene.beside(work, DeployError(Problem("HOOK_FAILED", "a hook", "helm's"), ExitCode.INPUT)))
+    assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.NOTHING_SERVES)
+    assert error.problems[0].detail.splitlines() == ["helm's", "halfway", "division by zero"]
+
+
+def test_a_failure_of_another_kind_is_left_as_it_is(scene: Scene) -> None:
+    scene.begin()
+    wanted = DeployError(Problem("NODE_PORT_TAKEN", "taken"), ExitCode.INPUT)
+    _, error = failed(scene.beside(lambda: None, wanted))
+    assert error is wanted
+
+
+def test_the_job_of_an_earlier_revision_is_not_this_ones(scene: Scene) -> None:
+    scene.job(failed=True, log=("long ago",))
+    scene.kube.clock.sleep(60)
+    scene.begin(hook())
+    events, _ = played(scene.beside(lambda: threading.Event().wait(0.8) and None))
+    assert (events, scene.kept) == ([], {})
+
+
+def test_only_the_hooks_of_the_operation_count() -> None:
+    document = {"hooks": [hook(JOB, "test"), hook(JOB, "post-install"), hook(JOB, "pre-upgrade", "pre-install")]}
+    assert len(pending_hooks(document, "pending-upgrade", "default")) == 1
+    assert len(pending_hooks(document, "pending-install", "default")) == 2
+    assert pending_hooks(document, "pending-rollback", "default") == ()
+    assert pending_hooks({"hooks": [hook("kind: [", "pre-install")]}, "pending-install", "default") == ()
