@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup up down status check fix lint types unit test test-cluster chaos schema clean
+.PHONY: help setup up down status check fix lint types unit test test-cluster chaos schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: setup ## All tests, those on the real cluster included
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points on the test cluster: the table of issue 5 (half an hour)
 	@$(BIN)/python -m tests.chaos
+
+topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
+	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))
 
 clean: ## Remove .venv and caches of this checkout (no cluster, no user data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,120 @@
+"""One application of any kind as these tests see it: its spec, what the tool says of it, and what the cluster has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.context import context_files
+from deployer.specfile import LoadedSpec, load_spec
+from tests.cluster import CompletedCli
+from tests.e2e.browser import request
+from tests.e2e.project import Project, one_document
+
+Object = dict[str, Any]
+_SOURCES = (".py", ".js", ".mjs", ".ts", ".tsx", ".css", ".html", ".sh", ".txt")
+_COLUMNS = "custom-columns=K:.kind,S:.metadata.namespace,N:.metadata.name"
+# What the cluster writes about itself, at any time.
+_OWN_WORK = ("events", "events.events.k8s.io", "componentstatuses", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
+_OWN_PLACES = ("kube-node-lease", "kube-system")
+
+
+class Broken(AssertionError):
+    """Something is not as it must be; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A spec in a copy of the checkout, and the profile of it that is deployed."""
+
+    project: Project
+    spec: Path
+    profile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the table calls it: its spec, or the folder of a spec that has the usual name."""
+        return self.spec.stem if self.spec.stem != "todo-deploy" else self.spec.parent.name
+
+    @property
+    def loaded(self) -> LoadedSpec:
+        """The spec as the tool reads it."""
+        return load_spec(self.spec, self.profile)
+
+    def run(self, *words: str, timeout: float = 900) -> CompletedCli:
+        """`todo-deploy` ran to its end for this spec."""
+        chosen = ("--profile", self.profile) if self.profile else ()
+        return self.project.run(*words, "-f", self.spec, *chosen, cwd=self.spec.parent, timeout=timeout)
+
+    def told(self, *words: str) -> tuple[CompletedCli, Object]:
+        """How it ended, and its JSON document."""
+        done = self.run(*words, "-o", "json", "--progress", "plain")
+        try:
+            return done, one_document(done.stdout)
+        except (AssertionError, ValueError):
+            told = f"exit code {done.returncode}: {done.stderr[-2000:]}"
+            raise Broken(f"{' '.join(words)}: no document, {told}") from None
+
+    def data(self, *words: str) -> tuple[float, Object]:
+        """The seconds it took and its data; Broken where it did not end well."""
+        done, document = self.told(*words)
+        if done.returncode != 0:
+            errors = "; ".join(f"{one['code']}: {one['title']} {one['detail']}" for one in document["errors"])
+            raise Broken(f"{' '.join(words)} ended with {done.returncode}: {errors or done.stderr[-2000:]}")
+        return done.seconds, document["data"]
+
+    def workloads(self, data: Mapping[str, Any]) -> Iterator[Object]:
+        """The live objects of the workloads that an `up` told of."""
+        for one in data["workloads"]:
+            words = ("get", one["kind"], one["name"], "--namespace", one["namespace"], "-o", "json")
+            yield json.loads(self.project.kubectl(*words))
+
+    def images(self, data: Mapping[str, Any]) -> set[str]:
+        """The images that the workloads' pods are made from."""
+        return {
+            container["image"]
+            for workload in self.workloads(data)
+            for container in workload["spec"]["template"]["spec"]["containers"]
+        }
+
+    def source(self, image: str) -> Path:
+        """A text file of the image's build context, the same one every time; Broken where there is none."""
+        wanted = self.loaded.spec.images[image]
+        folder = self.spec.parent / wanted.context
+        dockerfile = self.spec.parent / wanted.dockerfile if wanted.dockerfile else None
+        for file in context_files(folder, dockerfile):
+            if file.kind == "file" and file.size and Path(file.path).suffix in _SOURCES:
+                return folder / file.path
+        raise Broken(f"no source file in the context of {image}")
+
+    def check_urls(self, data: Mapping[str, Any]) -> int:
+        """Every address that was told answers with the status that was told; their number."""
+        for one in data["urls"]:
+            host = self.loaded.spec.urls[one["name"]].ingress_host
+            answer = request("GET", one["url"], headers={"Host": host} if host else None)
+            followed = answer.status in (301, 302, 303, 307, 308)
+            if answer.status != one["status"] and not followed:
+                raise Broken(f"{one['name']} at {one['url']} answers {answer.status}, and {one['status']} was told")
+        return len(data["urls"])
+
+
+def everything(project: Project) -> frozenset[tuple[str, str, str]]:
+    """Kind, namespace and name of all that is in the cluster, but for what it writes about itself."""
+    listed = project.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    kinds = ",".join(sorted(set(listed) - set(_OWN_WORK)))
+    rows = project.kubectl("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS).splitlines()
+    found = (tuple(row.split(None, 2)) for row in rows)
+    return frozenset(
+        (kind, namespace, name)
+        for kind, namespace, name in found
+        if not (kind in ("Lease", "Pod", "ControllerRevision") and namespace in _OWN_PLACES)
+    )
+
+
+def volume_folders(project: Project) -> set[str]:
+    """The folders in the node that Minikube's provisioner keeps volumes in."""
+    script = "cd /tmp/hostpath-provisioner 2>/dev/null && find . -mindepth 2 -maxdepth 2 || true"
+    return set(project.in_node("sh", "-c", script).split())

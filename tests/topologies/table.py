@@ -1,0 +1,40 @@
+"""What was measured, as a Markdown table that is also readable as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tests.topologies.journey import STEPS, Journey
+from tests.topologies.together import Together
+
+_HEAD = ("topology", *(f"{step} (s)" for step in STEPS), "URLs", "peak memory (MiB)", "checklist", "result")
+
+
+def journeys_table(journeys: Iterable[Journey]) -> str:
+    """One row per application, columns as wide as their widest cell, and below it what went wrong."""
+    rows = [_HEAD, *(_row(one) for one in journeys)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = [_line(row, widths) for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    wrong = [f"- {one.name}: {problem}" for one in journeys for problem in one.problems]
+    return "\n".join([*lines, *(["", *wrong] if wrong else [])])
+
+
+def together_lines(result: Together) -> str:
+    """Which run side by side, what they take, and the refusals with their arithmetic."""
+    lines = [f"- Side by side: {', '.join(result.running) or 'none'}; {result.urls} URLs answer."]
+    lines.append(f"- Then the node has: {result.limits}.")
+    for name, words in result.refused:
+        lines += [f"- Refused: {name}", "", "  ```", *(f"  {line}" for line in words.splitlines()), "  ```", ""]
+    lines += [f"- Wrong: {problem}" for problem in result.problems]
+    return "\n".join(lines)
+
+
+def _row(one: Journey) -> tuple[str, ...]:
+    seconds = (f"{one.seconds[step]:.1f}" if step in one.seconds else "-" for step in STEPS)
+    peak = str(one.peak_mib or "-")
+    return (one.name, *seconds, str(one.urls), peak, str(one.points), "ok" if one.ok else "FAILED")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
