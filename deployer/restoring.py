@@ -164,5 +164,6 @@ def _build(source: _Source, image: ImagePlan, env: Mapping[str, str], connected:
         lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
         {image.name: Previous(image.ref, image.source)},
         Building(proxy_args(here.env)),
+        here.clock,
     )
     yield from within(reverting.STAGE, building)

@@ -284,7 +284,7 @@ def test_a_helm_that_touched_nothing_is_told_as_it_is(shop: Shop, monkeypatch: p
 
 def test_an_api_server_that_is_away_is_no_verdict(shop: Shop) -> None:
     played(shop.up("1"))
-    shop.helm.failures = [DeployError(Problem("API_UNREACHABLE", "away"), ExitCode.MACHINE)]
+    shop.helm.failures = [DeployError(Problem("API_UNREACHABLE", "away"), ExitCode.MACHINE)] * 3
     _, error = failed(shop.up("2"))
     assert (codes(error), error.exit_code) == (["API_UNREACHABLE"], ExitCode.MACHINE)
     assert shop.verdicts == ["verified"]
