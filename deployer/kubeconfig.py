@@ -40,6 +40,11 @@ def owner(document: Mapping[str, Any], context: str) -> Owner:
     return "minikube" if "minikube.sigs.k8s.io" in marks else "foreign"
 
 
+def server_of(document: Mapping[str, Any], context: str) -> str:
+    """The address of the API server that the context leads to; empty where the kubeconfig has none."""
+    return str(_cluster(document, context).get("server") or "")
+
+
 def refuse_foreign(source: Path, context: str) -> None:
     """Returns when the context is absent or leads to a cluster of Minikube's; refused otherwise."""
     document = read(source)

@@ -48,6 +48,8 @@ class ClusterFacts:
     detail: str = ""
     node_network: str | None = None
     """The network that node and host share, such as 192.168.49.0/24."""
+    moved_from: str = ""
+    """The address in the kubeconfig, where the cluster's API server is at another one by now."""
 
 
 @dataclass(frozen=True, slots=True)

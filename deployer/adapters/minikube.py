@@ -9,15 +9,16 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deployer.adapters.process import CommandFailed, run, stream
 from deployer.errors import machine_error
 from deployer.events import Event, Item, ItemState, Log
-from deployer.kubeconfig import read
+from deployer.kubeconfig import read, server_of
 from deployer.lock import held
 from deployer.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.status import ClusterPhase
@@ -26,6 +27,7 @@ from deployer.toolchain import Toolchain, minikube_home, seed_minikube
 STAGE = "cluster"
 _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
+_API_PORT = 8443
 
 
 class Minikube:
@@ -69,14 +71,18 @@ class Minikube:
         if not state.get("Running"):
             return ClusterFacts(ClusterPhase.STOPPED, **known)  # type: ignore[arg-type]
         network = container.get("NetworkSettings") or {}
-        port = ((network.get("Ports") or {}).get(_DAEMON_PORT) or [{}])[0].get("HostPort")
+        port = _published(network, _DAEMON_PORT)
         attached = (network.get("Networks") or {}).get(self._profile) or {}
         endpoint = DockerEndpoint(f"tcp://127.0.0.1:{port}", self._home / "certs") if port else None
+        node_ip, api_port = str(attached.get("IPAddress") or ""), int(config.get("APIServerPort") or _API_PORT)
+        published = _published(network, f"{api_port}/tcp")
+        servers = {f"{node_ip}:{api_port}", f"127.0.0.1:{published}"}
         return ClusterFacts(
             ClusterPhase.RUNNING,
-            node_ip=str(attached.get("IPAddress") or "") or None,
+            node_ip=node_ip or None,
             docker=endpoint,
             node_network=_network(attached),
+            moved_from=self._moved_from(servers) if node_ip else "",
             **known,  # type: ignore[arg-type]
         )
 
@@ -178,6 +184,15 @@ class Minikube:
                 change = ("set", "current-context", str(before)) if before else ("unset", "current-context")
                 run([self._toolchain.kubectl, "--kubeconfig", self._kubeconfig, "config", *change])
 
+    def _moved_from(self, servers: Collection[str]) -> str:
+        """What the kubeconfig has for the profile's API server, where it is none of these.
+
+        After a start that was killed it is an old address, which another profile may have been given since: its
+        server would take the same certificates.
+        """
+        known = server_of(read(self._kubeconfig), self._profile)
+        return known if known and urlsplit(known).netloc not in servers else ""
+
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:
@@ -216,6 +231,11 @@ def _network(attached: Mapping[str, Any]) -> str | None:
     """The Docker network that the node is attached to."""
     address, prefix = attached.get("IPAddress"), attached.get("IPPrefixLen")
     return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False)) if address and prefix else None
+
+
+def _published(network: Mapping[str, Any], port: str) -> str:
+    """The port of this machine that leads to the container's; empty where none does."""
+    return str(((network.get("Ports") or {}).get(port) or [{}])[0].get("HostPort") or "")
 
 
 def _parsed(line: str) -> tuple[str, Mapping[str, Any]] | None:

@@ -96,6 +96,9 @@ def ensure_cluster(
     facts = cluster.facts()
     kube = None
     if facts.phase is ClusterPhase.RUNNING:
+        if facts.moved_from:
+            yield Item(STAGE, wanted.name, ItemState.RUNNING, f"it is no longer at {facts.moved_from}: writing where")
+            cluster.write_context()
         kube = yield from _connected(wanted.name, cluster, connect)
     answers = kube is not None and (kube.ready() or _answers_soon(kube, clock))
     decision = decide(facts, answers)

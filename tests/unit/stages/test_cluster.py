@@ -202,3 +202,18 @@ def test_a_node_that_is_never_ready_is_a_machine_error_that_says_what_lacks() ->
     _, error = failed(await_node(kube, "c", clock))
     assert (code(error), error.exit_code) == ("CLUSTER_NOT_READY", ExitCode.MACHINE)
     assert error.problems[0].detail == "waiting for the node to be Ready"
+
+
+def test_an_address_that_changed_is_written_before_anything_is_asked_there() -> None:
+    """As after a start that was killed: another cluster may have been given the old address since."""
+    clock = FakeClock()
+    cluster = FakeCluster(replace(RUNNING, moved_from="https://127.0.0.1:32771"))
+    asked: list[int] = []
+
+    def connect() -> FakeKube:
+        asked.append(cluster.contexts_written)
+        return healthy(clock)
+
+    events, outcome = played(ensure_cluster(WANTED, cluster, connect, Prepared(), BIG, clock))
+    assert (outcome.changed, asked, cluster.starts) == (False, [1], [])
+    assert any("https://127.0.0.1:32771" in text for _, _, text in items(events))

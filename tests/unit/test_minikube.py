@@ -1,0 +1,75 @@
+"""What a Minikube profile is, told by its files and its node's container alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.adapters.minikube import Minikube
+from deployer.status import ClusterPhase
+from deployer.toolchain import Toolchain
+
+PROFILE = "c"
+CONFIG = {
+    "Driver": "docker",
+    "CPUs": 2,
+    "Memory": 4096,
+    "APIServerPort": 8443,
+    "KubernetesConfig": {"KubernetesVersion": "v1.34.4"},
+}
+
+
+def container(api: str = "32773", daemon: str = "32771") -> dict[str, Any]:
+    ports = {"8443/tcp": [{"HostIp": "127.0.0.1", "HostPort": api}], "2376/tcp": [{"HostPort": daemon}]}
+    networks = {PROFILE: {"IPAddress": "192.168.49.2", "IPPrefixLen": 24, "Gateway": "192.168.49.1"}}
+    return {"State": {"Running": True}, "NetworkSettings": {"Ports": ports, "Networks": networks}}
+
+
+def kubeconfig(folder: Path, server: str) -> Path:
+    path = folder / "kubeconfig"
+    document = {
+        "clusters": [{"name": PROFILE, "cluster": {"server": server}}],
+        "contexts": [{"name": PROFILE, "context": {"cluster": PROFILE, "user": PROFILE}}],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path) -> Minikube:
+    profile = folder / ".minikube" / "profiles" / PROFILE
+    profile.mkdir(parents=True)
+    (profile / "config.json").write_text(json.dumps(CONFIG))
+    nowhere = Path("nowhere")
+    toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.34.4", None, None, False)
+    return Minikube(toolchain, PROFILE, {"MINIKUBE_HOME": str(folder)}, lambda name: found, config)
+
+
+@pytest.mark.parametrize(
+    ("server", "moved"),
+    [
+        ("https://192.168.49.2:8443", False),  # as Minikube writes it on Linux
+        ("https://127.0.0.1:32773", False),  # and where the node's address cannot be reached
+        ("https://127.0.0.1:32768", True),
+        ("https://192.168.58.2:8443", True),
+    ],
+)
+def test_an_api_server_that_is_elsewhere_by_now_is_seen(tmp_path: Path, server: str, moved: bool) -> None:
+    facts = minikube(tmp_path, container(), kubeconfig(tmp_path, server)).facts()
+    assert facts.phase is ClusterPhase.RUNNING
+    assert facts.moved_from == (server if moved else "")
+    assert facts.docker is not None
+    assert facts.docker.host == "tcp://127.0.0.1:32771"
+
+
+def test_a_kubeconfig_that_does_not_know_the_profile_is_no_move(tmp_path: Path) -> None:
+    assert minikube(tmp_path, container(), tmp_path / "absent").facts().moved_from == ""
+
+
+def test_a_container_without_an_address_yet_is_no_move(tmp_path: Path) -> None:
+    found = {"State": {"Running": True}, "NetworkSettings": {"Ports": {}, "Networks": {}}}
+    facts = minikube(tmp_path, found, kubeconfig(tmp_path, "https://192.168.49.2:8443")).facts()
+    assert (facts.phase, facts.moved_from, facts.docker) == (ClusterPhase.RUNNING, "", None)
