@@ -1,4 +1,8 @@
-"""`--cluster`: tests marked `cluster` are left out without it; with it they run after all others."""
+"""`--cluster`: tests marked `cluster` are left out without it; with it they run after all others.
+
+Those marked `addons` need `--addons` too: where no container registry is reached, addons are built from source first,
+which takes a machine with two cores ten minutes, once.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", action="store_true", help="also run the tests that need the real Minikube cluster")
+    parser.addoption("--addons", action="store_true", help="also run those that need cluster addons")
 
 
 @pytest.hookimpl(trylast=True)
@@ -21,10 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What is quick and proves the rest is told first; what is not asked for counts as deselected, not as skipped."""
     real = [item for item in items if item.get_closest_marker("cluster")]
     others = [item for item in items if not item.get_closest_marker("cluster")]
-    if not config.getoption("--cluster") and real:
-        config.hook.pytest_deselected(items=real)
-        real = []
-    items[:] = others + real
+    asked = config.getoption("--cluster"), config.getoption("--addons")
+    chosen = [item for item in real if asked[0] and (asked[1] or not item.get_closest_marker("addons"))]
+    if len(chosen) < len(real):
+        config.hook.pytest_deselected(items=[item for item in real if item not in chosen])
+    items[:] = others + chosen
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

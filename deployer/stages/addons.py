@@ -20,6 +20,8 @@ MARKERS = "kube-system"
 
 _READY_SECONDS = 180.0
 _SERVED_SECONDS = 15.0
+# Above it a cause is looked for, again and again: pods of an addon are ready within a few seconds.
+_ORDINARY_SECONDS = 10.0
 _TICK_SECONDS = 0.5
 
 WATCHED = ("APIService", "DaemonSet", "Deployment")
@@ -62,7 +64,7 @@ def ensure_addons(
 
     `supply` sees to the images of those that are new or changed, before any of them is applied.
     """
-    new = [one.name for one in wanted if _applied(one, kube) != one.inputs]
+    new = [one.name for one in wanted if _applied(one, kube) != one.inputs or _is_damaged(one, kube)]
     if new:
         yield from supply(new)
     done = yield from merge({one.name: partial(_ensure, one, one.name in new, kube, clock, explain) for one in wanted})
@@ -114,22 +116,31 @@ def _apply(body: Object, kube: KubePort, clock: Clock) -> None:
 def _await(
     name: str, refs: Sequence[ObjectRef], kube: KubePort, clock: Clock, explain: Callable[[ObjectRef], str]
 ) -> Steps[None]:
-    deadline = clock.monotonic() + _READY_SECONDS
+    begun = clock.monotonic()
     told = ""
     for ref in refs:
+        ask_at = begun + _ORDINARY_SECONDS
         while lack := lacking(kube.get(ref.kind, ref.namespace, ref.name)):
-            text = f"{ref.kind} {ref.name}: {lack}"
-            if text != told:
+            now = clock.monotonic()
+            text, late = f"{ref.kind} {ref.name}: {lack}", now - begun > _READY_SECONDS
+            if now >= ask_at or late:
+                ask_at = now + _ORDINARY_SECONDS
+                text = "\n".join(filter(None, (text, explain(ref))))
+                if "\n" in text and text != told:
+                    yield Item(STAGE, name, ItemState.RUNNING, text.replace("\n", "; "))
+                    told = text
+            elif not told:
                 yield Item(STAGE, name, ItemState.RUNNING, text)
                 told = text
-            if clock.monotonic() > deadline:
+            if late:
                 raise machine_error(
                     "ADDON_NOT_READY",
                     f"the addon {name} is not ready after {_READY_SECONDS:g} s",
-                    detail="\n".join(filter(None, (text, explain(ref)))),
+                    detail=text,
                     hints=("todo-deploy up", "todo-deploy doctor"),
                 )
             clock.sleep(_TICK_SECONDS)
+        told = ""
 
 
 def lacking(body: Object | None) -> str:
@@ -166,6 +177,11 @@ def _applied(wanted: WantedAddon, kube: KubePort) -> str | None:
     """The inputs that the cluster remembers of this addon, or None where it does not have it."""
     marker = kube.get("ConfigMap", MARKERS, _marker_name(wanted.name))
     return None if marker is None else str((marker.get("data") or {}).get("inputs", ""))
+
+
+def _is_damaged(wanted: WantedAddon, kube: KubePort) -> bool:
+    """Whether something of the addon is gone; what is there and not ready is its controller's matter."""
+    return any(kube.get(ref.kind, ref.namespace, ref.name) is None for ref in wanted.watched)
 
 
 def _marker(wanted: WantedAddon) -> Object:

@@ -113,3 +113,9 @@ def workload(helm: str, staged: Callable[[str], Path]) -> Chart:
 def todo_app(helm: str, staged: Callable[[str], Path]) -> Chart:
     components = ("backend", "frontend-web", "frontend-chatbot", "database")
     return Chart(helm, staged("todo-app"), {c: {"image": {"tag": "1.0.0-aaaaaaaaaaaa"}} for c in components})
+
+
+@pytest.fixture(scope="session")
+def todo(helm: str, staged: Callable[[str], Path]) -> Chart:
+    components = ("backend", "frontend", "database")
+    return Chart(helm, staged("todo"), {c: {"image": {"tag": "1.0.0-aaaaaaaaaaaa"}} for c in components})

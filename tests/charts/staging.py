@@ -17,7 +17,8 @@ def stage(chart: Path, into: Path) -> Path:
     """Copy `chart` to `into/<its name>`, its local dependencies with it, and return the copy."""
     staged = into / chart.name
     if not staged.exists():  # an alias asks for the same chart again
-        shutil.copytree(chart, staged)
+        # Its own `charts/` are dependencies too, which the loop below puts in.
+        shutil.copytree(chart, staged, ignore=lambda folder, _: ["charts"] if Path(folder) == chart else [])
         metadata = YAML(typ="safe").load(staged / "Chart.yaml")
         for dependency in metadata.get("dependencies", []):
             source = chart / dependency["repository"].removeprefix("file://")

@@ -110,9 +110,27 @@ def test_one_that_stopped_being_ready_is_waited_for(kube: FakeKube) -> None:
     assert (outcome.changed, kube.clock.elapsed >= 5) == (False, True)
 
 
+def test_one_that_is_gone_is_applied_again(kube: FakeKube) -> None:
+    ready_at(kube, 1)
+    ensured(Made(), kube)
+    kube.drop("Deployment", "default", "controller")
+    again = Made()
+    assert look(again.wanted, kube).text == "Deployment controller: not there"
+    ready_at(kube, kube.clock.elapsed + 2)
+    _, outcome = ensured(again, kube)
+    assert (outcome.changed, again.made) == (True, 1)
+
+
 def test_one_that_never_becomes_ready_is_named_with_its_cause_and_not_remembered(kube: FakeKube) -> None:
     made = Made()
-    _, error = failed(ensure_addons([made.wanted], kube, kube.clock, made.supply, lambda ref: f"cause of {ref.name}"))
+    events, error = failed(
+        ensure_addons([made.wanted], kube, kube.clock, made.supply, lambda ref: f"cause of {ref.name}")
+    )
+    assert [text for _, state, text in items(events) if state == "running"] == [
+        "preparing",
+        "Deployment controller: 0 of 1 pods available",
+        "Deployment controller: 0 of 1 pods available; cause of controller",
+    ]
     assert code(error) == "ADDON_NOT_READY"
     assert error.problems[0].detail == "Deployment controller: 0 of 1 pods available\ncause of controller"
     assert look(made.wanted, kube).text == "not in the cluster yet"
