@@ -201,6 +201,14 @@ def _born(one: Object | None) -> float:
     return epoch(dig(one, "metadata", "creationTimestamp")) or 0.0
 
 
+def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectRef, ...]:
+    """What the hooks of the release's stored revisions make."""
+    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}")
+    documents = (helmstorage.decode(one) for one in stored)
+    manifests = (str(hook.get("manifest") or "") for one in documents for hook in one.get("hooks") or ())
+    return tuple(dict.fromkeys(ref for manifest in manifests for ref in objects_of(manifest, namespace)))
+
+
 def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
     """The objects of a manifest as Helm stores it; one that names no namespace is in the release's."""
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from deployer import forwarding, record, world
 from deployer.events import Item, ItemState
+from deployer.hooks import made_by_hooks
 from deployer.kubeconfig import refuse_foreign
 from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
@@ -82,7 +83,10 @@ def _remove(
         kept = record.save(kube, spec.namespace, spec.application, replace(kept, claims=claims))
     named = [(name, record.ReleaseRecord(spec.releases[name].namespace or spec.namespace, 0, "", ()))
              for name in spec.releases if name not in kept.releases]  # fmt: skip
-    releases = yield from removal.remove_releases([*kept.releases.items(), *named], helm)
+    installed = [*kept.releases.items(), *named]
+    made = [ref for name, one in installed for ref in made_by_hooks(name, one.namespace, kube)]
+    releases = yield from removal.remove_releases(installed, helm)
+    yield from removal.remove_hooks(made, kube)
     namespaces = {spec.namespace} | {one.namespace for one in kept.releases.values()}
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}

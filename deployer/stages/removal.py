@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from deployer.errors import machine_error
 from deployer.events import Item, ItemState
-from deployer.ports import LABEL_PREFIX, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef
+from deployer.ports import KINDS, LABEL_PREFIX, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef
 from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps
 
@@ -37,6 +37,25 @@ def volume_claims(objects: Iterable[ObjectRef], kube: KubePort) -> tuple[ObjectR
             if any(name.startswith(prefix) and name[len(prefix) :].isdigit() for prefix in prefixes):
                 claims.append(ObjectRef("PersistentVolumeClaim", ref.namespace, name))
     return tuple(dict.fromkeys(claims))
+
+
+def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
+    """What hooks made is gone where it is still a hook's; the number of those that were there.
+
+    Helm counts it as nobody's and leaves it behind (helm.sh/docs/topics/charts_hooks).
+    Volume claims are data, and what a chart says is to be kept is kept.
+    """
+    removed = 0
+    for ref in made:
+        if ref.kind not in KINDS or ref.kind == "PersistentVolumeClaim":
+            continue
+        found = kube.get(ref.kind, ref.namespace, ref.name)
+        notes = ((found or {}).get("metadata") or {}).get("annotations") or {}
+        if "helm.sh/hook" in notes and notes.get("helm.sh/resource-policy") != "keep":
+            removed += kube.delete(ref.kind, ref.namespace, ref.name)
+    if removed:
+        yield Item(STAGE, "hooks", ItemState.DONE, f"{removed} removed")
+    return removed
 
 
 def remove_releases(releases: Sequence[tuple[str, ReleaseRecord]], helm: HelmPort) -> Steps[Outcome[int]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployer import helmstorage
 from deployer.errors import ExitCode
 from deployer.ports import ObjectRef
 from deployer.record import Record, save
@@ -159,6 +163,35 @@ def test_what_is_being_deleted_keeps_no_namespace(kube: FakeKube) -> None:
     metadata = {"name": "web", "namespace": "shop", "deletionTimestamp": kube.clock.stamp()}
     kube.put({"kind": "Pod", "metadata": metadata})
     assert played(remove_namespaces(["shop"], kube))[1] == 1
+
+
+def hook(name: str, kind: str = "Job", **notes: str) -> Any:
+    annotations = {"helm.sh/hook": "post-install", **notes}
+    return {"kind": kind, "metadata": {"name": name, "namespace": "default", "annotations": annotations}}
+
+
+def test_what_hooks_made_goes_with_the_release(shop: Shop) -> None:
+    played(shop.up("1"))
+    found = [
+        hook("migrate"),
+        hook("kept", **{"helm.sh/resource-policy": "keep"}),
+        hook("data", "PersistentVolumeClaim"),
+    ]
+    name = helmstorage.secret_name("web", 1)
+    secret = shop.kube.get("Secret", "default", name)
+    assert secret is not None
+    document = helmstorage.decode(secret) | {"hooks": [{"manifest": json.dumps(one)} for one in found]}
+    document["hooks"].append({"manifest": json.dumps(hook("gone"))})
+    document["hooks"].append({"manifest": json.dumps(hook("somebodys"))})
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
+    shop.kube.put(secret | {"data": {"release": packed}})
+    for one in found:
+        shop.kube.put(one)
+    put(shop.kube, "Job", "somebodys")
+    events, _ = played(shop.down())
+    assert shop.kube.names("Job") == ["kept", "somebodys"]
+    assert shop.kube.names("PersistentVolumeClaim") == ["data"]
+    assert ("hooks", "done", "1 removed") in items(events)
 
 
 def test_down_removes_releases_and_secrets_and_a_second_one_changes_nothing(shop: Shop) -> None:
