@@ -25,6 +25,8 @@ NAMESPACE = "default"
 
 DURATION_SECONDS = 30
 _RENEW_SECONDS = 8.0
+_AGAIN_SECONDS = 1.0
+_OVERDUE_SECONDS = 60.0
 _PATIENCE_SECONDS = 900.0
 
 
@@ -40,8 +42,8 @@ def lease_name(application: str) -> str:
 def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Steps[T]) -> Steps[T]:
     """The steps, while this run alone holds the application; another holder is waited for, a dead one replaced.
 
-    Where the Lease is lost on the way (the API server could not be reached for its duration), the steps are
-    interrupted with a refusal before they write again: another run may be at work by then.
+    Where the Lease ran out on the way (the API server could not be reached for its duration), the steps stand still
+    until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody answers.
     """
     identity = holder_of.identity(run)
     yield from _take(kube, application, identity, clock)
@@ -49,6 +51,7 @@ def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Step
     beat.start()
     try:
         while True:
+            yield from _renewal(beat, application, clock)
             try:
                 event = next(steps) if not beat.lost.is_set() else steps.throw(_lost(application))
             except StopIteration as end:
@@ -61,33 +64,50 @@ def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Step
 
 
 class _Heartbeat(threading.Thread):
-    """Renews the Lease until it is stopped; `lost` is set once it belongs to somebody else or ran out."""
+    """Renews the Lease until it is stopped; `overdue` while it has run out, `lost` once it is somebody else's."""
 
     def __init__(self, kube: KubePort, application: str, identity: str) -> None:
         super().__init__(name="lease", daemon=True)
         self._kube, self._application = kube, application
         self._identity = identity
         self._ended = threading.Event()
+        self.overdue = threading.Event()
         self.lost = threading.Event()
 
     def run(self) -> None:
         renewed = time.monotonic()
-        while not self._ended.wait(_RENEW_SECONDS):
+        while not self._ended.wait(_RENEW_SECONDS if not self.overdue.is_set() else _AGAIN_SECONDS):
             try:
                 found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
                 if found is None or _holder(found) != self._identity:
                     self.lost.set()
                     return
+                # Only if nobody wrote it since it was read: of two that come back at once, one loses it.
                 self._kube.replace(_renewed(found, self._identity, time.time()))
                 renewed = time.monotonic()
+                self.overdue.clear()
             except DeployError:
                 if time.monotonic() - renewed > DURATION_SECONDS:
-                    self.lost.set()
-                    return
+                    self.overdue.set()
 
     def stop(self) -> None:
         self._ended.set()
         self.join(timeout=5)
+
+
+def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
+    """The Lease is ours, or lost: nothing is written while nobody knows."""
+    if not beat.overdue.is_set():
+        return
+    yield Warned(
+        Problem("LEASE_OVERDUE", f"the API server does not answer: waiting to renew the hold on `{application}`")
+    )
+    deadline = clock.monotonic() + _OVERDUE_SECONDS
+    while beat.overdue.is_set() and not beat.lost.is_set():
+        if clock.monotonic() > deadline:
+            beat.lost.set()
+            return
+        clock.sleep(0.2)
 
 
 def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Event, Warned
+from deployer import lease as lease_module
+from deployer.adapters.clock import SystemClock
+from deployer.errors import DeployError, ExitCode, machine_error
+from deployer.events import Event, Log, Warned
 from deployer.holder import identity
 from deployer.lease import DURATION_SECONDS, lease_name, leased
 from deployer.steps import Steps
@@ -103,3 +108,65 @@ def test_a_lease_taken_by_somebody_else_is_not_given_back() -> None:
 
     finish(leased(kube, "shop", "run-1", FakeClock(), robbed()))
     assert holders(kube) == ["bob@elsewhere pid 9 run r9"]
+
+
+class Away(FakeKube):
+    """An API server that can be away."""
+
+    is_away = False
+
+    def get(self, kind: str, namespace: str, name: str) -> Any:
+        if self.is_away:
+            raise machine_error("API_UNREACHABLE", "the API server does not answer")
+        return super().get(kind, namespace, name)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat's seconds are hundredths."""
+    for name in ("DURATION_SECONDS", "_RENEW_SECONDS", "_AGAIN_SECONDS", "_OVERDUE_SECONDS"):
+        monkeypatch.setattr(lease_module, name, getattr(lease_module, name) / 100)
+
+
+def away(kube: Away, back: Callable[[], None]) -> Steps[str]:
+    """Steps under which the API server goes away until the Lease has run out, and then comes back."""
+    kube.is_away = True
+    threading.Timer(0.6, back).start()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not kube.container_logs:
+        time.sleep(0.02)
+        yield Log("rollout", "api", "still looking")
+    return "done"
+
+
+def test_a_lease_that_ran_out_is_renewed_when_nobody_took_it(quick: None) -> None:
+    kube = Away()
+
+    def back() -> None:
+        kube.is_away = False
+        kube.container_logs["", "", "", False] = ["it is back"]
+
+    events, value = finish(leased(kube, "shop", "run-1", SystemClock(), away(kube, back)))
+    assert value == "done"
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["LEASE_OVERDUE"]
+    assert holders(kube) == []
+
+
+def test_a_lease_that_somebody_took_meanwhile_ends_the_run(quick: None) -> None:
+    kube = Away()
+
+    def back() -> None:
+        kube.put(lease("bob@elsewhere pid 9 run r9"))
+        kube.is_away = False
+
+    with pytest.raises(DeployError) as caught:
+        finish(leased(kube, "shop", "run-1", SystemClock(), away(kube, back)))
+    assert caught.value.problems[0].code == "LEASE_LOST"
+    assert holders(kube) == ["bob@elsewhere pid 9 run r9"]
+
+
+def test_an_api_server_that_stays_away_ends_the_run(quick: None) -> None:
+    kube = Away()
+    with pytest.raises(DeployError) as caught:
+        finish(leased(kube, "shop", "run-1", SystemClock(), away(kube, lambda: None)))
+    assert caught.value.problems[0].code == "LEASE_LOST"
