@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer import charts, context, digest, dotenv, envfile
+from deployer import buildca, charts, context, digest, dotenv, envfile
 from deployer.adapters.process import CommandFailed, run
 from deployer.dockerfile import base_images
 from deployer.dotenv import EnvEntry, EnvFile
@@ -153,6 +153,12 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name))
     hashes.save()
     return Sources(images, staged)
+
+
+def build_prelude(loaded: LoadedSpec) -> str:
+    """What stands before every step of a build, to trust the company's authorities; input error for a bad file."""
+    name = loaded.spec.build.ca
+    return buildca.prelude(buildca.read_authorities(loaded.root / name, name)) if name else ""
 
 
 def read_commit(root: Path) -> Commit | None:

@@ -238,7 +238,7 @@ def build(
         world.open_images(daemon),
         lambda lacking: supply_bases(lacking, inputs.wanted_bases(loaded, env), connected.toolchain, daemon, here),
         before,
-        images_stage.Building(proxy_args(here.env), options.rebuild, options.build),
+        images_stage.Building(proxy_args(here.env), options.rebuild, options.build, inputs.build_prelude(loaded)),
         here.clock,
     )
     memory.remember(path, before, plan.images)

@@ -163,7 +163,7 @@ def _build(source: _Source, image: ImagePlan, env: Mapping[str, str], connected:
         world.open_images(daemon),
         lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
         {image.name: Previous(image.ref, image.source)},
-        Building(proxy_args(here.env)),
+        Building(proxy_args(here.env), prelude=inputs.build_prelude(source.loaded)),
         here.clock,
     )
     yield from within(reverting.STAGE, building)

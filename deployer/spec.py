@@ -108,6 +108,13 @@ class Env(Part):
     """The template from which `up` makes the first file when there is none."""
 
 
+class Build(Part):
+    """What holds for every build on this machine; a local overlay is the place for it."""
+
+    ca: str | None = None
+    """PEM file of a company's certificate authorities, relative to the spec: builds trust them."""
+
+
 class Switch(Part):
     """Something that is on or off, decided before anything is touched."""
 
@@ -335,6 +342,8 @@ class Spec(Part):
     """The env files."""
     switches: dict[Name, Switch] = {}
     """Named conditions."""
+    build: Build = Build()
+    """Settings of all builds."""
     images: dict[Name, Image] = {}
     """Images to build."""
     secrets: dict[ObjectName, Secret] = {}

@@ -28,6 +28,7 @@ class Session:
     context: str | None = None
     toolchain: str | None = None
     forward: str | None = None
+    ca: Path | None = None
     yes: bool = False
     overrides: tuple[str, ...] = ()
 
@@ -50,6 +51,8 @@ _OPTIONS = (
                  help="Where docker, minikube, helm and kubectl come from."),
     click.option("--forward", type=click.Choice(["auto", "always", "never"]),
                  help="Whether this machine serves the URLs itself, by a background process."),
+    click.option("--ca", type=click.Path(path_type=Path),
+                 help="PEM file of a company's certificate authorities, for builds."),
     click.option("-y", "--yes", is_flag=True, default=None, help="Answer yes to every question."),
     click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the spec."),
 )  # fmt: skip

@@ -49,6 +49,8 @@ def read_spec(session: Session) -> LoadedSpec:
         overrides.append(f"toolchain={session.toolchain}")
     if session.forward:
         overrides.append(f"forward={session.forward}")
+    if session.ca:
+        overrides.append(f"build.ca={json.dumps(str(session.ca.absolute()))}")
     if session.context:
         overrides += _for_context(session.context)
     path = session.file if session.file is not None else find_spec(Path.cwd())

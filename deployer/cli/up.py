@@ -80,6 +80,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     done = inputs.ensure_env(loaded)
     env = _refuse_env(loaded)
     values = inputs.values_of(env)
+    inputs.build_prelude(loaded)  # a file that cannot be read is told before anything is touched
     _check_before_start(loaded, asked, here)
     folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import context, digest
+from deployer.buildca import with_prelude
 from deployer.dockerfile import with_bases
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Log
@@ -47,11 +48,15 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """How to build: extra build arguments (proxies), and whether images are built again although they are there."""
+    """How to build: extra build arguments (proxies), and whether images are built again although they are there.
+
+    `prelude` stands before what every `RUN` does, and is not told (deployer.buildca).
+    """
 
     args: Mapping[str, str]
     rebuild: bool = False
     build: bool = True
+    prelude: str = ""
 
 
 def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
@@ -145,9 +150,9 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     files = context.context_files(image.context, image.dockerfile)
     name = context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
-    if image.source.bases:
-        text = image.dockerfile.read_text(errors="surrogateescape")
-        outside = with_bases(text, image.args, image.source.bases).encode(errors="surrogateescape")
+    if image.source.bases or how.prelude:
+        text = with_bases(image.dockerfile.read_text(errors="surrogateescape"), image.args, image.source.bases)
+        outside = with_prelude(text, how.prelude).encode(errors="surrogateescape")
         name = context.OUTSIDE_DOCKERFILE
     with context.context_tar(image.context, files, outside) as tar:
         request = BuildRequest(
@@ -160,12 +165,13 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             no_cache=how.rebuild,
         )
         try:
-            for line in daemon.build(request):
+            for line in _untold(daemon.build(request), how.prelude):
                 step = _STEP.match(line)
                 if step is not None:
                     yield Item(STAGE, image.name, ItemState.RUNNING, step[3], float(step[1]), float(step[2]))
                 yield Log(STAGE, image.name, line)
-        except BuildFailed as failed:
+        except BuildFailed as error:
+            failed = _without(error, how.prelude)
             yield Item(STAGE, image.name, ItemState.FAILED, failed.step)
             raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
 
@@ -187,6 +193,22 @@ def _found(image: ImagePlan, daemon: ImagePort, clock: Clock) -> Steps[ImageFact
 
 def _is_lost(error: DeployError) -> bool:
     return error.problems[0].code == "DOCKER_UNREACHABLE"
+
+
+def _untold(lines: Generator[str, None, None], prelude: str) -> Generator[str, None, None]:
+    """The lines without what we put before the steps."""
+    try:
+        for line in lines:
+            yield line.replace(prelude, "") if prelude else line
+    finally:
+        lines.close()
+
+
+def _without(failed: BuildFailed, prelude: str) -> BuildFailed:
+    if not prelude:
+        return failed
+    tail = [line.replace(prelude, "") for line in failed.tail]
+    return BuildFailed(str(failed).replace(prelude, ""), failed.step.replace(prelude, ""), tail)
 
 
 def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
