@@ -19,6 +19,8 @@ from deployer.steps import Clock, Outcome, Steps, merge
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
+# The instructions that can take time; all others only note something in the image's configuration.
+_WORK = frozenset({"RUN", "COPY", "ADD"})
 _PARSE_ERROR = re.compile(r"parse error (?:on )?line (\d+)")
 # Builds mostly wait for package downloads, so somewhat more of them than cores are worth it.
 _PARALLEL_BUILDS = 4
@@ -167,7 +169,7 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
         try:
             for line in _untold(daemon.build(request), how.prelude):
                 step = _STEP.match(line)
-                if step is not None:
+                if step is not None and step[3].split(" ", 1)[0].upper() in _WORK:
                     yield Item(STAGE, image.name, ItemState.RUNNING, step[3], float(step[1]), float(step[2]))
                 yield Log(STAGE, image.name, line)
         except BuildFailed as error:

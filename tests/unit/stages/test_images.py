@@ -94,7 +94,7 @@ def test_a_missing_image_is_built_from_its_context(tmp_path: Path) -> None:
     assert (dict(build.request.labels), build.request.no_cache) == ({"app": "api"}, False)
     assert supply.asked == [("python:3.11-slim",)]
     steps = [(one.done, one.total) for one in events if isinstance(one, Item) and one.total]
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert steps == [(3, 4)]
     assert any(isinstance(one, Log) and one.line == "Step 3/4 : COPY app.py /" for one in events)
 
 
@@ -167,6 +167,13 @@ def test_a_full_disk_has_its_own_words(tmp_path: Path) -> None:
     _, error = failed(ensure([wanted], Full()))
     assert code(error) == "DISK_FULL"
     assert "todo-deploy images prune" in error.problems[0].hints
+
+
+def test_only_steps_that_do_something_are_told(tmp_path: Path) -> None:
+    wanted = image(tmp_path, dockerfile="FROM scratch\nARG A=1\nENV B=2\nCOPY . /\nUSER 1000\nLABEL c=d")
+    events, _ = played(ensure([wanted], FakeImages()))
+    told = [event.text for event in events if isinstance(event, Item) and event.total is not None]
+    assert told == ["COPY . /"]
 
 
 def test_an_image_that_is_too_large_is_refused_and_removed(tmp_path: Path) -> None:
