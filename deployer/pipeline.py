@@ -18,7 +18,7 @@ from deployer.forwarding import NOTHING, Known
 from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
-from deployer.ports import ClusterFacts
+from deployer.ports import LABEL_PREFIX, ClusterFacts
 from deployer.spec import Spec
 from deployer.specfile import LoadedSpec
 from deployer.stages import cluster as cluster_stage
@@ -182,7 +182,7 @@ def plan_for(
         images={**sources.images, **_kept_sources(opened, services, sources.images, here)},
         charts=sources.charts,
         stand_ins=stand_ins,
-        used_tags=opened.record.tags,
+        used_tags=_used_tags(opened),
         addresses={
             name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)
             or f"http://{opened.node_ip}:{url.node_port}"
@@ -192,6 +192,24 @@ def plan_for(
         commit=commit,
     )
     return make_plan(spec, loaded.root, facts)
+
+
+def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
+    """The tags that name a content (repository → tag → digest): those remembered, and those the daemon has.
+
+    The record goes with `down --volumes`, the images stay: a version that one of them has is no other content's.
+    """
+    used = {repository: dict(known) for repository, known in opened.record.tags.items()}
+    by_version = {one.repository for one in opened.loaded.spec.images.values() if one.tag_policy != "digest"}
+    if not by_version or opened.facts.docker is None:
+        return used
+    daemon = world.open_images(opened.facts.docker)
+    for ref in daemon.refs():
+        repository, _, tag = ref.rpartition(":")
+        image = daemon.image(ref) if repository in by_version else None
+        if image is not None:
+            used.setdefault(repository, {})[tag] = image.labels.get(f"{LABEL_PREFIX}/digest", image.id)
+    return used
 
 
 def _kept_sources(
