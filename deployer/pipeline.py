@@ -26,6 +26,7 @@ from deployer.stages import images as images_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import BuiltImage
 from deployer.stages.rollout import judging_by
+from deployer.stages.scan import Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl, forwarded_origin
 from deployer.status import WorkloadStatus
@@ -260,7 +261,20 @@ def build(
         here.clock,
     )
     memory.remember(path, before, plan.images)
-    return outcome
+    mode = loaded.spec.rules.scan
+    if mode == "off":
+        return outcome
+    scanner = world.open_scanner(here, daemon)
+    scans = yield from scan_images(
+        tuple(Wanted(one.name, one.ref, one.built) for one in outcome.value),
+        world.open_images(daemon),
+        scanner.scan if scanner is not None else None,
+        mode,
+        path.with_name("scans.json"),
+        here.clock,
+    )
+    scanned = (replace(one, scan=scan.verdict) for one, scan in zip(outcome.value, scans, strict=True))
+    return replace(outcome, value=tuple(scanned))
 
 
 def _memory(loaded: LoadedSpec, here: World) -> Path:

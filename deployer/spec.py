@@ -305,6 +305,8 @@ class Rules(Part):
 
     max_image_size: Size = "500m"
     """Largest image."""
+    scan: Literal["off", "report", "block"] = "off"
+    """Vulnerability scan by trivy or grype, whichever is on PATH; `block`: no image with a critical one is deployed."""
     max_context_size: Size = "200m"
     """Largest build context; above it nothing is sent to the daemon."""
     min_free_disk: Size = "2g"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.clock import SystemClock
 from deployer.exports import unexported
@@ -19,6 +19,9 @@ from deployer.spec import Cluster
 from deployer.stages.cluster import Host
 from deployer.steps import Clock
 from deployer.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from deployer.adapters.scanner import Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,13 @@ def open_images(endpoint: DockerEndpoint) -> ImagePort:
     from deployer.adapters.docker_engine import DockerEngine
 
     return DockerEngine(endpoint)
+
+
+def open_scanner(world: World, endpoint: DockerEndpoint) -> Scanner | None:
+    """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
+    from deployer.adapters.scanner import find_scanner
+
+    return find_scanner(world.env, endpoint)
 
 
 def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:

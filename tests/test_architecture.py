@@ -48,7 +48,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 }
 
 # Adapters that stand behind a port are made by the composition root alone; the others are ways to do a thing.
-PORT_ADAPTERS = ("clock", "context", "docker_engine", "helm", "kube", "minikube")
+PORT_ADAPTERS = ("clock", "context", "docker_engine", "helm", "kube", "minikube", "scanner")
 TOOLS = ("fastyaml", "podstream", "process", "retrying")
 
 LONGEST = 320

@@ -3,6 +3,7 @@
  * runtimes set to the pod's name), and a shutdown that drains.
  */
 import diagnostics from "node:diagnostics_channel";
+import { readFileSync } from "node:fs";
 
 const number = (name, fallback) => {
   const value = Number.parseFloat(process.env[name] ?? "");
@@ -39,6 +40,14 @@ process.on("SIGINT", () => process.exit(130));
 if (!process.env.BETTER_AUTH_SECRET?.trim()) {
   console.error("todo-frontend-web: BETTER_AUTH_SECRET is not set; nobody can log in");
   if (process.env.ENVIRONMENT?.trim().toLowerCase() === "production") process.exit(2);
+}
+
+// Next wrote the base path into every address of the build; a setting that says another one would be a lie.
+const { basePath } = JSON.parse(readFileSync(new URL(".next/required-server-files.json", import.meta.url), "utf8")).config;
+const wanted = process.env.NEXT_PUBLIC_BASE_PATH?.trim().replace(/\/+$/, "");
+if (wanted !== undefined && wanted !== basePath) {
+  console.error(`todo-frontend-web: NEXT_PUBLIC_BASE_PATH is "${wanted}", and this was built for "${basePath}"`);
+  process.exit(2);
 }
 
 await import("./server.js");

@@ -128,7 +128,9 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
     return data | {
         "changed": result.changed,
         "images": [
-            {"name": one.name, "ref": one.ref, "built": one.built, "reason": one.reason} for one in result.images
+            {"name": one.name, "ref": one.ref, "built": one.built, "reason": one.reason}
+            | ({"scan": one.scan} if one.scan else {})
+            for one in result.images
         ],
         "releases": [
             {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed}

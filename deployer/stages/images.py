@@ -38,6 +38,7 @@ class BuiltImage:
     built: bool
     reason: str
     size: int
+    scan: str = ""
 
 
 @dataclass(frozen=True, slots=True)

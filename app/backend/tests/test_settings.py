@@ -24,6 +24,7 @@ def test_every_spelling_of_postgresql_means_psycopg(scheme: str) -> None:
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be one of"),
         ({"ENVIRONMENT": "staging"}, "ENVIRONMENT must be"),
         ({"BACKEND_PORT": "http"}, "BACKEND_PORT must be a number"),
+        ({"ENABLE_ANALYTICS": "yes"}, "ENABLE_ANALYTICS must be true or false"),
         ({"BACKEND_PORT": "70000"}, "BACKEND_PORT must be between"),
         ({"ALLOWED_ORIGINS": "localhost"}, "ALLOWED_ORIGINS must hold origins"),
         ({"ENVIRONMENT": "production", "BETTER_AUTH_SECRET": "pw-canary"}, "BETTER_AUTH_SECRET must have 32"),

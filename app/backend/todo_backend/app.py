@@ -17,8 +17,9 @@ from todo_backend import __version__, errors
 from todo_backend.database import WORKER_THREADS, Database
 from todo_backend.lifecycle import Lifecycle
 from todo_backend.mcp_server import McpEndpoint
-from todo_backend.routes import auth, chat, health, tasks
+from todo_backend.routes import auth, chat, health, tasks, usage
 from todo_backend.settings import Settings
+from todo_backend.usage import CountUsage, Usage
 
 # Everything is served at both places: an ingress may strip /api or leave it.
 PREFIXES = ("", "/api")
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings.database_url)
     lifecycle = Lifecycle(database)
     mcp = McpEndpoint(database)
+    counted = Usage(settings.data_dir) if settings.analytics else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,13 +60,16 @@ def create_app(settings: Settings) -> FastAPI:
             await mcp.close()
             lifecycle.close()
             database.close()
+            if counted is not None:
+                counted.close()
 
     docs = {"docs_url": None, "redoc_url": None, "openapi_url": None} if settings.environment == "production" else {}
     app = FastAPI(title="Todo Chatbot", version=__version__, lifespan=lifespan, **docs)  # type: ignore[arg-type]
     app.state.settings, app.state.database, app.state.lifecycle = settings, database, lifecycle
+    app.state.usage = counted
     errors.install(app)
     for prefix in PREFIXES:
-        for module in (health, auth, tasks, chat):
+        for module in (health, auth, tasks, chat, usage):
             app.include_router(module.router, prefix=prefix, include_in_schema=not prefix)
         app.router.routes.append(Route(f"{prefix}/mcp", mcp, methods=["GET", "POST", "DELETE"]))
     any_origin = "*" in settings.allowed_origins
@@ -76,5 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Mcp-Protocol-Version", "Mcp-Session-Id"],
         max_age=600,
     )
+    if counted is not None:
+        app.add_middleware(CountUsage, usage=counted)
     app.add_middleware(CloseWhileDraining, lifecycle=lifecycle)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -43,6 +44,8 @@ class Settings:
     token_ttl_seconds: int = 86_400
     drain_seconds: float = 3.0
     provider: Provider | None = None
+    analytics: bool = False
+    data_dir: Path | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -77,6 +80,8 @@ class Settings:
             token_ttl_seconds=int(_number(env, "TOKEN_TTL_SECONDS", cls.token_ttl_seconds, 60, 31_536_000)),
             drain_seconds=_number(env, "DRAIN_SECONDS", cls.drain_seconds, 0, 60),
             provider=_provider(env),
+            analytics=_flag(env, "ENABLE_ANALYTICS"),
+            data_dir=Path(folder) if (folder := env.get("DATA_DIR", "").strip()) else None,
         )
 
 
@@ -116,6 +121,13 @@ def _number(env: Mapping[str, str], name: str, default: float, low: float, high:
     if not low <= value <= high:
         raise SettingsError(f"{name} must be between {low:g} and {high:g}")
     return value
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "").strip().lower() or "false"
+    if text not in ("true", "false"):
+        raise SettingsError(f"{name} must be true or false")
+    return text == "true"
 
 
 def _log_level(text: str) -> str:

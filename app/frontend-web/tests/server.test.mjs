@@ -188,3 +188,12 @@ test("ENVIRONMENT=production keeps the network's error codes from browsers", asy
     away.stop();
   }
 });
+
+test("a base path that was not built for is refused, the built one is not", async () => {
+  await assert.rejects(
+    startServer({ BETTER_AUTH_SECRET: SECRET, NEXT_PUBLIC_BASE_PATH: "/todo" }),
+    /NEXT_PUBLIC_BASE_PATH is "\/todo", and this was built for ""/,
+  );
+  const same = await startServer({ BETTER_AUTH_SECRET: SECRET, NEXT_PUBLIC_BASE_PATH: "/" });
+  same.stop();
+});

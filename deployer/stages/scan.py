@@ -1,0 +1,93 @@
+"""A part of the images stage: every image was scanned for vulnerabilities, or it was said that it was not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from deployer.errors import DeployError, ExitCode, Problem
+from deployer.events import Item, ItemState, Warned
+from deployer.ports import ImagePort
+from deployer.scanning import Scan
+from deployer.steps import Clock, Steps
+
+STAGE = "images"
+# The databases of vulnerabilities change daily.
+_FRESH_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image to scan; `fresh` when this run built it."""
+
+    name: str
+    ref: str
+    fresh: bool
+
+
+def scan_images(
+    images: Sequence[Wanted],
+    daemon: ImagePort,
+    scan: Callable[[str], Scan] | None,
+    mode: Literal["report", "block"],
+    memory: Path,
+    clock: Clock,
+) -> Steps[tuple[Scan, ...]]:
+    """Each image tells its scan; with `block`, none has a critical vulnerability. `scan` None: no scanner is there.
+
+    The scan of an image that has not changed is taken from `memory` for a day.
+    """
+    known, told, scans = _recall(memory, clock), [], {}
+    for image in images:
+        facts = daemon.image(image.ref)
+        key = facts.id if facts is not None else image.ref
+        found = known.get(key)
+        if found is None:
+            found = scan(image.ref) if scan is not None else Scan(why="neither trivy nor grype is on PATH")
+            yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, found.words)
+        if found.scanner:
+            scans[key] = found
+        told.append((image, found))
+    _remember(memory, known, scans, clock)
+    without = sorted({found.why for image, found in told if not found.scanner and image.fresh})
+    if without:
+        yield Warned(Problem("NOT_SCANNED", "images were not scanned for vulnerabilities", "\n".join(without),
+                             hints=("install trivy or grype, or set rules.scan: off",)))  # fmt: skip
+    bad = [(image, found) for image, found in told if found.critical]
+    if bad and mode == "block":
+        raise DeployError([_vulnerable(image, found) for image, found in bad], ExitCode.BUILD)
+    return tuple(found for _, found in told)
+
+
+def _vulnerable(image: Wanted, found: Scan) -> Problem:
+    title = f"image `{image.ref}` has {len(found.critical)} critical vulnerabilities ({found.scanner})"
+    hints = ("build it on a newer base image, or update the packages", "or set rules.scan: report")
+    return Problem("IMAGE_VULNERABLE", title, "\n".join(found.critical[:20]), hints=hints)
+
+
+def _recall(path: Path, clock: Clock) -> dict[str, Scan]:
+    try:
+        document = json.loads(path.read_text())
+        if document["at"] + _FRESH_SECONDS < clock.now():
+            return {}
+        return {key: Scan(one["scanner"], one["counts"], tuple(one["critical"]))
+                for key, one in document["scans"].items()}  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(path: Path, known: Mapping[str, Scan], scans: Mapping[str, Scan], clock: Clock) -> None:
+    """The scans of these images are remembered; the day begins anew only when all of them are new."""
+    if all(key in known for key in scans):
+        return
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        at = json.loads(path.read_text())["at"] if known else clock.now()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        draft.write_text(json.dumps({"at": at, "scans": {key: asdict(one) for key, one in {**known, **scans}.items()}}))
+        draft.replace(path)

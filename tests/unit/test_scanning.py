@@ -1,0 +1,180 @@
+"""Reports in the shape that trivy (SchemaVersion 2) and grype print, and what an `up` makes of them."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.adapters.scanner import find_scanner
+from deployer.errors import ExitCode
+from deployer.events import Warned
+from deployer.ports import DockerEndpoint
+from deployer.scanning import Scan, read_report
+from deployer.stages.scan import Wanted, scan_images
+from tests.fakes.clock import FakeClock
+from tests.fakes.images import FakeImages
+from tests.fakes.play import code, failed, items, played
+
+
+def trivy(*found: tuple[str, str, str]) -> str:
+    """A report of `trivy image --format json`: one result of the system, one of the language's packages."""
+    vulnerabilities = [
+        {"VulnerabilityID": id, "PkgName": package, "InstalledVersion": "1.1", "FixedVersion": "1.2",
+         "Layer": {"DiffID": "sha256:0"}, "SeveritySource": "nvd", "Severity": severity, "CweIDs": ["CWE-787"]}
+        for id, package, severity in found
+    ]  # fmt: skip
+    return json.dumps(
+        {
+            "SchemaVersion": 2,
+            "ArtifactName": "todo-chatbot-backend:1.0.0",
+            "ArtifactType": "container_image",
+            "Metadata": {"OS": {"Family": "debian", "Name": "12.8"}, "ImageID": "sha256:1"},
+            "Results": [
+                {"Target": "debian 12.8", "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": vulnerabilities},
+                {"Target": "Python", "Class": "lang-pkgs", "Type": "python-pkg"},
+            ],
+        }
+    )
+
+
+def grype(*found: tuple[str, str, str]) -> str:
+    """A document of `grype -o json`."""
+    matches: list[Any] = [
+        {"vulnerability": {"id": id, "dataSource": "", "severity": severity, "fix": {"versions": [], "state": ""}},
+         "relatedVulnerabilities": [], "matchDetails": [],
+         "artifact": {"id": "a2", "name": package, "version": "1.1.1", "type": "deb"}}
+        for id, package, severity in found
+    ]  # fmt: skip
+    return json.dumps({"matches": matches, "source": {"type": "image"}, "descriptor": {"name": "grype"}})
+
+
+@pytest.mark.parametrize(
+    ("scanner", "text"),
+    [
+        ("trivy", trivy(("CVE-2019-14697", "musl", "CRITICAL"), ("CVE-2019-14697", "musl-utils", "CRITICAL"),
+                        ("CVE-2019-14697", "musl", "CRITICAL"), ("CVE-2020-1", "zlib", "HIGH"))),
+        ("grype", grype(("CVE-2019-14697", "musl", "Critical"), ("CVE-2019-14697", "musl-utils", "Critical"),
+                        ("CVE-2019-14697", "musl", "Critical"), ("CVE-2020-1", "zlib", "High"))),
+    ],
+)  # fmt: skip
+def test_both_formats_lead_to_the_same_verdict(scanner: str, text: str) -> None:
+    scan = read_report(scanner, text)
+    assert scan.verdict == "critical"
+    assert scan.critical == ("CVE-2019-14697 in musl", "CVE-2019-14697 in musl-utils")
+    assert scan.counts == {"critical": 2, "high": 1}
+    assert scan.words == (
+        f"scanned by {scanner}: 2 critical, 1 high, 0 medium, 0 low (CVE-2019-14697 in musl, "
+        "CVE-2019-14697 in musl-utils)"
+    )
+
+
+@pytest.mark.parametrize(("scanner", "text"), [("trivy", trivy()), ("grype", grype(("CVE-1", "zlib", "Unknown")))])
+def test_nothing_critical_is_said_so(scanner: str, text: str) -> None:
+    assert read_report(scanner, text).verdict == "no critical"
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"SchemaVersion": 1}', '{"matches": [{}]}'])
+@pytest.mark.parametrize("scanner", ["trivy", "grype"])
+def test_what_is_no_report_is_not_a_passed_scan(scanner: str, text: str) -> None:
+    assert read_report(scanner, text).verdict == "not scanned"
+
+
+# -- the stage -----------------------------------------------------------------------------------------------------
+
+IMAGES = (Wanted("api", "api:1.0.0", True), Wanted("web", "web:1.0.0", False))
+CLEAN = read_report("trivy", trivy(("CVE-2020-1", "zlib", "HIGH")))
+BAD = read_report("trivy", trivy(("CVE-2019-14697", "musl", "CRITICAL")))
+
+
+@pytest.fixture
+def daemon() -> FakeImages:
+    return FakeImages([image.ref for image in IMAGES])
+
+
+def test_an_absent_scanner_is_said_and_never_passes(daemon: FakeImages, tmp_path: Path) -> None:
+    events, scans = played(scan_images(IMAGES, daemon, None, "block", tmp_path / "scans.json", FakeClock()))
+    assert [scan.verdict for scan in scans] == ["not scanned", "not scanned"]
+    assert [text for _, _, text in items(events)] == ["not scanned: neither trivy nor grype is on PATH"] * 2
+    (warned,) = [one.problem for one in events if isinstance(one, Warned)]
+    assert warned.code == "NOT_SCANNED"
+
+
+def test_a_critical_vulnerability_blocks_where_the_spec_says_so(daemon: FakeImages, tmp_path: Path) -> None:
+    def scan(ref: str) -> Scan:
+        return BAD if ref == "api:1.0.0" else CLEAN
+
+    _, error = failed(scan_images(IMAGES, daemon, scan, "block", tmp_path / "a", FakeClock()))
+    assert (code(error), error.exit_code) == ("IMAGE_VULNERABLE", ExitCode.BUILD)
+    assert "api:1.0.0" in error.problems[0].title
+    assert error.problems[0].detail == "CVE-2019-14697 in musl"
+    _, scans = played(scan_images(IMAGES, daemon, scan, "report", tmp_path / "b", FakeClock()))
+    assert [scan.verdict for scan in scans] == ["critical", "no critical"]
+
+
+def test_an_unchanged_image_is_scanned_once_a_day(daemon: FakeImages, tmp_path: Path) -> None:
+    asked: list[str] = []
+    clock = FakeClock()
+
+    def scan(ref: str) -> Scan:
+        asked.append(ref)
+        return CLEAN
+
+    for _ in range(2):
+        events, scans = played(scan_images(IMAGES, daemon, scan, "block", tmp_path / "scans.json", clock))
+    assert asked == ["api:1.0.0", "web:1.0.0"]
+    assert events == []
+    assert [scan.verdict for scan in scans] == ["no critical", "no critical"]
+    clock.sleep(100_000)
+    played(scan_images(IMAGES, daemon, scan, "block", tmp_path / "scans.json", clock))
+    assert len(asked) == 4
+
+
+def test_a_remembered_critical_vulnerability_still_blocks(daemon: FakeImages, tmp_path: Path) -> None:
+    for _ in range(2):
+        _, error = failed(scan_images(IMAGES, daemon, lambda _: BAD, "block", tmp_path / "scans.json", FakeClock()))
+        assert code(error) == "IMAGE_VULNERABLE"
+
+
+# -- the program ---------------------------------------------------------------------------------------------------
+
+HERE = DockerEndpoint("tcp://192.0.2.1:2376", Path("/certs"))
+
+
+def program(folder: Path, name: str, body: str) -> None:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+
+def test_the_scanner_on_path_is_asked_for_the_clusters_own_daemon(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text(trivy(("CVE-2020-1", "zlib", "HIGH")))
+    program(tmp_path, "grype", "exit 9")
+    program(tmp_path, "trivy", f'echo "$DOCKER_HOST $DOCKER_CERT_PATH $DOCKER_TLS_VERIFY $*" > {tmp_path}/asked\n'
+                               f"cat {tmp_path}/report")  # fmt: skip
+    scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, HERE)
+    assert scanner is not None
+    assert scanner.scan("api:1.0.0").verdict == "no critical"
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[:3] == ["tcp://192.0.2.1:2376", "/certs", "1"]
+    assert asked[3] == "image" and asked[-1] == "api:1.0.0"
+
+
+def test_grype_is_asked_where_there_is_no_trivy(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text(grype(("CVE-2019-14697", "musl", "Critical")))
+    program(tmp_path, "grype", f'echo "$*" > {tmp_path}/asked\ncat {tmp_path}/report')
+    scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, DockerEndpoint("unix:///docker.sock"))
+    assert scanner is not None
+    assert scanner.scan("api:1.0.0").verdict == "critical"
+    assert (tmp_path / "asked").read_text().split()[-1] == "docker:api:1.0.0"
+
+
+def test_a_scanner_that_fails_has_not_scanned(tmp_path: Path) -> None:
+    program(tmp_path, "trivy", "echo 'FATAL no database' >&2; exit 1")
+    scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, HERE)
+    assert scanner is not None
+    assert scanner.scan("api:1.0.0").words == "not scanned: trivy failed: FATAL no database"
+    assert find_scanner({"PATH": "/nowhere"}, HERE) is None
