@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deployer.diagnosis.containers import START_SECONDS
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, one_line
-from deployer.diagnosis.logs import log_of
+from deployer.diagnosis.logs import log_of, telling_line
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number, rows
 from deployer.status.parts import is_ready
@@ -98,8 +98,9 @@ def _job(scene: Scene, ref: WorkloadRef, job: Object) -> Iterator[Finding]:
     # A hook's Job: https://helm.sh/docs/topics/charts_hooks/
     hook = dig(job, "metadata", "annotations", "helm.sh/hook") is not None
     reason = str(failed.get("reason") or "")
-    words = {"workload": str(ref), "namespace": ref.namespace, "what": f"{reason}, {failed.get('message') or ''}"}
     logs = [log for pod in current_pods(ref, scene.snapshot) for log in _logs(scene, pod)]
+    what = telling_line(logs[-1]) if logs else ""
+    words = {"workload": str(ref), "namespace": ref.namespace, "what": what or f"{reason}, {failed.get('message')}"}
     yield replace(
         named("HOOK_FAILED" if hook else "JOB_FAILED", words, workload=ref),
         detail=one_line(failed.get("message") or reason),
