@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,8 +83,15 @@ class Bench:
 
     project: Project
     images: dict[str, str] = field(default_factory=dict)
+    urls: list[str] = field(default_factory=list)
 
-    def deploy(self, *words: str, overlay: Mapping[str, Any] | None = None) -> Run:
+    def deploy(
+        self,
+        *words: str,
+        overlay: Mapping[str, Any] | None = None,
+        started: Callable[[Run], None] = lambda run: None,
+        on_event: Callable[[Told], None] = lambda told: None,
+    ) -> Run:
         """An `up` in the copy with this overlay ran to its end, its events timed as they arrived."""
         merged = _merged(BASE, overlay or {})
         text = json.dumps(merged, indent=1)
@@ -103,6 +110,7 @@ class Bench:
             text=True,
             process_group=0,
         )
+        started(run)
         output: list[str] = []
         reader = threading.Thread(target=lambda: output.extend(process.stdout or ()), daemon=True)
         reader.start()
@@ -111,6 +119,7 @@ class Bench:
                 at = time.time()
                 try:
                     run.told.append(Told(at, json.loads(line)))
+                    on_event(run.told[-1])
                 except ValueError:
                     run.noise.append(line.rstrip())
             run.exit_code = process.wait(30)
@@ -123,6 +132,7 @@ class Bench:
         if run.exit_code == 0:
             data = json.loads("".join(output))["data"]
             self.images |= {one["name"]: one["ref"] for one in data["images"]}
+            self.urls = [one["url"].rstrip("/") for one in data["urls"] if one["name"] in ("web", "chatbot")]
         return run
 
     def heal(self) -> Run:
@@ -131,6 +141,13 @@ class Bench:
         if run.exit_code != 0:
             raise RuntimeError(f"the application cannot be put right (exit code {run.exit_code}):\n{tail(run)}")
         return run
+
+    def empty(self) -> None:
+        """Nothing of the application is on the cluster, its data neither."""
+        (self.project.root / OVERLAY).write_text(json.dumps(BASE))
+        done = self.project.run("down", "--volumes", "--yes")
+        if done.returncode != 0:
+            raise RuntimeError(f"`down` ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
     @contextmanager
     def broken(self, fault: Fault) -> Iterator[None]:
@@ -188,14 +205,11 @@ class Bench:
 
     def leave(self) -> None:
         """Nothing of ours is left on the cluster, nor in the host's daemon."""
-        (self.project.root / OVERLAY).write_text(json.dumps(BASE))
-        done = self.project.run("down", "--volumes", "--yes")
+        self.empty()
         self.project.kubectl("delete", "namespace", _REGISTRY_NAMESPACE, NAMESPACE, "--ignore-not-found", "--wait=true")
         if "backend" in self.images:
             ref = f"{self.images['backend'].rpartition(':')[0]}:{HOST_ONLY_TAG}"
             _quiet([str(self.project.toolchain.docker), "image", "rm", ref])
-        if done.returncode != 0:
-            raise RuntimeError(f"`down` ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
 def tail(run: Run, count: int = 12) -> str:

@@ -34,9 +34,8 @@ class Row:
 def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     """The fault's row."""
     shown = watch.first(fault.shown)
-    findings = [
-        (told.at, told.event["problem"]) for told in run.of("warned") if told.event["problem"]["code"] in CAUSES
-    ]
+    warned = [told for told in run.of("warned") if told.event["problem"]["code"] in CAUSES]
+    findings = [(told.at, told.event["problem"]) for told in warned if not told.event["further"]]
     notes = [
         (told.at, {"code": code, "title": told.event["text"]})
         for told in run.of("item")
@@ -49,7 +48,7 @@ def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     said = [one for one in mine if re.search(fault.says, one[1]["title"])]
     verdict = failed.at if failed is not None else None
     code = problem["code"] if problem is not None else (mine[0][1]["code"] if mine else "none")
-    others = tuple(sorted({one["code"] for _, one in findings} - {fault.code}))
+    others = tuple(sorted({told.event["problem"]["code"] for told in warned} - {fault.code}))
     row = Row(
         fault,
         code,
