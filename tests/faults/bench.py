@@ -71,6 +71,7 @@ class Run:
     exit_code: int = -1
     ended: float = 0.0
     noise: list[str] = field(default_factory=list)
+    document: Object = field(default_factory=dict)
 
     def of(self, kind: str) -> Iterator[Told]:
         """Its events of one type."""
@@ -129,8 +130,9 @@ class Bench:
             raise
         run.ended = time.time()
         reader.join(10)
+        run.document = json.loads("".join(output) or "{}")
         if run.exit_code == 0:
-            data = json.loads("".join(output))["data"]
+            data = run.document["data"]
             self.images |= {one["name"]: one["ref"] for one in data["images"]}
             self.urls = [one["url"].rstrip("/") for one in data["urls"] if one["name"] in ("web", "chatbot")]
         return run
@@ -214,7 +216,8 @@ class Bench:
 
 def tail(run: Run, count: int = 12) -> str:
     """The last things that a run said."""
-    return "\n".join([*run.noise[-count:], *(json.dumps(one.event)[:600] for one in run.told[-count:])])
+    errors = json.dumps(run.document.get("errors"), indent=1)
+    return "\n".join([errors, *run.noise[-count:], *(json.dumps(one.event)[:600] for one in run.told[-count:])])
 
 
 def node_paused(docker: str, seconds: float) -> None:
