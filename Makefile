@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup up down status check fix lint types unit test test-cluster chaos schema clean topologies
+.PHONY: faults help setup up down status check fix lint types unit test test-cluster chaos schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ unit: setup ## The fast tests only
 
 test: setup ## All tests, those on the real cluster included
 	@scripts/test.sh
+
+faults: setup ## Every fault of issue 4 in the real application, and ten healthy rollouts without an alarm (20 minutes)
+	@$(BIN)/python -m tests.faults
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points on the test cluster: the table of issue 5 (half an hour)
 	@$(BIN)/python -m tests.chaos

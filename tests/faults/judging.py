@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from deployer.causes import CAUSES
+from tests.e2e.project import Object
 from tests.faults.bench import Run
 from tests.faults.model import Ends, Fault
 from tests.faults.watching import Watch
@@ -45,7 +46,7 @@ def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     problem = failed.event["problems"][0] if failed is not None and failed.event["problems"] else None
     named = [*findings, *notes, *([(failed.at, problem)] if failed is not None and problem is not None else [])]
     mine = sorted((one for one in named if one[1]["code"] == fault.code), key=lambda one: one[0])
-    said = [one for one in mine if re.search(fault.says, one[1]["title"])]
+    said = [one for one in mine if re.search(fault.says, _text(one[1]))]
     verdict = failed.at if failed is not None else None
     code = problem["code"] if problem is not None else (mine[0][1]["code"] if mine else "none")
     others = tuple(sorted({told.event["problem"]["code"] for told in warned} - {fault.code}))
@@ -64,6 +65,17 @@ def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     return Row(**{**row.__dict__, "wrong": tuple(wrong)})
 
 
+def names(fault: Fault, event: Object) -> bool:
+    """Whether the event names the fault's cause, as an alarm or as a note."""
+    if event["type"] == "warned":
+        return bool(event["problem"]["code"] == fault.code)
+    return bool(event["type"] == "item" and code_of(event["text"]) == fault.code)
+
+
+def _text(problem: Object) -> str:
+    return "\n".join((problem["title"], problem.get("detail", ""), *problem.get("hints", ())))
+
+
 def code_of(text: str) -> str | None:
     """The cause whose title the words are, if they are one's."""
     for code, cause in CAUSES.items():
@@ -73,7 +85,7 @@ def code_of(text: str) -> str | None:
     return None
 
 
-def _wrong(row: Row, shown: float | None, said: list[tuple[float, dict[str, str]]], run: Run) -> list[str]:
+def _wrong(row: Row, shown: float | None, said: list[tuple[float, Object]], run: Run) -> list[str]:
     fault, wrong = row.fault, []
     if shown is None:
         wrong.append(f"the API never showed `{fault.shown}`")
@@ -90,7 +102,8 @@ def _wrong(row: Row, shown: float | None, said: list[tuple[float, dict[str, str]
     if more := [one for one in row.others if one not in fault.also]:
         wrong.append(f"also named {', '.join(more)}")
     if row.exit_code != fault.exit_code:
-        wrong.append(f"exit code {row.exit_code}, expected {fault.exit_code}")
+        told = [f"{one['code']}: {one['title']}" for one in run.document.get("errors") or ()]
+        wrong.append(f"exit code {row.exit_code}, expected {fault.exit_code}; {'; '.join(told)}")
     if run.noise:
         wrong.append(f"on standard error beside the events: {run.noise[0][:80]}")
     return wrong

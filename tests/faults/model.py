@@ -30,7 +30,7 @@ class Fault:
 
     `values` lie over the component's values, `tags` over the templates that hand its image over; `files` edit (or,
     where there is none, make) sources of the copy; `before` and `after` are kubectl's words. `shown` is a pattern of
-    the first sign of it that the API gives (see `watching.signs`), `says` one of the first line that a person reads.
+    the first sign of it that the API gives (see `watching.signs`), `says` one of what a person reads.
     `also` are codes of findings that are true as well.
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from tests.faults.healthy import Healthy
 from tests.faults.judging import Row
 
 _HEAD = ("fault", "code", "named after", "verdict after", "verdict", "exit", "first line shown", "run")
@@ -16,8 +17,44 @@ def line_of(row: Row) -> str:
     return "\n".join([told, *(f"       ! {one}" for one in row.wrong)])
 
 
-def as_markdown(rows: Sequence[Row], seconds: float) -> str:
-    """The table, and a line that counts."""
+def healthy_line(one: Healthy) -> str:
+    """One healthy rollout for the terminal, what was noted and what is wrong below it."""
+    load = f"  {one.load.sent} requests, {len(one.load.failed)} failed" if one.load else ""
+    told = f"{'FAIL' if one.wrong else 'ok':4} {one.rollout.name:60} exit {one.exit_code}  {one.seconds:5.1f} s{load}"
+    return "\n".join(
+        [told, *(f"       note: {text}" for text in one.notes), *(f"       ! {text}" for text in one.wrong)]
+    )
+
+
+def document(rows: Sequence[Row], rollouts: Sequence[Healthy], took: Mapping[str, float]) -> str:
+    """Both tables with their headings."""
+    parts = []
+    if rows:
+        parts += ["## Faults", "", _faults(rows, took.get("faults", 0.0))]
+    if rollouts:
+        parts += ["## Healthy rollouts", "", _healthy(rollouts, took.get("healthy", 0.0))]
+    return "\n".join(parts)
+
+
+def _healthy(rollouts: Sequence[Healthy], seconds: float) -> str:
+    lines = [
+        "| rollout | exit | run | alarms | said without alarm | requests |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in rollouts:
+        load = f"{one.load.sent}, {len(one.load.failed)} failed" if one.load else ""
+        alarms = "; ".join(one.wrong) or "none"
+        notes = "; ".join(one.notes).replace("|", "\\|")
+        cells = (one.rollout.name, str(one.exit_code), f"{one.seconds:.1f} s", alarms, notes, load)
+        lines.append(f"| {' | '.join(cells)} |")
+    good = sum(not one.wrong for one in rollouts)
+    return "\n".join(
+        [*lines, "", f"{len(rollouts)} rollouts in {seconds / 60:.1f} minutes, {good} without an alarm.", ""]
+    )
+
+
+def _faults(rows: Sequence[Row], seconds: float) -> str:
+
     lines = [" | ".join(_HEAD), " | ".join("---" for _ in _HEAD)]
     for row in rows:
         cells = (

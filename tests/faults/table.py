@@ -96,7 +96,8 @@ FAULTS: tuple[Fault, ...] = (
     # --- images
     Fault("image may not be pulled", "IMAGE_NEVER_PULL", N, _pod("ErrImageNeverPull"), GONE_TAG,
           values={"image": {"pullPolicy": "Never"}}, tags={"tag": GONE_TAG}, waived=("TAG_NOT_BUILT",)),
-    Fault("image in the host's daemon only", "IMAGE_NEVER_PULL", N, _pod("ErrImageNeverPull"), HOST_ONLY_TAG,
+    Fault("image in the host's daemon only", "IMAGE_NEVER_PULL", N, _pod("ErrImageNeverPull"),
+          "host's daemon",
           values={"image": {"pullPolicy": "Never"}}, tags={"tag": HOST_ONLY_TAG}, waived=("TAG_NOT_BUILT",)),
     Fault("image not in the registry", "IMAGE_NOT_FOUND", N, _pod("ErrImagePull"), "does not exist",
           tags={"repository": f"{REGISTRY}/todo-backend"}, waived=("TAG_NOT_BUILT",)),
