@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from deployer import diagnosis
 from deployer.around import Around, look_around
@@ -17,9 +19,11 @@ from deployer.errors import DeployError, ExitCode
 from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.lookups import Look, nothing_more
 from deployer.outage import sat_out
+from deployer.pace import Pace, Tails, counted, read_tails
 from deployer.ports import KubePort, Object, ObjectRef
 from deployer.spec import Rollout, seconds
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
+from deployer.status.objects import dig
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "rollout"
@@ -28,6 +32,11 @@ WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 _TICK_SECONDS = 0.7
 _MOMENT_SECONDS = 0.6
 _NOTED_ROUNDS = 2
+# What every healthy start gives, by the thousand; diagnosis reads none of it.
+_TELLING_EVENTS = ",".join(
+    f"reason!={reason}"
+    for reason in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "ScalingReplicaSet")
+)
 _DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
 _UNREACHED = ("SERVICE_NO_ENDPOINTS",)
 """Workloads that nobody can reach are not done, however Available they are."""
@@ -123,15 +132,20 @@ def await_rollout(
     overrides = {ref: judging.profile_of(ref) for ref in refs}
     available_at: float | None = None
     restarts = 0
+    pace, tails, seen = Pace(), Tails(), None
+    kube, counter = counted(kube)
     while True:
-        snapshot = yield from sat_out(lambda: take_snapshot(refs, kube), STAGE, clock)
+        looked, asked = clock.monotonic(), counter.asked
+        snapshot = seen = yield from sat_out(partial(take_snapshot, refs, kube, before=seen), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         yield from _changes(statuses, told)
         available = all(status.phase in _DONE for status in statuses)
         findings: tuple[Finding, ...] = ()
         if changed or not available:
             around = look_around(around, kinds, snapshot, refs, kube)
-            known, findings = _findings(around.beside(snapshot), statuses, kube, clock.now(), since, known, look)
+            left = tuple(status.ref for status in statuses if status.phase not in _DONE)
+            tails = read_tails(tails, snapshot, left, kube, pace)
+            known, findings = _findings(around.beside(snapshot), refs, left, tails, clock.now(), since, known, look)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
             for rank, finding in enumerate(lasting(findings, patience, judging, clock.now())):
@@ -163,47 +177,66 @@ def await_rollout(
             if verdict.state == "failed":
                 assert verdict.finding is not None
                 raise _failure(verdict.finding, statuses, judging)
-        clock.sleep(_TICK_SECONDS)
+        soon = any(_is_new(finding, patience, clock.now()) for finding in findings)
+        pace = pace.after(counter.asked - asked, clock.monotonic() - looked)
+        pause = pace.pause(_TICK_SECONDS, soon=soon)
+        pace = pace.after(0, pause)
+        clock.sleep(pause)
 
 
-def take_snapshot(refs: Sequence[WorkloadRef], kube: KubePort, *, events: bool = True) -> Snapshot:
-    """The workloads' namespaces as they are now: one LIST per kind that matters."""
+def take_snapshot(
+    refs: Sequence[WorkloadRef], kube: KubePort, *, events: bool = True, before: Snapshot | None = None
+) -> Snapshot:
+    """The workloads' namespaces as they are now: one LIST per kind that matters.
+
+    ReplicaSets are those of the snapshot before while no Deployment has changed since: what changes them changes it.
+    """
     namespaces = sorted({ref.namespace for ref in refs})
     kinds = {ref.kind for ref in refs}
 
-    def every(kind: str) -> tuple[Object, ...]:
-        return tuple(one for namespace in namespaces for one in kube.list(kind, namespace))
+    def every(kind: str, fields: str = "") -> tuple[Object, ...]:
+        return tuple(one for namespace in namespaces for one in kube.list(kind, namespace, fields=fields))
 
+    deployments = every("Deployment") if "Deployment" in kinds else ()
+    same = before is not None and _versions(before.deployments) == _versions(deployments)
     return Snapshot(
-        deployments=every("Deployment") if "Deployment" in kinds else (),
-        replicasets=every("ReplicaSet") if "Deployment" in kinds else (),
+        deployments=deployments,
+        replicasets=before.replicasets if before is not None and same else every("ReplicaSet") if deployments else (),
         statefulsets=every("StatefulSet") if "StatefulSet" in kinds else (),
         daemonsets=every("DaemonSet") if "DaemonSet" in kinds else (),
         jobs=every("Job") if "Job" in kinds else (),
         pods=every("Pod"),
-        events=every("Event") if events else (),
+        events=every("Event", _TELLING_EVENTS) if events else (),
     )
+
+
+def _versions(objects: Iterable[Mapping[str, Any]]) -> dict[object, object]:
+    return {dig(one, "metadata", "uid"): dig(one, "metadata", "resourceVersion") for one in objects}
 
 
 def _findings(
     snapshot: Snapshot,
-    statuses: Sequence[WorkloadStatus],
-    kube: KubePort,
+    refs: Sequence[WorkloadRef],
+    left: Sequence[WorkloadRef],
+    tails: Tails,
     now: float,
     since: float,
     known: Known,
     look: Look,
 ) -> tuple[Known, tuple[Finding, ...]]:
-    """What is known by now, and what is wrong."""
-    refs = tuple(status.ref for status in statuses)
-    settled = frozenset(status.ref for status in statuses if status.phase in _DONE)
-    left = tuple(ref for ref in refs if ref not in settled)
-    logs = take_logs(snapshot, left, kube)
+    """What is known by now, and what is wrong; `left` are the workloads that are not done."""
+    logs, settled = tails.texts, frozenset(refs) - frozenset(left)
     findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known, settled=settled)
     more = look(known, snapshot, left, findings, now) if left else known
     if more is known:
         return known, findings
     return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more, settled=settled)
+
+
+def _is_new(finding: Finding, patience: Patience, now: float) -> bool:
+    """Whether the finding is not named yet only because it was seen a moment ago for the first time."""
+    seen = patience.seen.get((finding.code, finding.workload))
+    return not finding.excused and seen is not None and now - seen.first_seen < _MOMENT_SECONDS
 
 
 def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:

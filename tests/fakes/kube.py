@@ -49,11 +49,16 @@ class FakeKube:
         """The names of the objects of a kind."""
         return [one["metadata"]["name"] for one in self.list(kind, namespace)]
 
-    def list(self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False) -> list[Object]:
+    def list(
+        self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
+    ) -> list[Object]:
         chosen = [
             copy.deepcopy(self._objects[key])
             for key in sorted(self._objects)
-            if key[0] == kind and namespace in ("", key[1]) and _selected(self._objects[key], labels)
+            if key[0] == kind
+            and namespace in ("", key[1])
+            and _selected(self._objects[key], labels)
+            and _has_fields(self._objects[key], fields)
         ]
         return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
 
@@ -189,6 +194,15 @@ def _key(kind: str, namespace: str, name: str) -> Key:
 
 def _key_of(body: Object) -> Key:
     return _key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+
+
+def _has_fields(body: Object, selector: str) -> bool:
+    """Only `field=value` and `field!=value` of top-level fields."""
+    for term in filter(None, selector.split(",")):
+        name, equal, value = term.partition("!=" if "!=" in term else "=")
+        if (body.get(name) == value) != (equal == "="):
+            return False
+    return True
 
 
 def _selected(one: Object, selector: str) -> bool:

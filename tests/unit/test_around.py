@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from deployer.around import Around, kinds_around, look_around
 from deployer.ports import Object, ObjectRef
 from deployer.stages.rollout import take_snapshot
@@ -15,9 +17,9 @@ class Asked(FakeKube):
         super().__init__(FakeClock())
         self.asked: list[str] = []
 
-    def list(self, kind: str, namespace: str = "", *, labels: str = "", metadata_only: bool = False) -> list[Object]:
+    def list(self, kind: str, namespace: str = "", **more: Any) -> list[Object]:
         self.asked.append(kind)
-        return super().list(kind, namespace, labels=labels, metadata_only=metadata_only)
+        return super().list(kind, namespace, **more)
 
 
 def service(name: str) -> Object:
