@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer import diagnosis, helmstorage
+from deployer.enforcement import Enforcement, enforcement
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.ports import Revision
@@ -29,6 +30,8 @@ class Overview:
     causes: Mapping[WorkloadRef, str]
     addresses: Mapping[WorkloadRef, str]
     urls: tuple[tuple[str, str], ...]
+    policies: Enforcement | None = None
+    """Whether the application's NetworkPolicies are enforced; None where it has none."""
 
 
 def look(opened: Opened, clock: Clock) -> Overview:
@@ -58,8 +61,13 @@ def look(opened: Opened, clock: Clock) -> Overview:
     }
     return Overview(
         opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot.deployments),
-        _urls(opened, services),
+        _urls(opened, services), _policies(opened),
     )  # fmt: skip
+
+
+def _policies(opened: Opened) -> Enforcement | None:
+    kinds = {ref.kind for release in opened.record.releases.values() for ref in release.objects}
+    return enforcement(opened.kube.list("Pod")) if "NetworkPolicy" in kinds else None
 
 
 def _addresses(

@@ -96,6 +96,7 @@ def status_data(overview: Overview) -> dict[str, Any]:
             for one in overview.workloads
         ],
         "urls": [{"name": name, "url": url} for name, url in overview.urls],
+        "networkPolicies": None if overview.policies is None else asdict(overview.policies),
         "forward": forward_data(opened.forward),
     }  # fmt: skip
 
@@ -127,6 +128,8 @@ def _print(overview: Overview, here: World) -> None:
     console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
     for addon in _addons(overview.opened, here):
         console.print(f"addon {addon.name}: {'ready' if addon.ready else 'not ready'}, {addon.text}")
+    if overview.policies is not None:
+        console.print(f"network policies: {overview.policies.words}")
     for one in overview.releases:
         told = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")

@@ -6,6 +6,7 @@ import http.client
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,11 +26,13 @@ _HERE = "127.0.0.1"
 INGRESS = ("", "", "")
 """What leads to the ingress, among local ports."""
 NOT_FORWARDED: LocalPorts = MappingProxyType({})
+HOSTS = Path("/etc/hosts")
+"""This machine's own list of host names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProvenUrl:
-    """A URL that answered; `host` is the Host header where it differs from the address."""
+    """A URL that answered, as a browser would be given it."""
 
     name: str
     url: str
@@ -38,19 +41,30 @@ class ProvenUrl:
 
 
 def prove_urls(
-    urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, clock: Clock, local: LocalPorts = NOT_FORWARDED
+    urls: Sequence[UrlPlan],
+    node_ip: str,
+    kube: KubePort,
+    clock: Clock,
+    local: LocalPorts = NOT_FORWARDED,
+    hosts: Path = HOSTS,
 ) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
-    """Every URL answers with the status the spec expects; a failure names the first that does not."""
+    """Every URL answers with the status the spec expects; a failure names the first that does not.
+
+    An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, or is told how.
+    """
     proven = []
     for url in urls:
         yield from _await_balancer(url, kube, clock)
         address, host = resolve(url, node_ip, kube, local)
         status = yield from _prove(url, address, host, clock)
+        shown = address if host is None else f"http://{host}{url.path}"
         if url.show:
-            yield UrlProven(url.name, address, status)
+            yield UrlProven(url.name, shown, status)
         else:
-            yield Item(STAGE, url.name, ItemState.DONE, f"{address} answered {status}")
-        proven.append(ProvenUrl(url.name, address, status, url.show))
+            yield Item(STAGE, url.name, ItemState.DONE, f"{shown} answered {status}")
+        if host is not None and url.show and not _is_listed(host, hosts):
+            yield Item(STAGE, url.name, ItemState.DONE, _way_to(host, address))
+        proven.append(ProvenUrl(url.name, shown, status, url.show))
     return Outcome(tuple(proven), False, f"{len(proven)} answer")
 
 
@@ -102,6 +116,23 @@ def service_origin(service: Object, port: int | str | None, node_ip: str, *, ext
     if ports[0].get("nodePort") and not external:
         return f"http://{node_ip}:{ports[0]['nodePort']}"
     return None
+
+
+def _is_listed(host: str, hosts: Path) -> bool:
+    """Whether the machine's list has the name, without its port."""
+    try:
+        lines = hosts.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(host.partition(":")[0] in line.partition("#")[0].split()[1:] for line in lines)
+
+
+def _way_to(host: str, address: str) -> str:
+    name, node = host.partition(":")[0], urllib.parse.urlsplit(address)
+    return (
+        f"a browser finds it after: echo '{node.hostname} {name}' | sudo tee -a {HOSTS}"
+        f" (or ask: curl -H 'Host: {host}' {address})"
+    )
 
 
 def _balanced(service: Object) -> str | None:

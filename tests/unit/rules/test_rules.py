@@ -78,6 +78,8 @@ def env_problem(code: str) -> Machine:
 
 UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule's turn"}]}
 LEAK = "postgresql://somewhere/else"
+POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "api"}, "spec": {"podSelector": {}}}
+CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]}}
 JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}},
        "spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000}, "containers": [
            {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
@@ -163,6 +165,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("AUTOSCALER", "error", at("scaler", "spec", "minReplicas", to=4), "above maxReplicas"),
     ("AUTOSCALER_METRICS", "warning", both(at("spec", "cluster", to={"addons": ["ingress"]}),
                                            at("spec", "rules", to=UNENCRYPTED)), "metrics-server"),
+    ("NETWORK_POLICY_ENFORCED", "warning", both(more(POLICY), at("cluster", to=cluster())), "not enforced here"),
     ("CONFIG_KEY_NAME", "error", at("config", "data", "a.b", to="x"), "`a.b`"),
     ("CONFIG_VALUE", "error", at("config", "data", "PORT", to=8000), "is int, not a string"),
     ("CONFIG_IMMUTABLE", "warning", at("config", "immutable", to=True), "immutable"),
@@ -208,6 +211,8 @@ BAD: list[tuple[str, str, Change, str]] = [
 
 GOOD: dict[str, Change] = {
     "as it is": lambda parts: None,
+    "a policy for a cluster that is not there yet": both(more(POLICY), at("cluster", to=cluster(estimated=True))),
+    "a policy for a plugin that enforces it": both(more(POLICY), at("cluster", to=cluster(pods=(CALICO,)))),
     "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
     "a reference to what the cluster has": both(
         volume(secret={"secretName": "theirs"}),

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from deployer.errors import ExitCode
 from deployer.events import UrlProven
 from deployer.plan import UrlPlan
 from deployer.ports import Object
-from deployer.stages.urls import ask, prove_urls, resolve, service_origin
+from deployer.stages.urls import INGRESS, ask, prove_urls, resolve, service_origin
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
 
@@ -164,6 +165,26 @@ def test_something_that_does_not_speak_http_is_no_bug_of_ours() -> None:
         with pytest.raises(OSError, match="BadStatusLine"):
             ask(f"http://127.0.0.1:{server.getsockname()[1]}/")
         thread.join()
+
+
+@pytest.mark.parametrize(("listed", "told"), [("192.0.2.1 other.local", 1), ("192.0.2.1 a todo.local # ours", 0)])
+def test_an_ingress_is_shown_by_its_name_and_a_browser_is_helped_to_it(
+    site: Site, tmp_path: Path, listed: str, told: int
+) -> None:
+    site.answers["/"] = [(200, "")]
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n# 192.0.2.1 todo.local\n{listed}\n")
+    kube = FakeKube()
+    local = {INGRESS: site.port}
+    wanted = [url(service=None, host="todo.local")]
+    events, outcome = played(prove_urls(wanted, "192.0.2.1", kube, kube.clock, local, hosts))
+    shown = f"http://todo.local:{site.port}/"
+    assert (outcome.value[0].url, events[0]) == (shown, UrlProven("web", shown, 200))
+    assert site.asked == [("/", f"todo.local:{site.port}")]
+    ways = [text for _, _, text in items(events)]
+    assert len(ways) == told
+    assert all("echo '127.0.0.1 todo.local' | sudo tee -a /etc/hosts" in way for way in ways)
+    assert all(f"curl -H 'Host: todo.local:{site.port}' http://127.0.0.1:{site.port}/" in way for way in ways)
 
 
 def test_an_ingress_is_asked_at_the_node_by_its_host_name(site: Site) -> None:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.enforcement import enforcement
+
+
+def pod(owner: str, folder: str = "", kind: str = "DaemonSet") -> dict[str, Any]:
+    volumes = [{"name": "cni", "hostPath": {"path": folder}}] if folder else []
+    metadata = {"name": f"{owner}-x", "ownerReferences": [{"kind": kind, "name": owner}]}
+    return {"metadata": metadata, "spec": {"volumes": volumes}}
+
+
+PROXY = pod("kube-proxy", "/run/xtables.lock")
+
+
+@pytest.mark.parametrize(
+    ("pods", "enforced", "words"),
+    [
+        ([], False, "not enforced here: no network plugin is installed besides the node's own"),
+        ([PROXY], False, "not enforced here: no network plugin"),
+        ([PROXY, pod("kube-flannel-ds", "/etc/cni/net.d")], False, "the network plugin kube-flannel-ds does not"),
+        ([PROXY, pod("calico-node", "/opt/cni/bin")], True, "enforced: by calico-node"),
+        ([pod("canal", "/etc/cni/net.d"), pod("kube-flannel-ds", "/etc/cni/net.d")], True, "by canal"),
+        ([pod("kube-network-policies")], True, "by kube-network-policies"),
+        ([pod("kindnet", "/etc/cni/net.d")], None, "not known to be enforced: nothing is known here about"),
+        ([pod("mine", "/opt/cni/bin")], None, "plugin mine"),
+        ([pod("calico-kube-controllers", kind="ReplicaSet")], False, "not enforced here"),
+    ],
+)
+def test_what_the_clusters_pods_say(pods: list[dict[str, Any]], enforced: bool | None, words: str) -> None:
+    found = enforcement(pods)
+    assert found.enforced is enforced
+    assert words in found.words
