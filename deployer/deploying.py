@@ -192,13 +192,19 @@ def settle(
             yield from cors_stage.prove_cors(cors, _served(urls, proven.value, local), kube, clock)
         return proven
 
+    def holding() -> Steps[Outcome[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]]:
+        steady = yield from watched(judging.hold)
+        proven = yield from answering(last=True)
+        text = f"{steady.text}; {proven.text}" if urls else steady.text
+        return Outcome((steady.value, proven.value), steady.changed, text)
+
     try:
         rollout = yield from stage("rollout", watched(0.0), clock)
         # A person may click as soon as all is Available; whether it stays so is seen while they do.
         proven = yield from stage("urls", answering(last=not held), clock)
+        seen = rollout.value, proven.value
         if held:
-            rollout = yield from stage("stability", within("stability", watched(judging.hold)), clock)
-            proven = yield from stage("urls", answering(last=True), clock)
+            seen = (yield from stage("stability", within("stability", holding()), clock)).value
         else:
             why = "not held (--hold 0)" if fresh else "was verified before"
             yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
@@ -210,7 +216,7 @@ def settle(
         raise _failed(deployed, error, kube, clock.monotonic() - begun) from None
     give_verdict(deployed, "verified", "", kube)
     _judged(deployed, "verified", "", kube, clock.monotonic() - begun)
-    return rollout.value, proven.value
+    return seen
 
 
 def _served(urls: Sequence[UrlPlan], proven: Sequence[ProvenUrl], local: LocalPorts) -> dict[str, str]:

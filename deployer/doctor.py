@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import envfile, forwarding, inputs, world
-from deployer.adapters.process import CommandFailed, run
+from deployer import envfile, forwarding, inputs, repository, world
 from deployer.addons import cluster as addons
 from deployer.errors import DeployError, Problem
 from deployer.memory import deployment_dir
@@ -109,9 +108,7 @@ def _env(loaded: LoadedSpec) -> Iterator[Check]:
 
 def tracked(path: Path) -> list[Problem]:
     """The problem that git tracks the env file, if it does."""
-    try:
-        run(["git", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name], timeout=10)
-    except (CommandFailed, OSError):
+    if not repository.tracks(path):
         return []
     return [Problem("ENV_TRACKED", f"`{path.name}` is tracked by git", hints=(f"git rm --cached {path.name}",))]
 

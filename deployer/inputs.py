@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deployer import buildca, charts, context, digest, dotenv, envfile
-from deployer.adapters.process import CommandFailed, run
 from deployer.dockerfile import base_images
 from deployer.dotenv import EnvEntry, EnvFile
 from deployer.errors import DeployError, ExitCode, Problem, input_error
@@ -25,7 +23,6 @@ from deployer.plan import (
 )
 from deployer.spec import mebibytes
 from deployer.specfile import LoadedSpec
-from deployer.tags import Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +156,6 @@ def build_prelude(loaded: LoadedSpec) -> str:
     """What stands before every step of a build, to trust the company's authorities; input error for a bad file."""
     name = loaded.spec.build.ca
     return buildca.prelude(buildca.read_authorities(loaded.root / name, name)) if name else ""
-
-
-def read_commit(root: Path) -> Commit | None:
-    """The commit that the spec's folder is at; None outside git, before the first commit, or without git."""
-    words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
-    try:
-        lines = run(words, timeout=10).splitlines()
-    except (CommandFailed, OSError, subprocess.TimeoutExpired):
-        return None
-    sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
-    clean = not any(not line.startswith("#") for line in lines)
-    return None if sha == "(initial)" else Commit(sha, clean)
 
 
 def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:

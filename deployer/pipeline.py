@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, inputs, memory, record, world
+from deployer import deploying, forwarding, inputs, memory, record, repository, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.deploying import Connected, Planned
@@ -164,7 +164,7 @@ def plan_now(
     kept = record.load(connected.kube, spec.namespace, spec.application)
     forward = Known(connected.forward.doors) if connected.forward is not None else NOTHING
     opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept, forward)
-    commit = inputs.read_commit(loaded.root)
+    commit = repository.read_commit(loaded.root)
     plan = narrowed(plan_for(opened, env, commit, here, services), services)
     return Planned(plan, kept, commit, partial=bool(services))
 

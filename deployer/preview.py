@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import forwarding, inputs, memory, pipeline, world
+from deployer import forwarding, inputs, memory, pipeline, repository, world
 from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
@@ -76,7 +76,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
     doors = Known(forward.doors) if forward is not None else NOTHING
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, doors)
-    plan = pipeline.plan_for(opened, env, inputs.read_commit(loaded.root), here)
+    plan = pipeline.plan_for(opened, env, repository.read_commit(loaded.root), here)
     daemon = world.open_images(seen.facts.docker) if seen.facts.docker is not None else None
     path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     before = memory.recall(path)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from deployer import inputs, pipeline, world
+from deployer import inputs, pipeline, repository, world
 from deployer.checkout import NoCheckout, checked_out
 from deployer.deploying import Connected
 from deployer.errors import DeployError, ExitCode, Problem
@@ -67,13 +67,13 @@ def restore(
             connected.kube.create(body)
             yield Item(reverting.STAGE, one.copy, ItemState.DONE, "its copy was gone: made again from the same values")
         for source, wanted in made:
-            yield from _build(source, wanted, env, connected, here)
+            yield from _build(source, wanted, env, connected, here, inputs.build_prelude(loaded))
 
 
 def _at_hand(opened: Opened, env: Mapping[str, str], here: World) -> list[_Source]:
     """The work tree, if it is whole: what is being edited just now need not be."""
     try:
-        plan = pipeline.plan_for(opened, env, inputs.read_commit(opened.loaded.root), here)
+        plan = pipeline.plan_for(opened, env, repository.read_commit(opened.loaded.root), here)
     except DeployError:
         return []
     return [_Source("the work tree", opened.loaded, plan)]
@@ -153,7 +153,9 @@ def _gone_copy(ref: KeptSecretRef, entry: Entry) -> Problem:
     )
 
 
-def _build(source: _Source, image: ImagePlan, env: Mapping[str, str], connected: Connected, here: World) -> Steps[None]:
+def _build(
+    source: _Source, image: ImagePlan, env: Mapping[str, str], connected: Connected, here: World, prelude: str
+) -> Steps[None]:
     daemon = connected.facts.docker
     assert daemon is not None
     yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
@@ -163,7 +165,7 @@ def _build(source: _Source, image: ImagePlan, env: Mapping[str, str], connected:
         world.open_images(daemon),
         lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
         {image.name: Previous(image.ref, image.source)},
-        Building(proxy_args(here.env), prelude=inputs.build_prelude(source.loaded)),
+        Building(proxy_args(here.env), prelude=prelude),
         here.clock,
     )
     yield from within(reverting.STAGE, building)

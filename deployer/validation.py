@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer import doctor, envfile, inputs, opening, record, world
+from deployer import doctor, envfile, inputs, opening, record, repository, world
 from deployer.adapters.fastyaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem
@@ -159,7 +159,7 @@ def offline_plan(
         stand_ins=stand_ins,
         used_tags={},
         addresses=addresses,
-        commit=inputs.read_commit(loaded.root),
+        commit=repository.read_commit(loaded.root),
     )
     return make_plan(loaded.spec, loaded.root, facts)
 

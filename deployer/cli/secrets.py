@@ -98,17 +98,12 @@ def _file_problems(loaded: LoadedSpec) -> list[Problem]:
 
 def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
     """The problem that the next `git add` would take the env file in, if it would."""
-    from deployer.adapters.process import CommandFailed, run
+    from deployer import repository
 
-    try:
-        run(["git", "-C", str(loaded.root), "check-ignore", "--quiet", name], timeout=10)
-    except CommandFailed as failed:
-        if failed.returncode == 1:  # 128: not in a repository
-            hint = f"echo {name} >> .gitignore"
-            return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]
-    except OSError:
+    if not repository.would_add(loaded.root / name):
         return []
-    return []
+    hint = f"echo {name} >> .gitignore"
+    return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]
 
 
 def _print(rows: tuple[KeyRow, ...]) -> None:

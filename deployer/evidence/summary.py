@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer import __version__, inputs
+from deployer import __version__, repository
 from deployer.errors import Problem
 from deployer.evidence.timeline import Sighting, row_from_wire, timeline_of, to_wire
 from deployer.evidence.witness import ROLLOUT
@@ -80,7 +80,7 @@ def _bare(known: str) -> str:
 def _document(
     folder: RunFolder, ended: Ended, notes: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    commit = inputs.read_commit(ended.spec.parent) if ended.spec is not None else None
+    commit = repository.read_commit(ended.spec.parent) if ended.spec is not None else None
     return {
         "format": FORMAT,
         "run": folder.path.name,

@@ -193,7 +193,7 @@ def test_a_release_is_not_touched_when_what_it_needs_fails(shop: Shop) -> None:
 
 def test_a_stable_rollout_is_verified_in_helm_and_in_the_history(shop: Shop) -> None:
     events = shop.up("1")
-    assert stages(events) == ["rollout", "urls", "stability", "urls"]
+    assert stages(events) == ["rollout", "urls", "stability"]
     assert held(events) == "1 workloads Available, 1/1 pods ready"
     assert 5 <= shop.clock.elapsed < 8
     assert shop.revision(1)[:2] == ("deployed", "verified")
@@ -259,7 +259,7 @@ def test_a_service_that_refuses_an_origin_fails_the_revision_and_is_asked_only_a
     shop.kube.pod_servers["default", "web-0", 8000] = lambda method, *_: (asked.append(method), PodAnswer(400, {}))[1]
     cors = (CorsPlan("web", "default", "web", None, "/", ("http://localhost:3000",), (), "values.origins"),)
     events, error = failed(shop.settling(shop.deploy(plan("1")), cors=cors))
-    assert (code(error), stages(events)) == ("CORS_REFUSED", ["rollout", "urls", "stability", "urls"])
+    assert (code(error), stages(events)) == ("CORS_REFUSED", ["rollout", "urls", "stability"])
     assert (shop.record.history[-1].verdict, asked) == ("failed", ["OPTIONS"])
     shop.up("2")
     played(shop.settling(shop.deploy(plan("2")), cors=cors))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer import inputs
+from deployer import inputs, repository
 from deployer.errors import DeployError, ExitCode
 from deployer.specfile import LoadedSpec, load_spec
 from deployer.tags import Commit
@@ -204,23 +204,23 @@ def git(root: Path, *words: str) -> str:
 
 
 def test_the_commit_is_read_with_whether_all_is_committed(root: Path) -> None:
-    assert inputs.read_commit(root) is None
+    assert repository.read_commit(root) is None
     git(root, "init", "-q")
-    assert inputs.read_commit(root) is None
+    assert repository.read_commit(root) is None
     git(root, "add", ".")
     git(root, "commit", "-qm", "first")
     sha = git(root, "rev-parse", "HEAD")
-    assert inputs.read_commit(root) == Commit(sha, True)
+    assert repository.read_commit(root) == Commit(sha, True)
     (root / "new").write_text("x")
-    assert inputs.read_commit(root) == Commit(sha, False)
+    assert repository.read_commit(root) == Commit(sha, False)
 
 
 def test_a_git_that_does_not_answer_is_no_commit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*words: object, **more: object) -> str:
         raise subprocess.TimeoutExpired("git", 10)
 
-    monkeypatch.setattr(inputs, "run", slow)
-    assert inputs.read_commit(root) is None
+    monkeypatch.setattr(repository, "run", slow)
+    assert repository.read_commit(root) is None
 
 
 def test_base_images_come_from_the_spec_and_from_the_dockerfiles(root: Path) -> None:
