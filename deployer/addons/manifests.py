@@ -45,5 +45,8 @@ def address_range(network: str | None, node_ip: str | None) -> str:
 
 
 def _labelled(addon: str, body: Object) -> Object:
+    """The object with the label, and what its controllers make of it too."""
     metadata = body["metadata"]
-    return {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), ADDON_LABEL: addon}}}
+    made = {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), ADDON_LABEL: addon}}}
+    template = (body.get("spec") or {}).get("template")
+    return {**made, "spec": {**body["spec"], "template": _labelled(addon, template)}} if template else made

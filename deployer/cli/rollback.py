@@ -87,5 +87,5 @@ def _data(ran: Any) -> dict[str, Any]:
             for one in done.releases
         ],
         "workloads": workload_data(ran.report.view.workloads),
-        "urls": [{"name": one.name, "url": one.url, "status": one.status} for one in done.urls],
+        "urls": [{"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in done.urls],
     }

@@ -137,7 +137,9 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
             for one in result.releases
         ],
         "workloads": workload_data(ran.report.view.workloads),
-        "urls": [{"name": one.name, "url": one.url, "status": one.status} for one in result.urls],
+        "urls": [
+            {"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in result.urls
+        ],
     }
 
 

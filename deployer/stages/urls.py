@@ -32,12 +32,13 @@ HOSTS = Path("/etc/hosts")
 
 @dataclass(frozen=True, slots=True)
 class ProvenUrl:
-    """A URL that answered, as a browser would be given it."""
+    """A URL that answered, as a browser would be given it, and the address at which it was asked."""
 
     name: str
     url: str
     status: int
     show: bool
+    address: str
 
 
 def prove_urls(
@@ -64,7 +65,7 @@ def prove_urls(
             yield Item(STAGE, url.name, ItemState.DONE, f"{shown} answered {status}")
         if host is not None and url.show and not _is_listed(host, hosts):
             yield Item(STAGE, url.name, ItemState.DONE, _way_to(host, address))
-        proven.append(ProvenUrl(url.name, shown, status, url.show))
+        proven.append(ProvenUrl(url.name, shown, status, url.show, address))
     return Outcome(tuple(proven), False, f"{len(proven)} answer")
 
 

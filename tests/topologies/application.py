@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployer.addons.manifests import ADDON_LABEL
 from deployer.context import context_files
 from deployer.specfile import LoadedSpec, load_spec
 from tests.cluster import CompletedCli
@@ -94,7 +95,7 @@ class Application:
         """Every address that was told answers with the status that was told; their number."""
         for one in data["urls"]:
             host = self.loaded.spec.urls[one["name"]].ingress_host
-            answer = request("GET", one["url"], headers={"Host": host} if host else None)
+            answer = request("GET", one["address"], headers={"Host": host} if host else None)
             followed = answer.status in (301, 302, 303, 307, 308)
             if answer.status != one["status"] and not followed:
                 raise Broken(f"{one['name']} at {one['url']} answers {answer.status}, and {one['status']} was told")
@@ -102,15 +103,18 @@ class Application:
 
 
 def everything(project: Project) -> frozenset[tuple[str, str, str]]:
-    """Kind, namespace and name of all that is in the cluster, but for what it writes about itself."""
+    """Kind, namespace and name of all that is in the cluster, but for its addons and what it writes about itself."""
     listed = project.kubectl("api-resources", "--verbs=list", "-o", "name").split()
     kinds = ",".join(sorted(set(listed) - set(_OWN_WORK)))
-    rows = project.kubectl("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS).splitlines()
+    words = ("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS, "--selector", f"!{ADDON_LABEL}")
+    rows = project.kubectl(*words).splitlines()
+    theirs = project.kubectl("get", "namespaces", "--no-headers", "-o", "custom-columns=N:.metadata.name", "--selector",
+                             ADDON_LABEL).split()  # fmt: skip
     found = (tuple(row.split(None, 2)) for row in rows)
     return frozenset(
         (kind, namespace, name)
         for kind, namespace, name in found
-        if not (kind in ("Lease", "Pod", "ControllerRevision") and namespace in _OWN_PLACES)
+        if not (kind in ("Lease", "Pod", "ControllerRevision") and namespace in _OWN_PLACES) and namespace not in theirs
     )
 
 
