@@ -39,13 +39,9 @@ def files(project: Project, env: Mapping[str, str]) -> list[str]:
 
 def leftovers(project: Project) -> list[str]:
     """Drafts and locks that nobody will take away."""
-    found = [
-        str(path)
-        for folder in (project.state, project.root, project.home)
-        for path in folder.glob("**/*")
-        if path.name.endswith((".part", ".tmp", ".lock")) or path.name.startswith((".images.", "kubeconfig."))
-        if path.name not in ("requirements.lock",) and path != project.kubeconfig
-    ]
+    found = [str(path) for path in (project.state / "todo-deploy").rglob("*") if path.name.endswith((".part", ".tmp"))]
+    found += [str(path) for path in project.home.glob("*kubeconfig*") if path != project.kubeconfig]
+    found += [str(path) for path in project.root.glob(".env.*") if path.name != ".env.example"]
     for lock in (project.state / "todo-deploy" / "deployments").glob("*/lock"):
         with lock.open("a") as stream:
             try:

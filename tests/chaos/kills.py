@@ -15,6 +15,7 @@ from tests.chaos.victim import Victim
 
 _TRIES = 4
 _STAGE_SECONDS = 300.0
+_REHEARSED = "line"
 # The stages' usual seconds until a rehearsal has told: a start of Minikube is not rehearsed.
 _USUAL = {"stopped": {"cluster": 28.0}, "unknown toolchain": {"toolchain": 1.5}}
 
@@ -46,7 +47,8 @@ class Spans:
         """The usual seconds of the point's stage."""
         usual = "rollback" if point.command == "rollback" else point.change
         unusual = point.stage in self.known.get(point.before, {})
-        return self.known.get(point.before if unusual else usual, {}).get(point.stage, 0.5)
+        known = self.known.get(point.before if unusual else usual, {})
+        return known.get(point.stage, self.known.get(_REHEARSED, {}).get(point.stage, 0.5))
 
     def learn(self, kind: str, run: Victim) -> None:
         """The run's stages are known now."""
@@ -59,10 +61,9 @@ def token(point: int) -> str:
 
 
 def rehearse(made: Deployment, spans: Spans, *, back: bool) -> Iterator[tuple[str, float]]:
-    """One run of each kind without a kill; yields its name and seconds."""
-    for kind in changes.CHANGES:
-        changes.make(kind, token(0), made.project, made.wanted)
-        yield from _rehearsed(kind, made.up(token(0)), spans)
+    """A run without a kill; yields its name and seconds. The other kinds are learnt from the runs after kills."""
+    changes.make(_REHEARSED, token(0), made.project, made.wanted)
+    yield from _rehearsed(_REHEARSED, made.up(token(0)), spans)
     if back:
         run = made.start(token(0), "rollback", "--hold", HOLD)
         run.wait(300)
@@ -112,6 +113,8 @@ def kill_at(point: Point, made: Deployment, spans: Spans) -> Killed:
     following.wait(600)
     seconds = time.monotonic() - begun
     found += made.complaints(following, mark)
+    if following.process.returncode == 0 and "images" in died:
+        spans.learn(point.change, following)
     if following.process.returncode == 0:
         if point.command == "up":
             found += made.unfinished({one["name"]: one["ref"] for one in following.document["data"]["images"]})
