@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
@@ -32,3 +32,18 @@ def left_by(wanted: Sequence[ReleasePlan], kept: Record, kube: KubePort) -> tupl
         revision = int(secret["metadata"]["labels"]["version"])
         found.append(Applied(one.name, one.namespace, revision, True, NOT_FINISHED, inputs, objects, verified=False))
     return tuple(found)
+
+
+def cut_short(kept: Record, kube: KubePort) -> Mapping[str, str] | None:
+    """The inputs of every release as Helm has it, where a killed run has made a revision that the record does not know.
+
+    None where the record knows the newest of each.
+    """
+    inputs, unknown = {}, False
+    for name, known in kept.releases.items():
+        labels = f"{helmstorage.SELECTOR},name={name}"
+        stored = kube.list("Secret", known.namespace, labels=labels, metadata_only=True)
+        revisions = helmstorage.revisions(stored, name)
+        inputs[name] = revisions[-1].inputs if revisions else known.inputs
+        unknown |= bool(revisions) and revisions[-1].revision > known.revision
+    return inputs if unknown else None

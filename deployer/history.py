@@ -50,6 +50,8 @@ class Entry:
     verdict: Verdict = "unfinished"
     cause: str = ""
     seconds: float = 0.0
+    back_to: int = 0
+    """The revision that a rollback made anew; 0 for what an `up` made."""
 
     @property
     def sound(self) -> bool:
@@ -84,11 +86,25 @@ def without_gone(history: Sequence[Entry], release: str, revision: int) -> tuple
     return tuple(one for one in history if one.releases.get(release, 0) < revision)
 
 
-def target(history: Sequence[Entry], wanted: int | None = None) -> Entry | None:
-    """The revision to go back to: the one asked for, or the newest sound one before the last that is not the same."""
+def target(
+    history: Sequence[Entry], wanted: int | None = None, cut_short: Mapping[str, str] | None = None
+) -> Entry | None:
+    """The revision to go back to: the one asked for, or the newest sound one before the last that is not the same.
+
+    A rollback that was killed is carried on. `cut_short` are the inputs of what a killed run has applied and the
+    history does not know: those of an earlier revision are such a rollback, others an `up`, before which the last was.
+    """
     if wanted is not None:
         return next((entry for entry in history if entry.number == wanted), None)
     earlier = [entry for entry in history[:-1] if entry.sound]
+    if cut_short is not None:
+        carried_on = [entry for entry in earlier if entry.inputs == cut_short]
+        return next(reversed(carried_on or [entry for entry in history if entry.sound]), None)
+    last = history[-1] if history else None
+    if last is not None and last.back_to and last.verdict == "unfinished":
+        carried_on = [entry for entry in history[:-1] if entry.number == last.back_to]
+        if carried_on:
+            return carried_on[0]
     return next((entry for entry in reversed(earlier) if not same(entry, history[-1])), None)
 
 

@@ -11,6 +11,7 @@ from deployer.applied import Applied
 from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Item, ItemState, Warned
+from deployer.halfway import cut_short
 from deployer.history import Entry
 from deployer.holder import whoami
 from deployer.hooks import Place
@@ -67,7 +68,7 @@ def go_back(
     """As `rollback`, on a cluster that is connected already."""
     spec, clock = loaded.spec, here.clock
     kept = record.load(connected.kube, spec.namespace, spec.application)
-    entry = chosen(kept, options.to)
+    entry = chosen(kept, options.to, cut_short(kept, connected.kube) if options.to is None else None)
     own = [one.timeout or spec.rollout.timeout for name, one in spec.releases.items() if name in entry.releases]
     timeout = options.timeout or max(map(seconds, own or [spec.rollout.timeout]))
     judging = judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
@@ -134,9 +135,9 @@ def _apply_or_back(
         raise DeployError((*failed.problems, told), ExitCode.PREVIOUS_SERVES) from None
 
 
-def chosen(kept: Record, wanted: int | None) -> Entry:
+def chosen(kept: Record, wanted: int | None, cut_short: Mapping[str, str] | None = None) -> Entry:
     """The revision to go back to; refused, with what there is, where there is none."""
-    entry = history.target(kept.history, wanted)
+    entry = history.target(kept.history, wanted, cut_short)
     if entry is None:
         asked = f"no revision {wanted}" if wanted is not None else "no earlier revision was verified healthy"
         raise refused(
@@ -181,5 +182,6 @@ def _remembered(kept: Record, entry: Entry, applied: tuple[Applied, ...], run: s
         releases={one.name: one.revision for one in applied},
         verdict="unfinished",
         cause="",
+        back_to=entry.number,
     )
     return replace(kept, history=history.begun(kept.history, again))

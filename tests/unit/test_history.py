@@ -75,6 +75,29 @@ def test_the_same_again_is_no_way_back() -> None:
     assert target((one, rotated)) == one
 
 
+def test_a_rollback_that_was_killed_is_carried_on() -> None:
+    """Also where it got as far as running: a second one must not lead to the version that is left behind."""
+    one = entry(1, inputs={"web": "a"})
+    other = entry(2, inputs={"web": "b"})
+    back = entry(3, "unfinished", inputs={"web": "a"}, back_to=1)
+    found = target((one, other, back))
+    assert found is not None
+    assert found.number == 1
+    done = target((one, other, replace(back, verdict="verified")))
+    assert done is not None
+    assert done.number == 2
+
+
+def test_what_a_killed_run_has_applied_tells_which_way_it_went() -> None:
+    history = (entry(1, inputs={"web": "a"}), entry(2, inputs={"web": "b"}))
+    killed_rollback = target(history, cut_short={"web": "a"})
+    killed_up = target(history, cut_short={"web": "c"})
+    assert killed_rollback is not None
+    assert killed_up is not None
+    assert (killed_rollback.number, killed_up.number) == (1, 2)
+    assert target((entry(1, "failed"),), cut_short={"web": "c"}) is None
+
+
 def test_revisions_of_before_an_uninstall_are_forgotten() -> None:
     history = tuple(entry(number, releases={"web": number, "db": 1}) for number in (1, 2, 3))
     assert numbers(without_gone(history, "web", 2)) == [1]

@@ -14,6 +14,7 @@ from deployer.history import Entry
 from deployer.lease import LeaseLost, lease_name
 from deployer.record import Record
 from deployer.rollback import chosen
+from deployer.steps import Steps
 from tests.fakes.play import code, failed, played
 from tests.fakes.scene import BACK_OFF
 from tests.fakes.shop import SPEC, Shop
@@ -112,6 +113,48 @@ def test_after_a_rollback_an_up_of_the_same_changes_nothing(shop: Shop) -> None:
     requests = len(shop.helm.requests)
     played(shop.up("1"))
     assert (len(shop.helm.requests), shop.verdicts) == (requests, ["verified"] * 3)
+
+
+def cut_off(steps: Steps[object], after: int) -> bool:
+    """The steps were given up after so many events; whether they had more to do."""
+    for _ in range(after):
+        try:
+            next(steps)
+        except StopIteration:
+            return False
+    steps.close()
+    return True
+
+
+def test_a_rollback_that_was_cut_off_anywhere_leads_to_the_same_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for after in range(1, 60):
+        shop = Shop(tmp_path / str(after), monkeypatch)
+        played(shop.up("1"))
+        played(shop.up("2"))
+        if not cut_off(shop.back(), after):
+            break
+        played(shop.back())
+        assert (shop.serves, shop.verdicts[-1]) == (("1", "token-of-1"), "verified"), f"after {after} events"
+    assert after > 5
+
+
+def test_after_an_up_that_was_cut_off_anywhere_a_rollback_leads_to_what_was_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = set()
+    for after in range(1, 60):
+        shop = Shop(tmp_path / str(after), monkeypatch)
+        played(shop.up("1"))
+        played(shop.up("2"))
+        if not cut_off(shop.up("3"), after):
+            break
+        began = shop.helm.served("web") == "3"
+        played(shop.back())
+        served.add((began, shop.serves[0]))
+    # Before helm was at work, revision 2 was the last and is left behind; afterwards it is the one to go back to.
+    assert served == {(False, "1"), (True, "2")}
 
 
 def test_everything_that_lacks_is_named_and_nothing_is_touched(shop: Shop) -> None:
