@@ -108,6 +108,12 @@ def not_deployed(opened: Opened) -> DeployError:
     )
 
 
+def known_tools(here: World) -> Toolchain | None:
+    """The toolchain of an earlier run, or the programs of PATH where helm is among them; starts nothing."""
+    found = locate_toolchain("auto", here.cache_dir)
+    return found or (_unresolved(here) if shutil.which("helm", path=here.env.get("PATH")) else None)
+
+
 def _unresolved(here: World) -> Toolchain:
     """The programs of PATH, only to ask with; a cluster whose node is a container of ours needs none of them."""
     search = here.env.get("PATH")

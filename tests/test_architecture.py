@@ -21,8 +21,10 @@ MODULES = {
 
 # What is decided without looking at the machine: plain values in, plain values out.
 PURE = (
-    "causes", "context", "diagnosis", "digest", "dockerfile", "dotenv", "errors", "events", "helmstorage", "history",
-    "plan", "ports", "record", "redact", "spec", "status", "steps", "tags",
+    "causes", "context", "diagnosis", "digest", "dockerfile", "dotenv", "drafting.composing", "drafting.matching",
+    "drafting.model", "drafting.naming", "drafting.needs", "drafting.reading", "drafting.slots", "drafting.waiving",
+    "drafting.writing", "errors", "events", "helmstorage", "history", "plan", "ports", "record", "redact", "spec",
+    "status", "steps", "tags",
 )  # fmt: skip
 # What sees or changes the world, or draws it: nothing pure knows of these.
 IMPURE = ("adapters", "cli", "forwarding", "pipeline", "stages", "toolchain", "tooling", "ui", "world")

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Check machine, Docker, toolchain, cluster, spec and `.env`."),
     "validate": ("validate", "Check spec, `.env`, sources and charts without touching anything."),
     "config": ("config", "Show the merged spec and where each value comes from."),
+    "init": ("init", "Draft the spec from Dockerfiles, charts and env file."),
     "schema": ("schema", "Print the JSON Schema of the spec."),
     "secrets": ("secrets", "Make and check the env file."),
     "images": ("images", "Remove images that no kept revision refers to."),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.topologies.application import Application, Broken, everything, volume_folders
@@ -45,24 +45,37 @@ class Journey:
         return not self.problems and len(self.seconds) == len(STEPS) and self.points.met == self.points.all
 
 
+@dataclass(slots=True)
+class _Log:
+    """What is known of a journey on the way, told as it comes: a person may be waiting."""
+
+    name: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    urls: int = 0
+
+    def tell(self, step: str, seconds: float, words: str = "") -> None:
+        """The step is done."""
+        self.seconds[step] = seconds
+        print(f"{self.name:32} {step:9} {seconds:6.1f} s  {words}", file=sys.stderr, flush=True)
+
+
 def travel(app: Application) -> Journey:
     """The journey; what goes wrong ends it, is told in it, and the application is taken down all the same."""
-    journey = Journey(app.name, points=points_of(app))
-    try:
-        app.data("down", "--volumes", "--yes")
-        before = everything(app.project)
-        folders = volume_folders(app.project)
-        with PeakMemory(app.project) as memory:
-            journey = _deployed_and_back(app, journey)
+    log = _Log(app.name)
+    problems: tuple[str, ...] = ()
+    with PeakMemory(app.project) as memory:
+        try:
+            app.data("down", "--volumes", "--yes")
+            before, folders = everything(app.project), volume_folders(app.project)
+            _deployed_and_back(app, log)
             seconds, _ = app.data("down", "--volumes", "--yes")
-        journey = _with(journey, "down", seconds, f"peak {memory.mib} MiB")
-        left = left_behind(app, before) | {f"folder {one}" for one in volume_folders(app.project) - folders}
-        if left:
-            raise Broken(f"`down --volumes` left behind: {', '.join(sorted(left))}")
-        return replace(journey, peak_mib=memory.mib)
-    except (Broken, OSError, AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
-        app.run("down", "--volumes", "--yes")
-        return replace(journey, problems=(*journey.problems, f"{type(error).__name__}: {error}"))
+            log.tell("down", seconds, f"peak {memory.mib} MiB")
+            left = left_behind(app, before) | {f"folder {one}" for one in volume_folders(app.project) - folders}
+            _expect(not left, f"`down --volumes` left behind: {', '.join(sorted(left))}")
+        except (Broken, OSError, AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+            problems = (f"{type(error).__name__}: {error}",)
+            app.run("down", "--volumes", "--yes")
+    return Journey(app.name, log.seconds, memory.mib, log.urls, points_of(app), problems)
 
 
 def left_behind(app: Application, before: frozenset[tuple[str, str, str]]) -> set[str]:
@@ -87,37 +100,34 @@ def points_of(app: Application) -> Points:
     return Points(sum(not list(unresolved(point)) for point in points), len(points))
 
 
-def _deployed_and_back(app: Application, journey: Journey) -> Journey:
+def _deployed_and_back(app: Application, log: _Log) -> None:
     seconds, first = app.data("up")
-    urls = app.check_urls(first)
-    journey = replace(_with(journey, "up", seconds, f"{urls} URLs"), urls=urls)
+    log.urls = app.check_urls(first)
+    log.tell("up", seconds, f"{log.urls} URLs")
+    _expect(bool(first["images"]), "the spec has no image that could be changed")
     images = app.images(first)
-    _expect(all(image["built"] or image["ref"] for image in first["images"]), "an image has no name")
 
     seconds, again = app.data("up")
+    log.tell("again", seconds)
     _expect(again["changed"] is False, f"a second up changed something: {_changes(again)}")
-    journey = _with(journey, "again", seconds)
 
-    if first["images"]:
-        seconds, changed = _with_another_source(app, str(first["images"][0]["name"]))
-    else:
-        raise Broken("the spec has no image that could be changed")
-    journey = _with(journey, "upgrade", seconds, _changes(changed))
+    seconds, changed = _with_another_source(app, str(first["images"][0]["name"]))
+    log.tell("upgrade", seconds, _changes(changed))
     _expect(app.images(changed) != images, "the upgrade changed no pod")
     app.check_urls(changed)
 
     seconds, back = app.data("rollback")
-    journey = _with(journey, "rollback", seconds)
+    log.tell("rollback", seconds)
     _expect(app.images(first) == images, "after the rollback the pods run other images than before the upgrade")
     app.check_urls(first | {"urls": back.get("urls", first["urls"])})
-    return journey
 
 
 def _with_another_source(app: Application, image: str) -> tuple[float, Mapping[str, Any]]:
     """How an `up` went after a line was added to a source of the image, which is then as it was."""
     source = app.source(image)
     before = source.read_bytes()
-    source.write_bytes(before + b"\n\n")
+    # Another content each time: one that was built before would not be built again.
+    source.write_bytes(before + b"\n" + b" " * (time.time_ns() // 10**6 % 4999) + b"\n")
     try:
         seconds, data = app.data("up")
     finally:
@@ -137,12 +147,6 @@ def _changes(data: Mapping[str, Any]) -> str:
     built = [one["name"] for one in data["images"] if one["built"]]
     rolled = [one["name"] for one in data["releases"] if one["changed"]]
     return f"built {', '.join(built) or 'nothing'}; upgraded {', '.join(rolled) or 'nothing'}"
-
-
-def _with(journey: Journey, step: str, seconds: float, told: str = "") -> Journey:
-    """The journey with one step more, which is told on the way: a person may be waiting."""
-    print(f"{journey.name:32} {step:9} {seconds:6.1f} s  {told}", file=sys.stderr, flush=True)
-    return replace(journey, seconds={**journey.seconds, step: seconds})
 
 
 def _expect(holds: bool, otherwise: str) -> None:

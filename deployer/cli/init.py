@@ -1,0 +1,93 @@
+"""`todo-deploy init`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deployer.cli.options import Session, common_options
+from deployer.errors import ExitCode, refused
+
+if TYPE_CHECKING:
+    from deployer.draft import Drafted
+    from deployer.drafting.model import Question
+
+
+@click.command("init")
+@click.option("--overwrite", is_flag=True, help="Draft it anew although there is one: what was written there is lost.")
+@click.option("--stdout", "only_shown", is_flag=True, help="Print the draft and write nothing.")
+@common_options
+def init(session: Session, overwrite: bool, only_shown: bool) -> int:
+    """Draft the spec of this folder from its Dockerfiles, charts and env file; asks what they do not say.
+
+    With --yes, or off a terminal, nothing is asked: defaults are taken and marked as guessed.
+    """
+    from deployer.cli.running import print_json
+    from deployer.draft import draft_spec
+    from deployer.specfile import SPEC_NAME
+    from deployer.world import this_world
+
+    target = (session.file or Path(SPEC_NAME)).absolute()
+    if target.exists() and not (overwrite or only_shown):
+        raise refused(
+            "SPEC_EXISTS", f"`{target.name}` exists and is not overwritten", where=target.name,
+            hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
+        )  # fmt: skip
+    drafted = draft_spec(target, this_world(), _asker(session))
+    if only_shown and not session.as_json:
+        click.echo(drafted.text, nl=False)
+        return ExitCode.OK
+    if not only_shown:
+        target.write_text(drafted.text)
+    if session.as_json:
+        print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
+        return ExitCode.OK
+    if not session.quiet:
+        _tell(drafted, target)
+    return ExitCode.OK
+
+
+def _asker(session: Session) -> Callable[[Question], str] | None:
+    """Asks at the terminal; None where nobody can be asked, or where the defaults were wanted."""
+    if session.yes or session.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: Question) -> str:
+        kind = click.Choice(question.choices) if question.choices else None
+        answer = click.prompt(question.text, default=question.default, type=kind, err=True, show_default=True)
+        return str(answer).strip()
+
+    return ask
+
+
+def _tell(drafted: Drafted, target: Path) -> None:
+    from deployer.ui.problems import problem_lines
+
+    for reading in drafted.unread:
+        click.echo(f"warning: chart {reading.chart.path} was not rendered: {reading.problem}", err=True)
+    problems = [one.problem for one in drafted.findings]
+    for line in problem_lines(problems, "warning"):
+        click.echo(line, err=True)
+    count = guesses(drafted.text)
+    told = f", {count} {'lines' if count != 1 else 'line'} guessed" if count else ""
+    click.echo(f"{target.name} was drafted{told}. Next: todo-deploy validate (--rules lists what is checked)", err=True)
+
+
+def guesses(text: str) -> int:
+    """How many lines of the draft say that they were guessed."""
+    return sum(line.lstrip().startswith("# guessed") for line in text.splitlines())
+
+
+def _data(drafted: Drafted, target: Path, *, written: bool) -> dict[str, object]:
+    return {
+        "file": str(target) if written else None,
+        "spec": drafted.draft.document,
+        "guessed": guesses(drafted.text),
+        "remarks": list(drafted.draft.remarks),
+        "unread": [{"chart": one.chart.path, "why": one.problem} for one in drafted.unread],
+        "toDo": [one.problem.to_wire() for one in drafted.findings],
+    }

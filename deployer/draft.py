@@ -1,0 +1,128 @@
+"""From the files of a repository to the text of its spec, which is then known to load and to be judged by the rules."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deployer import charts, opening, validation, world
+from deployer.drafting.composing import compose, questions
+from deployer.drafting.finding import find
+from deployer.drafting.model import Draft, FoundChart, Question, Reading, Rendered, Repository
+from deployer.drafting.naming import release_names
+from deployer.drafting.reading import read
+from deployer.drafting.waiving import unmended, with_waivers
+from deployer.drafting.writing import as_yaml
+from deployer.errors import DeployError, input_error
+from deployer.ports import ClusterFacts, HelmPort, UpgradeRequest
+from deployer.rules.model import Finding
+from deployer.spec import Cluster
+from deployer.specfile import load_spec
+from deployer.status import ClusterPhase
+from deployer.world import World
+
+HEAD = """\
+Drafted by `todo-deploy init` from the Dockerfiles, charts and env file of this folder.
+Look at each line that says "guessed", then: todo-deploy validate, todo-deploy up
+(`todo-deploy validate --rules` lists what is checked, `todo-deploy schema` is for editors.)"""
+_NO_HELM = "there is no helm on this machine yet"
+_RENDER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """The text of a spec, what its charts could not be asked, and the errors that the rules still find."""
+
+    text: str
+    draft: Draft
+    unread: tuple[Reading, ...]
+    findings: tuple[Finding, ...]
+
+
+def draft_spec(target: Path, here: World, ask: Callable[[Question], str] | None) -> Drafted:
+    """The draft for the folder of `target`; `ask` answers questions, None takes every default.
+
+    Input error where the folder has no chart: a spec needs a release.
+    """
+    root = target.parent
+    repo = find(root)
+    if not repo.charts:
+        raise input_error(
+            "INIT_NO_CHART", f"no Helm chart in {root}", detail="a spec deploys at least one",
+            hints=("helm create NAME", "cd to the repository"),
+        )  # fmt: skip
+    readings = read_charts(repo, here)
+    answers: dict[str, str] = {}
+    while ask is not None and (left := questions(repo, readings, answers)):
+        answers[left[0].key] = ask(left[0])
+    draft = compose(repo, readings, answers)
+    findings = _judged(target, as_yaml(draft, HEAD), here)
+    draft = with_waivers(draft, findings)
+    text = as_yaml(draft, HEAD)
+    _loaded(target, text)
+    return Drafted(text, draft, tuple(one for one in readings if one.problem), unmended(findings))
+
+
+def read_charts(repo: Repository, here: World) -> tuple[Reading, ...]:
+    """Each chart under the name of its release, rendered where there is a helm."""
+    helm = _helm(here)
+    if helm is None:
+        return tuple(Reading(chart, chart.name, problem=_NO_HELM) for chart in repo.charts)
+    staged: dict[str, Path | DeployError] = {}
+    for chart in repo.charts:
+        try:
+            staged[chart.path] = charts.stage_chart(repo.root / chart.path, here.cache_dir / "charts").path
+        except DeployError as error:
+            staged[chart.path] = error
+
+    def render(chart: FoundChart, release: str, values: Mapping[str, Any]) -> Rendered:
+        folder = staged[chart.path]
+        if isinstance(folder, DeployError):
+            raise folder
+        return helm.template(UpgradeRequest(release, release, folder, values, {}, "", _RENDER_SECONDS))
+
+    names = release_names(repo.charts, lambda chart, release: render(chart, release, {}))
+    return tuple(
+        read(chart, release, release, lambda values, chart=chart, release=release: render(chart, release, values))  # type: ignore[misc]
+        for release, chart in names.items()
+    )
+
+
+def _helm(here: World) -> HelmPort | None:
+    """The tool's own helm, or the one of PATH before there is any."""
+    toolchain = opening.known_tools(here)
+    if toolchain is None:
+        return None
+    facts = ClusterFacts(ClusterPhase.MISSING, kubernetes_version=Cluster().kubernetes_version)
+    return world.open_helm(here, Cluster(), toolchain, facts)
+
+
+def _judged(target: Path, text: str, here: World) -> tuple[Finding, ...]:
+    """What the rules find of the draft, which stands beside the target for as long as it is judged."""
+    with _standing(target, text) as path:
+        try:
+            found = validation.validate(load_spec(path), here)
+        except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
+            found = tuple(Finding(one.code, "error", one) for one in error.problems)
+    places = (one.problem.where.replace(path.name, target.name) for one in found)
+    return tuple(
+        replace(one, problem=replace(one.problem, where=where)) for one, where in zip(found, places, strict=True)
+    )
+
+
+def _loaded(target: Path, text: str) -> None:
+    with _standing(target, text) as path:
+        load_spec(path)
+
+
+@contextlib.contextmanager
+def _standing(target: Path, text: str) -> Iterator[Path]:
+    path = target.with_name(f".{target.name}.draft")
+    path.write_text(text)
+    try:
+        yield path
+    finally:
+        path.unlink()

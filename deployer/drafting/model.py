@@ -1,0 +1,128 @@
+"""What was found in a repository, what is to be asked, and the draft that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployer.ports import Object
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDockerfile:
+    """A Dockerfile: where it is, the context it seems to be built in, and what it says of itself."""
+
+    path: str
+    name: str
+    context: str
+    sure: bool
+    """Whether everything that it copies is in that context."""
+    bases: Mapping[str, str] = field(default_factory=dict)
+    """Arguments that name a base image alone → the image."""
+    args: Mapping[str, str] = field(default_factory=dict)
+    """Every other argument → its default; empty where there is none."""
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChart:
+    """A chart that is no part of another one, with its values and those of its subcharts under their names."""
+
+    path: str
+    name: str
+    app_version: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What the files of a repository say."""
+
+    root: Path
+    dockerfiles: tuple[FoundDockerfile, ...]
+    charts: tuple[FoundChart, ...]
+    env_keys: Mapping[str, str] = field(repr=False)
+    """Key → value in the env file's example, or in the env file where there is none."""
+    env_example: str | None = None
+    has_env: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An image of a chart: which values make it, and whose pods use it.
+
+    `values` maps a value path to the template that fills it; empty where the chart gives no way to change the image.
+    """
+
+    image: str
+    values: Mapping[str, str]
+    users: tuple[str, ...]
+    ports: tuple[int, ...]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """Value paths that must have another text for the image to be found (a registry) → that text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretNeed:
+    """A Secret that pods refer to and no chart makes: its keys (True: required), all of them for `whole`."""
+
+    name: str
+    keys: Mapping[str, bool]
+    whole: bool
+    paths: tuple[str, ...]
+    """The values that name it; none where its name is written in a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A Service that can be reached from outside, or that a value makes so."""
+
+    service: str
+    port: str | int | None
+    node_port: int | None
+    probe: str
+    """The path that the pods' readiness probe asks; empty where there is none."""
+    type_path: str = ""
+    """The value that makes it a NodePort; empty where it is exposed as it is."""
+    host: str = ""
+    """An Ingress's host, instead of a Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a chart renders to, read; `problem` says why it was not rendered."""
+
+    chart: FoundChart
+    release: str
+    slots: tuple[Slot, ...] = ()
+    secrets: tuple[SecretNeed, ...] = ()
+    exposed: tuple[Exposed, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that the files do not say: a default is taken where nobody can be asked."""
+
+    key: str
+    text: str
+    default: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A spec as data, the comments on its values by place, and remarks for its end."""
+
+    document: Mapping[str, Any]
+    comments: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+
+Answers = Mapping[str, str]
+"""Question's key → what was answered."""
+
+Rendered = Sequence[Object]
+"""The objects of one rendering."""

@@ -1,0 +1,149 @@
+"""Which values of a chart make which image: every value that may be part of one is marked, and the render tells.
+
+Names of values are only hints at what to mark. What decides is what came of the marks in the pods, so that any way of
+putting an image together is understood: one reference, registry and repository and tag, or only some of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deployer.drafting.model import Slot
+from deployer.plan import ReleasePlan
+from deployer.ports import Object
+from deployer.rules.model import Workload, is_test, workload_of
+
+_NAMING = {"image", "repository", "repo", "registry", "tag"}
+_NAMING_WITHIN = {"name", "version"}
+_NEVER = {"pull", "policy", "secret", "secrets", "digest", "annotations", "labels"}
+_MARK = re.compile(r"draft(\d{4})x")
+# What Docker means by a name without a registry: the local image is found under it.
+LOCAL_REGISTRY = "docker.io"
+
+Path = tuple[str, ...]
+
+
+def candidates(values: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The values that may be part of an image's name."""
+    return tuple(at for at, value in _leaves(values, ()) if _may_name(at, value))
+
+
+def marked(values: Mapping[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
+    """The chart's values with a mark at each path, which is its number among them."""
+    made: dict[str, Any] = {}
+    for number, path in enumerate(paths):
+        place = made
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = f"draft{number:04d}x"
+    return made
+
+
+def slots(
+    objects: Sequence[Object], with_marks: Sequence[Object] | None, paths: Sequence[Path], values: Mapping[str, Any],
+    plan: ReleasePlan,
+) -> tuple[Slot, ...]:  # fmt: skip
+    """The images of what is rendered; `with_marks` is the same with every path marked, None where that fails."""
+    plain = {place: (image, work) for place, image, work in _images(objects, plan)}
+    changed = {place: image for place, image, _ in _images(with_marks, plan)} if with_marks is not None else {}
+    found: dict[tuple[str, ...], Slot] = {}
+    for place, (image, work) in {**_only(with_marks, plan, plain), **plain}.items():
+        templates = _templates(changed.get(place, ""), paths)
+        fixed = {at: text for at, text in templates.items() if text == LOCAL_REGISTRY}
+        mapped = {at: text for at, text in templates.items() if at not in fixed}
+        default = image if not _MARK.search(image) else _default(image, paths, values)
+        key = tuple(sorted(mapped)) or (default,)
+        known = found.get(key)
+        users = dict.fromkeys([*(known.users if known else ()), work.label])
+        ports = dict.fromkeys([*(known.ports if known else ()), *_ports(work, place[3])])
+        found[key] = Slot(default, mapped, tuple(users), tuple(ports), fixed)
+    return tuple(found.values())
+
+
+def dotted(path: Sequence[str]) -> str:
+    """The path as a spec writes it."""
+    return ".".join(key.replace(".", "\\.") for key in path)
+
+
+def _leaves(values: Mapping[str, Any], at: Path) -> Iterator[tuple[Path, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*at, str(key)))
+        elif not isinstance(value, list | bool):
+            yield (*at, str(key)), value
+
+
+def _may_name(at: Path, value: Any) -> bool:
+    words, above = _words(at[-1]), _words(at[-2]) if len(at) > 1 else set()
+    if words & _NEVER or at[0] == "global":
+        return False
+    if "registry" in words and not value:
+        return False  # a registry that is not used is best left so
+    return bool(words & _NAMING) or ("image" in above and bool(words & _NAMING_WITHIN))
+
+
+def _words(key: str) -> set[str]:
+    """`imageTag` and `image_tag` are two words; `targetPercentage` has no tag in it."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", key)}
+
+
+def _templates(image: str, paths: Sequence[Path]) -> dict[str, str]:
+    """Value path → what it stands for in the image's name."""
+    name, tag = _split(image)
+    found = {}
+    for match in _MARK.finditer(image):
+        at = dotted(paths[int(match[1])])
+        if match[0] == image:
+            found[at] = "{ref}"
+        elif match[0] == tag:
+            found[at] = "{tag}"
+        elif match[0] == name.rpartition("/")[2] or name == match[0]:
+            found[at] = "{repository}"
+        elif name.startswith(f"{match[0]}/"):
+            found[at] = LOCAL_REGISTRY
+    return found
+
+
+def _split(image: str) -> tuple[str, str]:
+    plain = image.split("@")[0]
+    name, colon, tag = plain.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (plain, "")
+
+
+def _default(image: str, paths: Sequence[Path], values: Mapping[str, Any]) -> str:
+    """The image's name with the chart's own values in the place of the marks."""
+
+    def value(match: re.Match[str]) -> str:
+        place: Any = values
+        for key in paths[int(match[1])]:
+            place = place.get(key) if isinstance(place, Mapping) else None
+        return str(place or "")
+
+    return _MARK.sub(value, image).strip(":/")
+
+
+Spot = tuple[str, str, str, str]
+
+
+def _images(objects: Sequence[Object] | None, plan: ReleasePlan) -> Iterator[tuple[Spot, str, Workload]]:
+    for body in objects or ():
+        work = None if is_test(body) else workload_of(plan, body)
+        for container in work.containers(init=True) if work is not None else ():
+            assert work is not None
+            yield (work.kind, work.namespace, work.name, str(container.get("name"))), str(container.get("image")), work
+
+
+def _only(
+    with_marks: Sequence[Object] | None, plan: ReleasePlan, plain: Mapping[Spot, tuple[str, Workload]]
+) -> dict[Spot, tuple[str, Workload]]:
+    """What renders only with an image given: a chart may refuse to render, or leave out, what has none."""
+    return {place: (image, work) for place, image, work in _images(with_marks, plan) if place not in plain}
+
+
+def _ports(work: Workload, container: str) -> list[int]:
+    return [
+        port["containerPort"] for one in work.containers(init=True) if one.get("name") == container
+        for port in one.get("ports") or () if isinstance(port.get("containerPort"), int)
+    ]  # fmt: skip

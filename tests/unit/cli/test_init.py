@@ -1,0 +1,122 @@
+"""`init`: a draft from a repository, asked for at a terminal, taken as it comes elsewhere, never over another one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deployer import draft, world
+from deployer.errors import ExitCode
+from deployer.ports import Object, UpgradeRequest
+from deployer.specfile import load_spec
+from tests.unit.cli.conftest import Run, Staged
+from tests.unit.drafting.charts import container, over, pods, service
+
+CHART = "apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 1.2.3\n"
+VALUES: Object = {"image": {"repository": "acme/web", "tag": "9"}, "service": {"type": "ClusterIP"}}
+
+
+@pytest.fixture
+def folder(project: Path) -> Path:
+    """A repository with a Dockerfile and a chart, and no spec."""
+    (project / "todo-deploy.yaml").unlink()
+    (project / "chart" / "templates").mkdir(parents=True)
+    (project / "chart" / "Chart.yaml").write_text(CHART)
+    (project / "chart" / "values.yaml").write_text(
+        "image: {repository: acme/web, tag: '9'}\nservice: {type: ClusterIP}\n"
+    )
+    (project / "web").mkdir()
+    (project / "web" / "Dockerfile").write_text("FROM scratch\nCOPY index.html /\n")
+    (project / "web" / "index.html").write_text("hello\n")
+    return project
+
+
+class Chart:
+    """A helm that knows the chart's templates."""
+
+    def template(self, request: UpgradeRequest) -> Sequence[Object]:
+        values = over(VALUES, request.values)
+        image = f"{values['image']['repository']}:{values['image']['tag']}"
+        probe = {"httpGet": {"path": "/healthz", "port": 80}}
+        web = container(image, port=80, readinessProbe=probe)
+        return [pods(request.release, web), service(request.release, request.release, values["service"]["type"])]
+
+
+@pytest.fixture
+def with_helm(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(world, "open_helm", lambda *_: Chart())
+    monkeypatch.setattr(draft.validation, "validate", lambda *_: ())
+    return folder
+
+
+def test_a_draft_is_written_and_loads(with_helm: Path, run: Run) -> None:
+    done = run("init")
+    assert done.code == 0
+    assert "was drafted" in done.err and "todo-deploy validate" in done.err
+    spec = load_spec(with_helm / "todo-deploy.yaml").spec
+    assert spec.application == spec.namespace == "project"
+    assert spec.images["web"].context == "web"
+    assert spec.releases["web"].images == {"web": {"image.repository": "{repository}", "image.tag": "{tag}"}}
+    assert spec.releases["web"].values == {"service": {"type": "NodePort"}}
+    assert spec.urls["web"].path == "/healthz"
+    assert sorted(path.name for path in with_helm.iterdir() if path.name.startswith(".")) == [".env"]
+
+
+def test_a_spec_that_is_there_is_not_overwritten(with_helm: Path, run: Run) -> None:
+    spec = with_helm / "todo-deploy.yaml"
+    spec.write_text("mine\n")
+    done = run("init", "-o", "json")
+    assert (done.code, done.errors) == (ExitCode.REFUSED, ["SPEC_EXISTS"])
+    shown = run("init", "--stdout")
+    assert shown.out.startswith("# Drafted by `todo-deploy init`")
+    assert spec.read_text() == "mine\n"
+    assert run("init", "--overwrite", "--quiet").err == ""
+    assert spec.read_text() == shown.out
+
+
+def test_the_draft_as_json(with_helm: Path, run: Run) -> None:
+    data = run("init", "-o", "json", "-f", "other.yaml").document["data"]
+    assert Path(data["file"]) == with_helm / "other.yaml"
+    assert (data["spec"]["application"], data["unread"], data["toDo"]) == ("project", [], [])
+    assert data["guessed"] == (with_helm / "other.yaml").read_text().count("# guessed")
+
+
+def test_without_a_chart_there_is_nothing_to_draft(folder: Path, run: Run) -> None:
+    (folder / "chart" / "Chart.yaml").unlink()
+    done = run("init", "-o", "json")
+    assert (done.code, done.errors) == (ExitCode.INPUT, ["INIT_NO_CHART"])
+    assert not (folder / "todo-deploy.yaml").exists()
+
+
+def test_without_helm_the_draft_says_what_it_could_not_see(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = run("init")
+    assert done.code == 0
+    assert "chart was not rendered: there is no helm on this machine yet" in done.err
+    assert "it was not rendered" in (folder / "todo-deploy.yaml").read_text()
+
+
+def test_at_a_terminal_it_asks(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deployer", "init"], cwd=folder, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs,
+        env={**os.environ, "PATH": "/nowhere", "PYTHONPATH": str(Path(draft.__file__).parents[1])},
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, b"shop\n")
+    process.communicate(timeout=60)
+    told = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert process.returncode == 0, told
+    assert "Name of the application [project]: " in told
+    text = (folder / "todo-deploy.yaml").read_text()
+    assert load_spec(folder / "todo-deploy.yaml").spec.application == "shop"
+    assert "guessed" not in text.split("apiVersion")[1]

@@ -1,0 +1,112 @@
+"""What the files of a repository say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployer.drafting.finding import find
+
+CHART = "apiVersion: v2\nname: {name}\nversion: 0.1.0\n"
+
+
+def put(root: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    put(root, **files)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"api/Dockerfile": "FROM x\nCOPY a.py /\n", "api/a.py": ""}, ("api", "api", True), id="beside"),
+        pytest.param({"api/Dockerfile": "FROM x\nCOPY api/a.py /\n", "api/a.py": ""}, ("api", ".", True), id="above"),
+        pytest.param({"Dockerfile.api": "FROM x\nCOPY src/ /\n", "src/a.py": ""}, ("api", ".", True), id="suffix"),
+        pytest.param(
+            {"docker/api.Dockerfile": "FROM x\nCOPY . /\n", "services/api/a.py": ""}, ("api", "services/api", False),
+            id="apart, in the folder of its name",
+        ),
+        pytest.param(
+            {"docker/api.Dockerfile": "FROM x\nCOPY a.* /\n", "services/api/a.py": ""}, ("api", "services/api", True),
+            id="apart, and what it copies is there",
+        ),
+        pytest.param({"web/Containerfile": "FROM x\nCOPY --from=b /a /a\nCOPY gone /\n"}, ("web", "web", False),
+                     id="what it copies is nowhere"),
+        pytest.param({"My_App/Dockerfile": "FROM x\n"}, ("my-app", "My_App", True), id="a name for an image"),
+    ],
+)  # fmt: skip
+def test_dockerfiles_are_built_where_what_they_copy_is(
+    tmp_path: Path, files: dict[str, str], expected: tuple[str, str, bool]
+) -> None:
+    (one,) = find(tree(tmp_path, files)).dockerfiles
+    assert (one.name, one.context, one.sure) == expected
+
+
+def test_a_dockerfile_says_its_bases_arguments_and_ports(tmp_path: Path) -> None:
+    text = (
+        "ARG BASE=python:3.11\nARG V=1\nFROM ${BASE}\nARG V\nARG TOKEN\nEXPOSE 80\nFROM node:${V}\nEXPOSE 81 82/tcp\n"
+    )
+    (one,) = find(tree(tmp_path, {"Dockerfile": text})).dockerfiles
+    assert one.name == "app"
+    assert one.bases == {"BASE": "python:3.11"}
+    assert one.args == {"V": "1", "TOKEN": ""}
+    assert one.ports == (81, 82)
+
+
+def test_dockerfiles_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
+    files = {"a/api/Dockerfile": "FROM x\n", "b/api/Dockerfile": "FROM x\n", "web.Dockerfile": "FROM x\n"}
+    assert sorted(one.name for one in find(tree(tmp_path, files)).dockerfiles) == ["a-api", "b-api", "web"]
+
+
+def test_what_is_somebody_elses_is_not_looked_at(tmp_path: Path) -> None:
+    files = dict.fromkeys(
+        (
+            "node_modules/x/Dockerfile",
+            ".git/Dockerfile",
+            "vendor/y/Dockerfile",
+            "Dockerfile.dockerignore",
+            "Dockerfile.md",
+        ),
+        "FROM x\n",
+    )
+    assert find(tree(tmp_path, files)).dockerfiles == ()
+
+
+def test_charts_are_those_that_are_installed_by_themselves(tmp_path: Path) -> None:
+    dependency = "dependencies:\n- {name: part, version: 0.1.0, repository: 'file://../part', alias: left}\n"
+    files = {
+        "charts/shop/Chart.yaml": CHART.format(name="shop") + dependency + "appVersion: 1.10\n",
+        "charts/shop/values.yaml": "image: {tag: a}\nleft: {size: 2}\n",
+        "charts/shop/charts/inner/Chart.yaml": CHART.format(name="inner"),
+        "charts/shop/charts/inner/values.yaml": "image: inner:1\n",
+        "charts/shop/Dockerfile": "FROM x\n",
+        "charts/part/Chart.yaml": CHART.format(name="part"),
+        "charts/part/values.yaml": "size: 1\nimage: part:1\n",
+        "charts/lib/Chart.yaml": CHART.format(name="lib") + "type: library\n",
+        "charts/alone/Chart.yaml": CHART.format(name="alone"),
+    }
+    repo = find(tree(tmp_path, files))
+    assert [(one.path, one.name, one.app_version) for one in repo.charts] == [
+        ("charts/alone", "alone", ""), ("charts/shop", "shop", "1.10")
+    ]  # fmt: skip
+    assert repo.charts[1].values == {
+        "image": {"tag": "a"}, "inner": {"image": "inner:1"}, "left": {"size": 2, "image": "part:1"}
+    }  # fmt: skip
+    assert repo.dockerfiles == (), "a chart's own files are no sources"
+
+
+def test_keys_come_from_the_example_before_the_env_file(tmp_path: Path) -> None:
+    repo = find(tree(tmp_path, {".env.sample": "A=1\nB=\n", ".env": "C=secret\n"}))
+    assert (repo.env_keys, repo.env_example, repo.has_env) == ({"A": "1", "B": ""}, ".env.sample", True)
+    (tmp_path / ".env.sample").unlink()
+    assert find(tmp_path).env_keys == {"C": "secret"}
+    assert "secret" not in repr(find(tmp_path))
+    (tmp_path / ".env").unlink()
+    assert (find(tmp_path).env_keys, find(tmp_path).has_env) == ({}, False)
