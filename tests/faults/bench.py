@@ -83,6 +83,7 @@ class Bench:
     """A copy of the checkout, deployed into a namespace of its own, and what it was deployed with."""
 
     project: Project
+    base: Mapping[str, Any] = field(default_factory=lambda: BASE)
     images: dict[str, str] = field(default_factory=dict)
     urls: list[str] = field(default_factory=list)
 
@@ -94,8 +95,7 @@ class Bench:
         on_event: Callable[[Told], None] = lambda told: None,
     ) -> Run:
         """An `up` in the copy with this overlay ran to its end, its events timed as they arrived."""
-        merged = _merged(BASE, overlay or {})
-        text = json.dumps(merged, indent=1)
+        text = json.dumps(merged(self.base, overlay or {}), indent=1)
         for name, ref in self.images.items():
             text = text.replace(IMAGE.replace("backend", name), ref)
         (self.project.root / OVERLAY).write_text(text)
@@ -146,7 +146,7 @@ class Bench:
 
     def empty(self) -> None:
         """Nothing of the application is on the cluster, its data neither."""
-        (self.project.root / OVERLAY).write_text(json.dumps(BASE))
+        (self.project.root / OVERLAY).write_text(json.dumps(self.base))
         done = self.project.run("down", "--volumes", "--yes")
         if done.returncode != 0:
             raise RuntimeError(f"`down` ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -155,17 +155,26 @@ class Bench:
     def broken(self, fault: Fault) -> Iterator[None]:
         """While inside, sources and cluster are as the fault has them (its values come with `deploy`)."""
         before: dict[Path, str | None] = {}
+        away: list[Object] = []
         try:
             for name, edit in fault.files.items():
                 path = self.project.root / name
                 before[path] = path.read_text() if path.exists() else None
                 path.write_text(edit(before[path] or ""))
+            for one in fault.without:
+                if kept := self.project.kubectl("get", one, "--ignore-not-found", "-o", "json").strip():
+                    away.append(_bare(json.loads(kept)))
+                    self.project.kubectl("delete", one)
             for words in fault.before:
                 self.project.kubectl(*words)
             yield
         finally:
             for words in fault.after:
                 self.project.kubectl(*words)
+            for at, body in enumerate(away):
+                path = self.project.home / f"away-{at}.json"
+                path.write_text(json.dumps(body))
+                self.project.kubectl("create", "-f", str(path))
             for path, text in before.items():
                 if text is None:
                     path.unlink(missing_ok=True)
@@ -229,13 +238,19 @@ def node_paused(docker: str, seconds: float) -> None:
         subprocess.run([docker, "unpause", PROFILE], check=True, capture_output=True, timeout=30)
 
 
+def _bare(body: Object) -> Object:
+    metadata = {key: value for key, value in body["metadata"].items() if key in ("name", "namespace", "labels")}
+    return {**{key: value for key, value in body.items() if key != "status"}, "metadata": metadata}
+
+
 def _quiet(words: Sequence[str]) -> str:
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` lies over `base`, map by map."""
+    made = dict(base)
     for key, value in over.items():
-        known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        known = made.get(key)
+        made[key] = merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return made

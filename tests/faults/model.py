@@ -29,7 +29,8 @@ class Fault:
     """One row of the table.
 
     `values` lie over the component's values, `tags` over the templates that hand its image over; `files` edit (or,
-    where there is none, make) sources of the copy; `before` and `after` are kubectl's words. `shown` is a pattern of
+    where there is none, make) sources of the copy; `before` and `after` are kubectl's words, `without` objects of the
+    cluster that are away meanwhile, if they are there at all. `shown` is a pattern of
     the first sign of it that the API gives (see `watching.signs`), `says` one of what a person reads.
     `also` are codes of findings that are true as well.
     """
@@ -45,6 +46,7 @@ class Fault:
     files: Mapping[str, Edit] = field(default_factory=dict)
     before: tuple[tuple[str, ...], ...] = ()
     after: tuple[tuple[str, ...], ...] = ()
+    without: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     timeout: int = 120

@@ -207,7 +207,7 @@ FAULTS: tuple[Fault, ...] = (
           values={"ingress": {"enabled": True, "className": "no-such-class",
                               "hosts": [{"host": "todo.local", "paths": [{"path": "/"}]}]}}),
     Fault("autoscaler without metrics", "HPA_NO_METRICS", W, _NO_METRICS,
-          "backend-hpa", exit_code=0, hold="25s",
+          "no metrics server", exit_code=0, hold="25s", without=("apiservice/v1beta1.metrics.k8s.io",),
           values={"autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 3}}),
     Fault("hook's Job fails", "HOOK_FAILED", N, r"job/todo-migrate condition (Failed|FailureTarget)=True",
           "migration 0007",
