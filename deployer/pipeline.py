@@ -15,6 +15,7 @@ from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
 from deployer.forwarding import NOTHING, Known
+from deployer.guards import refuse_foreign_releases
 from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
@@ -86,6 +87,8 @@ def apply(
     clock, connected = here.clock, cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
+    if not options.adopt:
+        refuse_foreign_releases(plan, planned.record, connected.kube)
     if options.rebuild or _is_news(planned):
         from deployer import validation  # a run that changes nothing does not pay for its import
 

@@ -19,6 +19,9 @@ OWNER = "todo-deploy"
 LABEL_PREFIX = "todo-deploy.dev"
 """Prefix of our own labels and annotations."""
 
+APPLICATION_LABEL = f"{LABEL_PREFIX}/application"
+"""Label of what was made for an application: Secrets, images, Helm revisions."""
+
 INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
 """Label of a Helm revision: digest of the chart and the values it was made from."""
 

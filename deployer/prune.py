@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.ports import LABEL_PREFIX, OWNER, ImageFacts, ImagePort, KubePort, Object, ObjectRef
+from deployer.ports import APPLICATION_LABEL, OWNER, ImageFacts, ImagePort, KubePort, Object, ObjectRef
 from deployer.record import Record
-from deployer.stages.secrets import APPLICATION, SECRET_OF
+from deployer.stages.secrets import SECRET_OF
 from deployer.status.objects import dig
 
 
@@ -28,12 +28,13 @@ def find_waste(
     application: str, namespaces: Sequence[str], kept: Record, used: Sequence[str], kube: KubePort, images: ImagePort
 ) -> Waste:
     """What of the application no remembered revision and no running pod refers to; `used` are the pods' images."""
-    needed = {ref for entry in kept.history for ref in entry.images.values()} | set(used)
-    ours = images.images(f"{LABEL_PREFIX}/application={application}")
+    needed = {plain(ref) for entry in kept.history for ref in entry.images.values()} | {plain(ref) for ref in used}
+    kept_ids = {image.id for ref in needed if (image := images.image(ref)) is not None}
+    ours = images.images(f"{APPLICATION_LABEL}={application}")
     copies = {(one.namespace, one.copy) for entry in kept.history for one in entry.secrets}
     served = {(one.namespace, one.served) for entry in kept.history for one in entry.secrets}
     in_pods = _used_secrets(namespaces, kube)
-    labels = f"{APPLICATION}={application},app.kubernetes.io/managed-by={OWNER}"
+    labels = f"{APPLICATION_LABEL}={application},app.kubernetes.io/managed-by={OWNER}"
     secrets = [
         ObjectRef("Secret", namespace, one["metadata"]["name"])
         for namespace in sorted(set(namespaces))
@@ -41,9 +42,21 @@ def find_waste(
         if SECRET_OF in (one["metadata"].get("labels") or {})
     ]
     return Waste(
-        tuple(image for image in ours if image.ref not in needed),
+        tuple(image for image in ours if plain(image.ref) not in needed and image.id not in kept_ids),
         tuple(ref for ref in secrets if (ref.namespace, ref.name) not in copies | served | in_pods),
     )
+
+
+def plain(ref: str) -> str:
+    """The reference as Docker itself shortens it: without the default registry and library, with the default tag.
+
+    A digest beside a tag is left out, one alone is kept (distribution/reference: FamiliarString).
+    """
+    name, _, digest = ref.partition("@")
+    for ahead in ("docker.io/", "index.docker.io/", "library/"):
+        name = name.removeprefix(ahead)
+    tagged = ":" in name.rpartition("/")[2]
+    return name if tagged else f"{name}@{digest}" if digest else f"{name}:latest"
 
 
 def remove_waste(waste: Waste, kube: KubePort, images: ImagePort) -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer import doctor, envfile, inputs, opening, record, repository, world
+from deployer import doctor, envfile, immutable, inputs, opening, record, repository, world
 from deployer.adapters.fastyaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem
@@ -102,6 +102,8 @@ def before_build(
     subject = gather(loaded, plan, connected.helm, running, here, thorough=False)
     findings = judge(subject if whole else _narrowed(subject), partly=not whole)
     refuse_broken(findings)
+    rendered = [(one.release.namespace, body) for one in subject.releases for body in one.objects]
+    immutable.refuse(rendered, ours, connected.kube)
     told = warnings(findings)
     for problem in passed.untold(told, before):
         yield Warned(problem)

@@ -208,11 +208,20 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
 )  # fmt: skip
 
 
+_FIXED_FIELD = re.compile(r'(?P<kind>[A-Z]\w+)[\w.]* "(?P<name>[^"]+)" is invalid: (?P<field>[\w.\[\]]+): ')
+
+
 def _explained(text: str, release: str) -> DeployError:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "coalesce.go"))]
     detail = "\n".join(lines[:12])
+    fixed = _FIXED_FIELD.search(text)
     for pattern, code, title, exit_code in _MEANINGS:
         if pattern.search(text.lower()):
+            if code == "FIELD_IMMUTABLE" and fixed is not None:
+                kind, name, field = fixed["kind"].lower(), fixed["name"], fixed["field"]
+                told = f"{kind}/{name}: Kubernetes does not let `{field}` change"
+                hint = f"kubectl delete {kind} {name}, then: todo-deploy up (it is gone for that moment)"
+                return DeployError(Problem(code, told, detail=detail, hints=(hint,)), exit_code)
             return DeployError(Problem(code, title.format(release=release), detail=detail), exit_code)
     if not release:
         return machine_error("HELM_FAILED", "helm failed", detail=detail)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deployer.adapters.process import CommandFailed, run, stream
-from deployer.errors import machine_error
+from deployer.errors import DeployError, machine_error, refused
 from deployer.events import Event, Item, ItemState, Log
 from deployer.kubeconfig import read, server_of
 from deployer.lock import held
@@ -27,6 +27,7 @@ from deployer.toolchain import Toolchain, minikube_home, seed_minikube
 STAGE = "cluster"
 _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
+_MADE_BY = "created_by.minikube.sigs.k8s.io"
 _API_PORT = 8443
 
 
@@ -52,6 +53,7 @@ class Minikube:
         """The profile as its files and its node's container show it."""
         config = self._config()
         if config is None:
+            self._refuse_strange_node()
             return ClusterFacts(ClusterPhase.MISSING)
         kubernetes = config.get("KubernetesConfig") or {}
         known = {
@@ -199,7 +201,29 @@ class Minikube:
             document = json.loads(path.read_text())
         except (FileNotFoundError, ValueError):
             return None
+        except PermissionError:
+            raise self._foreign(f"{path} cannot be read by this user") from None
         return document if isinstance(document, dict) else None
+
+    def _refuse_strange_node(self) -> None:
+        """A node of the profile's name that this user's Minikube does not know is not started over."""
+        container = None
+        with suppress(DeployError):  # no Docker, no node: what needs one says so
+            container = self._inspect(self._profile)
+        labels = ((container or {}).get("Config") or {}).get("Labels") or {}
+        if _MADE_BY in labels:
+            raise self._foreign(f"its node is there as a container, and {self._home} does not know the profile")
+
+    def _foreign(self, why: str) -> DeployError:
+        return refused(
+            "PROFILE_FOREIGN",
+            f"the Minikube profile `{self._profile}` is another user's",
+            detail=why,
+            hints=(
+                "give `cluster.name` another name in todo-deploy.local.yaml",
+                f"docker rm --force {self._profile}, if it is yours and can go",
+            ),
+        )
 
     def _asked(self, known: Mapping[str, Any]) -> ClusterFacts:
         """Drivers without a container of ours are asked through Minikube itself."""

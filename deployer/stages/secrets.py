@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from deployer.errors import refused
 from deployer.events import Item, ItemState
 from deployer.plan import SecretPlan
-from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object
+from deployer.ports import APPLICATION_LABEL, LABEL_PREFIX, OWNER, KubePort, Object
 from deployer.steps import Outcome, Steps
 
 STAGE = "secrets"
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
-APPLICATION = f"{LABEL_PREFIX}/application"
 SECRET_OF = f"{LABEL_PREFIX}/secret"
 CHECKSUM = f"{LABEL_PREFIX}/checksum"
 
@@ -61,7 +60,7 @@ def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
         **secret.labels,
         "app.kubernetes.io/part-of": application,
         MANAGED_BY: OWNER,
-        APPLICATION: application,
+        APPLICATION_LABEL: application,
         SECRET_OF: secret.name,
     }
     data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
@@ -113,9 +112,9 @@ def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:
     found = kube.get("Secret", namespace, name)
     if found is not None:
         labels = found["metadata"].get("labels") or {}
-        ours = labels.get(APPLICATION) == metadata["labels"][APPLICATION]
+        ours = labels.get(APPLICATION_LABEL) == metadata["labels"][APPLICATION_LABEL]
         if not ours and not adopt:
-            owner = labels.get(APPLICATION) or labels.get(MANAGED_BY) or "nobody we know"
+            owner = labels.get(APPLICATION_LABEL) or labels.get(MANAGED_BY) or "nobody we know"
             raise refused(
                 "SECRET_FOREIGN",
                 f"Secret `{name}` in namespace `{namespace}` is not ours (it belongs to {owner})",

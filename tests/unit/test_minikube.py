@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.adapters.minikube import Minikube
+from deployer.errors import DeployError, ExitCode
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 
@@ -73,3 +74,34 @@ def test_a_container_without_an_address_yet_is_no_move(tmp_path: Path) -> None:
     found = {"State": {"Running": True}, "NetworkSettings": {"Ports": {}, "Networks": {}}}
     facts = minikube(tmp_path, found, kubeconfig(tmp_path, "https://192.168.49.2:8443")).facts()
     assert (facts.phase, facts.moved_from, facts.docker) == (ClusterPhase.RUNNING, "", None)
+
+
+def test_a_node_that_this_users_minikube_does_not_know_is_not_started_over(tmp_path: Path) -> None:
+    """Another user of the same Docker has made it, or it is all that is left of a Minikube home."""
+    labels = {"created_by.minikube.sigs.k8s.io": "true"}
+    made = minikube(tmp_path, {**container(), "Config": {"Labels": labels}}, tmp_path / "absent")
+    (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").unlink()
+    with pytest.raises(DeployError) as caught:
+        made.facts()
+    assert (caught.value.problems[0].code, caught.value.exit_code) == ("PROFILE_FOREIGN", ExitCode.REFUSED)
+
+
+@pytest.mark.parametrize("found", [None, {"Config": {"Labels": {"some": "container"}}}, {"Config": {"Labels": None}}])
+def test_without_a_node_of_minikubes_there_is_no_cluster_yet(tmp_path: Path, found: Any) -> None:
+    made = minikube(tmp_path, found, tmp_path / "absent")
+    (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").unlink()
+    assert made.facts().phase is ClusterPhase.MISSING
+
+
+def test_a_profile_that_this_user_may_not_read_is_another_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = minikube(tmp_path, container(), tmp_path / "absent")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(DeployError) as caught:
+        made.facts()
+    assert caught.value.problems[0].code == "PROFILE_FOREIGN"

@@ -7,7 +7,8 @@ import pytest
 
 from deployer.errors import ExitCode
 from deployer.plan import SecretPlan
-from deployer.stages.secrets import APPLICATION, MANAGED_BY, KeptSecret, ensure_secrets, secret_objects
+from deployer.ports import APPLICATION_LABEL
+from deployer.stages.secrets import MANAGED_BY, KeptSecret, ensure_secrets, secret_objects
 from deployer.steps import Outcome
 from tests.fakes import FakeKube
 from tests.fakes.play import code, failed, items, played
@@ -52,7 +53,7 @@ def test_a_stable_secret_is_made_with_its_immutable_copy() -> None:
     assert served is not None and copy is not None
     assert "immutable" not in served and copy["immutable"] is True
     labels = served["metadata"]["labels"]
-    assert (labels["app"], labels[APPLICATION], labels[MANAGED_BY]) == ("todo", "todo", "todo-deploy")
+    assert (labels["app"], labels[APPLICATION_LABEL], labels[MANAGED_BY]) == ("todo", "todo", "todo-deploy")
     assert outcome.value[0].served == "app"
 
 
@@ -128,7 +129,7 @@ def test_an_adopted_secret_of_the_same_content_gets_our_labels() -> None:
     ensured(kube, plan(), adopt=True)
     found = kube.get("Secret", "default", "app")
     assert found is not None
-    assert found["metadata"]["labels"][APPLICATION] == "todo"
+    assert found["metadata"]["labels"][APPLICATION_LABEL] == "todo"
 
 
 @pytest.mark.parametrize("shape", [{"immutable": True}, {"type": "kubernetes.io/tls"}])

@@ -1,0 +1,1 @@
+"""Going back on a real cluster: broken versions in a row, what was changed or pruned, two runs at once."""

@@ -1,0 +1,71 @@
+"""`python -m tests.rollbacks`: the shows of issue 5 about going back, as tables; exit code 1 when one is bad."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from tests.cluster import PROFILE
+from tests.rollbacks.broken import VERSIONS, Row, go_wrong
+from tests.rollbacks.restored import SHOWS, Shown
+from tests.rollbacks.scene import Scene, scene
+from tests.rollbacks.together import other_machine, same_user
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The tables are printed; 0 when every row of them is good."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rollbacks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="broken|restored|together", help="default: all")
+    parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
+    asked = parser.parse_args(words)
+    parts = asked.parts or ["broken", "restored", "together"]
+    begun = time.monotonic()
+    print(f"cluster {PROFILE}")
+    complaints = 0
+    with scene(keep=asked.keep) as made:
+        print(f"deployed after {time.monotonic() - begun:.0f} s", flush=True)
+        if "broken" in parts:
+            complaints += _versions(made)
+        shows = (*(SHOWS if "restored" in parts else ()),
+                 *((same_user, other_machine) if "together" in parts else ()))  # fmt: skip
+        if shows:
+            complaints += _shows(made, shows)
+    print(
+        f"\n{'all as it must be' if not complaints else f'{complaints} COMPLAINTS'}; {time.monotonic() - begun:.0f} s"
+    )
+    return 1 if complaints else 0
+
+
+def _versions(made: Scene) -> int:
+    print(
+        "\n| broken version | exit | told | until the old one is verified again | requests | failed | `helm history` |"
+    )
+    print("|---|--:|---|--:|--:|--:|---|", flush=True)
+    return sum(_told(_row(row), row.complaints) for row in (go_wrong(one, made) for one in VERSIONS))
+
+
+def _row(row: Row) -> str:
+    cells = (row.version.name, row.exit_code, row.told, f"{row.seconds:.1f} s", row.asked, row.failed, row.helm)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _shows(made: Scene, shows: Sequence[Callable[[Scene], Shown]]) -> int:
+    print("\n| tried | outcome | seconds |")
+    print("|---|---|--:|", flush=True)
+    return sum(
+        _told(f"| {one.name} | {one.outcome} | {one.seconds:.1f} |", one.complaints)
+        for one in (do(made) for do in shows)
+    )
+
+
+def _told(line: str, complaints: Sequence[str]) -> int:
+    print(line, flush=True)
+    for complaint in complaints:
+        print(f"  BAD: {complaint}", flush=True)
+    return len(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
