@@ -72,11 +72,7 @@ def find_spec(start: Path) -> Path:
 def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
     """The merged spec is valid and returned with its origins; all problems are raised together otherwise."""
     path = _own_place(path)
-    document, origins = _read(path, path.name)
-    local = path.with_name(path.stem + _LOCAL_SUFFIX)
-    if local.is_file():
-        overlay, overlay_origins = _read(local, local.name)
-        _merge(document, origins, overlay, overlay_origins, ())
+    document, origins = _with_local(path)
     profiles = document.pop("profiles", None) or {}
     if profile is not None:
         _apply_profile(document, origins, profiles, profile, path.name)
@@ -91,9 +87,19 @@ def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] =
 
 
 def profile_names(path: Path) -> tuple[str, ...]:
-    """The names of the profiles that the spec file defines."""
-    document, _ = _read(_own_place(path), path.name)
+    """The names of the profiles that the spec file and its local overlay define."""
+    document, _ = _with_local(_own_place(path))
     return tuple(document.get("profiles") or {})
+
+
+def _with_local(path: Path) -> tuple[dict[str, Any], dict[Location, Origin]]:
+    """The spec file with its git-ignored overlay over it."""
+    document, origins = _read(path, path.name)
+    local = path.with_name(path.stem + _LOCAL_SUFFIX)
+    if local.is_file():
+        overlay, overlay_origins = _read(local, local.name)
+        _merge(document, origins, overlay, overlay_origins, ())
+    return document, origins
 
 
 def _own_place(path: Path) -> Path:

@@ -48,10 +48,9 @@ def profiles(session: Session) -> int:
     from deployer.specfile import find_spec, profile_names
 
     path = session.file if session.file is not None else find_spec(Path.cwd())
-    overlay = path.with_name(path.stem + ".local.yaml")
-    names = list(dict.fromkeys([*profile_names(path), *(profile_names(overlay) if overlay.is_file() else ())]))
+    names = profile_names(path)
     if session.as_json:
-        print_json("config", ExitCode.OK, {"profiles": names})
+        print_json("config", ExitCode.OK, {"profiles": list(names)})
         return ExitCode.OK
     for name in names:
         click.echo(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -27,10 +27,8 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
         return _list_rules(session)
     loaded = read_spec(session)
     if all_profiles:
-        from deployer.specfile import load_spec
-
         for name in profile_names(loaded.path):
-            load_spec(loaded.path, name, session.overrides)
+            read_spec(replace(session, profile=name))
     findings = _findings(loaded)
     problems = [one.problem for one in findings if one.severity == "error"]
     code = ExitCode.INPUT if problems else ExitCode.OK

@@ -118,6 +118,8 @@ def test_an_unknown_profile_names_the_nearest(load: Load) -> None:
 def test_profile_names_are_told(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(PROFILES)
     assert profile_names(tmp_path / "spec.yaml") == ("small", "empty")
+    (tmp_path / "spec.local.yaml").write_text("profiles: {empty: null, mine: {}}\n")
+    assert profile_names(tmp_path / "spec.yaml") == ("small", "mine")
 
 
 def test_overrides_win_over_all_and_have_yaml_types(load: Load) -> None:
