@@ -76,14 +76,19 @@ def choose(
     numbers: Mapping[tuple[str, str, str], int], before: LocalPorts, usable: Callable[[int], bool]
 ) -> list[tuple[tuple[str, str, str], int]]:
     """A port for each: the one it had, else its own number, else the next that can be used; no two alike."""
-    taken: set[int] = set()
-    chosen = []
+    chosen: dict[tuple[str, str, str], int] = {}
+
+    def can(port: int) -> bool:
+        return port not in chosen.values() and usable(port)
+
+    for wishes in (before, numbers):
+        for key in numbers:
+            if key not in chosen and key in wishes and can(wishes[key]):
+                chosen[key] = wishes[key]
     for key, number in numbers.items():
-        tries = [*([before[key]] if key in before else []), *range(number, number + 500)]
-        local = next((one for one in tries if one not in taken and usable(one)), number)
-        taken.add(local)
-        chosen.append((key, local))
-    return chosen
+        if key not in chosen:
+            chosen[key] = next((port for port in range(number + 1, number + 500) if can(port)), number)
+    return [(key, chosen[key]) for key in numbers]
 
 
 def free(port: int) -> bool:

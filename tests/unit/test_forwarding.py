@@ -64,6 +64,11 @@ def test_a_nodeport_keeps_its_number_where_that_is_free() -> None:
     assert dict(choose({WEB: 30000}, {}, lambda _: True)) == {WEB: 30000}
 
 
+def test_who_must_give_way_takes_nobody_elses_number() -> None:
+    chosen = choose({WEB: 30000, CHAT: 30001}, {}, lambda port: port != 30000)
+    assert dict(chosen) == {WEB: 30002, CHAT: 30001}
+
+
 def test_a_door_keeps_the_port_it_had_while_it_can() -> None:
     assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda _: True)) == {WEB: 30007}
     assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda port: port != 30007)) == {WEB: 30000}

@@ -1,0 +1,75 @@
+"""The kubeconfig gets the profile's context from Minikube, and the user's current one stays what it was."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployer.adapters.minikube import Minikube
+from deployer.toolchain import Toolchain
+
+# As Minikube does it: its entry is written, and it makes itself the current context where that suits it.
+MINIKUBE = """
+import json, os, pathlib, sys
+path = pathlib.Path(os.environ["KUBECONFIG"])
+document = json.loads(path.read_text()) if path.exists() else {}
+document["contexts"] = [{"name": "c", "context": {"cluster": "c", "user": "c"}}]
+document["current-context"] = "c"
+path.write_text(json.dumps(document))
+(path.parent / "asked").write_text(" ".join(sys.argv[1:]))
+sys.exit(int(os.environ.get("FAILS", "0")))
+"""
+KUBECTL = """
+import json, pathlib, sys
+_, kubeconfig, _, verb, key, *value = sys.argv[1:]
+path = pathlib.Path(kubeconfig)
+document = json.loads(path.read_text())
+document.pop(key) if verb == "unset" else document.update({key: value[0]})
+path.write_text(json.dumps(document))
+"""
+
+
+def program(folder: Path, name: str, source: str) -> Path:
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{source}")
+    path.chmod(0o755)
+    return path
+
+
+def profile(folder: Path, **env: str) -> Minikube:
+    minikube, kubectl = program(folder, "minikube", MINIKUBE), program(folder, "kubectl", KUBECTL)
+    nowhere = Path("nowhere")
+    toolchain = Toolchain("path", "", minikube, nowhere, kubectl, nowhere, folder, {}, "v1.34.4", None, None, False)
+    settings = {"MINIKUBE_HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "PATH": "/usr/bin:/bin", **env}
+    return Minikube(toolchain, "c", settings, lambda name: None, folder / "kubeconfig")
+
+
+def document(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "kubeconfig").read_text())
+    return found
+
+
+@pytest.mark.parametrize("before", ["mine", ""])
+def test_the_context_is_written_and_the_current_one_stays(tmp_path: Path, before: str) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": before} if before else {}))
+    profile(tmp_path).write_context()
+    assert (tmp_path / "asked").read_text() == "--profile c update-context"
+    assert document(tmp_path)["contexts"] == [{"name": "c", "context": {"cluster": "c", "user": "c"}}]
+    assert document(tmp_path).get("current-context", "") == before
+
+
+def test_a_current_context_that_is_the_profile_already_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": "c"}))
+    made = profile(tmp_path)
+    (tmp_path / "kubectl").unlink()
+    made.write_context()
+    assert document(tmp_path)["current-context"] == "c"
+
+
+def test_a_minikube_that_cannot_tell_is_no_error_and_leaves_the_current_context(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": "mine"}))
+    profile(tmp_path, FAILS="1").write_context()
+    assert document(tmp_path)["current-context"] == "mine"
