@@ -65,6 +65,15 @@ class Victim:
         """Returns as soon as the stage began; False when the run ended or time was up before."""
         return self.await_event(lambda event: event["type"] == "stage_started" and event["stage"] == stage, seconds)
 
+    def await_program(self, name: str, seconds: float) -> bool:
+        """Returns as soon as a program of this name is at work below the run; False when the run ended before."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if any(program_of(pid) == name for pid in marked(self.mark)):
+                return True
+            time.sleep(0.01)
+        return False
+
     def kill(self, *, children: bool) -> tuple[str, ...]:
         """The run was killed, with everything below it or alone; the names of the programs it had started."""
         with suppress(ProcessLookupError):
