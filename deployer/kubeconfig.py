@@ -84,7 +84,7 @@ def write_narrowed(source: Path, context: str, target: Path) -> None:
     if found is None:
         raise machine_error("CONTEXT_MISSING", f"no context `{context}` in {source}", hints=("todo-deploy up",))
     try:
-        _write(target, json.dumps(found, indent=2, default=str) + "\n")
+        write_private(target, json.dumps(found, indent=2, default=str) + "\n")
     except OSError as error:
         raise machine_error("STATE_UNWRITABLE", f"cannot write {target}", detail=error.strerror or "") from None
 
@@ -107,8 +107,9 @@ def _absolute(entry: Mapping[str, Any], kind: str, folder: Path) -> dict[str, An
     return {**entry, kind: inside}
 
 
-def _write(path: Path, text: str) -> None:
-    """The file is as it was or complete, and only its owner can read it."""
+def write_private(path: Path, text: str) -> None:
+    """The file is as it was or complete, and only its owner can read it; a link goes on leading to it."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mkstemp makes it 0600
     draft = Path(name)

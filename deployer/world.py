@@ -100,7 +100,8 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
         finally:
             engine.close()
 
-    return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig)
+    note = world.state_dir / "contexts" / f"{wanted.name}.json"
+    return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig, note)
 
 
 def open_kube(world: World, wanted: Cluster, *, patient: bool = False) -> KubePort:

@@ -45,6 +45,10 @@ class ContextCluster:
     def write_context(self) -> None:
         """Never done: the kubeconfig is the user's."""
 
+    def restore_context(self) -> bool:
+        """Never needed: nothing is started here."""
+        return False
+
     def enable_addon(self, name: str) -> Generator[Event, None, None]:
         """Never done: refused."""
         yield from ()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deployer import currentcontext
 from deployer.adapters.process import CommandFailed, run, stream
 from deployer.errors import DeployError, machine_error, refused
 from deployer.events import Event, Item, ItemState, Log
@@ -32,7 +33,10 @@ _API_PORT = 8443
 
 
 class Minikube:
-    """One profile; `inspect` asks the host's Docker daemon for a container by name."""
+    """One profile; `inspect` asks the host's Docker daemon for a container by name.
+
+    `note` is a file in which a start that is killed leaves what the user's current context was.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Minikube:
         env: Mapping[str, str],
         inspect: Callable[[str], Mapping[str, Any] | None],
         kubeconfig: Path,
+        note: Path,
     ) -> None:
         self._toolchain = toolchain
         self._profile = profile
@@ -48,6 +53,7 @@ class Minikube:
         self._home = minikube_home(env)
         self._inspect = inspect
         self._kubeconfig = kubeconfig
+        self._note = note
 
     def facts(self) -> ClusterFacts:
         """The profile as its files and its node's container show it."""
@@ -171,20 +177,17 @@ class Minikube:
             detail = "\n".join(failed.tail)
             raise machine_error("FOLDER_KEPT", f"the node's folder {path} cannot be removed", detail=detail) from None
 
-    @contextmanager
-    def _current_context_kept(self) -> Iterator[None]:
+    def restore_context(self) -> bool:
+        """The user's current context is what it was before a start that was killed; whether it had to be changed."""
+        return currentcontext.restore(self._kubeconfig, self._note, self._profile)
+
+    def _current_context_kept(self) -> AbstractContextManager[None]:
         """The user's current context is what it was before.
 
         A start that finds its own entry missing, as after `minikube stop`, makes itself the current one in spite of
         `--keep-context` (bootstrapper/kubeadm: restartPrimaryControlPlane, kubeconfig.UpdateEndpoint).
         """
-        before = read(self._kubeconfig).get("current-context") or ""
-        try:
-            yield
-        finally:
-            if (read(self._kubeconfig).get("current-context") or "") != before:
-                change = ("set", "current-context", str(before)) if before else ("unset", "current-context")
-                run([self._toolchain.kubectl, "--kubeconfig", self._kubeconfig, "config", *change])
+        return currentcontext.kept(self._kubeconfig, self._note, self._profile)
 
     def _moved_from(self, servers: Collection[str]) -> str:
         """What the kubeconfig has for the profile's API server, where it is none of these.

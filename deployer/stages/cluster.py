@@ -93,6 +93,8 @@ def ensure_cluster(
     clock: Clock,
 ) -> Steps[Outcome[tuple[ClusterFacts, KubePort]]]:
     """The cluster runs, its API server answers and its node is Ready; machine error otherwise."""
+    if cluster.restore_context():
+        yield Item(STAGE, wanted.name, ItemState.RUNNING, "the current context is again what it was before a kill")
     facts = cluster.facts()
     kube = None
     if facts.phase is ClusterPhase.RUNNING:

@@ -24,6 +24,7 @@ class FakeCluster:
         self.removed: list[str] = []
         self.addons: list[str] = []
         self.contexts_written = 0
+        self.left_by_a_kill = False
 
     def facts(self) -> ClusterFacts:
         return self.current
@@ -48,6 +49,10 @@ class FakeCluster:
 
     def write_context(self) -> None:
         self.contexts_written += 1
+
+    def restore_context(self) -> bool:
+        restored, self.left_by_a_kill = self.left_by_a_kill, False
+        return restored
 
     def enable_addon(self, name: str) -> Generator[Event, None, None]:
         self.addons.append(name)

@@ -46,7 +46,9 @@ def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path) -> Min
     (profile / "config.json").write_text(json.dumps(CONFIG))
     nowhere = Path("nowhere")
     toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.34.4", None, None, False)
-    return Minikube(toolchain, PROFILE, {"MINIKUBE_HOME": str(folder)}, lambda name: found, config)
+    return Minikube(
+        toolchain, PROFILE, {"MINIKUBE_HOME": str(folder)}, lambda name: found, config, folder / "note.json"
+    )
 
 
 @pytest.mark.parametrize(

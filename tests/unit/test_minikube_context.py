@@ -22,14 +22,6 @@ path.write_text(json.dumps(document))
 (path.parent / "asked").write_text(" ".join(sys.argv[1:]))
 sys.exit(int(os.environ.get("FAILS", "0")))
 """
-KUBECTL = """
-import json, pathlib, sys
-_, kubeconfig, _, verb, key, *value = sys.argv[1:]
-path = pathlib.Path(kubeconfig)
-document = json.loads(path.read_text())
-document.pop(key) if verb == "unset" else document.update({key: value[0]})
-path.write_text(json.dumps(document))
-"""
 
 
 def program(folder: Path, name: str, source: str) -> Path:
@@ -40,11 +32,11 @@ def program(folder: Path, name: str, source: str) -> Path:
 
 
 def profile(folder: Path, **env: str) -> Minikube:
-    minikube, kubectl = program(folder, "minikube", MINIKUBE), program(folder, "kubectl", KUBECTL)
+    minikube = program(folder, "minikube", MINIKUBE)
     nowhere = Path("nowhere")
-    toolchain = Toolchain("path", "", minikube, nowhere, kubectl, nowhere, folder, {}, "v1.34.4", None, None, False)
+    toolchain = Toolchain("path", "", minikube, nowhere, nowhere, nowhere, folder, {}, "v1.34.4", None, None, False)
     settings = {"MINIKUBE_HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "PATH": "/usr/bin:/bin", **env}
-    return Minikube(toolchain, "c", settings, lambda name: None, folder / "kubeconfig")
+    return Minikube(toolchain, "c", settings, lambda name: None, folder / "kubeconfig", folder / "note.json")
 
 
 def document(folder: Path) -> dict[str, object]:
@@ -64,7 +56,6 @@ def test_the_context_is_written_and_the_current_one_stays(tmp_path: Path, before
 def test_a_current_context_that_is_the_profile_already_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": "c"}))
     made = profile(tmp_path)
-    (tmp_path / "kubectl").unlink()
     made.write_context()
     assert document(tmp_path)["current-context"] == "c"
 

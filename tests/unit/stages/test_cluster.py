@@ -217,3 +217,12 @@ def test_an_address_that_changed_is_written_before_anything_is_asked_there() -> 
     events, outcome = played(ensure_cluster(WANTED, cluster, connect, Prepared(), BIG, clock))
     assert (outcome.changed, asked, cluster.starts) == (False, [1], [])
     assert any("https://127.0.0.1:32771" in text for _, _, text in items(events))
+
+
+def test_what_a_killed_start_did_to_the_current_context_is_put_right_and_told() -> None:
+    clock = FakeClock()
+    cluster = FakeCluster()
+    cluster.left_by_a_kill = True
+    events, _ = played(ensure_cluster(WANTED, cluster, lambda: healthy(clock), Prepared(), BIG, clock))
+    assert any("before a kill" in text for _, _, text in items(events))
+    assert not cluster.left_by_a_kill

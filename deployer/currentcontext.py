@@ -1,0 +1,64 @@
+"""The kubeconfig's current context is the user's choice: kept while Minikube writes there, also when a run is killed.
+
+What it was is noted on disk before. A note that is still there when the next run begins is of a run that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployer.kubeconfig import read, write_private
+
+_LINE = re.compile(r"^current-context:.*$", re.MULTILINE)
+
+
+@contextmanager
+def kept(kubeconfig: Path, note: Path, own: str) -> Iterator[None]:
+    """While inside, somebody may make `own` the current context; afterwards it is again what it was before."""
+    restore(kubeconfig, note, own)
+    before = current(kubeconfig)
+    write_private(note, json.dumps({"kubeconfig": str(kubeconfig), "context": before}))
+    try:
+        yield
+    finally:
+        if current(kubeconfig) != before:
+            choose(kubeconfig, before)
+        note.unlink(missing_ok=True)
+
+
+def restore(kubeconfig: Path, note: Path, own: str) -> bool:
+    """What a killed run left is put right, where nobody has chosen since; whether there was anything to do."""
+    try:
+        noted = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return False
+    before = str(noted.get("context") or "")
+    changed = noted.get("kubeconfig") == str(kubeconfig) and before != own and current(kubeconfig) == own
+    if changed:
+        choose(kubeconfig, before)
+    note.unlink(missing_ok=True)
+    return changed
+
+
+def current(kubeconfig: Path) -> str:
+    """The current context; empty where there is none."""
+    return str(read(kubeconfig).get("current-context") or "")
+
+
+def choose(kubeconfig: Path, context: str) -> None:
+    """The kubeconfig's current context is this one, everything else in it as it was.
+
+    Not by kubectl: killed at the wrong moment it leaves a lock file that keeps every later one out.
+    """
+    text = kubeconfig.read_text()
+    if text.lstrip().startswith("{"):
+        fresh = json.dumps({**json.loads(text), "current-context": context}, indent=2) + "\n"
+    else:
+        line = f"current-context: {json.dumps(context)}"
+        fresh, count = _LINE.subn(lambda _: line, text)
+        fresh = fresh if count else f"{text.rstrip()}\n{line}\n"
+    write_private(kubeconfig, fresh)
