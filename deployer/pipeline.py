@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, inputs, memory, record, repository, world
+from deployer import deploying, forwarding, inputs, memory, ownership, record, repository, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.deploying import Connected, Planned
@@ -92,6 +92,10 @@ def apply(
     if options.rebuild or _is_news(planned):
         from deployer import validation  # a run that changes nothing does not pay for its import
 
+        ownership.refuse_foreign_releases(
+            plan.application, plan.releases, planned.record, connected.kube, adopt=options.adopt
+        )
+        yield from secrets_stage.await_leaving(plan.namespaces, connected.kube, clock)
         yield from validation.before_build(loaded, planned, connected, here, whole=not options.services)
     planned = yield from deploying.remembered(planned, connected.kube)
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {

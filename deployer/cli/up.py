@@ -30,7 +30,7 @@ from deployer.world import World, this_world
 @click.argument("services", nargs=-1, shell_complete=complete_services)
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
-@click.option("--adopt", is_flag=True, help="Take over Secrets of these names that we did not make.")
+@click.option("--adopt", is_flag=True, help="Take over Secrets and releases of these names that we did not make.")
 @click.option("--recreate-cluster", is_flag=True, help="Delete the cluster with its data and make it as the spec asks.")
 @click.option(
     "--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available (0: do not wait)."

@@ -15,6 +15,7 @@ _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _JUDGED = (*_RESOURCES, "pods")
 # "1 reserved for system", "2GB reserved for system": S3, Minikube Cluster Capacity.
 _RESERVED = {"cpu": Fraction(1), "memory": Fraction(2 * 2**30)}
+_SYSTEM = "kube-system"
 _OVER = ("Succeeded", "Failed")
 
 
@@ -74,19 +75,21 @@ def fits(subject: Subject) -> Iterator[Breach]:
     cluster = subject.cluster
     if cluster is None:
         return
-    found, others = loads(subject), taken_by_others(subject, cluster)
+    found, others = loads(subject), used_by_others(subject, cluster, "requests")
     for resource in _JUDGED:
         if resource not in cluster.allocatable:
             continue
         steady = sum((one.pods * _of(one, resource) for one in found), Fraction(0))
         peak = max(found, key=lambda one: min(one.surge, 1) * _of(one, resource), default=None)
         surge = min(peak.surge, 1) * _of(peak, resource) if peak is not None else Fraction(0)
-        has, taken = cluster.allocatable[resource], others.get(resource, Fraction(0))
+        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items()}
+        has, taken = cluster.allocatable[resource], sum(shares.values(), Fraction(0))
         if steady + surge <= has - taken:
             continue
         lines = [_line(one, resource) for one in found if one.pods and _of(one, resource)]
         if surge and peak is not None:
             lines.append(f"{peak.workload.label}, one pod more while it is updated: {shown(surge, resource)}")
+        lines += _others_lines(shares, resource)
         told = "this machine can give about" if cluster.estimated else "the node has"
         lines.append(f"together {shown(steady + surge, resource)}; {told} {shown(has, resource)}, "
                      f"others request {shown(taken, resource)}: {shown(has - taken, resource)} are left")  # fmt: skip
@@ -104,10 +107,14 @@ def limit_share(subject: Subject) -> Iterator[Breach]:
     cluster, rules = subject.cluster, subject.loaded.spec.rules
     if cluster is None:
         return
-    found = loads(subject)
+    found, others = loads(subject), used_by_others(subject, cluster, "limits")
     for resource, kept in _RESERVED.items():
         has = cluster.allocatable.get(resource, Fraction(0))
-        total = sum((one.pods * one.most.get(resource, Fraction(0)) for one in found), Fraction(0))
+        # What is kept for the system is kept for its pods.
+        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items() if place != _SYSTEM}
+        total = sum(
+            (one.pods * one.most.get(resource, Fraction(0)) for one in found), sum(shares.values(), Fraction(0))
+        )
         left = has - kept
         if not has or total * 100 <= left * rules.max_limit_share:
             continue
@@ -115,6 +122,7 @@ def limit_share(subject: Subject) -> Iterator[Breach]:
         lines = [f"{one.workload.label}: {one.pods} x {shown(one.most[resource], resource)} = "
                  f"{shown(one.pods * one.most[resource], resource)}" for one in found
                  if one.pods and one.most.get(resource)]  # fmt: skip
+        lines += _others_lines(shares, resource)
         lines.append(f"together {shown(total, resource)} of {shown(has, resource)} - {shown(kept, resource)} for the "
                      f"system = {shown(left, resource)}: {share}")  # fmt: skip
         yield Breach(
@@ -127,16 +135,19 @@ def limit_share(subject: Subject) -> Iterator[Breach]:
         )
 
 
-def taken_by_others(subject: Subject, cluster: Cluster) -> dict[str, Fraction]:
-    """What pods that are not ours request of the running cluster."""
+def used_by_others(subject: Subject, cluster: Cluster, field: str) -> dict[str, dict[str, Fraction]]:
+    """What pods that are not ours request of the running cluster (or are limited to), by their namespaces."""
     wanted = {(work.kind, work.namespace, work.name) for work in subject.workloads()}
     wanted |= {(ref.kind, ref.namespace, ref.name) for ref in cluster.ours}
-    total: dict[str, Fraction] = {}
+    total: dict[str, dict[str, Fraction]] = {}
     for pod in cluster.pods:
-        leaving = bool((pod.get("metadata") or {}).get("deletionTimestamp"))
-        if leaving or (pod.get("status") or {}).get("phase") in _OVER or owner_of(pod) in wanted:
+        metadata = pod.get("metadata") or {}
+        over = (pod.get("status") or {}).get("phase") in _OVER
+        if metadata.get("deletionTimestamp") or over or owner_of(pod) in wanted:
             continue
-        total = _added(total, pod_sum(pod.get("spec") or {}, "requests") | {"pods": Fraction(1)})
+        place = str(metadata.get("namespace") or "")
+        one = pod_sum(pod.get("spec") or {}, field) | {"pods": Fraction(1)}
+        total[place] = _added(total.get(place, {}), one)
     return total
 
 
@@ -200,6 +211,10 @@ def _line(load: Load, resource: str) -> str:
     if resource == "pods":
         return f"{load.workload.label}: {load.pods}"
     return f"{load.workload.label}: {load.pods} x {shown(amount, resource)} = {shown(load.pods * amount, resource)}"
+
+
+def _others_lines(shares: Mapping[str, Fraction], resource: str) -> list[str]:
+    return [f"others, in namespace {place}: {shown(one, resource)}" for place, one in sorted(shares.items()) if one]
 
 
 def _word(resource: str) -> str:

@@ -97,18 +97,30 @@ def node_port_taken(subject: Subject) -> Iterator[Breach]:
     if subject.cluster is None:
         return
     wanted = {(namespace_of(one.release, body), name_of(body)) for one, body in _services(subject)}
-    taken: dict[int, str] = {}
+    taken: dict[int, Object] = {}
     for body in subject.cluster.services:
         there = ((body.get("metadata") or {}).get("namespace", ""), name_of(body))
         if there not in wanted and ObjectRef("Service", *there) not in subject.cluster.ours:
-            taken |= {port["nodePort"]: "/".join(there) for port in _ports(body) if port.get("nodePort")}
+            taken |= {port["nodePort"]: body for port in _ports(body) if port.get("nodePort")}
     for one, body, number in _node_ports(subject):
         if number in taken:
             place = place_of(one.release.name, body, "service", "nodePort")
-            hints = (f"another nodePort, or: kubectl delete service -n {taken[number].replace('/', ' ')}",)
-            yield Breach(
-                f"{label_of(body)} wants nodePort {number}, which service {taken[number]} has", place, "", hints
-            )
+            title = f"{label_of(body)} wants nodePort {number}, which {_whose(taken[number])} has"
+            yield Breach(title, place, hints=(_instead(taken[number]),))
+
+
+def _whose(body: Object) -> str:
+    """The Service, and the Helm release that it belongs to."""
+    metadata = body.get("metadata") or {}
+    release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
+    return f"service {metadata.get('namespace')}/{name_of(body)}" + (f" of release `{release}`" if release else "")
+
+
+def _instead(body: Object) -> str:
+    metadata = body.get("metadata") or {}
+    if (metadata.get("annotations") or {}).get("meta.helm.sh/release-name"):
+        return "another nodePort, or take that application down: todo-deploy down, in its folder"
+    return f"another nodePort, or: kubectl delete service -n {metadata.get('namespace')} {name_of(body)}"
 
 
 def exposure(subject: Subject) -> Iterator[Breach]:

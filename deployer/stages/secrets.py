@@ -10,13 +10,15 @@ from deployer.errors import refused
 from deployer.events import Item, ItemState
 from deployer.plan import SecretPlan
 from deployer.ports import APPLICATION_LABEL, LABEL_PREFIX, OWNER, KubePort, Object
-from deployer.steps import Outcome, Steps
+from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "secrets"
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SECRET_OF = f"{LABEL_PREFIX}/secret"
 CHECKSUM = f"{LABEL_PREFIX}/checksum"
+# Pods have half a minute to end, and a namespace goes with its last one.
+_LEAVING_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,23 @@ def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
     """Every namespace is there; refused while one is being deleted."""
     for namespace in namespaces:
         yield from _ensure_namespace(namespace, kube)
+
+
+def await_leaving(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[None]:
+    """No namespace is on its way out any more, as after a `down`; one that stays is left to be told of later."""
+    deadline = clock.monotonic() + _LEAVING_SECONDS
+    for namespace in namespaces:
+        told = False
+        while _is_leaving(namespace, kube) and clock.monotonic() < deadline:
+            if not told:
+                yield Item(STAGE, f"namespace {namespace}", ItemState.RUNNING, "it is being deleted; waiting")
+            told = True
+            clock.sleep(0.5)
+
+
+def _is_leaving(namespace: str, kube: KubePort) -> bool:
+    found = kube.get("Namespace", "", namespace)
+    return found is not None and bool(found["metadata"].get("deletionTimestamp"))
 
 
 def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from deployer.rules.capacity import loads, machine_cluster, node_amounts, owner_of, pod_sum
 from deployer.rules.judging import judge
+from deployer.rules.model import Cluster
 from deployer.rules.workloads import share_of
 from tests.unit.rules.subjects import subject
 
@@ -74,6 +75,7 @@ def test_the_arithmetic_is_told() -> None:
         "deployment/api: 2 x 100m = 200m",
         "deployment/other: 1 x 100m = 100m",
         "deployment/api, one pod more while it is updated: 100m",
+        "others, in namespace kube-system: 750m",
         "together 400m; this machine can give about 1000m, others request 750m: 250m are left",
     ]
 
@@ -89,3 +91,36 @@ def test_nodes_that_take_no_pods_do_not_count() -> None:
     node = {"spec": {}, "status": {"allocatable": {"cpu": "2", "memory": "24684092Ki", "pods": "110"}}}
     closed = {**node, "spec": {"unschedulable": True}}
     assert node_amounts([node, closed])["cpu"] == 2
+
+
+def test_the_pods_of_other_applications_count() -> None:
+    """Those that are over or on their way out do not, and of limits neither do those of the system."""
+
+    def pod(name: str, namespace: str, cpu: str, **more: Any) -> dict[str, Any]:
+        spec = {"containers": [{"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": "1"}}}]}
+        return {"metadata": {"name": name, "namespace": namespace, **more.pop("metadata", {})}, "spec": spec, **more}
+
+    pods = (
+        pod("a", "garden", "300m"), pod("b", "garden", "300m"), pod("c", "kube-system", "200m"),
+        pod("d", "garden", "5", status={"phase": "Succeeded"}),
+        pod("e", "garden", "5", metadata={"deletionTimestamp": "2026-01-02T03:04:05Z"}),
+    )  # fmt: skip
+
+    def of(cpus: str) -> dict[str, list[str]]:
+        def change(parts: dict[str, Any]) -> None:
+            parts["cluster"] = Cluster("here", {"cpu": Fraction(cpus)}, frozenset({"amd64"}), pods)
+
+        found = (one for one in judge(subject(change)) if one.rule in ("CAPACITY", "LIMIT_SHARE"))
+        return {one.rule: one.problem.detail.splitlines() for one in found}
+
+    assert "CAPACITY" not in of("1.2")
+    assert of("1.1")["CAPACITY"][-3:] == [
+        "others, in namespace garden: 600m",
+        "others, in namespace kube-system: 200m",
+        "together 400m; the node has 1100m, others request 800m: 300m are left",
+    ]
+    assert of("4")["LIMIT_SHARE"][-2:] == [
+        "others, in namespace garden: 2000m",
+        "together 2600m of 4000m - 1000m for the system = 3000m: 87 %",
+    ]
+    assert of("8") == {}

@@ -8,9 +8,9 @@ import pytest
 from deployer.errors import ExitCode
 from deployer.plan import SecretPlan
 from deployer.ports import APPLICATION_LABEL
-from deployer.stages.secrets import MANAGED_BY, KeptSecret, ensure_secrets, secret_objects
+from deployer.stages.secrets import MANAGED_BY, KeptSecret, await_leaving, ensure_secrets, secret_objects
 from deployer.steps import Outcome
-from tests.fakes import FakeKube
+from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
 
 
@@ -168,3 +168,16 @@ def test_events_carry_no_value() -> None:
     kube = FakeKube()
     events, outcome = played(ensure_secrets("todo", ("default",), [plan("canary-value")], kube, adopt=False))
     assert "canary-value" not in repr((events, outcome, plan("canary-value")))
+
+
+def test_a_namespace_on_its_way_out_is_waited_for() -> None:
+    clock = FakeClock()
+    kube = FakeKube(clock)
+    for name in ("going", "staying"):
+        kube.put({"kind": "Namespace", "metadata": {"name": name, "deletionTimestamp": clock.stamp()}})
+    clock.at(5, lambda: kube.drop("Namespace", "", "going"))
+    events, _ = played(await_leaving(["default", "going", "missing"], kube, clock))
+    assert items(events) == [("namespace going", "running", "it is being deleted; waiting")]
+    assert 5 <= clock.monotonic() < 7
+    played(await_leaving(["staying"], kube, clock))
+    assert 80 < clock.monotonic() < 120

@@ -1,0 +1,79 @@
+"""Two applications, and people with helm, on one cluster: whose release it is decides who may change it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployer import record
+from deployer.errors import DeployError, ExitCode
+from deployer.ownership import refuse_foreign_releases
+from deployer.plan import ReleasePlan
+from deployer.ports import INPUTS_LABEL
+from deployer.record import Record, ReleaseRecord
+from tests.fakes import FakeKube
+from tests.fakes.helm import release_secret
+from tests.fakes.play import code, failed, played
+from tests.fakes.shop import Shop
+
+
+def plan(name: str, namespace: str = "default") -> ReleasePlan:
+    return ReleasePlan(name, namespace, Path("chart"), {}, "digest", (), (), (), 60.0)
+
+
+def kept(*names: str, namespace: str = "default") -> Record:
+    known = record.new_record()
+    for name in names:
+        known = record.with_release(known, name, ReleaseRecord(namespace, 1, "digest", ()))
+    return known
+
+
+def refusal(kube: FakeKube, *, adopt: bool = False, known: Record | None = None) -> str:
+    try:
+        refuse_foreign_releases("shop", [plan("web")], known or kept(), kube, adopt=adopt)
+    except DeployError as error:
+        assert error.exit_code is ExitCode.REFUSED
+        return code(error)
+    return ""
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+def test_a_free_name_is_free(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "elsewhere", 1, "deployed"))
+    assert refusal(kube) == ""
+
+
+def test_another_applications_release_is_never_taken(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "default", 3, "deployed", labels={INPUTS_LABEL: "digest"}))
+    kube.put(record.encode("garden", "plants", kept("web")))
+    assert refusal(kube) == refusal(kube, adopt=True) == "RELEASE_TAKEN"
+
+
+def test_a_persons_release_is_taken_when_that_was_said(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "default", 1, "deployed"))
+    kube.put(record.encode("garden", "plants", kept("web", namespace="elsewhere")))
+    assert (refusal(kube), refusal(kube, adopt=True)) == ("RELEASE_FOREIGN", "")
+
+
+def test_our_own_is_ours_also_when_its_record_was_lost(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "default", 1, "deployed"))
+    assert refusal(kube, known=kept("web")) == ""
+    kube.put(release_secret("web", "default", 1, "deployed", labels={INPUTS_LABEL: "digest"}))
+    assert refusal(kube) == ""
+
+
+def test_up_refuses_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(tmp_path, monkeypatch)
+    shop.kube.put(release_secret("web", "default", 1, "deployed"))
+    _, error = failed(shop.up("1"))
+    assert code(error) == "RELEASE_FOREIGN"
+    assert (shop.images.built, shop.helm.requests, shop.kube.names("Secret")) == (
+        [], [], ["sh.helm.release.v1.web.v1"]
+    )  # fmt: skip
+    played(shop.up("1", adopt=True))
+    assert shop.helm.served("web") == "1"
