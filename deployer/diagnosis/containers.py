@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deployer.diagnosis.crashes import crash_finding, dependency_finding, probe_answers, probe_words, run_finding
+from deployer.diagnosis.dependencies import excuse
 from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
@@ -27,6 +28,8 @@ from deployer.status.objects import dig, epoch, name_of, number, rows
 
 START_SECONDS = 30.0
 """A server that is not ready so soon after its start is an ordinary sight."""
+RETRY_SECONDS = 5.0
+"""So long a program may take to try again what it could not reach."""
 
 
 def container_findings(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
@@ -107,7 +110,9 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     text = log_of(scene.logs, name_of(container.pod), container.name, False) or ""
     words = last_words(text)
     if words and words.code == "DEPENDENCY" and not starting:
-        made = dependency_finding(scene, container, words, scene.now)
+        # It goes on trying, and is asked again only when the probe's period is over.
+        soon = number(dig(container.spec, "readinessProbe"), "periodSeconds", default=10) + RETRY_SECONDS
+        made = dependency_finding(scene, container, words, scene.now - soon, runs=True)
     elif words and words.code == "DB_PASSWORD" and not starting:
         made = named(words.code, container.words(), workload=container.ref)
     else:
@@ -115,6 +120,8 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     unhealthy = [event for event in events_of(scene, container, "Unhealthy") if _is(event, kind)]
     failures = sum(number(event, "count", default=1) for event in unhealthy)
     excused = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
+    if not excused and started is not None and started + 1 < scene.since:
+        excused, _ = excuse(scene, container, "", None)  # it was ready before the run: another part of it is not yet
     return replace(
         made,
         detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))),

@@ -109,10 +109,12 @@ _UNNAMED = {
 }
 
 
-def dependency_finding(scene: Scene, container: Container, words: LastWords, at: float | None) -> Finding:
+def dependency_finding(
+    scene: Scene, container: Container, words: LastWords, at: float | None, *, runs: bool = False
+) -> Finding:
     """The container says that it cannot reach something; excused while that is still starting."""
     host = host_of(words, scene, container.ref)
-    why, counted_from = excuse(scene, container, host, at)
+    why, counted_from = excuse(scene, container, host, at, runs=runs)
     made = named(
         "DEPENDENCY", container.words(what=f"`{host}`" if host else "a service it needs"), workload=container.ref
     )
