@@ -19,7 +19,7 @@ REFUSED = 'connection to server at "database" (10.96.3.4), port 5432 failed: Con
 
 
 def seen(*, now: str, since: str, started: str, database_ready: bool, log: str) -> tuple[Finding, ...]:
-    """What is said of a backend that runs and is not ready, beside a database that is ready since 09:01:45 or is not."""
+    """What is said of a backend that runs and is not ready, beside a database that is up since 09:01:45 or is not."""
     objects: dict[str, list[Any]] = copy.deepcopy(load(CASE)["objects"])
     backend, database = objects["pods"]
     backend["status"]["containerStatuses"][0] |= {"state": {"running": {"startedAt": started}}, "lastState": {},
