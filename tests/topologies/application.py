@@ -18,6 +18,8 @@ from tests.e2e.project import Project, one_document
 Object = dict[str, Any]
 _SOURCES = (".py", ".js", ".mjs", ".ts", ".tsx", ".css", ".html", ".sh", ".txt")
 _COLUMNS = "custom-columns=K:.kind,S:.metadata.namespace,N:.metadata.name"
+# The API server registers the groups of their CRDs by itself.
+_NOT_ADDONS = f"!{ADDON_LABEL},!kube-aggregator.kubernetes.io/automanaged"
 # What the cluster writes about itself, at any time.
 _OWN_WORK = ("events", "events.events.k8s.io", "componentstatuses", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
 _OWN_PLACES = ("kube-node-lease", "kube-system")
@@ -34,11 +36,14 @@ class Application:
     project: Project
     spec: Path
     profile: str | None = None
+    hold: str | None = None
+    """How long it must stay Available; default: what the spec says."""
 
     @property
     def name(self) -> str:
-        """What the table calls it: its spec, or the folder of a spec that has the usual name."""
-        return self.spec.stem if self.spec.stem != "todo-deploy" else self.spec.parent.name
+        """What the table calls it: its spec, or the folder of a spec that has the usual name; and the profile."""
+        plain = self.spec.stem if self.spec.stem != "todo-deploy" else self.spec.parent.name
+        return plain if self.profile is None else f"{plain} ({self.profile})"
 
     @property
     def loaded(self) -> LoadedSpec:
@@ -61,7 +66,8 @@ class Application:
 
     def data(self, *words: str) -> tuple[float, Object]:
         """The seconds it took and its data; Broken where it did not end well."""
-        done, document = self.told(*words)
+        held = ("--hold", self.hold) if self.hold is not None and words[0] in ("up", "rollback") else ()
+        done, document = self.told(*words, *held)
         if done.returncode != 0:
             errors = "; ".join(f"{one['code']}: {one['title']} {one['detail']}" for one in document["errors"])
             raise Broken(f"{' '.join(words)} ended with {done.returncode}: {errors or done.stderr[-2000:]}")
@@ -106,7 +112,7 @@ def everything(project: Project) -> frozenset[tuple[str, str, str]]:
     """Kind, namespace and name of all that is in the cluster, but for its addons and what it writes about itself."""
     listed = project.kubectl("api-resources", "--verbs=list", "-o", "name").split()
     kinds = ",".join(sorted(set(listed) - set(_OWN_WORK)))
-    words = ("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS, "--selector", f"!{ADDON_LABEL}")
+    words = ("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS, "--selector", _NOT_ADDONS)
     rows = project.kubectl(*words).splitlines()
     theirs = project.kubectl("get", "namespaces", "--no-headers", "-o", "custom-columns=N:.metadata.name", "--selector",
                              ADDON_LABEL).split()  # fmt: skip

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from deployer import inputs, validation, world
 from deployer.opening import see_cluster
 from deployer.rules import capacity
 from deployer.rules.quantities import shown
+from deployer.specfile import profile_names
 from tests.topologies.application import Application, Broken, everything
-from tests.topologies.journey import left_behind
+from tests.topologies.journey import SMALL, left_behind
 
 _CODES = {"CAPACITY", "LIMIT_SHARE"}
 
@@ -32,10 +33,13 @@ class Together:
 def all_at_once(apps: Sequence[Application]) -> Together:
     """The applications, those that request the least first, are started as long as they fit; then all are removed.
 
+    Under their profiles for small machines, where they have one: as many as possible are to fit.
+
     A problem is: a refusal for another reason than capacity, an address that does not answer while all of them
     run, or something that is left behind.
     """
     problems: list[str] = []
+    apps = [replace(app, profile=SMALL) if SMALL in profile_names(app.spec) else app for app in apps]
     for app in apps:
         app.data("down", "--volumes", "--yes")
     before = everything(apps[0].project)
