@@ -21,6 +21,9 @@ from deployer import tags
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.spec import Image, Release, Secret, Spec, seconds
 
+BASE_LABEL = "org.opencontainers.image.base.name"
+"""Image label with the name of the base image (OCI annotations)."""
+
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(\|url)?\}")
 _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
@@ -74,6 +77,8 @@ class ImagePlan:
     labels: Mapping[str, str]
     max_size: str
     source: ImageSource
+    tag_note: str = ""
+    """Why the tag has a content digest where its policy would have a commit."""
     migrations: str | None = None
 
     @property
@@ -291,6 +296,9 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     }
     if facts.commit is not None:
         labels["org.opencontainers.image.revision"] = facts.commit.sha + ("" if facts.commit.clean else "-dirty")
+    bases = tuple(dict.fromkeys([*(args[argument] for argument in image.bases), *source.bases.values()]))
+    if bases:
+        labels[BASE_LABEL] = ", ".join(bases)
     context = root / image.context
     return ImagePlan(
         name=name,
@@ -299,12 +307,13 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         context=context,
         dockerfile=root / image.dockerfile if image.dockerfile else context / "Dockerfile",
         args=args,
-        bases=tuple(dict.fromkeys([*(args[argument] for argument in image.bases), *source.bases.values()])),
+        bases=bases,
         target=image.target,
         labels=labels,
         max_size=image.max_size or spec.rules.max_image_size,
         source=source,
         migrations=image.migrations.folder if image.migrations is not None else None,
+        tag_note=tag.reason,
     )
 
 

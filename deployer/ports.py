@@ -181,6 +181,8 @@ class ImageFacts:
     user: str
     architecture: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+    layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", action="store_true", help="also run the tests that need the real Minikube cluster")
+    parser.addoption("--topologies", action="store_true", help="with --cluster: also those that deploy each topology")
     parser.addoption("--addons", action="store_true", help="also run those that need cluster addons")
 
 

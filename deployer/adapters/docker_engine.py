@@ -179,6 +179,8 @@ def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:
         user=str(config.get("User") or ""),
         architecture=str(document.get("Architecture") or ""),
         labels=config.get("Labels") or {},
+        created=str(document.get("Created") or ""),
+        layers=len((document.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

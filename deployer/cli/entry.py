@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Draft the spec from Dockerfiles, charts and env file."),
     "schema": ("schema", "Print the JSON Schema of the spec."),
     "secrets": ("secrets", "Make and check the env file."),
-    "images": ("images", "Remove images that no kept revision refers to."),
+    "images": ("images", "Show the images that serve; remove those that no kept revision refers to."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

@@ -1,6 +1,8 @@
-"""`todo-deploy images prune`."""
+"""`todo-deploy images list` and `images prune`."""
 
 from __future__ import annotations
+
+from dataclasses import asdict, dataclass
 
 import click
 
@@ -9,6 +11,8 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode, machine_error
 from deployer.opening import Opened, not_deployed, open_running
+from deployer.plan import BASE_LABEL
+from deployer.ports import ImagePort
 from deployer.prune import Waste, find_waste, remove_waste, used_images
 from deployer.world import this_world
 
@@ -18,16 +22,29 @@ def images() -> None:
     """Look after the images that were built for the application."""
 
 
+@images.command("list")
+@common_options
+def list_(session: Session) -> int:
+    """Show the images of the revision that serves: tag, registry, size, layers, age, base, digest."""
+    opened = _opened(session)
+    found = built_images(opened)
+    if session.as_json:
+        print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
+        return ExitCode.OK
+    for one in found:
+        size = f"{one.size / 10**6:.0f} MB, {one.layers} layers" if one.digest else "not in the daemon"
+        click.echo(f"{one.name}: {one.repository}:{one.tag}")
+        click.echo(f"  registry {one.registry}; {size}; built {one.created or 'never'}")
+        click.echo(f"  base {one.base or 'unknown'}; digest {one.digest or 'none'}")
+    return ExitCode.OK
+
+
 @images.command("prune")
 @common_options
 def prune(session: Session) -> int:
     """Remove images and Secret copies that no kept revision refers to; shows them only, until --yes is given."""
-    opened = open_running(read_spec(session), this_world())
-    if not opened.is_deployed:
-        raise not_deployed(opened)
-    if opened.facts.docker is None:
-        raise machine_error("NO_DAEMON", "this cluster has no Docker daemon that can be reached")
-    daemon = world.open_images(opened.facts.docker)
+    opened = _opened(session)
+    daemon = _daemon(opened)
     spaces = _namespaces(opened)
     application = opened.loaded.spec.application
     waste = find_waste(application, spaces, opened.record, used_images(spaces, opened.kube), opened.kube, daemon)
@@ -44,6 +61,60 @@ def prune(session: Session) -> int:
     else:
         _tell(waste, removed=session.yes)
     return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """An image of the application, as the daemon has it; without a digest where it is gone."""
+
+    name: str
+    registry: str
+    repository: str
+    tag: str
+    size: int
+    layers: int
+    created: str
+    base: str
+    digest: str
+
+
+def built_images(opened: Opened) -> tuple[ListedImage, ...]:
+    """The images of the newest revision; they are in the node's own daemon, and no registry has them."""
+    daemon = _daemon(opened)
+    found = []
+    for name, ref in sorted(opened.record.history[-1].images.items()) if opened.record.history else ():
+        facts = daemon.image(ref)
+        repository, _, tag = ref.rpartition(":")
+        host = repository.split("/")[0] if "/" in repository else ""
+        registry = host if "." in host or ":" in host else f"{opened.loaded.spec.cluster.provider} (local)"
+        labels = facts.labels if facts is not None else {}
+        found.append(
+            ListedImage(
+                name,
+                registry,
+                repository,
+                tag,
+                facts.size if facts is not None else 0,
+                facts.layers if facts is not None else 0,
+                facts.created if facts is not None else "",
+                labels.get(BASE_LABEL, ""),
+                facts.id if facts is not None else "",
+            )
+        )
+    return tuple(found)
+
+
+def _opened(session: Session) -> Opened:
+    opened = open_running(read_spec(session), this_world())
+    if not opened.is_deployed:
+        raise not_deployed(opened)
+    return opened
+
+
+def _daemon(opened: Opened) -> ImagePort:
+    if opened.facts.docker is None:
+        raise machine_error("NO_DAEMON", "this cluster has no Docker daemon that can be reached")
+    return world.open_images(opened.facts.docker)
 
 
 def _namespaces(opened: Opened) -> list[str]:

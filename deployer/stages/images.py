@@ -144,7 +144,8 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
         title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
         hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
         raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
-    yield Item(STAGE, image.name, ItemState.DONE, image.ref)
+    note = f" (no commit in the tag: {image.tag_note})" if image.tag_note else ""
+    yield Item(STAGE, image.name, ItemState.DONE, image.ref + note)
     return BuiltImage(image.name, image.ref, True, reason, facts.size)
 
 

@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
     ensure_test_cluster(shown=True)
     with tempfile.TemporaryDirectory(prefix="topologies-") as folder:
         project = make_project(Path(folder))
-        chosen = [path.resolve().relative_to(CHECKOUT) for path in asked.specs or all_specs()]
+        chosen = [path.absolute().relative_to(CHECKOUT) for path in asked.specs or all_specs()]
         apps = []
         for path in chosen:
             spec = project.root / path

@@ -89,9 +89,10 @@ class Application:
 
     def source(self, image: str) -> Path:
         """A text file of the image's build context, the same one every time; Broken where there is none."""
-        wanted = self.loaded.spec.images[image]
-        folder = self.spec.parent / wanted.context
-        dockerfile = self.spec.parent / wanted.dockerfile if wanted.dockerfile else None
+        loaded = self.loaded
+        wanted = loaded.spec.images[image]
+        folder = loaded.root / wanted.context
+        dockerfile = loaded.root / wanted.dockerfile if wanted.dockerfile else None
         for file in context_files(folder, dockerfile):
             if file.kind == "file" and file.size and Path(file.path).suffix in _SOURCES:
                 return folder / file.path

@@ -78,10 +78,12 @@ class Topology:
         return found
 
 
-def render(name: str, helm: str, cache: Path, profile: str | None = None, env: Mapping[str, str] = OUTSIDE) -> Topology:
+def render(
+    name: str, helm: str, cache: Path, profile: str | None = None, env: Mapping[str, str] = OUTSIDE, *, node: str = NODE
+) -> Topology:
     """The topology under these env values; OUTSIDE names a database, ENV does not."""
     loaded = load_spec(TOPOLOGIES / f"{name}.yaml", profile)
-    plan = offline_plan(loaded, env, {}, replace(this_world(), cache_dir=cache), NODE)
+    plan = offline_plan(loaded, env, {}, replace(this_world(), cache_dir=cache), node)
     objects: dict[tuple[str, str], Object] = {}
     owners: dict[tuple[str, str], str] = {}
     for release in plan.releases:

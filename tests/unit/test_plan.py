@@ -334,3 +334,17 @@ def test_a_release_that_is_off_is_no_part_of_the_plan_and_nobody_needs_it() -> N
     assert [(one.name, one.needs) for one in off.releases] == [("app", ())]
     on = plan({**ENV, "MAIL_HOST": "mail"}, change=second, charts=known)
     assert [(one.name, one.needs) for one in on.releases] == [("app", ("base",)), ("base", ())]
+
+
+def test_a_tag_without_its_commit_is_marked_with_the_reason() -> None:
+    policy = {"images/api/tagPolicy": "semver-commit"}
+    clean, dirty, outside = (plan(change=policy, commit=commit).images[0]
+                             for commit in (Commit("a" * 40, True), Commit("a" * 40, False), None))  # fmt: skip
+    assert (clean.tag, clean.tag_note) == ("0.1.0-aaaaaaa", "")
+    assert (dirty.tag, dirty.tag_note) == (f"0.1.0-{DIGEST[:12]}", "the tree differs from commit aaaaaaa")
+    assert outside.tag_note == "not in a git repository"
+
+
+def test_the_base_of_an_image_is_on_it() -> None:
+    made = plan(change={"images/api/bases": {"BASE": "python:3.11-slim"}}, stand_ins={"python:3.11-slim": "local/py:1"})
+    assert made.images[0].labels["org.opencontainers.image.base.name"] == "local/py:1"

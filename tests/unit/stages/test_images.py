@@ -275,3 +275,10 @@ def test_a_stand_in_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path
     lines = [one.line for one in events if isinstance(one, Log)]
     assert lines[0] == "Step 1/3 : FROM local/python:1 AS base"
     assert file.read_text().startswith("FROM python:3.11-slim"), "the user's own file stays as it is"
+
+
+def test_a_tag_without_its_commit_is_told(tmp_path: Path) -> None:
+    wanted = replace(image(tmp_path), tag_note="not in a git repository")
+    daemon = FakeImages()
+    events, _ = played(ensure([wanted], daemon, supply=Supply(daemon)))
+    assert f"{wanted.ref} (no commit in the tag: not in a git repository)" in [text for _, _, text in items(events)]

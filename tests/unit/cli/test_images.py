@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployer.cli.images import built_images
+from deployer.opening import Opened
+from deployer.plan import BASE_LABEL
+from deployer.specfile import load_spec
+from tests.fakes.cluster import RUNNING
+from tests.fakes.play import played
+from tests.fakes.scene import TOOLS
+from tests.fakes.shop import Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    made = Shop(tmp_path, monkeypatch)
+    played(made.up("1"))
+    return made
+
+
+def opened(shop: Shop) -> Opened:
+    return Opened(load_spec(shop.root / "todo-deploy.yaml"), RUNNING, TOOLS, shop.kube, shop.record)
+
+
+def test_an_image_that_serves_tells_where_it_is_and_what_it_is_made_of(shop: Shop) -> None:
+    (ref,) = shop.images.known
+    facts = shop.images.known[ref]
+    labels = {**facts.labels, BASE_LABEL: "python:3.11-slim"}
+    shop.images.known[ref] = replace(facts, size=123, layers=7, created="2026-02-01T10:00:00Z", labels=labels)
+    (image,) = built_images(opened(shop))
+    assert (image.name, f"{image.repository}:{image.tag}", image.registry) == ("api", ref, "minikube (local)")
+    assert (image.size, image.layers, image.created) == (123, 7, "2026-02-01T10:00:00Z")
+    assert (image.base, image.digest) == ("python:3.11-slim", facts.id)
+
+
+def test_an_image_that_is_gone_is_named_without_a_digest(shop: Shop) -> None:
+    shop.images.known.clear()
+    (image,) = built_images(opened(shop))
+    assert (image.name, image.digest, image.layers) == ("api", "", 0)
