@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: faults help setup up down status check fix lint types unit test test-cluster chaos schema clean topologies
+.PHONY: faults help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ faults: setup ## Every fault of issue 4 in the real application, and ten healthy
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)
 	@$(BIN)/python -m tests.chaos kills
 	@$(BIN)/python -m tests.chaos faults
+
+rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `up` at once: each back where it was (ten minutes)
+	@$(BIN)/python -m tests.rollbacks
+
+rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
+	@$(BIN)/python -m benchmarks.rollback
 
 topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
 	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))

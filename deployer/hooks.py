@@ -115,7 +115,10 @@ class _Eyes:
         first, *rest = error.problems
         if first.code not in ("HOOK_FAILED", "HELM_FAILED") or not (self._findings or self._logs):
             return error
-        better = diagnosis.problem(self._findings[0]) if self._findings else first
+        better = first
+        if self._findings:
+            cause = diagnosis.problem(self._findings[0])
+            better = replace(cause, code="HOOK_FAILED", title=f"a hook failed: {cause.title}")
         log = next(reversed(self._logs.values()), "")
         lines = [line for line in log.splitlines()[-_SHOWN_LINES:] if line not in better.detail]
         told = "\n".join(filter(None, (better.detail, *lines)))

@@ -89,11 +89,9 @@ def go_wrong(version: Version, scene: Scene) -> Row:
     """The broken version was deployed, and the one before serves again; every user of it was watched."""
     before, revisions, pods = scene.helm_history()[-1], scene.history(), scene.project.pods()
     served = scene.image()
-    with (
-        _broken(version, scene),
-        Visitors(scene.urls["web"] + "/api/health") as api,
-        Visitors(scene.urls["web"]) as web,
-    ):
+    pages = [Visitors(scene.urls[name] + "/api/health") for name in ("web", "chatbot")]
+    pages.append(Visitors(scene.urls["web"] + "/login", people=1))
+    with _broken(version, scene), pages[0], pages[1], pages[2]:
         done, document = scene.run("up", "--hold", HOLD, "--timeout", version.timeout)
     found = []
     codes = [one["code"] for one in document["errors"]]
@@ -101,7 +99,8 @@ def go_wrong(version: Version, scene: Scene) -> Row:
         found.append(f"exit code {done.returncode}, not 5")
     if codes != [version.cause, "ROLLED_BACK"]:
         found.append(f"told {codes}")
-    found += [f"a request failed: {one}" for one in (*api.failures, *web.failures)][:3]
+    failures = [one for page in pages for one in page.failures]
+    found += [f"a request failed: {one}" for one in failures[:3]]
     failed, back = scene.helm_history()[-2:]
     if (failed["status"], back["status"]) != ("failed", "deployed"):
         found.append(f"helm history says {failed['status']}, {back['status']}")
@@ -126,8 +125,8 @@ def go_wrong(version: Version, scene: Scene) -> Row:
     if version.cause == "HOOK_FAILED":
         found += _hook_complaints(scene, document)
     helm = f"{failed['revision']} {failed['status']} ({version.cause}), {back['revision']} {back['status']}"
-    asked, bad = api.asked + web.asked, len(api.failures) + len(web.failures)
-    return Row(version, done.returncode, ", ".join(codes), done.seconds, asked, bad, helm, tuple(found))
+    asked = sum(page.asked for page in pages)
+    return Row(version, done.returncode, ", ".join(codes), done.seconds, asked, len(failures), helm, tuple(found))
 
 
 def _hook_complaints(scene: Scene, document: Mapping[str, Any]) -> Iterator[str]:

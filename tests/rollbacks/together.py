@@ -29,8 +29,8 @@ def _at_once(scene: Scene, name: str, *, shared: bool) -> Shown:
     first = scene.project
     home = first.home / f"second-{token_urlsafe(4)}"
     git(first.home, "clone", "--quiet", str(first.root), str(home / "clone"))
-    for file in (OVERLAY, ".env"):
-        shutil.copy2(first.root / file, home / "clone" / file)
+    for name_of in (OVERLAY, ".env"):
+        shutil.copy2(first.root / name_of, home / "clone" / name_of)
     shutil.copy2(first.kubeconfig, home / "kubeconfig")
     more = {"XDG_STATE_HOME": str(first.state)} if shared else {}
     second = replace(first, root=home / "clone", home=home, more_environment={**first.more_environment, **more})

@@ -47,9 +47,9 @@ class Scene:
         secret["data"]["release"] = helmstorage.encode(document)
         self.kube.put(secret)
 
-    def job(self, *, failed: bool = False, seconds: float = 0.0, log: tuple[str, ...] = ()) -> None:
-        """The hook's Job with its pod, made so many seconds after helm began."""
-        stamp = self.kube.clock.stamp(self.kube.clock.elapsed + seconds)
+    def job(self, *, failed: bool = False, judged: bool = True, log: tuple[str, ...] = ()) -> None:
+        """The hook's Job with its pod, which may have failed before its controller says so of the Job."""
+        stamp = self.kube.clock.stamp(self.kube.clock.elapsed)
         done = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often",
                  "lastTransitionTime": stamp}]  # fmt: skip
         self.kube.put({
@@ -57,7 +57,7 @@ class Scene:
             "metadata": {"name": "migrate", "namespace": "default", "uid": "job", "creationTimestamp": stamp,
                          "annotations": {"helm.sh/hook": "pre-upgrade"}},
             "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "m", "image": "m:1"}]}}},
-            "status": {"startTime": stamp, "failed": 1, "conditions": done} if failed else {"startTime": stamp},
+            "status": {"startTime": stamp, "failed": 1, "conditions": done} if failed and judged else {"startTime": stamp},
         })  # fmt: skip
         ended = {"exitCode": 1, "reason": "Error", "startedAt": stamp, "finishedAt": stamp}
         state = {"terminated": ended} if failed else {"running": {"startedAt": stamp}}
@@ -157,6 +157,20 @@ def test_helms_own_failure_is_told_in_the_hooks_words(scene: Scene) -> None:
     _, error = failed(scene.beside(work, DeployError(Problem("HOOK_FAILED", "a hook", "helm's"), ExitCode.INPUT)))
     assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.NOTHING_SERVES)
     assert error.problems[0].detail.splitlines() == ["helm's", "halfway", "division by zero"]
+
+
+def test_a_hook_that_helm_judged_first_is_a_failed_hook_whatever_its_pod_showed(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.job(failed=True, judged=False, log=("no such table",))
+        wait_until(lambda: scene.kept)
+        threading.Event().wait(0.4)
+
+    _, error = failed(scene.beside(work, DeployError(Problem("HOOK_FAILED", "a hook"), ExitCode.INPUT)))
+    assert code(error) == "HOOK_FAILED"
+    assert error.problems[0].title.startswith("a hook failed: job/migrate")
+    assert "no such table" in error.problems[0].detail
 
 
 def test_a_failure_of_another_kind_is_left_as_it_is(scene: Scene) -> None:

@@ -44,19 +44,33 @@ class Database:
         so the older code can work with it, and must: a rollback that refuses to start is no rollback.
         """
         from alembic import command
-        from alembic.config import Config
 
+        with self._migrating() as connection:
+            if self._behind(connection):
+                command.upgrade(_config(connection), "head")
+
+    def step_back(self, revision: str) -> tuple[str | None, str | None]:
+        """The schema is at that earlier revision, without what later ones added; what it was at and is at now.
+
+        Raises alembic.util.CommandError for a revision that this code does not know.
+        """
+        from alembic import command
+
+        with self._migrating() as connection:
+            before = _revision(connection)
+            command.downgrade(_config(connection), revision)
+            return before, _revision(connection)
+
+    @contextmanager
+    def _migrating(self) -> Iterator[Connection]:
+        """A transaction in which nobody else changes the schema."""
         with self._migrate_once, self.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Held until the transaction ends, so a killed replica cannot leave it behind, and
                 # a transaction-pooling proxy in front of the database does no harm.
                 connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            if self._behind(connection):
-                config = Config()
-                config.set_main_option("script_location", str(MIGRATIONS))
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            yield connection
 
     def problem(self) -> str | None:
         """Why the database cannot serve this code, or None. Raises what the driver raises."""
@@ -94,6 +108,15 @@ def _scripts() -> _Scripts:
     global _cached_scripts
     _cached_scripts = _cached_scripts or _Scripts()
     return _cached_scripts
+
+
+def _config(connection: Connection) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
 
 
 def _revision(connection: Connection) -> str | None:
