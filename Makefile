@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: faults help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: bench faults help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ unit: setup ## The fast tests only
 
 test: setup ## All tests, those on the real cluster included
 	@scripts/test.sh
+
+bench: setup ## The same deployment by a script and by us, and a large rollout watched (5 minutes, best on a quiet machine)
+	@$(BIN)/python -m benchmarks
 
 faults: setup ## Every fault of issue 4 in the real application, and ten healthy rollouts without an alarm (20 minutes)
 	@$(BIN)/python -m tests.faults

@@ -23,6 +23,7 @@ from deployer.errors import input_error
 
 # Where a Dockerfile from outside the context stands in the tar; a fixed name keeps the builder's cache valid.
 OUTSIDE_DOCKERFILE = ".todo-deploy.Dockerfile"
+_NEARLY_ALL = 0.8
 _IGNORE = ".dockerignore"
 # Go's filepath.Match: a class is not empty, and "]" or "-" within it are escaped.
 _CLASS = re.compile(r"\[(\^?)((?:(?:\\.|[^\\\]-])(?:-(?:\\.|[^\\\]-]))?)+)\]", re.DOTALL)
@@ -153,12 +154,25 @@ def total_size(files: Iterable[ContextFile]) -> int:
 
 
 def biggest(files: Iterable[ContextFile], count: int) -> tuple[tuple[str, int], ...]:
-    """The entries of the context's root that hold the most bytes, largest first: (name, bytes)."""
+    """What holds the most bytes, largest first: (path, bytes).
+
+    A folder of which one entry is nearly all is told as that entry: `data/models/big.bin`, not `data`.
+    """
     sizes: dict[str, int] = {}
+    below: dict[str, set[str]] = {}
     for file in files:
-        top = file.path.split("/", 1)[0]
-        sizes[top] = sizes.get(top, 0) + file.size
-    return tuple(sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:count])
+        parts = file.path.split("/")
+        for depth in range(len(parts)):
+            path = "/".join(parts[: depth + 1])
+            sizes[path] = sizes.get(path, 0) + file.size
+            below.setdefault("/".join(parts[:depth]), set()).add(path)
+
+    def weightiest(path: str) -> str:
+        largest = max(below.get(path, ()), key=lambda one: (sizes[one], one), default=None)
+        return weightiest(largest) if largest is not None and sizes[largest] >= _NEARLY_ALL * sizes[path] else path
+
+    top = sorted(below.get("", ()), key=lambda path: (-sizes[path], path))[:count]
+    return tuple((path, sizes[path]) for path in map(weightiest, top))
 
 
 def _clean(pattern: str, *, strip_slash: bool = False) -> str:

@@ -85,6 +85,18 @@ def global_args(text: str) -> dict[str, str]:
     return found
 
 
+def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+    """Every ARG and ENV with its value under these build arguments, and its line (from 1)."""
+    values: dict[str, str] = {}
+    found: list[tuple[str, str, int]] = []
+    for one in instructions(text):
+        if one.word in ("ARG", "ENV"):
+            for name, value in _declared(one.rest).items():
+                values[name] = args[name] if one.word == "ARG" and name in args else _expanded(value, values)
+                found.append((name, values[name], one.first + 1))
+    return tuple(found)
+
+
 def exposed_ports(text: str) -> tuple[int, ...]:
     """The ports that the last stage says it listens on."""
     ports: list[int] = []

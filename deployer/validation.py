@@ -10,12 +10,14 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer import doctor, envfile, immutable, inputs, opening, record, repository, world
+from deployer import context, doctor, envfile, immutable, inputs, opening, record, repository, world
 from deployer.adapters.fastyaml import load_documents
 from deployer.deploying import Connected, Planned
+from deployer.dockerfile import declared_values
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Warned
 from deployer.memory import deployment_dir
@@ -230,6 +232,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, running: Running | None) -> Cluster
         return capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
     kube = running.kube
     nodes = kube.list("Node")
+    free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
     classes = kube.list("StorageClass") if "StorageClass" in KINDS else None
     return Cluster(
         name=wanted.context or wanted.name,
@@ -240,6 +243,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, running: Running | None) -> Cluster
         ours=running.ours,
         storage_classes=frozenset(one["metadata"]["name"] for one in classes) if classes is not None else None,
         image_architectures=_architectures(plan, running.facts),
+        free_disk_mib=min(free, default=None),
     )
 
 
@@ -271,14 +275,21 @@ def _machine(loaded: LoadedSpec, here: World) -> Machine:
         problems += [replace(one, where=name) for one in doctor.tracked(path)] if path.exists() else []
     places = (Path("/var/lib/docker"), here.cache_dir, *here.cache_dir.parents)
     free = _attempt(lambda: shutil.disk_usage(next(path for path in places if path.exists())).free // 2**20)
-    users = {}
+    users, contexts, declared = {}, {}, {}
     for name, image in loaded.spec.images.items():
         dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
-        words = _USER.findall(dockerfile.read_text(errors="replace")) if dockerfile.is_file() else []
+        with suppress(DeployError):  # what cannot be read is told by who reads it
+            files = context.context_files(loaded.root / image.context, dockerfile)
+            contexts[name] = (context.total_size(files), context.biggest(files, 3))
+        text = dockerfile.read_text(errors="replace") if dockerfile.is_file() else ""
+        shown = dockerfile.relative_to(loaded.root) if dockerfile.is_relative_to(loaded.root) else dockerfile
+        declared[name] = tuple((key, value, f"{shown}:{line}")
+                               for key, value, line in declared_values(text, image.args))  # fmt: skip
+        words = _USER.findall(text)
         last = words[-1] if words and image.target is None else ("", "")
         if last[0].upper() == "USER" and "$" not in last[1]:
             users[name] = last[1]
-    return Machine(free, tuple(problems), users)
+    return Machine(free, tuple(problems), users, declared, contexts)
 
 
 def _attempt(look: Callable[[], int]) -> int | None:

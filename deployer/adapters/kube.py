@@ -5,8 +5,6 @@ The typed API of the package costs more than a second to import and 140 MB; the 
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import urllib.parse
 from collections.abc import Generator, Mapping, Sequence
@@ -20,7 +18,7 @@ from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
-from deployer.adapters.podstream import PodStream, open_stream
+from deployer.adapters.podstream import PodStream, open_stream, parsed_head
 from deployer.adapters.retrying import retried
 from deployer.errors import DeployError, ExitCode, Problem, machine_error
 from deployer.ports import KINDS, OWNER, Object, PodAnswer
@@ -166,25 +164,31 @@ class KubeApi:
         """The head of the pod's answer on that port, through the API server. Raises OSError where there is none."""
         words = {"Host": f"{pod}:{port}", "User-Agent": OWNER, "Connection": "close", **headers}
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in words.items())
-        try:
-            return _parsed(self._head(namespace, pod, port, f"{head}\r\n".encode()), method)
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0][:300]) from None
+        return PodAnswer(*parsed_head(self._head(namespace, pod, port, f"{head}\r\n".encode()), method))
 
     def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]:
         """The working sets, in bytes, of the node's containers by namespace, pod and container, as its kubelet last
         measured them; empty where it is not to be asked."""
-        path = _path("Node", "", node) + "/proxy/stats/summary"
-        try:
-            pods = self._json("GET", path, {"only_cpu_and_memory": "true"}, attempts=1).get("pods") or ()
-        except (DeployError, ValueError):
-            return {}
         return {
             (pod["podRef"]["namespace"], pod["podRef"]["name"], one["name"]): int(used)
-            for pod in pods
+            for pod in self._summary(node, {"only_cpu_and_memory": "true"}).get("pods") or ()
             for one in pod.get("containers") or ()
             if (used := (one.get("memory") or {}).get("workingSetBytes")) is not None
         }
+
+    def free_disk(self, node: str) -> int | None:
+        """The bytes that are free where the node keeps images and containers; None where it is not to be asked."""
+        told = self._summary(node, {}).get("node") or {}
+        places = (told.get("fs"), (told.get("runtime") or {}).get("imageFs"))
+        free = [int(one["availableBytes"]) for one in places if one and one.get("availableBytes") is not None]
+        return min(free, default=None)
+
+    def _summary(self, node: str, query: Mapping[str, str]) -> Object:
+        """What the node's kubelet measured; empty where it is not to be asked."""
+        try:
+            return self._json("GET", _path("Node", "", node) + "/proxy/stats/summary", query, attempts=1)
+        except (DeployError, ValueError):
+            return {}
 
     def _head(self, namespace: str, pod: str, port: int, request: bytes) -> bytes:
         """What the pod sends first when it is sent the request: the head of its answer, if it ends in time."""
@@ -258,23 +262,6 @@ class KubeApi:
         headers = {"Accept": accept, "User-Agent": OWNER}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
-
-
-class _Head:
-    """Bytes that are read like a connection."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, *_: object) -> io.BytesIO:
-        """The bytes from their beginning."""
-        return io.BytesIO(self._data)
-
-
-def _parsed(data: bytes, method: str) -> PodAnswer:
-    answer = http.client.HTTPResponse(_Head(data), method=method)  # type: ignore[arg-type]
-    answer.begin()
-    return PodAnswer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
 
 
 class _NotFound(DeployError):

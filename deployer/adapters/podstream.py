@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import socket
 import ssl
 from contextlib import suppress
@@ -94,3 +96,24 @@ def _tls(configuration: Any) -> dict[str, Any]:
 
 def _lost(error: Exception) -> ConnectionError:
     return ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0][:300])
+
+
+def parsed_head(data: bytes, method: str) -> tuple[int, dict[str, str]]:
+    """Status and headers (names in lower case) of an HTTP answer to the method. Raises OSError where it is none."""
+    answer = http.client.HTTPResponse(_Bytes(data), method=method)  # type: ignore[arg-type]
+    try:
+        answer.begin()
+    except http.client.HTTPException as error:
+        raise _lost(error) from None
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+class _Bytes:
+    """Bytes that are read like a connection."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        """The bytes from their beginning."""
+        return io.BytesIO(self._data)

@@ -84,6 +84,8 @@ class Cluster:
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)
     """Keys of Secrets and ConfigMaps that exist and that nothing of the plan provides."""
     image_architectures: Mapping[str, str] = field(default_factory=dict)
+    free_disk_mib: int | None = None
+    """What is free where its nodes keep images, the least of them."""
     estimated: bool = False
     """Whether there is no such cluster yet, and this is what this machine would make."""
 
@@ -96,6 +98,10 @@ class Machine:
     env_problems: tuple[Problem, ...] = ()
     image_users: Mapping[str, str] = field(default_factory=dict)
     """Image of the spec → the user its Dockerfile ends with."""
+    declared: Mapping[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict)
+    """Image of the spec → the variables its Dockerfile declares: name, value while it is built, and where."""
+    contexts: Mapping[str, tuple[int, tuple[tuple[str, int], ...]]] = field(default_factory=dict)
+    """Image of the spec → the bytes of its build context, and its biggest entries with theirs."""
 
 
 @dataclass(frozen=True, slots=True)

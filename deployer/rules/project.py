@@ -6,6 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 
+from deployer.plan import ImagePlan
 from deployer.rules.model import Breach, Place, Rule, Subject
 from deployer.spec import mebibytes
 
@@ -46,7 +47,7 @@ def public_urls(subject: Subject) -> Iterator[Breach]:
     hosts = {url.ingress_host for url in subject.plan.urls if url.ingress_host}
     services = {str((body.get("metadata") or {}).get("name")) for _, body in subject.objects("Service")}
     for image in subject.plan.images:
-        for key, value in image.args.items():
+        for key, value, place in _built_in(subject, image):
             if not _PUBLIC.fullmatch(key) or "://" not in value:
                 continue
             try:
@@ -54,7 +55,6 @@ def public_urls(subject: Subject) -> Iterator[Breach]:
                 host, port = parts.hostname or "", parts.port
             except ValueError:
                 host, port = "", None
-            place = Place(spec=("images", image.name, "args", key))
             if host.split(".")[0] in services or host.endswith((".svc", ".cluster.local")):
                 title = f"image `{image.name}`: {key} is `{value}`, a name that browsers do not know"
                 yield Breach(
@@ -66,12 +66,37 @@ def public_urls(subject: Subject) -> Iterator[Breach]:
                              f"served are: {told}")  # fmt: skip
 
 
+def _built_in(subject: Subject, image: ImagePlan) -> Iterator[tuple[str, str, Place]]:
+    """The variables that a build sees: build arguments, and what the Dockerfile declares beside them."""
+    for key, value in image.args.items():
+        yield key, value, Place(spec=("images", image.name, "args", key))
+    for key, value, where in subject.machine.declared.get(image.name, ()):
+        if key not in image.args:
+            yield key, value, Place(where=where)
+
+
+def contexts(subject: Subject) -> Iterator[Breach]:
+    """What the build contexts send to the daemon."""
+    for name, (size, biggest) in subject.machine.contexts.items():
+        entries = ", ".join(f"{path} ({_amount(number)})" for path, number in biggest)
+        yield Breach(f"image `{name}`: its build context has {_amount(size)}",
+                     Place(spec=("images", name, "context")), f"biggest: {entries}" if entries else "")  # fmt: skip
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+
+
 def disk(subject: Subject) -> Iterator[Breach]:
-    """Less free disk than must remain."""
-    free, least = subject.machine.free_disk_mib, mebibytes(subject.loaded.spec.rules.min_free_disk)
+    """Less free disk than must remain: where the running cluster keeps images, else where Docker will."""
+    inside = subject.cluster.free_disk_mib if subject.cluster is not None else None
+    free, least = inside, mebibytes(subject.loaded.spec.rules.min_free_disk)
+    where, hint = "inside the cluster", "minikube ssh -- docker system prune"
+    if free is None:
+        free, where, hint = subject.machine.free_disk_mib, "on this machine", "docker system prune"
     if free is not None and free < least:
-        yield Breach(f"{free} MiB of disk are free; {least} MiB must remain (rules.minFreeDisk)",
-                     Place(spec=("rules", "minFreeDisk")), hints=("docker system prune",))  # fmt: skip
+        yield Breach(f"{free} MiB of disk are free {where}; {least} MiB must remain (rules.minFreeDisk)",
+                     Place(spec=("rules", "minFreeDisk")), hints=(hint, "todo-deploy images prune"))  # fmt: skip
 
 
 def _env_problems(subject: Subject, code: str) -> Iterator[Breach]:
@@ -89,6 +114,8 @@ RULES = (
          "No env file is sent along with a build context.", env_in_context),
     Rule("PUBLIC_URL", "S1 Environment Variables; S3 ConfigMaps", "warning",
          "Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are served to browsers.", public_urls),
+    Rule("CONTEXT_SIZE", "Docker docs, Build context", "note",
+         "What the build contexts send to the daemon is told with its biggest entries.", contexts),
     Rule("DISK_FREE", "S0 PersistentVolumeClaim; Kubernetes docs, Node-pressure Eviction", "error",
-         "rules.minFreeDisk is free where Docker keeps its data.", disk),
+         "rules.minFreeDisk is free where the cluster keeps images.", disk),
 )  # fmt: skip

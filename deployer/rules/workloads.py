@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 
@@ -115,6 +116,21 @@ def metrics(subject: Subject) -> Iterator[Breach]:
         return
 
 
+def judged_otherwise(subject: Subject) -> Iterator[Breach]:
+    """Names in rollout.services that no workload has."""
+    spec = subject.loaded.spec
+    if {one.name for one in subject.plan.releases} != set(spec.releases):
+        return  # a part is left out, and what it has is not known
+    names = {workload.name for workload in subject.workloads()}
+    for name in spec.rollout.services:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            yield Breach(f"rollout.services names `{name}`, and no workload is called so",
+                         Place(spec=("rollout", "services", name)),
+                         "there are: " + (", ".join(sorted(names)) or "none"),
+                         (f"did you mean `{close[0]}`?",) if close else ())  # fmt: skip
+
+
 def _measured(spec: Object) -> set[str]:
     metrics = [one.get("resource") or {} for one in spec.get("metrics") or () if one.get("type") == "Resource"]
     return {str(one.get("name")) for one in metrics if (one.get("target") or {}).get("type") == "Utilization"}
@@ -132,6 +148,8 @@ RULES = (
          "Every Deployment keeps a ready pod while it is updated.", gaps),
     Rule("WORKLOAD_SELECTOR", "S0 Deployment; S3 Service Constraints", "error",
          "A workload's selector matches its own pods.", selected),
+    Rule("ROLLOUT_SERVICE", "todo-deploy", "error",
+         "rollout.services names workloads that there are.", judged_otherwise),
     Rule("AUTOSCALER", "S4 Horizontal Pod Autoscaler", "error",
          "An autoscaler has a workload, sensible bounds, and requests to measure by.", autoscalers),
     Rule("AUTOSCALER_METRICS", "S4 Horizontal Pod Autoscaler", "warning",

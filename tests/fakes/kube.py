@@ -27,6 +27,7 @@ class FakeKube:
         self.writes: list[tuple[str, str, str, str]] = []
         self.container_logs: dict[tuple[str, str, str, bool], list[str]] = {}
         self.pod_servers: dict[tuple[str, str, int], Callable[[str, str, Mapping[str, str]], PodAnswer]] = {}
+        self.disk: dict[str, int] = {}
         self.memory: dict[str, dict[tuple[str, str, str], int]] = {}
         self.pod_addresses: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._version = version
@@ -122,6 +123,9 @@ class FakeKube:
         if (namespace, pod, port) not in self.pod_servers:
             raise ConnectionError(f"nothing listens on port {port} of {pod}")
         return self.pod_servers[namespace, pod, port](method, path, headers)
+
+    def free_disk(self, node: str) -> int | None:
+        return self.disk.get(node)
 
     def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]:
         return self.memory.get(node, {})

@@ -259,3 +259,10 @@ def test_sizes() -> None:
     files += [ContextFile("n", "dir"), ContextFile("y", "symlink", target="x")]
     assert total_size(files) == 18
     assert biggest(files, 2) == (("n", 11), ("x", 7))
+
+
+def test_what_is_nearly_all_of_a_folder_is_told_in_its_place() -> None:
+    files = [ContextFile("data", "dir"), ContextFile("data/models/big.bin", "file", 90),
+             ContextFile("data/notes", "file", 5), ContextFile("src/a", "file", 3), ContextFile("src/b", "file", 3),
+             ContextFile("empty", "dir")]  # fmt: skip
+    assert biggest(files, 3) == (("data/models/big.bin", 90), ("src", 6), ("empty", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.dockerfile import base_images, exposed_ports, global_args, instructions, with_bases
+from deployer.dockerfile import base_images, declared_values, exposed_ports, global_args, instructions, with_bases
 
 STAGES = """\
 # syntax=docker/dockerfile:1
@@ -81,3 +81,16 @@ def test_other_bases_take_their_place_and_nothing_else_changes() -> None:
 def test_a_base_that_an_argument_already_replaced_stays() -> None:
     others = {"python:3.11-slim": "local/py:1"}
     assert with_bases(STAGES, {"BASE": "local/py:1"}, others) == STAGES
+
+
+def test_declared_values_are_those_of_the_build() -> None:
+    text = (
+        "FROM node\nARG VITE_API_URL=http://localhost:8000\nARG HOST=api\n"
+        "ENV NEXT_PUBLIC_API=http://${HOST}:1 OTHER=x\n"
+    )
+    assert declared_values(text, {}) == (
+        ("VITE_API_URL", "http://localhost:8000", 2), ("HOST", "api", 3), ("NEXT_PUBLIC_API", "http://api:1", 4),
+        ("OTHER", "x", 4),
+    )  # fmt: skip
+    given = declared_values(text, {"HOST": "web", "VITE_API_URL": "/api"})
+    assert [value for _, value, _ in given] == ["/api", "web", "http://web:1", "x"]

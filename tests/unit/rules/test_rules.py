@@ -158,6 +158,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("REPLICAS", "error", at("deployment", "spec", "replicas", to=0), "0 replicas"),
     ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"max": 1}}), "at most 1"),
     ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"exactly": {"api": 3}}}), "wants exactly 3"),
+    ("ROLLOUT_SERVICE", "error", at("spec", "rollout", to={"services": {"apy": {"failFast": "patient"}}}), "`apy`"),
     ("UPDATE_GAP", "warning", at("deployment", "spec", "strategy", to={"type": "Recreate"}), "recreated"),
     ("UPDATE_GAP", "warning", at("deployment", "spec", "strategy", "rollingUpdate", "maxUnavailable", to="100%"),
      "2 of 2"),
@@ -205,6 +206,11 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("ENV_IN_CONTEXT", "error", at("context", "conf/.env.local", to="f"), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
     ("PUBLIC_URL", "warning", at("args", "NEXT_PUBLIC_API", to="http://localhost:8000"), "no address that is served"),
+    ("PUBLIC_URL", "warning", at("machine", to=Machine(declared={
+        "api": (("VITE_API_URL", "http://localhost:8000", "api/Dockerfile:4"),)})), "no address that is served"),
+    ("CONTEXT_SIZE", "note", at("machine", to=Machine(contexts={"api": (3 * 2**20, (("data/big", 2**20),))})),
+     "3.0 MiB"),
+    ("DISK_FREE", "error", at("cluster", to=cluster(free_disk_mib=7)), "7 MiB of disk are free inside the cluster"),
     ("DISK_FREE", "error", both(at("claim", "spec", "resources", "requests", "storage", to="50Mi"),
                                 at("machine", to=Machine(free_disk_mib=100))), "100 MiB"),
 ]  # fmt: skip
@@ -213,6 +219,7 @@ GOOD: dict[str, Change] = {
     "as it is": lambda parts: None,
     "a policy for a cluster that is not there yet": both(more(POLICY), at("cluster", to=cluster(estimated=True))),
     "a policy for a plugin that enforces it": both(more(POLICY), at("cluster", to=cluster(pods=(CALICO,)))),
+    "a service that is judged otherwise": at("spec", "rollout", to={"services": {"api": {"timeout": "10m"}}}),
     "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
     "a reference to what the cluster has": both(
         volume(secret={"secretName": "theirs"}),
