@@ -26,6 +26,7 @@ from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, Obje
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
+from deployer.rules.planning import Share, capacity_plan
 from deployer.rules.references import unprovided
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
@@ -49,8 +50,21 @@ class Running:
     ours: frozenset[ObjectRef]
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the rules found, and the capacity plan."""
+
+    findings: tuple[Finding, ...]
+    capacity: tuple[Share, ...] = ()
+
+
 def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
-    """What the rules find for an `up` at this moment; a cluster that does not run is taken for a new one.
+    """What the rules find for an `up` at this moment; errors as of `examine`."""
+    return examine(loaded, here).findings
+
+
+def examine(loaded: LoadedSpec, here: World) -> Examined:
+    """What an `up` would find and take at this moment; a cluster that does not run is taken for a new one.
 
     Input error, all problems together, where the sources cannot be read or a chart does not render.
     """
@@ -67,8 +81,9 @@ def validate(loaded: LoadedSpec, here: World) -> tuple[Finding, ...]:
     asked = replace(seen.facts, kubernetes_version=version)
     helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, asked) if seen.toolchain else None
     running = _running(loaded, seen.facts, here)
-    found = judge(gather(loaded, plan, helm, running, here, thorough=True), partly=helm is None)
-    return found if helm is not None else (*found, _unrendered())
+    subject = gather(loaded, plan, helm, running, here, thorough=True)
+    found = judge(subject, partly=helm is None)
+    return Examined(found, capacity_plan(subject)) if helm is not None else Examined((*found, _unrendered()))
 
 
 def _unrendered() -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from deployer.errors import DeployError, ExitCode, Problem
 from deployer.rules.model import Finding
 from deployer.specfile import LoadedSpec, profile_names
 from deployer.world import this_world
+
+if TYPE_CHECKING:
+    from deployer.validation import Examined
 
 
 @click.command("validate")
@@ -29,7 +32,8 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
     if all_profiles:
         for name in profile_names(loaded.path):
             read_spec(replace(session, profile=name))
-    findings = _findings(loaded)
+    examined = _examined(loaded)
+    findings = examined.findings
     problems = [one.problem for one in findings if one.severity == "error"]
     code = ExitCode.INPUT if problems else ExitCode.OK
     if session.as_json:
@@ -37,23 +41,26 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
             "spec": loaded.path.name,
             "application": loaded.spec.application,
             "findings": [_wire(one) for one in findings],
+            "capacity": [asdict(one) for one in examined.capacity],
         }
         print_json("validate", code, data, tuple(problems))
         return code
     _tell(loaded, findings, quiet=session.quiet)
+    for share in () if session.quiet else examined.capacity:
+        click.echo(share.words)
     return code
 
 
-def _findings(loaded: LoadedSpec) -> tuple[Finding, ...]:
+def _examined(loaded: LoadedSpec) -> Examined:
     """What is wrong; what cannot be read or rendered stands for what rules would have said of it."""
     from deployer import validation
 
-    def errors(problems: Sequence[Problem]) -> tuple[Finding, ...]:
-        return tuple(Finding(one.code, "error", one) for one in problems)
+    def errors(problems: Sequence[Problem]) -> Examined:
+        return validation.Examined(tuple(Finding(one.code, "error", one) for one in problems))
 
     try:
         problems = inputs.env_problems(loaded, inputs.load_env(loaded))
-        return errors(problems) if problems else validation.validate(loaded, this_world())
+        return errors(problems) if problems else validation.examine(loaded, this_world())
     except DeployError as error:
         return errors(error.problems)
 

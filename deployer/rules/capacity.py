@@ -14,8 +14,9 @@ from deployer.rules.workloads import pods_of, scaled, surge_of
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _JUDGED = (*_RESOURCES, "pods")
 # "1 reserved for system", "2GB reserved for system": S3, Minikube Cluster Capacity.
-_RESERVED = {"cpu": Fraction(1), "memory": Fraction(2 * 2**30)}
-_SYSTEM = "kube-system"
+RESERVED = {"cpu": Fraction(1), "memory": Fraction(2 * 2**30)}
+"""What of the cluster is kept for the pods of SYSTEM."""
+SYSTEM = "kube-system"
 _OVER = ("Succeeded", "Failed")
 
 
@@ -108,10 +109,10 @@ def limit_share(subject: Subject) -> Iterator[Breach]:
     if cluster is None:
         return
     found, others = loads(subject), used_by_others(subject, cluster, "limits")
-    for resource, kept in _RESERVED.items():
+    for resource, kept in RESERVED.items():
         has = cluster.allocatable.get(resource, Fraction(0))
         # What is kept for the system is kept for its pods.
-        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items() if place != _SYSTEM}
+        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items() if place != SYSTEM}
         total = sum(
             (one.pods * one.most.get(resource, Fraction(0)) for one in found), sum(shares.values(), Fraction(0))
         )

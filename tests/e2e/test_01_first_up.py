@@ -56,7 +56,7 @@ def test_the_document_of_the_first_up(first_up: CompletedCli, project: Project) 
     assert [(one["name"], one["status"]) for one in data["urls"]] == [
         ("web", 200), ("chatbot", 200), ("web-api", 200), ("chatbot-api", 200),
     ]  # fmt: skip
-    assert all(set(one) == {"name", "url", "status"} for one in data["urls"])
+    assert all(set(one) == {"name", "url", "address", "status"} for one in data["urls"])
 
 
 def test_events_are_told_on_standard_error(first_up: CompletedCli) -> None:
@@ -87,6 +87,12 @@ def test_the_urls_answer(app: Project, urls: dict[str, str]) -> None:
         assert page.status == 200
         assert b"<html" in page.body.lower()
         assert request("GET", urls[frontend] + "/api/health").json() == {"status": "ok"}
+
+
+def test_minikube_service_tells_the_same_addresses(app: Project, urls: dict[str, str]) -> None:
+    """As the document reaches them: `minikube service NAME --url`."""
+    for name, frontend in (("frontend-web-service", "web"), ("frontend-chatbot-service", "chatbot")):
+        assert app.minikube("service", name, "--namespace", "default", "--url").split() == [urls[frontend]]
 
 
 def test_a_task_of_one_frontend_is_seen_in_the_other(

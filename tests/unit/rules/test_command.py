@@ -21,7 +21,7 @@ SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: 
 
 def validate(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Change, *words: str) -> Result:
     (folder / "todo-deploy.yaml").write_text(SPEC)
-    monkeypatch.setattr(validation, "validate", lambda loaded, here: judge(subject(change)))
+    monkeypatch.setattr(validation, "examine", lambda loaded, here: validation.Examined(judge(subject(change))))
     return CliRunner().invoke(cli, ["validate", "-f", str(folder / "todo-deploy.yaml"), *words], standalone_mode=False)
 
 
