@@ -19,7 +19,7 @@ class Share:
     requests: str
     limits: str
     others: str
-    """Limits of what else runs there."""
+    """Limits of what else runs there; empty where nothing does."""
     available: str
     percent: int | None
     """None where the system's own part leaves nothing."""
@@ -29,7 +29,7 @@ class Share:
     def words(self) -> str:
         """One line, such as `cpu: 6 pods request 900m, limits 1800m of 3000m for applications: 60 % (at most 70 %)`."""
         share = "more than all" if self.percent is None else f"{self.percent} %"
-        beside = f" and others' {self.others}" if self.others != "0" else ""
+        beside = f" and others' {self.others}" if self.others else ""
         return (f"{self.resource}: {self.pods} pods request {self.requests}, limits {self.limits}{beside} of "
                 f"{self.available} for applications: {share} (at most {self.target} %)")  # fmt: skip
 
@@ -52,7 +52,8 @@ def capacity_plan(subject: Subject) -> tuple[Share, ...]:
         )
         left = max(cluster.allocatable.get(resource, Fraction(0)) - kept, Fraction(0))
         percent = round((limits + others) * 100 / left) if left else None
-        asked, most, theirs, free = (shown(amount, resource) for amount in (requests, limits, others, left))
+        asked, most, free = (shown(amount, resource) for amount in (requests, limits, left))
+        theirs = shown(others, resource) if others else ""
         target = subject.loaded.spec.rules.max_limit_share
         shares.append(Share(resource, sum(one.pods for one in found), asked, most, theirs, free, percent, target))
     return tuple(shares)
