@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,12 @@ class Drafted:
     findings: tuple[Finding, ...]
 
 
-def draft_spec(target: Path, here: World, ask: Callable[[Question], str] | None) -> Drafted:
+def draft_spec(
+    target: Path, here: World, ask: Callable[[Question], str] | None, overrides: Sequence[str] = ()
+) -> Drafted:
     """The draft for the folder of `target`; `ask` answers questions, None takes every default.
+
+    It is judged with the overrides over it, as an `up` with them would be.
 
     Input error where the folder has no chart: a spec needs a release.
     """
@@ -59,7 +63,7 @@ def draft_spec(target: Path, here: World, ask: Callable[[Question], str] | None)
     while ask is not None and (left := questions(repo, readings, answers)):
         answers[left[0].key] = ask(left[0])
     draft = compose(repo, readings, answers)
-    findings = _judged(target, as_yaml(draft, HEAD), here)
+    findings = _judged(target, as_yaml(draft, HEAD), here, overrides)
     draft = with_waivers(draft, findings)
     text = as_yaml(draft, HEAD)
     _loaded(target, text)
@@ -100,11 +104,11 @@ def _helm(here: World) -> HelmPort | None:
     return world.open_helm(here, Cluster(), toolchain, facts)
 
 
-def _judged(target: Path, text: str, here: World) -> tuple[Finding, ...]:
+def _judged(target: Path, text: str, here: World, overrides: Sequence[str]) -> tuple[Finding, ...]:
     """What the rules find of the draft, which stands beside the target for as long as it is judged."""
     with _standing(target, text) as path:
         try:
-            found = validation.validate(load_spec(path), here)
+            found = validation.validate(load_spec(path, None, overrides), here)
         except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
             found = tuple(Finding(one.code, "error", one) for one in error.problems)
     places = (one.problem.where.replace(path.name, target.name) for one in found)

@@ -79,7 +79,8 @@ def examine(loaded: LoadedSpec, here: World) -> Examined:
     plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node")
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     asked = replace(seen.facts, kubernetes_version=version)
-    helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, asked) if seen.toolchain else None
+    tools = seen.toolchain or opening.known_tools(here)
+    helm = world.open_helm(here, loaded.spec.cluster, tools, asked) if tools else None
     running = _running(loaded, seen.facts, here)
     subject = gather(loaded, plan, helm, running, here, thorough=True)
     found = judge(subject, partly=helm is None)

@@ -37,7 +37,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
             "SPEC_EXISTS", f"`{target.name}` exists and is not overwritten", where=target.name,
             hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
         )  # fmt: skip
-    drafted = draft_spec(target, this_world(), _asker(session))
+    drafted = draft_spec(target, this_world(), _asker(session), session.overrides)
     if only_shown and not session.as_json:
         click.echo(drafted.text, nl=False)
         return ExitCode.OK
