@@ -57,7 +57,7 @@ class Scene:
             "metadata": {"name": "migrate", "namespace": "default", "uid": "job", "creationTimestamp": stamp,
                          "annotations": {"helm.sh/hook": "pre-upgrade"}},
             "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "m", "image": "m:1"}]}}},
-            "status": {"startTime": stamp, "failed": 1, "conditions": done} if failed and judged else {"startTime": stamp},
+            "status": {"startTime": stamp, **({"failed": 1, "conditions": done} if failed and judged else {})},
         })  # fmt: skip
         ended = {"exitCode": 1, "reason": "Error", "startedAt": stamp, "finishedAt": stamp}
         state = {"terminated": ended} if failed else {"running": {"startedAt": stamp}}
