@@ -30,6 +30,8 @@ _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
 _MADE_BY = "created_by.minikube.sigs.k8s.io"
 _API_PORT = 8443
+# The last error is a box that asks for a bug report; what went wrong is the one before.
+_BOX = "\u256d"
 
 
 class Minikube:
@@ -122,7 +124,7 @@ class Minikube:
                         yield Log(STAGE, request.profile, line)
                         continue
                     kind, data = event
-                    if kind == "error":
+                    if kind == "error" and not str(data.get("message", "")).lstrip().startswith(_BOX):
                         error = data
                     yield from _told(request.profile, kind, data)
         except CommandFailed as failed:

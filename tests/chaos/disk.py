@@ -6,6 +6,7 @@ Minikube keeps all of a node's /var on the Docker volume of the profile's name; 
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.cluster import PROFILE
@@ -21,6 +22,13 @@ def make(image: Path, gib: int) -> str:
     subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
     words = ["losetup", "--find", "--show", str(image)]
     device = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    # Docker fills a volume from the image only while it is empty.
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", device, folder], check=True)
+        try:
+            (Path(folder) / "lost+found").rmdir()
+        finally:
+            subprocess.run(["umount", folder], check=True)
     label = f"name.minikube.sigs.k8s.io={PROFILE}"
     options = ["--driver", "local", "--opt", "type=ext4", "--opt", f"device={device}"]
     labels = ["--label", label, "--label", "created_by.minikube.sigs.k8s.io=true"]

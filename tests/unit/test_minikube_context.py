@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from deployer.adapters.minikube import Minikube
+from deployer.ports import StartRequest
 from deployer.toolchain import Toolchain
+from tests.fakes.play import failed
 
 # As Minikube does it: its entry is written, and it makes itself the current context where that suits it.
 MINIKUBE = """
@@ -64,3 +66,22 @@ def test_a_minikube_that_cannot_tell_is_no_error_and_leaves_the_current_context(
     (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": "mine"}))
     profile(tmp_path, FAILS="1").write_context()
     assert document(tmp_path)["current-context"] == "mine"
+
+
+# As Minikube ends where it could not start: what was wrong, and after it a box that asks for a bug report.
+FAILING = """
+import json, sys
+box = chr(0x256d) + chr(0x2500) + chr(0x256e) + " Please run `minikube logs`"
+for message in ("Failed to start host: the disk is gone", box):
+    print(json.dumps({"type": "io.k8s.sigs.minikube.error", "data": {"message": message, "exitcode": "80"}}))
+sys.exit(80)
+"""
+
+
+def test_a_start_that_fails_says_what_was_wrong(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text("{}")
+    made = profile(tmp_path)
+    program(tmp_path, "minikube", FAILING)
+    _, error = failed(made.start(StartRequest("c", "docker", 2, 4096, "20g", "v1.34.4")))
+    assert error.problems[0].code == "CLUSTER_START"
+    assert error.problems[0].detail == "Failed to start host: the disk is gone"
