@@ -9,15 +9,36 @@ from deployer import diagnosis, helmstorage
 from deployer.enforcement import Enforcement, enforcement
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
-from deployer.ports import Revision
+from deployer.ports import KubePort, ObjectRef, Revision
 from deployer.spec import Url
 from deployer.stages.rollout import take_logs, take_snapshot, workloads_of
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
-from deployer.status import Object, WorkloadRef, WorkloadStatus, workload_status
+from deployer.status import (
+    Object,
+    PvcPhase,
+    ServicePhase,
+    WorkloadRef,
+    WorkloadStatus,
+    pvc_phase,
+    service_phase,
+    workload_status,
+)
 from deployer.steps import Clock
 
 # Events older than this say nothing about how things stand now.
 _RECENT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A Service or a volume claim of the application, and its phase in a word."""
+
+    kind: str
+    namespace: str
+    name: str
+    phase: str
+    well: bool
+    """Whether it is as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +51,7 @@ class Overview:
     causes: Mapping[WorkloadRef, str]
     addresses: Mapping[WorkloadRef, str]
     urls: tuple[tuple[str, str], ...]
+    parts: tuple[Part, ...] = ()
     policies: Enforcement | None = None
     """Whether the application's NetworkPolicies are enforced; None where it has none."""
 
@@ -61,8 +83,30 @@ def look(opened: Opened, clock: Clock) -> Overview:
     }
     return Overview(
         opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot.deployments),
-        _urls(opened, services), _policies(opened),
+        _urls(opened, services), _parts(opened, services, kube), _policies(opened),
     )  # fmt: skip
+
+
+def _parts(opened: Opened, services: Mapping[tuple[str, str], Object], kube: KubePort) -> tuple[Part, ...]:
+    """The releases' Services, by whether an endpoint takes traffic, and the claims that their pods use."""
+    ours = {ref for release in opened.record.releases.values() for ref in release.objects}
+    namespaces = sorted({ref.namespace for ref in ours})
+    slices = [one for namespace in namespaces for one in kube.list("EndpointSlice", namespace)]
+    found = []
+    for (namespace, name), service in services.items():
+        if ObjectRef("Service", namespace, name) in ours:
+            phase = service_phase(service, slices)
+            found.append(Part("Service", namespace, name, phase.value, phase is ServicePhase.AVAILABLE))
+    claims = [one for namespace in namespaces for one in kube.list("PersistentVolumeClaim", namespace)]
+    names = {ref.name for ref in ours if ref.kind in ("PersistentVolumeClaim", "StatefulSet")}
+    for claim in claims:
+        # A StatefulSet's claims are called after their template, the StatefulSet and the pod.
+        name = claim["metadata"]["name"]
+        if name in names or any(name.rpartition("-")[0].endswith(f"-{owner}") for owner in names):
+            state = pvc_phase(claim)
+            found.append(Part("PersistentVolumeClaim", claim["metadata"].get("namespace", ""), name, state.value,
+                              state is PvcPhase.BOUND))  # fmt: skip
+    return tuple(found)
 
 
 def _policies(opened: Opened) -> Enforcement | None:

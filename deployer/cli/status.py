@@ -16,7 +16,7 @@ from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode
 from deployer.forwarding import Known
 from deployer.opening import Opened, not_deployed, not_running, open_running, see_cluster
-from deployer.overview import Overview, look
+from deployer.overview import Overview, Part, look
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase, WorkloadStatus
 from deployer.world import World, this_world
@@ -95,6 +95,10 @@ def status_data(overview: Overview) -> dict[str, Any]:
              "cause": overview.causes.get(one.ref, "")}
             for one in overview.workloads
         ],
+        "services": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
+                     for one in overview.parts if one.kind == "Service"],
+        "claims": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
+                   for one in overview.parts if one.kind == "PersistentVolumeClaim"],
         "urls": [{"name": name, "url": url} for name, url in overview.urls],
         "networkPolicies": None if overview.policies is None else asdict(overview.policies),
         "forward": forward_data(opened.forward),
@@ -135,7 +139,24 @@ def _print(overview: Overview, here: World) -> None:
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
     if overview.opened.forward.doors:
         console.print(_forward(overview.opened.forward))
+    for line in part_lines(overview.parts):
+        console.print(line)
     console.print(status_table(rows, glyphs_for(sys.stdout.encoding)))
+
+
+def part_lines(parts: tuple[Part, ...]) -> list[str]:
+    """How many Services and claims are as they should be, and each one that is not."""
+    lines = []
+    for kind, name, well, why in (
+        ("Service", "services", "Available", "no endpoint takes traffic"),
+        ("PersistentVolumeClaim", "claims", "Bound", "not bound to a volume"),
+    ):
+        those = [one for one in parts if one.kind == kind]
+        bad = [one for one in those if not one.well]
+        if those:
+            told = "".join(f"; {one.name}: {one.phase} ({why})" for one in bad)
+            lines.append(f"{name}: {len(those) - len(bad)} of {len(those)} {well}{told}")
+    return lines
 
 
 def _forward(forward: Known) -> str:

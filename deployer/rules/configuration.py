@@ -231,7 +231,7 @@ RULES = (
     Rule("SECRET_IN_CHART", "S0 Secret; S4 Security Requirements", "warning",
          "Charts make no Secrets with values.", chart_secrets),
     Rule("SECRET_TYPE", "S0 Secret", "error", "Generic Secrets are Opaque.", secret_types),
-    Rule("ENCRYPTION_AT_REST", "S0 Secret; S3 Security", "note",
+    Rule("ENCRYPTION_AT_REST", "S0 Secret; S3 Security", "warning",
          "Secrets are encrypted where the cluster keeps them (Minikube does not).", encryption),
     Rule("STORAGE_CLASS", "S0 PersistentVolumeClaim", "error",
          "Claims ask for a storage class that the running cluster has.", storage_class),

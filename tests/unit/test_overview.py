@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deployer.cli.status import part_lines, status_data
 from deployer.errors import DeployError, ExitCode
 from deployer.opening import Opened, open_running
 from deployer.overview import Overview, look
-from deployer.ports import ClusterFacts
+from deployer.ports import ClusterFacts, ObjectRef
 from deployer.specfile import load_spec
 from deployer.status import ClusterPhase, Phase
 from tests.fakes import FakeCluster
@@ -119,3 +121,48 @@ def test_looking_changes_nothing(shop: Shop) -> None:
     shop.kube.writes.clear()
     seen(shop)
     assert shop.kube.writes == []
+
+
+def with_objects(shop: Shop, *objects: ObjectRef) -> Opened:
+    """The application, whose release also has these objects."""
+    found = opened(shop)
+    kept = found.record.releases["web"]
+    releases = {"web": replace(kept, objects=(*kept.objects, *objects))}
+    return replace(found, record=replace(found.record, releases=releases))
+
+
+def claim(shop: Shop, name: str, phase: str) -> None:
+    metadata = {"name": name, "namespace": "default"}
+    shop.kube.put({"kind": "PersistentVolumeClaim", "metadata": metadata, "status": {"phase": phase}})
+
+
+def test_services_are_told_by_their_endpoints_and_claims_by_their_volumes(shop: Shop) -> None:
+    played(shop.up("1"))
+    for name in ("web", "lonely", "of-others"):
+        service(shop, name, None, app=name)
+    shop.kube.put({
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+    })  # fmt: skip
+    claim(shop, "data-database-0", "Bound")
+    claim(shop, "uploads", "Pending")
+    claim(shop, "of-others", "Bound")
+    objects = (
+        ObjectRef("Service", "default", "web"), ObjectRef("Service", "default", "lonely"),
+        ObjectRef("StatefulSet", "default", "database"), ObjectRef("PersistentVolumeClaim", "default", "uploads"),
+    )  # fmt: skip
+    found = look(with_objects(shop, *objects), shop.kube.clock)
+    assert [(one.kind, one.name, one.phase, one.well) for one in found.parts] == [
+        ("Service", "lonely", "Unavailable", False),
+        ("Service", "web", "Available", True),
+        ("PersistentVolumeClaim", "data-database-0", "Bound", True),
+        ("PersistentVolumeClaim", "uploads", "Pending", False),
+    ]
+    assert part_lines(found.parts) == [
+        "services: 1 of 2 Available; lonely: Unavailable (no endpoint takes traffic)",
+        "claims: 1 of 2 Bound; uploads: Pending (not bound to a volume)",
+    ]
+    data = status_data(found)
+    assert data["services"][0] == {"name": "lonely", "namespace": "default", "phase": "Unavailable"}
+    assert [one["phase"] for one in data["claims"]] == ["Bound", "Pending"]

@@ -176,7 +176,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("SECRET_LEAK", "error", at("deployment", "metadata", "annotations", to={"url": LEAK}), "app-secrets.DATABASE_URL"),
     ("SECRET_IN_CHART", "warning", more({"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Y"}}), "secret/s"),
     ("SECRET_TYPE", "error", at("spec", "secrets", "app-secrets", "type", to="mine"), "`mine`"),
-    ("ENCRYPTION_AT_REST", "note", at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}), "unencrypted"),
+    ("ENCRYPTION_AT_REST", "warning", at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}), "unencrypted"),
     ("STORAGE_CLASS", "error", both(at("claim", "spec", "storageClassName", to="fast"),
                                     at("cluster", to=cluster(storage_classes=frozenset({"standard"})))), "`fast`"),
     ("CLAIM_ACCESS", "error", at("claim", "spec", "accessModes", to=["ReadWriteTwice"]), "ReadWriteTwice"),
