@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from deployer.steps import drive
-from deployer.toolchain import ensure_docker
+from deployer.toolchain import ensure_docker, minikube_home
 from deployer.toolchain.stamps import read_json
 from deployer.world import this_world
 from tests.chaos import changes
@@ -30,7 +33,10 @@ _CUT = ("-i", "eth0", "-p", "tcp", "--dport", "8443", "-j", "DROP")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What breaks, in which stage of an `up` that has this to do, and how it is put right where it stays broken."""
+    """What breaks, in which stage of an `up` that has this to do, and how it is put right where it stays broken.
+
+    No stage: before the `up` begins.
+    """
 
     name: str
     stage: str
@@ -73,13 +79,15 @@ def try_fault(fault: Fault, made: Deployment) -> Ended:
     made.write_task(f"before {fault.name} {token(0)}")
     changes.make(fault.change, token(0), made.project, made.wanted)
     mark = token(0)
+    if not fault.stage:
+        fault.inject(made.project)
     run = made.start(mark, "up", "--hold", HOLD)
     found = []
-    injected = run.await_stage(fault.stage, _STAGE_SECONDS)
+    injected = not fault.stage or run.await_stage(fault.stage, _STAGE_SECONDS)
     try:
-        if injected:
+        if injected and fault.stage:
             fault.inject(made.project)
-        else:
+        elif not injected:
             found.append(f"it ended before {fault.stage}")
         code = run.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -168,7 +176,21 @@ def _restart_host_daemon(project: Project) -> None:
     drive(ensure_docker(here.cache_dir, here.state_dir, here.env), lambda event: None)
 
 
+def _expire(project: Project) -> None:
+    """The certificate by which the API server knows us is of yesterday."""
+    home = minikube_home(os.environ)
+    profile = home / "profiles" / PROFILE
+    with tempfile.TemporaryDirectory() as folder:
+        request = f"{folder}/request"
+        words: list[str | Path] = ["openssl", "req", "-new", "-key", profile / "client.key", "-out", request]
+        subprocess.run([*words, "-subj", "/O=system:masters/CN=minikube-user"], check=True, capture_output=True)
+        words = ["openssl", "x509", "-req", "-in", request, "-CA", home / "ca.crt", "-CAkey", home / "ca.key"]
+        words += ["-set_serial", "7", "-days", "-1", "-out", profile / "client.crt"]
+        subprocess.run(words, check=True, capture_output=True)
+
+
 FAULTS = (
+    Fault("certificate expired, before the run", "", "value", _expire),
     Fault("API server killed, while Secrets are written", "secrets", "secret", _kill_api_server),
     Fault("API server killed, while helm is at work", "releases", "value", _kill_api_server),
     Fault("API server killed, in the rollout", "rollout", "line", _kill_api_server),
