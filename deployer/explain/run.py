@@ -100,7 +100,7 @@ def read_run(path: Path) -> Run:
         events=_text(path / "cluster" / "events.txt"),
         diff=_text(path / "release.diff"),
         notes=_text(path / "cluster" / "not-captured.txt"),
-        logs=(*_output(records), *_texts(path, "cluster/logs")),
+        logs=(*_output(records), *_texts(path, "hooks"), *_texts(path, "cluster/logs")),
         descriptions=tuple(_texts(path, "cluster/describe")),
         files=tuple(sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())),
     )

@@ -115,6 +115,24 @@ def test_after_a_failed_verdict_helm_keeps_the_reason_but_not_the_status(doors: 
     assert helmstorage.decode(stored(doors, 1))["info"]["description"] == "CRASH_LOOP"
 
 
+def test_a_rollback_leaves_a_failed_revision_as_it_is(doors: Doors, chart: Path) -> None:
+    doors.helm.upgrade(wanted(doors, chart))
+    doors.helm.upgrade(wanted(doors, chart, "2"))
+    doors.kube.replace(helmstorage.with_status(stored(doors, 2), "failed", "CRASH_LOOP"))
+    doors.helm.rollback("app", doors.namespace, 1, 60)
+    assert [(one.revision, one.status) for one in history(doors)] == [
+        (1, "superseded"), (2, "failed"), (3, "deployed"),
+    ]  # fmt: skip
+    assert helmstorage.decode(stored(doors, 2))["info"]["description"] == "CRASH_LOOP"
+
+
+def test_helm_keeps_every_revision(doors: Doors, chart: Path) -> None:
+    """Which of them may go is decided by what they were (`releases.trim`), not by their number."""
+    for number in range(12):
+        doors.helm.upgrade(wanted(doors, chart, str(number)))
+    assert len(history(doors)) == 12
+
+
 def test_a_rollback_is_a_new_revision_with_values_and_labels_of_the_old_one(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
     mark = {"metadata": {"labels": {VERDICT_LABEL: "verified"}}}

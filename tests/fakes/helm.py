@@ -97,6 +97,7 @@ class FakeHelm:
         if failure is not None:
             self.kube.put(secret)
             raise failure
+        self._supersede([one for one in history if one.status == "deployed"] or history[-1:])
         return self._deploy(secret, objects, history)
 
     def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
@@ -115,6 +116,7 @@ class FakeHelm:
             updated=self.kube.clock.now(),
             objects=objects,
         )
+        self._supersede([one for one in history if one.status == "deployed"])
         return self._deploy(secret, objects, history)
 
     def uninstall(self, release: str, namespace: str) -> bool:
@@ -130,7 +132,6 @@ class FakeHelm:
 
     def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
         """The revision and its objects are there; objects that only the last one had are gone."""
-        self._supersede(history)
         self.kube.put(secret)
         refs = tuple(_ref(one) for one in objects)
         for one in objects:
@@ -148,9 +149,9 @@ class FakeHelm:
         labels = self._stored(revisions[0])["metadata"]["labels"] if revisions else {}
         return {name: value for name, value in labels.items() if name not in own}
 
-    def _supersede(self, history: Sequence[Revision]) -> None:
-        """The revision that was deployed is superseded; where none was, Helm takes the last one for it."""
-        for one in [one for one in history if one.status == "deployed"] or history[-1:]:
+    def _supersede(self, revisions: Sequence[Revision]) -> None:
+        """In an upgrade, where no revision was deployed, Helm takes the last one for it; in a rollback it does not."""
+        for one in revisions:
             secret = self._stored(one)
             description = helmstorage.decode(secret)["info"]["description"]
             self.kube.put(helmstorage.with_status(secret, "superseded", description))

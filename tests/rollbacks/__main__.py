@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from tests.cluster import PROFILE
 from tests.rollbacks.broken import VERSIONS, Row, go_wrong
+from tests.rollbacks.mending import CASES, shown, small
 from tests.rollbacks.restored import SHOWS, Shown
 from tests.rollbacks.scene import Scene, scene
 from tests.rollbacks.together import other_machine, same_user
@@ -17,21 +18,23 @@ from tests.rollbacks.together import other_machine, same_user
 def main(words: Sequence[str] | None = None) -> int:
     """The tables are printed; 0 when every row of them is good."""
     parser = argparse.ArgumentParser(prog="python -m tests.rollbacks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="broken|restored|together", help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="broken|restored|together|mending", help="default: all")
     parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
     asked = parser.parse_args(words)
-    parts = asked.parts or ["broken", "restored", "together"]
+    parts = set(asked.parts or ["broken", "restored", "together", "mending"])
     begun = time.monotonic()
     print(f"cluster {PROFILE}")
     complaints = 0
-    with scene(keep=asked.keep) as made:
-        print(f"deployed after {time.monotonic() - begun:.0f} s", flush=True)
-        if "broken" in parts:
-            complaints += _versions(made)
-        shows = (*(SHOWS if "restored" in parts else ()),
-                 *((same_user, other_machine) if "together" in parts else ()))  # fmt: skip
-        if shows:
-            complaints += _shows(made, shows)
+    if "mending" in parts:
+        with small() as app:
+            complaints += _shows(shown(*one, app) for one in CASES)
+    if parts - {"mending"}:
+        with scene(keep=asked.keep) as made:
+            print(f"\ndeployed after {time.monotonic() - begun:.0f} s", flush=True)
+            complaints += _versions(made) if "broken" in parts else 0
+            shows = (*(SHOWS if "restored" in parts else ()),
+                     *((same_user, other_machine) if "together" in parts else ()))  # fmt: skip
+            complaints += _shows(show(made) for show in shows) if shows else 0
     print(
         f"\n{'all as it must be' if not complaints else f'{complaints} COMPLAINTS'}; {time.monotonic() - begun:.0f} s"
     )
@@ -51,13 +54,10 @@ def _row(row: Row) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _shows(made: Scene, shows: Sequence[Callable[[Scene], Shown]]) -> int:
+def _shows(done: Iterable[Shown]) -> int:
     print("\n| tried | outcome | seconds |")
     print("|---|---|--:|", flush=True)
-    return sum(
-        _told(f"| {one.name} | {one.outcome} | {one.seconds:.1f} |", one.complaints)
-        for one in (do(made) for do in shows)
-    )
+    return sum(_told(f"| {one.name} | {one.outcome} | {one.seconds:.1f} |", one.complaints) for one in done)
 
 
 def _told(line: str, complaints: Sequence[str]) -> int:

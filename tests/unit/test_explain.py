@@ -283,6 +283,14 @@ def test_a_spoilt_record_is_still_read(state: Path) -> None:
     assert run.outcome == "ok" and run.nodes == ()
 
 
+def test_the_logs_of_hooks_stand_before_those_of_the_rollout(state: Path) -> None:
+    folder = state / "runs" / "20260103T000000Z-cccc"
+    for name in ("hooks/migrate-x.m.log", "cluster/logs/web-y.web.log"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(f"said in {name}\n")
+    assert [one.name for one in read_run(folder).logs] == ["migrate-x.m.log", "web-y.web.log"]
+
+
 def test_the_command(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("deployer.cli.explain.this_world", lambda: _World(state))
     told = CliRunner().invoke(cli, ["explain"])
