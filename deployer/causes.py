@@ -149,7 +149,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("build it for the node's platform: `--platform`",)),
     ("IMAGE_RATE_LIMIT", 43, "{workload}: the registry limits pulls of `{image}`", settle(15, 30, None), _IMAGES,
      ("log in to the registry, use a mirror, or `minikube image load {image}`",)),
-    ("IMAGE_NETWORK", 44, "{workload}: the node cannot reach the registry of `{image}`", settle(30, 90, None), _IMAGES,
+    ("IMAGE_NETWORK", 44, "{workload}: the node cannot reach the registry of `{image}`", settle(20, 45, None), _IMAGES,
      ("minikube ssh -- nslookup kubernetes.io", "check HTTP_PROXY and NO_PROXY",
       "minikube image load {image}")),
     ("IMAGE_PULL", 45, "{workload}: image `{image}` cannot be pulled", settle(10, 30, None), _IMAGES,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deployer import world
 from deployer.spec import Cluster
+from deployer.status import WorkloadRef
 from tests.cluster import PROFILE
 from tests.faults.bench import Bench, Told
 from tests.faults.judging import Row, names, row_of
@@ -26,6 +27,8 @@ def run_faults(bench: Bench, faults: tuple[Fault, ...], record: Path | None = No
     if record is not None:
         kube = world.open_kube(world.this_world(), Cluster(name=PROFILE))
         recorder = Recorder(record, kube, secrets_of(bench.project.env_file.read_text().splitlines()))
+    if recorder is not None:
+        record_a_job(bench, recorder)
     rows = []
     with Watch(bench.project.kubeconfig, PROFILE, NAMESPACE) as watch:
         time.sleep(1)
@@ -36,6 +39,16 @@ def run_faults(bench: Bench, faults: tuple[Fault, ...], record: Path | None = No
             if healed.ended - healed.began > 20:
                 print(f"  (put right only after {healed.ended - healed.began:.0f} s)", flush=True)
     return rows
+
+
+def record_a_job(bench: Bench, recorder: Recorder) -> None:
+    """A Job that did its work is among the cases: its pod is Succeeded."""
+    recorder.since = time.time()
+    where = ("-n", NAMESPACE)
+    bench.project.kubectl("create", "job", "seed", f"--image={bench.images['backend']}", *where, "--", "echo", "done")
+    bench.project.kubectl("wait", "--for=condition=Complete", "job/seed", "--timeout=60s", *where)
+    recorder.write("a job that did its work", WorkloadRef(NAMESPACE, "Job", "seed"))
+    bench.project.kubectl("delete", "job", "seed", "--wait=true", *where)
 
 
 def measured(bench: Bench, fault: Fault, watch: Watch, recorder: Recorder | None = None) -> Row:

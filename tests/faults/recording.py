@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,13 @@ from tests.faults.model import NAMESPACE, Fault
 _KINDS = ("Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler")
 _LONG = 600
 # What says nothing about a rollout, or something about this machine.
-_LEFT_OUT = {"managedFields", "selfLink", "images", "nodeInfo", "addresses", "daemonEndpoints", "volumesAttached"}
+_LEFT_OUT = {
+    "managedFields", "resourceVersion", "selfLink", "nodeInfo", "addresses", "capacity", "daemonEndpoints", "images",
+    "tolerations",
+    "volumeMounts", "volumesAttached", "volumesInUse", "features", "runtimeHandlers", "imageID", "allocatedResources",
+    "user", "terminationMessagePath", "terminationMessagePolicy", "dnsPolicy", "schedulerName", "hostIPs", "podIPs",
+    "preemptionPolicy", "enableServiceLinks", "podCIDR", "podCIDRs",
+}  # fmt: skip
 
 
 @dataclass
@@ -37,19 +43,22 @@ class Recorder:
     kube: KubePort
     redact: Redactor
     since: float = 0.0
-    written: list[Path] = field(default_factory=list)
 
-    def record(self, fault: Fault, workload: str = "") -> Path | None:
-        """The moment as a case; None where what is seen does not lead to the fault's code any more."""
-        ref = WorkloadRef(NAMESPACE, *(workload or f"Deployment/{fault.component}").split("/"))
+    def record(self, fault: Fault) -> None:
+        """The moment is a case, if what is seen leads to the fault's code."""
+        kind = ("Job", "todo-migrate") if fault.code == "HOOK_FAILED" else ("Deployment", fault.component)
+        self.write(fault.name, WorkloadRef(NAMESPACE, *kind), fault.code)
+
+    def write(self, name: str, ref: WorkloadRef, code: str = "") -> None:
+        """The workload as it is now is a case of this name, if the code is among its findings (or none is wanted)."""
         now = time.time()
         snapshot = take_snapshot([ref], self.kube)
         snapshot = look_around(Around(), _KINDS, snapshot, [ref], self.kube).beside(snapshot)
         logs = take_logs(snapshot, [ref], self.kube)
         kept = _kept(snapshot, ref)
         case = {
-            "about": f"Recorded: {fault.name}.",
-            "recorded": {"kubernetes": self.kube.version(), "fault": fault.name},
+            "about": f"Recorded: {name}.",
+            "recorded": {"kubernetes": self.kube.version(), "fault": name},
             "since": _stamp(self.since),
             "now": _stamp(now),
             "refs": [f"{ref.kind}/{ref.name}"],
@@ -62,13 +71,11 @@ class Recorder:
         case = self.redact.data(_plain(case))
         case["expect"] = _expected(case, ref, now, self.since)
         codes = [one["code"] for one in case["expect"]["findings"]]
-        if fault.code not in codes:
-            return None
-        path = self.folder / f"recorded_{re.sub(r'[^a-z0-9]+', '_', fault.name.lower()).strip('_')}.yaml"
+        if code not in codes and (code or codes):
+            return
+        path = self.folder / f"recorded_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.yaml"
         self.folder.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(case, sort_keys=False, default_flow_style=None, width=118, allow_unicode=True))
-        self.written.append(path)
-        return path
 
 
 def _kept(snapshot: Snapshot, ref: WorkloadRef) -> dict[str, list[Mapping[str, Any]]]:

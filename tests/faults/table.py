@@ -106,7 +106,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("registry out of reach", "IMAGE_NETWORK", C, _pod("ErrImagePull"), "cannot reach the registry",
           tags={"repository": f"{DEAF_REGISTRY}/todo-backend"}, waived=("TAG_NOT_BUILT",), timeout=180),
     Fault("image's name is none", "IMAGE_NAME_INVALID", N, _pod("InvalidImageName"), "not an image name",
-          tags={"repository": "Todo Backend"}, waived=("TAG_NOT_BUILT",)),
+          values={"image": {"registry": "local registry"}}, waived=("TAG_NOT_BUILT",)),
     # --- what a container needs
     Fault("Secret missing", "CONFIG_SECRET_MISSING", N, _pod("CreateContainerConfigError .*secret"), "no-such-secret",
           values={"secretEnv": {"TOKEN": {"secret": "no-such-secret", "key": "TOKEN"}}}, waived=("REFERENCE_MISSING",)),

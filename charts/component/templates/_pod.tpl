@@ -11,9 +11,9 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  {{- with include "component.serviceAccountName" . }}
-  serviceAccountName: {{ . }}
-  {{- end }}
+  {{- /* Always given: the API server keeps a copy of the name (serviceAccount), and a field that is left out in the
+         next revision would get the old name back from it. */}}
+  serviceAccountName: {{ include "component.serviceAccountName" . | default "default" }}
   automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
   {{- /* Links would set <SERVICE>_PORT=tcp://… in every container; BACKEND_PORT, for one, is a setting of ours. */}}
   enableServiceLinks: false
