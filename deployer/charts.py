@@ -20,7 +20,7 @@ from typing import Any
 
 from deployer.context import Pattern, ignored, parse_dockerignore
 from deployer.digest import Digest, FileHashes, content_part, parts_digest
-from deployer.errors import DeployError, input_error
+from deployer.errors import DeployError, disk_error, input_error
 
 KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600
@@ -236,8 +236,9 @@ def _copy(layout: _Layout, digest: Digest, target: Path) -> None:
         temporary.rename(target)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # there already: somebody else was faster
-            detail = error.strerror or str(error)
-            raise input_error("CHART_COPY", f"cannot copy a chart to `{target}`", detail=detail) from None
+            detail, hints = error.strerror or str(error), ("todo-deploy up",)
+            refused = input_error("CHART_COPY", f"cannot copy a chart to `{target}`", detail=detail, hints=hints)
+            raise disk_error(error) or refused from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -10,15 +10,14 @@ from typing import Literal
 
 from deployer import envfile, forwarding, inputs, repository, world
 from deployer.addons import cluster as addons
-from deployer.errors import DeployError, Problem
+from deployer.errors import DeployError, Problem, disk_error
 from deployer.memory import deployment_dir
 from deployer.ports import ClusterFacts, KubePort
 from deployer.spec import Cluster, mebibytes
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
-from deployer.toolchain import Toolchain, locate_toolchain
-from deployer.tooling import listens
+from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
 from deployer.world import World
 
 State = Literal["pass", "warn", "fail", "skip"]
@@ -71,13 +70,12 @@ def _machine(loaded: LoadedSpec, here: World) -> Iterator[Check]:
 
 
 def _docker(here: World) -> Check:
-    if not listens(here.host_docker):
-        return Check("docker", "fail", f"nothing answers at {here.host_docker.host}", "todo-deploy doctor --fix")
     try:
         world.open_images(here.host_docker)
     except DeployError as error:
         problem = error.problems[0]
-        return Check("docker", "fail", problem.title, next(iter(problem.hints), ""))
+        kept_out = problem.code == "DOCKER_PERMISSION"
+        return Check("docker", "fail", problem.title, problem.hints[0] if kept_out else docker_mending(here.env))
     return Check("docker", "pass", here.host_docker.host)
 
 
@@ -118,6 +116,12 @@ def _sources(loaded: LoadedSpec, here: World) -> Iterator[Check]:
         sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
     except DeployError as error:
         yield from _failed("sources", error)
+        return
+    except OSError as error:
+        explained = disk_error(error)
+        if explained is None:
+            raise
+        yield from _failed("sources", explained)
         return
     yield Check("sources", "pass", f"{len(sources.images)} build contexts, {len(sources.charts)} charts")
 

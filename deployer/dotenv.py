@@ -71,7 +71,10 @@ def read_env(path: Path, source: str) -> EnvFile:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise input_error("ENV_UNREADABLE", f"cannot read `{source}`", detail=error.strerror or "") from None
+        title, hint = f"cannot read `{source}`", f"ls -ld {source}"
+        if isinstance(error, PermissionError):
+            title, hint = f"you may not read `{source}`", f'sudo chown "$USER" {source} && chmod 600 {source}'
+        raise input_error("ENV_UNREADABLE", title, detail=error.strerror or "", where=source, hints=(hint,)) from None
     except UnicodeDecodeError as error:
         # UTF-16 is what `>` writes in Windows PowerShell.
         line = error.object.count(b"\n", 0, error.start) + 1

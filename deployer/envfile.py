@@ -6,6 +6,7 @@ Whatever happens, a file is either as it was or complete, and only its owner can
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -90,7 +91,8 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
     if not stat.S_ISREG(info.st_mode):
         return [Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name)]
     if not os.access(path, os.R_OK):
-        return [Problem("ENV_UNREADABLE", f"you may not read `{name}`", where=name)]
+        hint = f'sudo chown "$USER" {name} && chmod 600 {name}'
+        return [Problem("ENV_UNREADABLE", f"you may not read `{name}`", where=name, hints=(hint,))]
     return _permissions(info, name)
 
 
@@ -150,7 +152,11 @@ def _written(path: Path, content: bytes) -> Path:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        problem = Problem("ENV_UNWRITABLE", f"cannot write `{path.name}`", error.strerror or "", str(path.parent))
+        hint = "df -h ." if error.errno == errno.ENOSPC else "or elsewhere: --set env.files=[/a/folder/of/yours/.env]"
+        hints = (f"ls -ld {path.parent}", hint)
+        problem = Problem(
+            "ENV_UNWRITABLE", f"cannot write `{path.name}`", error.strerror or "", str(path.parent), hints
+        )
         raise DeployError(problem, ExitCode.INPUT) from None
     return temporary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -71,6 +72,22 @@ def machine_error(
 ) -> DeployError:
     """A failure of the machine, Docker, the toolchain or the cluster."""
     return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.MACHINE)
+
+
+def disk_error(error: OSError) -> DeployError | None:
+    """The failure that a file or folder cannot be used, explained; None where the error is about something else."""
+    place, reason = str(error.filename2 or error.filename or ""), error.strerror or ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        title = f"the disk is full: {place} could not be written" if place else "the disk is full"
+        return machine_error("DISK_FULL", title, detail=reason, where=place, hints=("df -h", "docker system df"))
+    if error.errno == errno.ENOENT and "temporary directory" in reason:
+        hints = ("df -h", "TMPDIR=/a/folder/of/yours todo-deploy up")
+        return machine_error("DISK_FULL", "no folder for temporary files can be written", detail=reason, hints=hints)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR) and place:
+        hints = (f"ls -ld {place}", "or give it folders of yours: XDG_CACHE_HOME, XDG_STATE_HOME, TMPDIR")
+        title = f"this user cannot use {place}"
+        return machine_error("UNWRITABLE", title, detail=reason, where=place, hints=hints)
+    return None
 
 
 def refused(code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()) -> DeployError:

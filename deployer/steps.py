@@ -15,7 +15,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from deployer.errors import DeployError, Problem
+from deployer.errors import DeployError, Problem, disk_error
 from deployer.events import Event, Item, Log, StageFailed, StageFinished, StageStarted
 
 T = TypeVar("T")
@@ -48,6 +48,12 @@ def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]
     except DeployError as error:
         yield StageFailed(name, clock.monotonic() - begun, error.problems)
         raise
+    except OSError as error:
+        explained = disk_error(error)
+        if explained is None:
+            raise
+        yield StageFailed(name, clock.monotonic() - begun, explained.problems)
+        raise explained from None
     except KeyboardInterrupt:
         problem = Problem("INTERRUPTED", "interrupted", hints=("todo-deploy up",))
         yield StageFailed(name, clock.monotonic() - begun, (problem,))

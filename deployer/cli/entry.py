@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 from deployer import __version__
 from deployer.cli.options import Session, common_options
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.errors import DeployError, ExitCode, Problem, disk_error
 
 # Name → (module, one line of help): `--help` and completion read this and import no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -120,6 +120,10 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         code = ExitCode.OK
+    except OSError as error:
+        explained = disk_error(error)
+        code = explained.exit_code if explained is not None else ExitCode.BUG
+        _tell(words, None, explained.problems if explained is not None else (_bug(error),), code)
     except Exception as error:
         code = ExitCode.BUG
         _tell(words, None, (_bug(error),), code)

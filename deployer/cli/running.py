@@ -16,7 +16,7 @@ import click
 
 from deployer import evidence, runs
 from deployer.cli.options import Session
-from deployer.errors import DeployError, ExitCode, Problem, refused
+from deployer.errors import DeployError, ExitCode, Problem, disk_error, refused
 from deployer.events import Event, RunFinished, RunStarted
 from deployer.redact import Redactor
 from deployer.spec import seconds
@@ -95,6 +95,11 @@ def run(
                 value = drive(steps(run_id), emit)
         except DeployError as error:
             code, problems = error.exit_code, tuple(redacted(one, redactor) for one in error.problems)
+        except OSError as error:
+            explained = disk_error(error)
+            if explained is None:
+                raise
+            code, problems = explained.exit_code, explained.problems
         except KeyboardInterrupt:
             code, problems = ExitCode.INTERRUPTED, (_interrupted(),)
         took = clock.monotonic() - begun

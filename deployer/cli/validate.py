@@ -62,6 +62,8 @@ def _examined(loaded: LoadedSpec) -> Examined:
         problems = inputs.env_problems(loaded, inputs.load_env(loaded))
         return errors(problems) if problems else validation.examine(loaded, this_world())
     except DeployError as error:
+        if error.exit_code is ExitCode.MACHINE:
+            raise
         return errors(error.problems)
 
 

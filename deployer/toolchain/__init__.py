@@ -15,7 +15,7 @@ A run asks, in this order:
 Everything lives under `cache_dir/toolchain`, appears by rename, and is made under one lock.
 """
 
-from deployer.toolchain.dockerhost import ensure_docker
+from deployer.toolchain.dockerhost import docker_mending, ensure_docker
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Setting, Toolchain, Way, architecture, minikube_home
 from deployer.toolchain.resolve import ensure_toolchain
@@ -27,6 +27,7 @@ __all__ = [
     "Toolchain",
     "Way",
     "architecture",
+    "docker_mending",
     "ensure_docker",
     "ensure_stand_ins",
     "ensure_toolchain",

@@ -69,6 +69,19 @@ def permission_error(detail: str) -> DeployError:
     )
 
 
+def docker_mending(env: Mapping[str, str]) -> str:
+    """The command that brings back a Docker that does not answer this user, whom it does not keep out."""
+    if env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
+        return "unset DOCKER_HOST DOCKER_CONTEXT"
+    if _client(env) is None and not can_install():
+        return _missing().problems[0].hints[0]
+    return "todo-deploy doctor --fix" if sys.platform == "linux" and is_root() else _starting()
+
+
+def _starting() -> str:
+    return "open -a Docker" if sys.platform == "darwin" else "sudo systemctl start docker"
+
+
 def _prepare(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Path]:
     docker = _client(env)
     if docker is None or (sys.platform == "linux" and is_root() and shutil.which("dockerd", path=_path(env)) is None):
@@ -128,7 +141,7 @@ def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]
         raise machine_error(
             "DOCKER_STOPPED",
             "Docker is installed but does not run",
-            hints=("open -a Docker" if sys.platform == "darwin" else "sudo systemctl start docker",),
+            hints=(_starting(),),
         )
     yield Item(STAGE, "docker", ItemState.RUNNING, "starting")
     log = state_dir / "dockerd.log"

@@ -1,0 +1,195 @@
+"""A machine that is not as it should be: a clear error with what to do next, the right exit code, never a trace."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer import errors
+from deployer.adapters.clock import SystemClock
+from deployer.errors import DeployError, ExitCode
+from deployer.events import StageFailed
+from deployer.steps import Outcome, Steps, stage
+from tests.fakes.play import failed
+
+CHECKOUT = Path(__file__).parents[3]
+Ran = tuple[int, str, str]
+
+SPEC = """\
+apiVersion: todo-deploy/v1
+application: shop
+cluster: {name: td-no-such-cluster}
+env: {example: null}
+images:
+  api: {repository: shop/api, context: "the api"}
+secrets:
+  app: {keys: {TOKEN: {}}}
+releases:
+  web: {chart: chart, images: {api: {image: "{ref}"}}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "the api").mkdir(parents=True)
+    (root / "the api" / "Dockerfile").write_text("FROM scratch\n")
+    (root / "chart" / "templates").mkdir(parents=True)
+    (root / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
+    (root / "todo-deploy.yaml").write_text(SPEC)
+    (root / ".env").write_text("TOKEN=a\n")
+    (root / ".env").chmod(0o600)
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: Path, project: Path) -> Callable[..., Ran]:
+    """`todo-deploy` as another process: nothing answers as Docker, and there is no program on PATH."""
+
+    def ran(*args: str, cwd: Path | None = None, stdout: str = "", **env: str | None) -> Ran:
+        settings: dict[str, str | None] = {
+            "HOME": str(tmp_path / "home"),
+            "PATH": str(tmp_path / "no-programs"),
+            "LANG": "C.UTF-8",
+            "DOCKER_HOST": f"unix://{tmp_path}/no.sock",
+            "PYTHONPATH": str(CHECKOUT),
+            **env,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        with Path(stdout or os.devnull).open("w") as stream:
+            done = subprocess.run(
+                [sys.executable, "-m", "deployer", *args], cwd=cwd or project, env=given, text=True, timeout=60,
+                stdin=subprocess.DEVNULL, stdout=stream if stdout else subprocess.PIPE, stderr=subprocess.PIPE,
+                errors="replace",
+            )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        assert "error[BUG]" not in done.stderr
+        return done.returncode, done.stdout or "", done.stderr
+
+    return ran
+
+
+def test_without_docker_up_says_what_mends_it_and_leaves_nothing(run: Callable[..., Ran], project: Path) -> None:
+    before = sorted(project.rglob("*"))
+    code, _, told = run("up")
+    assert code == ExitCode.MACHINE
+    assert "error[DOCKER_" in told and "help: " in told
+    assert sorted(project.rglob("*")) == before
+
+
+def test_doctor_names_the_address_that_the_user_set(run: Callable[..., Ran]) -> None:
+    code, told, _ = run("doctor")
+    assert code == ExitCode.MACHINE
+    assert "unset DOCKER_HOST" in told
+
+
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "XDG_STATE_HOME"])
+def test_a_folder_of_ours_that_cannot_be_made_is_named(run: Callable[..., Ran], tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("up", "plan", "doctor"):
+        code, told, error = run(command, **{name: str(tmp_path / "file" / "below")})
+        if command == "plan" and name == "XDG_STATE_HOME":  # it remembers nothing
+            assert code == ExitCode.OK, error
+            continue
+        assert code == ExitCode.MACHINE, error
+        assert "help: " in error or "→" in told
+
+
+def test_a_home_that_is_not_there_is_made_or_named(run: Callable[..., Ran], tmp_path: Path) -> None:
+    assert run("plan", HOME=str(tmp_path / "new"))[0] in (ExitCode.OK, ExitCode.MACHINE)
+    assert run("--help", HOME=None)[0] == ExitCode.OK
+    assert run("plan", HOME=None, XDG_CACHE_HOME=str(tmp_path / "c"), XDG_STATE_HOME=str(tmp_path / "s"))[0] in (
+        ExitCode.OK,
+        ExitCode.MACHINE,
+    )
+
+
+def test_any_locale_width_and_place_will_do(run: Callable[..., Ran], project: Path, tmp_path: Path) -> None:
+    place = tmp_path / ("Übung mit Leerzeichen und ' und \" " + "sehr lang " * 15) / "ein Projekt"
+    place.parent.mkdir()
+    shutil.copytree(project, place)
+    for env in ({"LANG": "C", "LC_ALL": "C"}, {"COLUMNS": "40", "NO_COLOR": "1"}, {"LANG": "C", "PYTHONUTF8": "0"}):
+        code, told, error = run("plan", cwd=place, **env)
+        assert code == ExitCode.OK, error
+        assert "shop/api" in told
+        assert "\x1b[" not in told + error
+        code, told, error = run("doctor", cwd=place, **env)
+        assert code == ExitCode.MACHINE
+        code, told, _ = run("plan", "-o", "json", cwd=place, **env)
+        assert json.loads(told)["ok"] is True
+    assert max(map(len, run("doctor", COLUMNS="40")[1].splitlines())) <= 40
+
+
+def test_a_standard_output_on_a_full_disk_is_told(run: Callable[..., Ran]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    code, _, told = run("schema", stdout="/dev/full")
+    assert code == ExitCode.MACHINE
+    assert "error[DISK_FULL]" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/var/x"), "DISK_FULL"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "DISK_FULL"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "DISK_FULL"),
+        (PermissionError(errno.EACCES, "Permission denied", "/var/x"), "UNWRITABLE"),
+        (OSError(errno.EROFS, "Read-only file system", "/var/x"), "UNWRITABLE"),
+    ],
+)
+def test_what_the_disk_refuses_is_a_failure_of_the_machine_with_the_next_command(error: OSError, code: str) -> None:
+    explained = errors.disk_error(error)
+    assert explained is not None
+    assert (explained.problems[0].code, explained.exit_code) == (code, ExitCode.MACHINE)
+    assert explained.problems[0].hints
+
+    def body() -> Steps[Outcome[None]]:
+        yield from ()
+        raise error
+
+    events, raised = failed(stage("images", body(), SystemClock()))
+    assert isinstance(raised, DeployError)
+    assert [type(event) for event in events[1:]] == [StageFailed]
+
+
+def test_other_errors_of_the_system_are_not_explained_away() -> None:
+    assert errors.disk_error(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is None
+    assert errors.disk_error(PermissionError(errno.EACCES, "Permission denied")) is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 64 KiB; only root can make one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)], capture_output=True)
+    if mount.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR"])
+def test_a_disk_that_is_full_is_told_and_nothing_is_left_half_written(
+    run: Callable[..., Ran], small_disk: Path, project: Path, name: str
+) -> None:
+    for number in range(40):  # more of a chart than the disk holds
+        (project / "chart" / "templates" / f"{number}.yaml").write_text(f"# {number}\n" + "x: y\n" * 400)
+    for command in ("plan", "validate", "up"):
+        code, _, error = run(command, **{name: str(small_disk)})
+        assert code in (ExitCode.OK, ExitCode.MACHINE), error
+        if name == "XDG_CACHE_HOME" and command != "up":  # which gives up before, for there is no Docker
+            assert "error[DISK_FULL]" in error
+    left = [path for path in small_disk.rglob("*") if path.is_file() and ".part" in path.name]
+    assert left == []
+    for path in small_disk.rglob("*.json"):
+        json.loads(path.read_text())
