@@ -198,4 +198,6 @@ def _lacking(wanted: Any, found: Any, at: str) -> list[str]:
         if not isinstance(found, list) or len(found) != len(wanted):
             return [f"{at}: {found!r} instead of {wanted!r}"]
         return [one for index, value in enumerate(wanted) for one in _lacking(value, found[index], f"{at}[{index}]")]
+    if not wanted and found is None:  # the API leaves out what is empty or zero
+        return []
     return [] if wanted == found else [f"{at}: {found!r} instead of {wanted!r}"]

@@ -72,7 +72,7 @@ def test_the_frontend_answers_at_a_load_balancers_address(live: Live) -> None:
 
 
 def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Path) -> None:
-    assert differences(live, own_helm, tmp_path) == []
+    assert not (found := differences(live, own_helm, tmp_path)), "\n".join(found)
     secret = live.get("secret", "todo-chatbot-secret")
     assert secret["type"] == "Opaque"
     assert secret["data"].keys() == {"DATABASE_URL", "OPENAI_API_KEY", "NEON_API_KEY"}

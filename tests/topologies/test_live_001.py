@@ -53,7 +53,7 @@ def ann_page(browser: Browser) -> str:
 
 
 def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Path) -> None:
-    assert differences(live, own_helm, tmp_path) == []
+    assert not (found := differences(live, own_helm, tmp_path)), "\n".join(found)
     secrets = json.loads(live.kubectl("get", "secrets", "-o", "json"))["items"]
     ours = [one for one in secrets if one["metadata"]["name"].startswith("phase-iv-secrets-")]
     assert [set(one["data"]) for one in ours] == [{"DATABASE_URL", "COHERE_API_KEY", "BETTER_AUTH_SECRET"}]
@@ -63,7 +63,7 @@ def test_the_cluster_is_an_entity_with_a_status(live: Live) -> None:
     done, document = live.app.told("status")
     assert done.returncode == 0
     cluster = document["data"]["cluster"]
-    assert cluster["name"] == PROFILE
+    assert (cluster["provider"], cluster["profile"]) == ("minikube", PROFILE)
     assert cluster["phase"] == SEED_WORDS["S1", "Cluster", "Running"].value
     assert cluster["kubernetesVersion"].startswith("v1.")
 

@@ -54,7 +54,7 @@ def test_it_answers(live: Live) -> None:
 
 
 def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Path) -> None:
-    assert differences(live, own_helm, tmp_path) == []
+    assert not (found := differences(live, own_helm, tmp_path)), "\n".join(found)
     secret = live.get("secret", "todo-secrets")
     assert (secret["type"], set(secret["data"])) == ("Opaque", {"DATABASE_URL", "JWT_SECRET", "OPENAI_API_KEY"})
     for name, replicas in (("todo-backend", 1), ("todo-frontend", 2)):
