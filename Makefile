@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: bench faults help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout 
 
 topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
 	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))
+
+addons: setup ## The tests on the cluster that need addons: load balancer, Ingress, autoscaler (ten minutes more to build them, once)
+	@$(PYTEST) -q --cluster --addons tests/addons tests/topologies/test_004_cluster.py
 
 clean: ## Remove .venv and caches of this checkout (no cluster, no user data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

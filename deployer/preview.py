@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer import forwarding, inputs, memory, pipeline, repository, world
+from deployer.addons import cluster as addons
 from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
@@ -15,6 +16,7 @@ from deployer.ports import ImagePort, KubePort
 from deployer.record import Record, load
 from deployer.specfile import LoadedSpec
 from deployer.stages import releases as releases_stage
+from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide
 from deployer.stages.images import Previous, reason_to_build
 from deployer.status import ClusterPhase
@@ -63,6 +65,7 @@ def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
     missing = seen.facts.phase is ClusterPhase.MISSING
     yield Step("cluster", seen.loaded.spec.cluster.name, "create" if missing else "update", f"start: {decision.reason}")
     unknown = "" if missing else "as far as can be told without the cluster"
+    yield from (Step("addon", name, "create", unknown) for name in seen.loaded.spec.cluster.addons)
     yield from (Step("image", image.name, "build", image.ref) for image in plan.images)
     yield from (Step("secret", secret.name, "create", _keys(secret)) for secret in plan.secrets)
     yield from (Step("release", release.name, "create", unknown) for release in plan.releases)
@@ -71,6 +74,9 @@ def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
 def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) -> Iterator[Step]:
     loaded = seen.loaded
     yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
+    if loaded.spec.cluster.addons and seen.toolchain is not None:
+        states = addons.look(loaded.spec.cluster, seen.toolchain, seen.facts, kube, here)
+        yield from (Step("addon", one.name, _needed(one), one.text) for one in states)
     kept = load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = memory.deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
@@ -83,6 +89,10 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     yield from (_image(image, daemon, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
     yield from (_release(release, kept, kube) for release in plan.releases)
+
+
+def _needed(addon: AddonState) -> Action:
+    return "unchanged" if addon.ready else "update" if addon.present else "create"
 
 
 def _image(image: ImagePlan, daemon: ImagePort | None, before: Mapping[str, Previous]) -> Step:

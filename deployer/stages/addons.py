@@ -46,11 +46,12 @@ class WantedAddon:
 
 @dataclass(frozen=True, slots=True)
 class AddonState:
-    """Whether an addon is ready, and what it lacks."""
+    """Whether an addon is ready, what it lacks, and whether the cluster has it at all."""
 
     name: str
     ready: bool
     text: str
+    present: bool = True
 
 
 def ensure_addons(
@@ -75,8 +76,10 @@ def ensure_addons(
 def look(wanted: WantedAddon, kube: KubePort) -> AddonState:
     """The addon as the cluster has it; nothing is changed."""
     applied = _applied(wanted, kube)
+    if applied is None:
+        return AddonState(wanted.name, False, "not in the cluster yet", present=False)
     if applied != wanted.inputs:
-        return AddonState(wanted.name, False, "not in the cluster yet" if applied is None else "not up to date")
+        return AddonState(wanted.name, False, "not up to date")
     for ref in wanted.watched:
         lack = lacking(kube.get(ref.kind, ref.namespace, ref.name))
         if lack:

@@ -124,9 +124,9 @@ def test_an_update_loses_no_request(local: Local) -> None:
                     answer = local.ask("GET", path)
                     served[0] += 1
                     if answer.status != 200:
-                        wrong.append(f"{path}: {answer.status}")
+                        wrong.append(f"{time.time():.1f} {path}: {answer.status} {answer.body[:80]!r}")
                 except OSError as error:
-                    wrong.append(f"{path}: {error!r}")
+                    wrong.append(f"{time.time():.1f} {path}: {error!r}")
             time.sleep(0.05)
 
     asking = threading.Thread(target=ask, daemon=True)
@@ -136,7 +136,7 @@ def test_an_update_loses_no_request(local: Local) -> None:
     finally:
         over.set()
         asking.join()
-    assert wrong == []
+    assert not wrong, wrong
     assert served[0] > 50
 
 

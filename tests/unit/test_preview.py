@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from deployer import opening
+from deployer.addons import cluster as addons
 from deployer.ports import ClusterFacts
 from deployer.preview import Step, missing_env, preview
+from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
 from tests.fakes import FakeCluster
 from tests.fakes.play import played
+from tests.fakes.scene import TOOLS
 from tests.fakes.shop import SPEC, Shop
 
 OLD, NEW = "kq-canary-old-7f3", "kq-canary-new-9a1"
@@ -50,6 +54,26 @@ def test_a_preview_changes_nothing(shop: Shop) -> None:
     built, requests = len(shop.images.built), len(shop.helm.requests)
     seen(shop, "2")
     assert (shop.kube.writes, len(shop.images.built), len(shop.helm.requests)) == ([], built, requests)
+
+
+@pytest.mark.parametrize(
+    ("state", "action"),
+    [
+        (AddonState("metallb", True, "v1"), "unchanged"),
+        (AddonState("metallb", False, "not in the cluster yet", present=False), "create"),
+        (AddonState("metallb", False, "DaemonSet speaker: not there"), "update"),
+    ],
+)
+def test_addons_are_told_as_the_cluster_has_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, state: AddonState, action: str
+) -> None:
+    played(shop.up("1"))
+    spec = shop.root / "todo-deploy.yaml"
+    spec.write_text(spec.read_text() + "cluster: {addons: [metallb]}\n")
+    monkeypatch.setattr(addons, "look", lambda *_: (state,))
+    monkeypatch.setattr(opening, "locate_toolchain", lambda *_: TOOLS)
+    found = step(seen(shop), "addon")
+    assert (found.name, found.action, found.reason) == ("metallb", action, state.text)
 
 
 def test_an_empty_cluster_gets_everything(shop: Shop) -> None:
