@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -120,11 +120,10 @@ def _apply_or_back(
         spec, kube = loaded.spec, cluster.value.kube
         kept = record.load(kube, spec.namespace, spec.application).history
         entry = history.target(kept)
-        newest = next((one for one in reversed(kept[:-1]) if one.sound), None)
-        if (options.on_failure or spec.rollout.on_failure) == "keep" or entry is None or newest is None:
+        why = _kept_why(kept, wanted=(options.on_failure or spec.rollout.on_failure) != "keep")
+        if why is not None or entry is None:
+            yield Warned(why or _NOTHING_SOUND)
             raise
-        if history.same(newest, kept[-1]):
-            raise  # nothing of it had changed: an older version was not asked for, and need not be better
         yield Warned(Problem("ROLLING_BACK", f"going back to revision {entry.number}", failed.problems[0].title))
         back = RollbackOptions(options.run, entry.number, options.hold, options.timeout)
         try:
@@ -133,6 +132,28 @@ def _apply_or_back(
             raise DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES) from None
         told = Problem("ROLLED_BACK", f"revision {entry.number} serves again", hints=("todo-deploy history",))
         raise DeployError((*failed.problems, told), ExitCode.PREVIOUS_SERVES) from None
+
+
+_NOTHING_SOUND = Problem(
+    "FAILED_KEPT",
+    "no revision was verified before: what failed is kept, to be looked at",
+    hints=("todo-deploy status", "todo-deploy logs", "todo-deploy down, to clean up (volumes stay)"),
+)
+
+
+def _kept_why(kept: Sequence[Entry], *, wanted: bool) -> Problem | None:
+    """Why a failed revision stays although the history has others; None where one of them is to serve again."""
+    newest = next((one for one in reversed(kept[:-1]) if one.sound), None)
+    if newest is None:
+        return _NOTHING_SOUND
+    if not wanted:
+        title = f"what failed is kept, as asked; revision {newest.number} was verified"
+        return Problem("FAILED_KEPT", title, hints=("todo-deploy rollback",))
+    if history.same(newest, kept[-1]):
+        # An older version was not asked for, and need not be better.
+        title = f"nothing had changed since revision {newest.number} was verified: no older version is brought back"
+        return Problem("FAILED_KEPT", title, hints=("todo-deploy history", "todo-deploy rollback --to REV"))
+    return None
 
 
 def chosen(kept: Record, wanted: int | None, cut_short: Mapping[str, str] | None = None) -> Entry:

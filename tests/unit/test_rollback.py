@@ -30,6 +30,13 @@ def warned(events: list[Event]) -> list[str]:
     return [one.problem.code for one in events if isinstance(one, Warned)]
 
 
+def kept_words(events: list[Event]) -> str:
+    """Why what failed is kept, with a way to go on."""
+    (told,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "FAILED_KEPT"]
+    assert told.hints
+    return told.title
+
+
 def codes(error: DeployError) -> list[str]:
     return [one.code for one in error.problems]
 
@@ -210,13 +217,15 @@ def test_a_first_install_that_fails_is_kept_to_be_looked_at(shop: Shop) -> None:
     events, error = failed(shop.up("1"))
     assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
     assert "ROLLING_BACK" not in warned(events)
+    assert kept_words(events) == "no revision was verified before: what failed is kept, to be looked at"
     assert (shop.serves, shop.verdicts) == (("1", "token-of-1"), ["failed"])
 
 
 def test_on_failure_keep_leaves_what_failed(shop: Shop) -> None:
     played(shop.up("1"))
     shop.helm.broken = {"2"}
-    _, error = failed(shop.up("2", on_failure="keep"))
+    events, error = failed(shop.up("2", on_failure="keep"))
+    assert kept_words(events) == "what failed is kept, as asked; revision 1 was verified"
     assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
     assert (shop.serves, shop.verdicts) == (("2", "token-of-2"), ["verified", "failed"])
 
@@ -370,6 +379,7 @@ def test_an_object_that_comes_back_broken_does_not_bring_an_older_version(shop: 
     events, error = failed(shop.up("2"))
     assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
     assert "ROLLING_BACK" not in warned(events)
+    assert "nothing had changed since revision 2 was verified" in kept_words(events)
     assert (shop.serves[0], shop.verdicts) == ("2", ["verified", "verified", "failed"])
 
 
