@@ -10,18 +10,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from deployer import diagnosis, helmstorage
+from deployer import helmstorage
 from deployer.adapters.fastyaml import YamlError, load_documents
-from deployer.diagnosis import Finding, Patience
 from deployer.errors import DeployError, ExitCode
 from deployer.events import Item, ItemState, Log, Warned
 from deployer.ports import KubePort, ObjectRef
-from deployer.stages.rollout import Judging, lasting, take_logs, take_snapshot, workloads_of
+from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import dig, epoch, find, name_of, rows
 from deployer.steps import Clock, Steps, merge
+
+if TYPE_CHECKING:  # most helms run no hook, and a run that changes nothing no helm
+    from deployer.diagnosis import Finding, Patience
 
 T = TypeVar("T")
 Keep = Callable[[str, str], None]
@@ -92,7 +94,7 @@ class _Eyes:
         self._logs: dict[tuple[str, str], str] = {}
         self._told: dict[str, str] = {}
         self._named: set[tuple[str, WorkloadRef | None]] = set()
-        self._patience = Patience()
+        self._patience: Patience | None = None
         self._findings: tuple[Finding, ...] = ()
 
     def watch(self, over: threading.Event) -> Steps[None]:
@@ -108,6 +110,8 @@ class _Eyes:
                     if one is not None and one.hooks:
                         verdict = verdict or (yield from self._look(one))
             if verdict is not None:
+                from deployer import diagnosis
+
                 raise DeployError(diagnosis.problem(verdict), ExitCode.NOTHING_SERVES)
 
     def explained(self, error: DeployError) -> DeployError:
@@ -117,6 +121,8 @@ class _Eyes:
             return error
         better = first
         if self._findings:
+            from deployer import diagnosis
+
             cause = diagnosis.problem(self._findings[0])
             better = replace(cause, code="HOOK_FAILED", title=f"a hook failed: {cause.title}")
         log = next(reversed(self._logs.values()), "")
@@ -146,6 +152,9 @@ class _Eyes:
 
     def _look(self, pending: _Pending) -> Steps[Finding | None]:
         """Logs are kept and findings told; returns the one that ends the wait."""
+        from deployer import diagnosis
+        from deployer.watching import lasting, take_logs
+
         place, now = self._place, self._place.clock.now()
         jobs = tuple(sorted(workloads_of(pending.hooks)))
         snapshot = take_snapshot((*jobs, *pending.workloads), place.kube)
@@ -158,13 +167,13 @@ class _Eyes:
         found = diagnosis.diagnose(snapshot, refs, logs, now=now, since=self._since)
         findings = tuple(one for one in found if one.workload in fresh)
         self._findings = findings or self._findings
-        self._patience = self._patience.observe(findings, now)
-        for one in lasting(findings, self._patience, place.judging, now):
+        patience = self._patience = (self._patience or diagnosis.Patience()).observe(findings, now)
+        for one in lasting(findings, patience, place.judging, now):
             if (one.code, one.workload) not in self._named:
                 self._named.add((one.code, one.workload))
                 yield Warned(diagnosis.problem(one))
         own = {ref: place.judging.profile_of(ref) for ref in fresh}
-        verdict = diagnosis.judge(findings, self._patience, now, place.judging.profile, overrides=own)
+        verdict = diagnosis.judge(findings, patience, now, place.judging.profile, overrides=own)
         return verdict.finding if verdict.state == "failed" else None
 
     def _tell(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from deployer.diagnosis import Finding, Known, Measured
 from deployer.errors import DeployError
 from deployer.ports import KubePort
 from deployer.status import Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import dig, name_of, rows
 
+if TYPE_CHECKING:
+    from deployer.diagnosis import Finding, Known, Measured
+
 Refs = Callable[[], Sequence[str]]
 """The images of a daemon."""
 
-Look = Callable[[Known, Snapshot, Sequence[WorkloadRef], Sequence[Finding], float], Known]
+Look = Callable[["Known", Snapshot, Sequence[WorkloadRef], Sequence["Finding"], float], "Known"]
 """What is known after another look, at that moment: the same object where nothing was looked up."""
 
 _IMAGES = {"IMAGE_NEVER_PULL", "IMAGE_NOT_FOUND", "IMAGE_DENIED", "IMAGE_NETWORK", "IMAGE_PULL"}
@@ -78,6 +81,8 @@ def _measured(
     now: float,
 ) -> dict[tuple[str, str], Measured]:
     """The most memory seen in use by each limited container of the workloads' pods."""
+    from deployer.diagnosis import Measured
+
     pods = [pod for ref in refs for pod in current_pods(ref, snapshot) if _is_limited(pod)]
     places = {(str(dig(pod, "metadata", "namespace")), name_of(pod)) for pod in pods}
     most = dict(before)

@@ -11,7 +11,7 @@ from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.ports import KubePort, ObjectRef, Revision
 from deployer.spec import Url
-from deployer.stages.rollout import take_logs, take_snapshot, workloads_of
+from deployer.stages.rollout import take_snapshot, workloads_of
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.status import (
     Object,
@@ -24,6 +24,7 @@ from deployer.status import (
     workload_status,
 )
 from deployer.steps import Clock
+from deployer.watching import take_logs
 
 # Events older than this say nothing about how things stand now.
 _RECENT_SECONDS = 600.0

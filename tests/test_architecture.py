@@ -255,3 +255,14 @@ def test_there_are_at_most_ten_exit_codes_and_no_two_alike() -> None:
     assert set(EXIT_MEANINGS) == set(ExitCode)
     assert len(set(EXIT_MEANINGS.values())) == len(EXIT_MEANINGS)
     assert all(0 <= code < 256 for code in ExitCode)
+
+
+def test_a_run_that_changes_nothing_loads_neither_diagnosis_nor_evidence() -> None:
+    """The quiet path: everything that `up` imports before it knows whether there is anything to do."""
+    code = (
+        "import sys, deployer.cli.up, deployer.cli.running, deployer.adapters.kube\n"
+        "print([name for name in sys.modules if name.startswith(('deployer.diagnosis', 'deployer.evidence.capture',"
+        " 'deployer.watching', 'deployer.validation', 'deployer.explain'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

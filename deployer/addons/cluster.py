@@ -21,6 +21,7 @@ from deployer.status import WorkloadRef
 from deployer.steps import Outcome, Steps, within
 from deployer.toolchain import Toolchain
 from deployer.toolchain.stamps import digest
+from deployer.watching import take_logs
 from deployer.world import World
 
 _EVENTS_SECONDS = 300.0
@@ -139,7 +140,7 @@ def _cause(ref: ObjectRef, kube: KubePort, here: World) -> str:
         return ""
     refs = (WorkloadRef(ref.namespace, ref.kind, ref.name),)
     snapshot, now = rollout_stage.take_snapshot(refs, kube), here.clock.now()
-    logs = rollout_stage.take_logs(snapshot, refs, kube)
+    logs = take_logs(snapshot, refs, kube)
     findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _EVENTS_SECONDS)
     return "\n".join(f"{one.code}: {one.title}" for one in findings)
 

@@ -5,44 +5,24 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deployer import __version__, repository
-from deployer.errors import Problem
+from deployer.evidence.standby import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, timeline_of, to_wire
-from deployer.evidence.witness import ROLLOUT
 from deployer.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended, as the command line knows it."""
-
-    command: str
-    application: str
-    outcome: str
-    exit_code: int
-    changed: bool
-    seconds: float
-    problems: tuple[Problem, ...]
-    spec: Path | None
-    profile: str | None
-
-
-def summarize(folder: RunFolder, ended: Ended) -> None:
-    """The run's summary and timeline are in its folder; a run that changed nothing and went well has neither.
+def write_summary(folder: RunFolder, ended: Ended) -> None:
+    """The run's summary and timeline are in its folder.
 
     Nothing is raised: a record that cannot be written is no failure of the run.
     """
     with suppress(Exception):
         notes = read_json(folder.path / ROLLOUT)
         (folder.path / ROLLOUT).unlink(missing_ok=True)
-        if ended.outcome == "ok" and not ended.changed:
-            return
         records = read_events(folder.path)
         pods = [row_from_wire(row) for row in notes.get("pods", ())]
         sightings = [Sighting(**one) for one in notes.get("sightings", ())]

@@ -2,85 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TypeVar
 
 from deployer import diagnosis
 from deployer.applied import Applied
 from deployer.diagnosis import Finding
-from deployer.errors import DeployError, Problem
-from deployer.events import Warned
+from deployer.errors import Problem
 from deployer.evidence.capture import CLUSTER, Scope, Seen, capture, look_at_pods, within, write_diff
 from deployer.evidence.podtimes import crash_times
+from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.ports import KubePort
 from deployer.runs import RunFolder, read_json
-from deployer.stages.rollout import take_logs, take_snapshot
+from deployer.stages.rollout import take_snapshot
 from deployer.status import Object, WorkloadRef
-from deployer.steps import Clock, Steps
-
-T = TypeVar("T")
-
-ROLLOUT = "rollout.json"
-"""What the rollout leaves for the run's own summary, which takes it in and away."""
+from deployer.steps import Clock
+from deployer.watching import take_logs
 
 LIMIT_SECONDS = 5.0
 _SUCCESS_SECONDS = 1.5
 _SAME_LOOK_SECONDS = 0.5
-
-
-# The folder belongs to the run as a whole; handing it through every function between would say nothing more.
-_folder: ContextVar[RunFolder | None] = ContextVar("run_folder", default=None)
-
-
-@contextmanager
-def kept_in(folder: RunFolder) -> Iterator[None]:
-    """While inside, the evidence of rollouts is kept in this folder."""
-    token = _folder.set(folder)
-    try:
-        yield
-    finally:
-        _folder.reset(token)
-
-
-def keeper() -> Callable[[str, str], None]:
-    """Writes a text into the record of this run under a name; nothing is written where the run has none.
-
-    The folder is looked up here, because threads that a run starts do not see whose run they belong to.
-    """
-    folder = _folder.get()
-
-    def keep(name: str, text: str) -> None:
-        if folder is not None:
-            with suppress(OSError):
-                folder.write(name, text)
-
-    return keep
-
-
-def witnessed(
-    body: Steps[T], releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock,
-    since: float,
-) -> Steps[T]:  # fmt: skip
-    """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
-    folder = _folder.get()
-    if folder is None:
-        return (yield from body)
-    witness = Witness(folder, releases, refs, kube, clock, since)
-    try:
-        value = yield from witness.watching(body)
-    except DeployError as error:
-        for problem in witness.untold(error.problems):
-            yield Warned(problem)  # capturing takes a moment, and a cause is named at once
-            witness.note(problem)
-        error.problems = witness.keep_failure(error.problems)
-        raise
-    if any(one.changed for one in releases):
-        witness.keep_success()
-    return value
 
 
 class Witness:
@@ -98,20 +41,6 @@ class Witness:
         self._findings: tuple[Finding, ...] = ()
         self._pods: tuple[Object, ...] = ()
         self._looked: float | None = None
-
-    def watching(self, body: Steps[T]) -> Steps[T]:
-        """The body's events as they are; after each finding that was told, when Kubernetes knew of it is noted."""
-        try:
-            while True:
-                try:
-                    event = next(body)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]
-                yield event
-                if isinstance(event, Warned) and not event.further:
-                    self.note(event.problem)
-        finally:
-            body.close()
 
     def untold(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """Those of the problems that were not named before."""

@@ -7,19 +7,13 @@ wait (ruling 2): its readiness needs `replicas - maxUnavailable` pods, which can
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
-from deployer import diagnosis
-from deployer.around import Around, look_around
-from deployer.causes import CAUSES, FailFast
-from deployer.diagnosis import Finding, Known, Patience
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
+from deployer.causes import FailFast
+from deployer.events import WorkloadChanged
 from deployer.lookups import Look, nothing_more
 from deployer.outage import sat_out
-from deployer.pace import Pace, Tails, counted, read_tails
 from deployer.ports import KubePort, Object, ObjectRef
 from deployer.spec import Rollout, seconds
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
@@ -29,17 +23,14 @@ from deployer.steps import Clock, Outcome, Steps
 STAGE = "rollout"
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
-_TICK_SECONDS = 0.7
-_MOMENT_SECONDS = 0.6
-_NOTED_ROUNDS = 2
+DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
+"""What a workload can come to without more being waited for."""
+
 # What every healthy start gives, by the thousand; diagnosis reads none of it.
 _TELLING_EVENTS = ",".join(
     f"reason!={reason}"
     for reason in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "ScalingReplicaSet")
 )
-_DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
-_UNREACHED = ("SERVICE_NO_ENDPOINTS",)
-"""Workloads that nobody can reach are not done, however Available they are."""
 
 
 Cause = tuple[str, WorkloadRef | None]
@@ -123,65 +114,17 @@ def await_rollout(
 
     `kinds` are those of what is around the workloads (see `around`); what stands in `named` is not told again.
     """
-    begun = clock.monotonic()
-    told: dict[WorkloadRef, WorkloadStatus] = {}
-    named, further = named if named is not None else set[Cause](), set[Cause]()
-    around = Around()
-    noted: dict[Cause, int] = {}
-    patience, known = Patience(), Known()
-    overrides = {ref: judging.profile_of(ref) for ref in refs}
-    available_at: float | None = None
-    restarts = 0
-    pace, tails, seen = Pace(), Tails(), None
-    kube, counter = counted(kube)
-    while True:
-        looked, asked = clock.monotonic(), counter.asked
-        snapshot = seen = yield from sat_out(partial(take_snapshot, refs, kube, before=seen), STAGE, clock)
+    if not changed:
+        snapshot = yield from sat_out(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
-        yield from _changes(statuses, told)
-        available = all(status.phase in _DONE for status in statuses)
-        findings: tuple[Finding, ...] = ()
-        if changed or not available:
-            around = look_around(around, kinds, snapshot, refs, kube)
-            left = tuple(status.ref for status in statuses if status.phase not in _DONE)
-            tails = read_tails(tails, snapshot, left, kube, pace)
-            known, findings = _findings(around.beside(snapshot), refs, left, tails, clock.now(), since, known, look)
-            patience = patience.observe(findings, clock.now())
-            yield from _notes(findings, noted)
-            for rank, finding in enumerate(lasting(findings, patience, judging, clock.now())):
-                cause = (finding.code, finding.workload)
-                if cause not in named and (rank == 0 or cause not in further):
-                    (further if rank else named).add(cause)
-                    yield Warned(diagnosis.problem(finding), further=rank > 0)
-        if available and not any(finding.code in _UNREACHED for finding in findings):
-            if available_at is not None and _restarts(statuses) > restarts:
-                available_at = None  # a container that was ready once and then crashed is no success
-            if available_at is None:
-                available_at = clock.monotonic()
-                restarts = _restarts(statuses)
-                if changed and judging.hold:
-                    yield Item(STAGE, "stability", ItemState.RUNNING, f"Available; holding {judging.hold:g} s")
-            if not changed or clock.monotonic() - available_at >= judging.hold:
-                if changed and judging.hold:
-                    yield Item(STAGE, "stability", ItemState.DONE, f"stable for {judging.hold:g} s")
-                return Outcome(statuses, changed, _words(statuses))
-        else:
-            available_at = None
-            took = clock.monotonic() - begun
-            late = {one.ref for one in statuses if one.phase not in _DONE and took > judging.timeout_of(one.ref)}
-            # What is late is the first to be blamed for it.
-            weighed = tuple(sorted(findings, key=lambda one: bool(late) and one.workload not in late))
-            verdict = diagnosis.judge(
-                weighed, patience, clock.now(), judging.profile, deadline_passed=bool(late), overrides=overrides
-            )
-            if verdict.state == "failed":
-                assert verdict.finding is not None
-                raise _failure(verdict.finding, statuses, judging)
-        soon = any(_is_new(finding, patience, clock.now()) for finding in findings)
-        pace = pace.after(counter.asked - asked, clock.monotonic() - looked)
-        pause = pace.pause(_TICK_SECONDS, soon=soon)
-        pace = pace.after(0, pause)
-        clock.sleep(pause)
+        if all(status.phase in DONE for status in statuses):
+            for status in statuses:
+                yield WorkloadChanged(status)
+            return Outcome(statuses, changed, in_words(statuses))
+    from deployer.watching import watch  # what is as it should be does not pay for diagnosis
+
+    return (yield from watch(refs, kube, clock, judging, since=since, changed=changed, look=look, kinds=kinds,
+                             named=named))  # fmt: skip
 
 
 def take_snapshot(
@@ -214,83 +157,7 @@ def _versions(objects: Iterable[Mapping[str, Any]]) -> dict[object, object]:
     return {dig(one, "metadata", "uid"): dig(one, "metadata", "resourceVersion") for one in objects}
 
 
-def _findings(
-    snapshot: Snapshot,
-    refs: Sequence[WorkloadRef],
-    left: Sequence[WorkloadRef],
-    tails: Tails,
-    now: float,
-    since: float,
-    known: Known,
-    look: Look,
-) -> tuple[Known, tuple[Finding, ...]]:
-    """What is known by now, and what is wrong; `left` are the workloads that are not done."""
-    logs, settled = tails.texts, frozenset(refs) - frozenset(left)
-    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known, settled=settled)
-    more = look(known, snapshot, left, findings, now) if left else known
-    if more is known:
-        return known, findings
-    return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more, settled=settled)
-
-
-def _is_new(finding: Finding, patience: Patience, now: float) -> bool:
-    """Whether the finding is not named yet only because it was seen a moment ago for the first time."""
-    seen = patience.seen.get((finding.code, finding.workload))
-    return not finding.excused and seen is not None and now - seen.first_seen < _MOMENT_SECONDS
-
-
-def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
-    """The ends of the container logs that diagnosis of the snapshot needs, by pod, container and whether previous."""
-    return {
-        (wanted.pod, wanted.container, wanted.previous): "\n".join(
-            kube.logs(wanted.namespace, wanted.pod, wanted.container, previous=wanted.previous)
-        )
-        for wanted in diagnosis.logs_wanted(snapshot, refs)
-    }
-
-
-def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Event]:
-    """What may still be an ordinary moment is said without alarm once it was seen in two rounds."""
-    for finding in findings:
-        key = (finding.code, finding.workload)
-        if finding.excused:
-            noted[key] = noted.get(key, 0) + 1
-            if noted[key] == _NOTED_ROUNDS:
-                text = f"{finding.title} ({finding.excused})"
-                yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
-
-
-def lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
-    """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
-    for finding in findings:
-        seen = patience.seen.get((finding.code, finding.workload))
-        if seen is not None and not finding.excused:
-            certain = CAUSES[finding.code].policy(judging.profile_of(finding.workload)).now
-            certain = certain or finding.code in diagnosis.AROUND
-            if certain or now - seen.first_seen >= _MOMENT_SECONDS:
-                yield finding
-
-
-def _changes(statuses: Sequence[WorkloadStatus], told: dict[WorkloadRef, WorkloadStatus]) -> Iterable[Event]:
-    for status in statuses:
-        if told.get(status.ref) != status:
-            told[status.ref] = status
-            yield WorkloadChanged(status)
-
-
-def _restarts(statuses: Sequence[WorkloadStatus]) -> int:
-    return sum(status.restarts for status in statuses)
-
-
-def _words(statuses: Sequence[WorkloadStatus]) -> str:
+def in_words(statuses: Sequence[WorkloadStatus]) -> str:
+    """What a rollout came to."""
     ready, desired = sum(one.ready for one in statuses), sum(one.desired for one in statuses)
     return f"{len(statuses)} workloads Available, {ready}/{desired} pods ready"
-
-
-def _failure(finding: Finding, statuses: Sequence[WorkloadStatus], judging: Judging) -> DeployError:
-    problem = diagnosis.problem(finding)
-    if finding.code == "DEADLINE":  # nothing is known to be wrong: how things stand is all there is to tell
-        late = [f"{one.ref}: {one.phase.value} ({one.message}), within {judging.timeout_of(one.ref):g} s"
-                for one in statuses if one.phase not in _DONE]  # fmt: skip
-        problem = replace(problem, detail="\n".join(late), hints=("todo-deploy logs", "todo-deploy status"))
-    return DeployError(problem, ExitCode.NOTHING_SERVES)

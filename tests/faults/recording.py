@@ -18,9 +18,10 @@ from deployer.causes import FailFast
 from deployer.diagnosis import Patience
 from deployer.ports import KubePort
 from deployer.redact import Redactor
-from deployer.stages.rollout import take_logs, take_snapshot
+from deployer.stages.rollout import take_snapshot
 from deployer.status import Snapshot, WorkloadRef, workload_status
 from deployer.status.objects import dig, find, name_of, rows, uid_of
+from deployer.watching import take_logs
 from tests.faults.model import NAMESPACE, Fault
 
 _KINDS = ("Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler")

@@ -1,0 +1,122 @@
+"""Stands by a run for its record; what reads and writes the evidence is loaded when there is something to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from deployer.applied import Applied
+from deployer.errors import DeployError, Problem
+from deployer.events import Warned
+from deployer.ports import KubePort
+from deployer.runs import RunFolder
+from deployer.status import WorkloadRef
+from deployer.steps import Clock, Steps
+
+if TYPE_CHECKING:
+    from deployer.evidence.witness import Witness
+
+T = TypeVar("T")
+
+ROLLOUT = "rollout.json"
+"""What the rollout leaves for the run's own summary, which takes it in and away."""
+
+# The folder belongs to the run as a whole; handing it through every function between would say nothing more.
+_folder: ContextVar[RunFolder | None] = ContextVar("run_folder", default=None)
+
+
+@contextmanager
+def kept_in(folder: RunFolder) -> Iterator[None]:
+    """While inside, the evidence of rollouts is kept in this folder."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def keeper() -> Callable[[str, str], None]:
+    """Writes a text into the record of this run under a name; nothing is written where the run has none.
+
+    The folder is looked up here, because threads that a run starts do not see whose run they belong to.
+    """
+    folder = _folder.get()
+
+    def keep(name: str, text: str) -> None:
+        if folder is not None:
+            with suppress(OSError):
+                folder.write(name, text)
+
+    return keep
+
+
+def witnessed(
+    body: Steps[T], releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock,
+    since: float,
+) -> Steps[T]:  # fmt: skip
+    """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
+    folder = _folder.get()
+    if folder is None:
+        return (yield from body)
+    witness: Witness | None = None
+
+    def called() -> Witness:
+        """The witness, which a rollout that is well and new to nobody never needs."""
+        nonlocal witness
+        if witness is None:
+            from deployer.evidence.witness import Witness
+
+            witness = Witness(folder, releases, refs, kube, clock, since)
+        return witness
+
+    try:
+        while True:
+            try:
+                event = next(body)
+            except StopIteration as stop:
+                value: T = stop.value
+                break
+            yield event
+            if isinstance(event, Warned) and not event.further:
+                called().note(event.problem)
+    except DeployError as error:
+        for problem in called().untold(error.problems):
+            yield Warned(problem)  # capturing takes a moment, and a cause is named at once
+            called().note(problem)
+        error.problems = called().keep_failure(error.problems)
+        raise
+    finally:
+        body.close()
+    if any(one.changed for one in releases):
+        called().keep_success()
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, as the command line knows it."""
+
+    command: str
+    application: str
+    outcome: str
+    exit_code: int
+    changed: bool
+    seconds: float
+    problems: tuple[Problem, ...]
+    spec: Path | None
+    profile: str | None
+
+
+def summarize(folder: RunFolder, ended: Ended) -> None:
+    """The run's summary and timeline are in its folder; a run that changed nothing and went well has neither."""
+    if ended.outcome == "ok" and not ended.changed:
+        with suppress(OSError):
+            (folder.path / ROLLOUT).unlink(missing_ok=True)
+        return
+    from deployer.evidence.summary import write_summary
+
+    write_summary(folder, ended)
