@@ -71,6 +71,7 @@ def test_a_build_tells_its_steps_and_leaves_the_image(images: ImagePort, name: s
     steps = [line for line in lines if line.startswith("Step ")]
     # The labels that were asked for are a step of the builder's own, after those of the Dockerfile.
     assert steps == ["Step 1/3 : FROM scratch", "Step 2/3 : COPY hello /hello", f"Step 3/3 : LABEL {LABEL}={name}"]
+    assert f"{name}:1" in images.refs()
     found = images.image(f"{name}:1")
     assert found is not None
     assert (found.ref, found.labels[LABEL], found.architecture != "") == (f"{name}:1", name, True)

@@ -176,3 +176,32 @@ def test_a_secrets_type_cannot_be_changed(doors: Doors) -> None:
 def test_logs_of_a_pod_that_is_not_there_are_empty(doors: Doors) -> None:
     assert list(doors.kube.logs(doors.namespace, "absent", "main")) == []
     assert list(doors.kube.follow(doors.namespace, "absent", "main", tail=5, previous=False, follow=False)) == []
+
+
+def test_what_a_node_measures_is_known_and_of_a_node_that_is_not_there_nothing(doors: Doors) -> None:
+    assert doors.kube.free_disk("no-such-node") is None
+    assert doors.kube.memory_in_use("no-such-node") == {}
+    for node in doors.kube.list("Node"):
+        name = node["metadata"]["name"]
+        assert (doors.kube.free_disk(name) or 0) > 2**20
+        used = doors.kube.memory_in_use(name)
+        assert any(namespace == "kube-system" and pod.startswith("etcd") for namespace, pod, _ in used)
+        assert all(size > 0 for size in used.values())
+
+
+def test_a_pod_that_is_not_there_does_not_answer(doors: Doors) -> None:
+    with pytest.raises(OSError):
+        doors.kube.ask_pod(doors.namespace, "absent", 8000, "GET", "/", {})
+
+
+def test_lists_are_selected_by_field(doors: Doors) -> None:
+    def event(name: str, reason: str) -> Object:
+        about = {"kind": "Pod", "namespace": doors.namespace, "name": "p"}
+        return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": doors.namespace},
+                "involvedObject": about, "reason": reason, "message": "m", "type": "Normal"}  # fmt: skip
+
+    for name, reason in (("a", "Pulled"), ("b", "Killing"), ("c", "Started")):
+        doors.kube.create(event(name, reason))
+    found = doors.kube.list("Event", doors.namespace, fields="reason!=Pulled,reason!=Started")
+    assert [one["metadata"]["name"] for one in found] == ["b"]
+    assert not any("managedFields" in one["metadata"] for one in found)
