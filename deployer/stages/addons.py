@@ -63,11 +63,12 @@ def ensure_addons(
 ) -> Steps[Outcome[tuple[AddonState, ...]]]:
     """Every addon is applied and ready; machine error with what `explain` knows of the one that is not.
 
-    `supply` sees to the images of those that are new or changed, before any of them is applied.
+    `supply` sees to the images of those that are new, changed or not ready, before any of them is applied.
     """
+    unready = [one.name for one in wanted if not look(one, kube).ready]
     new = [one.name for one in wanted if _applied(one, kube) != one.inputs or _is_damaged(one, kube)]
-    if new:
-        yield from supply(new)
+    if unready:
+        yield from supply(unready)
     done = yield from merge({one.name: partial(_ensure, one, one.name in new, kube, clock, explain) for one in wanted})
     text = ", ".join(new) if new else f"{len(wanted)} unchanged"
     return Outcome(tuple(done[one.name] for one in wanted), bool(new), text)

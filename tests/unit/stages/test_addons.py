@@ -106,8 +106,10 @@ def test_one_that_stopped_being_ready_is_waited_for(kube: FakeKube) -> None:
     kube.put(deployment(0))
     assert look(Made().wanted, kube).text == "Deployment controller: 0 of 1 pods available"
     kube.clock.at(kube.clock.elapsed + 4, lambda: kube.put(deployment()))
-    _, outcome = ensured(Made(), kube)
+    again = Made()
+    _, outcome = ensured(again, kube)
     assert (outcome.changed, kube.clock.elapsed >= 5) == (False, True)
+    assert (again.supplied, again.made) == (["lights"], 0), "its image may be gone from the node"
 
 
 def test_one_that_is_gone_is_applied_again(kube: FakeKube) -> None:
