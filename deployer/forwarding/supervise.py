@@ -22,7 +22,7 @@ from deployer.forwarding.decide import HOST, Forward
 from deployer.forwarding.state import Door, Written
 from deployer.steps import Clock, Steps
 
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 0.5
 # A relay that ended sooner than this after its start is not started again at once.
 _HEALTHY_SECONDS = 10.0

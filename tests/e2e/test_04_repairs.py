@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
+from deployer.adapters.clock import SystemClock
 from deployer.errors import ExitCode
+from deployer.forwarding import Door, Forward, ensure, known, stop
+from deployer.spec import Cluster
+from deployer.steps import drive
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import CURRENT_CONTEXT, Project, read_yaml, tell
+from tests.e2e.project import CURRENT_CONTEXT, Project, command_lines, read_yaml, tell
 
 
 def test_a_deleted_image_is_built_again(app: Project) -> None:
@@ -97,3 +107,26 @@ def test_a_stopped_cluster_starts_with_everything_in_place(app: Project, urls: d
     assert app.current_context() == CURRENT_CONTEXT
     assert app.json("status")["data"]["cluster"]["context"] == PROFILE
     assert app.up()["changed"] is False
+
+
+def test_a_forward_to_the_cluster_comes_back_when_it_is_killed(app: Project, tmp_path: Path) -> None:
+    """What serves the URLs where the node cannot be reached; `make forward` has more."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    door = Door("default", "frontend-web-service", "", port)
+    wanted = Forward(tmp_path / "deployment", app.kubeconfig, Cluster(name=PROFILE), (door,))
+    drive(ensure(wanted, {**os.environ, **app.environment}, SystemClock()), lambda _: None)
+    try:
+        address = f"http://127.0.0.1:{port}/health"
+        assert request("GET", address).status == 200
+        supervisor = known(wanted.folder).pid
+        (relay,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        os.kill(int(relay), signal.SIGKILL)
+        deadline, status = time.monotonic() + 20, 0
+        while status != 200 and time.monotonic() < deadline:
+            with suppress(OSError, HTTPException):
+                status = request("GET", address).status
+        assert status == 200
+    finally:
+        assert stop(wanted.folder)
+    assert not [line for line in command_lines() if str(wanted.folder) in line]

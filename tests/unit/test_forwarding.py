@@ -17,9 +17,11 @@ from deployer.errors import DeployError
 from deployer.forwarding import Door, Forward, state
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen
+from deployer.memory import deployment_dir
 from deployer.spec import Spec
 from tests.fakes import FakeKube
 from tests.fakes.play import played
+from tests.fakes.shop import Shop
 
 WEB, CHAT = ("shop", "web", ""), ("shop", "chat", "")
 
@@ -219,7 +221,7 @@ def test_who_only_looks_whether_the_door_is_open_reaches_no_pod(
     assert pod.visits == 1
 
 
-def eventually(true: Callable[[], object], seconds: float = 15.0) -> bool:
+def eventually(true: Callable[[], object], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():
@@ -303,3 +305,25 @@ def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, mon
     (problem,) = caught.value.problems
     assert problem.code == "FORWARD_FAILED"
     assert "70000" in problem.detail or "port" in problem.detail
+
+
+def test_down_ends_it(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(tmp_path, monkeypatch)
+    folder = deployment_dir(shop.here.state_dir, "todo-deploy", "shop")
+    played(shop.up("1"))
+    start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
+    pid = forwarding.known(folder).pid
+    assert pid is not None
+    played(shop.down())
+    assert forwarding.known(folder) == forwarding.NOTHING
+    assert eventually(lambda: not alive(pid))
+
+
+def test_an_up_that_needs_none_ends_what_an_earlier_one_left(
+    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, monkeypatch)
+    folder = deployment_dir(shop.here.state_dir, "todo-deploy", "shop")
+    start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
+    played(shop.up("1"))
+    assert forwarding.known(folder) == forwarding.NOTHING

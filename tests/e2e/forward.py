@@ -1,4 +1,7 @@
-"""URLs at this machine's own address: as on a machine that cannot reach the node, although this one can."""
+"""URLs at this machine's own address: as on a machine that cannot reach the node, although this one can.
+
+`make forward` runs these; their sample among all tests is in test_04_repairs.
+"""
 
 from __future__ import annotations
 
