@@ -85,7 +85,8 @@ def _remove(
              for name in spec.releases if name not in kept.releases]  # fmt: skip
     installed = [*kept.releases.items(), *named]
     made = [ref for name, one in installed for ref in made_by_hooks(name, one.namespace, kube)]
-    releases = yield from removal.remove_releases(installed, helm)
+    needs = {name: release.needs for name, release in spec.releases.items()}
+    releases = yield from removal.remove_releases(installed, needs, helm)
     yield from removal.remove_hooks(made, kube)
     namespaces = {spec.namespace} | {one.namespace for one in kept.releases.values()}
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deployer.errors import machine_error
 from deployer.events import Item, ItemState
 from deployer.ports import KINDS, LABEL_PREFIX, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef
 from deployer.record import ReleaseRecord
-from deployer.steps import Clock, Outcome, Steps
+from deployer.steps import Clock, Outcome, Steps, merge
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0
@@ -58,14 +58,27 @@ def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
     return removed
 
 
-def remove_releases(releases: Sequence[tuple[str, ReleaseRecord]], helm: HelmPort) -> Steps[Outcome[int]]:
-    """No release is left, the last installed first; the number of those that were there."""
-    removed = 0
-    for name, release in reversed(releases):
-        yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
-        was_there = helm.uninstall(name, release.namespace)
-        removed += was_there
-        yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
+def remove_releases(
+    releases: Sequence[tuple[str, ReleaseRecord]], needs: Mapping[str, Sequence[str]], helm: HelmPort
+) -> Steps[Outcome[int]]:
+    """No release is left: those that need others went before these, the rest side by side; how many there were."""
+
+    def removing(name: str, namespace: str) -> Callable[[], Steps[bool]]:
+        def body() -> Steps[bool]:
+            yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
+            was_there = helm.uninstall(name, namespace)
+            yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
+            return was_there
+
+        return body
+
+    removed, left = 0, dict(releases)
+    while left:
+        needed = {need for name in left for need in needs.get(name, ())}
+        wave = [name for name in left if name not in needed] or list(left)
+        gone = yield from merge({name: removing(name, left[name].namespace) for name in reversed(wave)})
+        removed += sum(gone.values())
+        left = {name: one for name, one in left.items() if name not in wave}
     return Outcome(removed, bool(removed), f"{removed} releases")
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from deployer import helmstorage
 from deployer.errors import ExitCode
-from deployer.ports import ObjectRef
-from deployer.record import Record, save
+from deployer.ports import HelmPort, ObjectRef
+from deployer.record import Record, ReleaseRecord, save
 from deployer.stages.removal import (
     remove_claims,
     remove_left_volumes,
     remove_namespaces,
+    remove_releases,
     remove_secrets,
     volume_claims,
     volumes_of,
@@ -192,6 +194,28 @@ def test_what_hooks_made_goes_with_the_release(shop: Shop) -> None:
     assert shop.kube.names("Job") == ["kept", "somebodys"]
     assert shop.kube.names("PersistentVolumeClaim") == ["data"]
     assert ("hooks", "done", "1 removed") in items(events)
+
+
+def test_releases_go_side_by_side_and_those_that_need_others_first() -> None:
+    class Helm:
+        """Uninstalls what is there, two at once where both are asked for."""
+
+        def __init__(self) -> None:
+            self.gone: list[str] = []
+            self.both = threading.Barrier(2)
+
+        def uninstall(self, release: str, namespace: str) -> bool:
+            if release in ("web", "api"):
+                self.both.wait(timeout=20)
+            self.gone.append(f"{namespace}/{release}")
+            return release != "never"
+
+    helm = Helm()
+    releases = [(name, ReleaseRecord("shop", 1, "", ())) for name in ("db", "api", "web", "never")]
+    needs = {"api": ["db"], "web": ["db", "elsewhere"], "never": []}
+    _, outcome = played(remove_releases(releases, needs, cast("HelmPort", helm)))
+    assert (outcome.value, outcome.changed) == (3, True)
+    assert helm.gone[-1] == "shop/db" and len(helm.gone) == 4
 
 
 def test_down_removes_releases_and_secrets_and_a_second_one_changes_nothing(shop: Shop) -> None:
