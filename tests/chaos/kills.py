@@ -102,7 +102,7 @@ def kill_at(point: Point, made: Deployment, spans: Spans) -> Killed:
         died = run.open_stages
         if point.stage in died:
             break
-        # It was faster than usual: the same point, earlier. A rollback that was not killed has moved on.
+        # It was faster than usual: the same point, earlier.
         part *= 0.5 if attempt < _TRIES - 2 else 0.0
         made.up(token(point.number))
         target = _target(made) if point.command == "rollback" else None
@@ -137,8 +137,13 @@ def _history(made: Deployment) -> list[Mapping[str, Any]]:
 
 
 def _target(made: Deployment) -> Mapping[str, Any]:
-    """The revision that a rollback is to bring back: the newest verified one before the last."""
-    return next(one for one in reversed(_history(made)[:-1]) if one["verdict"] == "verified")
+    """The revision that a rollback is to bring back: the newest verified one that is not what runs now."""
+    *before, last = _history(made)
+    return next(one for one in reversed(before) if one["verdict"] == "verified" and _parts(one) != _parts(last))
+
+
+def _parts(revision: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(revision[name] for name in ("inputs", "images", "secrets"))
 
 
 def _not_as(made: Deployment, target: Mapping[str, Any] | None) -> list[str]:
@@ -147,7 +152,7 @@ def _not_as(made: Deployment, target: Mapping[str, Any] | None) -> list[str]:
     last = _history(made)[-1]
     found = [
         f"{name} of revision {last['number']} is not that of revision {target['number']}"
-        for name in ("images", "secrets", "commit")
+        for name in ("inputs", "images", "secrets")
         if last[name] != target[name]
     ]
     if last["verdict"] != "verified":
