@@ -186,7 +186,7 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
     urls = url_plans(spec, facts.env)
     return Plan(
         spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls,
-        _cors_plans(spec, urls),
+        cors_plans(spec, urls),
     )  # fmt: skip
 
 
@@ -210,7 +210,8 @@ def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
     )
 
 
-def _cors_plans(spec: Spec, urls: tuple[UrlPlan, ...]) -> tuple[CorsPlan, ...]:
+def cors_plans(spec: Spec, urls: tuple[UrlPlan, ...]) -> tuple[CorsPlan, ...]:
+    """The Services whose CORS answers are to be proven, for the URLs that take part."""
     proven = {url.name for url in urls}
     return tuple(
         CorsPlan(

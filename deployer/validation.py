@@ -133,7 +133,8 @@ def _narrowed(subject: Subject) -> Subject:
     """The subject without the URLs of releases that were left out."""
     services = {body["metadata"]["name"] for _, body in subject.objects("Service")}
     urls = tuple(url for url in subject.plan.urls if url.service in services)
-    return replace(subject, plan=replace(subject.plan, urls=urls))
+    cors = tuple(one for one in subject.plan.cors if one.service in services)
+    return replace(subject, plan=replace(subject.plan, urls=urls, cors=cors))
 
 
 def gather(

@@ -171,12 +171,15 @@ def url_targets(subject: Subject) -> Iterator[Breach]:
     hosts = {str(rule.get("host") or "") for _, body in subject.objects("Ingress") for rule in _rules(body)}
     there = subject.cluster.services if subject.cluster is not None else ()
     services |= {((body.get("metadata") or {}).get("namespace", ""), name_of(body)) for body in there}
+    asked = [("urls", "url", one.name, one.namespace, one.service) for one in subject.plan.urls if one.service]
+    asked += [("cors", "cors", one.name, one.namespace, one.service) for one in subject.plan.cors]
+    for part, word, name, namespace, service in asked:
+        if (namespace, service) not in services:
+            near = ", ".join(sorted(known for place, known in services if place == namespace)) or "none"
+            title = f"{word} `{name}`: no chart makes a Service `{service}` in namespace `{namespace}`"
+            yield Breach(title, Place(spec=(part, name)), f"there are: {near}")
     for url in subject.plan.urls:
-        if url.service is not None and (url.namespace, url.service) not in services:
-            near = ", ".join(sorted(name for namespace, name in services if namespace == url.namespace)) or "none"
-            title = f"url `{url.name}`: no chart makes a Service `{url.service}` in namespace `{url.namespace}`"
-            yield Breach(title, Place(spec=("urls", url.name)), f"there are: {near}")
-        elif url.ingress_host is not None and hosts.isdisjoint({url.ingress_host, ""}):
+        if url.ingress_host is not None and hosts.isdisjoint({url.ingress_host, ""}):
             title = f"url `{url.name}`: no chart makes an Ingress for host `{url.ingress_host}`"
             yield Breach(title, Place(spec=("urls", url.name)), "there are: " + (", ".join(sorted(hosts)) or "none"))
 
@@ -279,7 +282,7 @@ RULES = (
          "A Service that a URL of the spec asks is exposed, at the NodePort the URL says.", exposure),
     Rule("SERVICE_EXPOSED", "S0 Service", "warning",
          "A Service that is exposed is proven by a URL of the spec.", unnamed_exposure),
-    Rule("URL_TARGET", "S0 Service", "error", "Every URL of the spec asks a Service or Ingress host that exists.",
+    Rule("URL_TARGET", "S0 Service", "error", "URLs and `cors` of the spec ask a Service or Ingress host that exists.",
          url_targets),
     Rule("INGRESS_BACKEND", "S4 Ingress Configuration", "error",
          "Every path of an Ingress leads to a Service and port that exist.", ingress_backends),

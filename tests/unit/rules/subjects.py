@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.dotenv import EnvEntry, EnvFile
-from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
 from deployer.ports import Object
 from deployer.rules.model import Machine, Rendered, Subject
 from deployer.spec import Spec
@@ -139,7 +139,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
         UrlPlan(name, "default", url.service, url.ingress_host, url.port, url.path, url.expect, url.show, url.external)
         for name, url in spec.urls.items()
     )
-    plan = Plan("shop", "default", (image,), (secret,), (release,), urls)
+    plan = Plan("shop", "default", (image,), (secret,), (release,), urls, cors_plans(spec, urls))
     objects = tuple(parts[name] for name in [*names, *parts.get("more", ())] if parts.get(name))
     rendered = Rendered(release, objects, parts["chart"], parts["unused"])
     entries = {key: EnvEntry(value, line, ".env") for line, (key, value) in enumerate(parts["env"].items(), 1)}

@@ -148,6 +148,7 @@ BAD: list[tuple[str, str, Change, str]] = [
                                            at("spec", "urls", "api", "external", to=True))), "needs a load balancer"),
     ("SERVICE_EXPOSED", "warning", at("spec", "urls", to={}), "no url of the spec"),
     ("URL_TARGET", "error", at("spec", "urls", "web", to={"service": "web"}), "no chart makes a Service `web`"),
+    ("URL_TARGET", "error", at("spec", "cors", to={"web": {"service": "web"}}), "cors `web`: no chart makes"),
     ("URL_TARGET", "error", at("spec", "urls", "web", to={"ingressHost": "a.local"}), "`a.local`"),
     ("INGRESS_BACKEND", "error",
      at("ingress", "spec", "rules", 0, "http", "paths", 0, "backend", "service", "port", "number", to=81), "port 81"),
