@@ -25,7 +25,7 @@ def refuse_foreign_releases(
             "Secret", one.namespace, labels=f"{helmstorage.SELECTOR},name={one.name}", metadata_only=True
         )  # fmt: skip
         made = helmstorage.revisions(stored, one.name)
-        if not made:
+        if not made or made[-1].status == "uninstalled":
             continue
         owner = owner_of(one, kube)
         if owner not in ("", application):

@@ -15,7 +15,6 @@ from deployer.deploying import Connected, Planned
 from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.events import Warned
 from deployer.forwarding import NOTHING, Known
-from deployer.guards import refuse_foreign_releases
 from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
@@ -87,9 +86,8 @@ def apply(
     clock, connected = here.clock, cluster.value
     planned = plan_now(loaded, env, connected, here, options.services)
     plan = planned.plan
-    if not options.adopt:
-        refuse_foreign_releases(plan, planned.record, connected.kube)
-    if options.rebuild or _is_news(planned):
+    news = options.rebuild or _is_news(planned)
+    if news:
         from deployer import validation  # a run that changes nothing does not pay for its import
 
         ownership.refuse_foreign_releases(
@@ -98,15 +96,16 @@ def apply(
         yield from secrets_stage.await_leaving(plan.namespaces, connected.kube, clock)
         yield from validation.before_build(loaded, planned, connected, here, whole=not options.services)
     planned = yield from deploying.remembered(planned, connected.kube)
+
+    def secrets(*, copies_only: bool) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
+        return secrets_stage.ensure_secrets(
+            plan.application, plan.namespaces, plan.secrets, connected.kube, adopt=options.adopt,
+            copies_only=copies_only,
+        )  # fmt: skip
+
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
         "images": lambda: stage("images", build(loaded, env, planned, connected, options, here), clock),
-        "secrets": lambda: stage(
-            "secrets",
-            secrets_stage.ensure_secrets(
-                plan.application, plan.namespaces, plan.secrets, connected.kube, adopt=options.adopt
-            ),
-            clock,
-        ),
+        "secrets": lambda: stage("secrets", secrets(copies_only=news), clock),
     }
     if loaded.spec.cluster.addons:
         from deployer.addons import cluster as addons  # only for those who ask for some
@@ -114,7 +113,10 @@ def apply(
         ensured = addons.ensure(loaded.spec.cluster, connected.toolchain, connected.facts, connected.kube, here)
         bodies["addons"] = lambda: stage("addons", ensured, clock)
     done = yield from merge(bodies)
-    images, secrets = done["images"], done["secrets"]
+    if news:
+        # Not before: where a build fails, what runs restarts with the values that it ran with.
+        done["served"] = yield from secrets(copies_only=False)
+    kept = done["served"] if news else done["secrets"]
     since = clock.now()
     judging = judging_by(
         loaded.spec.rollout,
@@ -127,7 +129,7 @@ def apply(
     deployed = releases.value
     rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock, plan.cors)
     changed = any(one.changed for one in (cluster, *done.values(), releases))
-    return UpResult(changed, connected.facts, images.value, secrets.value, deployed.releases, rollout, urls)
+    return UpResult(changed, connected.facts, done["images"].value, kept.value, deployed.releases, rollout, urls)
 
 
 def _is_news(planned: Planned) -> bool:

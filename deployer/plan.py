@@ -120,7 +120,6 @@ class ReleasePlan:
     secrets: tuple[str, ...]
     needs: tuple[str, ...]
     timeout: float
-    application: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +398,6 @@ def _release(
         secrets=tuple(secret for secret in release.secrets if secret in secrets),
         needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
         timeout=seconds(release.timeout or spec.rollout.timeout),
-        application=spec.application,
     )
 
 

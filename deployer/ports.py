@@ -20,7 +20,7 @@ LABEL_PREFIX = "todo-deploy.dev"
 """Prefix of our own labels and annotations."""
 
 APPLICATION_LABEL = f"{LABEL_PREFIX}/application"
-"""Label of what was made for an application: Secrets, images, Helm revisions."""
+"""Label of what was made for an application: Secrets and images."""
 
 INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
 """Label of a Helm revision: digest of the chart and the values it was made from."""

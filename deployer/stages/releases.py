@@ -16,7 +16,6 @@ from deployer.outage import is_outage, sat_out
 from deployer.pending import heal, owner_label
 from deployer.plan import ReleasePlan
 from deployer.ports import (
-    APPLICATION_LABEL,
     INPUTS_LABEL,
     KINDS,
     LABEL_PREFIX,
@@ -130,7 +129,6 @@ def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
         values=wanted.values,
         # Helm hands labels on from one revision to the next: each has to be given anew.
         labels={
-            APPLICATION_LABEL: wanted.application,
             INPUTS_LABEL: wanted.inputs,
             CHART_LABEL: wanted.chart.name[-40:],
             VERDICT_LABEL: "unfinished",

@@ -33,15 +33,27 @@ class KeptSecret:
 
 
 def ensure_secrets(
-    application: str, namespaces: Sequence[str], secrets: Sequence[SecretPlan], kube: KubePort, *, adopt: bool
+    application: str,
+    namespaces: Sequence[str],
+    secrets: Sequence[SecretPlan],
+    kube: KubePort,
+    *,
+    adopt: bool,
+    copies_only: bool = False,
 ) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
-    """Namespaces and Secrets are there; a Secret of somebody else is refused unless `adopt`."""
+    """Namespaces and Secrets are there; a Secret of somebody else is refused unless `adopt`.
+
+    `copies_only`: documented names keep what they hold. Pods that restart before the release does read those.
+    """
     yield from ensure_namespaces(namespaces, kube)
     kept = []
     for secret in secrets:
         changed = False
         for body in secret_objects(application, secret):
-            changed = _ensure_secret(body, kube, adopt=adopt) or changed
+            if copies_only and body["metadata"]["name"] == secret.stable:
+                _refuse_foreign(kube.get("Secret", secret.namespace, secret.served), body, adopt=adopt)
+            else:
+                changed = _ensure_secret(body, kube, adopt=adopt) or changed
         state = ItemState.DONE if changed else ItemState.UNCHANGED
         yield Item(STAGE, secret.name, state, f"{secret.served} ({len(secret.data)} keys)")
         kept.append(KeptSecret(secret.name, secret.namespace, secret.served, secret.copy, changed))
@@ -129,16 +141,8 @@ def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:
     metadata = body["metadata"]
     name, namespace = metadata["name"], metadata["namespace"]
     found = kube.get("Secret", namespace, name)
+    ours = _refuse_foreign(found, body, adopt=adopt)
     if found is not None:
-        labels = found["metadata"].get("labels") or {}
-        ours = labels.get(APPLICATION_LABEL) == metadata["labels"][APPLICATION_LABEL]
-        if not ours and not adopt:
-            owner = labels.get(APPLICATION_LABEL) or labels.get(MANAGED_BY) or "nobody we know"
-            raise refused(
-                "SECRET_FOREIGN",
-                f"Secret `{name}` in namespace `{namespace}` is not ours (it belongs to {owner})",
-                hints=("todo-deploy up --adopt", f"kubectl -n {namespace} delete secret {name}"),
-            )
         if ours and (found.get("data") or {}) == body["data"] and found.get("type") == body["type"]:
             return False
         if body["type"] != found.get("type") or found.get("immutable"):
@@ -150,3 +154,19 @@ def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:
     else:
         kube.replace({**body, "metadata": {**metadata, "resourceVersion": found["metadata"]["resourceVersion"]}})
     return True
+
+
+def _refuse_foreign(found: Object | None, body: Object, *, adopt: bool) -> bool:
+    """Whether the Secret is ours; refused where it is somebody else's and may not be taken over."""
+    metadata = body["metadata"]
+    labels = (found or {"metadata": {}})["metadata"].get("labels") or {}
+    ours = bool(labels.get(APPLICATION_LABEL) == metadata["labels"][APPLICATION_LABEL])
+    if found is not None and not ours and not adopt:
+        name, namespace = metadata["name"], metadata["namespace"]
+        owner = labels.get(APPLICATION_LABEL) or labels.get(MANAGED_BY) or "nobody we know"
+        raise refused(
+            "SECRET_FOREIGN",
+            f"Secret `{name}` in namespace `{namespace}` is not ours (it belongs to {owner})",
+            hints=("todo-deploy up --adopt", f"kubectl -n {namespace} delete secret {name}"),
+        )
+    return ours

@@ -147,7 +147,8 @@ def release_of_somebody_else(app: Small) -> list[str]:
     """A release of the same name that we did not make."""
     root = app.project.root
     app.project.helm("install", NAME, str(root / "chart"), "--namespace", NAME, "--create-namespace")
-    return _refused(app, "RELEASE_FOREIGN", "somebody else") + _goes_well(app, "--adopt") + _goes_well(app)
+    found = _refused(app, "RELEASE_FOREIGN", "was not made by todo-deploy")
+    return found + _goes_well(app, "--adopt") + _goes_well(app)
 
 
 def secret_of_somebody_else(app: Small) -> list[str]:

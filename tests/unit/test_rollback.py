@@ -262,7 +262,7 @@ def test_a_failure_before_anything_was_applied_brings_nothing_back(shop: Shop) -
     played(shop.up("1"))
     _, error = failed(shop.up("2", build=False))
     assert (codes(error), error.exit_code) == (["IMAGE_MISSING"], ExitCode.INPUT)
-    assert (shop.helm.served("web"), shop.verdicts) == ("1", ["verified"])
+    assert (shop.serves, shop.verdicts) == (("1", "token-of-1"), ["verified"])
 
 
 @pytest.mark.parametrize("broken", [set(), {"2"}])

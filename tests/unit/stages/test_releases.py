@@ -31,7 +31,7 @@ CONFIG = ObjectRef("ConfigMap", "default", "app")
 
 
 def wanted(inputs: str = "i1", *, name: str = "app", needs: tuple[str, ...] = ()) -> ReleasePlan:
-    return ReleasePlan(name, "default", Path("chart"), {"inputs": inputs}, inputs, (), (), needs, 300.0, "shop")
+    return ReleasePlan(name, "default", Path("chart"), {"inputs": inputs}, inputs, (), (), needs, 300.0)
 
 
 def revision(status: str = "deployed", inputs: str = "i1", number: int = 3) -> Revision:
