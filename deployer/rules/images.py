@@ -53,7 +53,7 @@ def tag_policy(subject: Subject) -> Iterator[Breach]:
         if wanted is not None and image.tag_policy != wanted:
             yield Breach(
                 f"image `{name}` has tag policy `{image.tag_policy}`; all must have `{wanted}` (rules.tagPolicy)",
-                Place(spec=("images", name, "tagPolicy")),
+                Place(object=f"image/{name}", spec=("images", name, "tagPolicy")),
             )
 
 

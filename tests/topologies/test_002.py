@@ -31,6 +31,11 @@ def test_without_a_database_url_there_is_a_third_release(helm: str, tmp_path: Pa
     topology = render(NAME, helm, tmp_path, env=ENV)
     assert [release.name for release in topology.plan.releases] == ["database", *COMPONENTS]
     assert switch_states(topology.loaded.spec, ENV) == {"database": True}
+    assert {name: image.tag_policy for name, image in topology.loaded.spec.images.items()} == {
+        "backend": "semver-commit",
+        "frontend": "semver-commit",
+        "database": "digest",
+    }
 
 
 def test_everything_is_in_the_namespace(topology: Topology) -> None:

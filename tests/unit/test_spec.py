@@ -92,6 +92,7 @@ def test_a_chain_of_needs_is_no_circle() -> None:
         ({"switches": {"x": {"whenSet": "A", "whenUnset": "B"}}}, "exactly one"),
         ({"urls": {"u": {}}}, "exactly one"),
         ({"urls": {"u": {"service": "s", "ingressHost": "h"}}}, "exactly one"),
+        ({"urls": {"u": {"ingressHost": "h", "external": True}}}, "about a Service"),
     ],
 )
 def test_alternatives_exclude_each_other(part: dict[str, Any], named: str) -> None:

@@ -59,6 +59,16 @@ def test_a_waiver_may_name_objects(pattern: str) -> None:
     assert waived(waiver) == [("REQUEST_AT_LIMIT", "warning")]
 
 
+def test_a_waiver_may_name_an_image() -> None:
+    def change(parts: dict[str, Any]) -> None:
+        parts["spec"]["rules"] = {
+            "tagPolicy": "semver-commit",
+            "waive": [{"rule": "TAG_POLICY", "reason": "its tag is its content", "objects": ["image/api"]}],
+        }
+
+    assert judge(subject(change)) == ()
+
+
 def test_a_waiver_of_another_object_takes_nothing_away_and_is_told() -> None:
     waiver = {"rule": "LIVENESS_MISSING", "reason": "a batch worker", "objects": ["deployment/web"]}
     assert ("LIVENESS_MISSING", "error") in waived(waiver)
