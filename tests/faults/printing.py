@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from tests.faults.healthy import Healthy
 from tests.faults.judging import Row
@@ -28,7 +30,15 @@ def healthy_line(one: Healthy) -> str:
 
 def document(rows: Sequence[Row], rollouts: Sequence[Healthy], took: Mapping[str, float]) -> str:
     """Both tables with their headings."""
-    parts = []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    parts = [
+        f"# Faults and healthy rollouts, {datetime.now(UTC):%Y-%m-%d}",
+        "",
+        f"Printed by `make faults` on a machine with {os.cpu_count()} cores and {memory:.0f} GiB of memory: Minikube",
+        "with the docker driver, the Todo application with the requests of its profile `small`. Times are seconds after",
+        "the API server showed the first sign of the fault to a watch of its own.",
+        "",
+    ]
     if rows:
         parts += ["## Faults", "", _faults(rows, took.get("faults", 0.0))]
     if rollouts:

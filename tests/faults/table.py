@@ -163,6 +163,8 @@ FAULTS: tuple[Fault, ...] = (
     # --- processes that end
     Fault("wrong setting", "CRASH_LOOP", C, _ended("Error exit 2"), "BACKEND_PORT must be a number",
           values={"config": {"data": {"BACKEND_PORT": "http"}}}),
+    Fault("ready once, then crashes", "CRASH_LOOP", C, _ended("Error exit 1"), "licence", hold="20s",
+          values=_shell("python -m todo_backend & sleep 22; echo 'fatal: the licence is used up'; exit 1")),
     Fault("setting not given", "ENV_MISSING", C, _ended("Error exit 2"), "BETTER_AUTH_SECRET",
           values={"secretEnv": {"BETTER_AUTH_SECRET": None}}),
     Fault("more memory than the limit", "OOM_KILLED", C, _ended("OOMKilled"), "48Mi",
