@@ -35,8 +35,8 @@ def document(rows: Sequence[Row], rollouts: Sequence[Healthy], took: Mapping[str
         f"# Faults and healthy rollouts, {datetime.now(UTC):%Y-%m-%d}",
         "",
         f"Printed by `make faults` on a machine with {os.cpu_count()} cores and {memory:.0f} GiB of memory: Minikube",
-        "with the docker driver, the Todo application with the requests of its profile `small`. Times are seconds after",
-        "the API server showed the first sign of the fault to a watch of its own.",
+        "with the docker driver, the Todo application with the requests of its profile `small`. Times are seconds",
+        "after the first sign of the fault that the API server showed to a watch of its own.",
         "",
     ]
     if rows:
