@@ -145,11 +145,12 @@ class Bench:
         return run
 
     def empty(self) -> None:
-        """Nothing of the application is on the cluster, its data neither."""
-        (self.project.root / OVERLAY).write_text(json.dumps(self.base))
-        done = self.project.run("down", "--volumes", "--yes")
-        if done.returncode != 0:
-            raise RuntimeError(f"`down` ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        """Nothing of the application is on the cluster, its data neither, nor what another test has left of it."""
+        for overlay in ({}, self.base):
+            (self.project.root / OVERLAY).write_text(json.dumps(overlay))
+            done = self.project.run("down", "--volumes", "--yes")
+            if done.returncode != 0:
+                raise RuntimeError(f"`down` ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
     @contextmanager
     def broken(self, fault: Fault) -> Iterator[None]:

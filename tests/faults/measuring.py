@@ -20,6 +20,7 @@ from tests.faults.watching import Watch
 
 def run_faults(bench: Bench, faults: tuple[Fault, ...], record: Path | None = None) -> list[Row]:
     """Each fault was put into the healthy application, judged, and taken out again."""
+    bench.empty()
     first = bench.heal()
     print(f"the application runs after {first.ended - first.began:.1f} s", flush=True)
     bench.prepare()
