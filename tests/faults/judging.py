@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployer.causes import CAUSES
 from tests.e2e.project import Object
@@ -62,7 +62,7 @@ def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
         (),
     )
     wrong = (*_wrong(row, shown, said, run), *_ends_wrong(row, shown, verdict, run, watch))
-    return Row(**{**row.__dict__, "wrong": tuple(wrong)})
+    return replace(row, wrong=wrong)
 
 
 def names(fault: Fault, event: Object) -> bool:
