@@ -6,6 +6,7 @@ import argparse
 import platform
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from deployer import world
@@ -14,7 +15,7 @@ from tests.cluster import ensure_test_cluster
 from tests.e2e.project import CHECKOUT, make_project
 from tests.topologies.application import Application
 from tests.topologies.checklists import TOPOLOGIES
-from tests.topologies.journey import travel
+from tests.topologies.journey import points_of, travel
 from tests.topologies.table import journeys_table, together_lines
 from tests.topologies.together import all_at_once
 
@@ -34,6 +35,10 @@ def main(words: list[str]) -> int:
         parts, ok = [], True
         if not asked.together:
             journeys = [travel(app) for app in apps]
+            # Of the checkout, not of the copy that was deployed: lists are about tests, which do not travel.
+            journeys = [
+                replace(one, points=points_of(CHECKOUT / path)) for one, path in zip(journeys, chosen, strict=True)
+            ]
             parts.append(journeys_table(journeys))
             ok &= all(one.ok for one in journeys)
         if asked.together or asked.everything:
@@ -47,13 +52,14 @@ def main(words: list[str]) -> int:
 
 
 def all_specs() -> list[Path]:
-    """Every spec under topologies/."""
-    return sorted(path for path in TOPOLOGIES.glob("*.yaml") if not path.name.endswith(".local.yaml"))
+    """Every spec under topologies/, and that of an application which nobody planned."""
+    found = sorted(path for path in TOPOLOGIES.glob("*.yaml") if not path.name.endswith(".local.yaml"))
+    return [*found, CHECKOUT / "tests" / "data" / "sixth" / "todo-deploy.yaml"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.topologies", description=__doc__)
-    parser.add_argument("specs", nargs="*", type=Path, help="specs of this checkout; default: all under topologies/")
+    parser.add_argument("specs", nargs="*", type=Path, help="default: all under topologies/, and a sixth")
     parser.add_argument("--together", action="store_true", help="only start as many at once as fit")
     parser.add_argument("--everything", action="store_true", help="each by itself, and then as many at once as fit")
     parser.add_argument("--profile", help="the spec's profile to use, where a spec has it")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from deployer.specfile import profile_names
@@ -79,7 +80,7 @@ def travel(app: Application) -> Journey:
         except (Broken, OSError, AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
             problems = (f"{type(error).__name__}: {error}",)
             app.run("down", "--volumes", "--yes")
-    return Journey(app.name, log.seconds, memory.mib, log.urls, points_of(app), problems)
+    return Journey(app.name, log.seconds, memory.mib, log.urls, problems=problems)
 
 
 def fitting(app: Application) -> Application:
@@ -102,9 +103,9 @@ def left_behind(app: Application, before: frozenset[tuple[str, str, str]]) -> se
     return {f"{kind} {namespace}/{name}" for kind, namespace, name in left}
 
 
-def points_of(app: Application) -> Points:
-    """The points of its checklist; a list that cannot be read has none that is met."""
-    path = checklist_of(app.spec)
+def points_of(spec: Path) -> Points:
+    """The points of the spec's checklist; a list that cannot be read has none that is met."""
+    path = checklist_of(spec)
     if not path.is_file():
         return Points()
     try:
