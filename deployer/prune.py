@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deployer.ports import APPLICATION_LABEL, OWNER, ImageFacts, ImagePort, KubePort, Object, ObjectRef
-from deployer.record import Record
+from deployer.record import Record, of_all_applications
 from deployer.stages.secrets import SECRET_OF
 from deployer.status.objects import dig
 
@@ -27,8 +27,12 @@ class Waste:
 def find_waste(
     application: str, namespaces: Sequence[str], kept: Record, used: Sequence[str], kube: KubePort, images: ImagePort
 ) -> Waste:
-    """What of the application no remembered revision and no running pod refers to; `used` are the pods' images."""
-    needed = {plain(ref) for entry in kept.history for ref in entry.images.values()} | {plain(ref) for ref in used}
+    """What of the application no remembered revision and no running pod refers to; `used` are the pods' images.
+
+    Applications of one cluster may use the same image: the revisions of the others count, too.
+    """
+    entries = [entry for one in (kept, *of_all_applications(kube)) for entry in one.history]
+    needed = {plain(ref) for entry in entries for ref in entry.images.values()} | {plain(ref) for ref in used}
     kept_ids = {image.id for ref in needed if (image := images.image(ref)) is not None}
     ours = images.images(f"{APPLICATION_LABEL}={application}")
     copies = {(one.namespace, one.copy) for entry in kept.history for one in entry.secrets}

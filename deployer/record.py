@@ -115,6 +115,11 @@ def load(kube: KubePort, namespace: str, application: str) -> Record:
     return decode(found) if found is not None else new_record()
 
 
+def of_all_applications(kube: KubePort) -> tuple[Record, ...]:
+    """What the cluster remembers of every application that was deployed to it."""
+    return tuple(decode(one) for one in kube.list("Secret", labels=f"{LABEL_PREFIX}/record"))
+
+
 def save(kube: KubePort, namespace: str, application: str, record: Record) -> Record:
     """The cluster remembers the record; refused when somebody else wrote it since it was read."""
     body = encode(application, namespace, record)

@@ -59,6 +59,14 @@ def test_images_of_kept_revisions_and_of_running_pods_stay() -> None:
     assert found.size == 1000
 
 
+def test_an_image_that_another_application_could_go_back_to_stays() -> None:
+    kube = FakeKube()
+    kube.put({"kind": "Namespace", "metadata": {"name": "theirs"}})
+    save(kube, "theirs", "other", Record("salt", history=(entry("v1"),)))
+    found = waste(kube, daemon(v1="shop", v2="shop", v3="shop"), "v3")
+    assert [one.ref for one in found.images] == ["shop/api:v2"]
+
+
 def test_images_without_our_label_or_of_another_application_stay() -> None:
     assert waste(FakeKube(), daemon(v1="", v2="other")).images == ()
 
