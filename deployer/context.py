@@ -308,4 +308,6 @@ def _header(file: ContextFile) -> tarfile.TarInfo:
 
 
 def _unreadable(path: Path, error: OSError) -> Exception:
-    return input_error("CONTEXT_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or str(error))
+    return input_error(
+        "CONTEXT_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or str(error), hints=(f"ls -ld {path}",)
+    )

@@ -92,7 +92,9 @@ class FileHashes:
                 value = hashlib.file_digest(file, "sha256").hexdigest()
                 after = _stat(os.fstat(file.fileno()))
         except OSError as error:
-            raise input_error("FILE_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or "") from None
+            raise input_error(
+                "FILE_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or "", hints=(f"ls -ld {path}",)
+            ) from None
         _, modified, changed, _ = before
         if before == after and started - max(modified, changed) > _RACY_NS:
             self._used[key] = self._known[key] = (before, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
         yield from _failed("spec", error)
         return
     yield Check("spec", "pass", f"{loaded.path.name}: application {loaded.spec.application}")
+    folders = _folders(here)
+    yield folders
+    if folders.state == "fail":
+        yield Check("others", "skip", "nothing can be found out without these folders")
+        return
     yield from _machine(loaded, here)
     docker = _docker(here)
     yield docker
@@ -55,6 +61,18 @@ def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
         yield Check("cluster", "skip", "needs Docker and the toolchain")
         return
     yield from _cluster(loaded, toolchain, here)
+
+
+def _folders(here: World) -> Check:
+    """Whether this user can write where the tool keeps what it makes."""
+    for folder in (here.cache_dir, here.state_dir):
+        try:
+            place = next(path for path in (folder, *folder.parents) if path.exists())
+        except PermissionError as error:
+            place = Path(error.filename or folder)
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            return Check("folders", "fail", f"this user cannot write in {place}", f'sudo chown -R "$USER" {place}')
+    return Check("folders", "pass", f"{here.cache_dir}, {here.state_dir}")
 
 
 def _machine(loaded: LoadedSpec, here: World) -> Iterator[Check]:

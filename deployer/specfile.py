@@ -69,6 +69,17 @@ def find_spec(start: Path) -> Path:
     )
 
 
+def nearest_spec() -> Path:
+    """As `find_spec`, from the folder that the process is in; input error where that is gone or closed to this user."""
+    try:
+        return find_spec(Path.cwd())
+    except FileNotFoundError:
+        raise input_error("FOLDER_GONE", "this folder is no longer there", hints=("cd to the project",)) from None
+    except PermissionError as error:
+        title = f"this user may not look into {Path(error.filename or '.').parent}"
+        raise input_error("FOLDER_CLOSED", title, hints=("cd to the project", "todo-deploy -f FILE …")) from None
+
+
 def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
     """The merged spec is valid and returned with its origins; all problems are raised together otherwise."""
     path = _own_place(path)
@@ -116,7 +127,9 @@ def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin
     except FileNotFoundError:
         raise input_error("SPEC_MISSING", f"no spec at {path}", hints=("todo-deploy -f FILE …",)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise input_error("SPEC_UNREADABLE", f"cannot read {path}", detail=str(error)) from None
+        raise input_error(
+            "SPEC_UNREADABLE", f"cannot read {path}", detail=str(error), hints=(f"ls -ld {path}",)
+        ) from None
     try:
         node = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:

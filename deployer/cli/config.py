@@ -42,12 +42,10 @@ def view(session: Session, show_origin: bool, defaults: bool) -> int:
 @common_options
 def profiles(session: Session) -> int:
     """The names of the spec's profiles, one a line."""
-    from pathlib import Path
-
     from deployer.cli.running import print_json
-    from deployer.specfile import find_spec, profile_names
+    from deployer.specfile import nearest_spec, profile_names
 
-    path = session.file if session.file is not None else find_spec(Path.cwd())
+    path = session.file if session.file is not None else nearest_spec()
     names = profile_names(path)
     if session.as_json:
         print_json("config", ExitCode.OK, {"profiles": list(names)})

@@ -20,7 +20,7 @@ from deployer.errors import DeployError, ExitCode, Problem, disk_error, refused
 from deployer.events import Event, RunFinished, RunStarted
 from deployer.redact import Redactor
 from deployer.spec import seconds
-from deployer.specfile import LoadedSpec, find_spec, load_spec
+from deployer.specfile import LoadedSpec, load_spec, nearest_spec
 from deployer.status import WorkloadStatus
 from deployer.steps import Steps, drive
 from deployer.ui import report as reports
@@ -53,7 +53,7 @@ def read_spec(session: Session) -> LoadedSpec:
         overrides.append(f"build.ca={json.dumps(str(session.ca.absolute()))}")
     if session.context:
         overrides += _for_context(session.context)
-    path = session.file if session.file is not None else find_spec(Path.cwd())
+    path = session.file if session.file is not None else nearest_spec()
     return load_spec(path, session.profile, overrides)
 
 
@@ -120,7 +120,7 @@ def run(
 
 def _spec_path(session: Session) -> Path | None:
     with suppress(DeployError, OSError):
-        return (session.file or find_spec(Path.cwd())).resolve()
+        return (session.file or nearest_spec()).resolve()
     return None
 
 

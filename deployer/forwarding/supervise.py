@@ -73,7 +73,7 @@ def stop(folder: Path) -> bool:
     with suppress(OSError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while state.running(folder) is not None and time.monotonic() < deadline:
+    while (state.running(folder) is not None or not _gone(pid)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return True
 
@@ -141,6 +141,19 @@ def _over(folder: Path, mine: Written) -> bool:
 
 def _open(door: Door) -> bool:
     with suppress(OSError), socket.create_connection((HOST, door.local), timeout=1):
+        return True
+    return False
+
+
+def _gone(pid: int) -> bool:
+    """Whether no process has the number any more; one that this process itself started is taken off the list."""
+    if os.name != "posix":  # where signal 0 is no question
+        return True
+    with suppress(OSError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except OSError:
         return True
     return False
 

@@ -221,7 +221,8 @@ def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
     unread = _PARSE_ERROR.search(str(failed))
     if unread is not None:
         where = f"{image.dockerfile}:{unread[1]}"
-    code = "DISK_FULL" if "no space left on device" in str(failed).lower() else "BUILD_FAILED"
+    said = "\n".join([str(failed), *failed.tail[-10:]]).lower()
+    code = "DISK_FULL" if "no space left on device" in said else "BUILD_FAILED"
     hints = (
         ("todo-deploy images prune", "docker system df") if code == "DISK_FULL" else (f"todo-deploy up {image.name}",)
     )

@@ -103,6 +103,18 @@ def test_a_folder_of_ours_that_cannot_be_made_is_named(run: Callable[..., Ran], 
         assert "help: " in error or "→" in told
 
 
+def test_a_folder_that_was_removed_under_the_shell_is_told(run: Callable[..., Ran], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -m deployer plan"
+    done = subprocess.run(
+        ["sh", "-c", words], env={"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.INPUT, done.stderr
+    assert "error[FOLDER_GONE]" in done.stderr
+
+
 def test_a_home_that_is_not_there_is_made_or_named(run: Callable[..., Ran], tmp_path: Path) -> None:
     assert run("plan", HOME=str(tmp_path / "new"))[0] in (ExitCode.OK, ExitCode.MACHINE)
     assert run("--help", HOME=None)[0] == ExitCode.OK
