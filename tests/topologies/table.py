@@ -22,12 +22,20 @@ def journeys_table(journeys: Iterable[Journey]) -> str:
 
 def together_lines(result: Together) -> str:
     """Which run side by side, what they take, and the refusals with their arithmetic."""
-    lines = [f"- Side by side: {', '.join(result.running) or 'none'}; {result.urls} URLs answer."]
-    lines.append(f"- Then the node has: {result.limits}.")
+    lines = [
+        f"- Side by side: {', '.join(result.running) or 'none'}; {result.urls} URLs answer.",
+        f"- Of these within the documents' share of limits (70 %): {', '.join(result.within) or 'none'}.",
+    ]
+    lines += ["- With all of them running:", "", *_block(result.shares)] if result.shares else []
     for name, words in result.refused:
-        lines += [f"- Refused: {name}", "", "  ```", *(f"  {line}" for line in words.splitlines()), "  ```", ""]
+        then = "then started without the rule on limits" if name in result.running else "not started"
+        lines += [f"- Refused: {name}, {then}:", "", *_block(words)]
     lines += [f"- Wrong: {problem}" for problem in result.problems]
     return "\n".join(lines)
+
+
+def _block(text: str) -> list[str]:
+    return ["  ```", *(f"  {line}" for line in text.splitlines()), "  ```", ""]
 
 
 def _row(one: Journey) -> tuple[str, ...]:

@@ -2,78 +2,89 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from deployer import inputs, validation, world
 from deployer.opening import see_cluster
 from deployer.rules import capacity
-from deployer.rules.quantities import shown
 from deployer.specfile import profile_names
-from tests.topologies.application import Application, Broken, everything
+from tests.topologies.application import Application, Broken, Object, everything
 from tests.topologies.journey import SMALL, left_behind
 
 _CODES = {"CAPACITY", "LIMIT_SHARE"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Together:
-    """Which applications run side by side, why the others were refused, and what was wrong."""
+    """Which applications run side by side, the tool's words on those that it refused, and what was wrong."""
 
-    running: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...]
-    urls: int
-    limits: str
-    problems: tuple[str, ...]
+    within: list[str] = field(default_factory=list)
+    """Within the share of limits that the documents allow (`rules.capacity: strict`)."""
+    running: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    urls: int = 0
+    shares: str = ""
+    problems: list[str] = field(default_factory=list)
 
 
 def all_at_once(apps: Sequence[Application]) -> Together:
     """The applications, those that request the least first, are started as long as they fit; then all are removed.
 
-    Under their profiles for small machines, where they have one: as many as possible are to fit.
-
-    A problem is: a refusal for another reason than capacity, an address that does not answer while all of them
-    run, or something that is left behind.
+    Under their profiles for small machines, where they have one: as many as possible are to fit. Each is tried within
+    the documents' share of limits first, then without. A problem is: a refusal for another reason than capacity, an
+    address that does not answer while all of them run, or something that is left behind.
     """
-    problems: list[str] = []
+    result = Together()
     apps = [replace(app, profile=SMALL) if SMALL in profile_names(app.spec) else app for app in apps]
     for app in apps:
+        app.run("secrets", "init")  # refused where there is an env file already
         app.data("down", "--volumes", "--yes")
     before = everything(apps[0].project)
-    running: list[tuple[Application, dict[str, object]]] = []
-    refused: list[tuple[str, str]] = []
-    urls = 0
+    running: list[tuple[Application, Object]] = []
     try:
         for app in sorted(apps, key=requested):
-            done, document = app.told("up")
-            errors = document["errors"]
-            if done.returncode == 0:
-                running.append((app, document["data"]))
-                _tell(f"{app.name}: runs, {done.seconds:.0f} s")
-            elif errors and {one["code"] for one in errors} <= _CODES:
-                words = "\n".join(f"{one['code']}: {one['title']}\n{one['detail']}" for one in errors)
-                refused.append((app.name, words))
-                _tell(f"{app.name}: refused\n{words}")
-            else:
-                problems.append(f"{app.name}: " + "; ".join(f"{one['code']} {one['title']}" for one in errors))
-                _tell(problems[-1])
+            data = _started(app, result)
+            if data is not None:
+                running.append((app, data))
         for app, data in running:
-            urls += app.check_urls(data)
-            again = app.data("up")[1]
-            if again["changed"]:
-                problems.append(f"{app.name}: another application changed something of it")
+            result.urls += app.check_urls(data)
+            if app.data("up")[1]["changed"]:
+                result.problems.append(f"{app.name}: another application changed something of it")
+        result.shares = limit_shares(running[-1][0]) if running else ""
     except (Broken, OSError) as error:
-        problems.append(str(error))
+        result.problems.append(str(error))
     finally:
-        limits = limit_line(apps[0])
         for app, _ in reversed(running):
             app.run("down", "--volumes", "--yes")
     left = left_behind(apps[0], before)
-    problems += [f"left behind: {', '.join(sorted(left))}"] if left else []
-    return Together(tuple(app.name for app, _ in running), tuple(refused), urls, limits, tuple(problems))
+    result.problems += [f"left behind: {', '.join(sorted(left))}"] if left else []
+    return result
+
+
+def _started(app: Application, result: Together) -> Object | None:
+    """The data of an `up` that ended well; None where the application was refused or failed, which is noted."""
+    done, document = app.told("up", "--set", "rules.capacity=strict")
+    codes = {one["code"] for one in document["errors"]}
+    words = "\n".join(f"{one['code']}: {one['title']}\n{one['detail']}" for one in document["errors"])
+    if done.returncode == 0:
+        result.within.append(app.name)
+    elif codes <= _CODES:
+        result.refused.append((app.name, words))
+        _tell(f"{app.name}: refused\n{words}")
+        if codes == {"LIMIT_SHARE"}:
+            done, document = app.told("up")
+    if done.returncode == 0:
+        result.running.append(app.name)
+        _tell(f"{app.name}: runs, {done.seconds:.0f} s")
+        data: Object = document["data"]
+        return data
+    if not {one["code"] for one in document["errors"]} <= _CODES:
+        result.problems.append(f"{app.name}: {words}")
+        _tell(result.problems[-1])
+    return None
 
 
 def requested(app: Application) -> Fraction:
@@ -89,21 +100,10 @@ def requested(app: Application) -> Fraction:
     return sum((one.pods * one.one.get("cpu", Fraction(0)) for one in capacity.loads(subject)), Fraction(0))
 
 
-def limit_line(app: Application) -> str:
-    """What all pods of the node request and may use together, as the node itself counts it."""
-    pods = json.loads(app.project.kubectl("get", "pods", "--all-namespaces", "-o", "json"))["items"]
-    (node,) = json.loads(app.project.kubectl("get", "nodes", "-o", "json"))["items"]
-    has = capacity.amounts(node["status"]["allocatable"])
-    told = []
-    for field in ("requests", "limits"):
-        total = {"cpu": Fraction(0), "memory": Fraction(0)}
-        for pod in pods:
-            if pod["metadata"]["namespace"] == "kube-system" and field == "limits":
-                continue
-            found = capacity.pod_sum(pod["spec"], field)
-            total = {key: total[key] + found.get(key, Fraction(0)) for key in total}
-        told += [f"{field} {shown(total[key], key)} of {shown(has[key], key)} {key}" for key in total]
-    return "; ".join(told)
+def limit_shares(app: Application) -> str:
+    """What the tool says of the limits of everything that runs now, from where this application stands."""
+    findings = app.told("validate")[1]["data"]["findings"]
+    return "\n".join(f"{one['title']}\n{one['detail']}" for one in findings if one["rule"] == "LIMIT_SHARE")
 
 
 def _tell(text: str) -> None:
