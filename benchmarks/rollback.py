@@ -7,6 +7,7 @@ the others, asks the URLs or brings Secrets back. The stability hold is not coun
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollback", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="pairs of each change (default: %(default)s)")
     asked = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was deployed is removed
     worst = 0.0
     with scene() as made:
         print(f"cluster {PROFILE}, {asked.rounds} pairs of each change, seconds\n")
@@ -45,14 +47,12 @@ def _pairs(made: Scene, change: Callable[[Scene], None], rounds: int) -> tuple[l
     times: dict[str, list[float]] = {"ours": [], "by hand": []}
     for number in range(rounds):
         for way in ("ours", "by hand") if number % 2 == 0 else ("by hand", "ours"):
-            # What is gone back to is the same deployed thing for both: verified, its pods as they are.
-            made.up()
-            good = made.project.revision()
-            before = made.project.pods()
+            good, before = made.project.revision(), made.project.pods()
             change(made)
-            made.up()
+            made.up("--hold", "0s")
             assert made.project.rolled(before) == {"backend"}
             took = _ours(made) if way == "ours" else _by_hand(made, good)
+            print(f"  {way}: {took:.2f} s", file=sys.stderr, flush=True)
             times[way].append(took)
     return times["ours"], times["by hand"]
 

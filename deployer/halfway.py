@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
-from deployer.hooks import objects_of
+from deployer.manifests import objects_of
 from deployer.plan import ReleasePlan
 from deployer.ports import INPUTS_LABEL, KubePort
 from deployer.record import Record

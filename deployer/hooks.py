@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployer import helmstorage
-from deployer.adapters.fastyaml import YamlError, load_documents
 from deployer.errors import DeployError, ExitCode
 from deployer.events import Item, ItemState, Log, Warned
+from deployer.manifests import objects_of
 from deployer.ports import KubePort, ObjectRef
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
@@ -219,16 +219,3 @@ def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectR
     documents = (helmstorage.decode(one) for one in stored)
     manifests = (str(hook.get("manifest") or "") for one in documents for hook in one.get("hooks") or ())
     return tuple(dict.fromkeys(ref for manifest in manifests for ref in objects_of(manifest, namespace)))
-
-
-def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
-    """The objects of a manifest as Helm stores it; one that names no namespace is in the release's."""
-    try:
-        objects = load_documents(manifest)
-    except YamlError:
-        return []
-    return [
-        ObjectRef(str(one["kind"]), one["metadata"].get("namespace") or namespace, str(one["metadata"]["name"]))
-        for one in objects
-        if one.get("kind") and (one.get("metadata") or {}).get("name")
-    ]

@@ -23,7 +23,8 @@ import semver
 from deployer.adapters.fastyaml import load_documents
 from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.lock import held
-from deployer.ports import INPUTS_LABEL, Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+from deployer.manifests import objects_of
+from deployer.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
 from deployer.steps import on_stop
 
 T = TypeVar("T")
@@ -97,15 +98,13 @@ class Helm:
         raw = self._run(self._command.run(words, _values(request)), request)
         return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
 
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
         """A new revision with the chart and values of an earlier one is applied; only hooks are waited for.
 
         Once begun it is not ended by a cancellation: helm catches no signal in a rollback and would stay pending.
         """
         words = ["rollback", release, str(revision), "--namespace", namespace, "--timeout", f"{int(timeout)}s"]
         self._run(self._command.run([*words, "--history-max", _EVERY]), name=release)
-        status = ["status", release, "--namespace", namespace, "--output", "json"]
-        return _upgraded(self._run(self._command.run(status), name=release), namespace, "")
 
     def uninstall(self, release: str, namespace: str) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
@@ -166,16 +165,7 @@ def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
         updated=str(info.get("last_deployed", "")),
         description=str(info.get("description", "")),
     )
-    return Upgraded(revision, _refs(load_documents(str(document.get("manifest", ""))), namespace))
-
-
-def _refs(objects: Sequence[Object], namespace: str) -> tuple[ObjectRef, ...]:
-    """The objects' names; one that names no namespace is in the release's."""
-    return tuple(
-        ObjectRef(one["kind"], one["metadata"].get("namespace") or namespace, one["metadata"]["name"])
-        for one in objects
-        if one.get("kind") and (one.get("metadata") or {}).get("name")
-    )
+    return Upgraded(revision, tuple(objects_of(str(document.get("manifest", "")), namespace)))
 
 
 def _classified(returncode: int, stdout: bytes, stderr: bytes) -> pyhelm3.errors.Error:

@@ -9,8 +9,9 @@ from deployer.applied import Applied
 from deployer.errors import Problem, refused
 from deployer.events import Item, ItemState
 from deployer.history import Entry, KeptSecretRef
+from deployer.manifests import objects_of
 from deployer.pending import heal, owner_label
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object
+from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
 from deployer.record import Record
 from deployer.steps import Clock, Outcome, Steps
 
@@ -49,17 +50,20 @@ def revert(
     for name, revision in entry.releases.items():
         namespace = kept.releases[name].namespace
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
-        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) or {"metadata": {}}
+        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision))
+        if stored is None:
+            raise refused("ROLLBACK_RELEASE", f"release `{name}` has no revision {revision} any more")
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
+        objects = tuple(objects_of(str(helmstorage.decode(stored).get("manifest") or ""), namespace))
         yield from _make_ready(name, namespace, revision, kube, clock)
-        done = helm.rollback(name, namespace, revision, timeout)
-        now = done.revision.revision
+        helm.rollback(name, namespace, revision, timeout)
+        now = _latest(name, namespace, kube).revision
         # Helm hands the old revision's labels on, its verdict among them; this one has yet to earn its own.
         unjudged = {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}}
         kube.patch("Secret", namespace, helmstorage.secret_name(name, now), unjudged)
         yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
         reason = f"rollback to revision {revision}"
-        applied.append(Applied(name, namespace, now, True, reason, inputs, done.objects, False))
+        applied.append(Applied(name, namespace, now, True, reason, inputs, objects, False))
     text = ", ".join(f"{one.name} revision {one.revision}" for one in applied)
     return Outcome(tuple(applied), True, text)
 
@@ -69,13 +73,17 @@ def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clo
 
     A rollback takes no labels: the new revision gets those of the target, and the owner's is put there before.
     """
-    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
-    latest = helmstorage.revisions(stored, release)[-1]
+    latest = _latest(release, namespace, kube)
     if latest.status.startswith("pending-"):
         yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
     owner = {"metadata": {"labels": {helmstorage.OWNER_LABEL: owner_label(latest.revision + 1)}}}
     kube.patch("Secret", namespace, helmstorage.secret_name(release, revision), owner)
+
+
+def _latest(release: str, namespace: str, kube: KubePort) -> Revision:
+    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
+    return helmstorage.revisions(stored, release)[-1]
 
 
 def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:

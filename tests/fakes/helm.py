@@ -100,7 +100,7 @@ class FakeHelm:
         self._supersede([one for one in history if one.status == "deployed"] or history[-1:])
         return self._deploy(secret, objects, history)
 
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
         history = self._history(release, namespace)
         target = [one for one in history if one.revision == revision]
         if not target:
@@ -117,7 +117,7 @@ class FakeHelm:
             objects=objects,
         )
         self._supersede([one for one in history if one.status == "deployed"])
-        return self._deploy(secret, objects, history)
+        self._deploy(secret, objects, history)
 
     def uninstall(self, release: str, namespace: str) -> bool:
         history = self._history(release, namespace)

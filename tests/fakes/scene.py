@@ -45,10 +45,9 @@ class LivingHelm(FakeHelm):
         self._run(request.release)
         return done
 
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> Upgraded:
-        done = super().rollback(release, namespace, revision, timeout)
+    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
+        super().rollback(release, namespace, revision, timeout)
         self._run(release)
-        return done
 
     def served(self, release: str) -> str:
         """The version that is applied."""

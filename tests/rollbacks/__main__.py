@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
     asked = parser.parse_args(words)
     parts = set(asked.parts or ["broken", "restored", "together", "mending"])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was deployed is removed
     begun = time.monotonic()
     print(f"cluster {PROFILE}")
     complaints = 0

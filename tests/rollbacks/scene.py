@@ -60,7 +60,7 @@ class Scene:
 
     def up(self, *words: str) -> Object:
         """The data of an `up` that ended well."""
-        done, document = self.run("up", "--hold", HOLD, *words)
+        done, document = self.run("up", *(words or ("--hold", HOLD)))
         assert done.returncode == 0, done.stderr[-4000:]
         data: Object = document["data"]
         return data
