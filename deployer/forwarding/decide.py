@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.forwarding.state import Door, known
+from deployer.forwarding.state import Door, Known, known
 from deployer.ports import LocalPorts
 from deployer.spec import Cluster, Spec
 
 HOST = "127.0.0.1"
 # Every node's kubelet listens there (kubernetes.io/docs/reference/networking/ports-and-protocols).
 _KUBELET = 10250
-_PATIENCE_SECONDS = 0.7
+_PATIENCE_SECONDS, _SHORT_SECONDS = 0.7, 0.2
 # Ports of URLs without a NodePort of their own: below the NodePorts, and below what systems hand out themselves.
 _FIRST, _COUNT = 20000, 9000
 
@@ -44,22 +44,27 @@ def wanted(
     """
     if not spec.urls or spec.forward == "never":
         return None
-    if spec.forward == "auto" and (node_ip is None or (reaches or reachable)(node_ip)):
+    before = known(folder)
+    if spec.forward == "auto" and (node_ip is None or (reaches or _asks(before))(node_ip)):
         return None
-    return Forward(folder, kubeconfig, spec.cluster, _doors(spec, folder))
+    return Forward(folder, kubeconfig, spec.cluster, _doors(spec, before))
 
 
-def reachable(address: str) -> bool:
-    """Whether the node's address answers this machine."""
+def reachable(address: str, patience: float = _PATIENCE_SECONDS) -> bool:
+    """Whether the node's address answers this machine within some seconds: a node on it answers at once."""
     try:
-        with socket.create_connection((address, _KUBELET), timeout=_PATIENCE_SECONDS):
+        with socket.create_connection((address, _KUBELET), timeout=patience):
             return True
     except OSError:
         return False
 
 
-def _doors(spec: Spec, folder: Path) -> tuple[Door, ...]:
-    before = known(folder)
+def _asks(before: Known) -> Callable[[str], bool]:
+    """Less patient where the node did not answer before: every later run would wait in vain."""
+    return lambda address: reachable(address, _PATIENCE_SECONDS if before.pid is None else _SHORT_SECONDS)
+
+
+def _doors(spec: Spec, before: Known) -> tuple[Door, ...]:
     ours = set(before.local.values()) if before.pid is not None else set()
     numbers: dict[tuple[str, str, str], int] = {}
     for name, url in spec.urls.items():
