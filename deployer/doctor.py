@@ -56,6 +56,7 @@ def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
     toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
     yield _toolchain(toolchain)
     yield from _env(loaded)
+    yield from _authorities(loaded)
     yield from _sources(loaded, here)
     if toolchain is None or docker.state == "fail":
         yield Check("cluster", "skip", "needs Docker and the toolchain")
@@ -127,6 +128,19 @@ def tracked(path: Path) -> list[Problem]:
     if not repository.tracks(path):
         return []
     return [Problem("ENV_TRACKED", f"`{path.name}` is tracked by git", hints=(f"git rm --cached {path.name}",))]
+
+
+def _authorities(loaded: LoadedSpec) -> Iterator[Check]:
+    """Whether the company's certificate authorities can be handed to builds, where the spec names a file of them."""
+    name = loaded.spec.build.ca
+    if name is None:
+        return
+    try:
+        count = inputs.authorities(loaded).count("BEGIN CERTIFICATE")
+    except DeployError as error:
+        yield from _failed("authorities", error)
+        return
+    yield Check("authorities", "pass", f"builds trust {count} of {name}")
 
 
 def _sources(loaded: LoadedSpec, here: World) -> Iterator[Check]:

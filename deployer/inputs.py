@@ -154,8 +154,14 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
 
 def build_prelude(loaded: LoadedSpec) -> str:
     """What stands before every step of a build, to trust the company's authorities; input error for a bad file."""
+    found = authorities(loaded)
+    return buildca.prelude(found) if found else ""
+
+
+def authorities(loaded: LoadedSpec) -> str:
+    """The company's certificate authorities; empty where the spec names none, input error for a bad file."""
     name = loaded.spec.build.ca
-    return buildca.prelude(buildca.read_authorities(loaded.root / name, name)) if name else ""
+    return buildca.read_authorities(loaded.root / name, name) if name else ""
 
 
 def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:

@@ -91,6 +91,14 @@ def test_doctor_names_the_address_that_the_user_set(run: Callable[..., Ran]) -> 
     assert "unset DOCKER_HOST" in told
 
 
+def test_authorities_that_cannot_be_read_are_told_by_doctor_and_before_a_run(run: Callable[..., Ran]) -> None:
+    code, told, _ = run("doctor", TODO_DEPLOY_CA="absent.pem")
+    assert "✗ fail  authorities" in told
+    code, _, error = run("up", TODO_DEPLOY_CA="absent.pem")
+    assert code == ExitCode.INPUT
+    assert "error[CA_UNREADABLE]" in error
+
+
 @pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "XDG_STATE_HOME"])
 def test_a_folder_of_ours_that_cannot_be_made_is_named(run: Callable[..., Ran], tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
