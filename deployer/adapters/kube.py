@@ -16,7 +16,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
 from deployer.adapters.podstream import PodStream, open_stream, parsed_head
 from deployer.adapters.retrying import retried
@@ -29,6 +29,7 @@ ATTEMPTS = 4
 PATIENT_ATTEMPTS = 12
 """A quarter of a minute of them when connections are refused: for a run that has seen the server answer."""
 _TRANSIENT = (MaxRetryError, NewConnectionError, ProtocolError)
+_PATIENT_SECONDS = 20.0
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -243,7 +244,9 @@ class KubeApi:
             return raw
 
         try:
-            return retried(once, _TRANSIENT, attempts or self._attempts)
+            patient = (attempts or self._attempts) > ATTEMPTS
+            transient = (*_TRANSIENT, ConnectTimeoutError) if patient else _TRANSIENT
+            return retried(once, transient, attempts or self._attempts, _PATIENT_SECONDS)
         except ApiException as error:
             raise _error(method, path, error.status or 0, error.body or b"") from None
         except HTTPError as error:

@@ -8,13 +8,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def retried(call: Callable[[], T], transient: tuple[type[BaseException], ...], attempts: int = 4) -> T:
-    """The call's value, after at most `attempts` tries with growing pauses; its last error is raised unchanged."""
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+def retried(
+    call: Callable[[], T], transient: tuple[type[BaseException], ...], attempts: int = 4, seconds: float = 60
+) -> T:
+    """The call's value, after at most `attempts` tries with growing pauses; its last error is raised unchanged.
+
+    No try begins when so many seconds are over: one that nobody refuses takes its whole time-out.
+    """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
     policy = Retrying(
         retry=retry_if_exception_type(transient),
-        stop=stop_after_attempt(attempts),
+        stop=stop_after_attempt(attempts) | stop_after_delay(seconds),
         wait=wait_exponential(multiplier=0.1, max=2),
         reraise=True,
     )
