@@ -19,7 +19,7 @@ from deployer import currentcontext
 from deployer.adapters.process import CommandFailed, run, stream
 from deployer.errors import DeployError, machine_error, refused
 from deployer.events import Event, Item, ItemState, Log
-from deployer.kubeconfig import read, server_of
+from deployer.kubeconfig import read, refuse_foreign, server_of
 from deployer.lock import held
 from deployer.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.status import ClusterPhase
@@ -98,6 +98,7 @@ class Minikube:
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """The profile runs; Minikube's own steps are told as they come."""
+        refuse_foreign(self._kubeconfig, request.profile)  # Minikube writes over whatever has the profile's name
         seed_minikube(self._toolchain, self._env)
         words = [
             self._toolchain.minikube, "start", "--profile", request.profile, "--output", "json",
@@ -145,6 +146,7 @@ class Minikube:
 
     def write_context(self) -> None:
         """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to tell it."""
+        refuse_foreign(self._kubeconfig, self._profile)
         with self._current_context_kept(), suppress(CommandFailed):
             run([self._toolchain.minikube, "--profile", self._profile, "update-context"], env=self._environment())
 

@@ -31,6 +31,8 @@ spec:
           command: [sh, -c, "echo 'migration 0007 failed: column price is not a number'; exit 3"]
           resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 100m, memory: 64Mi}}
 """
+_HOOK_IMAGE = '"{{ .Values.backend.image.repository }}:{{ .Values.backend.image.tag }}"'
+_NO_IMAGE = f"todo-backend:{GONE_TAG}\n          imagePullPolicy: Never"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ VERSIONS = (
     Version("out of memory", "OOM_KILLED",
             backend={"resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "48Mi"}}}),
     Version("hook that fails", "HOOK_FAILED", files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK}),
+    # Helm would wait for this one until its time-out: it is told to stop.
+    Version("hook that cannot start", "IMAGE_NEVER_PULL", spec=_waived("TAG_NOT_BUILT"),
+            files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK.replace(_HOOK_IMAGE, _NO_IMAGE)}),
 )  # fmt: skip
 
 

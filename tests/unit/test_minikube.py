@@ -11,6 +11,7 @@ import pytest
 
 from deployer.adapters.minikube import Minikube
 from deployer.errors import DeployError, ExitCode
+from deployer.ports import StartRequest
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 
@@ -107,3 +108,15 @@ def test_a_profile_that_this_user_may_not_read_is_another_users(
     with pytest.raises(DeployError) as caught:
         made.facts()
     assert caught.value.problems[0].code == "PROFILE_FOREIGN"
+
+
+def test_a_context_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None:
+    """It has the profile's name and leads to a cluster without Minikube's mark."""
+    made = minikube(tmp_path, container(), kubeconfig(tmp_path, "https://10.0.0.1:6443"))
+    before = (tmp_path / "kubeconfig").read_text()
+    request = StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4")
+    for act in (made.write_context, lambda: list(made.start(request))):
+        with pytest.raises(DeployError) as caught:
+            act()
+        assert (caught.value.problems[0].code, caught.value.exit_code) == ("CONTEXT_FOREIGN", ExitCode.REFUSED)
+    assert (tmp_path / "kubeconfig").read_text() == before
