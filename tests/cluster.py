@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,17 +83,33 @@ def ensure_test_cluster(*, shown: bool = False) -> None:
     if cluster_answers():
         return
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "chart" / "templates").mkdir(parents=True)
-        (root / "todo-deploy.yaml").write_text(_SPEC.format(profile=PROFILE))
-        (root / "chart" / "Chart.yaml").write_text(_CHART)
-        (root / "chart" / "templates" / "probe.yaml").write_text(_TEMPLATE)
+        root = _probe(Path(folder))
         if shown:
             subprocess.run([str(PROGRAM), "up", "--progress", "plain"], cwd=root, stdin=subprocess.DEVNULL, check=True)
             return
         done = run_cli("up", "--progress", "plain", cwd=root, timeout=_START_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"the test cluster does not start (exit code {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+def ensure_addons(addons: Sequence[str]) -> None:
+    """The cluster has these addons; they belong to it and stay when an application that asked for them goes."""
+    if not addons:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ("--set", f"cluster.addons=[{', '.join(addons)}]")
+        done = run_cli("up", *asked, "--progress", "plain", cwd=_probe(Path(folder)), timeout=_START_SECONDS)
+    if done.returncode != 0:
+        raise RuntimeError(f"addons cannot be had (exit code {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+def _probe(root: Path) -> Path:
+    """The folder, with a spec and a chart of one ConfigMap in it."""
+    (root / "chart" / "templates").mkdir(parents=True)
+    (root / "todo-deploy.yaml").write_text(_SPEC.format(profile=PROFILE))
+    (root / "chart" / "Chart.yaml").write_text(_CHART)
+    (root / "chart" / "templates" / "probe.yaml").write_text(_TEMPLATE)
+    return root
 
 
 def helm() -> Path:

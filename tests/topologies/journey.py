@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.specfile import profile_names
+from tests.cluster import ensure_addons
 from tests.topologies.application import Application, Broken, everything, volume_folders
 from tests.topologies.checklists import Malformed, checklist_of, read_checklist, unresolved
 from tests.topologies.node import PeakMemory
@@ -69,6 +70,7 @@ def travel(app: Application) -> Journey:
     with PeakMemory(app.project) as memory:
         try:
             app.data("down", "--volumes", "--yes")
+            ensure_addons(app.loaded.spec.cluster.addons)
             before, folders = everything(app.project), volume_folders(app.project)
             app = fitting(app)
             log.name = app.name

@@ -19,7 +19,7 @@ from deployer.ports import KubePort
 from deployer.spec import Cluster
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
-from tests.cluster import PROFILE
+from tests.cluster import PROFILE, ensure_addons
 from tests.e2e.project import Project
 from tests.topologies.application import Application, Object, everything
 from tests.topologies.rendering import ENV, render
@@ -80,6 +80,7 @@ def prepare(project: Project, name: str, deployments: Sequence[str]) -> Live:
     """The topology is not there, and what else is in the cluster is known."""
     app = Application(project, project.root / "topologies" / f"{name}.yaml", "small")
     app.data("down", "--volumes", "--yes")
+    ensure_addons(app.loaded.spec.cluster.addons)
     return Live(app, deployments, everything(project))
 
 

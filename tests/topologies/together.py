@@ -11,6 +11,7 @@ from deployer import inputs, validation, world
 from deployer.opening import see_cluster
 from deployer.rules import capacity
 from deployer.specfile import profile_names
+from tests.cluster import ensure_addons
 from tests.topologies.application import Application, Broken, Object, everything
 from tests.topologies.journey import SMALL, left_behind
 
@@ -42,6 +43,7 @@ def all_at_once(apps: Sequence[Application]) -> Together:
     for app in apps:
         app.run("secrets", "init")  # refused where there is an env file already
         app.data("down", "--volumes", "--yes")
+    ensure_addons(sorted({addon for app in apps for addon in app.loaded.spec.cluster.addons}))
     before = everything(apps[0].project)
     running: list[tuple[Application, Object]] = []
     try:
