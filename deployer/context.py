@@ -7,6 +7,7 @@ later `!` pattern brings back, which the classic builder does only for patterns 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import posixpath
@@ -294,6 +295,8 @@ def _add(tar: tarfile.TarFile, root: Path, file: ContextFile) -> None:
                 raise OSError("it has changed since it was listed")
             tar.addfile(header, content)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the file: the folder for temporary ones
+            raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
         raise _unreadable(root / file.path, error) from None
 
 

@@ -1,12 +1,14 @@
 """Contexts hold what Docker would send, and their tars are the same bytes for the same files."""
 
 import contextlib
+import errno
 import io
 import os
 import random
 import re
 import socket
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -266,3 +268,15 @@ def test_what_is_nearly_all_of_a_folder_is_told_in_its_place() -> None:
              ContextFile("data/notes", "file", 5), ContextFile("src/a", "file", 3), ContextFile("src/b", "file", 3),
              ContextFile("empty", "dir")]  # fmt: skip
     assert biggest(files, 3) == (("data/models/big.bin", 90), ("src", 6), ("empty", 0))
+
+
+def test_a_full_disk_is_no_fault_of_the_file_that_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(OSError, match="No space left") as caught, context_tar(tmp_path, context_files(tmp_path)):
+        pass
+    assert caught.value.filename == tempfile.gettempdir()

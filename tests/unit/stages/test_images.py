@@ -169,6 +169,20 @@ def test_a_full_disk_has_its_own_words(tmp_path: Path) -> None:
     assert "todo-deploy images prune" in error.problems[0].hints
 
 
+def test_a_step_that_found_no_room_is_a_full_disk_too(tmp_path: Path) -> None:
+    wanted = image(tmp_path, dockerfile="FROM scratch\nRUN dd\n")
+
+    class Full(FakeImages):
+        def _execute(self, *args: object) -> None:
+            from deployer.ports import BuildFailed
+
+            said = "The command '/bin/sh -c dd' returned a non-zero code: 1"
+            raise BuildFailed(said, "Step 2/2 : RUN dd", ["dd: error writing 'x': No space left on device"])
+
+    _, error = failed(ensure([wanted], Full()))
+    assert code(error) == "DISK_FULL"
+
+
 def test_only_steps_that_do_something_are_told(tmp_path: Path) -> None:
     wanted = image(tmp_path, dockerfile="FROM scratch\nARG A=1\nENV B=2\nCOPY . /\nUSER 1000\nLABEL c=d")
     events, _ = played(ensure([wanted], FakeImages()))
