@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer import world
@@ -15,7 +15,8 @@ from tests.cluster import ensure_test_cluster
 from tests.e2e.project import CHECKOUT, make_project
 from tests.topologies.application import Application
 from tests.topologies.checklists import TOPOLOGIES
-from tests.topologies.journey import points_of, travel
+from tests.topologies.journey import travel
+from tests.topologies.results import keep_journey, keep_together, kept_journeys, kept_together
 from tests.topologies.table import journeys_table, together_lines
 from tests.topologies.together import all_at_once
 
@@ -23,32 +24,34 @@ from tests.topologies.together import all_at_once
 def main(words: list[str]) -> int:
     """0 when every journey and what runs side by side went as it must."""
     asked = _parser().parse_args(words)
-    ensure_test_cluster(shown=True)
     with tempfile.TemporaryDirectory(prefix="topologies-") as folder:
-        project = make_project(Path(folder))
+        results = asked.results or Path(folder) / "results"
         chosen = [path.absolute().relative_to(CHECKOUT) for path in asked.specs or all_specs()]
-        apps = []
-        for path in chosen:
-            spec = project.root / path
-            known = profile_names(spec)
-            apps.append(Application(project, spec, asked.profile if asked.profile in known else None))
-        parts, ok = [], True
-        if not asked.together:
-            journeys = [travel(app) for app in apps]
-            # Of the checkout, not of the copy that was deployed: lists are about tests, which do not travel.
-            journeys = [
-                replace(one, points=points_of(CHECKOUT / path)) for one, path in zip(journeys, chosen, strict=True)
-            ]
-            parts.append(journeys_table(journeys))
-            ok &= all(one.ok for one in journeys)
-        if asked.together or asked.everything:
-            result = all_at_once(apps)
-            parts.append("## All at once\n\n" + together_lines(result))
-            ok &= not result.problems
+        if not asked.table:
+            _measure(asked, chosen, Path(folder), results)
+        journeys, together = kept_journeys(results, CHECKOUT, chosen), kept_together(results)
+    parts = [journeys_table(journeys)] if journeys else []
+    parts += ["## All at once\n\n" + together_lines(together)] if together is not None else []
     print("\n\n".join(parts))
     if asked.markdown is not None:
         asked.markdown.write_text("\n\n".join([_preface(words), *parts]) + "\n")
-    return 0 if ok else 1
+    good = all(one.ok for one in journeys) and not (together.problems if together is not None else ())
+    return 0 if parts and good else 1
+
+
+def _measure(asked: argparse.Namespace, specs: Sequence[Path], folder: Path, results: Path) -> None:
+    """The journeys, and what fits at once, are in the folder of results."""
+    ensure_test_cluster(shown=True)
+    project = make_project(folder)
+    apps = []
+    for path in specs:
+        spec = project.root / path
+        apps.append(Application(project, spec, asked.profile if asked.profile in profile_names(spec) else None))
+    if not asked.together:
+        for path, app in zip(specs, apps, strict=True):
+            keep_journey(results, path, travel(app))
+    if asked.together or asked.everything:
+        keep_together(results, all_at_once(apps))
 
 
 def all_specs() -> list[Path]:
@@ -62,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("specs", nargs="*", type=Path, help="default: all under topologies/, and a sixth")
     parser.add_argument("--together", action="store_true", help="only start as many at once as fit")
     parser.add_argument("--everything", action="store_true", help="each by itself, and then as many at once as fit")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="keep what is measured, to go on another time")
+    parser.add_argument("--table", action="store_true", help="measure nothing: only print what the results have")
     parser.add_argument("--profile", help="the spec's profile to use, where a spec has it")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write what is printed to a file")
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.topologies.journey import STEPS, Journey, Points, points_of
+from tests.topologies.results import keep_journey, keep_together, kept_journeys, kept_together
 from tests.topologies.table import journeys_table, together_lines
 from tests.topologies.together import Together
 
@@ -53,3 +54,17 @@ def test_refusals_are_told_with_their_arithmetic() -> None:
         "- Refused: c, not started:", "", "  ```", "  CAPACITY: y", "  ```", "",
         "- Wrong: z",
     ]  # fmt: skip
+
+
+def test_results_are_kept_and_replaced(tmp_path: Path) -> None:
+    specs = [Path("topologies/a.yaml"), Path("tests/b/todo-deploy.yaml"), Path("c.yaml")]
+    first = Journey("a", SECONDS, 900, 3, problems=("x",))
+    keep_journey(tmp_path / "new", specs[0], first)
+    keep_journey(tmp_path / "new", specs[1], Journey("b", SECONDS))
+    assert kept_journeys(tmp_path / "new", tmp_path, specs) == [first, Journey("b", SECONDS)]
+    keep_journey(tmp_path / "new", specs[0], Journey("a", SECONDS))
+    assert [one.problems for one in kept_journeys(tmp_path / "new", tmp_path, specs)] == [(), ()]
+    assert kept_together(tmp_path / "new") is None
+    result = Together(["a"], ["a"], [("b", "words")], 2, "shares", [])
+    keep_together(tmp_path / "new", result)
+    assert kept_together(tmp_path / "new") == result
