@@ -82,7 +82,13 @@ def go_back(
         releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
         place = Place(releases, connected.kube, clock, judging, evidence.keeper())
         reverting_steps = reverting.revert(entry, kept, connected.kube, connected.helm, timeout, clock)
-        done = yield from hooks.beside(reverting_steps, place)
+        try:
+            done = yield from hooks.beside(reverting_steps, place)
+        except DeployError as error:
+            # To helm's adapter a helm that fails is what somebody wrote; here it was deployed before.
+            if error.exit_code is ExitCode.INPUT:
+                error.exit_code = ExitCode.NOTHING_SERVES
+            raise
         fresh = _remembered(kept, entry, done.value, options.run, clock.now())
         saved = record.save(connected.kube, spec.namespace, spec.application, fresh)
         for one in done.value:

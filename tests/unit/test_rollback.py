@@ -436,3 +436,16 @@ def test_a_release_that_came_later_stays_and_is_told(shop: Shop) -> None:
     events, _ = played(shop.back())
     assert "ROLLBACK_EXTRA" in warned(events)
     assert (shop.helm.served("web"), shop.helm.served("db")) == ("1", "1")
+
+
+def test_a_helm_that_fails_on_the_way_back_is_no_wrong_input(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(shop.up("1"))
+    played(shop.up("2"))
+
+    def rollback(*_: object) -> None:
+        raise DeployError(HELM_SAYS.problems, HELM_SAYS.exit_code)
+
+    monkeypatch.setattr(shop.helm, "rollback", rollback)
+    _, error = failed(shop.back())
+    assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.NOTHING_SERVES)
+    assert shop.verdicts == ["verified", "verified"]
