@@ -1,9 +1,9 @@
-"""How often the API server is asked while a rollout is watched: often at first, five times a second in the long run."""
+"""How often the API server is asked while a rollout is watched: as often as it helps, of many pods less often."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from deployer import diagnosis
@@ -12,10 +12,10 @@ from deployer.ports import KubePort
 from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import dig, name_of, rows, uid_of
 
-PER_SECOND = 5.0
-"""Requests that a rollout that takes its time may make (design §7)."""
+_FEW_PODS = 100
+_OF_FEW, _OF_MANY = (10.0, 60.0), (4.5, 10.0)
+"""Requests a second, and those that may be made at once: of many pods five a second in any minute (design §7)."""
 
-_BURST = 40.0
 _LOGS_AT_ONCE = 4
 
 Key = tuple[str, str, bool]
@@ -23,17 +23,24 @@ Key = tuple[str, str, bool]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Requests that are left to be made at once; five more come with each second, and a debt is waited for."""
+    """Requests that are left to be made at once, at most so many; more come with time, and debts are waited for."""
 
-    left: float = _BURST
+    left: float = _OF_FEW[1]
+    most: float = _OF_FEW[1]
+    per_second: float = _OF_FEW[0]
+
+    def among(self, pods: int) -> Pace:
+        """The pace where there are so many pods, the answers about which are long."""
+        per_second, most = _OF_FEW if pods <= _FEW_PODS else _OF_MANY
+        return Pace(min(self.left, most), most, per_second)
 
     def after(self, asked: int, seconds: float) -> Pace:
         """The pace when so many requests more were made in so many seconds."""
-        return Pace(min(_BURST, self.left + seconds * PER_SECOND) - asked)
+        return replace(self, left=min(self.most, self.left + seconds * self.per_second) - asked)
 
     def pause(self, least: float, *, soon: bool) -> float:
         """Seconds until the next look; `soon`: something was seen that the next look is to confirm."""
-        return least if soon else max(least, -self.left / PER_SECOND)
+        return least if soon else max(least, -self.left / self.per_second)
 
 
 class _Counted:

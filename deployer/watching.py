@@ -57,6 +57,7 @@ def watch(
     while True:
         looked, asked = clock.monotonic(), counter.asked
         snapshot = seen = yield from sat_out(partial(take_snapshot, refs, kube, before=seen), STAGE, clock)
+        pace = pace.among(len(snapshot.pods))
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         yield from _changes(statuses, told)
         available = all(status.phase in DONE for status in statuses)
