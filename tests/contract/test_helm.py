@@ -128,8 +128,18 @@ def test_a_rollback_leaves_a_failed_revision_as_it_is(doors: Doors, chart: Path)
 
 def test_helm_keeps_every_revision(doors: Doors, chart: Path) -> None:
     """Which of them may go is decided by what they were (`releases.trim`), not by their number."""
-    for number in range(12):
-        doors.helm.upgrade(wanted(doors, chart, str(number)))
+    doors.helm.upgrade(wanted(doors, chart))
+    first = stored(doors, 1)
+    for number in range(2, 12):
+        labels = {**first["metadata"]["labels"], "version": str(number), "status": "superseded"}
+        name = helmstorage.secret_name("app", number)
+        document = {**helmstorage.decode(first), "version": number}
+        doors.kube.create({
+            "apiVersion": "v1", "kind": "Secret", "type": first["type"],
+            "metadata": {"name": name, "namespace": doors.namespace, "labels": labels},
+            "data": {"release": helmstorage.encode(document)},
+        })  # fmt: skip
+    assert doors.helm.upgrade(wanted(doors, chart, "2")).revision.revision == 12
     assert len(history(doors)) == 12
 
 
