@@ -449,3 +449,20 @@ def test_a_helm_that_fails_on_the_way_back_is_no_wrong_input(shop: Shop, monkeyp
     _, error = failed(shop.back())
     assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.NOTHING_SERVES)
     assert shop.verdicts == ["verified", "verified"]
+
+
+def test_a_schema_that_moved_is_told_before_older_code_meets_it(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    wanted = "{repository: shop/api, context: api, migrations: {folder: migrations, back: 'migrate {revision}'}}"
+    path.write_text(SPEC.replace("{repository: shop/api, context: api}", wanted))
+    folder = shop.root / "api/migrations"
+    folder.mkdir()
+    (folder / "0001_users.sql").write_text("create")
+    played(shop.up("1"))
+    (folder / "0002_tasks.sql").write_text("create")
+    played(shop.up("2"))
+    assert list(shop.record.history[-1].schema["api"]) == ["0001_users.sql", "0002_tasks.sql"]
+    events, _ = played(shop.back())
+    (told,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "SCHEMA_MOVED"]
+    assert "0002_tasks.sql" in told.detail
+    assert told.hints == ("with the newer code: todo-deploy exec api -- migrate 0001",)
