@@ -1,0 +1,59 @@
+"""What `up` leads to, complete before anything is touched: tags, Secret names and Helm values are final here.
+
+Pure: the spec, the env values, the digests of the sources and a few facts go in; a `Plan` comes out. Images and Secrets
+are named by their content, so that "nothing changed" is an equality and a rollback restores the exact image and Secret.
+"""
+
+from deployer.plan.make import (
+    BASE_LABEL,
+    build_args,
+    cors_plans,
+    make_plan,
+    url_plans,
+)
+from deployer.plan.model import (
+    ChartSource,
+    CorsPlan,
+    Facts,
+    ImagePlan,
+    ImageSource,
+    Plan,
+    ReleasePlan,
+    SecretPlan,
+    UrlPlan,
+)
+from deployer.plan.secrets import (
+    expand,
+    generated_keys,
+    missing_keys,
+)
+from deployer.plan.switches import (
+    is_on,
+    switch_states,
+)
+from deployer.plan.values import (
+    overlaid,
+)
+
+__all__ = [
+    "BASE_LABEL",
+    "ChartSource",
+    "CorsPlan",
+    "Facts",
+    "ImagePlan",
+    "ImageSource",
+    "Plan",
+    "ReleasePlan",
+    "SecretPlan",
+    "UrlPlan",
+    "build_args",
+    "cors_plans",
+    "expand",
+    "generated_keys",
+    "is_on",
+    "make_plan",
+    "missing_keys",
+    "overlaid",
+    "switch_states",
+    "url_plans",
+]

@@ -1,0 +1,170 @@
+"""The plan, made: every tag, name and value from the spec, the env values and the facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deployer import tags
+from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.plan.secrets import plan_secret
+from deployer.plan.switches import is_on, switch_states
+from deployer.plan.values import filled, overlaid, set_value, with_urls
+from deployer.spec import Image, Release, Spec, seconds
+
+BASE_LABEL = "org.opencontainers.image.base.name"
+"""Image label with the name of the base image (OCI annotations)."""
+
+
+def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
+    """The plan; input error where a value cannot be made or a value path runs into something that is no map."""
+    on = switch_states(spec, facts.env)
+    images = {name: _image(spec, root, name, facts) for name, image in spec.images.items() if is_on(image.when, on)}
+    secrets = {
+        name: plan_secret(spec, name, secret, facts) for name, secret in spec.secrets.items() if is_on(secret.when, on)
+    }
+    releases = tuple(
+        _release(spec, name, release, facts, images, secrets, on)
+        for name, release in spec.releases.items()
+        if is_on(release.when, on)
+    )
+    urls = url_plans(spec, facts.env)
+    return Plan(
+        spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls,
+        cors_plans(spec, urls),
+    )  # fmt: skip
+
+
+def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
+    """The addresses to prove under these env values."""
+    on = switch_states(spec, env)
+    return tuple(
+        UrlPlan(
+            name=name,
+            namespace=url.namespace or spec.namespace,
+            service=url.service,
+            ingress_host=url.ingress_host,
+            port=url.port,
+            path=url.path,
+            expect=url.expect,
+            show=url.show,
+            external=url.external,
+        )
+        for name, url in spec.urls.items()
+        if is_on(url.when, on)
+    )
+
+
+def cors_plans(spec: Spec, urls: tuple[UrlPlan, ...]) -> tuple[CorsPlan, ...]:
+    """The Services whose CORS answers are to be proven, for the URLs that take part."""
+    proven = {url.name for url in urls}
+    return tuple(
+        CorsPlan(
+            name=name,
+            namespace=one.namespace or spec.namespace,
+            service=one.service,
+            port=one.port,
+            path=one.path,
+            origins=one.origins,
+            urls=tuple(url for url in one.urls if url in proven),
+            setting=one.setting or "",
+        )
+        for name, one in spec.cors.items()
+    )
+
+
+def build_args(spec: Spec, image: str, stand_ins: Mapping[str, str]) -> dict[str, str]:
+    """The image's build arguments with its base images, or their stand-ins, handed over."""
+    wanted = spec.images[image]
+    bases = {name: stand_ins.get(base, base) for name, base in wanted.bases.items()}
+    return {**wanted.args, **bases}
+
+
+def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
+    image = spec.images[name]
+    source = facts.images[name]
+    tag = _tag(image, source.digest, facts)
+    args = build_args(spec, name, facts.stand_ins)
+    labels = {
+        **image.labels,
+        "org.opencontainers.image.version": image.version,
+        "todo-deploy.dev/application": spec.application,
+        "todo-deploy.dev/digest": source.digest,
+    }
+    if facts.commit is not None:
+        labels["org.opencontainers.image.revision"] = facts.commit.sha + ("" if facts.commit.clean else "-dirty")
+    bases = tuple(dict.fromkeys([*(args[argument] for argument in image.bases), *source.bases.values()]))
+    if bases:
+        labels[BASE_LABEL] = ", ".join(bases)
+    context = root / image.context
+    return ImagePlan(
+        name=name,
+        repository=image.repository,
+        tag=tag.text,
+        context=context,
+        dockerfile=root / image.dockerfile if image.dockerfile else context / "Dockerfile",
+        args=args,
+        bases=bases,
+        target=image.target,
+        labels=labels,
+        max_size=image.max_size or spec.rules.max_image_size,
+        source=source,
+        migrations=image.migrations.folder if image.migrations is not None else None,
+        tag_note=tag.reason,
+    )
+
+
+def _tag(image: Image, digest: str, facts: Facts) -> tags.Tag:
+    used = facts.used_tags.get(image.repository, {})
+    if image.tag_policy == "semver":
+        return tags.semver_tag(image.version, digest, used)
+    if image.tag_policy == "semver-commit":
+        return tags.semver_commit_tag(image.version, digest, facts.commit, used)
+    return tags.digest_tag(image.version, digest)
+
+
+def _release(
+    spec: Spec,
+    name: str,
+    release: Release,
+    facts: Facts,
+    images: Mapping[str, ImagePlan],
+    secrets: Mapping[str, SecretPlan],
+    on: Mapping[str, bool],
+) -> ReleasePlan:
+    values: dict[str, Any] = with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
+    for image_name, mapping in release.images.items():
+        image = images.get(image_name)
+        if image is None:
+            continue
+        known = {"registry": "", "repository": image.repository, "name": image.repository, "tag": image.tag,
+                 "ref": image.ref}  # fmt: skip
+        for path, template in mapping.items():
+            set_value(values, name, path, filled(template, known, name, path))
+    for secret_name, mapping in release.secrets.items():
+        secret = secrets.get(secret_name)
+        if secret is None:
+            continue
+        for path, template in mapping.items():
+            exact = template == "{checksums}"
+            known = {"name": secret.served, "checksum": secret.checksum}
+            set_value(values, name, path, dict(secret.checksums) if exact else filled(template, known, name, path))
+    for switch, paths in release.switches.items():
+        for path in paths:
+            set_value(values, name, path, on[switch])
+    chart = facts.charts[name]
+    canonical = json.dumps([chart.digest, values], sort_keys=True, ensure_ascii=False)
+    return ReleasePlan(
+        name=name,
+        namespace=release.namespace or spec.namespace,
+        chart=chart.folder,
+        values=values,
+        inputs=hashlib.sha256(canonical.encode()).hexdigest()[:40],
+        images=tuple(image for image in release.images if image in images),
+        secrets=tuple(secret for secret in release.secrets if secret in secrets),
+        needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
+        timeout=seconds(release.timeout or spec.rollout.timeout),
+    )

@@ -1,0 +1,152 @@
+"""A plan and what it is made from, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployer import tags
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """The digest of everything an image is built from, and the short digest of each file for telling what changed."""
+
+    digest: str
+    manifest: Mapping[str, str]
+    bases: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Images that the Dockerfile names itself → what stands in for them; part of the digest already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSource:
+    """A chart with its dependencies in one folder, named by its digest."""
+
+    digest: str
+    folder: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What the release's values files say, later ones over earlier ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What planning needs to know beyond the spec; all of it was only read."""
+
+    env: Mapping[str, str] = field(repr=False)
+    salt: str = field(repr=False)
+    images: Mapping[str, ImageSource]
+    charts: Mapping[str, ChartSource]
+    stand_ins: Mapping[str, str]
+    used_tags: Mapping[str, Mapping[str, str]]
+    addresses: Mapping[str, str]
+    commit: tags.Commit | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One image: its final reference and how it is built."""
+
+    name: str
+    repository: str
+    tag: str
+    context: Path
+    dockerfile: Path
+    args: Mapping[str, str]
+    bases: tuple[str, ...]
+    target: str | None
+    labels: Mapping[str, str]
+    max_size: str
+    source: ImageSource
+    tag_note: str = ""
+    """Why the tag has a content digest where its policy would have a commit."""
+    migrations: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """Repository and tag."""
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlan:
+    """One Secret: `copy` is the immutable object named by content, `stable` the documented name that follows it."""
+
+    name: str
+    namespace: str
+    copy: str
+    stable: str | None
+    type: str
+    labels: Mapping[str, str]
+    checksum: str
+    checksums: Mapping[str, str]
+    data: Mapping[str, str] = field(repr=False)
+
+    @property
+    def served(self) -> str:
+        """The name that pods refer to."""
+        return self.stable or self.copy
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """One release: staged chart, final values, and the digest of both."""
+
+    name: str
+    namespace: str
+    chart: Path
+    values: Mapping[str, Any]
+    inputs: str
+    images: tuple[str, ...]
+    secrets: tuple[str, ...]
+    needs: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPlan:
+    """One address to prove."""
+
+    name: str
+    namespace: str
+    service: str | None
+    ingress_host: str | None
+    port: int | str | None
+    path: str
+    expect: int
+    show: bool
+    external: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CorsPlan:
+    """One Service whose answers browsers at these origins, and at those of these URLs, may read."""
+
+    name: str
+    namespace: str
+    service: str
+    port: int | str | None
+    path: str
+    origins: tuple[str, ...]
+    urls: tuple[str, ...]
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything `up` makes true."""
+
+    application: str
+    namespace: str
+    images: tuple[ImagePlan, ...]
+    secrets: tuple[SecretPlan, ...]
+    releases: tuple[ReleasePlan, ...]
+    urls: tuple[UrlPlan, ...]
+    cors: tuple[CorsPlan, ...] = ()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Every namespace that something of the plan lives in."""
+        used = [secret.namespace for secret in self.secrets] + [release.namespace for release in self.releases]
+        return tuple(dict.fromkeys([self.namespace, *used]))

@@ -1,0 +1,84 @@
+"""Secrets as planned: their names and checksums by content, and the env values that they need."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import urllib.parse
+from collections.abc import Mapping
+
+from deployer.errors import input_error
+from deployer.plan.model import Facts, SecretPlan
+from deployer.plan.switches import is_on, switch_states
+from deployer.spec import Secret, Spec
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(\|url)?\}")
+
+
+def missing_keys(spec: Spec, env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The env names that are required and absent, each with the secret and key that want it."""
+    on = switch_states(spec, env)
+    missing: dict[str, tuple[str, str]] = {}
+    for name, secret in spec.secrets.items():
+        for key, wanted in secret.keys.items():
+            source = wanted.source or key
+            if is_on(secret.when, on) and wanted.kind == "required" and not env.get(source) and wanted.default is None:
+                missing[source] = (name, key)
+    return missing
+
+
+def generated_keys(spec: Spec, env: Mapping[str, str]) -> dict[str, int]:
+    """The env names that are to be generated because they are absent or empty, with their lengths."""
+    on = switch_states(spec, env)
+    return {
+        wanted.source or key: wanted.length
+        for secret in spec.secrets.values()
+        if is_on(secret.when, on)
+        for key, wanted in secret.keys.items()
+        if wanted.kind == "generated" and not env.get(wanted.source or key)
+    }
+
+
+def expand(template: str, env: Mapping[str, str]) -> str:
+    """`${KEY}` and `${KEY|url}` replaced by env values; input error where one is absent."""
+
+    def value(match: re.Match[str]) -> str:
+        found = env.get(match[1])
+        if not found:
+            raise input_error("ENV_REFERENCE", f"a default in the spec needs `{match[1]}`, which no env file gives")
+        return urllib.parse.quote(found, safe="") if match[2] else found
+
+    return _REFERENCE.sub(value, template)
+
+
+def plan_secret(spec: Spec, name: str, secret: Secret, facts: Facts) -> SecretPlan:
+    namespace = secret.namespace or spec.namespace
+    data = {key: _secret_value(facts.env, key, source.source, source.default) for key, source in secret.keys.items()}
+    checksums = {key: _keyed_hash(facts.salt, namespace, name, key, value) for key, value in data.items()}
+    checksum = _keyed_hash(
+        facts.salt, namespace, name, secret.type, *(f"{k}={v}" for k, v in sorted(checksums.items()))
+    )
+    return SecretPlan(
+        name=name,
+        namespace=namespace,
+        copy=f"{name}-{checksum[:8]}",
+        stable=name if secret.naming == "stable" else None,
+        type=secret.type,
+        labels=secret.labels,
+        checksum=checksum,
+        checksums=checksums,
+        data=data,
+    )
+
+
+def _secret_value(env: Mapping[str, str], key: str, source: str | None, default: str | None) -> str:
+    given = env.get(source or key, "")
+    return given if given or default is None else expand(default, env)
+
+
+def _keyed_hash(salt: str, *parts: str) -> str:
+    """A keyed hash: a plain one in a name or annotation would let its readers try likely values."""
+    message = json.dumps(parts).encode()
+    return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:16]

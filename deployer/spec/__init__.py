@@ -1,0 +1,73 @@
+"""The spec: what one application needs to run, typed and validated (`todo-deploy.yaml`).
+
+Only shapes and rules that hold without looking at the machine live here. Reading files, profiles and positions is
+`specfile`'s work; what the spec leads to is `plan`'s.
+"""
+
+from deployer.spec.delivery import (
+    Cors,
+    Release,
+    Url,
+)
+from deployer.spec.judging import (
+    Rollout,
+    Rules,
+    ServiceRollout,
+)
+from deployer.spec.sources import (
+    Image,
+    Migrations,
+    Secret,
+    SecretKeySource,
+)
+from deployer.spec.surroundings import (
+    Build,
+    Cluster,
+    Env,
+    Switch,
+)
+from deployer.spec.whole import (
+    Spec,
+)
+from deployer.spec.words import (
+    Duration,
+    EnvName,
+    Name,
+    ObjectName,
+    Part,
+    Repository,
+    SecretKey,
+    Size,
+    Version,
+    mebibytes,
+    seconds,
+)
+
+__all__ = [
+    "Build",
+    "Cluster",
+    "Cors",
+    "Duration",
+    "Env",
+    "EnvName",
+    "Image",
+    "Migrations",
+    "Name",
+    "ObjectName",
+    "Part",
+    "Release",
+    "Repository",
+    "Rollout",
+    "Rules",
+    "Secret",
+    "SecretKey",
+    "SecretKeySource",
+    "ServiceRollout",
+    "Size",
+    "Spec",
+    "Switch",
+    "Url",
+    "Version",
+    "mebibytes",
+    "seconds",
+]

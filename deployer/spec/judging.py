@@ -1,0 +1,59 @@
+"""How rollouts are judged, and the limits that are checked before anything is built."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from deployer.rules.settings import Layout, Replicas, Waiver
+from deployer.spec.words import Duration, ObjectName, Part, Size
+
+
+class ServiceRollout(Part):
+    """What one service has of its own in being watched and judged."""
+
+    timeout: Duration | None = None
+    """Deadline of its rollout."""
+    fail_fast: Literal["strict", "balanced", "patient"] | None = None
+    """How soon a bad sign of it ends the wait."""
+
+
+class Rollout(Part):
+    """How a rollout is watched and judged."""
+
+    timeout: Duration = "300s"
+    """Deadline of a release's rollout."""
+    hold: Duration = "5s"
+    """How long everything must stay Available before it counts as stable."""
+    fail_fast: Literal["strict", "balanced", "patient"] = "balanced"
+    """How soon a bad sign ends the wait."""
+    on_failure: Literal["rollback", "keep"] = "rollback"
+    """What follows a failed rollout when a revision was verified before."""
+    services: dict[ObjectName, ServiceRollout] = {}
+    """Workloads, by name, that are judged otherwise."""
+
+
+class Rules(Part):
+    """Limits that are checked before anything is built."""
+
+    max_image_size: Size = "500m"
+    """Largest image."""
+    scan: Literal["off", "report", "block"] = "off"
+    """Vulnerability scan by trivy or grype, whichever is on PATH; `block`: no image with a critical one is deployed."""
+    max_context_size: Size = "200m"
+    """Largest build context; above it nothing is sent to the daemon."""
+    min_free_disk: Size = "2g"
+    """Free disk that must remain where Docker keeps its data."""
+    capacity: Literal["warn", "strict"] = "warn"
+    """Whether limits above `maxLimitShare` are a warning or an error."""
+    max_limit_share: int = Field(default=70, ge=1, le=1000)
+    """Per cent of the cluster, less 1 CPU and 2 GiB for the system, that all limits together may have."""
+    replicas: Replicas = Replicas()
+    """Bounds of pod counts that are written down."""
+    tag_policy: Literal["digest", "semver", "semver-commit"] | None = None
+    """The tag policy that every image must have."""
+    layout: Layout = Layout()
+    """Where objects are and what they are called."""
+    waive: tuple[Waiver, ...] = ()
+    """Rules that are known to be broken, each with the reason."""

@@ -1,0 +1,63 @@
+"""Names, sizes and durations as a spec writes them, and what all its parts have in common."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+# RFC 1123 label; Helm keeps release names within 53 characters.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=53)]
+# Kubernetes object names are RFC 1123 subdomains.
+ObjectName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),
+]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$", strict=True)]
+Repository = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=200)]
+Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$")]
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_SIZE_UNITS = {"m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def seconds(duration: str) -> float:
+    """The duration ("90s", "5m", "250ms", "10") in seconds; ValueError for anything else."""
+    match = _DURATION.match(duration)
+    if match is None:
+        raise ValueError(f'"{duration}" is not a duration such as 30s, 5m or 250ms')
+    return float(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def mebibytes(size: str) -> int:
+    """The size ("8g", "512Mi", "20GB"; a bare number is MiB, as Minikube reads it) in MiB."""
+    digits = re.match(r"^\d+(\.\d+)?", size)
+    assert digits is not None
+    unit = size[digits.end() :][:1].lower() or "m"
+    return int(float(digits[0]) * _SIZE_UNITS[unit] / 2**20)
+
+
+def _duration(value: str) -> str:
+    seconds(value)
+    return value
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
+class Part(BaseModel):
+    """Every part of a spec is immutable, refuses unknown keys and never prints its input in errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=False,
+    )
