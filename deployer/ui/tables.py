@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +18,27 @@ from deployer.ui.problems import Severity
 from deployer.ui.rows import CheckRow, HistoryRow, PlanRow, StatusRow
 from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
 
+# Below this many columns a row of `status` that must be broken is not readable any more.
+_NARROW = 100
 _CHECK_STYLES = {"pass": GOOD, "warn": CARE, "fail": CAUSE, "skip": QUIET}
 _ACTION_SIGNS = {"create": "+", "build": "+", "update": "~", "unchanged": "=", "delete": "-"}
 _ACTION_STYLES = {"create": GOOD, "build": GOOD, "update": CARE, "unchanged": QUIET, "delete": CAUSE}
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """The table, or on a narrow terminal the lines in its place."""
+
+    table: Table
+    lines: Group
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbroken = console.measure(self.table, options=options.update(max_width=10_000)).maximum
+        yield self.table if options.max_width >= min(unbroken, _NARROW) else self.lines
+
+
 def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
-    """One row a workload, then one line a cause; columns nobody filled are left out."""
+    """One row a workload (some lines on a narrow terminal), then one line a cause; what nobody filled is left out."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=QUIET, pad_edge=False)
     extras = [name for name in ("age", "image", "url") if any(getattr(row, name) for row in rows)]
     for title in ("WORKLOAD", "STATE"):
@@ -46,7 +61,18 @@ def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
         for row in rows
         if row.cause
     ]
-    return Group(table, *([Text()] if causes else []), *causes)
+    lines = Group(*(line for row in rows for line in _narrow(row)))
+    return Group(_Fitting(table, lines), *([Text()] if causes else []), *causes)
+
+
+def _narrow(row: StatusRow) -> list[Text]:
+    """A workload in lines that may be broken anywhere."""
+    restarts = f", {count(row.restarts, 'restart')}" if row.restarts else ""
+    state = Text.assemble("  ", (row.phase.value, PHASE_STYLES[row.phase]), f" {row.ready}/{row.desired}{restarts}")
+    if row.age:
+        state.append(f", {clean(row.age)}")
+    more = [Text.assemble("  ", part) for part in (_link(row.url), Text(clean(row.image))) if part.plain]
+    return [Text(clean(row.workload), overflow="fold"), state, *more]
 
 
 def history_table(rows: Sequence[HistoryRow]) -> Group:

@@ -38,6 +38,16 @@ def test_status_is_one_row_a_workload_then_the_causes() -> None:
     ]
 
 
+def test_a_terminal_too_narrow_for_a_row_gets_lines() -> None:
+    long = "frontend:1.0.0-0123456789ab"
+    rows = [StatusRow("deployment/web", Phase.AVAILABLE, 2, 2, 1, "5d", long, "http://10.0.0.2:30080", "slow")]
+    assert shown(status_table(rows), 40) == [
+        "deployment/web", "  Available 2/2, 1 restart, 5d", "  http://10.0.0.2:30080", f"  {long}", "",
+        "✗ deployment/web: slow",
+    ]  # fmt: skip
+    assert shown(status_table([StatusRow("job/seed", Phase.PENDING, 0, 1, 0)]), 40)[0].startswith("WORKLOAD  STATE")
+
+
 def test_checks_name_the_command_that_mends() -> None:
     rows = [
         CheckRow("docker", "pass", "Engine 28.1"),
