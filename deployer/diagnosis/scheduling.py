@@ -80,8 +80,9 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
         asked = (dig(spec, "resources", "requests", resource) for spec in rows(pod, "spec", "containers"))
         allowed = (dig(node, "status", "allocatable", resource) for node in scene.snapshot.nodes)
         told = f"requests {' + '.join(str(one) for one in asked if one)}"
-        nodes = ", ".join(str(one) for one in allowed if one)
-        return f"{told}; allocatable in all: {nodes}" if nodes else told
+        nodes = [_amount(str(one)) for one in allowed if one]
+        have = "the node has" if len(nodes) == 1 else "the nodes have"
+        return f"{told}; {have} {', '.join(nodes)} in all" if nodes else told
     if code == "UNSCHEDULABLE_SELECTOR":
         selector = dig(pod, "spec", "nodeSelector") or {}
         return ", ".join(f"{key}={value}" for key, value in sorted(selector.items())) or "its affinity"
@@ -90,6 +91,12 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
         return f"taints {', '.join(sorted(taints))}" if taints else "its nodes are tainted"
     claim = re.search(r"persistentvolumeclaim \"[^\"]+\" [^.]+", reasons)
     return claim[0] if claim else reasons.partition(": ")[2].strip(" .") or reasons
+
+
+def _amount(text: str) -> str:
+    """The quantity as a person would write it: the kubelet tells memory in Ki."""
+    kibibytes = text.removesuffix("Ki")
+    return f"{int(kibibytes) / 2**20:.1f}Gi" if kibibytes != text and kibibytes.isdigit() else text
 
 
 def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
