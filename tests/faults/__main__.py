@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this finds the cluster as it was
     ensure_test_cluster(shown=True)
     rows: list[Row] = []
     rollouts: list[Healthy] = []

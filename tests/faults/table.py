@@ -77,6 +77,10 @@ def _unready(kind: str) -> str:
     return rf"event pod/backend-\S+ Unhealthy {kind} probe"
 
 
+def _said(words: str) -> str:
+    return rf"log pod/backend-\S+ backend: .*{words}"
+
+
 def _volume(source: dict[str, Any]) -> dict[str, Any]:
     return {
         "extraVolumes": [{"name": "extra", **source}],
@@ -186,11 +190,11 @@ FAULTS: tuple[Fault, ...] = (
           values={"initContainers": [{"name": "prepare", "image": IMAGE, "securityContext": _SECURITY,
                                       "command": ["sh", "-c", "echo 'prepare: no price list'; exit 3"],
                                       "resources": _SMALL}]}),
-    Fault("database refuses the password", "DB_PASSWORD", D, _unready("Readiness"), "password",
+    Fault("database refuses the password", "DB_PASSWORD", D, _said("password authentication failed"), "password",
           files={_VALUES: _without("DATABASE_URL")},
           values={"env": {"DATABASE_URL": "postgresql://todo:wrong@database-service:5432/todo"}},
           waived=("SECRET_LEAK", "CONFIG_SECRET"), timeout=30),
-    Fault("database not at its address", "DEPENDENCY", D, _unready("Readiness"), "no-such-database",
+    Fault("database not at its address", "DEPENDENCY", D, _said("no-such-database"), "no-such-database",
           files={_VALUES: _without("DATABASE_URL")},
           values={"env": {"DATABASE_URL": "postgresql://todo@no-such-database:5432/todo"}},
           waived=("SECRET_LEAK", "CONFIG_SECRET"), timeout=30),

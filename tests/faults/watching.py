@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Watch:
     seen: dict[str, float] = field(default_factory=dict)
     since: float = 0.0
     _over: threading.Event = field(default_factory=threading.Event)
+    _heard: set[tuple[str, str, str]] = field(default_factory=set)
 
     def __enter__(self) -> Watch:
         for kind in WATCHED:
@@ -85,10 +87,7 @@ class Watch:
         return sorted(at for sign, at in list(self.seen.items()) if re.match(pattern, sign))
 
     def _follow(self, kind: str) -> None:
-        client: Any = new_client_from_config(  # type: ignore[no-untyped-call]
-            str(self.kubeconfig), context=self.context, persist_config=False
-        )
-        client.configuration.proxy = None
+        client = self._client()
         where = KINDS[kind]
         url = f"{client.configuration.host}/{where.api}/namespaces/{self.namespace}/{where.plural}?watch=true"
         while not self._over.is_set():
@@ -104,6 +103,28 @@ class Watch:
                 del error
             time.sleep(0.05)
 
+    def _listen(self, pod: str, container: str) -> None:
+        """Every line of the container's log is a sign, from its first one on."""
+        client = self._client()
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?container={container}&follow=true"
+        since = self.since
+        with suppress(Exception):  # the pod is gone
+            answer = client.rest_client.pool_manager.request(
+                "GET", client.configuration.host + path, preload_content=False, retries=False
+            )
+            pending = b""
+            for chunk in answer.stream(4096):
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines if since == self.since and not self._over.is_set() else ():
+                    self.seen.setdefault(f"log pod/{pod} {container}: {line.decode(errors='replace')}", time.time())
+
+    def _client(self) -> Any:
+        client: Any = new_client_from_config(  # type: ignore[no-untyped-call]
+            str(self.kubeconfig), context=self.context, persist_config=False
+        )
+        client.configuration.proxy = None
+        return client
+
     def _note(self, kind: str, message: Object, at: float) -> None:
         obj = message.get("object") or {}
         if message.get("type") not in ("ADDED", "MODIFIED") or "metadata" not in obj:
@@ -114,6 +135,11 @@ class Watch:
             return
         for sign in signs(kind, obj):
             self.seen.setdefault(sign, at)
+        for status in (obj.get("status") or {}).get("containerStatuses") or () if kind == "Pod" else ():
+            run = (obj["metadata"]["name"], status["name"], status.get("containerID"))
+            if (status.get("state") or {}).get("running") and not status.get("ready") and run not in self._heard:
+                self._heard.add(run)
+                threading.Thread(target=self._listen, args=run[:2], daemon=True).start()
 
 
 def _born(obj: Object) -> float:
