@@ -43,8 +43,7 @@ faults: setup ## Every fault of issue 4 in the real application, and ten healthy
 	@$(BIN)/python -m tests.faults
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)
-	@$(BIN)/python -m tests.chaos kills
-	@$(BIN)/python -m tests.chaos faults
+	@$(BIN)/python -m tests.chaos
 
 rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `up` at once: each back where it was (ten minutes)
 	@$(BIN)/python -m tests.rollbacks

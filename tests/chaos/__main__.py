@@ -1,4 +1,4 @@
-"""`python -m tests.chaos kills|faults`: the tables of issue 5, and exit code 1 when a row of them is bad."""
+"""`python -m tests.chaos kills|faults|all`: the tables of issue 5, and exit code 1 when a row of them is bad."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import disk
-from tests.chaos.deployment import deployment
+from tests.chaos.deployment import Deployment, deployment
 from tests.chaos.faults import FAULTS, Fault, refusal, try_fault
 from tests.chaos.kills import Killed, Spans, kill_at, rehearse
 from tests.chaos.points import Point, make_points
@@ -17,83 +17,88 @@ from tests.cluster import PROFILE
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The table is printed; 0 when every row of it is good."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["kills", "faults", "disk"], default="kills")
-    parser.add_argument("--seed", type=int, default=20261121, help="points are drawn from it (default: %(default)s)")
-    parser.add_argument("--points", type=int, default=41, help="kills of `up` (default: %(default)s)")
-    parser.add_argument("--rollbacks", type=int, default=10, help="kills of `rollback` (default: %(default)s)")
-    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="only these points, or these faults")
-    parser.add_argument("--whole-host", action="store_true", help="also faults that all containers of the machine feel")
-    parser.add_argument("--disk", type=Path, help="`disk`: the file that the new profile's disk will be in")
-    parser.add_argument("--gib", type=int, default=8, help="`disk`: its size (default: %(default)s)")
-    parser.add_argument("--list", action="store_true", help="print the points and touch nothing")
-    parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
-    asked = parser.parse_args(words)
+    """The tables are printed; 0 when every row of them is good."""
+    asked = _parser().parse_args(words)
     if asked.what == "disk":
         print(f"profile {PROFILE}: /var will be on {disk.make(asked.disk, asked.gib)}, {asked.gib} GiB")
         return 0
-    if asked.what == "faults":
-        return _faults([one for at, one in enumerate(FAULTS, 1) if not asked.only or at in asked.only], asked)
-    points = make_points(asked.seed, asked.points, asked.rollbacks)
-    if asked.only:
-        points = tuple(one for one in points if one.number in asked.only)
+    every = make_points(asked.seed, asked.points, asked.rollbacks)
+    points = [one for one in every if not asked.only or one.number in asked.only]
+    faults = [one for at, one in enumerate(FAULTS, 1) if not asked.only_faults or at in asked.only_faults]
     if asked.list:
-        for point in points:
-            print(_point(point))
+        for line in (*map(_point, points), *(f"fault {FAULTS.index(one) + 1}: {one.name}" for one in faults)):
+            print(line)
         return 0
-    return _kills(asked.seed, points, keep=asked.keep)
-
-
-def _kills(seed: int, points: Sequence[Point], *, keep: bool) -> int:
-    begun, rows, spans = time.monotonic(), [], Spans()
-    print(f"seed {seed}, {len(points)} points, cluster {PROFILE}")
-    with deployment(keep) as made:
-        for kind, seconds in rehearse(made, spans, back=any(one.command == "rollback" for one in points)):
-            print(f"rehearsal {kind}: {seconds:.1f} s", flush=True)
-        print("\n| # | point | died in | after | programs | outcome | next run |")
-        print("|--:|---|---|--:|---|---|--:|", flush=True)
-        for point in points:
-            row = kill_at(point, made, spans)
-            rows.append(row)
-            print(_row(row), flush=True)
-            for complaint in row.complaints:
-                print(f"  point {point.number}: {complaint}", file=sys.stderr, flush=True)
-            if not row.ok:
-                # The points after it are judged on a deployment in order.
-                made.up(f"repair-{point.number}")
-    bad = [row for row in rows if not row.ok]
-    print(f"\n{len(rows) - len(bad)} of {len(rows)} ended healthy; {time.monotonic() - begun:.0f} s in all")
-    return 1 if bad else 0
-
-
-def _faults(faults: Sequence[Fault], asked: argparse.Namespace) -> int:
-    begun, rows, skipped = time.monotonic(), [], 0
-    print(f"{len(faults)} faults, cluster {PROFILE}")
+    begun = time.monotonic()
     with deployment(asked.keep) as made:
-        print("\n| fault | the `up` under way | seconds | the next `up` | seconds |")
-        print("|---|---|--:|---|--:|", flush=True)
-        for fault in faults:
-            why = "needs --whole-host" if fault.whole_host and not asked.whole_host else refusal(fault, made.project)
-            if why:
-                skipped += 1
-                print(f"| {fault.name} | not run: {why} | | | |", flush=True)
-                continue
-            row = try_fault(fault, made)
-            rows.append(row)
-            outcome = "healthy" if row.ok else "BAD"
-            print(
-                f"| {fault.name} | {row.told} | {row.seconds:.1f} s | {outcome} | {row.next_seconds:.1f} s |",
-                flush=True,
-            )
-            for complaint in row.complaints:
-                print(f"  {fault.name}: {complaint}", file=sys.stderr, flush=True)
-            if not row.ok:
-                made.up("repair")
-    bad = [row for row in rows if not row.ok]
-    seconds = time.monotonic() - begun
-    print(f"\n{len(rows) - len(bad)} of {len(rows)} as they must be, {skipped} not run; {seconds:.0f} s in all")
+        bad = _kills(asked.seed, points, made) if asked.what != "faults" else 0
+        bad += _faults(faults, made, whole_host=asked.whole_host) if asked.what != "kills" else 0
+    print(f"{time.monotonic() - begun:.0f} s in all")
     return 1 if bad else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["kills", "faults", "all", "disk"], default="all")
+    parser.add_argument("--seed", type=int, default=20261121, help="points are drawn from it (default: %(default)s)")
+    parser.add_argument("--points", type=int, default=41, help="kills of `up` (default: %(default)s)")
+    parser.add_argument("--rollbacks", type=int, default=10, help="kills of `rollback` (default: %(default)s)")
+    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="only these points")
+    parser.add_argument("--only-faults", type=int, nargs="+", metavar="N", help="only these faults")
+    parser.add_argument("--whole-host", action="store_true", help="also faults that all containers of the machine feel")
+    parser.add_argument("--list", action="store_true", help="print points and faults, and touch nothing")
+    parser.add_argument("--keep", action="store_true", help="leave the application on the cluster")
+    parser.add_argument("--disk", type=Path, help="`disk`: the file that the new profile's disk will be in")
+    parser.add_argument("--gib", type=int, default=8, help="`disk`: its size (default: %(default)s)")
+    return parser
+
+
+def _kills(seed: int, points: Sequence[Point], made: Deployment) -> int:
+    """How many points ended badly."""
+    rows: list[Killed] = []
+    spans = Spans()
+    print(f"seed {seed}, {len(points)} points, cluster {PROFILE}", flush=True)
+    for kind, seconds in rehearse(made, spans, back=any(one.command == "rollback" for one in points)):
+        print(f"rehearsal {kind}: {seconds:.1f} s", flush=True)
+    print("\n| # | point | died in | after | programs | outcome | next run |")
+    print("|--:|---|---|--:|---|---|--:|", flush=True)
+    for point in points:
+        row = kill_at(point, made, spans)
+        rows.append(row)
+        print(_row(row), flush=True)
+        for complaint in row.complaints:
+            print(f"  point {point.number}: {complaint}", file=sys.stderr, flush=True)
+        if not row.ok:
+            # The points after it are judged on a deployment in order.
+            made.up(f"repair-{point.number}")
+    bad = sum(not row.ok for row in rows)
+    print(f"\n{len(rows) - bad} of {len(rows)} ended healthy", flush=True)
+    return bad
+
+
+def _faults(faults: Sequence[Fault], made: Deployment, *, whole_host: bool) -> int:
+    """How many faults ended badly."""
+    bad = done = 0
+    print(f"\n{len(faults)} faults, cluster {PROFILE}")
+    print("\n| fault | the `up` under way | seconds | the next `up` | seconds |")
+    print("|---|---|--:|---|--:|", flush=True)
+    for fault in faults:
+        why = "needs --whole-host" if fault.whole_host and not whole_host else refusal(fault, made.project)
+        if why:
+            print(f"| {fault.name} | not run: {why} | | | |", flush=True)
+            continue
+        row = try_fault(fault, made)
+        done += 1
+        bad += not row.ok
+        outcome = "healthy" if row.ok else "BAD: " + "; ".join(row.complaints)[:200].replace("|", "/")
+        cells = (fault.name, row.told, f"{row.seconds:.1f} s", outcome, f"{row.next_seconds:.1f} s")
+        print(f"| {' | '.join(cells)} |", flush=True)
+        for complaint in row.complaints:
+            print(f"  {fault.name}: {complaint}", file=sys.stderr, flush=True)
+        if not row.ok:
+            made.up("repair")
+    print(f"\n{done - bad} of {done} as they must be, {len(faults) - done} not run", flush=True)
+    return bad
 
 
 def _point(point: Point) -> str:
