@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from deployer.errors import DeployError, ExitCode
 from deployer.ports import Object
 from tests.contract.conftest import BOTH, Doors
+from tests.fakes import FakeKube
 
 pytestmark = BOTH
 
@@ -205,3 +210,59 @@ def test_lists_are_selected_by_field(doors: Doors) -> None:
     found = doors.kube.list("Event", doors.namespace, fields="reason!=Pulled,reason!=Started")
     assert [one["metadata"]["name"] for one in found] == ["b"]
     assert not any("managedFields" in one["metadata"] for one in found)
+
+
+@pytest.fixture
+def speaking(kind: str, doors: Doors) -> Iterator[tuple[str, str]]:
+    """Namespace and name of a pod that speaks HTTP on port 8181 and on nothing near it."""
+    if kind == "real":  # where a cluster's name server says whether it is ready
+        found = doors.kube.list("Pod", "kube-system", labels="k8s-app=kube-dns")
+        yield "kube-system", found[0]["metadata"]["name"]
+        return
+    assert isinstance(doors.kube, FakeKube)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.recv(1000)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nOK")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        doors.kube.pod_addresses["default", "dns", 8181] = server.getsockname()[:2]
+        yield "default", "dns"
+        thread.join()
+
+
+def test_a_connection_to_a_pod_carries_bytes_both_ways_until_the_pod_ends_it(
+    doors: Doors, speaking: tuple[str, str]
+) -> None:
+    connection = doors.kube.connect_pod(*speaking, 8181)
+    connection.send(b"GET /ready HTTP/1.1\r\nHost: dns\r\nConnection: close\r\n\r\n")
+    said = b""
+    while more := connection.receive():
+        said += more
+    connection.close()
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert said.endswith(b"OK")
+
+
+def test_a_pod_that_is_not_there_cannot_be_connected_to(doors: Doors) -> None:
+    with pytest.raises(OSError):
+        doors.kube.connect_pod(doors.namespace, "no-such-pod", 80).receive()
+
+
+def test_who_waits_for_a_pod_is_woken(doors: Doors, speaking: tuple[str, str]) -> None:
+    connection = doors.kube.connect_pod(*speaking, 8181)
+
+    def wait() -> None:
+        with suppress(OSError):
+            connection.receive()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    connection.interrupt()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    connection.close()

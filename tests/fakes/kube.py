@@ -115,6 +115,8 @@ class FakeKube:
 
     def connect_pod(self, namespace: str, pod: str, port: int, *, timeout: float | None = None) -> PodConnection:
         """A connection to the server that a test has put in the pod's place."""
+        if (namespace, pod, port) not in self.pod_addresses:
+            raise ConnectionError(f"no pod {pod}")
         return _Socket(socket.create_connection(self.pod_addresses[namespace, pod, port], timeout=timeout))
 
     def ask_pod(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cli.status import part_lines, status_data
+from deployer.cli.status import forward_data, part_lines, status_data
 from deployer.errors import DeployError, ExitCode
+from deployer.forwarding import Door, Known
 from deployer.opening import Opened, open_running
 from deployer.overview import Overview, look
 from deployer.ports import ClusterFacts, ObjectRef
@@ -166,3 +167,17 @@ def test_services_are_told_by_their_endpoints_and_claims_by_their_volumes(shop: 
     data = status_data(found)
     assert data["services"][0] == {"name": "lonely", "namespace": "default", "phase": "Unavailable"}
     assert [one["phase"] for one in data["claims"]] == ["Bound", "Pending"]
+
+
+def test_what_this_machine_serves_itself_is_shown_at_its_address(shop: Shop) -> None:
+    text = SPEC + "urls: {web: {service: web}, site: {ingressHost: shop.local}}\nforward: never\n"
+    played(shop.up("1"))
+    (shop.root / "todo-deploy.yaml").write_text(text)
+    service(shop, "web", 30001, app="web")
+    doors = (Door("default", "web", "", 31000), Door("", "", "", 31001))
+    found = look(replace(opened(shop), forward=Known(doors, 4711)), shop.kube.clock)
+    assert dict(found.urls) == {"web": "http://127.0.0.1:31000/", "site": "http://shop.local:31001/"}
+    assert found.addresses == {WEB: "http://127.0.0.1:31000"}
+    data = forward_data(found.opened.forward)
+    assert data is not None
+    assert (data["running"], [one["localPort"] for one in data["doors"]]) == (True, [31000, 31001])

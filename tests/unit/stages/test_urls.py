@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.errors import DeployError, ExitCode
 from deployer.events import UrlProven
 from deployer.plan import UrlPlan
 from deployer.ports import Object
@@ -248,3 +248,36 @@ def test_a_load_balancer_that_never_gives_an_address_is_named() -> None:
     _, error = failed(prove_urls([replace(url(), external=True)], "127.0.0.1", kube, kube.clock))
     assert code(error) == "URL_NO_BALANCER"
     assert "metallb" in error.problems[0].hints[0]
+
+
+FORWARDED = {("default", "web", ""): 31000, ("default", "web", "http"): 31001, ("", "", ""): 31002}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "port", "address"),
+    [
+        ("NodePort", {}, None, "http://127.0.0.1:31000/"),
+        ("NodePort", {}, "http", "http://127.0.0.1:31001/"),
+        ("NodePort", {}, 80, "http://n:30001/"),  # no door leads to what is named so
+        ("LoadBalancer", {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}, None, "http://127.0.0.1:31000/"),
+    ],
+)
+def test_what_this_machine_serves_itself_is_asked_here(
+    kind: str, status: dict[str, object], port: int | str | None, address: str
+) -> None:
+    kube = FakeKube()
+    kube.put(service(30001, kind, **status))
+    assert resolve(url(port=port), "n", kube, FORWARDED) == (address, None)
+
+
+def test_a_forward_exposes_nothing_that_the_cluster_does_not() -> None:
+    kube = FakeKube()
+    kube.put(service(None, "ClusterIP"))
+    with pytest.raises(DeployError) as caught:
+        resolve(url(), "n", kube, FORWARDED)
+    assert code(caught.value) == "URL_NOT_EXPOSED"
+
+
+def test_a_forwarded_ingress_is_asked_by_its_name_and_the_local_port() -> None:
+    found = resolve(url(service=None, host="todo.local"), "n", FakeKube(), FORWARDED)
+    assert found == ("http://127.0.0.1:31002/", "todo.local:31002")
