@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def ground(profile: str) -> Iterator[Ground]:
         for name in ("script", "tool"):
             shutil.copytree(APP, Path(folder) / name)
             env = Path(folder) / name / ".env"
-            env.write_text((APP / ".env.example").read_text())
+            env.write_text((APP / ".env.example").read_text().rstrip("\n") + secrets.token_hex(16) + "\n")
             env.chmod(0o600)
         yield Ground(profile, tools, Path(folder))
 

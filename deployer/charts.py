@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deployer.adapters.fastyaml import YamlError, compose
 from deployer.context import Pattern, ignored, parse_dockerignore
 from deployer.digest import Digest, FileHashes, content_part, parts_digest
 from deployer.errors import DeployError, disk_error, input_error
@@ -274,12 +275,9 @@ def _text(fields: dict[str, Any], key: str) -> str:
 
 def _mapping(path: Path) -> dict[str, Any]:
     """The file's map, every scalar as its text; each map within has the line it begins at under `_LINE`."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        node = YAML(typ="safe", pure=True).compose(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, YAMLError) as error:
+        node = compose(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, YamlError) as error:
         missing = isinstance(error, FileNotFoundError)
         title = f"there is no `{path}`" if missing else f"cannot read `{path}`"
         mark = getattr(error, "problem_mark", None)
