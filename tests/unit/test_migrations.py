@@ -21,7 +21,7 @@ SPEC: dict[str, Any] = {
 def image(manifest: dict[str, str], folder: str | None = "db/migrations") -> ImagePlan:
     source = ImageSource("digest", manifest)
     return ImagePlan(
-        "api", "api", "1", Path("api"), Path("api/Dockerfile"), {}, (), None, {}, "1m", source, folder
+        "api", "api", "1", Path("api"), Path("api/Dockerfile"), {}, (), None, {}, "1m", source, migrations=folder
     )  # fmt: skip
 
 
