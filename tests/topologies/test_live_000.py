@@ -56,9 +56,11 @@ spec:
 @pytest.fixture(scope="module")
 def live(clone: Project) -> Iterator[Live]:
     made = prepare(clone, "000-todo-chatbot", COMPONENTS)
-    deploy(made)
-    yield made
-    made.app.run("down", "--volumes", "--yes")
+    try:
+        deploy(made)
+        yield made
+    finally:
+        made.app.run("down", "--volumes", "--yes")
 
 
 def test_the_frontend_answers_at_a_load_balancers_address(live: Live) -> None:

@@ -21,9 +21,11 @@ COMPONENTS = ("frontend", "backend")
 @pytest.fixture(scope="module")
 def live(clone: Project) -> Iterator[Live]:
     made = prepare(clone, "001-phase-iv", COMPONENTS)
-    deploy(made)
-    yield made
-    made.app.run("down", "--volumes", "--yes")
+    try:
+        deploy(made)
+        yield made
+    finally:
+        made.app.run("down", "--volumes", "--yes")
 
 
 def endpoints(live: Live, service: str) -> ServicePhase:

@@ -35,9 +35,11 @@ spec:
 @pytest.fixture(scope="module")
 def live(clone: Project) -> Iterator[Live]:
     made = prepare(clone, "002-k8s-deployment", COMPONENTS)
-    deploy(made)
-    yield made
-    made.app.run("down", "--volumes", "--yes")
+    try:
+        deploy(made)
+        yield made
+    finally:
+        made.app.run("down", "--volumes", "--yes")
 
 
 def revisions(live: Live) -> dict[str, tuple[int, str]]:
