@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "rich": ("ui.console", "ui.draw", "ui.live", "ui.tables"),
     "pydantic": ("schema", "spec", "specfile"),
     "pydantic_core": ("schema",),
-    "ruamel": ("charts", "origins", "specfile"),
+    "ruamel": ("origins", "specfile"),
     "dotenv": ("dotenv",),
     "platformdirs": ("runs", "toolchain.__main__", "world"),
 }
