@@ -24,7 +24,7 @@ from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_stat
 from deployer.steps import Clock, Outcome, Steps
 
 _TICK_SECONDS = 0.7
-_MOMENT_SECONDS = 0.6
+_MOMENT_SECONDS = 0.5
 _NOTED_ROUNDS = 2
 _UNREACHED = ("SERVICE_NO_ENDPOINTS",)
 """Workloads that nobody can reach are not done, however Available they are."""
@@ -100,7 +100,7 @@ def watch(
                 raise _failure(verdict.finding, statuses, judging)
         soon = any(_is_new(finding, patience, clock.now()) for finding in findings)
         pace = pace.after(counter.asked - asked, clock.monotonic() - looked)
-        pause = pace.pause(_TICK_SECONDS, soon=soon)
+        pause = pace.pause(_MOMENT_SECONDS if soon else _TICK_SECONDS, soon=soon)
         pace = pace.after(0, pause)
         clock.sleep(pause)
 
