@@ -19,7 +19,7 @@ def test_routes_are_counted_by_pattern_and_nobody_is_named(serve: Serve, tmp_pat
     ann = register(client)
     for title in ("one", "two"):
         task = ann.request("POST", "/tasks", json={"title": title}).json()
-    ann.request("GET", f"/tasks/{task['id']}")
+    ann.request("GET", f"/api/tasks/{task['id']}")
     client.get("/health")
     client.get("/nowhere")
     answer = ann.request("GET", "/usage").json()

@@ -53,7 +53,7 @@ class CountUsage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-        pattern = getattr(scope.get("route"), "path", "")
+        pattern = getattr(scope.get("route"), "path", "").removeprefix("/api")  # everything is served at both places
         if scope["type"] == "http" and pattern and not pattern.endswith(PROBE_PATHS):
             await run_in_threadpool(self._usage.count, f"{scope['method']} {pattern}")
 
