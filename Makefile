@@ -39,7 +39,7 @@ test: setup ## All tests, those on the real cluster included
 bench: setup ## The same deployment by a script and by us, and a large rollout watched (5 minutes, best on a quiet machine)
 	@$(BIN)/python -m benchmarks
 
-faults: setup ## Every fault of issue 4 in the real application, and ten healthy rollouts without an alarm (20 minutes)
+faults: setup ## Every fault of the table in the real application, and ten healthy rollouts without an alarm (20 minutes)
 	@$(BIN)/python -m tests.faults
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)

@@ -1,4 +1,4 @@
-"""`python -m tests.rollbacks`: the shows of issue 5 about going back, as tables; exit code 1 when one is bad."""
+"""`python -m tests.rollbacks`: going back after every kind of broken version, as tables; exit code 1 when one is bad."""
 
 from __future__ import annotations
 
