@@ -48,6 +48,9 @@ def looking(kube: KubePort, node_images: Refs, host_images: Refs) -> Look:
             namespaces = sorted({ref.namespace for ref in refs})
             known = replace(known, secrets=_keys("Secret", namespaces, kube),
                             config_maps=_keys("ConfigMap", namespaces, kube))  # fmt: skip
+        killed = {(one.pod, one.container) for one in findings if one.code == "OOM_KILLED"} - known.killed
+        if killed:
+            known = replace(known, killed=known.killed | killed)
         if known.measured_at is None:
             return replace(known, measured_at=now)  # what is up within seconds is not measured at all
         if now - known.measured_at >= MEASURE_SECONDS:

@@ -157,9 +157,15 @@ def lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, n
         seen = patience.seen.get((finding.code, finding.workload))
         if seen is not None and not finding.excused:
             certain = CAUSES[finding.code].policy(judging.profile_of(finding.workload)).now
-            certain = certain or finding.code in diagnosis.AROUND
+            certain = certain or finding.code in diagnosis.AROUND or _has_happened(finding)
             if certain or now - seen.first_seen >= _MOMENT_SECONDS:
                 yield finding
+
+
+def _has_happened(finding: Finding) -> bool:
+    """Whether a container ended and its log says why (a killed one says nothing): no second look tells more of it."""
+    counted = CAUSES[finding.code].balanced.count is not None and finding.code != "DEPENDENCY"
+    return counted and (bool(finding.evidence) or finding.code == "OOM_KILLED")
 
 
 def _changes(statuses: Sequence[WorkloadStatus], told: dict[WorkloadRef, WorkloadStatus]) -> Iterable[Event]:

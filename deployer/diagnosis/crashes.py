@@ -10,7 +10,7 @@ from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_l
 from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Object
-from deployer.status.objects import dig, epoch, number
+from deployer.status.objects import dig, epoch, name_of, number
 
 CANNOT_RUN = {"ContainerCannotRun", "StartError"}
 """`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
@@ -68,7 +68,8 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
 
 def _named(scene: Scene, container: Container, ended: Object, text: str) -> Finding:
     words, meaning = last_words(text), exit_meaning(number(ended, "exitCode"))
-    if ended.get("reason") == "OOMKilled":
+    again = number(ended, "exitCode") == 137 and (name_of(container.pod), container.name) in scene.known.killed
+    if ended.get("reason") == "OOMKilled" or again:
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
         told = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"

@@ -30,7 +30,8 @@ class Known:
     """What was looked up beside the snapshot: names that exist, where images are, the memory that was in use.
 
     `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
-    container. `growable`: nodes may be added.
+    container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
+    the runtime does not say so each time.
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Known:
     memory: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
     measured_at: float | None = None
     growable: bool = False
+    killed: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

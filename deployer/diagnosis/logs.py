@@ -53,7 +53,7 @@ _EXITS = {
     127: "exit code 127 (the command was not found)",
     128: "exit code 128 (the container could not be started)",
     134: "exit code 134 (SIGABRT: the program gave up)",
-    137: "exit code 137 (SIGKILL: killed by the node or a probe)",
+    137: "exit code 137 (SIGKILL: killed by the node, as for memory, or by a probe)",
     139: "exit code 139 (SIGSEGV: a memory fault)",
     143: "exit code 143 (SIGTERM: it was asked to end)",
     255: "exit code 255 (the program's own error, or the node stopped under it)",

@@ -182,7 +182,7 @@ FAULTS: tuple[Fault, ...] = (
           values={"resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "48Mi"}}}),
     Fault("writes to a read-only file system", "READ_ONLY_FS", C, _ended("Error exit 1"), "/app/state.db",
           values={"command": ["python", "-c", "open('/app/state.db', 'w')"]}),
-    Fault("port taken in its pod", "PORT_IN_USE", C, _ended("Error exit 1"), "8000",
+    Fault("port taken in its pod", "PORT_IN_USE", C, _ended("Error exit"), "8000",
           values={"initContainers": [{"name": "proxy", "image": IMAGE, "restartPolicy": "Always",
                                       "command": ["python", "-m", "http.server", "8000"],
                                       "securityContext": _SECURITY, "resources": _SMALL}]}),
