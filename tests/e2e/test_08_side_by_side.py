@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ExitCode
-from tests.e2e.browser import Browser, request
+from tests.e2e.browser import Browser
 from tests.e2e.project import Project, tell
 from tests.topologies.application import Application
 from tests.topologies.journey import travel
@@ -32,9 +32,7 @@ def sixth(app: Project, tmp_path: Path) -> Iterator[Application]:
     made.run("down", "--volumes", "--yes")
 
 
-def test_an_application_that_nobody_planned_lives_beside_ours(
-    app: Project, sixth: Application, urls: dict[str, str], ann: Browser
-) -> None:
+def test_an_application_that_nobody_planned_lives_beside_ours(app: Project, sixth: Application, ann: Browser) -> None:
     """It takes nothing from ours, asks for nothing of ours, and leaves nothing behind."""
     pods, revision, tasks = app.pods(), app.revision(), ann.tasks()
     journey = travel(sixth)
@@ -43,7 +41,6 @@ def test_an_application_that_nobody_planned_lives_beside_ours(
     for step, seconds in journey.seconds.items():
         tell(f"an application drafted by init, {step}", f"{seconds:.1f} s")
     assert (app.pods(), app.revision(), ann.tasks()) == (pods, revision, tasks)
-    assert request("GET", urls["web"]).status == 200
 
 
 def test_what_the_other_one_has_is_refused_before_anything_is_built(app: Project, sixth: Application) -> None:
