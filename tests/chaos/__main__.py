@@ -1,4 +1,4 @@
-"""`python -m tests.chaos kills|faults|all`: the tables of killed and disturbed runs, and exit code 1 when a row of them is bad."""
+"""`python -m tests.chaos kills|faults|all`: tables of killed and disturbed runs; exit code 1 when a row is bad."""
 
 from __future__ import annotations
 

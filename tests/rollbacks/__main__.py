@@ -1,4 +1,4 @@
-"""`python -m tests.rollbacks`: going back after every kind of broken version, as tables; exit code 1 when one is bad."""
+"""`python -m tests.rollbacks`: going back after every kind of broken version, as tables; exit code 1 when one fails."""
 
 from __future__ import annotations
 
