@@ -105,10 +105,11 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     answers, started = probe_answers(scene, container, kind), _started(container)
     age = scene.now - started if started is not None else 0.0
     allowed = _allowance(dig(container.spec, f"{kind}Probe"), starting)
-    if not answers and age < allowed:
-        return None
     text = log_of(scene.logs, name_of(container.pod), container.name, False) or ""
     words = last_words(text)
+    says = not starting and words is not None and words.code in ("DEPENDENCY", "DB_PASSWORD")
+    if not answers and age < allowed and not says:
+        return None
     if words and words.code == "DEPENDENCY" and not starting:
         # It goes on trying, and is asked again only when the probe's period is over.
         soon = number(dig(container.spec, "readinessProbe"), "periodSeconds", default=10) + RETRY_SECONDS

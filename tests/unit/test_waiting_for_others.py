@@ -54,3 +54,12 @@ def test_a_pod_from_before_the_run_waits_for_what_the_run_restarts(ready: bool, 
     )  # fmt: skip
     assert found.code == "READINESS_PROBE"
     assert bool(found.excused) is excused, found.excused
+
+
+def test_what_a_program_says_is_told_before_its_probe_fails() -> None:
+    (found,) = seen(
+        now="2026-03-02T09:00:05Z", since="2026-03-02T09:00:00Z", started="2026-03-02T09:00:03Z", database_ready=True,
+        log='failed to resolve host "x": connection to server at "nowhere", port 5432 failed: Connection refused',
+    )  # fmt: skip
+    assert (found.code, bool(found.excused)) == ("DEPENDENCY", True)
+    assert "nowhere" in found.title
