@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deployer.diagnosis.crashes import crash_finding, dependency_finding, probe_answers, probe_words, run_finding
+from deployer.diagnosis.crashes import (
+    crash_finding,
+    dependency_finding,
+    killed_by,
+    probe_answers,
+    probe_words,
+    run_finding,
+)
 from deployer.diagnosis.dependencies import excuse
-from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named
+from deployer.diagnosis.finding import Finding, Scene, clean, event_time, first_time, last_lines, named
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
     CONFIG_REASONS,
@@ -64,7 +71,19 @@ def _of(scene: Scene, container: Container) -> Finding | None:
     if container.init and not container.sidecar:
         return _init_runs(scene, container)
     ready = container.status.get("ready") is True
-    return None if ready else crash_finding(scene, container) or _not_ready(scene, container)
+    return _being_killed(scene, container) or (
+        None if ready else crash_finding(scene, container) or _not_ready(scene, container)
+    )
+
+
+def _being_killed(scene: Scene, container: Container) -> Finding | None:
+    """A container that a probe has told to stop may take its whole grace period for it."""
+    killer = killed_by(scene, container, dig(container.status, "state", "running"))
+    kills = map(event_time, events_of(scene, container, "Killing"))
+    at, started = max(filter(None, kills), default=0.0), _started(container)
+    if killer is None or started is None or at <= started:
+        return None
+    return replace(killer, since=at, observations=number(container.status, "restartCount") + 1)
 
 
 def _may_end(container: Container) -> bool:

@@ -74,7 +74,7 @@ def _named(scene: Scene, container: Container, ended: Object, text: str) -> Find
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
         told = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"
         return replace(made, detail=f"{told}; {_in_use(scene, container, epoch(ended.get('finishedAt')))}")
-    if killer := _killed_by(scene, container, ended):
+    if killer := killed_by(scene, container, ended):
         return killer
     if words is None:
         code = "INIT_FAILED" if container.init and not container.sidecar else "CRASH_LOOP"
@@ -124,9 +124,9 @@ def dependency_finding(
     return replace(made, detail=one_line(words.line), excused=why, predates=counted_from > created)
 
 
-def _killed_by(scene: Scene, container: Container, ended: Object) -> Finding | None:
-    """The probe that had the container killed; the kubelet says so only in an event."""
-    started = epoch(ended.get("startedAt")) or 0.0
+def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None:
+    """The probe that had this run of the container killed; the kubelet says so only in an event."""
+    started = epoch(run.get("startedAt")) or 0.0
     for kind, code in (("startup", "STARTUP_PROBE"), ("liveness", "LIVENESS_PROBE")):
         kills = [
             event
