@@ -204,5 +204,5 @@ def _unreachable(endpoint: DockerEndpoint, error: Exception) -> DeployError:
         "DOCKER_UNREACHABLE",
         f"Docker does not answer at {endpoint.host}",
         detail=text.splitlines()[0][:300] if text else "",
-        hints=("todo-deploy doctor",),
+        hints=("todo-deploy up", "todo-deploy doctor"),
     )

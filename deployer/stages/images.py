@@ -87,7 +87,7 @@ def ensure_images(
     found: dict[str, BuiltImage] = {}
     missing: dict[str, ImagePlan] = {}
     for image in images:
-        facts = None if how.rebuild else daemon.image(image.ref)
+        facts = None if how.rebuild else (yield from _found(image.ref, image.name, daemon, clock))
         if facts is not None:
             found[image.name] = BuiltImage(image.name, image.ref, False, "unchanged", facts.size)
         else:
@@ -100,7 +100,11 @@ def ensure_images(
         raise DeployError(problem, ExitCode.INPUT)
     for name, kept in found.items():
         yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
-    lacking = sorted({base for image in missing.values() for base in image.bases if daemon.image(base) is None})
+    bases = sorted({base for image in missing.values() for base in image.bases})
+    lacking = []
+    for base in bases:
+        if (yield from _found(base, base, daemon, clock)) is None:
+            lacking.append(base)
     if lacking:
         yield from supply(lacking)
     bodies = {
@@ -130,7 +134,7 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
         except DeployError as error:
             if not _is_lost(error):
                 raise
-        facts = yield from _found(image, daemon, clock)
+        facts = yield from _found(image.ref, image.name, daemon, clock)
         if facts is not None:
             break
         if attempt < _ATTEMPTS:
@@ -180,18 +184,18 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
 
 
-def _found(image: ImagePlan, daemon: ImagePort, clock: Clock) -> Steps[ImageFacts | None]:
+def _found(ref: str, item: str, daemon: ImagePort, clock: Clock) -> Steps[ImageFacts | None]:
     """What the daemon has of that name, once it answers again; its error after a minute without an answer."""
     deadline, told = clock.monotonic() + _PATIENCE_SECONDS, False
     while True:
         try:
-            return daemon.image(image.ref)
+            return daemon.image(ref)
         except DeployError as error:
             if not _is_lost(error) or clock.monotonic() > deadline:
                 raise
         if not told:
             told = True
-            yield Item(STAGE, image.name, ItemState.RUNNING, "the daemon does not answer; waiting for it")
+            yield Item(STAGE, item, ItemState.RUNNING, "the daemon does not answer; waiting for it")
         clock.sleep(1.0)
 
 

@@ -256,6 +256,15 @@ def test_a_build_whose_daemon_is_restarted_is_begun_again(tmp_path: Path) -> Non
     assert "the connection to the daemon was lost; once more" in told
 
 
+def test_a_daemon_that_is_just_being_restarted_is_waited_for(tmp_path: Path) -> None:
+    clock = FakeClock()
+    daemon = Restarted(clock, times=0)
+    daemon.back_at = 7.0
+    _, outcome = played(ensure([image(tmp_path, dockerfile="FROM scratch\n")], daemon, clock=clock))
+    assert outcome.changed
+    assert 7 <= clock.elapsed <= 8
+
+
 def test_a_daemon_that_loses_every_build_is_named(tmp_path: Path) -> None:
     clock = FakeClock()
     _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], Restarted(clock, 9), clock=clock))
