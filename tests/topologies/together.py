@@ -59,7 +59,7 @@ def all_at_once(apps: Sequence[Application]) -> Together:
     except (Broken, OSError) as error:
         result.problems.append(str(error))
     finally:
-        for app, _ in reversed(running):
+        for app in reversed(apps):  # also those that failed halfway
             app.run("down", "--volumes", "--yes")
     left = left_behind(apps[0], before)
     result.problems += [f"left behind: {', '.join(sorted(left))}"] if left else []
