@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults forward help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults more help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,8 @@ rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `u
 rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
 	@$(BIN)/python -m benchmarks.rollback
 
-forward: setup ## URLs served by this machine itself: second up, rolling update, kills of both halves (3 minutes)
-	@$(PYTEST) -q --cluster tests/e2e/forward.py
+more: setup ## Tests of the core path that are too long for `make test`: local forward, refused origins, neighbours (8 minutes)
+	@$(PYTEST) -q --cluster tests/e2e/forward.py tests/e2e/origins.py tests/e2e/neighbours.py
 
 topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
 	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))

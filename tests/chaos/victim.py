@@ -140,8 +140,8 @@ class Victim:
 
     def _read_events(self) -> None:
         assert self.process.stderr is not None
-        with suppress(ValueError):
-            for line in self.process.stderr:
+        with suppress(ValueError), self.process.stderr as stream:
+            for line in stream:
                 try:
                     event = json.loads(line)
                 except ValueError:
@@ -153,8 +153,8 @@ class Victim:
 
     def _read_stdout(self) -> None:
         assert self.process.stdout is not None
-        with suppress(ValueError):
-            self._stdout.extend(self.process.stdout)
+        with suppress(ValueError), self.process.stdout as stream:
+            self._stdout.extend(stream)
 
 
 def marked(mark: str) -> list[int]:

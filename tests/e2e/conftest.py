@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import FIGURES, Project, make_project, one_document
+from tests.topologies.application import Application
 
 _PROJECT = pytest.StashKey[Project]()
+_SIXTH = Path(__file__).parents[1] / "data" / "sixth"
 _EMAIL, _PASSWORD = "ann@example.com", "correct horse battery"
 
 
@@ -141,3 +144,18 @@ def ann(urls: dict[str, str]) -> Browser:
 def password() -> tuple[str, str]:
     """The user's e-mail address and password."""
     return _EMAIL, _PASSWORD
+
+
+@pytest.fixture
+def sixth(app: Project, tmp_path: Path) -> Iterator[Application]:
+    """The sixth application with the spec that `init` drafts for it, and nothing of it on the cluster."""
+    folder = tmp_path / "lending"
+    shutil.copytree(_SIXTH, folder)
+    (folder / "todo-deploy.yaml").unlink()
+    drafted = app.run("init", "--yes", cwd=folder)
+    assert drafted.returncode == 0, drafted.stderr
+    (folder / ".env").write_text("CATALOG_TOKEN=a-token-that-nobody-guesses\nSESSION_KEY=\n")
+    (folder / ".env").chmod(0o600)
+    made = Application(app, folder / "todo-deploy.yaml", hold="1s")
+    yield made
+    made.run("down", "--volumes", "--yes")

@@ -1,6 +1,6 @@
 """URLs at this machine's own address: as on a machine that cannot reach the node, although this one can.
 
-`make forward` runs these; their sample among all tests is in test_04_repairs.
+`make more` runs these; their sample among all tests is in test_04_repairs.
 """
 
 from __future__ import annotations

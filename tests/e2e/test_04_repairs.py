@@ -77,6 +77,10 @@ def test_a_killed_database_serves_its_data_again(app: Project, ann: Browser) -> 
     assert tasks
     status = app.object("pod", "database-0")["status"]["containerStatuses"][0]
     app.in_node("docker", "kill", "--signal", "KILL", status["containerID"].removeprefix("docker://"))
+    deadline = time.monotonic() + 30  # an `up` before the kubelet has seen it finds everything as it was
+    while app.object("pod", "database-0")["status"]["containerStatuses"][0] == status:
+        assert time.monotonic() < deadline, "the kubelet never saw it"
+        time.sleep(0.1)
     data = app.up()
     assert next(one for one in data["workloads"] if one["kind"] == "StatefulSet")["restarts"] == 1
     assert {one["phase"] for one in data["workloads"]} == {"Available"}
@@ -110,7 +114,7 @@ def test_a_stopped_cluster_starts_with_everything_in_place(app: Project, urls: d
 
 
 def test_a_forward_to_the_cluster_comes_back_when_it_is_killed(app: Project, tmp_path: Path) -> None:
-    """What serves the URLs where the node cannot be reached; `make forward` has more."""
+    """What serves the URLs where the node cannot be reached; `make more` has more."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     door = Door("default", "frontend-web-service", "", port)

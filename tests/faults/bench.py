@@ -130,6 +130,9 @@ class Bench:
             raise
         run.ended = time.time()
         reader.join(10)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
         run.document = json.loads("".join(output) or "{}")
         if run.exit_code == 0:
             data = run.document["data"]

@@ -1,4 +1,4 @@
-"""Browsers at other origins may read the backend's answers, or `up` says which may not and what to change."""
+"""Browsers at other origins may read the answers of the backend, or `up` says which may not; part of `make more`."""
 
 from __future__ import annotations
 
