@@ -3,100 +3,37 @@
 # Everything it makes outside the checkout is in the user's cache folder and makes the next run quick.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
-bin=$root/.venv/bin
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/todo-deploy/app-tests
+bin=$PWD/.venv/bin
+logs=${XDG_CACHE_HOME:-$HOME/.cache}/todo-deploy/app-tests
 
 step() { printf '\n== %(%H:%M:%S)T %s\n' -1 "$*"; }
 
-# Runs a command; its output is shown when it fails, and every half minute a line says that it is still at work.
-quietly() {
-  local log beat status=0
-  log=$(mktemp)
-  while sleep 30; do printf '   %(%H:%M:%S)T still at it: %s\n' -1 "$*"; done &
-  beat=$!
-  "$@" > "$log" 2>&1 || status=$?
-  kill "$beat" 2> /dev/null || true
-  wait "$beat" 2> /dev/null || true
-  if [ "$status" != 0 ]; then cat "$log"; else tail -n "${lines:-1}" "$log"; fi
-  rm -f "$log"
-  return "$status"
+# beside NAME COMMAND…: begins the command; how it ended is told when it has, with all that it printed if it failed.
+beside() {
+  local name=$1 log
+  log=$logs/$name.log
+  shift
+  step "$name (beside what follows)"
+  set -m # a process group of its own, which can be ended as a whole
+  {
+    if "$@" < /dev/null > "$log" 2>&1; then
+      step "$name: $(tail -n 1 "$log")"
+    else
+      cat "$log"
+      step "$name: FAILED"
+      exit 1
+    fi
+  } &
+  jobs+=("$!")
+  set +m
 }
 
-# stamped STAMP COMMAND…: the command is run unless the stamp says that it has been, with the very same words.
-stamped() {
-  local stamp=$1 wanted=$2
-  shift 2
-  if [ "$(cat "$stamp" 2> /dev/null)" != "$wanted" ]; then
-    rm -f "$stamp"
-    quietly "$@"
-    printf '%s\n' "$wanted" > "$stamp"
-  fi
-}
+mkdir -p "$logs"
+jobs=()
+trap 'for job in "${jobs[@]}"; do kill -- "-$job" 2> /dev/null || true; done' EXIT
 
-make_backend_venv() {
-  local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check)
-  rm -rf "$1" && "$bin/python" -m venv "$1" &&
-    "${pip[@]}" --require-hashes -r app/backend/requirements.lock && "${pip[@]}" 'pytest>=8'
-}
-
-backend_tests() {
-  local venv=$cache/backend-venv wanted
-  wanted=$("$bin/python" --version && cksum < app/backend/requirements.lock)
-  stamped "$venv.stamp" "$wanted" make_backend_venv "$venv"
-  (cd app/backend && PYTHONDONTWRITEBYTECODE=1 quietly "$venv/bin/python" -m pytest -q -p no:cacheprovider)
-}
-
-# In a copy, so that neither dependencies nor builds appear in the sources.
-frontend_tests() {
-  local copy=$cache/$1
-  mkdir -p "$copy"
-  find "$copy" -mindepth 1 -maxdepth 1 ! -name node_modules -exec rm -rf {} +
-  git ls-files -co --exclude-standard -z "app/$1" |
-    while IFS= read -r -d '' file; do
-      if [ -f "$file" ]; then
-        mkdir -p "$copy/$(dirname "${file#app/"$1"/}")"
-        cp -p "$file" "$copy/${file#app/"$1"/}"
-      fi
-    done
-  cd "$copy"
-  stamped "$copy.stamp" "$(node --version && cksum < package-lock.json)" \
-    npm ci --no-audit --no-fund --loglevel=error
-  lines=8 quietly npm test --silent
-  cd "$root"
-}
-
-mkdir -p "$cache"
-
-# Beside the frontends: on two cores that is half a minute less.
-step "application: backend (beside what follows)"
-backend_tests > "$cache/backend.log" 2>&1 &
-backend=$!
-trap 'kill "$backend" 2> /dev/null || true' EXIT
-
-if command -v npm > /dev/null; then
-  for frontend in frontend-chatbot frontend-web; do
-    step "application: $frontend"
-    frontend_tests "$frontend"
-  done
-elif [ "${CI:-}" = true ]; then
-  echo "application: there is no npm on PATH, and the frontends' tests need it"
-  exit 1
-else
-  echo "application: NOT TESTED here: the frontends, because there is no npm on PATH"
-fi
-
-if command -v initdb > /dev/null && command -v pg_ctl > /dev/null; then
-  step "application: database"
-  quietly sh app/database/tests/test_entrypoint.sh
-else
-  echo "application: the database's entrypoint is tested on the cluster only: there is no PostgreSQL on PATH"
-fi
-
-step "application: backend"
-wait "$backend" || { cat "$cache/backend.log"; exit 1; }
-tail -n 1 "$cache/backend.log"
-trap - EXIT
+# Tests on the cluster mostly wait for it: what needs no cluster runs beside them.
+beside application scripts/test_application.sh
 
 step "toolchain and the cluster of the tests"
 "$bin/python" -m tests.cluster
@@ -104,5 +41,14 @@ step "toolchain and the cluster of the tests"
 TODO_DEPLOY_HELM=$("$bin/python" -m tests.cluster helm)
 export TODO_DEPLOY_HELM
 
-step "units, charts, contracts, and end to end on the cluster"
-exec "$bin/python" -m pytest --cluster
+beside units "$bin/python" -m pytest -q -p no:cacheprovider
+
+step "contracts and end to end on the cluster"
+status=0
+"$bin/python" -m pytest --cluster -m cluster || status=$?
+for job in "${jobs[@]}"; do
+  wait "$job" || status=1
+done
+trap - EXIT
+step "$([ "$status" = 0 ] && echo "all tests passed" || echo "FAILED: see above")"
+exit "$status"
