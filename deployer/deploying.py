@@ -18,6 +18,7 @@ from deployer.hooks import Place
 from deployer.lease import LeaseLost
 from deployer.lookups import Look, nothing_more
 from deployer.migrations import migrations_of
+from deployer.outage import Away, never
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.record import Record, ReleaseRecord
@@ -47,6 +48,8 @@ class Connected:
     """What this machine is to serve itself, where the node cannot be reached."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The environment of what is started beside the run."""
+    away: Away = never
+    """Why the cluster does not answer any more."""
 
 
 @dataclass(frozen=True, slots=True)

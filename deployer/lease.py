@@ -15,6 +15,7 @@ from typing import TypeVar
 from deployer import holder as holder_of
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Warned
+from deployer.outage import ClusterAway
 from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object
 from deployer.steps import Clock, Steps
 
@@ -43,7 +44,8 @@ def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Step
     """The steps, while this run alone holds the application; another holder is waited for, a dead one replaced.
 
     Where the Lease ran out on the way (the API server could not be reached for its duration), the steps stand still
-    until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody answers.
+    until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody answers,
+    and with its own error where the cluster was stopped.
     """
     identity = holder_of.identity(run)
     yield from _take(kube, application, identity, clock)
@@ -53,7 +55,8 @@ def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Step
         while True:
             yield from _renewal(beat, application, clock)
             try:
-                event = next(steps) if not beat.lost.is_set() else steps.throw(_lost(application))
+                failure = beat.away or (_lost(application) if beat.lost.is_set() else None)
+                event = next(steps) if failure is None else steps.throw(failure)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             yield event
@@ -64,7 +67,10 @@ def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Step
 
 
 class _Heartbeat(threading.Thread):
-    """Renews the Lease until it is stopped; `overdue` while it has run out, `lost` once it is somebody else's."""
+    """Renews the Lease until it is stopped; `overdue` while it has run out, `lost` once it is somebody else's.
+
+    `away` says why, where it cannot be renewed because the cluster was stopped.
+    """
 
     def __init__(self, kube: KubePort, application: str, identity: str) -> None:
         super().__init__(name="lease", daemon=True)
@@ -73,6 +79,7 @@ class _Heartbeat(threading.Thread):
         self._ended = threading.Event()
         self.overdue = threading.Event()
         self.lost = threading.Event()
+        self.away: ClusterAway | None = None
 
     def run(self) -> None:
         renewed = time.monotonic()
@@ -86,6 +93,9 @@ class _Heartbeat(threading.Thread):
                 self._kube.replace(_renewed(found, self._identity, time.time()))
                 renewed = time.monotonic()
                 self.overdue.clear()
+            except ClusterAway as why:
+                self.away = why
+                return
             except DeployError:
                 if time.monotonic() - renewed > DURATION_SECONDS:
                     self.overdue.set()
@@ -103,7 +113,7 @@ def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
         Problem("LEASE_OVERDUE", f"the API server does not answer: waiting to renew the hold on `{application}`")
     )
     deadline = clock.monotonic() + _OVERDUE_SECONDS
-    while beat.overdue.is_set() and not beat.lost.is_set():
+    while beat.overdue.is_set() and not beat.lost.is_set() and beat.away is None:
         if clock.monotonic() > deadline:
             beat.lost.set()
             return

@@ -1,12 +1,16 @@
-"""Times in which the API server does not answer: sat out for a while, and named when they do not end."""
+"""Times in which the cluster does not answer: sat out while they may pass, and named as soon as they will not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from deployer.errors import DeployError, machine_error
+from deployer.errors import DeployError, ExitCode, Problem, machine_error
 from deployer.events import Item, ItemState
+from deployer.ports import ClusterFacts
+from deployer.status import ClusterPhase
 from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
@@ -14,10 +18,83 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 90.0
 """An API server that was restarted is there again after some ten seconds, on a busy machine after half a minute."""
 
+STILL_SECONDS = 30.0
+"""A node that stood still for less, as on a machine that was woken up, goes on as if nothing had been."""
+
+_MOMENT_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 _TICK_SECONDS = 1.0
 _ITEM = "API server"
 # A server that is just starting, or whose etcd is, answers with these before it answers at all.
 _PASSING = ("API_UNREACHABLE", "API_SERVICEUNAVAILABLE", "API_INTERNALERROR", "API_TIMEOUT", "API_503", "API_500")
+
+_WHY = {
+    ClusterPhase.STOPPED: "the cluster was stopped: the node of `{}` does not run any more",
+    ClusterPhase.BROKEN: "the cluster was stopped: the node of `{}` is gone",
+    ClusterPhase.MISSING: "the cluster was deleted: there is no `{}` any more",
+    ClusterPhase.PAUSED: "the cluster was paused: the node of `{}` stands still",
+}
+
+
+class ClusterAway(DeployError):
+    """The cluster was stopped under the run: nothing that is waited for comes."""
+
+
+Away = Callable[[], ClusterAway | None]
+"""Why the cluster does not answer and will not soon; None while it runs, or while that may pass."""
+
+
+def never() -> ClusterAway | None:
+    """None: nothing is known of where the cluster runs."""
+    return None
+
+
+def why_away(look: Callable[[], ClusterFacts], name: str, clock: Clock) -> Away:
+    """Asks what the node is found to be; one that is not there for a moment only is none that was stopped."""
+    still: float | None = None
+    ended = False
+
+    def ask() -> ClusterAway | None:
+        nonlocal still, ended
+        phase = _phase(look)
+        if phase is ClusterPhase.PAUSED:
+            still = clock.monotonic() if still is None else still
+            return _away(name, phase) if clock.monotonic() - still >= STILL_SECONDS else None
+        still = None
+        if phase in _WHY and not ended:
+            clock.sleep(_MOMENT_SECONDS)
+            phase = _phase(look)
+        ended = phase in _WHY and phase is not ClusterPhase.PAUSED
+        return _away(name, phase) if ended and phase is not None else None
+
+    return ask
+
+
+@contextmanager
+def attended(away: Away, end: Callable[[], None]) -> Iterator[None]:
+    """While inside, `end` is called from another thread once the cluster will not answer; that is raised then."""
+    over = threading.Event()
+    found: list[ClusterAway] = []
+
+    def watch() -> None:
+        while not found and not over.wait(_LOOK_SECONDS):
+            why = away()
+            if why is not None and not over.is_set():
+                found.append(why)
+                end()
+
+    if away is not never:
+        threading.Thread(target=watch, name="attended", daemon=True).start()
+    try:
+        yield
+    except Exception:
+        if found:
+            raise found[0] from None
+        raise
+    finally:
+        over.set()
+    if found:
+        raise found[0]
 
 
 def is_outage(error: DeployError) -> bool:
@@ -51,3 +128,20 @@ def sat_out(look: Callable[[], T], stage: str, clock: Clock, patience: float = P
         if told:
             yield Item(stage, _ITEM, ItemState.DONE, f"it answers again after {clock.monotonic() - begun:.0f} s")
         return seen
+
+
+def _phase(look: Callable[[], ClusterFacts]) -> ClusterPhase | None:
+    """What the node is; None where that cannot be asked either, as while Docker itself is restarted."""
+    try:
+        return look().phase
+    except DeployError:
+        return None
+
+
+def _away(name: str, phase: ClusterPhase) -> ClusterAway:
+    problem = Problem(
+        f"CLUSTER_{phase.name}", _WHY[phase].format(name),
+        detail="nothing is lost: the next `up` starts it and goes on from here",
+        hints=("todo-deploy up", "todo-deploy doctor"),
+    )  # fmt: skip
+    return ClusterAway(problem, ExitCode.MACHINE)

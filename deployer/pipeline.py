@@ -17,6 +17,7 @@ from deployer.events import Warned
 from deployer.forwarding import NOTHING, Known
 from deployer.lookups import looking
 from deployer.opening import Opened
+from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.ports import LABEL_PREFIX, ClusterFacts
 from deployer.spec import Spec
@@ -144,24 +145,27 @@ def connect(
     """The cluster runs and answers; made anew where that was asked for."""
     wanted = loaded.spec.cluster
     port = world.open_cluster(here, wanted, toolchain)
+    # A node of any other driver is none that could be asked in a moment.
+    ours = wanted.provider == "minikube" and wanted.driver == "docker"
+    away = why_away(port.facts, wanted.name, here.clock) if ours else never
     if recreate:
         yield from port.delete()
     outcome = yield from cluster_stage.ensure_cluster(
         wanted,
         port,
-        lambda: world.open_kube(here, wanted, patient=True),
+        lambda: world.open_kube(here, wanted, patient=True, away=away),
         lambda: prepare_cluster_start(loaded.spec, here),
         world.host(),
         here.clock,
     )
     facts, kube = outcome.value
-    helm = world.open_helm(here, wanted, toolchain, facts)
+    helm = world.open_helm(here, wanted, toolchain, facts, away)
     look = looking(kube, lambda: world.image_refs(facts.docker), lambda: world.image_refs(here.host_docker))
     folder = memory.deployment_dir(here.state_dir, wanted.name, loaded.spec.application)
     forward = forwarding.wanted(loaded.spec, facts.node_ip, folder, here.kubeconfig)
     if forward is None:
         forwarding.stop(folder)
-    connected = Connected(toolchain, facts, kube, helm, look, forward, here.env)
+    connected = Connected(toolchain, facts, kube, helm, look, forward, here.env, away)
     return Outcome(connected, outcome.changed, outcome.text)
 
 
@@ -263,7 +267,7 @@ def build(
     before = memory.recall(path)
     outcome = yield from images_stage.ensure_images(
         plan.images,
-        world.open_images(daemon),
+        world.open_images(daemon, connected.away),
         lambda lacking: supply_bases(lacking, inputs.wanted_bases(loaded, env), connected.toolchain, daemon, here),
         before,
         images_stage.Building(proxy_args(here.env), options.rebuild, options.build, inputs.build_prelude(loaded)),

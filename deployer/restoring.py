@@ -105,7 +105,7 @@ def _missing_images(entry: Entry, connected: Connected) -> dict[str, str]:
     """Name → reference of the revision's images that the cluster's daemon no longer has."""
     if connected.facts.docker is None:
         return {}
-    daemon = world.open_images(connected.facts.docker)
+    daemon = world.open_images(connected.facts.docker, connected.away)
     return {name: ref for name, ref in entry.images.items() if daemon.image(ref) is None}
 
 
@@ -162,7 +162,7 @@ def _build(
     bases = inputs.wanted_bases(source.loaded, env)
     building = images_stage.ensure_images(
         (image,),
-        world.open_images(daemon),
+        world.open_images(daemon, connected.away),
         lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
         {image.name: Previous(image.ref, image.source)},
         Building(proxy_args(here.env), prelude=prelude),

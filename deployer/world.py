@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.clock import SystemClock
 from deployer.exports import unexported
+from deployer.outage import Away, never
 from deployer.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.spec import Cluster
 from deployer.stages.cluster import Host
@@ -64,11 +65,11 @@ def host() -> Host:
     return Host(cpus, memory)
 
 
-def open_images(endpoint: DockerEndpoint) -> ImagePort:
-    """The daemon at the endpoint."""
+def open_images(endpoint: DockerEndpoint, away: Away = never) -> ImagePort:
+    """The daemon at the endpoint; `away` tells why it will not answer."""
     from deployer.adapters.docker_engine import DockerEngine
 
-    return DockerEngine(endpoint)
+    return DockerEngine(endpoint, away)
 
 
 def open_scanner(world: World, endpoint: DockerEndpoint) -> Scanner | None:
@@ -104,10 +105,10 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
     return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig, note)
 
 
-def open_kube(world: World, wanted: Cluster, *, patient: bool = False) -> KubePort:
+def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Away = never) -> KubePort:
     """The API server of the spec's cluster; refused where its context is somebody else's cluster.
 
-    `patient`: a server that is being restarted is waited for, call by call.
+    `patient`: a server that is being restarted is waited for, call by call, unless `away` tells that it will not come.
     """
     from deployer.adapters.kube import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
     from deployer.kubeconfig import refuse_foreign
@@ -115,11 +116,12 @@ def open_kube(world: World, wanted: Cluster, *, patient: bool = False) -> KubePo
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":
         refuse_foreign(world.kubeconfig, context)
-    return KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS)
+    return KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, away)
 
 
-def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts) -> HelmPort:
-    """Helm against the spec's cluster."""
+def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, away: Away = never) -> HelmPort:
+    """Helm against the spec's cluster; `away` tells why that will not answer."""
     from deployer.adapters.helm import Helm
 
-    return Helm(toolchain.helm, world.kubeconfig, wanted.context or wanted.name, facts.kubernetes_version)
+    context = wanted.context or wanted.name
+    return Helm(toolchain.helm, world.kubeconfig, context, facts.kubernetes_version, away)

@@ -19,6 +19,7 @@ from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
 
 from deployer.errors import DeployError, machine_error
+from deployer.outage import Away, attended, never
 from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 from deployer.steps import on_stop
 
@@ -62,8 +63,9 @@ class _Client(APIClient):  # type: ignore[misc]  # the package has no type infor
 class DockerEngine:
     """One daemon at one address."""
 
-    def __init__(self, endpoint: DockerEndpoint) -> None:
+    def __init__(self, endpoint: DockerEndpoint, away: Away = never) -> None:
         self.endpoint = endpoint
+        self._away = away
         certificates = endpoint.cert_path
         tls: TLSConfig | bool = False
         if certificates is not None:
@@ -76,7 +78,7 @@ class DockerEngine:
         try:
             self._client = _Client(base_url=base, tls=tls, version="auto", timeout=_CONNECT_SECONDS)
         except docker.errors.DockerException as error:
-            raise _unreachable(endpoint, error) from None
+            raise away() or _unreachable(endpoint, error) from None
 
     def container(self, name: str) -> Mapping[str, Any] | None:
         """What `docker inspect` knows of a container, or None where there is none."""
@@ -85,7 +87,7 @@ class DockerEngine:
         except docker.errors.NotFound:
             return None
         except requests.exceptions.RequestException as error:
-            raise _unreachable(self.endpoint, error) from None
+            raise self._away() or _unreachable(self.endpoint, error) from None
         return found
 
     def image(self, ref: str) -> ImageFacts | None:
@@ -95,7 +97,7 @@ class DockerEngine:
         except docker.errors.ImageNotFound:
             return None
         except requests.exceptions.RequestException as error:
-            raise _unreachable(self.endpoint, error) from None
+            raise self._away() or _unreachable(self.endpoint, error) from None
 
     def images(self, label: str) -> Sequence[ImageFacts]:
         """Every tagged image that carries the label, by name."""
@@ -108,7 +110,7 @@ class DockerEngine:
         try:
             found = self._client.images()
         except requests.exceptions.RequestException as error:
-            raise _unreachable(self.endpoint, error) from None
+            raise self._away() or _unreachable(self.endpoint, error) from None
         return sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
 
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
@@ -129,7 +131,7 @@ class DockerEngine:
             timeout=None,
         )
         try:
-            with on_stop(stream.end):
+            with on_stop(stream.end), attended(self._away, stream.end):
                 for chunk in stream:
                     # A request that is refused as a whole (a Dockerfile that cannot be read) answers with a message.
                     refusal = chunk.get("error") or chunk.get("message")
@@ -142,7 +144,7 @@ class DockerEngine:
         except docker.errors.APIError as error:
             raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
         except requests.exceptions.RequestException as error:
-            raise _unreachable(self.endpoint, error) from None
+            raise self._away() or _unreachable(self.endpoint, error) from None
         finally:
             stream.release()
 

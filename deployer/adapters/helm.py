@@ -24,6 +24,7 @@ from deployer.adapters.fastyaml import load_documents
 from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.lock import held
 from deployer.manifests import objects_of
+from deployer.outage import Away, attended, never
 from deployer.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
 from deployer.steps import on_stop
 
@@ -36,6 +37,8 @@ _EVERY = "0"
 
 class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no type information
     """Runs helm as a list of words in a session of its own, and ends it gently when the run is given up."""
+
+    away: Away
 
     def client_version(self) -> semver.Version:
         """Always 3: the toolchain has already checked which helm this is."""
@@ -62,24 +65,35 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)
 
+        def kill() -> None:
+            # Where nobody answers it, a helm that is ended gently waits to record that.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
         try:
-            with on_stop(end):  # from another thread, where this one is given up with the rest
+            with (
+                attended(self.away, kill),
+                on_stop(end),
+            ):  # from another thread, where this one is given up with the rest
                 stdout, stderr = await process.communicate(input)
+                if process.returncode:
+                    raise _classified(process.returncode, stdout, stderr)
         except asyncio.CancelledError:
             end()
             await process.communicate()
             raise
-        if process.returncode:
-            raise _classified(process.returncode, stdout, stderr)
         return stdout
 
 
 class Helm:
     """Helm against one context of one kubeconfig."""
 
-    def __init__(self, executable: Path, kubeconfig: Path, context: str, kubernetes_version: str) -> None:
+    def __init__(
+        self, executable: Path, kubeconfig: Path, context: str, kubernetes_version: str, away: Away = never
+    ) -> None:
         self._kubernetes_version = kubernetes_version
         self._command = _Command(executable=str(executable), kubeconfig=kubeconfig, kubecontext=context)
+        self._command.away = away
 
     def template(self, request: UpgradeRequest) -> Sequence[Object]:
         """The objects that the chart renders to, hooks included, without asking the cluster."""
@@ -212,7 +226,8 @@ def _explained(text: str, release: str) -> DeployError:
                 told = f"{kind}/{name}: Kubernetes does not let `{field}` change"
                 hint = f"kubectl delete {kind} {name}, then: todo-deploy up (it is gone for that moment)"
                 return DeployError(Problem(code, told, detail=detail, hints=(hint,)), exit_code)
-            return DeployError(Problem(code, title.format(release=release), detail=detail), exit_code)
+            hints = ("todo-deploy up", "todo-deploy doctor") if code == "API_UNREACHABLE" else ()
+            return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
     if not release:
         return machine_error("HELM_FAILED", "helm failed", detail=detail)
     return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail)

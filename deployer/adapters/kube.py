@@ -16,11 +16,12 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ProtocolError
+from urllib3 import exceptions as http
 
 from deployer.adapters.podstream import PodStream, open_stream, parsed_head
 from deployer.adapters.retrying import retried
 from deployer.errors import DeployError, ExitCode, Problem, machine_error
+from deployer.outage import Away, never
 from deployer.ports import KINDS, OWNER, Object, PodAnswer
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
@@ -28,7 +29,8 @@ _TIMEOUT = (3.05, 30)
 ATTEMPTS = 4
 PATIENT_ATTEMPTS = 12
 """A quarter of a minute of them when connections are refused: for a run that has seen the server answer."""
-_TRANSIENT = (MaxRetryError, NewConnectionError, ProtocolError)
+_TRANSIENT = (http.MaxRetryError, http.NewConnectionError, http.ProtocolError)
+_LATE = (http.ConnectTimeoutError, http.ReadTimeoutError)
 _PATIENT_SECONDS = 20.0
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -37,9 +39,11 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 class KubeApi:
     """One context of one kubeconfig; the user's current-context is neither read nor changed."""
 
-    def __init__(self, kubeconfig: Path, context: str, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, kubeconfig: Path, context: str, attempts: int = ATTEMPTS, away: Away = never) -> None:
         self.context = context
         self._attempts = attempts
+        self._away = away
+        self._was_away = False
         try:
             self._client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), context=context, persist_config=False
@@ -237,7 +241,13 @@ class KubeApi:
         headers = self._headers(accept) | ({"Content-Type": content} if body is not None else {})
 
         def once() -> bytes:
-            answer = self._client.call_api(method, self._url(path, query), headers, body, _request_timeout=_TIMEOUT)
+            if self._was_away:  # a stopped node would be waited for in each of the calls that a failed run still makes
+                self._refuse_away()
+            try:
+                answer = self._client.call_api(method, self._url(path, query), headers, body, _request_timeout=_TIMEOUT)
+            except http.HTTPError:
+                self._refuse_away()
+                raise
             raw: bytes = answer.read()  # type: ignore[no-untyped-call]
             if answer.status >= 400:
                 raise _error(method, path, answer.status, raw)
@@ -245,17 +255,26 @@ class KubeApi:
 
         try:
             patient = (attempts or self._attempts) > ATTEMPTS
-            transient = (*_TRANSIENT, ConnectTimeoutError) if patient else _TRANSIENT
+            # What is created may be there although nobody said so.
+            late = _LATE if method != "POST" else (http.ConnectTimeoutError,)
+            transient = (*_TRANSIENT, *late) if patient else _TRANSIENT
             return retried(once, transient, attempts or self._attempts, _PATIENT_SECONDS)
         except ApiException as error:
             raise _error(method, path, error.status or 0, error.body or b"") from None
-        except HTTPError as error:
+        except http.HTTPError as error:
             raise machine_error(
                 "API_UNREACHABLE",
                 f"the API server of `{self.context}` does not answer",
                 detail=type(error).__name__,
-                hints=("todo-deploy doctor", "todo-deploy up"),
+                hints=("todo-deploy up", "todo-deploy doctor"),
             ) from None
+
+    def _refuse_away(self) -> None:
+        """Returns where the cluster may answer the next time."""
+        why = self._away()
+        self._was_away = why is not None
+        if why is not None:
+            raise why
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         text = f"?{urllib.parse.urlencode(query)}" if query else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, UrlProven
+from deployer.outage import sat_out
 from deployer.plan import UrlPlan
 from deployer.ports import KubePort, LocalPorts
 from deployer.status import Object
@@ -57,7 +58,7 @@ def prove_urls(
     for url in urls:
         yield from _await_balancer(url, kube, clock)
         address, host = resolve(url, node_ip, kube, local)
-        status = yield from _prove(url, address, host, clock)
+        status = yield from _prove(url, address, host, kube, clock)
         shown = address if host is None else f"http://{host}{url.path}"
         if url.show:
             yield UrlProven(url.name, shown, status)
@@ -192,7 +193,7 @@ def _get(address: str, host: str | None, timeout: float) -> tuple[int, str]:
         connection.close()
 
 
-def _prove(url: UrlPlan, address: str, host: str | None, clock: Clock) -> Steps[int]:
+def _prove(url: UrlPlan, address: str, host: str | None, kube: KubePort, clock: Clock) -> Steps[int]:
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     told = ""
     while True:
@@ -201,6 +202,9 @@ def _prove(url: UrlPlan, address: str, host: str | None, clock: Clock) -> Steps[
             answer = f"HTTP {status}, expected {url.expect}"
         except OSError as error:
             status, answer = 0, str(error) or type(error).__name__
+            asked = clock.monotonic()
+            yield from sat_out(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
+            deadline += clock.monotonic() - asked
         if status == url.expect:
             return status
         if answer != told:

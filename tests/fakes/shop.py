@@ -55,7 +55,7 @@ class Shop:
         patch.setattr(world, "open_cluster", lambda *_: self.cluster)
         patch.setattr(world, "open_kube", lambda *_, **__: self.kube)
         patch.setattr(world, "open_helm", lambda *_: self.helm)
-        patch.setattr(world, "open_images", lambda _: self.images)
+        patch.setattr(world, "open_images", lambda *_: self.images)
         patch.setattr(pipeline, "ensure_tools", _tools)
         patch.setattr(takedown, "ensure_tools", _tools)
 

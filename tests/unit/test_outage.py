@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from deployer.errors import DeployError, ExitCode, machine_error, refused
-from deployer.outage import sat_out
+from deployer.outage import STILL_SECONDS, ClusterAway, attended, never, sat_out, why_away
+from deployer.ports import ClusterFacts
+from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, items, played
 
@@ -59,3 +63,82 @@ def test_an_answer_that_is_a_refusal_is_no_outage() -> None:
     clock = FakeClock()
     _, error = failed(sat_out(Server(clock, 9, refused("API_FORBIDDEN", "no")), "rollout", clock))
     assert (code(error), clock.elapsed) == ("API_FORBIDDEN", 0)
+
+
+class Node:
+    """Is in another phase from each moment of the clock on."""
+
+    def __init__(self, clock: FakeClock, **phases: float) -> None:
+        self.clock, self.phases = clock, {ClusterPhase[name]: at for name, at in phases.items()}
+
+    def __call__(self) -> ClusterFacts:
+        begun = [phase for phase, at in self.phases.items() if self.clock.monotonic() >= at]
+        return ClusterFacts(begun[-1])
+
+
+@pytest.mark.parametrize("phase", [ClusterPhase.STOPPED, ClusterPhase.BROKEN, ClusterPhase.MISSING])
+def test_a_stopped_cluster_is_named_within_a_moment_with_the_next_command(phase: ClusterPhase) -> None:
+    clock = FakeClock()
+    ask = why_away(lambda: ClusterFacts(phase), "todo", clock)
+    why = ask()
+    assert why is not None and (code(why), why.exit_code) == (f"CLUSTER_{phase.name}", ExitCode.MACHINE)
+    assert "`todo`" in why.problems[0].title
+    assert why.problems[0].hints[0] == "todo-deploy up"
+    assert clock.elapsed == 1
+    assert ask() is not None and clock.elapsed == 1  # what is known is not waited for again
+
+
+def test_a_node_that_is_there_again_a_moment_later_was_not_stopped() -> None:
+    clock = FakeClock()
+    assert why_away(Node(clock, STOPPED=0, RUNNING=0.5), "todo", clock)() is None
+
+
+def test_a_node_that_stands_still_for_ten_seconds_is_no_alarm() -> None:
+    clock = FakeClock()
+    ask = why_away(Node(clock, PAUSED=0, RUNNING=10), "todo", clock)
+    for _ in range(int(STILL_SECONDS) * 2):
+        assert ask() is None
+        clock.sleep(1)
+
+
+def test_a_node_that_stands_still_for_long_is_named() -> None:
+    clock = FakeClock()
+    ask = why_away(Node(clock, PAUSED=0), "todo", clock)
+    assert ask() is None
+    clock.sleep(STILL_SECONDS)
+    why = ask()
+    assert why is not None and code(why) == "CLUSTER_PAUSED"
+
+
+def test_a_docker_that_does_not_answer_says_nothing_of_the_cluster() -> None:
+    def look() -> ClusterFacts:
+        raise machine_error("DOCKER_UNREACHABLE", "no")
+
+    assert why_away(look, "todo", FakeClock())() is None
+
+
+def test_a_server_whose_cluster_was_stopped_is_not_sat_out() -> None:
+    clock = FakeClock()
+    why = why_away(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", clock)()
+    assert why is not None
+    events, error = failed(sat_out(Server(clock, 3600, why), "rollout", clock))
+    assert (code(error), items(events)) == ("CLUSTER_STOPPED", [])
+
+
+def test_what_waits_for_the_cluster_is_ended_once_that_was_stopped() -> None:
+    ended = threading.Event()
+    ask = why_away(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", FakeClock())
+    with pytest.raises(ClusterAway), attended(ask, ended.set):
+        assert ended.wait(10)
+        raise ConnectionError("what hung was ended")
+    with pytest.raises(ClusterAway), attended(ask, ended.clear):
+        while ended.is_set():
+            threading.Event().wait(0.01)
+
+
+def test_what_fails_by_itself_says_so_itself() -> None:
+    with pytest.raises(ConnectionError), attended(never, lambda: None):
+        raise ConnectionError
+    running = why_away(lambda: ClusterFacts(ClusterPhase.RUNNING), "todo", FakeClock())
+    with pytest.raises(ConnectionError), attended(running, lambda: None):
+        raise ConnectionError
