@@ -21,6 +21,7 @@ from deployer.explain.waterfall import waterfall
 from deployer.ui.text import clean, clean_lines, duration
 
 _BAD = re.compile(r"\b(?:[A-Z]\w*)?(?:[Ee]rror|ERROR|[Ee]xception|Traceback|[Ff]atal|FATAL|panic)\b")
+_CALM = re.compile(r"\b(?:INFO|DEBUG|TRACE|NOTICE)\b|\blevel\W{1,4}(?:info|debug|trace)\b")
 _WARN = re.compile(r"\bwarn(?:ing)?\b", re.IGNORECASE)
 _FULL, _NEARLY = 0.95, 0.7
 
@@ -166,6 +167,8 @@ def _lines(text: str) -> str:
 
 
 def _tone(line: str) -> str:
+    if _CALM.search(line[:60]):  # a logger or a path may be called "error"
+        return ""
     if _BAD.search(line):
         return " bad"
     return " warn" if _WARN.search(line[:60]) else ""

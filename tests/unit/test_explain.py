@@ -4,6 +4,7 @@ import json
 import re
 import stat
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -182,6 +183,24 @@ def test_the_page_has_everything() -> None:
     assert page.count("<details data-search open>") == 1
     assert "prefers-color-scheme: dark" in page
     assert '<span class="l add">+image: api:2</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("line", "tone"),
+    [
+        ("KeyError: PORT", " bad"),
+        ("2026-11-21 13:12:48 ERROR app it broke", " bad"),
+        ("java.lang.IllegalStateException: no", " bad"),
+        ("2026-11-21 13:12:48 WARNING app it is slow", " warn"),
+        ("2026-11-21 13:12:48 INFO uvicorn.error Application startup complete.", ""),
+        ('{"level":"info","logger":"error","msg":"up"}', ""),
+        ("level=debug caller=fatal.go", ""),
+        ("no errors were found", ""),
+    ],
+)
+def test_a_log_line_has_the_colour_of_what_it_says(line: str, tone: str) -> None:
+    page = html(replace(RUN, logs=(TextFile("a.a.log", line + "\n"),)))
+    assert f'<span class="l{tone}">{escape(line)}</span>' in page
 
 
 def test_the_waterfall_is_to_scale() -> None:
