@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from deployer.adapters.fastyaml import load_documents
 from deployer.dockerfile import base_images, exposed_ports, global_args, instructions
 from deployer.drafting.model import FoundChart, FoundDockerfile, Repository
 from deployer.errors import DeployError
+from deployer.plan import overlaid
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "build", "target", "__pycache__", "venv", "site-packages"})
 _DOCKERFILE = ("Dockerfile", "Containerfile", "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
@@ -156,18 +157,8 @@ def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _values(folder: Path) -> dict[str, Any]:
     """The chart's values over those of its parts, as Helm lays them."""
-    merged: dict[str, Any] = {}
-    for name, place in _parts(folder):
-        merged[name] = _values(place)
-    return _over(merged, _read(folder / "values.yaml"))
-
-
-def _over(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    made = dict(base)
-    for key, value in over.items():
-        below = made.get(key)
-        made[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return made
+    of_parts = {name: _values(place) for name, place in _parts(folder)}
+    return overlaid(of_parts, _read(folder / "values.yaml"))
 
 
 def _read(path: Path) -> dict[str, Any]:

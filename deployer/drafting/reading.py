@@ -9,7 +9,7 @@ from typing import Any
 from deployer.drafting import needs, slots
 from deployer.drafting.model import FoundChart, Reading, Rendered
 from deployer.errors import DeployError
-from deployer.plan import ReleasePlan
+from deployer.plan import ReleasePlan, overlaid
 
 Render = Callable[[Mapping[str, Any]], Rendered]
 """The chart with these values over its own. Raises DeployError where it does not render."""
@@ -30,11 +30,11 @@ def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Rea
     images = slots.slots(plain or (), with_marks, paths, chart.values, plan)
     named = needs.secret_needs(base, None, (), plan)
     secret_paths = needs.secret_paths(chart.values, [one.name for one in named])
-    moved, _ = _tried(render, _over(given, needs.secrets_marked(secret_paths))) if secret_paths else (base, "")
+    moved, _ = _tried(render, overlaid(given, needs.secrets_marked(secret_paths))) if secret_paths else (base, "")
     wanted = needs.secret_needs(base, moved, secret_paths if moved is not None else (), plan)
     reachable = list(needs.exposed(base, plan))
     for path in needs.type_paths(chart.values):
-        opened, _ = _tried(render, _over(given, needs.as_node_port(path)))
+        opened, _ = _tried(render, overlaid(given, needs.as_node_port(path)))
         known = {one.service for one in reachable}
         more = needs.exposed(opened or (), plan, path)
         reachable += [one for one in more if one.service and one.service not in known]
@@ -64,11 +64,3 @@ def _tried(render: Render, values: Mapping[str, Any]) -> tuple[Rendered | None, 
     except DeployError as error:
         first = error.problems[0]
         return None, first.detail.strip() or first.title
-
-
-def _over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    made = dict(base)
-    for key, value in over.items():
-        below = made.get(key)
-        made[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return made

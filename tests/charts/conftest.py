@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from deployer.plan import overlaid
 from tests.charts.staging import CHARTS, stage
 
 Object = dict[str, Any]
@@ -75,18 +76,9 @@ class Chart:
     def _run(self, arguments: list[str], values: Values) -> str:
         command = [self.helm, *arguments, "--kube-version", KUBE_VERSION, "--values", "-"]
         done = subprocess.run(
-            command, input=json.dumps(_merged(self.base, values)), capture_output=True, text=True, check=True
+            command, input=json.dumps(overlaid(self.base, values)), capture_output=True, text=True, check=True
         )
         return done.stdout
-
-
-def _merged(base: Values, over: Values) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
-    return result
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.plan import overlaid
 from tests.cluster import PROFILE, PROGRAM
 from tests.e2e.project import Object, Project
 from tests.faults.model import NAMESPACE, RELEASE, Fault
@@ -95,7 +96,7 @@ class Bench:
         on_event: Callable[[Told], None] = lambda told: None,
     ) -> Run:
         """An `up` in the copy with this overlay ran to its end, its events timed as they arrived."""
-        text = json.dumps(merged(self.base, overlay or {}), indent=1)
+        text = json.dumps(overlaid(self.base, overlay or {}), indent=1)
         for name, ref in self.images.items():
             text = text.replace(IMAGE.replace("backend", name), ref)
         (self.project.root / OVERLAY).write_text(text)
@@ -249,12 +250,3 @@ def _bare(body: Object) -> Object:
 
 def _quiet(words: Sequence[str]) -> str:
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` lies over `base`, map by map."""
-    made = dict(base)
-    for key, value in over.items():
-        known = made.get(key)
-        made[key] = merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return made

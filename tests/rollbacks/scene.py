@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployer.plan import overlaid
 from tests.chaos.deployment import EMAIL, PASSWORD
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
@@ -88,9 +89,9 @@ class Scene:
 def write_overlay(project: Project, backend: Mapping[str, Any] | None = None, **more: Any) -> None:
     """The overlay asks for short probes and small requests, and for this of the backend."""
     values: dict[str, Any] = {name: dict(_SOON) for name in ("frontend-web", "frontend-chatbot")}
-    values["backend"] = _over(_SOON, backend or {})
+    values["backend"] = overlaid(_SOON, backend or {})
     values["database"] = {"probes": {"readiness": {"periodSeconds": 1}}}
-    document = _over({"releases": {RELEASE: {"values": values}}}, more)
+    document = overlaid({"releases": {RELEASE: {"values": values}}}, more)
     (project.root / OVERLAY).write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -122,11 +123,3 @@ def scene(*, keep: bool = False) -> Iterator[Scene]:
         if not keep:
             project.run("down", "--volumes", "--yes")
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        known = merged.get(key)
-        merged[key] = _over(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from deployer.causes import CAUSES
+from deployer.plan import overlaid
 from deployer.rules.registry import RULES
 from deployer.specfile import load_spec
-from tests.faults.bench import BASE, OVERLAY, merged
+from tests.faults.bench import BASE, OVERLAY
 from tests.faults.judging import code_of
 from tests.faults.model import Ends, Fault
 from tests.faults.table import FAULTS
@@ -32,7 +33,7 @@ def test_a_fault_is_what_the_rest_of_the_project_knows(fault: Fault, tmp_path: P
     assert set(fault.waived) <= {rule.name for rule in RULES}
     re.compile(fault.shown), re.compile(fault.says)
     shutil.copy(ROOT / "todo-deploy.yaml", tmp_path)
-    (tmp_path / OVERLAY).write_text(json.dumps(merged(BASE, fault.overlay())))
+    (tmp_path / OVERLAY).write_text(json.dumps(overlaid(BASE, fault.overlay())))
     spec = load_spec(tmp_path / "todo-deploy.yaml").spec
     assert spec.namespace == BASE["namespace"]
     for name, edit in fault.files.items():
