@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import KINDS, KubePort, Object, ObjectRef
+from deployer.ports import KINDS, KubePort, Object, ObjectRef, ref_of
 from deployer.rules.quantities import quantity
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -62,7 +62,7 @@ def refuse(objects: Iterable[tuple[str, Object]], ours: Collection[ObjectRef], k
     """
     problems = []
     for namespace, body in objects:
-        ref = ObjectRef(str(body.get("kind")), body["metadata"].get("namespace") or namespace, body["metadata"]["name"])
+        ref = ref_of(body, namespace)
         hook = "helm.sh/hook" in (body["metadata"].get("annotations") or {})
         if hook or ref not in ours or ref.kind not in KINDS or not (ref.kind in FIELDS or ref.kind in _FROZEN):
             continue

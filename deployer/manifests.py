@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer.adapters.fastyaml import YamlError, load_documents
-from deployer.ports import ObjectRef
+from deployer.ports import ObjectRef, ref_of
 
 
 def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
@@ -12,8 +12,5 @@ def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
         objects = load_documents(manifest)
     except YamlError:
         return []
-    return [
-        ObjectRef(str(one["kind"]), one["metadata"].get("namespace") or namespace, str(one["metadata"]["name"]))
-        for one in objects
-        if one.get("kind") and (one.get("metadata") or {}).get("name")
-    ]
+    refs = [ref_of(one, namespace) for one in objects]
+    return [ref for ref in refs if ref.kind and ref.name]

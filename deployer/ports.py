@@ -255,6 +255,14 @@ class ObjectRef:
     name: str
 
 
+def ref_of(body: Object, namespace: str = "") -> ObjectRef:
+    """Names the object; one that says no namespace of itself is in that one."""
+    metadata = body.get("metadata") or {}
+    return ObjectRef(
+        str(body.get("kind") or ""), str(metadata.get("namespace") or namespace), str(metadata.get("name") or "")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Upgraded:
     """What `helm upgrade` recorded: the new revision and the objects it applied."""

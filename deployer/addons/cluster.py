@@ -12,7 +12,7 @@ from deployer.addons.manifests import address_range, templates, waves
 from deployer.addons.table import ADDONS, Addon
 from deployer.errors import DeployError, Problem, input_error, machine_error
 from deployer.events import Warned
-from deployer.ports import ClusterFacts, KubePort, ObjectRef
+from deployer.ports import ClusterFacts, KubePort, ObjectRef, ref_of
 from deployer.spec import Cluster
 from deployer.stages import addons as addons_stage
 from deployer.stages import rollout as rollout_stage
@@ -89,10 +89,7 @@ def _ours(addon: Addon, facts: ClusterFacts, kube: KubePort, here: World) -> Wan
             known["CERTIFICATE"] = yield from ensure_certificate(addon.name, addon.certificate, kube, here.env)
         return waves(addon.name, texts, known)
 
-    watched = tuple(
-        ObjectRef(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
-        for wave in drafts for body in wave if body["kind"] in addons_stage.WATCHED
-    )  # fmt: skip
+    watched = tuple(ref_of(body) for wave in drafts for body in wave if body["kind"] in addons_stage.WATCHED)
     return WantedAddon(addon.name, addon.version, digest(*texts, *_flat(values)), watched, make)
 
 

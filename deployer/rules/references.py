@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from deployer.dotenv import suggest
 from deployer.plan import SecretPlan
-from deployer.ports import Object, ObjectRef
-from deployer.rules.model import Breach, Place, Rule, Subject, Workload, name_of, namespace_of, place_of
+from deployer.ports import Object, ObjectRef, ref_of
+from deployer.rules.model import Breach, Place, Rule, Subject, Workload, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _provided(subject: Subject) -> dict[ObjectRef, frozenset[str]]:
     made: dict[ObjectRef, frozenset[str]] = {}
     for rendered, body in subject.objects("Secret", "ConfigMap"):
         keys = {key for field in ("data", "stringData", "binaryData") for key in body.get(field) or ()}
-        made[ObjectRef(body["kind"], namespace_of(rendered.release, body), name_of(body))] = frozenset(keys)
+        made[ref_of(body, rendered.release.namespace)] = frozenset(keys)
     for secret in subject.plan.secrets:
         for name in filter(None, (secret.copy, secret.stable)):
             made[ObjectRef("Secret", secret.namespace, name)] = frozenset(secret.data)

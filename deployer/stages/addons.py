@@ -12,7 +12,7 @@ from functools import partial
 
 from deployer.errors import DeployError, machine_error
 from deployer.events import Item, ItemState
-from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef
+from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef, ref_of
 from deployer.steps import Clock, Outcome, Steps, merge
 
 STAGE = "addons"
@@ -96,7 +96,7 @@ def _ensure(
         for wave in (yield from wanted.make()):
             for body in wave:
                 _apply(body, kube, clock)
-            yield from _await(wanted.name, [_ref(body) for body in wave], kube, clock, explain)
+            yield from _await(wanted.name, [ref_of(body) for body in wave], kube, clock, explain)
     yield from _await(wanted.name, wanted.watched, kube, clock, explain)
     if new:
         kube.apply(_marker(wanted))
@@ -203,7 +203,3 @@ def _marker(wanted: WantedAddon) -> Object:
 
 def _marker_name(addon: str) -> str:
     return f"{OWNER}.addon.{addon}"
-
-
-def _ref(body: Object) -> ObjectRef:
-    return ObjectRef(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])

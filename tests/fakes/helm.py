@@ -11,7 +11,7 @@ from typing import Any
 
 from deployer import helmstorage
 from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest
+from deployer.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
 from tests.fakes.kube import FakeKube
 
 Render = Callable[[UpgradeRequest], Sequence[Object]]
@@ -133,7 +133,7 @@ class FakeHelm:
     def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
         """The revision and its objects are there; objects that only the last one had are gone."""
         self.kube.put(secret)
-        refs = tuple(_ref(one) for one in objects)
+        refs = tuple(ref_of(one) for one in objects)
         for one in objects:
             self.kube.put(one)
         for old in history[-1:]:
@@ -163,7 +163,7 @@ class FakeHelm:
         return secret
 
     def _objects(self, revision: Revision) -> tuple[ObjectRef, ...]:
-        return tuple(_ref(one) for one in self._manifest(revision))
+        return tuple(ref_of(one) for one in self._manifest(revision))
 
     def _manifest(self, revision: Revision) -> list[Object]:
         manifest: str = helmstorage.decode(self._stored(revision))["manifest"]
@@ -172,7 +172,3 @@ class FakeHelm:
 
 def _placed(one: Object, namespace: str) -> Object:
     return {**one, "metadata": {"namespace": namespace, **one["metadata"]}}
-
-
-def _ref(one: Object) -> ObjectRef:
-    return ObjectRef(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])

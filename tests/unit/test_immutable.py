@@ -105,3 +105,8 @@ def test_what_is_not_ours_or_not_there_or_a_hook_is_helms_own_matter(kube: FakeK
     hook = stateful_set("2Gi")
     hook["metadata"]["annotations"] = {"helm.sh/hook": "pre-upgrade"}
     refuse([("default", hook)], OURS, kube)
+
+
+def test_what_the_server_is_to_name_cannot_be_there_already(kube: FakeKube) -> None:
+    job = {"kind": "Job", "metadata": {"generateName": "seed-"}, "spec": {"completions": 1}}
+    refuse([("default", job)], OURS, kube)
