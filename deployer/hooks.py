@@ -19,7 +19,7 @@ from deployer.manifests import objects_of
 from deployer.ports import KubePort, ObjectRef
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
-from deployer.status.objects import dig, epoch, find, name_of, rows
+from deployer.status.objects import container_statuses, dig, epoch, find, name_of
 from deployer.steps import Clock, Steps, merge
 
 if TYPE_CHECKING:  # most helms run no hook, and a run that changes nothing no helm
@@ -187,7 +187,7 @@ class _Eyes:
 
     def _keep_logs(self, pods: Sequence[Object]) -> Steps[None]:
         for pod in pods:
-            for status in rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses"):
+            for status in container_statuses(pod):
                 if not (dig(status, "state", "running") or dig(status, "state", "terminated")):
                     continue
                 name, container = name_of(pod), str(status.get("name"))

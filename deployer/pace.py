@@ -10,7 +10,7 @@ from deployer import diagnosis
 from deployer.diagnosis import LogRequest
 from deployer.ports import KubePort
 from deployer.status import Snapshot, WorkloadRef
-from deployer.status.objects import dig, name_of, rows, uid_of
+from deployer.status.objects import container_statuses, dig, name_of, uid_of
 
 _FEW_PODS = 100
 _OF_FEW, _OF_MANY = (10.0, 60.0), (4.5, 10.0)
@@ -85,27 +85,28 @@ class Tails:
 
 def read_tails(before: Tails, snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort, pace: Pace) -> Tails:
     """The tails that diagnosis of the snapshot needs: a few anew in each round, those read longest ago first."""
-    wanted = {(one.pod, one.container, one.previous): one for one in diagnosis.logs_wanted(snapshot, refs)}
+    wanted = {one.key: one for one in diagnosis.logs_wanted(snapshot, refs)}
     runs = _runs(snapshot)
     kept = {key: one for key, one in before.read.items() if key in wanted and one.run == runs.get(key)}
     due = [key for key in wanted if key not in kept or not _is_complete(kept[key])]
     due.sort(key=lambda key: kept[key].round if key in kept else 0)
     fresh = {
-        key: Tail(runs.get(key, ""), _text(wanted[key], kube), before.round + 1)
+        key: Tail(runs.get(key, ""), log_end(wanted[key], kube), before.round + 1)
         for key in due[: _LOGS_AT_ONCE if pace.left > 0 else 1]
     }
     return Tails({**kept, **fresh}, before.round + 1)
 
 
-def _text(one: LogRequest, kube: KubePort) -> str:
-    return "\n".join(kube.logs(one.namespace, one.pod, one.container, previous=one.previous))
+def log_end(wanted: LogRequest, kube: KubePort) -> str:
+    """The last lines of the log."""
+    return "\n".join(kube.logs(wanted.namespace, wanted.pod, wanted.container, previous=wanted.previous))
 
 
 def _runs(snapshot: Snapshot) -> dict[Key, str]:
     """Which run of its container each log is of, and whether that has ended."""
     runs: dict[Key, str] = {}
     for pod in snapshot.pods:
-        for status in rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses"):
+        for status in container_statuses(pod):
             name, mark = str(status.get("name")), f"{uid_of(pod)}/{status.get('restartCount') or 0}"
             over = "over" if dig(status, "state", "terminated") else ""
             runs[name_of(pod), name, False] = f"{mark}/{over}"

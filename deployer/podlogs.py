@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from deployer.ports import KubePort
 from deployer.status import Object
-from deployer.status.objects import dig, name_of, rows, uid_of
+from deployer.status.objects import container_statuses, dig, name_of, uid_of
 
 ALL_LINES = 1_000_000_000
 
@@ -54,7 +54,7 @@ class LogLine:
 
 def sources_of(service: str, pod: Object, *, previous: bool = False) -> tuple[Source, ...]:
     """The pod's containers that have a log, init containers first; with `previous`, those that ran before."""
-    containers = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    containers = container_statuses(pod)
     found = []
     for one in containers:
         before = dig(one, "lastState", "terminated") is not None

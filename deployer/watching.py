@@ -17,7 +17,7 @@ from deployer.errors import DeployError, ExitCode
 from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.lookups import Look
 from deployer.outage import sat_out
-from deployer.pace import Pace, Tails, counted, read_tails
+from deployer.pace import Pace, Tails, counted, log_end, read_tails
 from deployer.ports import KubePort
 from deployer.stages.rollout import DONE, STAGE, Cause, Judging, in_words, take_snapshot
 from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
@@ -132,12 +132,7 @@ def _is_new(finding: Finding, patience: Patience, now: float) -> bool:
 
 def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
     """The ends of the container logs that diagnosis of the snapshot needs, by pod, container and whether previous."""
-    return {
-        (wanted.pod, wanted.container, wanted.previous): "\n".join(
-            kube.logs(wanted.namespace, wanted.pod, wanted.container, previous=wanted.previous)
-        )
-        for wanted in diagnosis.logs_wanted(snapshot, refs)
-    }
+    return {wanted.key: log_end(wanted, kube) for wanted in diagnosis.logs_wanted(snapshot, refs)}
 
 
 def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Event]:

@@ -71,14 +71,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LogRequest:
-    """A container's log that diagnosis wants: its last lines, bounded."""
+    """A container's log that diagnosis wants the end of."""
 
     namespace: str
     pod: str
     container: str
     previous: bool
-    tail: int = 40
-    limit_bytes: int = 65536
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Its place among `Logs`."""
+        return self.pod, self.container, self.previous
 
 
 @dataclass(frozen=True, slots=True)

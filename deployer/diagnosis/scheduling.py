@@ -9,7 +9,7 @@ from dataclasses import replace
 from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, one_line, pod_words
 from deployer.diagnosis.needs import missing_object
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods, old_pods
-from deployer.status.objects import condition, dig, epoch, is_terminating, name_of, rows
+from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, rows
 
 VOLUME_SECONDS = 20.0
 """A claim that is made with its pod is unbound for a moment of every healthy rollout, longer on a node just started."""
@@ -101,7 +101,7 @@ def _amount(text: str) -> str:
 
 def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
     """Which volume the node cannot mount, while no container of the pod has started."""
-    statuses = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    statuses = container_statuses(pod)
     begun = any(dig(status, "state", "running") or dig(status, "state", "terminated") for status in statuses)
     events = scene.events_of(pod, "FailedMount", "FailedAttachVolume")
     # The kubelet's summary ("Unable to attach or mount volumes … timed out") only repeats that there is a cause.

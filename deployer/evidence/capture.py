@@ -22,7 +22,7 @@ from deployer.evidence.timeline import Row
 from deployer.ports import KubePort, Object, Revision
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
-from deployer.status.objects import dig, name_of, number, rows
+from deployer.status.objects import container_statuses, dig, name_of, number, rows
 
 CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
 _NO_LOG = "unable to retrieve container logs"  # the kubelet's answer for a container that is gone already
@@ -133,19 +133,18 @@ def _is_ready(pod: Object) -> bool:
 
 def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], bool]) -> None:
     namespace = str(dig(pod, "metadata", "namespace") or "")
-    for kind in ("initContainerStatuses", "containerStatuses"):
-        for status in rows(pod, "status", kind):
-            if not (dig(status, "state", "running") or dig(status, "state", "terminated") or status.get("lastState")):
-                continue  # it never ran: there is no log to wait for
-            for previous in (False, True):
-                if (previous and not number(status, "restartCount")) or late():
-                    continue
-                name = str(status.get("name"))
-                lines = kube.logs(namespace, name_of(pod), name, previous=previous, tail=_LOG_LINES)
-                text = "\n".join(lines).encode()[-_LOG_BYTES:].decode("utf-8", "ignore")
-                if text and not text.startswith(_NO_LOG):
-                    end = ".previous.log" if previous else ".log"
-                    folder.write(f"{CLUSTER}/logs/{name_of(pod)}.{name}{end}", text + "\n")
+    for status in container_statuses(pod):
+        if not (dig(status, "state", "running") or dig(status, "state", "terminated") or status.get("lastState")):
+            continue  # it never ran: there is no log to wait for
+        for previous in (False, True):
+            if (previous and not number(status, "restartCount")) or late():
+                continue
+            name = str(status.get("name"))
+            lines = kube.logs(namespace, name_of(pod), name, previous=previous, tail=_LOG_LINES)
+            text = "\n".join(lines).encode()[-_LOG_BYTES:].decode("utf-8", "ignore")
+            if text and not text.startswith(_NO_LOG):
+                end = ".previous.log" if previous else ".log"
+                folder.write(f"{CLUSTER}/logs/{name_of(pod)}.{name}{end}", text + "\n")
 
 
 def _nodes(folder: RunFolder, scope: Scope) -> None:

@@ -11,7 +11,7 @@ from deployer.diagnosis import exit_meaning
 from deployer.diagnosis.finding import one_line
 from deployer.evidence.eventlog import clock_time, event_lines
 from deployer.status import Object, pod_phase
-from deployer.status.objects import dig, name_of, number, rows
+from deployer.status.objects import container_statuses, dig, name_of, number, rows
 
 _COUNTS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
 _SOURCES = {
@@ -75,7 +75,7 @@ def _pod(pod: Object) -> Iterator[str]:
     yield from _field("node selector", _pairs(dig(pod, "spec", "nodeSelector")))
     yield from _field("runs as", _pairs(dig(pod, "spec", "securityContext")))
     yield from _conditions(pod)
-    statuses = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    statuses = container_statuses(pod)
     yield from _containers(pod, {str(one.get("name")): one for one in statuses})
     volumes = rows(pod, "spec", "volumes")
     if volumes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deployer.evidence.timeline import Row, Segment
 from deployer.status import Object, PodPhase, pod_phase
-from deployer.status.objects import condition, dig, epoch, is_terminating, name_of, rows
+from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, rows
 
 
 def pod_rows(pods: Iterable[Object], now: float) -> tuple[Row, ...]:
@@ -21,8 +21,7 @@ def image_ids(pods: Iterable[Object]) -> dict[str, str]:
     return {
         str(status["image"]): str(status["imageID"])
         for pod in pods
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for status in rows(pod, "status", kind)
+        for status in container_statuses(pod)
         if status.get("image") and status.get("imageID")
     }
 
@@ -33,8 +32,7 @@ def crash_times(pods: Iterable[Object], pod: str, container: str, since: float) 
         epoch(dig(status, state, "terminated", "finishedAt"))
         for one in pods
         if name_of(one) == pod
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for status in rows(one, "status", kind)
+        for status in container_statuses(one)
         if status.get("name") == container
         for state in ("state", "lastState")
     ]

@@ -31,6 +31,11 @@ def number(obj: Object | None, *path: str, default: int = 0) -> int:
     return value if isinstance(value, int) else default
 
 
+def container_statuses(pod: Object | None) -> list[Object]:
+    """What the pod tells of its containers, of its init containers first."""
+    return rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+
+
 def name_of(obj: Object | None) -> str:
     """The object's name."""
     return str(dig(obj, "metadata", "name") or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deployer.status.objects import condition, dig, is_terminating, name_of, rows
+from deployer.status.objects import condition, container_statuses, dig, is_terminating, name_of, rows
 from deployer.status.phases import Object, PodPhase, PvcPhase, ServicePhase
 
 _ENDED = {"Succeeded": PodPhase.SUCCEEDED, "Failed": PodPhase.FAILED}
@@ -19,7 +19,7 @@ def pod_phase(pod: Object) -> PodPhase:
     phase = dig(pod, "status", "phase")
     if phase in _ENDED:
         return _ENDED[phase]
-    statuses = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    statuses = container_statuses(pod)
     if any(dig(status, "state", "waiting", "reason") == "CrashLoopBackOff" for status in statuses):
         return PodPhase.CRASH_LOOP
     if phase == "Running":

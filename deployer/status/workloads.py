@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, number, rows
+from deployer.status.objects import condition, container_statuses, dig, epoch, find, is_terminating, lags, number, rows
 from deployer.status.parts import is_ready
 from deployer.status.phases import Object, Phase, Snapshot, WorkloadRef, WorkloadStatus
 from deployer.status.pods import current_pods, old_pods
@@ -190,7 +190,7 @@ def _replicas(count: int, which: str) -> str:
 
 
 def _restarts(pod: Object) -> int:
-    statuses = rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
+    statuses = container_statuses(pod)
     return sum(number(status, "restartCount") for status in statuses)
 
 

@@ -222,4 +222,4 @@ def test_logs_wanted_are_few() -> None:
     wanted = logs_wanted(snapshot, refs)
     assert len(wanted) == REQUESTS
     assert len([one for one in wanted if one.pod.startswith("d0-")]) == PODS_PER_WORKLOAD
-    assert all(one.previous and one.tail == 40 for one in wanted)
+    assert all(one.previous for one in wanted)
