@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
+from deployer.helmhistory import revisions_of
 from deployer.manifests import objects_of
 from deployer.plan import ReleasePlan
-from deployer.ports import INPUTS_LABEL, KubePort
+from deployer.ports import KubePort
 from deployer.record import Record
 from deployer.stages import releases as releases_stage
 
@@ -24,13 +25,15 @@ def left_by(wanted: Sequence[ReleasePlan], kept: Record, kube: KubePort) -> tupl
     for one in wanted:
         secret = releases_stage.made_here(one.name, one.namespace, kube)
         before = kept.releases[one.name].revision if one.name in kept.releases else 0
-        if secret is None or int(secret["metadata"]["labels"]["version"]) <= before:
+        if secret is None:
             continue
-        document = helmstorage.decode(secret)
-        inputs = (secret["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
-        objects = tuple(objects_of(str(document.get("manifest") or ""), one.namespace))
-        revision = int(secret["metadata"]["labels"]["version"])
-        found.append(Applied(one.name, one.namespace, revision, True, NOT_FINISHED, inputs, objects, verified=False))
+        (made,) = helmstorage.revisions([secret], one.name)
+        if made.revision <= before:
+            continue
+        objects = tuple(objects_of(helmstorage.manifest_of(secret), one.namespace))
+        found.append(
+            Applied(one.name, one.namespace, made.revision, True, NOT_FINISHED, made.inputs, objects, verified=False)
+        )
     return tuple(found)
 
 
@@ -41,9 +44,7 @@ def cut_short(kept: Record, kube: KubePort) -> Mapping[str, str] | None:
     """
     inputs, unknown = {}, False
     for name, known in kept.releases.items():
-        labels = f"{helmstorage.SELECTOR},name={name}"
-        stored = kube.list("Secret", known.namespace, labels=labels, metadata_only=True)
-        revisions = helmstorage.revisions(stored, name)
+        revisions = revisions_of(name, known.namespace, kube)
         inputs[name] = revisions[-1].inputs if revisions else known.inputs
         unknown |= bool(revisions) and revisions[-1].revision > known.revision
     return inputs if unknown else None

@@ -58,6 +58,11 @@ def decode(secret: Object) -> dict[str, Any]:
     return document
 
 
+def manifest_of(secret: Object) -> str:
+    """The revision's objects as Helm rendered them, hooks left out."""
+    return str(decode(secret).get("manifest") or "")
+
+
 def encode(document: Mapping[str, Any]) -> str:
     """The revision's document as its Secret holds it."""
     # Helm compares nothing byte by byte; a fixed time keeps the result the same for the same revision.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deployer import helmstorage
 from deployer.errors import DeployError, ExitCode
 from deployer.events import Item, ItemState, Log, Warned
+from deployer.helmhistory import revisions_of, stored_revision
 from deployer.manifests import objects_of
 from deployer.ports import KubePort, ObjectRef
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
@@ -133,13 +134,12 @@ class _Eyes:
     def _pending(self, release: str, namespace: str) -> _Pending | None:
         """The revision that helm is making of the release; None while there is none."""
         kube = self._place.kube
-        labels = f"{helmstorage.SELECTOR},name={release}"
-        made = helmstorage.revisions(kube.list("Secret", namespace, labels=labels, metadata_only=True), release)
+        made = revisions_of(release, namespace, kube)
         if not made or not made[-1].status.startswith("pending-"):
             return None
         key = (release, made[-1].revision)
         if key not in self._known:
-            secret = kube.get("Secret", namespace, helmstorage.secret_name(*key))
+            secret = stored_revision(release, namespace, made[-1].revision, kube)
             if secret is None:
                 return None
             document = helmstorage.decode(secret)

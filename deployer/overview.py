@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployer import diagnosis, helmstorage
+from deployer import diagnosis
 from deployer.enforcement import Enforcement, enforcement
+from deployer.helmhistory import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.ports import KubePort, ObjectRef, Revision
@@ -64,9 +65,7 @@ def look(opened: Opened, clock: Clock) -> Overview:
     kube = opened.kube
     releases: list[Revision] = []
     for name, release in opened.record.releases.items():
-        labels = f"{helmstorage.SELECTOR},name={name}"
-        history = helmstorage.revisions(kube.list("Secret", release.namespace, labels=labels, metadata_only=True), name)
-        releases += history[-1:]
+        releases += revisions_of(name, release.namespace, kube)[-1:]
     verified = bool(releases) and all(one.verdict == "verified" for one in releases)
     refs = tuple(ref for one in opened.record.releases.values() for ref in workloads_of(one.objects))
     snapshot = take_snapshot(refs, kube)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployer import helmstorage, record
+from deployer import record
 from deployer.errors import refused
+from deployer.helmhistory import revisions_of
 from deployer.plan import ReleasePlan
 from deployer.ports import LABEL_PREFIX, KubePort
 from deployer.record import Record
@@ -21,10 +22,7 @@ def refuse_foreign_releases(
     for one in releases:
         if one.name in kept.releases:
             continue
-        stored = kube.list(
-            "Secret", one.namespace, labels=f"{helmstorage.SELECTOR},name={one.name}", metadata_only=True
-        )  # fmt: skip
-        made = helmstorage.revisions(stored, one.name)
+        made = revisions_of(one.name, one.namespace, kube)
         if not made or made[-1].status == "uninstalled":
             continue
         owner = owner_of(one, kube)

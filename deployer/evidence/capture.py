@@ -19,6 +19,7 @@ from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines
 from deployer.evidence.podtimes import image_ids, pod_rows
 from deployer.evidence.timeline import Row
+from deployer.helmhistory import revisions_of, stored_revision
 from deployer.ports import KubePort, Object, Revision
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
@@ -165,10 +166,8 @@ def write_diff(folder: RunFolder, releases: Sequence[Applied], kube: KubePort) -
 
 
 def _release_diff(applied: Applied, kube: KubePort) -> str:
-    labels = f"{helmstorage.SELECTOR},name={applied.name}"
-    stored = kube.list("Secret", applied.namespace, labels=labels, metadata_only=True)
-    earlier = [one for one in helmstorage.revisions(stored, applied.name) if one.revision < applied.revision]
-    before = _baseline(earlier)
+    made = revisions_of(applied.name, applied.namespace, kube)
+    before = _baseline([one for one in made if one.revision < applied.revision])
     new = _manifest(applied.name, applied.namespace, applied.revision, kube)
     if before is None:
         return ""
@@ -184,8 +183,8 @@ def _baseline(earlier: Sequence[Revision]) -> Revision | None:
 
 
 def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> str:
-    secret = kube.get("Secret", namespace, helmstorage.secret_name(release, revision))
-    return str(helmstorage.decode(secret).get("manifest", "")) if secret is not None else ""
+    secret = stored_revision(release, namespace, revision, kube)
+    return helmstorage.manifest_of(secret) if secret is not None else ""
 
 
 def look_at_pods(scope: Scope, now: float) -> Seen:

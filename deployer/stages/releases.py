@@ -11,6 +11,7 @@ from deployer.applied import Applied
 from deployer.changes import in_words, value_changes
 from deployer.errors import DeployError, refused
 from deployer.events import Item, ItemState
+from deployer.helmhistory import revisions_of, stored_revision
 from deployer.holder import identity
 from deployer.outage import is_outage, sat_out
 from deployer.pending import heal, owner_label
@@ -69,9 +70,7 @@ def decide(
 
 def observe(wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort) -> tuple[Revision | None, Decision]:
     """The release's latest revision and what to do about it, in the words of what changed."""
-    labels = f"{helmstorage.SELECTOR},name={wanted.name}"
-    stored = kube.list("Secret", wanted.namespace, labels=labels, metadata_only=True)
-    history = helmstorage.revisions(stored, wanted.name)
+    history = revisions_of(wanted.name, wanted.namespace, kube)
     latest = history[-1] if history else None
     decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
     if latest is not None and decision.reason == INPUTS_CHANGED:
@@ -81,7 +80,7 @@ def observe(wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort) ->
 
 def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
     """Read from Helm's own record of the revision, which no run without a change asks for."""
-    secret = kube.get("Secret", latest.namespace, helmstorage.secret_name(latest.release, latest.revision))
+    secret = stored_revision(latest.release, latest.namespace, latest.revision, kube)
     if secret is None:
         return INPUTS_CHANGED
     chart = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
@@ -160,27 +159,25 @@ def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
 
 def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:
     """The revision carries the verdict of its rollout; with a failed one Helm's own history says so too (ruling 2)."""
-    name = helmstorage.secret_name(applied.name, applied.revision)
     if verdict == "failed":
-        secret = kube.get("Secret", applied.namespace, name)
+        secret = stored_revision(applied.name, applied.namespace, applied.revision, kube)
         if secret is not None:
             kube.replace(helmstorage.with_status(secret, "failed", why))
+    name = helmstorage.secret_name(applied.name, applied.revision)
     kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
 
 
 def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:
     """The newest revision of the release with all that it holds, where this process made it; None otherwise."""
-    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
-    made = helmstorage.revisions(stored, release)
-    secret = kube.get("Secret", namespace, helmstorage.secret_name(release, made[-1].revision)) if made else None
+    made = revisions_of(release, namespace, kube)
+    secret = stored_revision(release, namespace, made[-1].revision, kube) if made else None
     owner = ((secret or {"metadata": {}})["metadata"].get("labels") or {}).get(helmstorage.OWNER_LABEL)
     return secret if made and owner == owner_label(made[-1].revision) else None
 
 
 def trim(release: str, namespace: str, needed: Collection[int], kube: KubePort) -> None:
     """Helm remembers the newest revisions and those that are needed to go back to, and no others."""
-    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
-    for one in helmstorage.revisions(stored, release)[:-_KEPT]:
+    for one in revisions_of(release, namespace, kube)[:-_KEPT]:
         if one.revision not in needed and one.status != "deployed":
             kube.delete("Secret", namespace, helmstorage.secret_name(release, one.revision))
 

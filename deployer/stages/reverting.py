@@ -8,6 +8,7 @@ from deployer import helmstorage
 from deployer.applied import Applied
 from deployer.errors import Problem, refused
 from deployer.events import Item, ItemState
+from deployer.helmhistory import revisions_of, stored_revision
 from deployer.history import Entry, KeptSecretRef
 from deployer.manifests import objects_of
 from deployer.pending import heal, owner_label
@@ -23,7 +24,7 @@ def lacking_releases(entry: Entry, kept: Record, kube: KubePort) -> list[Problem
     problems = []
     for name, revision in entry.releases.items():
         namespace = kept.releases[name].namespace if name in kept.releases else ""
-        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision)) if namespace else None
+        stored = stored_revision(name, namespace, revision, kube) if namespace else None
         wanted = entry.inputs.get(name)
         hints = (f"git checkout {entry.commit[:7]}, then `todo-deploy up`",) if entry.commit else ()
         if stored is None:
@@ -50,11 +51,11 @@ def revert(
     for name, revision in entry.releases.items():
         namespace = kept.releases[name].namespace
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
-        stored = kube.get("Secret", namespace, helmstorage.secret_name(name, revision))
+        stored = stored_revision(name, namespace, revision, kube)
         if stored is None:
             raise refused("ROLLBACK_RELEASE", f"release `{name}` has no revision {revision} any more")
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
-        objects = tuple(objects_of(str(helmstorage.decode(stored).get("manifest") or ""), namespace))
+        objects = tuple(objects_of(helmstorage.manifest_of(stored), namespace))
         yield from _make_ready(name, namespace, revision, kube, clock)
         helm.rollback(name, namespace, revision, timeout)
         now = _latest(name, namespace, kube).revision
@@ -82,8 +83,7 @@ def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clo
 
 
 def _latest(release: str, namespace: str, kube: KubePort) -> Revision:
-    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}", metadata_only=True)
-    return helmstorage.revisions(stored, release)[-1]
+    return revisions_of(release, namespace, kube)[-1]
 
 
 def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:
