@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from deployer.adapters.fastyaml import YamlError, load_documents
 from deployer.errors import machine_error, refused
+from deployer.privatefile import write_private
 
 _FILES = {
     "cluster": ("certificate-authority",),
@@ -105,17 +104,3 @@ def _absolute(entry: Mapping[str, Any], kind: str, folder: Path) -> dict[str, An
         if inside.get(key):
             inside[key] = str(folder / inside[key])
     return {**entry, kind: inside}
-
-
-def write_private(path: Path, text: str) -> None:
-    """The file is as it was or complete, and only its owner can read it; a link goes on leading to it."""
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mkstemp makes it 0600
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from deployer.plan import ImagePlan, ImageSource
+from deployer.privatefile import write_private
 from deployer.stages.images import Previous
 
 
@@ -43,7 +43,4 @@ def remember(path: Path, before: Mapping[str, Previous], images: tuple[ImagePlan
         for name, one in {**before, **fresh}.items()
     }
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        draft.write_text(json.dumps(document, sort_keys=True))
-        draft.replace(path)
+        write_private(path, json.dumps(document, sort_keys=True))

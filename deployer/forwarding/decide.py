@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.forwarding.state import Door, Known, known
+from deployer.forwarding.state import Door, Known, known, local_ports
 from deployer.ports import LocalPorts
 from deployer.spec import Cluster, Spec
 
@@ -32,7 +32,7 @@ class Forward:
     @property
     def local(self) -> LocalPorts:
         """The local ports by what they lead to."""
-        return {door.key: door.local for door in self.doors}
+        return local_ports(self.doors)
 
 
 def wanted(

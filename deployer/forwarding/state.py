@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from deployer.ports import LocalPorts
+from deployer.privatefile import write_private
 
 LOG = "forward.log"
 _STATE, _PID = "forward.json", "forward.pid"
@@ -38,6 +39,11 @@ class Door:
         return f"{self.namespace}/{self.service}" if self.service else "ingress"
 
 
+def local_ports(doors: Iterable[Door]) -> LocalPorts:
+    """The local ports by what they lead to."""
+    return {door.key: door.local for door in doors}
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """The file: whose process it is, which cluster it leads to, and through which doors."""
@@ -60,7 +66,7 @@ class Known:
     @property
     def local(self) -> LocalPorts:
         """The local ports by what they lead to."""
-        return {door.key: door.local for door in self.doors}
+        return local_ports(self.doors)
 
 
 NOTHING = Known()
@@ -86,13 +92,7 @@ def read(folder: Path) -> Written | None:
 def write(folder: Path, program: str, kubeconfig: str, provider: str, cluster: str, doors: Sequence[Door]) -> Written:
     """The file says this, with a token of its own: the process of an earlier token ends. Raises OSError."""
     written = Written(secrets.token_hex(8), program, kubeconfig, provider, cluster, tuple(doors))
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{_STATE}.{os.getpid()}.part"
-    try:
-        draft.write_text(json.dumps(asdict(written), indent=1), encoding="utf-8")
-        draft.replace(folder / _STATE)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_private(folder / _STATE, json.dumps(asdict(written), indent=1))
     return written
 
 

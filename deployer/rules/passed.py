@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from deployer.errors import Problem
 from deployer.plan import Plan
+from deployer.privatefile import write_private
 from deployer.rules.probing import without_tags
 from deployer.specfile import LoadedSpec
 
@@ -59,10 +59,7 @@ def remember(path: Path, passed: Passed) -> None:
     """It is remembered; an unwritable state folder costs a render."""
     document: Mapping[str, object] = {"shape": passed.shape, "told": sorted(passed.told)}
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        draft.write_text(json.dumps(document))
-        draft.replace(path)
+        write_private(path, json.dumps(document))
 
 
 def _mark(problem: Problem) -> str:

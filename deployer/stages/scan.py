@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Literal
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Warned
 from deployer.ports import ImagePort
+from deployer.privatefile import write_private
 from deployer.scanning import Scan
 from deployer.steps import Clock, Steps
 
@@ -87,7 +87,5 @@ def _remember(path: Path, known: Mapping[str, Scan], scans: Mapping[str, Scan], 
         return
     with suppress(OSError, ValueError, KeyError, TypeError):
         at = json.loads(path.read_text())["at"] if known else clock.now()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        draft.write_text(json.dumps({"at": at, "scans": {key: asdict(one) for key, one in {**known, **scans}.items()}}))
-        draft.replace(path)
+        document = {"at": at, "scans": {key: asdict(one) for key, one in {**known, **scans}.items()}}
+        write_private(path, json.dumps(document))
