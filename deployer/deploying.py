@@ -34,6 +34,9 @@ from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, wi
 from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 
+STABILITY = "stability"
+"""The stage in which all stays Available for a while."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -202,15 +205,15 @@ def settle(
         return Outcome((steady.value, proven.value), steady.changed, text)
 
     try:
-        rollout = yield from stage("rollout", watched(0.0), clock)
+        rollout = yield from stage(rollout_stage.STAGE, watched(0.0), clock)
         # A person may click as soon as all is Available; whether it stays so is seen while they do.
-        proven = yield from stage("urls", answering(last=not held), clock)
+        proven = yield from stage(urls_stage.STAGE, answering(last=not held), clock)
         seen = rollout.value, proven.value
         if held:
-            seen = (yield from stage("stability", within("stability", holding()), clock)).value
+            seen = (yield from stage(STABILITY, within(STABILITY, holding()), clock)).value
         else:
             why = "not held (--hold 0)" if fresh else "was verified before"
-            yield from stage("stability", outcome_only(Outcome((), False, why)), clock)
+            yield from stage(STABILITY, outcome_only(Outcome((), False, why)), clock)
     except DeployError as error:
         if isinstance(error, LeaseLost) or error.exit_code is not ExitCode.NOTHING_SERVES:
             raise  # no verdict: the revision stays unfinished, and the next `up` goes on from there

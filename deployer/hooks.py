@@ -18,6 +18,7 @@ from deployer.events import Item, ItemState, Log, Warned
 from deployer.helmhistory import revisions_of, stored_revision
 from deployer.manifests import objects_of
 from deployer.ports import KubePort, ObjectRef
+from deployer.stages.releases import STAGE
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
@@ -30,7 +31,6 @@ T = TypeVar("T")
 Keep = Callable[[str, str], None]
 """Writes a text into the run's record under a name."""
 
-_STAGE = "releases"
 # Helm sees the end of a hook at once, and its Job may be gone then; a Job's own controller takes a second to tell.
 _TICK_SECONDS = 0.3
 _LOG_LINES, _SHOWN_LINES = 200, 10
@@ -183,7 +183,7 @@ class _Eyes:
             if self._told.get(str(ref)) != words:
                 self._told[str(ref)] = words
                 states = {Phase.AVAILABLE: ItemState.DONE, Phase.FAILED: ItemState.FAILED}
-                yield Item(_STAGE, str(ref), states.get(status.phase, ItemState.RUNNING), words)
+                yield Item(STAGE, str(ref), states.get(status.phase, ItemState.RUNNING), words)
 
     def _keep_logs(self, pods: Sequence[Object]) -> Steps[None]:
         for pod in pods:
@@ -198,7 +198,7 @@ class _Eyes:
                     self._logs[name, container] = text
                     self._place.keep(f"hooks/{name}.{container}.log", text + "\n")
                     for line in text.removeprefix(before).splitlines():
-                        yield Log(_STAGE, name, line)
+                        yield Log(STAGE, name, line)
 
 
 def _hook_pods(

@@ -22,9 +22,13 @@ from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.ports import LABEL_PREFIX, ClusterFacts
 from deployer.spec import Spec
 from deployer.specfile import LoadedSpec
+from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
+from deployer.stages import releases as releases_stage
+from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
+from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage
 from deployer.stages.rollout import judging_by
 from deployer.stages.scan import Wanted, scan_images
@@ -33,16 +37,20 @@ from deployer.stages.urls import ProvenUrl, forwarded_origin
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, merge, stage
 from deployer.tags import Commit
+from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain
 from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
 from deployer.world import World
 
-STAGES = ("toolchain", "cluster", "images", "secrets", "releases", "rollout", "urls", "stability")
+STAGES = (
+    TOOLCHAIN, cluster_stage.STAGE, images_stage.STAGE, secrets_stage.STAGE, releases_stage.STAGE,
+    rollout_stage.STAGE, urls_stage.STAGE, deploying.STABILITY,
+)  # fmt: skip
 
 
 def stages_of(spec: Spec) -> tuple[str, ...]:
     """The stages of an `up`; that of addons only where the spec asks for some."""
-    return (*STAGES[:2], "addons", *STAGES[2:]) if spec.cluster.addons else STAGES
+    return (*STAGES[:2], addons_stage.STAGE, *STAGES[2:]) if spec.cluster.addons else STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,8 @@ class UpResult:
 
 def reach(loaded: LoadedSpec, here: World, *, recreate: bool = False) -> Steps[Outcome[Connected]]:
     """Toolchain and cluster are there, and the doors to the cluster are open."""
-    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
-    return (yield from stage("cluster", connect(loaded, tools.value, here, recreate=recreate), here.clock))
+    tools = yield from stage(TOOLCHAIN, ensure_tools(loaded.spec, here), here.clock)
+    return (yield from stage(cluster_stage.STAGE, connect(loaded, tools.value, here, recreate=recreate), here.clock))
 
 
 def apply(
@@ -105,14 +113,14 @@ def apply(
         )  # fmt: skip
 
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
-        "images": lambda: stage("images", build(loaded, env, planned, connected, options, here), clock),
-        "secrets": lambda: stage("secrets", secrets(copies_only=news), clock),
+        "images": lambda: stage(images_stage.STAGE, build(loaded, env, planned, connected, options, here), clock),
+        "secrets": lambda: stage(secrets_stage.STAGE, secrets(copies_only=news), clock),
     }
     if loaded.spec.cluster.addons:
         from deployer.addons import cluster as addons  # only for those who ask for some
 
         ensured = addons.ensure(loaded.spec.cluster, connected.toolchain, connected.facts, connected.kube, here)
-        bodies["addons"] = lambda: stage("addons", ensured, clock)
+        bodies["addons"] = lambda: stage(addons_stage.STAGE, ensured, clock)
     done = yield from merge(bodies)
     if news:
         # Not before: where a build fails, what runs restarts with the values that it ran with.
@@ -126,7 +134,8 @@ def apply(
         hold=options.hold,
         profile=options.fail_fast,
     )
-    releases = yield from stage("releases", deploying.deploy(planned, connected, options.run, clock, judging), clock)
+    deploy = deploying.deploy(planned, connected, options.run, clock, judging)
+    releases = yield from stage(releases_stage.STAGE, deploy, clock)
     deployed = releases.value
     rollout, urls = yield from deploying.settle(deployed, plan.urls, connected, judging, since, clock, plan.cors)
     changed = any(one.changed for one in (cluster, *done.values(), releases))

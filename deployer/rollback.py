@@ -21,17 +21,23 @@ from deployer.plan import url_plans
 from deployer.record import Record, ReleaseRecord
 from deployer.spec import Spec, seconds
 from deployer.specfile import LoadedSpec
+from deployer.stages import cluster as cluster_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import reverting
+from deployer.stages import rollout as rollout_stage
+from deployer.stages import urls as urls_stage
 from deployer.stages.rollout import judging_by
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.steps import Outcome, Steps, stage
+from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.world import World
 
 T = TypeVar("T")
 
-STAGES = ("toolchain", "cluster", "rollback", "rollout", "urls", "stability")
+STAGES = (
+    TOOLCHAIN, cluster_stage.STAGE, reverting.STAGE, rollout_stage.STAGE, urls_stage.STAGE, deploying.STABILITY,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from deployer.specfile import LoadedSpec
 from deployer.stages import removal
 from deployer.status import ClusterPhase
 from deployer.steps import Outcome, Steps, outcome_only, stage
+from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.tooling import ensure_tools
 from deployer.world import World
 
-STAGES = ("toolchain", "removal")
+STAGES = (TOOLCHAIN, removal.STAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Removed:
 def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[Removed]:
     """What `up` made is gone, as far as it was asked for; a cluster that does not run is only told."""
     forwarding.stop(deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application))
-    tools = yield from stage("toolchain", ensure_tools(loaded.spec, here), here.clock)
+    tools = yield from stage(TOOLCHAIN, ensure_tools(loaded.spec, here), here.clock)
     seen = see_cluster(loaded, here)
     if options.cluster:
         if loaded.spec.cluster.provider == "minikube":

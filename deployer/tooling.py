@@ -12,6 +12,7 @@ from deployer.errors import Problem
 from deployer.events import Item, ItemState, Warned
 from deployer.ports import DockerEndpoint
 from deployer.spec import Spec
+from deployer.stages import images as images_stage
 from deployer.steps import Outcome, Steps, within
 from deployer.toolchain import (
     Toolchain,
@@ -65,11 +66,11 @@ def supply_bases(
     wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
     if not wanted:
         return
-    yield from within("images", ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env))
+    yield from within(images_stage.STAGE, ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env))
     refs = sorted(set(wanted.values()))
-    yield Item("images", "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
+    yield Item(images_stage.STAGE, "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
     world.open_images(here.host_docker).copy_to(daemon, refs)
-    yield Item("images", "base images", ItemState.DONE, ", ".join(sorted(wanted)))
+    yield Item(images_stage.STAGE, "base images", ItemState.DONE, ", ".join(sorted(wanted)))
 
 
 def proxy_args(env: Mapping[str, str]) -> dict[str, str]:

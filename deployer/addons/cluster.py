@@ -98,7 +98,7 @@ def _minikubes(addon: Addon, cluster: Cluster, toolchain: Toolchain, facts: Clus
     values = _values(texts, facts)
 
     def make() -> Steps[Waves]:
-        yield from within("addons", world.open_cluster(here, cluster, toolchain).enable_addon(addon.name))
+        yield from within(addons_stage.STAGE, world.open_cluster(here, cluster, toolchain).enable_addon(addon.name))
         return waves(addon.name, texts, values)
 
     inputs = digest("minikube", toolchain.versions.get("minikube", ""), *texts, *_flat(values))
@@ -123,7 +123,7 @@ def _images(addons: Sequence[Addon], toolchain: Toolchain, facts: ClusterFacts, 
         raise machine_error("ADDON_DAEMON", "the cluster's Docker daemon is not known: addons cannot be put there")
     host, cluster = world.open_images(here.host_docker), world.open_images(daemon)
     steps = supply.ensure_images(addons, toolchain.docker, host, cluster, daemon, here.cache_dir, here.env)
-    yield from within("addons", steps)
+    yield from within(addons_stage.STAGE, steps)
 
 
 def _nothing(names: Sequence[str]) -> Steps[None]:

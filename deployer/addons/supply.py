@@ -9,6 +9,7 @@ from pathlib import Path
 from deployer.addons.table import Addon, AddonImage
 from deployer.events import Item, ItemState
 from deployer.ports import DockerEndpoint, ImagePort
+from deployer.stages.addons import STAGE
 from deployer.steps import Steps
 from deployer.toolchain.gobuild import built, ensure_built
 from deployer.toolchain.golang import ensure_go
@@ -62,6 +63,6 @@ def ensure_images(
     if any(host.image(one.ref) is None for _, one in lacking):
         yield from locked(cache_dir, made())
     refs = [one.ref for _, one in lacking]
-    yield Item("addons", "images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
+    yield Item(STAGE, "images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
     host.copy_to(daemon, refs)
-    yield Item("addons", "images", ItemState.DONE, f"{len(refs)} in the cluster's daemon")
+    yield Item(STAGE, "images", ItemState.DONE, f"{len(refs)} in the cluster's daemon")

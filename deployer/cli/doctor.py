@@ -14,6 +14,7 @@ from deployer.cli.running import print_json, read_spec, run
 from deployer.errors import ExitCode, Problem
 from deployer.redact import Redactor
 from deployer.steps import Outcome, Steps, stage
+from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.tooling import prepare_cluster_start
 from deployer.world import World, this_world
 
@@ -61,7 +62,7 @@ def _mend(session: Session, here: World) -> ExitCode:
             toolchain = yield from prepare_cluster_start(loaded.spec, here)
             return Outcome(None, True, toolchain.why)
 
-        yield from stage("toolchain", body(), here.clock)
+        yield from stage(TOOLCHAIN, body(), here.clock)
 
-    ran = run(session, "doctor", loaded.spec.application, ("toolchain",), steps, Redactor(), here)
+    ran = run(session, "doctor", loaded.spec.application, (TOOLCHAIN,), steps, Redactor(), here)
     return ran.exit_code

@@ -36,6 +36,8 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
 
     Machine error, with the process's own last words, where a door does not open.
     """
+    from deployer.stages.urls import STAGE  # which the process itself does without
+
     written, cluster = state.read(forward.folder), forward.cluster
     asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.doors)
     if written is not None and asked == _asked(written) and state.running(forward.folder) is not None:
@@ -59,7 +61,7 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
             )  # fmt: skip
         clock.sleep(0.05)
     for door in forward.doors:
-        yield Item("urls", f"forward {door.local}", ItemState.DONE, f"{HOST}:{door.local} leads to {door.target}")
+        yield Item(STAGE, f"forward {door.local}", ItemState.DONE, f"{HOST}:{door.local} leads to {door.target}")
     return True
 
 

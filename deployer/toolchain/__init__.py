@@ -17,12 +17,13 @@ Everything lives under `cache_dir/toolchain`, appears by rename, and is made und
 
 from deployer.toolchain.dockerhost import docker_mending, ensure_docker
 from deployer.toolchain.locate import locate_toolchain
-from deployer.toolchain.model import Setting, Toolchain, Way, architecture, minikube_home
+from deployer.toolchain.model import STAGE, Setting, Toolchain, Way, architecture, minikube_home
 from deployer.toolchain.resolve import ensure_toolchain
 from deployer.toolchain.seed import seed_minikube
 from deployer.toolchain.standins import ensure_stand_ins, stand_in
 
 __all__ = [
+    "STAGE",
     "Setting",
     "Toolchain",
     "Way",
