@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from deployer.toolchain import locate_toolchain
@@ -9,6 +11,8 @@ from deployer.world import this_world
 from tests.charts.conftest import helm as helm
 from tests.cluster import ensure_test_cluster
 from tests.e2e.project import Project, make_project
+from tests.topologies.live import Live, deploy, prepare
+from tests.topologies.rendering import Topology, render
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,6 +30,23 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of this checkout beside a running cluster; all topologies share its `.env`."""
     ensure_test_cluster()
     return make_project(tmp_path_factory.mktemp("topologies"))
+
+
+@pytest.fixture(scope="module")
+def topology(request: pytest.FixtureRequest, helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
+    """The module's topology (its NAME) as its charts render it."""
+    return render(request.module.NAME, helm, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def live(request: pytest.FixtureRequest, clone: Project) -> Iterator[Live]:
+    """The module's topology (its NAME, with its COMPONENTS) runs on the cluster."""
+    made = prepare(clone, request.module.NAME, request.module.COMPONENTS)
+    try:
+        deploy(made)
+        yield made
+    finally:
+        made.app.run("down", "--volumes", "--yes")
 
 
 @pytest.fixture(scope="session")

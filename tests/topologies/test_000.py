@@ -21,11 +21,6 @@ CHART = CHARTS / "todo-chatbot"
 COMPONENTS = {"frontend": 8080, "backend": 8000}
 
 
-@pytest.fixture(scope="module")
-def topology(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
-    return render(NAME, helm, tmp_path_factory.mktemp("cache"))
-
-
 def test_the_topology_has_nothing_more_and_nothing_less(topology: Topology) -> None:
     assert set(topology.objects) == {
         ("Deployment", "frontend"),

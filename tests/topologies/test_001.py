@@ -19,11 +19,6 @@ CHART = CHARTS / "phase-iv"
 COMPONENTS = {"frontend": 3000, "backend": 8000}
 
 
-@pytest.fixture(scope="module")
-def topology(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
-    return render(NAME, helm, tmp_path_factory.mktemp("cache"))
-
-
 def other(topology: Topology, helm: str, *settings: str) -> dict[tuple[str, str], Any]:
     """What the chart renders with further `--set` values."""
     (release,) = [one for one in topology.plan.releases if one.name == "phase-iv"]

@@ -15,11 +15,6 @@ NAME = "002-k8s-deployment"
 COMPONENTS = {"todo-backend": (1, 8000), "todo-frontend": (2, 3000)}
 
 
-@pytest.fixture(scope="module")
-def topology(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
-    return render(NAME, helm, tmp_path_factory.mktemp("cache"))
-
-
 def test_two_releases_with_a_deployment_a_service_and_a_config_map_each(topology: Topology) -> None:
     assert [release.name for release in topology.plan.releases] == list(COMPONENTS)
     for name in COMPONENTS:

@@ -7,13 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from deployer.dotenv import EnvFile
 from deployer.rules.model import Cluster, Rendered, Subject
 from deployer.rules.planning import capacity_plan
-from tests.topologies.rendering import Topology, render
+from tests.topologies.rendering import Topology
 
+NAME = "../todo-deploy"
 GIB = 2**30
 
 
@@ -24,11 +23,6 @@ def subject(topology: Topology, cpus: int, memory: int) -> Subject:
     cluster = Cluster("minikube", allocatable, frozenset({"amd64"}))
     rendered = Rendered(release, tuple(topology.objects.values()))
     return Subject(topology.loaded, topology.plan, (rendered,), EnvFile({}, ".env"), cluster)
-
-
-@pytest.fixture(scope="module")
-def topology(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
-    return render("../todo-deploy", helm, tmp_path_factory.mktemp("cache"))
 
 
 def test_the_documented_totals_and_shares(topology: Topology) -> None:

@@ -18,11 +18,6 @@ NAME = "004-local-k8s-deployment"
 PARTS = ("frontend", "backend")
 
 
-@pytest.fixture(scope="module")
-def topology(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Topology:
-    return render(NAME, helm, tmp_path_factory.mktemp("cache"))
-
-
 def test_the_topology_has_nothing_more_and_nothing_less(topology: Topology) -> None:
     assert set(topology.objects) == {
         *((kind, name) for kind in ("Deployment", "NetworkPolicy") for name in PARTS),

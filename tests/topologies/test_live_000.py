@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from deployer.status import SEED_WORDS, PodPhase
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import Project
 from tests.topologies.journey import left_behind
-from tests.topologies.live import Live, Watch, deploy, differences, eventually, pod_phases, prepare
+from tests.topologies.live import Live, Watch, differences, eventually, pod_phases
 
+NAME = "000-todo-chatbot"
 COMPONENTS = ("frontend", "backend")
 # "Deployment State Machine" of the document: an arrow from each state to those on its right.
 DRAWN = {
@@ -51,16 +48,6 @@ spec:
   restartPolicy: {restart}
   containers: [{{name: it, image: {image}, command: [python, -c, "{program}"]}}]
 """
-
-
-@pytest.fixture(scope="module")
-def live(clone: Project) -> Iterator[Live]:
-    made = prepare(clone, "000-todo-chatbot", COMPONENTS)
-    try:
-        deploy(made)
-        yield made
-    finally:
-        made.app.run("down", "--volumes", "--yes")
 
 
 def test_the_frontend_answers_at_a_load_balancers_address(live: Live) -> None:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from deployer.status import SEED_WORDS, Phase, PodPhase, ServicePhase, service_phase
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import Project
 from tests.topologies.journey import left_behind
-from tests.topologies.live import Live, Watch, deploy, differences, eventually, open_kube, pod_phases, prepare
+from tests.topologies.live import Live, Watch, differences, eventually, open_kube, pod_phases
 
+NAME = "001-phase-iv"
 COMPONENTS = ("frontend", "backend")
-
-
-@pytest.fixture(scope="module")
-def live(clone: Project) -> Iterator[Live]:
-    made = prepare(clone, "001-phase-iv", COMPONENTS)
-    try:
-        deploy(made)
-        yield made
-    finally:
-        made.app.run("down", "--volumes", "--yes")
 
 
 def endpoints(live: Live, service: str) -> ServicePhase:

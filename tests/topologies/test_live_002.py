@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from deployer.status import SEED_WORDS, Phase
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import Project
 from tests.topologies.journey import left_behind
-from tests.topologies.live import Live, Watch, deploy, differences, eventually, prepare
+from tests.topologies.live import Live, Watch, differences, eventually
 
+NAME = "002-k8s-deployment"
 COMPONENTS = ("todo-backend", "todo-frontend")
 STUCK = """
 apiVersion: apps/v1
@@ -30,16 +27,6 @@ spec:
         - {{name: stuck, image: {image}, command: [python, -c, "import time; time.sleep(3600)"],
            readinessProbe: {{exec: {{command: [test, -e, /tmp/never]}}, periodSeconds: 1}}}}
 """
-
-
-@pytest.fixture(scope="module")
-def live(clone: Project) -> Iterator[Live]:
-    made = prepare(clone, "002-k8s-deployment", COMPONENTS)
-    try:
-        deploy(made)
-        yield made
-    finally:
-        made.app.run("down", "--volumes", "--yes")
 
 
 def revisions(live: Live) -> dict[str, tuple[int, str]]:
