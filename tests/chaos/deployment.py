@@ -86,12 +86,7 @@ def deployment(keep: bool) -> Iterator[Deployment]:
     cache = folder / "cache" / "todo-deploy"
     share_cache(this_world().cache_dir, cache)
     changes.prepare(project)
-    done = project.run("down", "--volumes", "--yes")
-    assert done.returncode == 0, done.stderr[-2000:]
-    first = project.json("up", "--progress", "plain", "--hold", HOLD)["data"]
-    urls = {one["name"]: one["url"].rstrip("/") for one in first["urls"]}
-    ann = Browser(urls["web"])
-    ann.register(EMAIL, PASSWORD)
+    _, ann = first_up(project, HOLD)
     made = Deployment(project, cache, ann)
     try:
         yield made
@@ -99,6 +94,17 @@ def deployment(keep: bool) -> Iterator[Deployment]:
         if not keep:
             project.run("down", "--volumes", "--yes")
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def first_up(project: Project, hold: str) -> tuple[dict[str, str], Browser]:
+    """The application was deployed from nothing and has a user; its URLs by name, and that user's browser."""
+    done = project.run("down", "--volumes", "--yes")
+    assert done.returncode == 0, done.stderr[-2000:]
+    first = project.json("up", "--progress", "plain", "--hold", hold)["data"]
+    urls = {one["name"]: one["url"].rstrip("/") for one in first["urls"]}
+    ann = Browser(urls["web"])
+    ann.register(EMAIL, PASSWORD)
+    return urls, ann
 
 
 def share_cache(source: Path, target: Path) -> None:

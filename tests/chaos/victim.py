@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import PROGRAM
 from tests.e2e.project import Project
 
 MARK = "TODO_CHAOS_RUN"
@@ -29,17 +28,7 @@ class Victim:
         self.told: list[str] = []
         self._news = threading.Condition()
         self._begun = time.monotonic()
-        self.process = subprocess.Popen(
-            [str(PROGRAM), *words, "--progress", "json", "-o", "json", *project.settings],
-            cwd=project.root,
-            env={**os.environ, **project.environment, MARK: mark},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            process_group=0,
-        )
+        self.process = project.process(*words, "--progress", "json", "-o", "json", env={MARK: mark})
         self._stdout: list[str] = []
         self._readers = [
             threading.Thread(target=self._read_events, daemon=True),

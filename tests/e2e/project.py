@@ -94,19 +94,21 @@ class Project:
         return data
 
     def start(self, *args: str | Path) -> Running:
+        """`todo-deploy` at work in the copy."""
+        return Running(self.process(*args))
+
+    def process(self, *args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """`todo-deploy` as a terminal starts it: in a process group of its own, which Ctrl-C reaches as a whole."""
-        return Running(
-            subprocess.Popen(
-                [str(PROGRAM), *map(str, args), *self.settings],
-                cwd=self.root,
-                env={**os.environ, **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                process_group=0,
-            )
+        return subprocess.Popen(
+            [str(PROGRAM), *map(str, args), *self.settings],
+            cwd=self.root,
+            env={**os.environ, **self.environment, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            process_group=0,
         )
 
     def kubectl(self, *args: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.plan import overlaid
-from tests.cluster import PROFILE, PROGRAM
+from tests.cluster import PROFILE
 from tests.e2e.project import Object, Project
 from tests.faults.model import NAMESPACE, RELEASE, Fault
 from tests.faults.table import HOST_ONLY_TAG, IMAGE
@@ -100,18 +100,8 @@ class Bench:
         for name, ref in self.images.items():
             text = text.replace(IMAGE.replace("backend", name), ref)
         (self.project.root / OVERLAY).write_text(text)
-        args = ["up", "--progress", "json", "-o", "json", *words, *self.project.settings]
         run = Run(time.time())
-        process = subprocess.Popen(
-            [str(PROGRAM), *args],
-            cwd=self.project.root,
-            env={**os.environ, **self.project.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
+        process = self.project.process("up", "--progress", "json", "-o", "json", *words)
         started(run)
         output: list[str] = []
         reader = threading.Thread(target=lambda: output.extend(process.stdout or ()), daemon=True)

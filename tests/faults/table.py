@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tests.cluster import PROFILE
+from tests.e2e.hook import migration
 from tests.faults.model import NAMESPACE, Edit, Ends, Fault
 
 REGISTRY = "127.0.0.1:5999"
@@ -29,27 +30,6 @@ _SECURITY = {
     "capabilities": {"drop": ["ALL"]},
 }
 _SMALL = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
-
-_HOOK = """\
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: todo-migrate
-  annotations:
-    helm.sh/hook: pre-upgrade
-    helm.sh/hook-delete-policy: before-hook-creation
-spec:
-  backoffLimit: 0
-  template:
-    spec:
-      restartPolicy: Never
-      securityContext: {runAsNonRoot: true, runAsUser: 1000}
-      containers:
-        - name: migrate
-          image: "{{ .Values.backend.image.repository }}:{{ .Values.backend.image.tag }}"
-          command: [sh, -c, "sleep 2; echo 'migration 0007 failed: column price is not a number'; exit 3"]
-          resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 100m, memory: 64Mi}}
-"""
 
 
 def _replaced(old: str, new: str) -> Edit:
@@ -224,7 +204,7 @@ FAULTS: tuple[Fault, ...] = (
           values={"autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 3}}),
     Fault("hook's Job fails", "HOOK_FAILED", N, r"job/todo-migrate condition (Failed|FailureTarget)=True",
           "migration 0007",
-          files={"charts/todo-app/templates/migrate.yaml": lambda text: _HOOK}),
+          files={"charts/todo-app/templates/migrate.yaml": lambda text: migration("before-hook-creation", seconds=2)}),
 )  # fmt: skip
 
 

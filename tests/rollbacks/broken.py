@@ -10,28 +10,11 @@ from typing import Any
 
 from deployer.errors import ExitCode
 from tests.e2e.browser import Visitors
+from tests.e2e.hook import IMAGE, migration
 from tests.rollbacks.scene import HOLD, Scene
 
 GONE_TAG = "1.0.0-0000000dead0"
-_HOOK = """\
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: todo-migrate
-  annotations: {helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: "before-hook-creation,hook-failed"}
-spec:
-  backoffLimit: 0
-  template:
-    spec:
-      restartPolicy: Never
-      securityContext: {runAsNonRoot: true, runAsUser: 1000}
-      containers:
-        - name: migrate
-          image: "{{ .Values.backend.image.repository }}:{{ .Values.backend.image.tag }}"
-          command: [sh, -c, "echo 'migration 0007 failed: column price is not a number'; exit 3"]
-          resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 100m, memory: 64Mi}}
-"""
-_HOOK_IMAGE = '"{{ .Values.backend.image.repository }}:{{ .Values.backend.image.tag }}"'
+_HOOK = migration("before-hook-creation,hook-failed")
 _NO_IMAGE = f"todo-backend:{GONE_TAG}\n          imagePullPolicy: Never"
 
 
@@ -72,7 +55,7 @@ VERSIONS = (
     Version("hook that fails", "HOOK_FAILED", files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK}),
     # Helm would wait for this one until its time-out: it is told to stop.
     Version("hook that cannot start", "IMAGE_NEVER_PULL", spec=_waived("TAG_NOT_BUILT"),
-            files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK.replace(_HOOK_IMAGE, _NO_IMAGE)}),
+            files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK.replace(IMAGE, _NO_IMAGE)}),
 )  # fmt: skip
 
 

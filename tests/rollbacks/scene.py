@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.plan import overlaid
-from tests.chaos.deployment import EMAIL, PASSWORD
+from tests.chaos.deployment import first_up
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import RELEASE, Object, Project, make_project
@@ -111,12 +111,7 @@ def scene(*, keep: bool = False) -> Iterator[Scene]:
         write_overlay(project)
         git(project.root, "add", "--all")
         git(project.root, "commit", "--quiet", "--message", "as it is")
-        done = project.run("down", "--volumes", "--yes")
-        assert done.returncode == 0, done.stderr[-2000:]
-        first = project.json("up", "--progress", "plain", "--hold", HOLD)["data"]
-        urls = {one["name"]: one["url"].rstrip("/") for one in first["urls"]}
-        ann = Browser(urls["web"])
-        ann.register(EMAIL, PASSWORD)
+        urls, ann = first_up(project, HOLD)
         ann.add("water the plants")
         yield Scene(project, urls, ann)
     finally:
