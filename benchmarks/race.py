@@ -20,6 +20,8 @@ from deployer.tooling import stand_ins_for
 from deployer.world import this_world
 
 APP = Path(__file__).parent / "app"
+IMAGES = ("backend", "frontend")
+"""Of one source, of which each has a copy that changes by itself."""
 PROGRAM = Path(sys.executable).parent / "todo-deploy"
 BASE = "python:3.11-slim"
 ROUNDS = 3
@@ -131,8 +133,11 @@ def ground(profile: str) -> Iterator[Ground]:
     assert tools is not None, "there is no toolchain yet: make up"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("script", "tool"):
-            shutil.copytree(APP, Path(folder) / name)
-            env = Path(folder) / name / ".env"
+            copy = Path(folder) / name
+            shutil.copytree(APP, copy, ignore=shutil.ignore_patterns("server"))
+            for image in IMAGES:
+                shutil.copytree(APP / "server", copy / image)
+            env = copy / ".env"
             env.write_text((APP / ".env.example").read_text().rstrip("\n") + secrets.token_hex(16) + "\n")
             env.chmod(0o600)
         yield Ground(profile, tools, Path(folder))
@@ -165,7 +170,7 @@ def _prepare(one: Script | Tool, step: str, number: int) -> None:
     """What the step is about has changed."""
     if step.startswith("first"):
         one.remove()
-    changed = {"first deploy, warm base layers": ("backend", "frontend"), "one line of the backend": ("backend",)}
+    changed = {"first deploy, warm base layers": IMAGES, "one line of the backend": ("backend",)}
     for image in changed.get(step, ()):
         with (one.root / image / "server.py").open("a") as file:
             file.write(f"# {one.name} {step} {number} {time.time_ns()}\n")

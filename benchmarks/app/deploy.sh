@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What people write by hand: build into Minikube's daemon, a Secret from .env, helm, and wait for the rollout.
-# PROFILE is Minikube's; further arguments go to helm.
+# PROFILE is Minikube's; further arguments go to helm. In a copy where backend and frontend are copies of server.
 set -euo pipefail
 cd "$(dirname "$0")"
 namespace=bench-script
