@@ -56,7 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
         now = time.time()
         self.server.began = self.server.began or now
         lists = self.server.lists.get(kind, [EMPTY])
-        if "reason!=Started" in query.get("fieldSelector", [""])[0]:  # of a healthy start that leaves nothing
+        # Nothing changes while it is watched, and of a healthy start no telling event is left.
+        if "watch" in query or "reason!=Started" in query.get("fieldSelector", [""])[0]:
             lists = [EMPTY]
         self._answer_bytes(lists[min(int(now - self.server.began), len(lists) - 1)], "application/json")
 

@@ -20,7 +20,8 @@ from deployer.outage import sat_out
 from deployer.pace import Pace, Tails, counted, log_end, read_tails
 from deployer.ports import KubePort
 from deployer.stages.rollout import DONE, STAGE, Cause, Judging, in_words, take_snapshot
-from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
+from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
+from deployer.status.objects import dig, find
 from deployer.steps import Clock, Outcome, Steps
 
 _TICK_SECONDS = 0.7
@@ -100,9 +101,29 @@ def watch(
                 raise _failure(verdict.finding, statuses, judging)
         soon = any(_is_new(finding, patience, clock.now()) for finding in findings)
         pace = pace.after(counter.asked - asked, clock.monotonic() - looked)
-        pause = pace.pause(_MOMENT_SECONDS if soon else _TICK_SECONDS, soon=soon)
-        pace = pace.after(0, pause)
-        clock.sleep(pause)
+        least = _MOMENT_SECONDS if soon else _TICK_SECONDS
+        pause, rested, asked = pace.pause(least, soon=soon), clock.monotonic(), counter.asked
+        if pause > least:
+            clock.sleep(pause)
+        else:
+            _rest(statuses, snapshot, kube, clock, pause)
+        pace = pace.after(counter.asked - asked, clock.monotonic() - rested)
+
+
+def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort, clock: Clock, seconds: float) -> None:
+    """So many seconds are over, or a workload that was not done has come to its end before."""
+    end = clock.monotonic() + seconds
+    left = next((status.ref for status in statuses if status.phase not in DONE), None)
+    if left is not None:
+        before = dig(find(left, snapshot), "metadata", "resourceVersion")
+
+        def come(workload: Object) -> bool:
+            return dig(workload, "metadata", "resourceVersion") != before and is_told_done(left.kind, workload)
+
+        if kube.awaited(left.kind, left.namespace, left.name, come, seconds):
+            return
+    if end > clock.monotonic():
+        clock.sleep(end - clock.monotonic())
 
 
 def _findings(

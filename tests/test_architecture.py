@@ -51,7 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 
 # Adapters that stand behind a port are made by the composition root alone; the others are ways to do a thing.
 PORT_ADAPTERS = ("clock", "context", "docker_engine", "helm", "kube", "minikube", "scanner")
-TOOLS = ("fastyaml", "podstream", "process", "retrying")
+TOOLS = ("fastyaml", "podstream", "process", "refusals", "retrying")
 
 LONGEST = 320
 # Longer files, each with its reason; one that has become short enough is to be taken off the list.

@@ -6,11 +6,12 @@ The typed API of the package costs more than a second to import and 140 MB; the 
 from __future__ import annotations
 
 import json
+import math
+import time
 import urllib.parse
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
@@ -19,8 +20,9 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3 import exceptions as http
 
 from deployer.adapters.podstream import PodStream, open_stream, parsed_head
+from deployer.adapters.refusals import NotFound, refusal
 from deployer.adapters.retrying import retried
-from deployer.errors import DeployError, ExitCode, Problem, machine_error
+from deployer.errors import DeployError, machine_error
 from deployer.outage import Away, never
 from deployer.ports import KINDS, OWNER, Object, PodAnswer
 
@@ -75,7 +77,7 @@ class KubeApi:
         """The object, or None where there is none."""
         try:
             return self._json("GET", _path(kind, namespace, name))
-        except _NotFound:
+        except NotFound:
             return None
 
     def list(
@@ -90,12 +92,27 @@ class KubeApi:
         accept = _METADATA_LIST if metadata_only else "application/json"
         try:
             items = self._json("GET", _path(kind, namespace), query, accept=accept)["items"]
-        except _NotFound:
+        except NotFound:
             return []
         for item in items or ():  # an empty list is null
             item["kind"] = kind
             item["metadata"].pop("managedFields", None)
         return items or []
+
+    def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
+        """Whether the object is, or becomes within so many seconds, as `come` wants it; False, and maybe earlier,
+        where the API server does not tell: what follows from it is for the caller's next look.
+        """
+        end = time.monotonic() + seconds
+        query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(math.ceil(seconds))}
+        with suppress(http.HTTPError, ValueError, KeyError):
+            for line in self._lines(self._url(_path(kind, namespace), query), "application/json", seconds):
+                event = json.loads(line)
+                if event["type"] in ("ADDED", "MODIFIED") and come(event["object"]):
+                    return True
+                if time.monotonic() >= end:
+                    break
+        return False
 
     def create(self, body: Object) -> Object:
         """The object exists as given; refused where one of its name exists."""
@@ -115,7 +132,7 @@ class KubeApi:
         path = _path(kind, namespace, name)
         try:
             return self._json("PATCH", path, {"fieldManager": OWNER}, body, content="application/merge-patch+json")
-        except _NotFound:
+        except NotFound:
             return None
 
     def delete(self, kind: str, namespace: str, name: str) -> bool:
@@ -123,7 +140,7 @@ class KubeApi:
         body = {"propagationPolicy": "Background"}
         try:
             self._json("DELETE", _path(kind, namespace, name), body=body)
-        except _NotFound:
+        except NotFound:
             return False
         return True
 
@@ -147,21 +164,8 @@ class KubeApi:
         query |= {"previous": "true"} if previous else {}
         query |= {"follow": "true"} if follow else {}
         url = self._url(_path("Pod", namespace, pod) + "/log", query)
-        response = self._client.rest_client.pool_manager.request(
-            "GET", url, headers=self._headers("*/*"), preload_content=False, timeout=None, retries=False
-        )
-        try:
-            if response.status >= 400:
-                return
-            pending = b""
-            for chunk in response.stream(4096):
-                *lines, pending = (pending + chunk).split(b"\n")
-                for line in lines:
-                    yield line.decode("utf-8", "replace")
-            if pending:
-                yield pending.decode("utf-8", "replace")
-        finally:
-            response.close()
+        for line in self._lines(url, "*/*", None):
+            yield line.decode("utf-8", "replace")
 
     def ask_pod(
         self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
@@ -212,6 +216,23 @@ class KubeApi:
         url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
         return open_stream(self._client.configuration, url, self._headers("*/*"), timeout)
 
+    def _lines(self, url: str, accept: str, silence: float | None) -> Generator[bytes, None, None]:
+        """The lines of an answer as they come; none of a refusal."""
+        response = self._client.rest_client.pool_manager.request(
+            "GET", url, headers=self._headers(accept), preload_content=False, timeout=silence, retries=False
+        )
+        try:
+            if response.status >= 400:
+                return
+            pending = b""
+            for chunk in response.stream(4096):
+                *lines, pending = (pending + chunk).split(b"\n")
+                yield from lines
+            if pending:
+                yield pending
+        finally:
+            response.close()
+
     def _json(
         self,
         method: str,
@@ -250,7 +271,7 @@ class KubeApi:
                 raise
             raw: bytes = answer.read()  # type: ignore[no-untyped-call]
             if answer.status >= 400:
-                raise _error(method, path, answer.status, raw)
+                raise refusal(method, path, answer.status, raw)
             return raw
 
         try:
@@ -260,7 +281,7 @@ class KubeApi:
             transient = (*_TRANSIENT, *late) if patient else _TRANSIENT
             return retried(once, transient, attempts or self._attempts, _PATIENT_SECONDS)
         except ApiException as error:
-            raise _error(method, path, error.status or 0, error.body or b"") from None
+            raise refusal(method, path, error.status or 0, error.body or b"") from None
         except http.HTTPError as error:
             raise machine_error(
                 "API_UNREACHABLE",
@@ -284,25 +305,6 @@ class KubeApi:
         headers = {"Accept": accept, "User-Agent": OWNER}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
-
-
-class _NotFound(DeployError):
-    """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
-
-
-def _error(method: str, path: str, status: int, raw: bytes | str) -> Exception:
-    """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
-    try:
-        document: Any = json.loads(raw)
-        message, reason = str(document.get("message", "")), str(document.get("reason", ""))
-    except (ValueError, AttributeError):
-        message, reason = "", ""
-    problem = Problem(
-        f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
-    )
-    if status == 404:
-        return _NotFound(problem, ExitCode.MACHINE)
-    return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)
 
 
 def _path(kind: str, namespace: str = "", name: str = "") -> str:

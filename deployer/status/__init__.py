@@ -17,7 +17,7 @@ from deployer.status.phases import (
 )
 from deployer.status.pods import current_pods, old_pods
 from deployer.status.seed_words import SEED_WORDS
-from deployer.status.workloads import workload_status
+from deployer.status.workloads import is_told_done, workload_status
 
 __all__ = [
     "SEED_WORDS",
@@ -34,6 +34,7 @@ __all__ = [
     "WorkloadRef",
     "WorkloadStatus",
     "current_pods",
+    "is_told_done",
     "old_pods",
     "pod_phase",
     "pvc_phase",

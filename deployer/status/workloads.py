@@ -64,6 +64,22 @@ def workload_status(ref: WorkloadRef, snapshot: Snapshot, now: float, *, was_ava
     )
 
 
+def is_told_done(kind: str, workload: Object) -> bool:
+    """Whether the workload's controller counts its rollout as over; how its pods are is not asked."""
+    status = dig(workload, "status") or {}
+    if kind == "Job":
+        return any(condition(workload, one).get("status") == "True" for one in ("Complete", "Failed"))
+    if kind == "DaemonSet":
+        desired = number(status, "desiredNumberScheduled")
+        counts = (number(status, "updatedNumberScheduled"), number(status, "numberAvailable"))
+    else:
+        desired = number(workload, "spec", "replicas", default=1)
+        counts = (number(status, "updatedReplicas"), number(status, "availableReplicas"))
+    old = kind == "Deployment" and number(status, "replicas") > counts[0]
+    old |= kind == "StatefulSet" and status.get("currentRevision") != status.get("updateRevision")
+    return not lags(workload) and not old and min(counts) >= desired
+
+
 def _counts(kind: str, seen: _Seen) -> tuple[int, int]:
     """Desired and updated."""
     if kind == "Job":

@@ -4,6 +4,7 @@ import base64
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -192,6 +193,34 @@ def test_what_a_node_measures_is_known_and_of_a_node_that_is_not_there_nothing(d
         used = doors.kube.memory_in_use(name)
         assert any(namespace == "kube-system" and pod.startswith("etcd") for namespace, pod, _ in used)
         assert all(size > 0 for size in used.values())
+
+
+def test_an_object_that_is_as_wanted_already_is_not_waited_for(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {"a": "1"}))
+    doors.kube.create(config(doors, "two", {"a": "2"}))
+    assert doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "1"}, 5)
+    assert not doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "2"}, 0.5)
+    assert not doors.kube.awaited("ConfigMap", "no-such-namespace", "one", lambda _: True, 0.5)
+
+
+def test_a_change_that_is_waited_for_is_seen_when_it_comes(doors: Doors) -> None:
+    doors.kube.create(config(doors, "one", {"a": "1"}))
+    changed: list[float] = []
+
+    def change() -> None:
+        doors.kube.patch("ConfigMap", doors.namespace, "one", {"data": {"a": "2"}})
+        changed.append(time.monotonic())
+
+    later = threading.Timer(1, change)
+    if isinstance(doors.kube, FakeKube):
+        doors.kube.clock.at(1, change)
+    else:
+        later.start()
+    assert doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "2"}, 30)
+    seen = time.monotonic()
+    if later.is_alive():
+        later.join()
+    assert seen - changed[0] < 2
 
 
 def test_a_pod_that_is_not_there_does_not_answer(doors: Doors) -> None:

@@ -63,6 +63,16 @@ class FakeKube:
         ]
         return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
 
+    def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
+        until = self.clock.elapsed + seconds
+        while True:
+            found = self.get(kind, namespace, name)
+            if found is not None and come(found):
+                return True
+            if self.clock.elapsed >= until:
+                return False
+            self.clock.sleep(min(0.05, until - self.clock.elapsed))
+
     def create(self, body: Object) -> Object:
         key = _key_of(body)
         self._write("create", key)

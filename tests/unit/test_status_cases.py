@@ -12,8 +12,18 @@ import yaml
 
 from deployer.causes import FailFast
 from deployer.diagnosis import Finding, Known, Patience, diagnose, judge, logs_wanted, problem
-from deployer.status import Snapshot, WorkloadRef, current_pods, old_pods, pod_phase, service_phase, workload_status
-from deployer.status.objects import epoch, name_of
+from deployer.status import (
+    Phase,
+    Snapshot,
+    WorkloadRef,
+    current_pods,
+    is_told_done,
+    old_pods,
+    pod_phase,
+    service_phase,
+    workload_status,
+)
+from deployer.status.objects import epoch, find, name_of
 
 CASES = sorted((Path(__file__).parent.parent / "data" / "status").glob("*.yaml"))
 LONG = 600
@@ -63,6 +73,20 @@ def test_status(case: Case) -> None:
     told = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
     told["phase"] = got.phase.value
     assert told | case.expect.get("status", {}) == told
+
+
+OVER = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO)
+PODS_SAY_OTHERWISE = {"being_deleted", "ready_by_status_only"}
+NOT_ALL_REPLACED = {"stateful_set_partition", "stateful_set_on_delete"}
+
+
+def test_a_controller_tells_that_a_rollout_is_over(case: Case, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    for ref in case.refs:
+        workload, status = find(ref, case.snapshot), workload_status(ref, case.snapshot, case.now)
+        if workload is not None and name not in PODS_SAY_OTHERWISE | NOT_ALL_REPLACED:
+            over = status.phase in (*OVER, Phase.FAILED) if ref.kind == "Job" else status.phase in OVER
+            assert is_told_done(ref.kind, workload) == over, (ref, status)
 
 
 def test_pods_that_count(case: Case) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -57,6 +58,34 @@ def test_a_rollout_is_followed_to_its_end_and_held(kube: FakeKube) -> None:
     assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
     assert outcome.text == "1 workloads Available, 1/1 pods ready"
     assert 11 <= kube.clock.elapsed < 11 + 3 * TICK
+
+
+def test_the_end_of_a_rollout_is_seen_when_it_comes_and_not_at_the_next_look(kube: FakeKube) -> None:
+    show(kube, "api", ready=False)
+    kube.clock.at(6.2, lambda: show(kube, "api"))
+    played(rollout(kube, hold=0))
+    assert 6.2 <= kube.clock.elapsed < 6.3
+
+
+def test_a_controller_that_is_ahead_of_its_pods_is_not_asked_without_end(kube: FakeKube) -> None:
+    looks: list[float] = []
+
+    class Ahead(FakeKube):
+        def list(self, kind: str, *args: object, **more: object) -> list[dict[str, object]]:
+            if kind == "Deployment":
+                looks.append(self.clock.elapsed)
+            return super().list(kind, *args, **more)  # type: ignore[arg-type]
+
+    ahead = Ahead(kube.clock)
+    show(ahead, "api", ready=False)
+    deployment = ahead.get("Deployment", "default", "api")
+    assert deployment is not None
+    done = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}
+    ahead.put({**deployment, "status": done})
+    kube.clock.at(10, lambda: show(ahead, "api"))
+    played(rollout(ahead, hold=0))
+    assert 10 <= ahead.clock.elapsed < 10 + TICK
+    assert min(later - look for look, later in pairwise(looks[:-1])) > 0.4
 
 
 def test_all_workloads_are_awaited(kube: FakeKube) -> None:
