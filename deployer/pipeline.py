@@ -103,6 +103,7 @@ def apply(
             plan.application, plan.releases, planned.record, connected.kube, adopt=options.adopt
         )
         yield from secrets_stage.await_leaving(plan.namespaces, connected.kube, clock)
+        secrets_stage.refuse_foreign(plan.application, plan.secrets, connected.kube, adopt=options.adopt)
         yield from validation.before_build(loaded, planned, connected, here, whole=not options.services)
     planned = yield from deploying.remembered(planned, connected.kube)
 

@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import context, doctor, envfile, immutable, inputs, opening, record, repository, world
+from deployer import context, doctor, envfile, guards, immutable, inputs, opening, record, repository, world
 from deployer.adapters.fastyaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.dockerfile import declared_values
@@ -23,6 +23,7 @@ from deployer.events import Warned
 from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
 from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
+from deployer.record import Record
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
@@ -48,6 +49,7 @@ class Running:
     facts: ClusterFacts
     kube: KubePort
     ours: frozenset[ObjectRef]
+    record: Record = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,16 @@ def examine(loaded: LoadedSpec, here: World) -> Examined:
         toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
         seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
     stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
-    plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node")
+    running = _running(loaded, seen.facts, here)
+    kept = running.record if running is not None else record.new_record()
+    plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node", kept.salt)
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     asked = replace(seen.facts, kubernetes_version=version)
     tools = seen.toolchain or opening.known_tools(here)
     helm = world.open_helm(here, loaded.spec.cluster, tools, asked) if tools else None
-    running = _running(loaded, seen.facts, here)
     subject = gather(loaded, plan, helm, running, here, thorough=True)
     found = judge(subject, partly=helm is None)
+    found += guards.findings(subject, kept, running.kube) if running is not None else ()
     return Examined(found, capacity_plan(subject)) if helm is not None else Examined((*found, _unrendered()))
 
 
@@ -116,7 +120,7 @@ def before_build(
     ours = frozenset(
         ref for one in plan.releases if one.name in kept.releases for ref in kept.releases[one.name].objects
     )
-    running = Running(connected.facts, connected.kube, ours)
+    running = Running(connected.facts, connected.kube, ours, kept)
     subject = gather(loaded, plan, connected.helm, running, here, thorough=False)
     findings = judge(subject if whole else _narrowed(subject), partly=not whole)
     refuse_broken(findings)
@@ -167,14 +171,15 @@ def gather(
 
 
 def offline_plan(
-    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World, node: str = "node"
-) -> Plan:
+    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World,
+    node: str = "node", salt: str = "",
+) -> Plan:  # fmt: skip
     """The plan as it would be for a cluster where the application was never deployed."""
     sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
     addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
     facts = Facts(
         env=env,
-        salt=record.new_record().salt,
+        salt=salt or record.new_record().salt,
         images=sources.images,
         charts=sources.charts,
         stand_ins=stand_ins,
@@ -203,7 +208,7 @@ def _running(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Running | 
         kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     except DeployError:
         return None
-    return Running(facts, kube, frozenset(ref for one in kept.releases.values() for ref in one.objects))
+    return Running(facts, kube, frozenset(ref for one in kept.releases.values() for ref in one.objects), kept)
 
 
 def _rendered(
@@ -310,7 +315,6 @@ def _machine(loaded: LoadedSpec, here: World) -> Machine:
 
 
 def _attempt(look: Callable[[], int]) -> int | None:
-    try:
+    with suppress(OSError):
         return look()
-    except OSError:
-        return None
+    return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from deployer.errors import DeployError, Problem, machine_error
@@ -102,7 +104,7 @@ def ensure_cluster(
             yield Item(STAGE, wanted.name, ItemState.RUNNING, f"it is no longer at {facts.moved_from}: writing where")
             cluster.write_context()
         kube = yield from _connected(wanted.name, cluster, connect)
-    answers = kube is not None and (kube.ready() or _answers_soon(kube, clock))
+    answers = kube is not None and (kube.ready() or (yield from _answers_soon(kube, facts, wanted.name, clock)))
     decision = decide(facts, answers)
     if not decision.start:
         assert kube is not None
@@ -178,10 +180,29 @@ def _is_ready(node: dict[str, object]) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions or ())
 
 
-def _answers_soon(kube: KubePort, clock: Clock) -> bool:
+def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) -> Steps[bool]:
+    """Whether the API server came back; machine error where this machine has no way to the node at all."""
+    if facts.node_ip is not None and not has_route(facts.node_ip):
+        raise machine_error(
+            "NETWORK_DOWN",
+            f"this machine has no network: there is no way to the node of `{name}`",
+            detail=f"the node runs at {facts.node_ip}, and the API server is not reached by another address either",
+            hints=("ip route", "todo-deploy doctor"),
+        )
+    yield Item(STAGE, name, ItemState.RUNNING, "its API server does not answer; waiting for it")
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while clock.monotonic() < deadline:
         clock.sleep(0.5)
         if kube.ready():
             return True
     return False
+
+
+def has_route(address: str) -> bool:
+    """Whether this machine knows a way to the address; nothing is sent."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return False
+    return True

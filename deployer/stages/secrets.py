@@ -62,6 +62,13 @@ def ensure_secrets(
     return Outcome(tuple(kept), bool(updated), text)
 
 
+def refuse_foreign(application: str, secrets: Sequence[SecretPlan], kube: KubePort, *, adopt: bool) -> None:
+    """The name of each Secret is free, or ours; refused otherwise, with nothing written yet."""
+    for secret in secrets:
+        for body in secret_objects(application, secret):
+            _refuse_foreign(kube.get("Secret", secret.namespace, body["metadata"]["name"]), body, adopt=adopt)
+
+
 def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
     """Every namespace is there; refused while one is being deleted."""
     for namespace in namespaces:

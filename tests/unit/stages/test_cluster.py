@@ -8,7 +8,8 @@ from deployer.errors import ExitCode, machine_error
 from deployer.events import Warned
 from deployer.ports import ClusterFacts
 from deployer.spec import Cluster
-from deployer.stages.cluster import Host, await_node, decide, differences, ensure_cluster, start_request
+from deployer.stages import cluster as cluster_stage
+from deployer.stages.cluster import Host, await_node, decide, differences, ensure_cluster, has_route, start_request
 from deployer.status import ClusterPhase
 from deployer.steps import Steps
 from tests.fakes import FakeClock, FakeCluster, FakeKube
@@ -18,6 +19,12 @@ from tests.fakes.play import code, failed, items, played
 BIG = Host(16, 32768)
 WANTED = Cluster(name="c", cpus=2, memory="4g")
 MISSING = ClusterFacts(ClusterPhase.MISSING)
+
+
+@pytest.fixture(autouse=True)
+def routed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake's node is at an address that no machine has a way to."""
+    monkeypatch.setattr(cluster_stage, "has_route", lambda address: address == RUNNING.node_ip)
 
 
 def healthy(clock: FakeClock) -> FakeKube:
@@ -226,3 +233,26 @@ def test_what_a_killed_start_did_to_the_current_context_is_put_right_and_told() 
     events, _ = played(ensure_cluster(WANTED, cluster, lambda: healthy(clock), Prepared(), BIG, clock))
     assert any("before a kill" in text for _, _, text in items(events))
     assert not cluster.left_by_a_kill
+
+
+def test_a_server_that_does_not_answer_is_told_at_once() -> None:
+    clock = FakeClock()
+    kube = healthy(clock)
+    kube.is_ready = False
+    clock.at(6, lambda: setattr(kube, "is_ready", True))
+    events, _ = played(ensure_cluster(WANTED, FakeCluster(), lambda: kube, Prepared(), BIG, clock))
+    assert items(events)[0] == ("c", "running", "its API server does not answer; waiting for it")
+
+
+def test_a_machine_without_a_network_is_named_at_once_and_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cluster = FakeClock(), FakeCluster()
+    kube = healthy(clock)
+    kube.is_ready = False
+    monkeypatch.setattr(cluster_stage, "has_route", lambda _: False)
+    _, error = failed(ensure_cluster(WANTED, cluster, lambda: kube, Prepared(), BIG, clock))
+    assert (code(error), error.exit_code, clock.elapsed, cluster.starts) == ("NETWORK_DOWN", ExitCode.MACHINE, 0, [])
+
+
+def test_this_machine_itself_is_always_on_the_way() -> None:
+    assert has_route("127.0.0.1")
+    assert not has_route("no address")
