@@ -55,7 +55,7 @@ export function TaskList({ email }: { email: string }) {
           <input name="title" required maxLength={255} autoFocus />
         </label>
         <label>
-          Details <small>(optional)</small>
+          <span>Details <small>(optional)</small></span>
           <input name="description" maxLength={1000} />
         </label>
         <button type="submit">Add</button>
