@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from deployer.steps import drive
@@ -18,6 +19,7 @@ from deployer.world import this_world
 from tests.chaos import changes
 from tests.chaos.deployment import HOLD, Deployment
 from tests.chaos.kills import token
+from tests.chaos.victim import Victim
 from tests.cluster import PROFILE
 from tests.e2e.project import Project
 
@@ -57,6 +59,8 @@ class Ended:
     problems: tuple[Mapping[str, object], ...]
     seconds: float
     next_seconds: float
+    told_after: float | None
+    """Seconds from the end of the node's container until the failure was told; None where it ran on."""
     complaints: tuple[str, ...]
 
     @property
@@ -71,7 +75,9 @@ class Ended:
             return f"exit {self.exit_code}"
         first = self.problems[0]
         hints = first.get("hints") or []
-        return f"exit {self.exit_code}: {first['code']}, next: {hints[0] if isinstance(hints, list) and hints else '?'}"
+        after = f" {self.told_after:.1f} s after the node's end" if self.told_after is not None else ""
+        following = hints[0] if isinstance(hints, list) and hints else "?"
+        return f"exit {self.exit_code}: {first['code']}{after}, next: {following}"
 
 
 def try_fault(fault: Fault, made: Deployment) -> Ended:
@@ -100,13 +106,23 @@ def try_fault(fault: Fault, made: Deployment) -> Ended:
     problems = tuple(run.document.get("errors") or ())
     if code and not (problems and all(one["code"] and one["code"] != "BUG" and one["hints"] for one in problems[:1])):
         found.append(f"exit code {code} without a named error that says what comes next: {problems[:1]}")
+    told_after = _told_after(run, made.project)
     begun = time.monotonic()
     following = made.up(token(0))
     next_seconds = time.monotonic() - begun
     found += made.complaints(following, mark)
     if following.process.returncode == 0:
         found += made.unfinished({one["name"]: one["ref"] for one in following.document["data"]["images"]})
-    return Ended(fault, injected, code, problems, seconds, next_seconds, tuple(found))
+    return Ended(fault, injected, code, problems, seconds, next_seconds, told_after, tuple(found))
+
+
+def _told_after(run: Victim, project: Project) -> float | None:
+    words = [str(project.toolchain.docker), "inspect", "--format", "{{.State.Running}} {{.State.FinishedAt}}", PROFILE]
+    running, ended = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    told = [datetime.fromisoformat(event["at"]) for event in run.events if event["type"] == "stage_failed"]
+    if running == "true" or not told:
+        return None
+    return (told[0] - datetime.fromisoformat(ended)).total_seconds()
 
 
 def refusal(fault: Fault, project: Project) -> str:
@@ -134,6 +150,10 @@ def _restart_node_daemon(project: Project) -> None:
 
 def _stop(project: Project) -> None:
     project.minikube("stop")
+
+
+def _kill_node(project: Project) -> None:
+    subprocess.run([str(project.toolchain.docker), "kill", PROFILE], check=True, stdout=subprocess.DEVNULL)
 
 
 def _cut(project: Project) -> None:
@@ -205,4 +225,7 @@ FAULTS = (
     Fault("the machine's Docker daemon restarted, in a build", "images", "page", _restart_host_daemon, whole_host=True),
     Fault("the machine's Docker daemon restarted, in the rollout", "rollout", "value", _restart_host_daemon,
           whole_host=True),
+    Fault("the node's container killed, in a build", "images", "page", _kill_node),
+    Fault("the node's container killed, while helm is at work", "releases", "value", _kill_node),
+    Fault("the node's container killed, in the rollout", "rollout", "line", _kill_node),
 )  # fmt: skip
