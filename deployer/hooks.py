@@ -102,6 +102,9 @@ class _Eyes:
         """Returns when helm has ended, or when nothing it does has a hook; raises what is certain to fail."""
         # The real time on purpose: helm's end must not wait for a tick to pass.
         while not over.wait(_TICK_SECONDS):
+            # Whoever waits for helm will watch a rollout: what that takes is loaded meanwhile.
+            import deployer.evidence.witness  # noqa: F401
+
             verdict = None
             with suppress(DeployError):  # an API server that is away for a moment is helm's to judge
                 every = [self._pending(name, namespace) for name, namespace in self._place.releases]

@@ -49,7 +49,12 @@ class Seen:
 
 
 def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
-    """Whether the work was done in so many seconds; else it is left behind, and told that it is late.
+    """Whether the work was done in so many seconds; else it is left behind, and told that it is late."""
+    return begun(limit, work)()
+
+
+def begun(limit: float, work: Callable[[Callable[[], bool]], Any]) -> Callable[[], bool]:
+    """The work has begun, and what is returned waits for its end as `within` does, from now on.
 
     It runs in a thread of its own because an API server that hangs can be given up in no other way. An interrupt
     ends the wait and nothing else: what is being captured explains a failure that is still to be told.
@@ -66,14 +71,16 @@ def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
             work(late)
             done.set()
 
+    def wait() -> bool:
+        with suppress(KeyboardInterrupt):
+            thread.join(max(0.0, end - time.monotonic()))
+        given_up.set()
+        return done.is_set()
+
     thread = threading.Thread(target=body, name="evidence", daemon=True)
-    try:
+    with suppress(KeyboardInterrupt):
         thread.start()
-        thread.join(limit)
-    except KeyboardInterrupt:
-        pass
-    given_up.set()
-    return done.is_set()
+    return wait
 
 
 def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]) -> Seen:

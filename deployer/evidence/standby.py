@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,18 +26,34 @@ T = TypeVar("T")
 ROLLOUT = "rollout.json"
 """What the rollout leaves for the run's own summary, which takes it in and away."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where a run's evidence is kept, and what is still being written there."""
+
+    folder: RunFolder
+    begun: deque[Callable[[], None]] = field(default_factory=deque)
+
+    def finish(self) -> None:
+        """All that was begun is written."""
+        while self.begun:
+            self.begun.popleft()()
+
+
 # The folder belongs to the run as a whole; handing it through every function between would say nothing more.
-_folder: ContextVar[RunFolder | None] = ContextVar("run_folder", default=None)
+_kept: ContextVar[_Kept | None] = ContextVar("run_folder", default=None)
 
 
 @contextmanager
 def kept_in(folder: RunFolder) -> Iterator[None]:
-    """While inside, the evidence of rollouts is kept in this folder."""
-    token = _folder.set(folder)
+    """While inside, the evidence of rollouts is kept in this folder; all of it is there afterwards."""
+    kept = _Kept(folder)
+    token = _kept.set(kept)
     try:
         yield
     finally:
-        _folder.reset(token)
+        _kept.reset(token)
+        kept.finish()
 
 
 def keeper() -> Callable[[str, str], None]:
@@ -44,12 +61,12 @@ def keeper() -> Callable[[str, str], None]:
 
     The folder is looked up here, because threads that a run starts do not see whose run they belong to.
     """
-    folder = _folder.get()
+    kept = _kept.get()
 
     def keep(name: str, text: str) -> None:
-        if folder is not None:
+        if kept is not None:
             with suppress(OSError):
-                folder.write(name, text)
+                kept.folder.write(name, text)
 
     return keep
 
@@ -59,9 +76,10 @@ def witnessed(
     since: float,
 ) -> Steps[T]:  # fmt: skip
     """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
-    folder = _folder.get()
-    if folder is None:
+    kept = _kept.get()
+    if kept is None:
         return (yield from body)
+    folder = kept.folder
     witness: Witness | None = None
 
     def called() -> Witness:
@@ -84,6 +102,7 @@ def witnessed(
             if isinstance(event, Warned) and not event.further:
                 called().note(event.problem)
     except DeployError as error:
+        kept.finish()  # what went well before it comes first
         for problem in called().untold(error.problems):
             yield Warned(problem)  # capturing takes a moment, and a cause is named at once
             called().note(problem)
@@ -92,7 +111,7 @@ def witnessed(
     finally:
         body.close()
     if any(one.changed for one in releases):
-        called().keep_success()
+        kept.begun.append(called().begin_success())  # the run goes on meanwhile
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -10,7 +10,7 @@ from deployer import diagnosis
 from deployer.applied import Applied
 from deployer.diagnosis import Finding
 from deployer.errors import Problem
-from deployer.evidence.capture import CLUSTER, Scope, Seen, capture, look_at_pods, within, write_diff
+from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
 from deployer.evidence.podtimes import crash_times
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
@@ -61,8 +61,8 @@ class Witness:
         told = "\n".join(filter(None, (first.detail, f"evidence: {self._folder.path}")))
         return (replace(first, detail=told, hints=(*first.hints, "todo-deploy explain")), *rest)
 
-    def keep_success(self) -> None:
-        """What changed and how long each pod took are in the folder."""
+    def begin_success(self) -> Callable[[], None]:
+        """What changed and how long each pod took is looked at; it is in the folder once what is returned has ended."""
         found: list[Seen] = []
 
         def work(late: object) -> None:
@@ -70,9 +70,15 @@ class Witness:
             if not (self._folder.path / CLUSTER).exists():
                 write_diff(self._folder, self._scope.releases, self._scope.kube)
 
+        wait: Callable[[], object] = bool
         with suppress(Exception):
-            within(_SUCCESS_SECONDS, work)
-        self._write(found[-1] if found else Seen(), failed=False)
+            wait = begun(_SUCCESS_SECONDS, work)
+
+        def finish() -> None:
+            wait()
+            self._write(found[-1] if found else Seen(), failed=False)
+
+        return finish
 
     def note(self, problem: Problem) -> None:
         """The problem was named just now; when Kubernetes showed it is found out."""

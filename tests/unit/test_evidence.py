@@ -134,6 +134,27 @@ def test_a_success_leaves_its_pods_times_and_images(kube: FakeKube, folder: RunF
     assert "cluster" not in {one.name for one in folder.path.iterdir()}
 
 
+def test_a_rollout_that_ended_well_goes_on_while_its_evidence_is_kept(folder: RunFolder) -> None:
+    kube = BrokenKube(FakeClock())
+    kube.hang = threading.Event()
+    show(kube, "api")
+    with kept_in(folder):
+        played(rollout(kube))
+        assert files(folder) == []
+        kube.hang.set()
+    assert [one["verdict"] for one in read_json(folder.path / "rollout.json")["releases"]] == ["verified"]
+
+
+def test_what_went_well_before_a_failure_is_kept_before_it(kube: FakeKube, folder: RunFolder) -> None:
+    show(kube, "api")
+    with kept_in(folder):
+        played(rollout(kube))
+        show(kube, "api", ready=False, waiting=NEVER_PULL)
+        failed(rollout(kube))
+    verdicts = [one["verdict"] for one in read_json(folder.path / "rollout.json")["releases"]]
+    assert verdicts == ["verified", "failed"]
+
+
 def test_nothing_changed_leaves_nothing(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api")
     with kept_in(folder):
