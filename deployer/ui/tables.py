@@ -57,10 +57,11 @@ def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
             *(cells[name] for name in extras),
         )
     causes = [
-        Text.assemble((f"{glyphs.failed} ", CAUSE), f"{clean(row.workload)}: ", clean(row.cause))
+        Text.assemble((f"{glyphs.failed} ", CAUSE), "" if row.workload in row.cause else f"{clean(row.workload)}: ",
+                      clean(row.cause))
         for row in rows
         if row.cause
-    ]
+    ]  # fmt: skip
     lines = Group(*(line for row in rows for line in _narrow(row)))
     return Group(_Fitting(table, lines), *([Text()] if causes else []), *causes)
 

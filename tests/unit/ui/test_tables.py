@@ -32,6 +32,8 @@ def test_status_is_one_row_a_workload_then_the_causes() -> None:
         "",
         "✗ deployment/api: exit 1 [red]x[/red]",
     ]
+    named = StatusRow("deployment/api", Phase.FAILED, 0, 1, 4, cause="deployment/api needs secret `s`")
+    assert shown(status_table([named]))[-1] == "✗ deployment/api needs secret `s`"
     assert shown(status_table([StatusRow("job/seed", Phase.PENDING, 0, 1, 0)])) == [
         "WORKLOAD  STATE    READY  RESTARTS",
         "job/seed  Pending    0/1         0",
