@@ -36,8 +36,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with scene(keep=asked.keep) as made:
             print(f"\ndeployed after {time.monotonic() - begun:.0f} s", flush=True)
             complaints += _versions(made, asked.only) if "broken" in parts else 0
-            shows = (*(SHOWS if "restored" in parts else ()),
+            every = (*(SHOWS if "restored" in parts else ()),
                      *((same_user, other_machine) if "together" in parts else ()))  # fmt: skip
+            shows = [one for one in every if re.search(asked.only, one.__name__.replace("_", " "))]
             complaints += _shows(show(made) for show in shows) if shows else 0
     print(
         f"\n{'all as it must be' if not complaints else f'{complaints} COMPLAINTS'}; {time.monotonic() - begun:.0f} s"

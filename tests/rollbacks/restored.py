@@ -1,16 +1,35 @@
-"""What a rollback brings back: a Secret's value, an image that was pruned; or the reason why it cannot."""
+"""What a rollback brings back: a Secret's value, a pruned image, code before a migration; or why it cannot."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
 from deployer.errors import ExitCode
+from tests.cluster import run_cli
 from tests.rollbacks.scene import HOLD, Scene
 
 _KEY = "OPENAI_API_KEY"
+_MIGRATIONS = "app/backend/todo_backend/migrations/versions"
+_NEWER = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("tasks", sa.Column("colour", sa.String(20)))
+
+
+def downgrade() -> None:
+    op.drop_column("tasks", "colour")
+"""
+_BACK = re.compile(r"with the newer code: todo-deploy exec (\S+) -- (.+)")
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,46 @@ def pruned_uncommitted(scene: Scene) -> Shown:
     return Shown("pruned image of uncommitted changes", f"refused: {told['detail']}", done.seconds, tuple(found))
 
 
+def moved_schema(scene: Scene) -> Shown:
+    """A version brings a migration: going back warns and touches no data; the command that it tells steps back."""
+    old = scene.up() and scene.image()
+    migration = scene.project.root / _MIGRATIONS / "0002_colours.py"
+    migration.write_text(_NEWER)
+    found = []
+    try:
+        scene.up()
+        found += [] if "colour" in _columns(scene) else ["the migration did not run"]
+        done, _ = scene.run("rollback", "--hold", HOLD)
+        hint = _BACK.search(done.stderr)
+        found += [] if done.returncode == 0 and scene.image() == old else [f"exit {done.returncode}, {scene.image()}"]
+        found += [] if "SCHEMA_MOVED" in done.stderr and "0002_colours.py" in done.stderr else ["it was not warned of"]
+        found += [] if "colour" in _columns(scene) else ["the schema was changed unasked"]
+        found += [] if "water the plants" in scene.ann.tasks() else ["a task is lost"]
+        scene.up()
+        words = (hint[1], "--", *hint[2].split()) if hint is not None else ()
+        project = scene.project
+        back = run_cli("exec", *project.settings, *words, cwd=project.root, env=project.environment)
+        told = back.stdout.strip()
+        found += [] if told == "the schema was at 0002 and is at 0001" else [f"stepping back: {told} {back.stderr}"]
+        again, _ = scene.run("rollback", "--hold", HOLD)
+        found += [] if again.returncode == 0 and scene.image() == old else [f"exit {again.returncode}, {scene.image()}"]
+        found += [] if "colour" not in _columns(scene) else ["the schema was not taken back"]
+        found += [] if "water the plants" in scene.ann.tasks() else ["a task is lost"]
+    finally:
+        migration.unlink()
+    scene.up()
+    outcome = f"warned (SCHEMA_MOVED), data untouched; `{words[2:] and ' '.join(words[2:])}` then took it back"
+    return Shown("a migration, then rollback", outcome, done.seconds, tuple(found))
+
+
+def _columns(scene: Scene) -> str:
+    """The names of the tasks' columns."""
+    query = "select column_name from information_schema.columns where table_name = 'tasks'"
+    script = f'psql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --tuples-only --command "{query}"'
+    words = ("exec", "--namespace", "default", "statefulset/database", "--", "sh", "-c", script)
+    return scene.project.kubectl(*words)
+
+
 def _prune(scene: Scene, ref: str) -> None:
     """The image is gone from the cluster's daemon, once no container of it is left."""
     deadline = time.monotonic() + 60
@@ -87,4 +146,4 @@ def _prune(scene: Scene, ref: str) -> None:
     scene.project.in_node("docker", "rmi", "--force", ref)
 
 
-SHOWS: tuple[Callable[[Scene], Shown], ...] = (secret_value, pruned_image, pruned_uncommitted)
+SHOWS: tuple[Callable[[Scene], Shown], ...] = (secret_value, pruned_image, pruned_uncommitted, moved_schema)
