@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +24,7 @@ STAGE = "urls"
 _ANSWER_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
 _REDIRECTS = 5
+_AT_ONCE = 8
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _HERE = "127.0.0.1"
 INGRESS = ("", "", "")
@@ -54,11 +57,17 @@ def prove_urls(
 
     An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, or is told how.
     """
-    proven = []
-    for url in urls:
-        yield from _await_balancer(url, kube, clock)
-        address, host = resolve(url, node_ip, kube, local)
-        status = yield from _prove(url, address, host, kube, clock)
+    proven, asked = [], []
+    asking = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        for url in urls:
+            yield from _await_balancer(url, kube, clock)
+            address, host = resolve(url, node_ip, kube, local)
+            asked.append((url, address, host, asking.submit(ask, address, host, expect=url.expect)))
+    finally:
+        asking.shutdown(wait=False)
+    for url, address, host, first in asked:
+        status = yield from _prove(url, address, host, first.result, kube, clock)
         shown = address if host is None else f"http://{host}{url.path}"
         if url.show:
             yield UrlProven(url.name, shown, status)
@@ -193,12 +202,14 @@ def _get(address: str, host: str | None, timeout: float) -> tuple[int, str]:
         connection.close()
 
 
-def _prove(url: UrlPlan, address: str, host: str | None, kube: KubePort, clock: Clock) -> Steps[int]:
+def _prove(
+    url: UrlPlan, address: str, host: str | None, first: Callable[[], int], kube: KubePort, clock: Clock
+) -> Steps[int]:
     deadline = clock.monotonic() + _PATIENCE_SECONDS
-    told = ""
+    told, answered = "", first
     while True:
         try:
-            status = ask(address, host, expect=url.expect)
+            status = answered()
             answer = f"HTTP {status}, expected {url.expect}"
         except OSError as error:
             status, answer = 0, str(error) or type(error).__name__
@@ -218,6 +229,7 @@ def _prove(url: UrlPlan, address: str, host: str | None, kube: KubePort, clock: 
                 ("todo-deploy logs", "todo-deploy status"),
             )
         clock.sleep(0.3)
+        answered = partial(ask, address, host, expect=url.expect)
 
 
 def _failure(code: str, title: str, detail: str = "", hints: tuple[str, ...] = ("todo-deploy status",)) -> DeployError:

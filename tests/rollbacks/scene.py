@@ -35,10 +35,12 @@ class Scene:
     project: Project
     urls: Mapping[str, str]
     ann: Browser
+    soon: bool = True
+    """Whether pods are probed at once and every second, and not as documented."""
 
     def overlay(self, backend: Mapping[str, Any] | None = None, **more: Any) -> None:
         """The git-ignored overlay says so of the backend, and of the spec."""
-        write_overlay(self.project, backend, **more)
+        write_overlay(self.project, backend, soon=self.soon, **more)
 
     def edit(self, text: str) -> None:
         """The backend's source has one line more."""
@@ -86,11 +88,17 @@ class Scene:
         return self.project.kubectl(*words).strip()
 
 
-def write_overlay(project: Project, backend: Mapping[str, Any] | None = None, **more: Any) -> None:
-    """The overlay asks for short probes and small requests, and for this of the backend."""
-    values: dict[str, Any] = {name: dict(_SOON) for name in ("frontend-web", "frontend-chatbot")}
-    values["backend"] = overlaid(_SOON, backend or {})
-    values["database"] = {"probes": {"readiness": {"periodSeconds": 1}}}
+def write_overlay(
+    project: Project, backend: Mapping[str, Any] | None = None, *, soon: bool = True, **more: Any
+) -> None:
+    """The overlay asks for small requests, for probes that ask `soon` or else as documented, and for this of the
+    backend.
+    """
+    every = _SOON if soon else {"resources": _AMOUNTS}
+    values: dict[str, Any] = {name: dict(every) for name in ("frontend-web", "frontend-chatbot")}
+    values["backend"] = overlaid(every, backend or {})
+    if soon:
+        values["database"] = {"probes": {"readiness": {"periodSeconds": 1}}}
     document = overlaid({"releases": {RELEASE: {"values": values}}}, more)
     (project.root / OVERLAY).write_text(json.dumps(document, indent=1) + "\n")
 
@@ -101,19 +109,19 @@ def git(root: Path, *words: str) -> str:
 
 
 @contextmanager
-def scene(*, keep: bool = False) -> Iterator[Scene]:
+def scene(*, keep: bool = False, soon: bool = True) -> Iterator[Scene]:
     """The application runs from a fresh clone with one commit, with one user and a task; it is removed afterwards."""
     ensure_test_cluster(shown=True)
     folder = Path(tempfile.mkdtemp(prefix="todo-rollbacks-"))
     project = make_project(folder)
     try:
         git(folder, "init", "--quiet", str(project.root))
-        write_overlay(project)
+        write_overlay(project, soon=soon)
         git(project.root, "add", "--all")
         git(project.root, "commit", "--quiet", "--message", "as it is")
         urls, ann = first_up(project, HOLD)
         ann.add("water the plants")
-        yield Scene(project, urls, ann)
+        yield Scene(project, urls, ann, soon)
     finally:
         if not keep:
             project.run("down", "--volumes", "--yes")

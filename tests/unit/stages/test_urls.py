@@ -76,6 +76,20 @@ def exposed(site: Site) -> FakeKube:
     return kube
 
 
+def test_urls_are_asked_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube()
+    kube.put(service(30080))
+    together = threading.Barrier(3, timeout=10)
+
+    def slow(address: str, host: str | None, expect: int) -> int:
+        together.wait()
+        return expect
+
+    monkeypatch.setattr("deployer.stages.urls.ask", slow)
+    _, outcome = played(prove_urls([url(name) for name in ("a", "b", "c")], "192.0.2.1", kube, FakeClock()))
+    assert [one.name for one in outcome.value] == ["a", "b", "c"]
+
+
 def test_a_url_that_answers_is_proven_by_one_request(site: Site) -> None:
     site.answers["/health"] = [(200, "")]
     kube = exposed(site)
