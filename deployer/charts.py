@@ -93,19 +93,11 @@ def read_chart(chart_dir: Path) -> ChartInfo:
     return ChartInfo(chart_dir, name, version, app, text, kind or "application", _dependencies(source))
 
 
-def chart_digest(chart_dir: Path, hashes: FileHashes | None = None) -> Digest:
-    """The digest of the chart and of all its `file://` dependencies, as they would be staged; nothing is copied.
-
-    Input error, with file and line, for a missing or misnamed dependency, a cycle, or a chart that cannot be read.
-    """
-    return _digest(_layout(chart_dir), hashes or FileHashes())
-
-
 def stage_chart(chart_dir: Path, into: Path, hashes: FileHashes | None = None) -> StagedChart:
     """The chart and all its `file://` dependencies are in a folder of `into` named by their content.
 
     That folder appears whole or not at all and is used again for the same content; the newest ten of the chart stay.
-    Input error as for `chart_digest`.
+    Input error, with file and line, for a missing or misnamed dependency, a cycle, or a chart that cannot be read.
     """
     info = read_chart(chart_dir)
     layout = _layout(chart_dir)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from deployer.context import ContextFile, tree_files
+from deployer.context import ContextFile
 from deployer.errors import input_error
 
 Manifest: TypeAlias = Mapping[str, str]
@@ -34,10 +34,6 @@ class Digest:
 
     value: str
     manifest: Manifest
-
-    def manifest_json(self) -> str:
-        """The manifest as compact JSON, for `read_manifest`."""
-        return json.dumps(dict(self.manifest), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +132,6 @@ def files_digest(root: Path, files: Iterable[ContextFile], hashes: FileHashes) -
     return parts_digest({file.path: _file_part(root, file, hashes) for file in files})
 
 
-def tree_digest(root: Path, hashes: FileHashes | None = None) -> Digest:
-    """The digest of everything in a folder; an ignore file within is a file like any other."""
-    return files_digest(root, tree_files(root), hashes or FileHashes())
-
-
 def parts_digest(parts: Mapping[str, bytes]) -> Digest:
     """The digest of named parts, in whatever order they are given."""
     whole = hashlib.sha256(b"todo-deploy digest 1\0")
@@ -165,17 +156,6 @@ def changed_files(old: Manifest, new: Manifest) -> list[Change]:
         # It lies in the context, where it has been told already.
         changes = [change for change in changes if change.path != "/Dockerfile"]
     return changes
-
-
-def read_manifest(text: str) -> Manifest | None:
-    """The manifest that was written as JSON; None when it is none."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        return None
-    return value
 
 
 def content_part(path: Path, hashes: FileHashes, *, executable: bool = False) -> bytes:

@@ -1,6 +1,6 @@
 """Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
 
-from deployer.diagnosis.diagnose import api_unreachable, diagnose
+from deployer.diagnosis.diagnose import diagnose
 from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
 from deployer.diagnosis.surroundings import AROUND
@@ -14,7 +14,6 @@ __all__ = [
     "Measured",
     "Patience",
     "Verdict",
-    "api_unreachable",
     "diagnose",
     "exit_meaning",
     "judge",

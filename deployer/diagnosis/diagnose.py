@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from deployer.causes import CAUSES
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
-from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time, named, one_line
+from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time
 from deployer.diagnosis.scheduling import mount_finding, rejected_findings, sandbox_finding, scheduling_finding
 from deployer.diagnosis.surroundings import surrounding_findings
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
@@ -39,11 +38,6 @@ def diagnose(
     scene = Scene(snapshot, ours, logs, now, since, known or Known(), events)
     found = [one for ref in ours if ref not in settled for one in _of_workload(scene, ref)]
     return tuple(sorted((*found, *surrounding_findings(scene)), key=_rank))
-
-
-def api_unreachable(error: str, since: float | None = None) -> Finding:
-    """The finding for an API server that does not answer, which no snapshot can show."""
-    return replace(named("API_UNREACHABLE", {}), detail=one_line(error), since=since)
 
 
 def _of_workload(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:

@@ -14,7 +14,6 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 # Secrets are never read for the record, and a Lease says nothing of a rollout.
 _OWNED = ("ReplicaSet", "Job", "Pod", "EndpointSlice")
 _NEVER = frozenset({"Secret", "Lease", "Event", "Node", "Namespace"})
-_NODE_EVENTS = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""Rows as rich renderables: `status`, `doctor`, `plan`, and problems; every meaning is also a word."""
+"""Rows as rich renderables: `status`, `doctor`, `plan` and `history`; every meaning is also a word."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -11,10 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from deployer.errors import Problem
-from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
-from deployer.ui.draw import problem_text
-from deployer.ui.problems import Severity
+from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG
 from deployer.ui.rows import CheckRow, HistoryRow, PlanRow, StatusRow
 from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
 
@@ -130,15 +127,6 @@ def plan_view(rows: Sequence[PlanRow]) -> Group:
             lines.append(head)
             lines += [Text(f"{'':{width + 17}}{line}", QUIET) for line in more]
     return Group(*lines, *([Text()] if lines else []), Text(_plan_words(rows), STRONG))
-
-
-def problems_panel(problems: Iterable[Problem], glyphs: Glyphs = UNICODE, severity: Severity = "error") -> Group:
-    """Each problem: the cause, where, the evidence, the next command; a blank line between two."""
-    page = Page(80, glyphs)
-    lines: list[Text] = []
-    for problem in problems:
-        lines += [*([Text()] if lines else []), *problem_text(problem, page, severity)]
-    return Group(*lines)
 
 
 def _plan_words(rows: Sequence[PlanRow]) -> str:

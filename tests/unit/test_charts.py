@@ -1,14 +1,15 @@
 """Charts are staged with all their local parts, once per content, whole or not at all."""
 
 import os
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
 import deployer.charts as charts
-from deployer.charts import StagedChart, chart_digest, read_chart, stage_chart
-from deployer.digest import changed_files
+from deployer.charts import StagedChart, read_chart, stage_chart
+from deployer.digest import Digest, changed_files
 from deployer.errors import DeployError, Problem
 
 
@@ -35,6 +36,11 @@ def umbrella(tmp_path: Path) -> Path:
 
 def names(staged: StagedChart) -> list[str]:
     return sorted(path.relative_to(staged.path).as_posix() for path in staged.path.rglob("*") if path.is_file())
+
+
+def chart_digest(chart_dir: Path) -> Digest:
+    with tempfile.TemporaryDirectory() as folder:
+        return stage_chart(chart_dir, Path(folder)).digest
 
 
 def problem(chart_dir: Path) -> Problem:
@@ -65,7 +71,6 @@ def test_a_chart_is_staged_with_its_parts(umbrella: Path, tmp_path: Path) -> Non
     )
     assert staged.path.name == f"all-{staged.digest.value[:16]}"
     assert staged.remote == ()
-    assert staged.digest == chart_digest(umbrella)
     assert (staged.path / "Chart.yaml").read_bytes() == (umbrella / "Chart.yaml").read_bytes()
     assert not (umbrella / "charts").exists()
 

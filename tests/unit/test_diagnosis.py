@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deployer.causes import CAUSES, FailFast
-from deployer.diagnosis import Finding, Patience, api_unreachable, exit_meaning, judge, logs_wanted, problem
+from deployer.diagnosis import Finding, Patience, exit_meaning, judge, logs_wanted
 from deployer.diagnosis.finding import clean, last_lines, named, near
 from deployer.diagnosis.logs import PODS_PER_WORKLOAD, REQUESTS, last_words, signature
 from deployer.status import Object, Snapshot, WorkloadRef
@@ -196,11 +196,6 @@ def test_foreign_text_cannot_move_the_cursor() -> None:
 def test_near_misses() -> None:
     assert near("OPENAI_API_KEY", ["OPENAI_APIKEY", "JWT_SECRET"]) == ("`OPENAI_APIKEY` exists: did you mean it?",)
     assert near("x", ["something"]) == ()
-
-
-def test_an_unreachable_api_is_a_problem_too() -> None:
-    shown = problem(api_unreachable("connection refused\n\x1b[31m"))
-    assert (shown.code, shown.detail) == ("API_UNREACHABLE", "connection refused")
 
 
 def test_logs_wanted_are_few() -> None:

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from deployer.context import context_files
+from deployer.context import context_files, tree_files
 from deployer.digest import (
     BuildInputs,
     FileHashes,
     changed_files,
+    files_digest,
     image_digest,
     parts_digest,
-    read_manifest,
-    tree_digest,
 )
 from deployer.errors import DeployError
 
@@ -115,22 +114,6 @@ def test_a_dockerfile_within_the_context_is_told_once(tmp_path: Path) -> None:
     assert [str(item) for item in changed_files(old, {**old, "/Dockerfile": "2"})] == ["the Dockerfile modified"]
 
 
-def test_trees(tmp_path: Path) -> None:
-    one, two = inputs(tmp_path / "one").root, inputs(tmp_path / "two").root
-    assert tree_digest(one) == tree_digest(two)
-    (one / ".dockerignore").write_text("*")
-    before = tree_digest(one).value
-    (one / "run.sh").write_text("other")
-    assert tree_digest(one).value != before
-
-
-def test_manifests_are_read_back(tmp_path: Path) -> None:
-    digest = image_digest(inputs(tmp_path / "x"), FileHashes())
-    assert read_manifest(digest.manifest_json()) == digest.manifest
-    assert " " not in digest.manifest_json()
-    assert [read_manifest(text) for text in ("", "[]", '{"a":1}', "{")] == [None] * 4
-
-
 def old(path: Path, text: str) -> Path:
     """A file whose last change is long past: only the clock that is given to the cache can say so."""
     path.write_text(text)
@@ -219,4 +202,4 @@ def test_unreadable_files_and_odd_names(tmp_path: Path) -> None:
     hashes.sha256(old(odd, "x"))
     hashes.save()
     assert FileHashes(cache, now=later).sha256(odd) == hashes.sha256(odd)
-    assert tree_digest(tmp_path, hashes).value
+    assert files_digest(tmp_path, tree_files(tmp_path), hashes).value

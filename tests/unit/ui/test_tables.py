@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import io
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from deployer.errors import Problem
 from deployer.status import Phase
-from deployer.ui.console import make_console
+from deployer.ui.console import Page, make_console
+from deployer.ui.draw import problem_text
 from deployer.ui.rows import CheckRow, PlanRow, StatusRow
-from deployer.ui.tables import checks_table, plan_view, problems_panel, status_table
-from deployer.ui.text import ASCII
+from deployer.ui.tables import checks_table, plan_view, status_table
+from deployer.ui.text import ASCII, UNICODE
 
 from .scenes import CRASH
 
@@ -89,7 +90,9 @@ def test_a_plan_says_what_and_why() -> None:
 
 
 def test_problems_end_with_the_next_command() -> None:
-    lines = shown(problems_panel([Problem("A", "[bold]a[/bold]"), CRASH]))
-    assert lines[:2] == ["error[A]: [bold]a[/bold]", ""]
-    assert lines[-2:] == ["  → todo-deploy secrets check", "  → todo-deploy rollback"]
-    assert shown(problems_panel([CRASH], ASCII))[-1] == "  -> todo-deploy rollback"
+    page = Page(80, UNICODE)
+    assert shown(Group(*problem_text(Problem("A", "[bold]a[/bold]"), page, "error"))) == ["error[A]: [bold]a[/bold]"]
+    hints = shown(Group(*problem_text(CRASH, page, "error")))[-2:]
+    assert hints == ["  → todo-deploy secrets check", "  → todo-deploy rollback"]
+    plain = Page(80, ASCII)
+    assert shown(Group(*problem_text(CRASH, plain, "error")))[-1] == "  -> todo-deploy rollback"
