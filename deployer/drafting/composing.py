@@ -21,6 +21,7 @@ from deployer.drafting.model import (
     Repository,
     SecretNeed,
 )
+from deployer.drafting.naming import dashed
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
@@ -282,4 +283,4 @@ def _keys(path: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:53].strip("-") or "app"
+    return dashed(text)[:53].strip("-") or "app"

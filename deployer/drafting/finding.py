@@ -14,6 +14,7 @@ from deployer import charts, dotenv
 from deployer.adapters.fastyaml import load_documents
 from deployer.dockerfile import base_images, exposed_ports, global_args, instructions
 from deployer.drafting.model import FoundChart, FoundDockerfile, Repository
+from deployer.drafting.naming import dashed
 from deployer.errors import DeployError
 from deployer.plan import overlaid
 
@@ -87,7 +88,7 @@ def _name(path: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "app"
+    return dashed(text) or "app"
 
 
 def _copied(text: str) -> list[str]:

@@ -35,6 +35,11 @@ def release_names(charts: Sequence[FoundChart], render: Render) -> dict[str, Fou
     return made
 
 
+def dashed(text: str) -> str:
+    """The text in the characters of names, in small letters with dashes between its words; it may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def hosts(values: Mapping[str, Any]) -> Iterator[str]:
     """Names without a dot that addresses in the values lead to: Services of the same namespace."""
     for value in values.values():

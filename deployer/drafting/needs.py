@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.drafting.model import Exposed, SecretNeed
-from deployer.drafting.slots import Path, dotted
+from deployer.drafting.naming import dashed
+from deployer.drafting.slots import Path, dotted, leaves, nested
 from deployer.plan import ReleasePlan
 from deployer.ports import Object
 from deployer.rules.model import Workload, is_test, name_of, workload_of
@@ -24,7 +25,7 @@ def secret_paths(values: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple
     Those that name the same one stand together.
     """
     found: dict[str, list[Path]] = {}
-    for at, value in _texts(values, ()):
+    for at, value in _texts(values):
         if _SECRET_NAME.search(at[-1]) or (value and value in names):
             found.setdefault(value or dotted(at), []).append(at)
     return tuple(tuple(same) for same in found.values())
@@ -32,7 +33,7 @@ def secret_paths(values: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple
 
 def secrets_marked(groups: Sequence[Sequence[Path]]) -> dict[str, Any]:
     """Values in which the paths of each group name another Secret."""
-    return _nested({path: f"{_MARK}{number}" for number, paths in enumerate(groups) for path in paths})
+    return nested({path: f"{_MARK}{number}" for number, paths in enumerate(groups) for path in paths})
 
 
 def secret_needs(
@@ -55,12 +56,12 @@ def secret_needs(
 
 def type_paths(values: Mapping[str, Any]) -> tuple[Path, ...]:
     """The values that may say of what type a Service is."""
-    return tuple(at for at, value in _texts(values, ()) if _SERVICE_TYPE.search(".".join(at)) and value != "NodePort")
+    return tuple(at for at, value in _texts(values) if _SERVICE_TYPE.search(".".join(at)) and value != "NodePort")
 
 
 def as_node_port(path: Path) -> dict[str, Any]:
     """Values in which this path says NodePort."""
-    return _nested({path: "NodePort"})
+    return nested({path: "NodePort"})
 
 
 def exposed(objects: Sequence[Object], plan: ReleasePlan, type_path: Path = ()) -> tuple[Exposed, ...]:
@@ -124,7 +125,7 @@ def _whole(found: Sequence[tuple[str, bool]]) -> bool:
 def _own_name(keys: Sequence[tuple[str, bool]], plain: Mapping[str, Any], path: Path) -> str:
     """What the Secret is called without the mark; where that cannot be told, after the value that names it."""
     same = [name for name, known in plain.items() if sorted(set(known)) == sorted(set(keys))]
-    return same[0] if len(same) == 1 else re.sub(r"[^a-z0-9]+", "-", "-".join(path).lower()).strip("-")
+    return same[0] if len(same) == 1 else dashed("-".join(path))
 
 
 def _probe(objects: Sequence[Object], selector: Mapping[str, str], plan: ReleasePlan) -> str:
@@ -139,19 +140,5 @@ def _probe(objects: Sequence[Object], selector: Mapping[str, str], plan: Release
     return ""
 
 
-def _texts(values: Mapping[str, Any], at: Path) -> Iterator[tuple[Path, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _texts(value, (*at, str(key)))
-        elif isinstance(value, str):
-            yield (*at, str(key)), value
-
-
-def _nested(values: Mapping[Path, str]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for path, value in values.items():
-        place = made
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = value
-    return made
+def _texts(values: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    return ((at, value) for at, value in leaves(values) if isinstance(value, str))

@@ -27,18 +27,12 @@ Path = tuple[str, ...]
 
 def candidates(values: Mapping[str, Any]) -> tuple[Path, ...]:
     """The values that may be part of an image's name."""
-    return tuple(at for at, value in _leaves(values, ()) if _may_name(at, value))
+    return tuple(at for at, value in leaves(values) if _may_name(at, value))
 
 
 def marked(values: Mapping[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
     """The chart's values with a mark at each path, which is its number among them."""
-    made: dict[str, Any] = {}
-    for number, path in enumerate(paths):
-        place = made
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = f"draft{number:04d}x"
-    return made
+    return nested({path: f"draft{number:04d}x" for number, path in enumerate(paths)})
 
 
 def slots(
@@ -67,10 +61,22 @@ def dotted(path: Sequence[str]) -> str:
     return ".".join(key.replace(".", "\\.") for key in path)
 
 
-def _leaves(values: Mapping[str, Any], at: Path) -> Iterator[tuple[Path, Any]]:
+def nested(texts: Mapping[Path, str]) -> dict[str, Any]:
+    """Values in which each path has its text."""
+    made: dict[str, Any] = {}
+    for path, text in texts.items():
+        place = made
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = text
+    return made
+
+
+def leaves(values: Mapping[str, Any], at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The path of every value that is neither a map, a list nor a switch, and the value."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, (*at, str(key)))
+            yield from leaves(value, (*at, str(key)))
         elif not isinstance(value, list | bool):
             yield (*at, str(key)), value
 
