@@ -57,7 +57,7 @@ class Part(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # the whole is built once, when a spec is read
         hide_input_in_errors=True,
         coerce_numbers_to_str=False,
     )
