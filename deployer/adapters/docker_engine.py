@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import docker.errors
@@ -83,40 +83,57 @@ class DockerEngine:
     def container(self, name: str) -> Mapping[str, Any] | None:
         """What `docker inspect` knows of a container, or None where there is none."""
         try:
-            found: Mapping[str, Any] = self._client.inspect_container(name)
+            with self._reached():
+                found: Mapping[str, Any] = self._client.inspect_container(name)
         except docker.errors.NotFound:
             return None
-        except requests.exceptions.RequestException as error:
-            raise self._away() or _unreachable(self.endpoint, error) from None
         return found
 
     def image(self, ref: str) -> ImageFacts | None:
         """The image, or None where the daemon has none of that name."""
         try:
-            return _facts(ref, self._client.inspect_image(ref))
+            with self._reached():
+                return _facts(ref, self._client.inspect_image(ref))
         except docker.errors.ImageNotFound:
             return None
-        except requests.exceptions.RequestException as error:
-            raise self._away() or _unreachable(self.endpoint, error) from None
 
     def images(self, label: str) -> Sequence[ImageFacts]:
         """Every tagged image that carries the label, by name."""
-        found = self._client.images(filters={"label": label})
+        with self._reached():
+            found = self._client.images(filters={"label": label})
         refs = sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
         return tuple(facts for ref in refs if (facts := self.image(ref)) is not None)
 
     def refs(self) -> Sequence[str]:
         """Every name and tag that the daemon has an image for."""
-        try:
+        with self._reached():
             found = self._client.images()
-        except requests.exceptions.RequestException as error:
-            raise self._away() or _unreachable(self.endpoint, error) from None
         return sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
 
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         """Yields the build's output line by line; the image then has the tag. Raises BuildFailed."""
         step, tail = "", deque[str](maxlen=30)
-        stream = self._client.build(
+        with ExitStack() as stack:
+            try:
+                with self._reached(docker.errors.APIError):
+                    stream = self._begun(request)
+                    stack.callback(stream.release)
+                    stack.enter_context(on_stop(stream.end))
+                    with attended(self._away, stream.end):
+                        for chunk in stream:
+                            # A request that is refused as a whole (an unreadable Dockerfile) answers with a message.
+                            refusal = chunk.get("error") or chunk.get("message")
+                            if refusal:
+                                raise BuildFailed(str(refusal).strip(), step, tuple(tail))
+                            for line in _lines(chunk):
+                                step = line if _STEP.match(line) else step
+                                tail.append(line)
+                                yield line
+            except docker.errors.APIError as error:
+                raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
+
+    def _begun(self, request: BuildRequest) -> _Stream:
+        stream: _Stream = self._client.build(
             fileobj=request.context,
             custom_context=True,
             dockerfile=request.dockerfile,
@@ -130,30 +147,14 @@ class DockerEngine:
             decode=True,
             timeout=None,
         )
-        try:
-            with on_stop(stream.end), attended(self._away, stream.end):
-                for chunk in stream:
-                    # A request that is refused as a whole (a Dockerfile that cannot be read) answers with a message.
-                    refusal = chunk.get("error") or chunk.get("message")
-                    if refusal:
-                        raise BuildFailed(str(refusal).strip(), step, tuple(tail))
-                    for line in _lines(chunk):
-                        step = line if _STEP.match(line) else step
-                        tail.append(line)
-                        yield line
-        except docker.errors.APIError as error:
-            raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
-        except requests.exceptions.RequestException as error:
-            raise self._away() or _unreachable(self.endpoint, error) from None
-        finally:
-            stream.release()
+        return stream
 
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
         """The other daemon has the images too; layers they share travel once."""
         url = self._client._url("/images/get")
         target = DockerEngine(other)
         try:
-            with self._client.get(url, params={"names": list(refs)}, stream=True) as response:
+            with self._reached(), self._client.get(url, params={"names": list(refs)}, stream=True) as response:
                 response.raise_for_status()
                 for _ in target._client.load_image(response.iter_content(2**20)):
                     pass
@@ -162,10 +163,18 @@ class DockerEngine:
 
     def remove(self, ref: str) -> None:
         """The tag is gone, and the image with its last tag, unless a container uses it."""
-        try:
+        with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
             self._client.remove_image(ref)
-        except (docker.errors.ImageNotFound, docker.errors.APIError):
-            return
+
+    @contextmanager
+    def _reached(self, refusals: type[Exception] = docker.errors.NotFound) -> Iterator[None]:
+        """While inside, a daemon that does not answer as it should is named; such refusals are raised as they are."""
+        try:
+            yield
+        except refusals:
+            raise
+        except requests.exceptions.RequestException as error:
+            raise self._away() or _unreachable(self.endpoint, error) from None
 
     def close(self) -> None:
         """The connection is closed."""
