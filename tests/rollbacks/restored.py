@@ -131,9 +131,9 @@ def moved_schema(scene: Scene) -> Shown:
 def _columns(scene: Scene) -> str:
     """The names of the tasks' columns."""
     query = "select column_name from information_schema.columns where table_name = 'tasks'"
-    script = f'psql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --tuples-only --command "{query}"'
-    words = ("exec", "--namespace", "default", "statefulset/database", "--", "sh", "-c", script)
-    return scene.project.kubectl(*words)
+    words = 'PGPASSWORD="$POSTGRES_PASSWORD" psql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --tuples-only'
+    script = f'{words} --command "{query}"'
+    return scene.project.kubectl("exec", "--namespace", "default", "statefulset/database", "--", "sh", "-c", script)
 
 
 def _prune(scene: Scene, ref: str) -> None:
