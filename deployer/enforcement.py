@@ -2,7 +2,7 @@
 
 A plugin comes to its nodes as pods of a DaemonSet that put its files into the node's folders for network plugins. Where
 there are none, the node's own configuration is at work (Minikube writes one for the bridge plugin), which enforces
-nothing.
+nothing. Nor does a plugin of which no pod is ready.
 """
 
 from __future__ import annotations
@@ -36,17 +36,30 @@ class Enforcement:
 
 def enforcement(pods: Iterable[Object]) -> Enforcement:
     """What the cluster's pods, those of all namespaces, say about it."""
+    pods = list(pods)
     plugins = sorted({name for pod in pods if (name := _plugin(pod))})
     verdicts = {name: next((known for part, known in _KNOWN.items() if part in name), None) for name in plugins}
     enforcing = [name for name, verdict in verdicts.items() if verdict]
     unknown = [name for name, verdict in verdicts.items() if verdict is None]
+    ready = {_plugin(pod) for pod in pods if _is_ready(pod)}
+    at_work = [name for name in enforcing if name in ready]
+    if at_work:
+        return Enforcement(True, f"by {', '.join(at_work)}")
     if enforcing:
-        return Enforcement(True, f"by {', '.join(enforcing)}")
+        return Enforcement(False, f"{', '.join(enforcing)} would, but none of its pods is ready")
     if unknown:
         return Enforcement(None, f"nothing is known here about the network plugin {', '.join(unknown)}")
     if plugins:
         return Enforcement(False, f"the network plugin {', '.join(plugins)} does not")
     return Enforcement(False, "no network plugin is installed besides the node's own, which does not")
+
+
+def _is_ready(pod: Object) -> bool:
+    """Whether the pod says so itself; one that is going does not count."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _plugin(pod: Object) -> str:

@@ -7,10 +7,15 @@ import pytest
 from deployer.enforcement import enforcement
 
 
-def pod(owner: str, folder: str = "", kind: str = "DaemonSet") -> dict[str, Any]:
+def pod(owner: str, folder: str = "", kind: str = "DaemonSet", ready: str = "True") -> dict[str, Any]:
     volumes = [{"name": "cni", "hostPath": {"path": folder}}] if folder else []
     metadata = {"name": f"{owner}-x", "ownerReferences": [{"kind": kind, "name": owner}]}
-    return {"metadata": metadata, "spec": {"volumes": volumes}}
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    return {"metadata": metadata, "spec": {"volumes": volumes}, "status": status}
+
+
+def going(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "metadata": {**body["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
 
 
 PROXY = pod("kube-proxy", "/run/xtables.lock")
@@ -25,6 +30,12 @@ PROXY = pod("kube-proxy", "/run/xtables.lock")
         ([PROXY, pod("calico-node", "/opt/cni/bin")], True, "enforced: by calico-node"),
         ([pod("canal", "/etc/cni/net.d"), pod("kube-flannel-ds", "/etc/cni/net.d")], True, "by canal"),
         ([pod("kube-network-policies")], True, "by kube-network-policies"),
+        ([PROXY, pod("kube-router")], True, "enforced: by kube-router"),
+        ([pod("kube-router", ready="False")], False, "not enforced here: kube-router would, but none of its pods"),
+        ([going(pod("kube-router"))], False, "none of its pods is ready"),
+        ([going(pod("kube-router")), pod("kube-router")], True, "enforced: by kube-router"),
+        ([pod("kube-router", ready="False"), pod("calico-node")], True, "enforced: by calico-node"),
+        ([pod("kube-router", ready="False"), pod("kube-router")], True, "enforced: by kube-router"),
         ([pod("kindnet", "/etc/cni/net.d")], None, "not known to be enforced: nothing is known here about"),
         ([pod("mine", "/opt/cni/bin")], None, "plugin mine"),
         ([pod("calico-kube-controllers", kind="ReplicaSet")], False, "not enforced here"),

@@ -79,7 +79,8 @@ def env_problem(code: str) -> Machine:
 UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule's turn"}]}
 LEAK = "postgresql://somewhere/else"
 POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "api"}, "spec": {"podSelector": {}}}
-CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]}}
+CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]},
+          "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
 JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}},
        "spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000}, "containers": [
            {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
