@@ -34,7 +34,7 @@ def kept(kubeconfig: Path, note: Path, own: str) -> Iterator[None]:
 def restore(kubeconfig: Path, note: Path, own: str) -> bool:
     """What a killed run left is put right, where nobody has chosen since; whether there was anything to do."""
     try:
-        noted = json.loads(note.read_text())
+        noted = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     before = str(noted.get("context") or "")
@@ -55,7 +55,7 @@ def choose(kubeconfig: Path, context: str) -> None:
 
     Not by kubectl: killed at the wrong moment it leaves a lock file that keeps every later one out.
     """
-    text = kubeconfig.read_text()
+    text = kubeconfig.read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
         fresh = json.dumps({**json.loads(text), "current-context": context}, indent=2) + "\n"
     else:

@@ -125,7 +125,7 @@ def _loaded(target: Path, text: str) -> None:
 @contextlib.contextmanager
 def _standing(target: Path, text: str) -> Iterator[Path]:
     path = target.with_name(f".{target.name}.draft")
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     try:
         yield path
     finally:

@@ -23,7 +23,7 @@ Owner = Literal["absent", "minikube", "foreign"]
 def read(source: Path) -> Mapping[str, Any]:
     """The kubeconfig; empty where there is none, machine error where it cannot be read."""
     try:
-        return next(iter(load_documents(source.read_text())), {})
+        return next(iter(load_documents(source.read_text(encoding="utf-8"))), {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, YamlError) as error:

@@ -25,7 +25,7 @@ def memory_path(state_dir: Path, cluster: str, application: str) -> Path:
 def recall(path: Path) -> dict[str, Previous]:
     """What each image was last built from; empty where nothing readable is remembered."""
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
         return {
             name: Previous(one["ref"], ImageSource(one["digest"], one["manifest"])) for name, one in document.items()
         }

@@ -222,7 +222,7 @@ def _rendered(
     apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
     everything = tuple(helm.template(upgrade_request(release)))
     objects = tuple(without_nulls(one) for one in everything if not is_test(one))
-    chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text())), {})
+    chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text(encoding="utf-8"))), {})
     if thorough:
         changed = trial.result() if trial is not None else None
         doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]
@@ -303,7 +303,7 @@ def _machine(loaded: LoadedSpec, here: World) -> Machine:
         with suppress(DeployError):  # what cannot be read is told by who reads it
             files = context.context_files(loaded.root / image.context, dockerfile)
             contexts[name] = (context.total_size(files), context.biggest(files, 3))
-        text = dockerfile.read_text(errors="replace") if dockerfile.is_file() else ""
+        text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
         shown = dockerfile.relative_to(loaded.root) if dockerfile.is_relative_to(loaded.root) else dockerfile
         declared[name] = tuple((key, value, f"{shown}:{line}")
                                for key, value, line in declared_values(text, image.args))  # fmt: skip

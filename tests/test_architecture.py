@@ -188,6 +188,16 @@ def test_nothing_prints_but_the_command_line_and_the_ui() -> None:
     assert sorted(module for module in prints if not module.startswith(PRINTS)) == []
 
 
+def test_text_is_read_and_written_as_utf_8_whatever_the_machine_prefers() -> None:
+    unsaid = [
+        f"{module}:{node.lineno}" for module in MODULES for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("read_text", "write_text")
+        and len(node.args) <= (node.func.attr == "write_text") and "encoding" not in {one.arg for one in node.keywords}
+    ]  # fmt: skip
+    assert unsaid == []
+
+
 def test_only_the_entry_ends_the_process() -> None:
     def ends(node: ast.AST) -> bool:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

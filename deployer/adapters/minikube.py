@@ -205,7 +205,7 @@ class Minikube:
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         except PermissionError:

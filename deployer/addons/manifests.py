@@ -21,7 +21,9 @@ _LEAST_NETWORK = 64
 
 def templates(folder: str) -> tuple[str, ...]:
     """The texts of an addon's manifests, in the order in which they are applied; none for no folder."""
-    return tuple(path.read_text() for path in sorted((FOLDER / folder).glob("*.yaml"))) if folder else ()
+    return (
+        tuple(path.read_text(encoding="utf-8") for path in sorted((FOLDER / folder).glob("*.yaml"))) if folder else ()
+    )
 
 
 def waves(addon: str, texts: tuple[str, ...], values: Mapping[str, str]) -> tuple[tuple[Object, ...], ...]:

@@ -42,7 +42,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
         click.echo(drafted.text, nl=False)
         return ExitCode.OK
     if not only_shown:
-        target.write_text(drafted.text)
+        target.write_text(drafted.text, encoding="utf-8")
     if session.as_json:
         print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
         return ExitCode.OK

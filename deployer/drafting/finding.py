@@ -66,7 +66,7 @@ def _is_dockerfile(path: str) -> bool:
 
 
 def _dockerfile(root: Path, path: str) -> FoundDockerfile:
-    text = (root / path).read_text(errors="replace")
+    text = (root / path).read_text(encoding="utf-8", errors="replace")
     bases = {one.argument: one.ref for one in base_images(text, {}) if one.argument}
     declared: dict[str, str] = {}
     for one in instructions(text):

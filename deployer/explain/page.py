@@ -29,7 +29,7 @@ _FULL, _NEARLY = 0.95, 0.7
 def html(run: Run) -> str:
     """The page."""
     here = Path(__file__).parent
-    style, script = (here / "page.css").read_text(), (here / "page.js").read_text()
+    style, script = (here / "page.css").read_text(encoding="utf-8"), (here / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     cause = run.cause.title if run.cause is not None else outcome_words(run)

@@ -54,10 +54,10 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
     while not all(_open(door) for door in forward.doors):
         if clock.monotonic() > deadline:
             log = forward.folder / state.LOG
+            told = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if log.exists() else []
             raise machine_error(
                 "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
-                detail="\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else "",
-                where=str(log), hints=("todo-deploy up",),
+                detail="\n".join(told), where=str(log), hints=("todo-deploy up",),
             )  # fmt: skip
         clock.sleep(0.05)
     for door in forward.doors:

@@ -49,7 +49,7 @@ def passing(shape: str, warnings: Iterable[Problem]) -> Passed:
 def recall(path: Path) -> Passed:
     """What passed the last time; nothing where that cannot be read."""
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
         return Passed(str(document["shape"]), frozenset(map(str, document["told"])))
     except (OSError, ValueError, KeyError, TypeError):
         return Passed()

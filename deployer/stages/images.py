@@ -159,7 +159,9 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     name = context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
     if image.source.bases or how.prelude:
-        text = with_bases(image.dockerfile.read_text(errors="surrogateescape"), image.args, image.source.bases)
+        text = with_bases(
+            image.dockerfile.read_text(encoding="utf-8", errors="surrogateescape"), image.args, image.source.bases
+        )
         outside = with_prelude(text, how.prelude).encode(errors="surrogateescape")
         name = context.OUTSIDE_DOCKERFILE
     with context.context_tar(image.context, files, outside) as tar:
@@ -239,7 +241,7 @@ def _dockerfile_line(dockerfile: Path, number: int) -> str:
 
     The builder counts every instruction, `ARG` before `FROM` included; comments and empty lines end no instruction.
     """
-    lines = dockerfile.read_text(errors="replace").splitlines() if dockerfile.is_file() else []
+    lines = dockerfile.read_text(encoding="utf-8", errors="replace").splitlines() if dockerfile.is_file() else []
     count, goes_on = 0, False
     for at, line in enumerate(lines, 1):
         text = line.strip()

@@ -72,7 +72,7 @@ def _vulnerable(image: Wanted, found: Scan) -> Problem:
 
 def _recall(path: Path, clock: Clock) -> dict[str, Scan]:
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
         if document["at"] + _FRESH_SECONDS < clock.now():
             return {}
         return {key: Scan(one["scanner"], one["counts"], tuple(one["critical"]))
@@ -86,6 +86,6 @@ def _remember(path: Path, known: Mapping[str, Scan], scans: Mapping[str, Scan], 
     if all(key in known for key in scans):
         return
     with suppress(OSError, ValueError, KeyError, TypeError):
-        at = json.loads(path.read_text())["at"] if known else clock.now()
+        at = json.loads(path.read_text(encoding="utf-8"))["at"] if known else clock.now()
         document = {"at": at, "scans": {key: asdict(one) for key, one in {**known, **scans}.items()}}
         write_private(path, json.dumps(document))

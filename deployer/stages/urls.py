@@ -132,7 +132,7 @@ def service_origin(service: Object, port: int | str | None, node_ip: str, *, ext
 def _is_listed(host: str, hosts: Path) -> bool:
     """Whether the machine's list has the name, without its port."""
     try:
-        lines = hosts.read_text(errors="replace").splitlines()
+        lines = hosts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
     return any(host.partition(":")[0] in line.partition("#")[0].split()[1:] for line in lines)

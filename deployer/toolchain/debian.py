@@ -71,7 +71,7 @@ def host_apt_lines(root: Path = Path("/etc/apt")) -> list[str]:
     """This machine's own `deb` lines for the suite; none where it is not that Debian."""
     paths = [root / "sources.list", *sorted((root / "sources.list.d").glob("*"))]
     readable = [path for path in paths if path.is_file() and path.suffix in {".list", ".sources"}]
-    return apt_lines((path.name, path.read_text(errors="replace")) for path in readable)
+    return apt_lines((path.name, path.read_text(encoding="utf-8", errors="replace")) for path in readable)
 
 
 def base_digest(env: Mapping[str, str]) -> str:
@@ -119,13 +119,13 @@ def _finish(root: Path, env: Mapping[str, str]) -> None:
     """The machine's sources and authorities are in; what no container needs is out and stays out."""
     lines = host_apt_lines()
     if lines:
-        (root / "etc/apt/sources.list").write_text("\n".join(lines) + "\n")
+        (root / "etc/apt/sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
     bundle = ca_bundle(env)
     for name in ("etc/todo-deploy/ca-bundle.crt", "etc/ssl/certs/ca-certificates.crt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(bundle)
     recipes = Path(__file__).parent / "recipes" / "debian"
-    (root / "etc/dpkg/dpkg.cfg.d/slim").write_text((recipes / "dpkg.cfg").read_text())
-    (root / "etc/apt/apt.conf.d/slim").write_text((recipes / "apt.conf").read_text())
+    (root / "etc/dpkg/dpkg.cfg.d/slim").write_bytes((recipes / "dpkg.cfg").read_bytes())
+    (root / "etc/apt/apt.conf.d/slim").write_bytes((recipes / "apt.conf").read_bytes())
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     run(["sh", recipes / "slim.sh", root], timeout=120)

@@ -200,13 +200,13 @@ def _forget_dead() -> None:
     """
     for path, name in _PID_FILES:
         with suppress(OSError, ValueError):
-            if _command(int(path.read_text())) != name:
+            if _command(int(path.read_text(encoding="utf-8"))) != name:
                 path.unlink()
 
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
@@ -214,7 +214,7 @@ def _command(pid: int) -> str:
 def _start_time(pid: int) -> str:
     """What tells a process from a later one with the same number."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
     return ""
 
 
@@ -236,5 +236,5 @@ def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Non
 
 def _last_lines(path: Path) -> list[str]:
     with suppress(OSError):
-        return path.read_text(errors="replace").splitlines()[-15:]
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
     return []

@@ -40,7 +40,7 @@ class Recipe:
     def digest(self) -> str:
         """What the image's label says when it is up to date."""
         return digest(
-            self.dockerfile.read_text(),
+            self.dockerfile.read_text(encoding="utf-8"),
             [(name, _digest_of(path)) for name, path in sorted(self.files.items())],
             [(name, path.parts[-2:]) for name, path in sorted(self.programs.items())],
             sorted(self.arguments.items()),

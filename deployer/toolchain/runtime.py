@@ -33,7 +33,7 @@ def is_needed() -> bool:
     """Whether this machine lacks CAP_SYS_RESOURCE."""
     if sys.platform != "linux":
         return False
-    return lacks_capability(Path("/proc/self/status").read_text())
+    return lacks_capability(Path("/proc/self/status").read_text(encoding="utf-8"))
 
 
 def lacks_capability(status: str) -> bool:
@@ -67,7 +67,7 @@ def ensure_runtime(cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
         # Docker runs it by path for each container: no restart is needed for a new one.
         write_bytes(PROGRAM, program, 0o755)
     before = read_json(CONFIGURATION)
-    if before is None and CONFIGURATION.exists() and CONFIGURATION.read_text().strip():
+    if before is None and CONFIGURATION.exists() and CONFIGURATION.read_text(encoding="utf-8").strip():
         raise machine_error(
             "DOCKER_CONFIGURATION",
             "Docker's configuration is not a JSON object",

@@ -144,7 +144,7 @@ def npm_settings(text: str) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
