@@ -16,7 +16,7 @@ from deployer import holder as holder_of
 from deployer.errors import DeployError, ExitCode, Problem, refused
 from deployer.events import Warned
 from deployer.outage import ClusterAway
-from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object
+from deployer.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def _write(kube: KubePort, found: Object | None, application: str, identity: str
     metadata = {
         "name": lease_name(application),
         "namespace": NAMESPACE,
-        "labels": {"app.kubernetes.io/managed-by": OWNER, f"{LABEL_PREFIX}/lease": application},
+        "labels": {MANAGED_BY: OWNER, f"{LABEL_PREFIX}/lease": application},
     }
     fresh: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
     try:

@@ -10,8 +10,9 @@ from deployer.enforcement import Enforcement, enforcement
 from deployer.helmhistory import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
-from deployer.ports import KubePort, ObjectRef, Revision
+from deployer.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.spec import Url
+from deployer.stages.removal import volume_claims
 from deployer.stages.rollout import take_snapshot, workloads_of
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.status import (
@@ -98,14 +99,12 @@ def _parts(opened: Opened, services: Mapping[tuple[str, str], Object], kube: Kub
             phase = service_phase(service, slices)
             found.append(Part("Service", namespace, name, phase.value, phase is ServicePhase.AVAILABLE))
     claims = [one for namespace in namespaces for one in kube.list("PersistentVolumeClaim", namespace)]
-    names = {ref.name for ref in ours if ref.kind in ("PersistentVolumeClaim", "StatefulSet")}
+    known = {*volume_claims(ours, kube), *opened.record.claims}
     for claim in claims:
-        # A StatefulSet's claims are called after their template, the StatefulSet and the pod.
-        name = claim["metadata"]["name"]
-        if name in names or any(name.rpartition("-")[0].endswith(f"-{owner}") for owner in names):
+        ref = ref_of(claim)
+        if ref in known:
             state = pvc_phase(claim)
-            found.append(Part("PersistentVolumeClaim", claim["metadata"].get("namespace", ""), name, state.value,
-                              state is PvcPhase.BOUND))  # fmt: skip
+            found.append(Part(ref.kind, ref.namespace, ref.name, state.value, state is PvcPhase.BOUND))
     return tuple(found)
 
 

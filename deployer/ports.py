@@ -14,7 +14,9 @@ Object = dict[str, Any]
 """A Kubernetes object as the API server's JSON has it."""
 
 OWNER = "todo-deploy"
-"""Field manager and `app.kubernetes.io/managed-by` of what we create."""
+"""Field manager and `managed-by` of what we create."""
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
 
 LABEL_PREFIX = "todo-deploy.dev"
 """Prefix of our own labels and annotations."""
@@ -27,6 +29,11 @@ INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
 
 VERDICT_LABEL = f"{LABEL_PREFIX}/verdict"
 """Label of a Helm revision: `verified` once its rollout was stable, `failed` with a failed verdict."""
+
+
+def made_for(application: str) -> str:
+    """The selector of the objects that we made for the application."""
+    return f"{APPLICATION_LABEL}={application},{MANAGED_BY}={OWNER}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.ports import APPLICATION_LABEL, OWNER, ImageFacts, ImagePort, KubePort, Object, ObjectRef
+from deployer.ports import APPLICATION_LABEL, ImageFacts, ImagePort, KubePort, Object, ObjectRef, made_for
 from deployer.record import Record, of_all_applications
 from deployer.stages.secrets import SECRET_OF
 from deployer.status.objects import dig
@@ -38,11 +38,10 @@ def find_waste(
     copies = {(one.namespace, one.copy) for entry in kept.history for one in entry.secrets}
     served = {(one.namespace, one.served) for entry in kept.history for one in entry.secrets}
     in_pods = _used_secrets(namespaces, kube)
-    labels = f"{APPLICATION_LABEL}={application},app.kubernetes.io/managed-by={OWNER}"
     secrets = [
         ObjectRef("Secret", namespace, one["metadata"]["name"])
         for namespace in sorted(set(namespaces))
-        for one in kube.list("Secret", namespace, labels=labels, metadata_only=True)
+        for one in kube.list("Secret", namespace, labels=made_for(application), metadata_only=True)
         if SECRET_OF in (one["metadata"].get("labels") or {})
     ]
     return Waste(

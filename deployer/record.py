@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.history import Entry, from_wire, to_wire
-from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef
+from deployer.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
 
 _FORMAT = 1
 
@@ -93,7 +93,7 @@ def encode(application: str, namespace: str, record: Record) -> Object:
     }
     raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     labels = {
-        "app.kubernetes.io/managed-by": OWNER,
+        MANAGED_BY: OWNER,
         "app.kubernetes.io/part-of": application,
         f"{LABEL_PREFIX}/record": application,
     }

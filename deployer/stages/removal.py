@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deployer.errors import machine_error
 from deployer.events import Item, ItemState
-from deployer.ports import KINDS, LABEL_PREFIX, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef
+from deployer.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
 from deployer.record import ReleaseRecord
 from deployer.steps import Clock, Outcome, Steps, merge
 
@@ -86,8 +86,7 @@ def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) 
     """No Secret that was made for the application is left; the number of those that were there."""
     removed = 0
     for namespace in sorted(set(namespaces)):
-        labels = f"{LABEL_PREFIX}/application={application},app.kubernetes.io/managed-by={OWNER}"
-        for secret in kube.list("Secret", namespace, labels=labels, metadata_only=True):
+        for secret in kube.list("Secret", namespace, labels=made_for(application), metadata_only=True):
             removed += kube.delete("Secret", namespace, secret["metadata"]["name"])
     yield Item(STAGE, "secrets", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
     return removed
@@ -154,7 +153,7 @@ def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:
     for name in sorted(set(names)):
         namespace = kube.get("Namespace", "", name)
         labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
-        if labels.get("app.kubernetes.io/managed-by") != OWNER or not _is_empty(name, kube):
+        if labels.get(MANAGED_BY) != OWNER or not _is_empty(name, kube):
             continue
         removed += kube.delete("Namespace", "", name)
         yield Item(STAGE, f"namespace {name}", ItemState.DONE, "removed")

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from deployer.errors import refused
 from deployer.events import Item, ItemState
 from deployer.plan import SecretPlan
-from deployer.ports import APPLICATION_LABEL, LABEL_PREFIX, OWNER, KubePort, Object
+from deployer.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "secrets"
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
 SECRET_OF = f"{LABEL_PREFIX}/secret"
 CHECKSUM = f"{LABEL_PREFIX}/checksum"
 # Pods have half a minute to end, and a namespace goes with its last one.

@@ -146,9 +146,14 @@ def test_services_are_told_by_their_endpoints_and_claims_by_their_volumes(shop: 
         "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
         "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
     })  # fmt: skip
+    shop.kube.put({
+        "kind": "StatefulSet", "metadata": {"name": "database", "namespace": "default"},
+        "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]},
+    })  # fmt: skip
     claim(shop, "data-database-0", "Bound")
     claim(shop, "uploads", "Pending")
     claim(shop, "of-others", "Bound")
+    claim(shop, "data-other-database-0", "Bound")
     objects = (
         ObjectRef("Service", "default", "web"), ObjectRef("Service", "default", "lonely"),
         ObjectRef("StatefulSet", "default", "database"), ObjectRef("PersistentVolumeClaim", "default", "uploads"),
