@@ -10,11 +10,16 @@ from deployer import world
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.errors import ExitCode, machine_error
+from deployer.events import Event, Warned
+from deployer.lock import locked
+from deployer.memory import deployment_dir
 from deployer.opening import Opened, not_deployed, open_running
 from deployer.plan import BASE_LABEL
 from deployer.ports import ImagePort
 from deployer.prune import Waste, find_waste, remove_waste, used_images
-from deployer.world import this_world
+from deployer.specfile import LoadedSpec
+from deployer.steps import Steps, drive
+from deployer.world import World, this_world
 
 
 @click.group("images")
@@ -26,8 +31,7 @@ def images() -> None:
 @common_options
 def list_(session: Session) -> int:
     """Show the images of the revision that serves: tag, registry, size, layers, age, base, digest."""
-    opened = _opened(session)
-    found = built_images(opened)
+    found = built_images(_opened(read_spec(session), this_world()))
     if session.as_json:
         print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
         return ExitCode.OK
@@ -43,13 +47,7 @@ def list_(session: Session) -> int:
 @common_options
 def prune(session: Session) -> int:
     """Remove images and Secret copies that no kept revision refers to; shows them only, until --yes is given."""
-    opened = _opened(session)
-    daemon = _daemon(opened)
-    spaces = _namespaces(opened)
-    application = opened.loaded.spec.application
-    waste = find_waste(application, spaces, opened.record, used_images(spaces, opened.kube), opened.kube, daemon)
-    if session.yes:
-        remove_waste(waste, opened.kube, daemon)
+    waste = drive(pruned(read_spec(session), this_world(), remove=session.yes), _tell_waiting)
     if session.as_json:
         data = {
             "removed": session.yes,
@@ -104,8 +102,33 @@ def built_images(opened: Opened) -> tuple[ListedImage, ...]:
     return tuple(found)
 
 
-def _opened(session: Session) -> Opened:
-    opened = open_running(read_spec(session), this_world())
+def pruned(loaded: LoadedSpec, here: World, *, remove: bool) -> Steps[Waste]:
+    """What no kept revision refers to; with `remove` it is gone.
+
+    Removed while no run is at work: what one has built is not yet part of a revision.
+    """
+
+    def look() -> Steps[Waste]:
+        yield from ()
+        opened = _opened(loaded, here)
+        daemon, spaces = _daemon(opened), _namespaces(opened)
+        used = used_images(spaces, opened.kube)
+        waste = find_waste(loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
+        if remove:
+            remove_waste(waste, opened.kube, daemon)
+        return waste
+
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    return (yield from locked(folder, here.clock, look()) if remove else look())
+
+
+def _tell_waiting(event: Event) -> None:
+    if isinstance(event, Warned):
+        click.echo(event.problem.title, err=True)
+
+
+def _opened(loaded: LoadedSpec, here: World) -> Opened:
+    opened = open_running(loaded, here)
     if not opened.is_deployed:
         raise not_deployed(opened)
     return opened

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cli.images import built_images
+from deployer.cli.images import built_images, pruned
+from deployer.events import Warned
+from deployer.lock import acquire
+from deployer.memory import deployment_dir
 from deployer.opening import Opened
 from deployer.plan import BASE_LABEL
 from deployer.specfile import load_spec
 from tests.fakes.cluster import RUNNING
-from tests.fakes.play import played
+from tests.fakes.play import code, failed, played
 from tests.fakes.scene import TOOLS
 from tests.fakes.shop import Shop
 
@@ -35,6 +38,23 @@ def test_an_image_that_serves_tells_where_it_is_and_what_it_is_made_of(shop: Sho
     assert (image.name, f"{image.repository}:{image.tag}", image.registry) == ("api", ref, "minikube (local)")
     assert (image.size, image.layers, image.created) == (123, 7, "2026-02-01T10:00:00Z")
     assert (image.base, image.digest) == ("python:3.11-slim", facts.id)
+
+
+def test_what_a_run_at_work_has_built_is_not_pruned(shop: Shop) -> None:
+    stray = replace(shop.images.known[next(iter(shop.images.known))], ref="api:1.0.0-000000000000", id="sha256:0")
+    shop.images.known[stray.ref] = stray
+    loaded = load_spec(shop.root / "todo-deploy.yaml")
+    _, waste = played(pruned(loaded, shop.here, remove=False))
+    assert [one.ref for one in waste.images] == [stray.ref]
+    lock = deployment_dir(shop.here.state_dir, loaded.spec.cluster.name, "shop") / "lock"
+    _, held = played(acquire(lock, shop.kube.clock))
+    assert held is not None
+    events, error = failed(pruned(loaded, shop.here, remove=True))
+    assert (code(error), [type(one) for one in events]) == ("LOCKED", [Warned])
+    assert stray.ref in shop.images.known
+    held.close()
+    played(pruned(loaded, shop.here, remove=True))
+    assert stray.ref not in shop.images.known
 
 
 def test_an_image_that_is_gone_is_named_without_a_digest(shop: Shop) -> None:
