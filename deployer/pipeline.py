@@ -287,11 +287,10 @@ def build(
     mode = loaded.spec.rules.scan
     if mode == "off":
         return outcome
-    scanner = world.open_scanner(here, daemon)
     scans = yield from scan_images(
         tuple(Wanted(one.name, one.ref, one.built) for one in outcome.value),
         world.open_images(daemon),
-        scanner.scan if scanner is not None else None,
+        world.open_scanner(here, daemon),
         mode,
         path.with_name("scans.json"),
         here.clock,

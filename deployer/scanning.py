@@ -46,7 +46,8 @@ class Scan:
         """The verdict in one line."""
         if not self.scanner:
             return f"not scanned: {self.why}"
-        counts = ", ".join(f"{self.counts.get(severity, 0)} {severity}" for severity in _SEVERITIES)
+        others = sorted(severity for severity in self.counts if severity not in _SEVERITIES)
+        counts = ", ".join(f"{self.counts.get(severity, 0)} {severity}" for severity in (*_SEVERITIES, *others))
         shown = ", ".join(self.critical[:_SHOWN])
         more = f" and {len(self.critical) - _SHOWN} more" if len(self.critical) > _SHOWN else ""
         return f"scanned by {self.scanner}: {counts}" + (f" ({shown}{more})" if shown else "")
@@ -69,7 +70,7 @@ def _trivy(document: Any) -> Iterator[Vulnerability]:
         raise ValueError("another schema")
     for result in document.get("Results") or ():
         for one in result.get("Vulnerabilities") or ():
-            yield Vulnerability(one["VulnerabilityID"], one["PkgName"], one["Severity"].lower())
+            yield Vulnerability(one["VulnerabilityID"], one["PkgName"], one.get("Severity", "unknown").lower())
 
 
 def _grype(document: Any) -> Iterator[Vulnerability]:

@@ -3,21 +3,62 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployer.adapters.process import CommandFailed, run
+from deployer.exports import no_proxy
 from deployer.ports import DockerEndpoint
 from deployer.scanning import SCANNERS, Scan, read_report
 
-# The first scan of a machine downloads a database of some hundred megabytes.
-_TIMEOUT = 600.0
+# Of a deploy no more than this is spent on a database of vulnerabilities that does not come, and on one image.
+_DATABASE_SECONDS = 120.0
+_IMAGE_SECONDS = 300.0
+_REASON = 300
+# Colours; and what stands before a message: grype's seconds, trivy's time, the level.
+_FRAME = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|^(\[\d+\]|\S+Z)?\s+(ERROR|FATAL)\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How a scanner is asked: to renew its database, whether that can be used as it is, and for an image.
+
+    `by_hand` is the setting by which a user says that the database is renewed by hand.
+    """
+
+    by_hand: tuple[str, str]
+    renew: tuple[str, ...]
+    usable: tuple[str, ...]
+    image: tuple[str, ...]
+    target: str
+    env: Mapping[str, str]
+
+
+# Neither gets `--quiet`: with it they do not say why they failed. A user's settings may make findings a failure, with
+# which the report would be lost: not here. Telemetry and the look for a newer program are switched off by variables,
+# which older versions ignore.
 _WORDS = {
-    "trivy": ("image", "--quiet", "--scanners", "vuln", "--image-src", "docker", "--format", "json"),
-    "grype": ("--quiet", "--output", "json"),
-}
+    "trivy": _Words(
+        by_hand=("TRIVY_SKIP_DB_UPDATE", "true"),
+        renew=("image", "--download-db-only", "--no-progress"),
+        usable=(),
+        image=("image", "--no-progress", "--skip-db-update", "--scanners", "vuln", "--image-src", "docker",
+               "--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL", "--exit-code", "0", "--format", "json"),
+        target="{ref}",
+        env={"TRIVY_SKIP_VERSION_CHECK": "true", "TRIVY_DISABLE_TELEMETRY": "true"},
+    ),
+    "grype": _Words(
+        by_hand=("GRYPE_DB_AUTO_UPDATE", "false"),
+        renew=("db", "update"),
+        usable=("db", "status"),
+        image=("--fail-on", "", "--output", "json"),
+        target="docker:{ref}",
+        env={"GRYPE_CHECK_FOR_APP_UPDATE": "false", "GRYPE_DB_AUTO_UPDATE": "false"},
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +70,45 @@ class Scanner:
     endpoint: DockerEndpoint
     env: Mapping[str, str]
 
+    def unready(self) -> str:
+        """Why there is no database of vulnerabilities that the scanner would use; empty where there is one."""
+        words = _WORDS[self.name]
+        name, value = words.by_hand
+        if self.env.get(name, "").lower() == value:
+            why = self._ask(words.usable, _DATABASE_SECONDS)[1] if words.usable else ""
+        else:
+            why = self._ask(words.renew, _DATABASE_SECONDS)[1]
+            if why and words.usable and not self._ask(words.usable, _DATABASE_SECONDS)[1]:
+                return ""
+        return why and f"{self.name} has no current database of vulnerabilities: {why}"
+
     def scan(self, ref: str) -> Scan:
         """What the scanner finds in the image; not scanned, with the reason, where it fails."""
-        docker = {"DOCKER_HOST": self.endpoint.host}
+        words = _WORDS[self.name]
+        text, why = self._ask((*words.image, words.target.format(ref=ref)), _IMAGE_SECONDS)
+        return Scan(why=f"{self.name} failed: {why}") if why else read_report(self.name, text)
+
+    def _ask(self, words: Sequence[str], seconds: float) -> tuple[str, str]:
+        """What the program printed, and why it failed where it did."""
+        direct = no_proxy(self.env, None)
+        daemon = {"DOCKER_HOST": self.endpoint.host, "NO_PROXY": direct, "no_proxy": direct}
         if self.endpoint.cert_path is not None:
-            docker |= {"DOCKER_CERT_PATH": str(self.endpoint.cert_path), "DOCKER_TLS_VERIFY": "1"}
-        target = f"docker:{ref}" if self.name == "grype" else ref
+            daemon |= {"DOCKER_CERT_PATH": str(self.endpoint.cert_path), "DOCKER_TLS_VERIFY": "1"}
+        env = {**self.env, **daemon, **_WORDS[self.name].env}
         try:
-            text = run([self.program, *_WORDS[self.name], target], env={**self.env, **docker}, timeout=_TIMEOUT)
+            return run([self.program, *words], env=env, timeout=seconds), ""
         except CommandFailed as failed:
-            return Scan(why=f"{self.name} failed: {failed.tail[-1] if failed.tail else failed}")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return Scan(why=f"{self.name} failed: {error}")
-        return read_report(self.name, text)
+            return "", _last(failed.tail) or str(failed)
+        except subprocess.TimeoutExpired:
+            return "", f"no end after {seconds:.0f} s of `{' '.join([self.name, *words])}`"
+        except OSError as error:
+            return "", str(error)
+
+
+def _last(lines: Sequence[str]) -> str:
+    """The last line that says something, without what frames it, as long as some lines of a screen."""
+    said = [" ".join(_FRAME.sub("", line).split()) for line in lines]
+    return next((line[:_REASON] for line in reversed(said) if line), "")
 
 
 def find_scanner(env: Mapping[str, str], endpoint: DockerEndpoint) -> Scanner | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from deployer.errors import DeployError, ExitCode, Problem
 from deployer.events import Item, ItemState, Warned
@@ -30,25 +30,44 @@ class Wanted:
     fresh: bool
 
 
+class ImageScanner(Protocol):
+    """A scanner that looks into the daemon of the images."""
+
+    @property
+    def name(self) -> str:
+        """The program."""
+
+    def unready(self) -> str:
+        """Why it cannot scan now; empty where it can."""
+
+    def scan(self, ref: str) -> Scan:
+        """What it finds in the image; not scanned, with the reason, where it fails."""
+
+
 def scan_images(
     images: Sequence[Wanted],
     daemon: ImagePort,
-    scan: Callable[[str], Scan] | None,
+    scanner: ImageScanner | None,
     mode: Literal["report", "block"],
     memory: Path,
     clock: Clock,
 ) -> Steps[tuple[Scan, ...]]:
-    """Each image tells its scan; with `block`, none has a critical vulnerability. `scan` None: no scanner is there.
+    """Each image tells its scan; with `block`, none has a critical vulnerability. `scanner` None: none is there.
 
-    The scan of an image that has not changed is taken from `memory` for a day.
+    The scan of an image that has not changed is taken from `memory` for a day. The scanner is asked once whether it
+    can scan: what keeps it from it (a database that cannot be downloaded) is waited for once and not for each image.
     """
     known, told, scans = _recall(memory, clock), [], {}
+    unready = None if scanner is not None else "neither trivy nor grype is on PATH"
     for image in images:
         facts = daemon.image(image.ref)
         key = facts.id if facts is not None else image.ref
         found = known.get(key)
         if found is None:
-            found = scan(image.ref) if scan is not None else Scan(why="neither trivy nor grype is on PATH")
+            if scanner is not None:
+                yield Item(STAGE, image.name, ItemState.RUNNING, f"{scanner.name} looks for vulnerabilities")
+                unready = scanner.unready() if unready is None else unready
+            found = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
             yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, found.words)
         if found.scanner:
             scans[key] = found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.adapters.scanner import find_scanner
+from deployer.adapters.scanner import Scanner, find_scanner
 from deployer.errors import ExitCode
 from deployer.events import Warned
 from deployer.ports import DockerEndpoint
@@ -83,11 +84,47 @@ def test_what_is_no_report_is_not_a_passed_scan(scanner: str, text: str) -> None
     assert read_report(scanner, text).verdict == "not scanned"
 
 
+# -- what real programs printed --------------------------------------------------------------------------------------
+
+RECORDED = Path(__file__).parents[1] / "data" / "scanners"
+
+
+def test_a_real_report_of_grype_is_read() -> None:
+    scan = read_report("grype", (RECORDED / "grype-0.110.0-findings.json").read_text())
+    assert scan.words == (
+        "scanned by grype: 1 critical, 0 high, 1 medium, 1 low, 2 negligible (CVE-2099-0003 in next)"
+    )  # fmt: skip
+    assert scan.verdict == "critical"
+
+
+def test_a_real_report_of_grype_without_findings_is_a_scan() -> None:
+    scan = read_report("grype", (RECORDED / "grype-0.110.0-none.json").read_text())
+    assert scan.words == "scanned by grype: 0 critical, 0 high, 0 medium, 0 low"
+
+
 # -- the stage -----------------------------------------------------------------------------------------------------
 
 IMAGES = (Wanted("api", "api:1.0.0", True), Wanted("web", "web:1.0.0", False))
 CLEAN = read_report("trivy", trivy(("CVE-2020-1", "zlib", "HIGH")))
 BAD = read_report("trivy", trivy(("CVE-2019-14697", "musl", "CRITICAL")))
+
+
+class FakeScanner:
+    """Finds what it is told to, and remembers what it was asked."""
+
+    name = "trivy"
+
+    def __init__(self, found: Callable[[str], Scan], why: str = "") -> None:
+        self._found, self._why = found, why
+        self.asked: list[str] = []
+
+    def unready(self) -> str:
+        self.asked.append("ready?")
+        return self._why
+
+    def scan(self, ref: str) -> Scan:
+        self.asked.append(ref)
+        return self._found(ref)
 
 
 @pytest.fixture
@@ -104,38 +141,40 @@ def test_an_absent_scanner_is_said_and_never_passes(daemon: FakeImages, tmp_path
 
 
 def test_a_critical_vulnerability_blocks_where_the_spec_says_so(daemon: FakeImages, tmp_path: Path) -> None:
-    def scan(ref: str) -> Scan:
-        return BAD if ref == "api:1.0.0" else CLEAN
-
-    _, error = failed(scan_images(IMAGES, daemon, scan, "block", tmp_path / "a", FakeClock()))
+    scanner = FakeScanner(lambda ref: BAD if ref == "api:1.0.0" else CLEAN)
+    _, error = failed(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "a", FakeClock()))
     assert (code(error), error.exit_code) == ("IMAGE_VULNERABLE", ExitCode.BUILD)
     assert "api:1.0.0" in error.problems[0].title
     assert error.problems[0].detail == "CVE-2019-14697 in musl"
-    _, scans = played(scan_images(IMAGES, daemon, scan, "report", tmp_path / "b", FakeClock()))
+    _, scans = played(scan_images(IMAGES, daemon, scanner, "report", tmp_path / "b", FakeClock()))
     assert [scan.verdict for scan in scans] == ["critical", "no critical"]
 
 
 def test_an_unchanged_image_is_scanned_once_a_day(daemon: FakeImages, tmp_path: Path) -> None:
-    asked: list[str] = []
-    clock = FakeClock()
-
-    def scan(ref: str) -> Scan:
-        asked.append(ref)
-        return CLEAN
-
+    scanner, clock = FakeScanner(lambda _: CLEAN), FakeClock()
     for _ in range(2):
-        events, scans = played(scan_images(IMAGES, daemon, scan, "block", tmp_path / "scans.json", clock))
-    assert asked == ["api:1.0.0", "web:1.0.0"]
+        events, scans = played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", clock))
+    assert scanner.asked == ["ready?", "api:1.0.0", "web:1.0.0"]
     assert events == []
     assert [scan.verdict for scan in scans] == ["no critical", "no critical"]
     clock.sleep(100_000)
-    played(scan_images(IMAGES, daemon, scan, "block", tmp_path / "scans.json", clock))
-    assert len(asked) == 4
+    played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", clock))
+    assert scanner.asked == ["ready?", "api:1.0.0", "web:1.0.0"] * 2
+
+
+def test_a_scanner_without_a_database_is_waited_for_once_and_never_passes(daemon: FakeImages, tmp_path: Path) -> None:
+    scanner = FakeScanner(lambda _: CLEAN, "trivy has no current database of vulnerabilities: no network")
+    events, scans = played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
+    assert scanner.asked == ["ready?"]
+    assert [scan.verdict for scan in scans] == ["not scanned", "not scanned"]
+    (warned,) = [one.problem for one in events if isinstance(one, Warned)]
+    assert warned.detail == "trivy has no current database of vulnerabilities: no network"
 
 
 def test_a_remembered_critical_vulnerability_still_blocks(daemon: FakeImages, tmp_path: Path) -> None:
     for _ in range(2):
-        _, error = failed(scan_images(IMAGES, daemon, lambda _: BAD, "block", tmp_path / "scans.json", FakeClock()))
+        scanner = FakeScanner(lambda _: BAD)
+        _, error = failed(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
         assert code(error) == "IMAGE_VULNERABLE"
 
 
@@ -173,8 +212,58 @@ def test_grype_is_asked_where_there_is_no_trivy(tmp_path: Path) -> None:
 
 
 def test_a_scanner_that_fails_has_not_scanned(tmp_path: Path) -> None:
-    program(tmp_path, "trivy", "echo 'FATAL no database' >&2; exit 1")
+    program(tmp_path, "trivy", "echo 'FATAL no such image' >&2; echo >&2; exit 1")
     scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, HERE)
     assert scanner is not None
-    assert scanner.scan("api:1.0.0").words == "not scanned: trivy failed: FATAL no database"
+    assert scanner.scan("api:1.0.0").words == "not scanned: trivy failed: FATAL no such image"
     assert find_scanner({"PATH": "/nowhere"}, HERE) is None
+
+
+def real_grype(folder: Path, report: str, database: str) -> Scanner:
+    """The program as it was recorded: nothing to download; `database` is what `db status` ends with."""
+    program(folder, "grype", f"""echo "$*" >> {folder}/asked
+case "$*" in
+  *--quiet*) exit 1;;
+  "db update") cat {RECORDED}/grype-0.110.0-no-database.stderr >&2; exit 1;;
+  "db status") exit {database};;
+  *"--fail-on  "*) cat {RECORDED}/grype-0.110.0-{report}.json;;
+  *) cat {RECORDED}/grype-0.110.0-{report}.json; exit 2;;
+esac""")  # fmt: skip
+    scanner = find_scanner({"PATH": f"{folder}:/usr/bin:/bin"}, HERE)
+    assert scanner is not None
+    return scanner
+
+
+def test_grype_without_a_database_says_why_and_is_not_asked_for_images(daemon: FakeImages, tmp_path: Path) -> None:
+    grype = real_grype(tmp_path, "findings", "1")
+    events, scans = played(scan_images(IMAGES, daemon, grype, "block", tmp_path / "scans.json", FakeClock()))
+    (words,) = {scan.words for scan in scans}
+    assert words.startswith("not scanned: grype has no current database of vulnerabilities: unable to update")
+    assert words.endswith("lookup grype.anchore.io on 192.0.2.53:53: no such host")
+    assert (tmp_path / "asked").read_text().splitlines() == ["db update", "db status"]
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["NOT_SCANNED"]
+
+
+def test_grype_scans_with_a_database_that_it_still_finds_new_enough(daemon: FakeImages, tmp_path: Path) -> None:
+    grype = real_grype(tmp_path, "findings", "0")
+    assert grype.unready() == ""
+    _, error = failed(scan_images(IMAGES, daemon, grype, "block", tmp_path / "scans.json", FakeClock()))
+    assert code(error) == "IMAGE_VULNERABLE"
+    assert error.problems[0].detail == "CVE-2099-0003 in next"
+
+
+def test_a_scanner_that_hangs_holds_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployer.adapters.scanner._DATABASE_SECONDS", 0.2)
+    program(tmp_path, "trivy", "exec sleep 30")
+    scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, HERE)
+    assert scanner is not None
+    assert "no end after 0 s of `trivy image --download-db-only --no-progress`" in scanner.unready()
+
+
+def test_a_database_that_is_renewed_by_hand_is_not_downloaded(tmp_path: Path) -> None:
+    program(tmp_path, "trivy", "exit 1")
+    program(tmp_path, "grype", "test \"$*\" = 'db status'")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    trivy = Scanner("trivy", f"{tmp_path}/trivy", HERE, {"PATH": path, "TRIVY_SKIP_DB_UPDATE": "true"})
+    grype = Scanner("grype", f"{tmp_path}/grype", HERE, {"PATH": path, "GRYPE_DB_AUTO_UPDATE": "false"})
+    assert (trivy.unready(), grype.unready()) == ("", "")
