@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from deployer.errors import DeployError, ExitCode, Problem, input_error
-from deployer.spec import Spec
+from deployer.spec import Spec, path_keys
 
 SPEC_NAME = "todo-deploy.yaml"
 _LOCAL_SUFFIX = ".local.yaml"
@@ -232,7 +232,7 @@ def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], o
     from ruamel.yaml.error import YAMLError
 
     path, separator, text = override.partition("=")
-    keys = [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
+    keys = path_keys(path)
     if not separator or not all(keys):
         raise input_error("SET_MALFORMED", f"`--set {override}` is not path=value", hints=("--set cluster.cpus=2",))
     try:

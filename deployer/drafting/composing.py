@@ -22,6 +22,7 @@ from deployer.drafting.model import (
     SecretNeed,
 )
 from deployer.drafting.naming import dashed
+from deployer.spec import path_keys
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
@@ -224,7 +225,7 @@ def _release(sheet: _Sheet, reading: Reading, makers: Makers) -> None:
             continue
         for path, text in slot.fixed.items():
             comment = "what is built here is found under this registry"
-            sheet.put((*place, "values", *_keys(path)), text, comment)
+            sheet.put((*place, "values", *path_keys(path)), text, comment)
         for path, template in slot.values.items():
             sheet.put((*place, "images", maker.name, path), template)
         sheet.comments[(*place, "images", maker.name)] = f"image of {users}"
@@ -233,7 +234,7 @@ def _release(sheet: _Sheet, reading: Reading, makers: Makers) -> None:
     for one in reading.exposed:
         if one.type_path and _is_opened(sheet, reading, one):
             comment = "so that it is reached from this machine"
-            sheet.put((*place, "values", *_keys(one.type_path)), "NodePort", comment)
+            sheet.put((*place, "values", *path_keys(one.type_path)), "NodePort", comment)
 
 
 def _is_opened(sheet: _Sheet, reading: Reading, one: Exposed) -> bool:
@@ -273,13 +274,9 @@ def _all_exposed(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Any]]:
 
 def _says_node_port(sheet: _Sheet, release: str, path: str) -> bool:
     place: Any = sheet.document["releases"][release].get("values", {})
-    for key in _keys(path):
+    for key in path_keys(path):
         place = place.get(key) if isinstance(place, dict) else None
     return bool(place == "NodePort")
-
-
-def _keys(path: str) -> list[str]:
-    return [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
 
 
 def _plain(text: str) -> str:

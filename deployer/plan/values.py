@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.spec import path_keys
 
 _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
@@ -55,8 +56,8 @@ def filled(template: str, known: Mapping[str, str], release: str, path: str) -> 
 
 
 def set_value(values: dict[str, Any], release: str, path: str, value: Any) -> None:
-    """The value stands at a dotted path; `\\.` is a dot within a key, as in `helm --set`."""
-    keys = [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
+    """The value stands at a dotted path."""
+    keys = path_keys(path)
     place = values
     for key in keys[:-1]:
         place = place.setdefault(key, {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from deployer.ports import Object
 from deployer.rules.model import (
@@ -18,6 +17,7 @@ from deployer.rules.model import (
     name_of,
     namespace_of,
     place_of,
+    texts_of,
 )
 from deployer.rules.quantities import quantity, shown
 from deployer.rules.workloads import pods_of, surge_of
@@ -95,7 +95,7 @@ def leaks(subject: Subject) -> Iterator[Breach]:
         for body in one.objects:
             if body.get("kind") == "Secret":
                 continue
-            found = {name for text in _texts(body) for value, name in known.items() if value in text}
+            found = {name for text in texts_of(body) for value, name in known.items() if value in text}
             for name in sorted(found):
                 title = f"{label_of(body)} contains the value of secret {name}"
                 yield Breach(title, place_of(one.release.name, body), hints=("refer to it by a secretKeyRef",))
@@ -205,18 +205,6 @@ def _is_secret(key: str, value: object) -> bool:
     if value.strip().isdigit() or value.strip().lower() in ("true", "false"):  # MAX_TOKENS: "1000"
         return False
     return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield str(key)
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
 
 
 RULES = (

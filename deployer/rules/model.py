@@ -198,6 +198,19 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in the value, keys included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from texts_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_of(item)
+    elif isinstance(value, str):
+        yield value
+
+
 def is_test(body: Object) -> bool:
     """Whether the object is made by `helm test` alone, which nothing here runs."""
     hooks = str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook") or "")

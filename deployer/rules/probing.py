@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deployer.plan import ReleasePlan
 from deployer.ports import Object
-from deployer.spec import Release
+from deployer.rules.model import texts_of
+from deployer.spec import Release, path_keys
 from deployer.specfile import Location
 
 
@@ -45,14 +46,14 @@ def mapped_values(name: str, spec: Release, plan: ReleasePlan) -> tuple[Mapped, 
 
 def verbatim(value: Any, objects: Sequence[Object]) -> bool:
     """Whether a text stands in the objects as it is."""
-    return isinstance(value, str) and bool(value) and any(value in text for text in _texts(list(objects)))
+    return isinstance(value, str) and bool(value) and any(value in text for text in texts_of(list(objects)))
 
 
 def with_others(values: Mapping[str, Any], tried: Sequence[Mapped]) -> dict[str, Any]:
     """The values with each of these replaced by its other one."""
     changed: dict[str, Any] = copy.deepcopy(dict(values))
     for one in tried:
-        keys = _keys(one.path)
+        keys = path_keys(one.path)
         place = changed
         for key in keys[:-1]:
             place = place[key]
@@ -63,7 +64,7 @@ def with_others(values: Mapping[str, Any], tried: Sequence[Mapped]) -> dict[str,
 def value_at(values: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path; `\\.` is a dot within a key."""
     place: Any = values
-    for key in _keys(path):
+    for key in path_keys(path):
         place = place.get(key) if isinstance(place, Mapping) else None
     return place
 
@@ -88,19 +89,3 @@ def _other(template: str, value: Any, mark: str) -> Any:
         {"registry": "", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
          "ref": f"probe-{mark}:{tag}", "checksum": f"{mark}00000000"}
     )  # fmt: skip
-
-
-def _keys(path: str) -> list[str]:
-    return [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield str(key)
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value

@@ -40,6 +40,7 @@ from deployer.spec.words import (
     Size,
     Version,
     mebibytes,
+    path_keys,
     seconds,
 )
 
@@ -69,5 +70,6 @@ __all__ = [
     "Url",
     "Version",
     "mebibytes",
+    "path_keys",
     "seconds",
 ]

@@ -68,7 +68,7 @@ def world(folder: Path) -> World:
 
 
 def look(made: Subject, kube: FakeKube, render: Any, tmp_path: Path, *, thorough: bool) -> Subject:
-    running = Running(ClusterFacts(ClusterPhase.RUNNING), kube, frozenset())
+    running = Running(ClusterFacts(ClusterPhase.RUNNING), kube, frozenset(), new_record())
     return gather(made.loaded, made.plan, FakeHelm(kube, render), running, world(tmp_path), thorough=thorough)
 
 
