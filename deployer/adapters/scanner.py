@@ -70,6 +70,11 @@ class Scanner:
     endpoint: DockerEndpoint
     env: Mapping[str, str]
 
+    @property
+    def renewal(self) -> tuple[str, ...]:
+        """The command that downloads its database of vulnerabilities."""
+        return (self.name, *_WORDS[self.name].renew)
+
     def unready(self) -> str:
         """Why there is no database of vulnerabilities that the scanner would use; empty where there is one."""
         words = _WORDS[self.name]

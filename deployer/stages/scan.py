@@ -37,6 +37,10 @@ class ImageScanner(Protocol):
     def name(self) -> str:
         """The program."""
 
+    @property
+    def renewal(self) -> Sequence[str]:
+        """The command that downloads its database of vulnerabilities."""
+
     def unready(self) -> str:
         """Why it cannot scan now; empty where it can."""
 
@@ -54,8 +58,9 @@ def scan_images(
 ) -> Steps[tuple[Scan, ...]]:
     """Each image tells its scan; with `block`, none has a critical vulnerability. `scanner` None: none is there.
 
-    The scan of an image that has not changed is taken from `memory` for a day. The scanner is asked once whether it
-    can scan: what keeps it from it (a database that cannot be downloaded) is waited for once and not for each image.
+    The scan of an image that has not changed is taken from `memory` for a day, unless it would block and can be made
+    anew. The scanner is asked once whether it can scan: what keeps it from it (a database that cannot be downloaded) is
+    waited for once and not for each image.
     """
     known, told, scans = _recall(memory, clock), [], {}
     unready = None if scanner is not None else "neither trivy nor grype is on PATH"
@@ -63,11 +68,12 @@ def scan_images(
         facts = daemon.image(image.ref)
         key = facts.id if facts is not None else image.ref
         found = known.get(key)
-        if found is None:
+        if found is None or (mode == "block" and found.critical and scanner is not None):
             if scanner is not None:
                 yield Item(STAGE, image.name, ItemState.RUNNING, f"{scanner.name} looks for vulnerabilities")
                 unready = scanner.unready() if unready is None else unready
-            found = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
+            new = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
+            found = new if new.scanner or found is None else found
             yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, found.words)
         if found.scanner:
             scans[key] = found
@@ -75,8 +81,9 @@ def scan_images(
     _remember(memory, known, scans, clock)
     without = sorted({found.why for image, found in told if not found.scanner and image.fresh})
     if without:
+        way = "install trivy or grype" if scanner is None else f"`{' '.join(scanner.renewal)}` downloads its database"
         yield Warned(Problem("NOT_SCANNED", "images were not scanned for vulnerabilities", "\n".join(without),
-                             hints=("install trivy or grype, or set rules.scan: off",)))  # fmt: skip
+                             hints=(f"{way}; `rules.scan: off` asks for no scan",)))  # fmt: skip
     bad = [(image, found) for image, found in told if found.critical]
     if bad and mode == "block":
         raise DeployError([_vulnerable(image, found) for image, found in bad], ExitCode.BUILD)
@@ -84,8 +91,9 @@ def scan_images(
 
 
 def _vulnerable(image: Wanted, found: Scan) -> Problem:
-    title = f"image `{image.ref}` has {len(found.critical)} critical vulnerabilities ({found.scanner})"
-    hints = ("build it on a newer base image, or update the packages", "or set rules.scan: report")
+    many = "a critical vulnerability" if len(found.critical) == 1 else f"{len(found.critical)} critical vulnerabilities"
+    title = f"image `{image.ref}` has {many} ({found.scanner})"
+    hints = ("build it on a newer base image, or update the packages; `rules.scan: report` tells them only",)
     return Problem("IMAGE_VULNERABLE", title, "\n".join(found.critical[:20]), hints=hints)
 
 
@@ -102,7 +110,7 @@ def _recall(path: Path, clock: Clock) -> dict[str, Scan]:
 
 def _remember(path: Path, known: Mapping[str, Scan], scans: Mapping[str, Scan], clock: Clock) -> None:
     """The scans of these images are remembered; the day begins anew only when all of them are new."""
-    if all(key in known for key in scans):
+    if all(known.get(key) == one for key, one in scans.items()):
         return
     with suppress(OSError, ValueError, KeyError, TypeError):
         at = json.loads(path.read_text(encoding="utf-8"))["at"] if known else clock.now()

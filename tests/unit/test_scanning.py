@@ -113,6 +113,7 @@ class FakeScanner:
     """Finds what it is told to, and remembers what it was asked."""
 
     name = "trivy"
+    renewal = ("trivy", "image", "--download-db-only")
 
     def __init__(self, found: Callable[[str], Scan], why: str = "") -> None:
         self._found, self._why = found, why
@@ -169,13 +170,30 @@ def test_a_scanner_without_a_database_is_waited_for_once_and_never_passes(daemon
     assert [scan.verdict for scan in scans] == ["not scanned", "not scanned"]
     (warned,) = [one.problem for one in events if isinstance(one, Warned)]
     assert warned.detail == "trivy has no current database of vulnerabilities: no network"
+    assert warned.hints == (
+        "`trivy image --download-db-only` downloads its database; `rules.scan: off` asks for no scan",
+    )
 
 
-def test_a_remembered_critical_vulnerability_still_blocks(daemon: FakeImages, tmp_path: Path) -> None:
+def test_a_remembered_critical_vulnerability_blocks_until_the_scanner_says_otherwise(
+    daemon: FakeImages, tmp_path: Path
+) -> None:
+    """A severity that was corrected, or one that the user has decided to ignore, does not block for a day."""
+    memory, clock = tmp_path / "scans.json", FakeClock()
+
+    def blocked(scanner: FakeScanner | None) -> bool:
+        _, error = failed(scan_images(IMAGES, daemon, scanner, "block", memory, clock))
+        return code(error) == "IMAGE_VULNERABLE"
+
+    assert blocked(FakeScanner(lambda _: BAD))
+    assert blocked(None)
+    assert blocked(FakeScanner(lambda _: CLEAN, "no network"))
+    assert blocked(FakeScanner(lambda _: Scan(why="trivy failed")))
+    again = FakeScanner(lambda _: CLEAN)
     for _ in range(2):
-        scanner = FakeScanner(lambda _: BAD)
-        _, error = failed(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
-        assert code(error) == "IMAGE_VULNERABLE"
+        _, scans = played(scan_images(IMAGES, daemon, again, "block", memory, clock))
+        assert [scan.verdict for scan in scans] == ["no critical", "no critical"]
+    assert again.asked == ["ready?", "api:1.0.0", "web:1.0.0"]
 
 
 # -- the program ---------------------------------------------------------------------------------------------------
