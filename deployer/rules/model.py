@@ -240,6 +240,21 @@ def place_of(release: str, body: Object, *path: str) -> Place:
     return Place(release, label_of(body), tuple(dict.fromkeys(str(one) for one in names if one)), path)
 
 
+def lacks_addon(subject: Subject, name: str) -> bool:
+    """Whether the cluster is Minikube's and not asked to have the addon."""
+    cluster = subject.loaded.spec.cluster
+    return cluster.provider == "minikube" and name not in cluster.addons
+
+
+def unasked(subject: Subject, kind: str, addon: str, what: str) -> Iterator[Breach]:
+    """The first object of the kind, which needs an addon that the spec does not ask for."""
+    found = next(iter(subject.objects(kind)), None)
+    if found is not None and lacks_addon(subject, addon):
+        one, body = found
+        place = Place(one.release.name, label_of(body), spec=("cluster", "addons"))
+        yield Breach(f"{label_of(body)} needs {what}", place, hints=(f"cluster.addons: [{addon}]",))
+
+
 def chart_folder(subject: Subject, release: str) -> Path:
     """The chart's own folder (the plan's is a staged copy)."""
     return subject.loaded.root / subject.loaded.spec.releases[release].chart

@@ -13,9 +13,11 @@ from deployer.rules.model import (
     Subject,
     Workload,
     label_of,
+    lacks_addon,
     name_of,
     namespace_of,
     place_of,
+    unasked,
 )
 
 _NODE_PORTS = range(30000, 32768)
@@ -206,23 +208,13 @@ def ingress_backends(subject: Subject) -> Iterator[Breach]:
 
 def ingress_controller(subject: Subject) -> Iterator[Breach]:
     """An Ingress on a cluster that is not asked to have a controller for it."""
-    cluster = subject.loaded.spec.cluster
-    if cluster.provider != "minikube" or "ingress" in cluster.addons:
-        return
-    for one, body in subject.objects("Ingress"):
-        yield Breach(f"{label_of(body)} needs an Ingress controller, and the spec asks for none",
-                     Place(one.release.name, label_of(body), spec=("cluster", "addons")),
-                     hints=("cluster.addons: [ingress]",))  # fmt: skip
-        return
+    yield from unasked(subject, "Ingress", "ingress", "an Ingress controller, and the spec asks for none")
 
 
 def load_balancer(subject: Subject) -> Iterator[Breach]:
     """A URL at a load balancer's address on a cluster that is not asked to have one."""
-    cluster = subject.loaded.spec.cluster
-    if cluster.provider != "minikube" or "metallb" in cluster.addons:
-        return
     for url in subject.plan.urls:
-        if url.external:
+        if url.external and lacks_addon(subject, "metallb"):
             yield Breach(
                 f"url `{url.name}` needs a load balancer, and the spec asks for none",
                 Place(spec=("urls", url.name, "external")),

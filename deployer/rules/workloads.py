@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from deployer.ports import Object
-from deployer.rules.model import Breach, Place, Rule, Subject, Workload, label_of, namespace_of, place_of
+from deployer.rules.model import Breach, Place, Rule, Subject, Workload, label_of, namespace_of, place_of, unasked
 
 _COUNTED = ("Deployment", "StatefulSet")
 
@@ -106,14 +106,9 @@ def autoscalers(subject: Subject) -> Iterator[Breach]:
 
 def metrics(subject: Subject) -> Iterator[Breach]:
     """An autoscaler on a cluster that is not asked to measure anything."""
-    cluster = subject.loaded.spec.cluster
-    if cluster.provider != "minikube" or "metrics-server" in cluster.addons:
-        return
-    for one, body in subject.objects("HorizontalPodAutoscaler"):
-        yield Breach(f"{label_of(body)} needs metrics, and the spec asks for no metrics-server",
-                     Place(one.release.name, label_of(body), spec=("cluster", "addons")),
-                     hints=("cluster.addons: [metrics-server]",))  # fmt: skip
-        return
+    yield from unasked(
+        subject, "HorizontalPodAutoscaler", "metrics-server", "metrics, and the spec asks for no metrics-server"
+    )
 
 
 def judged_otherwise(subject: Subject) -> Iterator[Breach]:

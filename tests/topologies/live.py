@@ -20,6 +20,7 @@ from deployer.spec import Cluster
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
 from tests.cluster import PROFILE, ensure_addons
+from tests.e2e.browser import Browser
 from tests.e2e.project import Project
 from tests.topologies.application import Application, Object, everything
 from tests.topologies.rendering import ENV, render
@@ -89,6 +90,15 @@ def deploy(live: Live) -> None:
     with Watch(live.namespace, live.deployments) as watch:
         _, live.first = live.app.data("up")
     live.seen = watch.seen
+
+
+def first_task(url: str) -> Browser:
+    """Somebody registered there and has a task."""
+    ann = Browser(url)
+    ann.register("ann@example.com", "correct horse battery")
+    ann.add("water the plants")
+    assert ann.tasks() == {"water the plants": False}
+    return ann
 
 
 def differences(live: Live, helm: str, cache: Path) -> list[str]:

@@ -9,7 +9,7 @@ from deployer.status import SEED_WORDS, Phase, PodPhase, ServicePhase, service_p
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
 from tests.topologies.journey import left_behind
-from tests.topologies.live import Live, Watch, differences, eventually, open_kube, pod_phases
+from tests.topologies.live import Live, Watch, differences, eventually, first_task, open_kube, pod_phases
 
 NAME = "001-phase-iv"
 COMPONENTS = ("frontend", "backend")
@@ -29,10 +29,7 @@ def test_the_frontend_is_served_below_its_base_path(live: Live) -> None:
     assert (moved.status, moved.headers["Location"]) == (307, "/todo/login")
     page = request("GET", f"{live.url}/todo/login").body.decode()
     assert '"/todo/_next/static/' in page
-    ann = Browser(f"{live.url}/todo")
-    ann.register("ann@example.com", "correct horse battery")
-    ann.add("water the plants")
-    assert ann.tasks() == {"water the plants": False}
+    ann = first_task(f"{live.url}/todo")
     assert "ann@example.com" in ann_page(ann)
 
 

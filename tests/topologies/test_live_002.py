@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from deployer.status import SEED_WORDS, Phase
-from tests.e2e.browser import Browser, request
+from tests.e2e.browser import request
 from tests.topologies.journey import left_behind
-from tests.topologies.live import Live, Watch, differences, eventually
+from tests.topologies.live import Live, Watch, differences, eventually, first_task
 
 NAME = "002-k8s-deployment"
 COMPONENTS = ("todo-backend", "todo-frontend")
@@ -36,10 +36,7 @@ def revisions(live: Live) -> dict[str, tuple[int, str]]:
 
 
 def test_it_answers(live: Live) -> None:
-    ann = Browser(live.url)
-    ann.register("ann@example.com", "correct horse battery")
-    ann.add("water the plants")
-    assert ann.tasks() == {"water the plants": False}
+    first_task(live.url)
 
 
 def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Path) -> None:
