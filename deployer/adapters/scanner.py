@@ -14,8 +14,8 @@ from deployer.exports import no_proxy
 from deployer.ports import DockerEndpoint
 from deployer.scanning import SCANNERS, Scan, read_report
 
-# Of a deploy no more than this is spent on a database of vulnerabilities that does not come, and on one image.
-_DATABASE_SECONDS = 120.0
+# What the look at a database that is there may take, and the scan of an image.
+_LOOK_SECONDS = 30.0
 _IMAGE_SECONDS = 300.0
 _REASON = 300
 # Colours; and what stands before a message: grype's seconds, trivy's time, the level.
@@ -75,15 +75,18 @@ class Scanner:
         """The command that downloads its database of vulnerabilities."""
         return (self.name, *_WORDS[self.name].renew)
 
-    def unready(self) -> str:
-        """Why there is no database of vulnerabilities that the scanner would use; empty where there is one."""
+    def unready(self, seconds: float) -> str:
+        """Why there is no database of vulnerabilities that the scanner would use; empty where there is one.
+
+        Its download may take so many seconds.
+        """
         words = _WORDS[self.name]
         name, value = words.by_hand
         if self.env.get(name, "").lower() == value:
-            why = self._ask(words.usable, _DATABASE_SECONDS)[1] if words.usable else ""
+            why = self._ask(words.usable, _LOOK_SECONDS)[1] if words.usable else ""
         else:
-            why = self._ask(words.renew, _DATABASE_SECONDS)[1]
-            if why and words.usable and not self._ask(words.usable, _DATABASE_SECONDS)[1]:
+            why = self._ask(words.renew, seconds)[1]
+            if why and words.usable and not self._ask(words.usable, _LOOK_SECONDS)[1]:
                 return ""
         return why and f"{self.name} has no current database of vulnerabilities: {why}"
 

@@ -17,6 +17,8 @@ from deployer.scanning import Scan
 from deployer.steps import Clock, Steps
 
 STAGE = "images"
+# Of a deploy no more than this is spent on a database that does not come; less where an earlier one has spent it.
+_PATIENCE, _IMPATIENCE = 120.0, 10.0
 # The databases of vulnerabilities change daily.
 _FRESH_SECONDS = 86_400.0
 
@@ -41,8 +43,8 @@ class ImageScanner(Protocol):
     def renewal(self) -> Sequence[str]:
         """The command that downloads its database of vulnerabilities."""
 
-    def unready(self) -> str:
-        """Why it cannot scan now; empty where it can."""
+    def unready(self, seconds: float) -> str:
+        """Why it cannot scan, known after so many seconds for its database; empty where it can."""
 
     def scan(self, ref: str) -> Scan:
         """What it finds in the image; not scanned, with the reason, where it fails."""
@@ -71,7 +73,8 @@ def scan_images(
         if found is None or (mode == "block" and found.critical and scanner is not None):
             if scanner is not None:
                 yield Item(STAGE, image.name, ItemState.RUNNING, f"{scanner.name} looks for vulnerabilities")
-                unready = scanner.unready() if unready is None else unready
+                patience = _PATIENCE if any(one.fresh for one in images) else _IMPATIENCE
+                unready = scanner.unready(patience) if unready is None else unready
             new = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
             found = new if new.scanner or found is None else found
             yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, found.words)

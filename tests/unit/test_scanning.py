@@ -119,8 +119,8 @@ class FakeScanner:
         self._found, self._why = found, why
         self.asked: list[str] = []
 
-    def unready(self) -> str:
-        self.asked.append("ready?")
+    def unready(self, seconds: float) -> str:
+        self.asked.append(f"ready in {seconds:.0f} s?")
         return self._why
 
     def scan(self, ref: str) -> Scan:
@@ -155,19 +155,22 @@ def test_an_unchanged_image_is_scanned_once_a_day(daemon: FakeImages, tmp_path: 
     scanner, clock = FakeScanner(lambda _: CLEAN), FakeClock()
     for _ in range(2):
         events, scans = played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", clock))
-    assert scanner.asked == ["ready?", "api:1.0.0", "web:1.0.0"]
+    assert scanner.asked == ["ready in 120 s?", "api:1.0.0", "web:1.0.0"]
     assert events == []
     assert [scan.verdict for scan in scans] == ["no critical", "no critical"]
     clock.sleep(100_000)
     played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", clock))
-    assert scanner.asked == ["ready?", "api:1.0.0", "web:1.0.0"] * 2
+    assert scanner.asked == ["ready in 120 s?", "api:1.0.0", "web:1.0.0"] * 2
 
 
 def test_a_scanner_without_a_database_is_waited_for_once_and_never_passes(daemon: FakeImages, tmp_path: Path) -> None:
     scanner = FakeScanner(lambda _: CLEAN, "trivy has no current database of vulnerabilities: no network")
     events, scans = played(scan_images(IMAGES, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
-    assert scanner.asked == ["ready?"]
+    assert scanner.asked == ["ready in 120 s?"]
     assert [scan.verdict for scan in scans] == ["not scanned", "not scanned"]
+    old = [Wanted("api", "api:1.0.0", False)]
+    played(scan_images(old, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
+    assert scanner.asked == ["ready in 120 s?", "ready in 10 s?"], "a run that built nothing has less patience"
     (warned,) = [one.problem for one in events if isinstance(one, Warned)]
     assert warned.detail == "trivy has no current database of vulnerabilities: no network"
     assert warned.hints == (
@@ -193,7 +196,7 @@ def test_a_remembered_critical_vulnerability_blocks_until_the_scanner_says_other
     for _ in range(2):
         _, scans = played(scan_images(IMAGES, daemon, again, "block", memory, clock))
         assert [scan.verdict for scan in scans] == ["no critical", "no critical"]
-    assert again.asked == ["ready?", "api:1.0.0", "web:1.0.0"]
+    assert again.asked == ["ready in 120 s?", "api:1.0.0", "web:1.0.0"]
 
 
 # -- the program ---------------------------------------------------------------------------------------------------
@@ -264,18 +267,17 @@ def test_grype_without_a_database_says_why_and_is_not_asked_for_images(daemon: F
 
 def test_grype_scans_with_a_database_that_it_still_finds_new_enough(daemon: FakeImages, tmp_path: Path) -> None:
     grype = real_grype(tmp_path, "findings", "0")
-    assert grype.unready() == ""
+    assert grype.unready(30) == ""
     _, error = failed(scan_images(IMAGES, daemon, grype, "block", tmp_path / "scans.json", FakeClock()))
     assert code(error) == "IMAGE_VULNERABLE"
     assert error.problems[0].detail == "CVE-2099-0003 in next"
 
 
-def test_a_scanner_that_hangs_holds_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployer.adapters.scanner._DATABASE_SECONDS", 0.2)
+def test_a_scanner_that_hangs_holds_nobody_for_long(tmp_path: Path) -> None:
     program(tmp_path, "trivy", "exec sleep 30")
     scanner = find_scanner({"PATH": f"{tmp_path}:/usr/bin:/bin"}, HERE)
     assert scanner is not None
-    assert "no end after 0 s of `trivy image --download-db-only --no-progress`" in scanner.unready()
+    assert "no end after 0 s of `trivy image --download-db-only --no-progress`" in scanner.unready(0.2)
 
 
 def test_a_database_that_is_renewed_by_hand_is_not_downloaded(tmp_path: Path) -> None:
@@ -284,4 +286,4 @@ def test_a_database_that_is_renewed_by_hand_is_not_downloaded(tmp_path: Path) ->
     path = f"{tmp_path}:/usr/bin:/bin"
     trivy = Scanner("trivy", f"{tmp_path}/trivy", HERE, {"PATH": path, "TRIVY_SKIP_DB_UPDATE": "true"})
     grype = Scanner("grype", f"{tmp_path}/grype", HERE, {"PATH": path, "GRYPE_DB_AUTO_UPDATE": "false"})
-    assert (trivy.unready(), grype.unready()) == ("", "")
+    assert (trivy.unready(30), grype.unready(30)) == ("", "")
