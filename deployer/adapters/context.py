@@ -42,6 +42,9 @@ class ContextCluster:
         yield from ()
         raise refused("CLUSTER_FOREIGN", f"the cluster of context `{self._context}` is not ours to delete")
 
+    def wake(self) -> None:
+        """Never done: its nodes are not ours."""
+
     def write_context(self) -> None:
         """Never done: the kubeconfig is the user's."""
 

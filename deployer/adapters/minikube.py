@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import subprocess
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
 _MADE_BY = "created_by.minikube.sigs.k8s.io"
 _API_PORT = 8443
+_WAKE_SECONDS = 20
 # The last error is a box that asks for a bug report; what went wrong is the one before.
 _BOX = "\u256d"
 
@@ -137,6 +139,16 @@ class Minikube:
                 hints=tuple(filter(None, (advice, "todo-deploy doctor"))),
             ) from None
         yield Item(STAGE, request.profile, ItemState.DONE, "Minikube runs")
+
+    def wake(self) -> None:
+        """The node's kubelet has begun anew, if it can: what it put off for having ended too often starts at once.
+
+        `minikube start` leaves a kubelet that runs as it is, and waits for what that puts off, up to five minutes
+        (bootstrapper/kubeadm: restartPrimaryControlPlane, "does not require reconfiguration").
+        """
+        words = ["--profile", self._profile, "ssh", "--", "sudo", "systemctl", "restart", "kubelet"]
+        with suppress(CommandFailed, subprocess.TimeoutExpired):
+            run([self._toolchain.minikube, *words], env=self._environment(), timeout=_WAKE_SECONDS)
 
     def delete(self) -> Generator[Event, None, None]:
         """The profile is gone with everything in it."""

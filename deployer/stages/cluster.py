@@ -112,6 +112,8 @@ def ensure_cluster(
             yield Warned(problem)
         return Outcome((facts, kube), False, f"{wanted.name} runs")
     yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
+    if facts.phase is ClusterPhase.RUNNING:
+        cluster.wake()
     request, warnings = start_request(wanted, host)
     if facts.phase is ClusterPhase.MISSING:
         for problem in warnings:

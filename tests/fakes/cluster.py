@@ -24,6 +24,7 @@ class FakeCluster:
         self.removed: list[str] = []
         self.addons: list[str] = []
         self.contexts_written = 0
+        self.woken = 0
         self.left_by_a_kill = False
 
     def facts(self) -> ClusterFacts:
@@ -42,6 +43,9 @@ class FakeCluster:
             memory_mib=request.memory_mib,
         )
         yield Item("cluster", request.profile, ItemState.DONE, "Minikube runs")
+
+    def wake(self) -> None:
+        self.woken += 1
 
     def delete(self) -> Generator[Event, None, None]:
         self.current = ClusterFacts(ClusterPhase.MISSING)

@@ -68,6 +68,12 @@ def test_a_minikube_that_cannot_tell_is_no_error_and_leaves_the_current_context(
     assert document(tmp_path)["current-context"] == "mine"
 
 
+@pytest.mark.parametrize("fails", ["0", "1"])
+def test_the_kubelet_is_begun_anew_where_that_is_possible(tmp_path: Path, fails: str) -> None:
+    profile(tmp_path, FAILS=fails).wake()
+    assert (tmp_path / "asked").read_text() == "--profile c ssh -- sudo systemctl restart kubelet"
+
+
 # As Minikube ends where it could not start: what was wrong, and after it a box that asks for a bug report.
 FAILING = """
 import json, sys

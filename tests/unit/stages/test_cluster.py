@@ -173,8 +173,15 @@ def test_a_running_cluster_that_never_answers_is_started() -> None:
     cluster = FakeCluster()
     events, outcome = played(ensure_cluster(WANTED, cluster, lambda: next(doors), Prepared(), BIG, clock))
     assert outcome.value[1] is alive
-    assert len(cluster.starts) == 1
+    assert (cluster.woken, len(cluster.starts)) == (1, 1)
     assert ("c", "running", "its API server does not answer") in items(events)
+
+
+@pytest.mark.parametrize("facts", [MISSING, ClusterFacts(ClusterPhase.STOPPED), RUNNING])
+def test_a_kubelet_that_does_its_work_or_does_not_run_is_left_alone(facts: ClusterFacts) -> None:
+    cluster = FakeCluster(facts)
+    played(ensure_cluster(WANTED, cluster, lambda: healthy(FakeClock()), Prepared(), BIG, FakeClock()))
+    assert cluster.woken == 0
 
 
 def test_a_start_that_fails_is_raised_on() -> None:
