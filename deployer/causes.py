@@ -133,7 +133,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      (Policy(count=1), Policy(count=3), DEADLINE), "K:concepts/scheduling-eviction/node-pressure-eviction",
      ("kubectl describe node",)),
     ("VOLUME_MOUNT", 35, "{workload} cannot mount {what}", settle(10, 20, 120), "R3; kubelet: FailedMount", ()),
-    ("SANDBOX", 36, "{workload}: the node cannot set up the pod's network: {what}", settle(30, 60, None),
+    ("SANDBOX", 36, "{workload}: the node cannot set up its pod: {what}", settle(30, 60, None),
      "kubelet: FailedCreatePodSandBox", ("minikube status", "minikube logs")),
     # --- images
     ("IMAGE_NAME_INVALID", 40, "{workload}: `{image}` is not an image name", CERTAIN, _IMAGES,

@@ -124,6 +124,11 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     answers, started = probe_answers(scene, container, kind), _started(container)
     age = scene.now - started if started is not None else 0.0
     allowed = _allowance(dig(container.spec, f"{kind}Probe"), starting)
+    unhealthy = [event for event in events_of(scene, container, "Unhealthy") if _is(event, kind)]
+    if not starting and started is not None and (startup := dig(container.spec, "startupProbe")) is not None:
+        # Readiness is asked for once the startup probe has succeeded, which is seen by the first answer alone.
+        asked_at = first_time(unhealthy)
+        allowed += max(0.0, asked_at - started) if asked_at is not None else _allowance(startup, True)
     text = log_of(scene.logs, name_of(container.pod), container.name, False) or ""
     words = last_words(text)
     says = not starting and words is not None and words.code in ("DEPENDENCY", "DB_PASSWORD")
@@ -137,7 +142,6 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
         made = named(words.code, container.words(), workload=container.ref)
     else:
         made = named(code, container.words(), workload=container.ref)
-    unhealthy = [event for event in events_of(scene, container, "Unhealthy") if _is(event, kind)]
     failures = sum(number(event, "count", default=1) for event in unhealthy)
     excused = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
     if not excused and started is not None and started + 1 < scene.since:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, one_line, pod_words
 from deployer.diagnosis.needs import missing_object
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods, old_pods
-from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, rows
+from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, number, rows
 
 VOLUME_SECONDS = 20.0
 """A claim that is made with its pod is unbound for a moment of every healthy rollout, longer on a node just started."""
+_RPC = re.compile(r"(?:^Failed to create pod sandbox: )?rpc error: code = \w+ desc = ")
 _NO_CLAIM = re.compile(r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" not found")
 
 # The scheduler's words: https://kubernetes.io/docs/concepts/scheduling-eviction/ and
@@ -127,8 +128,16 @@ def sandbox_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | No
     if not events or dig(pod, "status", "podIP") or dig(pod, "status", "phase") != "Pending":
         return None
     message = str(events[-1].get("message") or "")
-    made = named("SANDBOX", pod_words(ref, pod, what=message), workload=ref)
-    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(events))
+    # A busy node's container runtime may be late once: the kubelet makes another sandbox.
+    tried = sum(number(event, "count", default=1) for event in events)
+    made = named("SANDBOX", pod_words(ref, pod, what=_RPC.sub("", message)), workload=ref)
+    return replace(
+        made,
+        detail=one_line(message),
+        since=first_time(events),
+        evidence=_lines(events),
+        excused="" if tried > 1 else "the kubelet tries again",
+    )
 
 
 def rejected_findings(scene: Scene, ref: WorkloadRef, pods: Iterable[Object]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager as Context
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -80,14 +81,13 @@ def run_healthy(bench: Bench, rollouts: Sequence[Rollout] = ROLLOUTS) -> Iterato
         load = Load() if rollout.during == "load" else None
         beside: Context[None] = under_load(bench, load) if load is not None else nullcontext()
         seen: list[Run] = []
-        with beside:
-            if rollout.during == "pause":
-                threading.Thread(target=_pause_in_rollout, args=(bench, seen), daemon=True).start()
+        with ThreadPoolExecutor(1) as pool, beside:
+            paused = pool.submit(_pause_in_rollout, bench, seen) if rollout.during == "pause" else None
             run = bench.deploy("--hold", "5s", overlay=_overlay(rollout), started=seen.append)
-        yield judged(rollout, run, load)
+        yield judged(rollout, run, load, paused.exception() if paused is not None else None)
 
 
-def judged(rollout: Rollout, run: Run, load: Load | None) -> Healthy:
+def judged(rollout: Rollout, run: Run, load: Load | None, not_paused: BaseException | None = None) -> Healthy:
     """What is wrong: a failure, any alarm of a cause, a note that is no ordinary moment, a lost request."""
     alarms = [told.event["problem"] for told in run.of("warned") if told.event["problem"]["code"] in CAUSES]
     notes = [told.event["text"] for told in run.of("item") if code_of(told.event["text"]) is not None]
@@ -97,6 +97,8 @@ def judged(rollout: Rollout, run: Run, load: Load | None) -> Healthy:
         wrong += [f"it failed: {one['code']}: {one['title']}" for one in problems] or [f"exit code {run.exit_code}"]
     if load is not None and (load.failed or not load.sent):
         wrong.append(f"{len(load.failed)} of {load.sent} requests failed: {load.failed[:1]}")
+    if not_paused is not None:
+        wrong.append(f"the node did not stand still: {not_paused}")
     return Healthy(rollout, run.ended - run.began, run.exit_code, tuple(dict.fromkeys(notes)), load, tuple(wrong))
 
 
@@ -113,6 +115,7 @@ def _pause_in_rollout(bench: Bench, seen: Sequence[Run]) -> None:
             node_paused(str(bench.project.toolchain.docker), 10)
             return
         time.sleep(0.05)
+    raise TimeoutError("no rollout began within two minutes")
 
 
 @contextmanager

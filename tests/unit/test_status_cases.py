@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,46 @@ def test_verdict(case: Case) -> None:
     assert at_deadline.state == "failed" and at_deadline.finding is not None
     if "fails_at_deadline" in case.expect:
         assert at_deadline.finding.code == case.expect["fails_at_deadline"]
+
+
+def loaded(name: str) -> Case:
+    return Case(next(path for path in CASES if path.stem == name))
+
+
+def changed(case: Case, **kinds: list[Any]) -> Case:
+    case.snapshot = replace(case.snapshot, **{kind: tuple(objects) for kind, objects in kinds.items()})
+    return case
+
+
+def test_a_sandbox_that_failed_once_is_the_kubelets_to_make_again() -> None:
+    case = loaded("sandbox")
+    once = changed(case, events=[{**event, "count": 1} for event in case.snapshot.events])
+    assert [(one.code, one.excused) for one in once.findings()] == [("SANDBOX", "the kubelet tries again")]
+
+
+@pytest.mark.parametrize(
+    ("asked_after", "now_after", "told"),
+    [
+        (None, 55, []),  # the startup probe may take a minute, and its end is not seen
+        (45, 50, [True]),  # it was asked for the first time five seconds ago
+        (45, 80, [False]),
+        (None, 95, [False]),
+    ],
+)
+def test_readiness_is_asked_for_once_the_startup_probe_has_succeeded(
+    asked_after: int | None, now_after: int, told: list[bool]
+) -> None:
+    case = loaded("readiness_never")
+    (pod,), (event,) = case.snapshot.pods, case.snapshot.events
+    (container,), (status,) = pod["spec"]["containers"], pod["status"]["containerStatuses"]
+    started = epoch(status["state"]["running"]["startedAt"])
+    assert started is not None
+    slow = {**container, "startupProbe": {"periodSeconds": 2, "failureThreshold": 30}}
+    events = []
+    if asked_after is not None:
+        first = datetime.fromtimestamp(started + asked_after, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        events = [{**event, "firstTimestamp": first, "lastTimestamp": first, "count": 1}]
+    pods = [{**pod, "spec": {**pod["spec"], "containers": [slow]}}]
+    case = changed(case, pods=pods, events=events)
+    case.now = started + now_after
+    assert [bool(one.excused) for one in case.findings() if one.code == "READINESS_PROBE"] == told
