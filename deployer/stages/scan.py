@@ -64,7 +64,7 @@ def scan_images(
     anew. The scanner is asked once whether it can scan: what keeps it from it (a database that cannot be downloaded) is
     waited for once and not for each image.
     """
-    known, told, scans = _recall(memory, clock), [], {}
+    known, told, scans, said = _recall(memory, clock), [], {}, set[str]()
     unready = None if scanner is not None else "neither trivy nor grype is on PATH"
     for image in images:
         facts = daemon.image(image.ref)
@@ -77,7 +77,9 @@ def scan_images(
                 unready = scanner.unready(patience) if unready is None else unready
             new = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
             found = new if new.scanner or found is None else found
-            yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, found.words)
+            words = found.words if found.scanner or found.why not in said else "not scanned, for the same reason"
+            said.add(found.why)
+            yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, words)
         if found.scanner:
             scans[key] = found
         told.append((image, found))
