@@ -29,7 +29,7 @@ GOAL = 1.2
 def main(words: Sequence[str] | None = None) -> int:
     """The table is printed; 0 when the ratio of the medians of each change is within the goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollback", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of each change (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of each change (default: %(default)s)")
     parser.add_argument("--documented", action="store_true", help="probes as documented, not at once and every second")
     asked = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was deployed is removed
