@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployer import diagnosis, world
 from deployer.addons import supply
@@ -73,13 +73,20 @@ def _wanted(
         addon = ADDONS.get(name)
         if addon is None:
             raise _unknown(name)
-        return _ours(addon, facts, kube, here)
-    return _minikubes(ADDONS.get(name) or Addon(name, "", "", ()), cluster, toolchain, facts, here)
+        return _ours(addon, supply.image_values(addon, here.cache_dir, here.env), "Never", facts, kube, here)
+    addon = ADDONS.get(name) or Addon(name, "", "", ())
+    if addon.upstream:
+        return _ours(addon, supply.upstream_values(addon), "IfNotPresent", facts, kube, here)
+    return _minikubes(addon, cluster, toolchain, facts, here)
 
 
-def _ours(addon: Addon, facts: ClusterFacts, kube: KubePort, here: World) -> WantedAddon:
+def _ours(
+    addon: Addon, images: Mapping[str, str], pull: str, facts: ClusterFacts, kube: KubePort, here: World
+) -> WantedAddon:
     texts = templates(addon.name)
-    values = {**_values(texts, facts), **supply.image_values(addon, here.cache_dir)}
+    values = {**_values(texts, facts), **images}
+    if addon.upstream:
+        values["PULL"] = pull
     # Everything but the certificate, which is made once and then kept.
     drafts = waves(addon.name, texts, {**values, "CERTIFICATE": ""})
 

@@ -14,27 +14,44 @@ from deployer.steps import Steps
 from deployer.toolchain.gobuild import built, ensure_built
 from deployer.toolchain.golang import ensure_go
 from deployer.toolchain.imaging import OURS, Recipe, ensure_image
+from deployer.toolchain.nodeimages import kube_proxy_os
 from deployer.toolchain.stamps import RECIPES, locked
 
 _DOCKERFILE = RECIPES / "images" / "binary.Dockerfile"
+_WITH_TOOLS = Path(__file__).parent / "network-tools.Dockerfile"
 # metrics-server's own go.mod asks for it.
 _GO_AT_LEAST = (1, 26, 4)
 
 
-def recipe(image: AddonImage, cache_dir: Path) -> Recipe:
-    """The image's recipe, under a name that ends with its digest."""
+def recipe(image: AddonImage, cache_dir: Path, env: Mapping[str, str]) -> Recipe:
+    """The image's recipe, under a name that ends with its digest but for what is particular to this machine."""
     made = Recipe(
         "",
         _DOCKERFILE,
         programs={image.program: built(cache_dir, image.build) / image.program},
         arguments={"PROGRAM": image.program},
     )
-    return replace(made, ref=f"{OURS}/addon-{image.build.name}/{image.program}:{image.version}-{made.digest()[:8]}")
+    parent = ""
+    if image.network_tools:
+        system = kube_proxy_os(env)
+        made = replace(made, dockerfile=_WITH_TOOLS, arguments={**made.arguments, "OS": system.ref})
+        parent = system.digest()
+    ref = f"{OURS}/addon-{image.build.name}/{image.program}:{image.version}-{made.digest()[:8]}"
+    return replace(made, ref=ref, parent=parent)
 
 
-def image_values(addon: Addon, cache_dir: Path) -> dict[str, str]:
-    """What the addon's manifests call its images."""
-    return {f"IMAGE_{image.program.upper().replace('-', '_')}": recipe(image, cache_dir).ref for image in addon.images}
+def image_values(addon: Addon, cache_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """What the addon's manifests call its images, which are never pulled."""
+    return {_named(image): recipe(image, cache_dir, env).ref for image in addon.images}
+
+
+def upstream_values(addon: Addon) -> dict[str, str]:
+    """The same for upstream's image, which the cluster pulls."""
+    return {_named(image): addon.upstream for image in addon.images}
+
+
+def _named(image: AddonImage) -> str:
+    return f"IMAGE_{image.program.upper().replace('-', '_')}"
 
 
 def ensure_images(
@@ -47,16 +64,18 @@ def ensure_images(
     env: Mapping[str, str],
 ) -> Steps[None]:
     """The addons' images are in the cluster's daemon; what was once built is kept in the cache and in the host's."""
-    recipes = [(image.build, recipe(image, cache_dir)) for addon in addons for image in addon.images]
-    lacking = [(build, one) for build, one in recipes if cluster.image(one.ref) is None]
+    recipes = [(image, recipe(image, cache_dir, env)) for addon in addons for image in addon.images]
+    lacking = [(image, one) for image, one in recipes if cluster.image(one.ref) is None]
     if not lacking:
         return
 
     def made() -> Steps[None]:
-        builds = list({build.name: build for build, _ in lacking}.values())
+        builds = list({image.build.name: image.build for image, _ in lacking}.values())
         if any(not built(cache_dir, build).is_dir() for build in builds):
             go = yield from ensure_go(cache_dir, env, _GO_AT_LEAST)
             yield from ensure_built(cache_dir, go, builds, env)
+        if any(image.network_tools for image, _ in lacking):
+            yield from ensure_image(docker, kube_proxy_os(env), cache_dir, env)
         for _, one in lacking:
             yield from ensure_image(docker, one, cache_dir, env)
 

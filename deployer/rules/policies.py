@@ -9,9 +9,9 @@ from deployer.rules.model import Breach, Place, Rule, Subject, label_of
 
 
 def enforced(subject: Subject) -> Iterator[Breach]:
-    """NetworkPolicies for a running cluster that does not enforce them."""
-    cluster = subject.cluster
-    if cluster is None or cluster.estimated:
+    """NetworkPolicies for a running cluster that does not enforce them, nor will with the addons asked for."""
+    cluster, asked = subject.cluster, subject.loaded.spec.cluster
+    if cluster is None or cluster.estimated or (asked.provider == "minikube" and "network-policies" in asked.addons):
         return
     found = enforcement(cluster.pods)
     if found.enforced:
@@ -23,7 +23,10 @@ def enforced(subject: Subject) -> Iterator[Breach]:
             f"NetworkPolicies are {found.words}",
             Place(release, first),
             ", ".join(label for _, label in labels),
-            ("they do no harm; a cluster that is made with such a plugin enforces them (minikube start --cni=calico)",),
+            (
+                "they do no harm; cluster.addons: [network-policies] enforces them",
+                "so does a cluster that is made with such a plugin (minikube start --cni=calico)",
+            ),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import ensure_test_cluster
+from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Answer, request
 from tests.e2e.project import Project, make_project, one_document
 
@@ -45,13 +45,18 @@ print("answered", served)
 class Local:
     """The topology in a copy of the checkout, deployed with the profile for small machines."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, settings: tuple[str, ...] = ()) -> None:
         self.project = project
+        self.settings = ("-f", SPEC, "--profile", "small", "--set", SOON, *settings)
         self.node = ""
+
+    def tried(self, *words: str) -> CompletedCli:
+        """`todo-deploy` ran to its end with the topology."""
+        return self.project.run(*words, *self.settings, "-o", "json", timeout=1800)
 
     def run(self, *words: str) -> Any:
         """The document of a command that ended well."""
-        done = self.project.run(*words, "-f", SPEC, "--profile", "small", "--set", SOON, "-o", "json", timeout=1800)
+        done = self.tried(*words)
         document = one_document(done.stdout)
         assert done.returncode == 0, f"{document['errors']}\n{done.stderr[-4000:]}"
         return document["data"]
@@ -110,7 +115,7 @@ def test_whether_policies_are_enforced_is_told_and_holds(local: Local) -> None:
     image = local.object("deployment", "backend")["spec"]["template"]["spec"]["containers"][0]["image"]
     local.kubectl("run", "stranger", f"--image={image}", "--restart=Never", "--command", "--", "python", "-c", code)
     try:
-        phase = _await(lambda: _ended(local, "stranger"), 60)
+        phase = eventually(lambda: _ended(local, "stranger"), 60)
         assert told["enforced"] in (True, False), "Minikube's own network is known"
         assert phase == ("Failed" if told["enforced"] else "Succeeded")
     finally:
@@ -144,24 +149,25 @@ def test_an_update_loses_no_request(local: Local) -> None:
 
 
 def test_the_autoscaler_goes_up_under_load_and_down_again(local: Local) -> None:
-    _await(lambda: _metrics(local), 120)
-    _await(lambda: _replicas(local) == 2, _SCALED_SECONDS)
+    eventually(lambda: _metrics(local), 120)
+    eventually(lambda: _replicas(local) == 2, _SCALED_SECONDS)
     image = local.object("deployment", "backend")["spec"]["template"]["spec"]["containers"][0]["image"]
     code = LOAD.format(seconds=_LOAD_SECONDS)
     local.kubectl("run", "load", f"--image={image}", "--restart=Never", "--command", "--", "python", "-c", code)
     try:
-        most = _await(lambda: _more_than(local, 2), _SCALED_SECONDS)
+        most = eventually(lambda: _more_than(local, 2), _SCALED_SECONDS)
         assert 2 < most <= 10
-        _await(lambda: _ended(local, "load") == "Succeeded", _LOAD_SECONDS + 60)
+        eventually(lambda: _ended(local, "load") == "Succeeded", _LOAD_SECONDS + 60)
         assert int(local.kubectl("logs", "load").split()[-1]) > _LOAD_SECONDS
     finally:
         local.kubectl("delete", "pod", "load", "--now")
-    _await(lambda: _replicas(local) == 2, _SCALED_SECONDS)
+    eventually(lambda: _replicas(local) == 2, _SCALED_SECONDS)
     scaler = local.object("horizontalpodautoscaler", "backend-hpa")
     assert isinstance(scaler["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"], int)
 
 
-def _await(look: Any, seconds: float) -> Any:
+def eventually(look: Any, seconds: float) -> Any:
+    """What `look` finds, which is asked every second."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s"

@@ -9,7 +9,7 @@ import pytest
 from deployer import world
 from deployer.addons import cluster as addons
 from deployer.addons import supply
-from deployer.addons.table import ADDONS
+from deployer.addons.table import ADDONS, KUBE_ROUTER
 from deployer.events import Event, Item, Log, Warned
 from deployer.ports import DockerEndpoint, Object
 from deployer.spec import Cluster
@@ -24,7 +24,8 @@ from tests.fakes.scene import TOOLS
 SOURCE = replace(TOOLS, way="source", offline_images=True)
 NODE = DockerEndpoint("tcp://192.0.2.10:2376")
 FACTS = replace(RUNNING, docker=NODE, node_network="192.0.2.0/24")
-WITH_ALL = Cluster(addons=("metallb", "metrics-server", "ingress"))
+WITH_ALL = Cluster(addons=("metallb", "metrics-server", "ingress", "network-policies"))
+WITH_THREE = Cluster(addons=("metallb", "metrics-server", "ingress"))
 
 
 class Scene:
@@ -56,7 +57,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 def ready_images(scene: Scene) -> list[str]:
     """The host's daemon has every image of the addons; returns their names."""
-    refs = [supply.recipe(image, scene.here.cache_dir).ref for addon in ADDONS.values() for image in addon.images]
+    refs = [supply.recipe(image, scene.here.cache_dir, scene.here.env).ref
+            for addon in ADDONS.values() for image in addon.images]  # fmt: skip
     scene.host.known |= FakeImages(refs).known
     return refs
 
@@ -79,7 +81,7 @@ def test_without_a_registry_the_images_are_copied_and_our_manifests_applied(scen
     assert registration["spec"]["caBundle"] == certificate["data"]["tls.crt"]
     assert {event.stage for event in events if isinstance(event, Item | Log)} == {"addons"}
     scene.kube.writes.clear()
-    assert ensured(scene)[1].text == "3 unchanged"
+    assert ensured(scene)[1].text == "4 unchanged"
     assert scene.kube.writes == []
     assert scene.cluster.addons == []
 
@@ -90,14 +92,28 @@ def test_with_one_minikube_enables_its_own_and_is_told_the_addresses(scene: Scen
         if namespace:
             scene.kube.put({"kind": "Namespace", "metadata": {"name": namespace}})
         scene.kube.apply({"kind": kind, "metadata": {"name": name, "namespace": namespace}})
-    _, outcome = ensured(scene, toolchain=TOOLS)
+    _, outcome = ensured(scene, WITH_THREE, TOOLS)
     assert outcome.changed
     assert sorted(scene.cluster.addons) == ["ingress", "metallb", "metrics-server"]
     told = scene.kube.get("ConfigMap", "metallb-system", "config")
     assert told is not None
     assert 'addresses: ["192.0.2.200-192.0.2.250"]' in told["data"]["config"]
-    assert not ensured(scene, toolchain=TOOLS)[1].changed
+    assert not ensured(scene, WITH_THREE, TOOLS)[1].changed
     assert len(scene.cluster.addons) == 3
+
+
+def test_what_minikube_does_not_have_is_ours_there_too_with_upstreams_image(scene: Scene) -> None:
+    asked = Cluster(addons=("network-policies",))
+    assert ensured(scene, asked, TOOLS)[1].changed
+    assert scene.cluster.addons == [] and scene.host.copied == []
+    made = scene.kube.get("DaemonSet", "kube-system", "kube-router")
+    assert made is not None
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    pulled = f"docker.io/cloudnativelabs/kube-router:{KUBE_ROUTER}", "IfNotPresent"
+    assert (container["image"], container["imagePullPolicy"]) == pulled
+    assert not ensured(scene, asked, TOOLS)[1].changed
+    scene.kube.drop("DaemonSet", "kube-system", "kube-router")
+    assert addons.look(asked, TOOLS, FACTS, scene.kube, scene.here)[0].text == "DaemonSet kube-router: not there"
 
 
 def test_any_addon_of_minikubes_may_be_named_where_it_can_be_pulled(scene: Scene) -> None:
@@ -118,14 +134,12 @@ def test_the_addons_of_somebody_elses_cluster_are_left_alone(scene: Scene) -> No
 def test_how_they_stand_is_told_without_a_change(scene: Scene) -> None:
     ready_images(scene)
     before = addons.look(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here)
-    assert [(one.name, one.text) for one in before] == [
-        (name, "not in the cluster yet") for name in ("metallb", "metrics-server", "ingress")
-    ]
+    assert [(one.name, one.text) for one in before] == [(name, "not in the cluster yet") for name in WITH_ALL.addons]
     ensured(scene)
     scene.kube.drop("DaemonSet", "metallb-system", "speaker")
     scene.kube.writes.clear()
     after = addons.look(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here)
     assert [(one.ready, one.text) for one in after] == [
-        (False, "DaemonSet speaker: not there"), (True, "v0.9.0"), (True, "v3.6.12")
+        (False, "DaemonSet speaker: not there"), (True, "v0.9.0"), (True, "v3.6.12"), (True, KUBE_ROUTER)
     ]  # fmt: skip
     assert scene.kube.writes == []

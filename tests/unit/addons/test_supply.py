@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from deployer.addons import supply
-from deployer.addons.table import ADDONS
+from deployer.addons.table import ADDONS, Addon
 from deployer.ports import DockerEndpoint, ImageFacts
+from deployer.toolchain.nodeimages import kube_proxy_os
 from tests.fakes import FakeImages
 from tests.unit.toolchain.support import finish, program
 from tests.unit.toolchain.test_gobuild import FAKE_GO
@@ -46,16 +47,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PATH": path, "STORE": str(tmp_path / "store"), "CALLS": str(tmp_path / "calls"), "HOME": str(tmp_path)}
 
 
-def supplied(tmp_path: Path, host: Host, node: FakeImages, environment: dict[str, str]) -> None:
+def supplied(tmp_path: Path, host: Host, node: FakeImages, environment: dict[str, str], addon: Addon = METALLB) -> None:
     docker = tmp_path / "bin" / "docker"
-    finish(supply.ensure_images([METALLB], docker, host, node, NODE, tmp_path / "cache", environment))
+    finish(supply.ensure_images([addon], docker, host, node, NODE, tmp_path / "cache", environment))
 
 
 def test_what_is_lacking_is_built_once_and_copied(tmp_path: Path, environment: dict[str, str]) -> None:
     node = FakeImages()
     host = Host(tmp_path / "store", node)
     supplied(tmp_path, host, node, environment)
-    refs = [supply.recipe(image, tmp_path / "cache").ref for image in METALLB.images]
+    refs = [supply.recipe(image, tmp_path / "cache", environment).ref for image in METALLB.images]
     assert sorted(node.known) == sorted(refs)
     calls = (tmp_path / "calls").read_text()
     assert calls.count("-mod=readonly") == 1, "both programs are of one module"
@@ -69,3 +70,14 @@ def test_what_is_lacking_is_built_once_and_copied(tmp_path: Path, environment: d
     copies = len(host.copied)
     supplied(tmp_path, host, node, environment)
     assert len(host.copied) == copies
+
+
+def test_a_program_that_calls_iptables_stands_on_what_has_it(tmp_path: Path, environment: dict[str, str]) -> None:
+    node, addon = FakeImages(), ADDONS["network-policies"]
+    supplied(tmp_path, Host(tmp_path / "store", node), node, environment, addon)
+    calls = (tmp_path / "store" / "calls").read_text().splitlines()
+    builds = [line for line in calls if line.startswith("build ")]
+    system = kube_proxy_os(environment).ref
+    assert [system in line for line in builds] == [True, True]
+    assert f"--build-arg OS={system}" in builds[1], "the system first, then the program on it"
+    assert sorted(node.known) == [supply.recipe(addon.images[0], tmp_path / "cache", environment).ref]

@@ -222,6 +222,13 @@ GOOD: dict[str, Change] = {
     "as it is": lambda parts: None,
     "a policy for a cluster that is not there yet": both(more(POLICY), at("cluster", to=cluster(estimated=True))),
     "a policy for a plugin that enforces it": both(more(POLICY), at("cluster", to=cluster(pods=(CALICO,)))),
+    "a policy for what an addon will enforce": both(
+        both(more(POLICY), at("cluster", to=cluster())),
+        both(
+            at("spec", "cluster", to={"addons": ["ingress", "metrics-server", "network-policies"]}),
+            at("spec", "rules", to=UNENCRYPTED),
+        ),
+    ),
     "a service that is judged otherwise": at("spec", "rollout", to={"services": {"api": {"timeout": "10m"}}}),
     "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
     "a reference to what the cluster has": both(
