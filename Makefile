@@ -57,7 +57,7 @@ more: setup ## Tests of the core path that are too long for `make test`: local f
 topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
 	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))
 
-addons: setup ## The tests on the cluster that need addons: load balancer, Ingress, autoscaler, NetworkPolicies (twenty minutes more to build them, once)
+addons: setup ## The tests on the cluster that need addons: load balancer, Ingress, autoscaler, NetworkPolicies (ten minutes and more to build them, once)
 	@$(PYTEST) -q --cluster --addons tests/addons tests/topologies/test_004_cluster.py tests/topologies/test_004_policies.py
 
 clean: ## Remove .venv and caches of this checkout (no cluster, no user data)
