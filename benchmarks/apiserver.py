@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_bytes(b"listening on :8000\n", "text/plain")
             return
         kind = path.rpartition("/")[2]
-        self._count("summary" if "/proxy/" in path else kind)
+        self._count("watches" if "watch" in query else "summary" if "/proxy/" in path else kind)
         now = time.time()
         self.server.began = self.server.began or now
         lists = self.server.lists.get(kind, [EMPTY])
