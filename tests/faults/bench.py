@@ -152,6 +152,8 @@ class Bench:
         before: dict[Path, str | None] = {}
         away: list[Object] = []
         try:
+            if fault.settled:
+                self._settle()
             for name, edit in fault.files.items():
                 path = self.project.root / name
                 before[path] = path.read_text() if path.exists() else None
@@ -175,6 +177,15 @@ class Bench:
                     path.unlink(missing_ok=True)
                 else:
                     path.write_text(text)
+
+    def _settle(self) -> None:
+        """No pod of the application is terminating."""
+        deadline = time.monotonic() + 60
+        marks = "jsonpath={.items[*].metadata.deletionTimestamp}"
+        while self.project.kubectl("get", "pods", "-n", NAMESPACE, "-o", marks).strip():
+            if time.monotonic() > deadline:
+                raise TimeoutError("pods of the application are still terminating after a minute")
+            time.sleep(0.5)
 
     def prepare(self) -> None:
         """What some faults need is there: a registry that has nothing, an image in the host's daemon only."""

@@ -32,7 +32,7 @@ class Fault:
     where there is none, make) sources of the copy; `before` and `after` are kubectl's words, `without` objects of the
     cluster that are away meanwhile, if they are there at all. `shown` is a pattern of
     the first sign of it that the API gives (see `watching.signs`), `says` one of what a person reads.
-    `also` are codes of findings that are true as well.
+    `also` are codes of findings that are true as well. `settled`: it begins when no pod is still terminating.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Fault:
     without: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    settled: bool = False
     timeout: int = 120
     hold: str = "0s"
     exit_code: int = 6

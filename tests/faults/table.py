@@ -132,7 +132,7 @@ FAULTS: tuple[Fault, ...] = (
           after=(("taint", "nodes", PROFILE, "faults-"),)),
     # --- pods that may not be made
     Fault("quota used up", "QUOTA", N, _FAILED_CREATE, "quota",
-          values={"podAnnotations": {"fault": "quota"}},
+          values={"podAnnotations": {"fault": "quota"}}, settled=True,
           before=(("create", "quota", "faults", "--hard=pods=7", "-n", NAMESPACE),),
           after=(("delete", "quota", "faults", "-n", NAMESPACE),)),
     Fault("refused by pod security", "ADMISSION", N, _FAILED_CREATE,
