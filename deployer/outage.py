@@ -19,7 +19,8 @@ PATIENCE_SECONDS = 90.0
 """An API server that was restarted is there again after some ten seconds, on a busy machine after half a minute."""
 
 STILL_SECONDS = 30.0
-"""A node that stood still for less, as on a machine that was woken up, goes on as if nothing had been."""
+"""A node that stood still for less, as on a machine that was woken up, goes on as if nothing had been; a Docker that
+does not answer for less is being restarted."""
 
 _MOMENT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
@@ -33,6 +34,7 @@ _WHY = {
     ClusterPhase.BROKEN: "the cluster was stopped: the node of `{}` is gone",
     ClusterPhase.MISSING: "the cluster was deleted: there is no `{}` any more",
     ClusterPhase.PAUSED: "the cluster was paused: the node of `{}` stands still",
+    None: "Docker does not answer any more, nor does the cluster `{}` in it",
 }
 
 
@@ -57,15 +59,15 @@ def why_away(look: Callable[[], ClusterFacts], name: str, clock: Clock) -> Away:
     def ask() -> ClusterAway | None:
         nonlocal still, ended
         phase = _phase(look)
-        if phase is ClusterPhase.PAUSED:
+        if phase is None or phase is ClusterPhase.PAUSED:
             still = clock.monotonic() if still is None else still
             return _away(name, phase) if clock.monotonic() - still >= STILL_SECONDS else None
         still = None
         if phase in _WHY and not ended:
             clock.sleep(_MOMENT_SECONDS)
             phase = _phase(look)
-        ended = phase in _WHY and phase is not ClusterPhase.PAUSED
-        return _away(name, phase) if ended and phase is not None else None
+        ended = phase is not None and phase in _WHY and phase is not ClusterPhase.PAUSED
+        return _away(name, phase) if ended else None
 
     return ask
 
@@ -131,16 +133,17 @@ def sat_out(look: Callable[[], T], stage: str, clock: Clock, patience: float = P
 
 
 def _phase(look: Callable[[], ClusterFacts]) -> ClusterPhase | None:
-    """What the node is; None where that cannot be asked either, as while Docker itself is restarted."""
+    """What the node is; None where Docker itself cannot be asked."""
     try:
         return look().phase
     except DeployError:
         return None
 
 
-def _away(name: str, phase: ClusterPhase) -> ClusterAway:
+def _away(name: str, phase: ClusterPhase | None) -> ClusterAway:
+    code = "DOCKER_AWAY" if phase is None else f"CLUSTER_{phase.name}"
     problem = Problem(
-        f"CLUSTER_{phase.name}", _WHY[phase].format(name),
+        code, _WHY[phase].format(name),
         detail="nothing is lost: the next `up` starts it and goes on from here",
         hints=("todo-deploy up", "todo-deploy doctor"),
     )  # fmt: skip

@@ -27,6 +27,8 @@ from deployer.steps import Clock, Outcome, Steps
 _TICK_SECONDS = 0.7
 _MOMENT_SECONDS = 0.5
 _NOTED_ROUNDS = 2
+_AWAY_SECONDS = 10.0
+"""A look that takes longer is one at a cluster that did not answer: its controllers' clocks went on meanwhile."""
 _UNREACHED = ("SERVICE_NO_ENDPOINTS",)
 """Workloads that nobody can reach are not done, however Available they are."""
 
@@ -64,10 +66,14 @@ def watch(
         available = all(status.phase in DONE for status in statuses)
         findings: tuple[Finding, ...] = ()
         if changed or not available:
-            around = look_around(around, kinds, snapshot, refs, kube)
             left = tuple(status.ref for status in statuses if status.phase not in DONE)
-            tails = read_tails(tails, snapshot, left, kube, pace)
-            known, findings = _findings(around.beside(snapshot), refs, left, tails, clock.now(), since, known, look)
+            around = yield from sat_out(partial(look_around, around, kinds, snapshot, refs, kube), STAGE, clock)
+            tails = yield from sat_out(partial(read_tails, tails, snapshot, left, kube, pace), STAGE, clock)
+            if clock.monotonic() - looked >= _AWAY_SECONDS:
+                known = replace(known, away_until=clock.now())
+            beside = around.beside(snapshot)
+            finding_out = partial(_findings, beside, refs, left, tails, clock.now(), since, known, look)
+            known, findings = yield from sat_out(finding_out, STAGE, clock)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
             for rank, finding in enumerate(lasting(findings, patience, judging, clock.now())):

@@ -118,14 +118,16 @@ def _logs(scene: Scene, pod: Object) -> Iterator[str]:
 
 
 def _no_progress(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Finding]:
-    """The controller's clock goes on while a cluster is stopped: a deadline longer than this run lies behind it."""
+    """The controller's clock goes on while a cluster is stopped: a deadline counts from when it last ran on."""
     progressing = condition(workload, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         words = {"workload": str(ref), "namespace": ref.namespace}
         since = epoch(progressing.get("lastTransitionTime"))
         made = named("PROGRESS_DEADLINE", words, workload=ref)
-        early = scene.now - scene.since < number(workload, "spec", "progressDeadlineSeconds", default=600)
-        excused = "its time began before this run" if early else ""
+        allowed = number(workload, "spec", "progressDeadlineSeconds", default=600)
+        excused = "its time began before this run" if scene.now - scene.since < allowed else ""
+        if scene.now - scene.known.away_until < allowed:
+            excused = excused or "its time went on while the cluster did not answer"
         yield replace(made, detail=one_line(progressing.get("message") or ""), since=since, excused=excused)
 
 

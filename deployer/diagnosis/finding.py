@@ -31,7 +31,7 @@ class Known:
 
     `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
     container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
-    the runtime does not say so each time.
+    the runtime does not say so each time. `away_until`: when the cluster answered again after it had not for long.
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -43,6 +43,7 @@ class Known:
     measured_at: float | None = None
     growable: bool = False
     killed: frozenset[tuple[str, str]] = frozenset()
+    away_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,11 +110,17 @@ def test_a_node_that_stands_still_for_long_is_named() -> None:
     assert why is not None and code(why) == "CLUSTER_PAUSED"
 
 
-def test_a_docker_that_does_not_answer_says_nothing_of_the_cluster() -> None:
+def test_a_docker_that_does_not_answer_is_being_restarted_until_it_takes_too_long() -> None:
     def look() -> ClusterFacts:
         raise machine_error("DOCKER_UNREACHABLE", "no")
 
-    assert why_away(look, "todo", FakeClock())() is None
+    clock = FakeClock()
+    ask = why_away(look, "todo", clock)
+    assert ask() is None
+    clock.sleep(STILL_SECONDS)
+    why = ask()
+    assert why is not None and code(why) == "DOCKER_AWAY"
+    assert why.problems[0].hints[0] == "todo-deploy up"
 
 
 def test_a_server_whose_cluster_was_stopped_is_not_sat_out() -> None:

@@ -381,3 +381,55 @@ def test_workloads_are_told_from_other_objects_in_a_fixed_order() -> None:
 def test_a_release_without_workloads_is_available_at_once(kube: FakeKube) -> None:
     _, outcome = played(await_rollout([], kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since=0, changed=True))
     assert outcome.value == ()
+
+
+class Away(FakeKube):
+    """Does not answer between two moments of the clock: when asked for these kinds, or for any where none is given."""
+
+    def __init__(self, clock: FakeClock, begin: float, end: float, *kinds: str) -> None:
+        self.begin, self.end, self.kinds = begin, end, kinds
+        super().__init__(clock)
+
+    def list(self, kind: str, *args: object, **more: object) -> list[dict[str, object]]:
+        if self.begin <= self.clock.elapsed < self.end and (not self.kinds or kind in self.kinds):
+            raise machine_error("API_UNREACHABLE", "the API server does not answer")
+        return super().list(kind, *args, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kinds", [(), ("Node",)])
+def test_an_outage_is_sat_out_whatever_was_being_asked(kinds: tuple[str, ...]) -> None:
+    away = Away(FakeClock(), 2, 40, *kinds)
+    show(away, "api", ready=False)
+    away.clock.at(50, lambda: show(away, "api"))
+    judging = Judging(120, 0, FailFast.BALANCED)
+    _, outcome = played(
+        await_rollout([ref("api")], away, away.clock, judging, since=away.clock.now(), changed=True, kinds=("Node",))
+    )
+    assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
+    assert 50 <= away.clock.elapsed < 52
+
+
+@pytest.mark.parametrize(("away_from", "ends_at"), [(10, 90), (999, 61)])
+def test_a_controllers_deadline_that_ran_on_in_an_outage_does_not_end_the_rollout(
+    away_from: float, ends_at: float
+) -> None:
+    away = Away(FakeClock(), away_from, 61)
+    show(away, "api", ready=False)
+
+    def late() -> None:
+        deployment = away.get("Deployment", "default", "api")
+        assert deployment is not None
+        over = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        spec = {**deployment["spec"], "progressDeadlineSeconds": 60}
+        away.put({**deployment, "spec": spec, "status": {**deployment["status"], "conditions": [over]}})
+
+    away.clock.at(61, late)
+    away.clock.at(90, lambda: show(away, "api"))
+    steps = await_rollout(
+        [ref("api")], away, away.clock, Judging(200, 0, FailFast.BALANCED), since=away.clock.now(), changed=True
+    )
+    if ends_at == 90:
+        played(steps)
+    else:
+        failed(steps)
+    assert ends_at <= away.clock.elapsed < ends_at + 2
