@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployer.ports import Object
+from deployer.status.parts import is_ready
 
 _FOLDERS = ("/etc/cni", "/opt/cni")
 # A part of the DaemonSet's name → whether what it installs enforces policies. kindnet does in its newer versions only.
@@ -41,7 +42,7 @@ def enforcement(pods: Iterable[Object]) -> Enforcement:
     verdicts = {name: next((known for part, known in _KNOWN.items() if part in name), None) for name in plugins}
     enforcing = [name for name, verdict in verdicts.items() if verdict]
     unknown = [name for name, verdict in verdicts.items() if verdict is None]
-    ready = {_plugin(pod) for pod in pods if _is_ready(pod)}
+    ready = {_plugin(pod) for pod in pods if is_ready(pod)}
     at_work = [name for name in enforcing if name in ready]
     if at_work:
         return Enforcement(True, f"by {', '.join(at_work)}")
@@ -52,14 +53,6 @@ def enforcement(pods: Iterable[Object]) -> Enforcement:
     if plugins:
         return Enforcement(False, f"the network plugin {', '.join(plugins)} does not")
     return Enforcement(False, "no network plugin is installed besides the node's own, which does not")
-
-
-def _is_ready(pod: Object) -> bool:
-    """Whether the pod says so itself; one that is going does not count."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _plugin(pod: Object) -> str:

@@ -10,7 +10,7 @@ from deployer.enforcement import enforcement
 def pod(owner: str, folder: str = "", kind: str = "DaemonSet", ready: str = "True") -> dict[str, Any]:
     volumes = [{"name": "cni", "hostPath": {"path": folder}}] if folder else []
     metadata = {"name": f"{owner}-x", "ownerReferences": [{"kind": kind, "name": owner}]}
-    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
     return {"metadata": metadata, "spec": {"volumes": volumes}, "status": status}
 
 

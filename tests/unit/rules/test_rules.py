@@ -80,7 +80,7 @@ UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule'
 LEAK = "postgresql://somewhere/else"
 POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "api"}, "spec": {"podSelector": {}}}
 CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]},
-          "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
+          "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
 JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}},
        "spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000}, "containers": [
            {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
