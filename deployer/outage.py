@@ -37,6 +37,8 @@ _WHY = {
     None: "Docker does not answer any more, nor does the cluster `{}` in it",
 }
 
+_ENDED = (ClusterPhase.STOPPED, ClusterPhase.BROKEN, ClusterPhase.MISSING)
+
 
 class ClusterAway(DeployError):
     """The cluster was stopped under the run: nothing that is waited for comes."""
@@ -63,10 +65,10 @@ def why_away(look: Callable[[], ClusterFacts], name: str, clock: Clock) -> Away:
             still = clock.monotonic() if still is None else still
             return _away(name, phase) if clock.monotonic() - still >= STILL_SECONDS else None
         still = None
-        if phase in _WHY and not ended:
+        if phase in _ENDED and not ended:
             clock.sleep(_MOMENT_SECONDS)
             phase = _phase(look)
-        ended = phase is not None and phase in _WHY and phase is not ClusterPhase.PAUSED
+        ended = phase in _ENDED
         return _away(name, phase) if ended else None
 
     return ask

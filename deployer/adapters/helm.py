@@ -71,10 +71,8 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
                 os.kill(process.pid, signal.SIGKILL)
 
         try:
-            with (
-                attended(self.away, kill),
-                on_stop(end),
-            ):  # from another thread, where this one is given up with the rest
+            # Both end it from another thread; the second where this one is given up with the rest.
+            with attended(self.away, kill), on_stop(end):
                 stdout, stderr = await process.communicate(input)
                 if process.returncode:
                     raise _classified(process.returncode, stdout, stderr)
