@@ -22,6 +22,7 @@ from tests.chaos.kills import token
 from tests.chaos.victim import Victim
 from tests.cluster import PROFILE
 from tests.e2e.project import Project
+from tests.processes import runs
 
 _STAGE_SECONDS = 120.0
 # A run that waits for what does not come back gives up by itself in this time.
@@ -190,18 +191,10 @@ def _restart_host_daemon(project: Project) -> None:
     assert isinstance(pid, int), "only a daemon that todo-deploy started can be started again in the same way"
     subprocess.run(["kill", str(pid)], check=True)
     deadline = time.monotonic() + 60
-    while _runs(pid):
+    while runs(pid):
         assert time.monotonic() < deadline, "dockerd does not end"
         time.sleep(0.2)
     drive(ensure_docker(here.cache_dir, here.state_dir, here.env), lambda event: None)
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is there and has not ended; one that this program has started stays until it is asked for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def _expire(project: Project) -> None:

@@ -22,6 +22,7 @@ from deployer.spec import Spec
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 from tests.fakes.shop import Shop
+from tests.processes import runs
 
 WEB, CHAT = ("shop", "web", ""), ("shop", "chat", "")
 
@@ -242,13 +243,6 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.fixture
 def forward(tmp_path: Path, door: Door) -> Iterator[Forward]:
     (tmp_path / "config").write_text("contexts: [{name: todo-deploy, context: {}}]\n")
@@ -279,7 +273,7 @@ def test_the_background_process_comes_back_whichever_half_is_killed_and_is_gone_
     assert last is not None
     (relay,) = children(last)
     assert forwarding.stop(forward.folder) is True
-    assert eventually(lambda: not alive(last) and not alive(relay))
+    assert eventually(lambda: not runs(last) and not runs(relay))
     assert forwarding.stop(forward.folder) is False
     assert forwarding.known(forward.folder) == forwarding.NOTHING
     assert not is_open(door)
@@ -292,9 +286,9 @@ def test_other_doors_are_another_process_and_a_deleted_file_ends_it(forward: For
     assert start(replace(forward, doors=(other,))) is True
     second = forwarding.known(forward.folder).pid
     assert first is not None and second is not None and second != first
-    assert eventually(lambda: not alive(first))
+    assert eventually(lambda: not runs(first))
     state.forget(forward.folder)
-    assert eventually(lambda: not alive(second))
+    assert eventually(lambda: not runs(second))
 
 
 def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +310,7 @@ def test_down_ends_it(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatc
     assert pid is not None
     played(shop.down())
     assert forwarding.known(folder) == forwarding.NOTHING
-    assert eventually(lambda: not alive(pid))
+    assert eventually(lambda: not runs(pid))
 
 
 def test_an_up_that_needs_none_ends_what_an_earlier_one_left(

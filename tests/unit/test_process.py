@@ -15,6 +15,7 @@ from deployer.errors import DeployError, input_error
 from deployer.events import Log
 from deployer.steps import Steps, merge
 from tests.fakes.play import failed
+from tests.processes import runs
 
 WAIT = 20.0
 
@@ -24,13 +25,9 @@ def script(text: str) -> list[str]:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process ends within some time; a zombie that nobody has waited for has ended."""
+    """Whether the process ends within some time; see `runs`."""
     for _ in range(int(WAIT / 0.02)):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
+        if not runs(pid):
             return True
         time.sleep(0.02)
     return False
