@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.crowd import Crowd
-from deployer.adapters.clock import SystemClock
 from deployer.adapters.kube import KubeApi
 from deployer.causes import FailFast
+from deployer.core.clock import SystemClock
+from deployer.core.steps import drive, stage
 from deployer.lookups import looking
 from deployer.stages.rollout import Judging, await_rollout
-from deployer.steps import drive, stage
 from deployer.ui.plain import PlainSink
 
 LARGE = Crowd(workloads=50, pods=500, seconds=40.0)

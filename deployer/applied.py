@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.ports import ObjectRef
+from deployer.core.ports import ObjectRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployer.ports import KubePort, Object, ObjectRef
+from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.status import Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import dig, rows
 from deployer.status.parts import is_ready

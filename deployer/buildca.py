@@ -11,8 +11,8 @@ import re
 import shlex
 from pathlib import Path
 
+from deployer.core.errors import input_error
 from deployer.dockerfile import instructions
-from deployer.errors import input_error
 
 VARIABLE = "TODO_DEPLOY_CA"
 # The classic builder reads lines of at most 64 KiB.

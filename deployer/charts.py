@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.adapters.fastyaml import YamlError, compose
 from deployer.context import Pattern, ignored, parse_dockerignore
+from deployer.core.errors import DeployError, disk_error, input_error
+from deployer.core.yaml import YamlError, compose
 from deployer.digest import Digest, FileHashes, content_part, parts_digest
-from deployer.errors import DeployError, disk_error, input_error
 
 KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600

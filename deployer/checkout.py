@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
+from deployer.core.process import CommandFailed, run
 
 _LOCAL_SECONDS, _WRITE_SECONDS = 20, 120
 

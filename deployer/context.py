@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from deployer.errors import input_error
+from deployer.core.errors import input_error
 
 # Where a Dockerfile from outside the context stands in the tar; a fixed name keeps the builder's cache valid.
 OUTSIDE_DOCKERFILE = ".todo-deploy.Dockerfile"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployer.core.files import write_private
 from deployer.kubeconfig import read
-from deployer.privatefile import write_private
 
 _LINE = re.compile(r"^current-context:.*$", re.MULTILINE)
 

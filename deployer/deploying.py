@@ -9,18 +9,19 @@ from typing import Literal
 from deployer import evidence, forwarding, history, hooks, record
 from deployer.applied import Applied
 from deployer.around import kinds_around
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
+from deployer.core.process_identity import whoami
+from deployer.core.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.forwarding import Forward
 from deployer.halfway import left_by
 from deployer.history import Entry, KeptSecretRef
-from deployer.holder import whoami
 from deployer.hooks import Place
 from deployer.lease import LeaseLost
 from deployer.lookups import Look, nothing_more
 from deployer.migrations import migrations_of
 from deployer.outage import Away, never
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
-from deployer.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.record import Record, ReleaseRecord
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
@@ -30,7 +31,6 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.rollout import Cause, Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 

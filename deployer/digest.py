@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from deployer.context import ContextFile
-from deployer.errors import input_error
+from deployer.core.errors import input_error
 
 Manifest: TypeAlias = Mapping[str, str]
 _CACHE_VERSION = 1

@@ -11,9 +11,9 @@ from typing import Literal
 
 from deployer import envfile, forwarding, inputs, repository, world
 from deployer.addons import cluster as addons
-from deployer.errors import DeployError, Problem, disk_error
+from deployer.core.errors import DeployError, Problem, disk_error
+from deployer.core.ports import ClusterFacts, KubePort
 from deployer.memory import deployment_dir
-from deployer.ports import ClusterFacts, KubePort
 from deployer.spec import Cluster, mebibytes
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import decide, differences, start_request

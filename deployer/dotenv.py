@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding

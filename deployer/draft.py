@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer import charts, opening, validation, world
+from deployer.core.errors import DeployError, input_error
+from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.drafting.composing import compose, questions
 from deployer.drafting.finding import find
 from deployer.drafting.model import Draft, FoundChart, Question, Reading, Rendered, Repository
@@ -16,8 +18,6 @@ from deployer.drafting.naming import release_names
 from deployer.drafting.reading import read
 from deployer.drafting.waiving import unmended, with_waivers
 from deployer.drafting.writing import as_yaml
-from deployer.errors import DeployError, input_error
-from deployer.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.rules.model import Finding
 from deployer.spec import Cluster
 from deployer.specfile import load_spec

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.status.parts import is_ready
 
 _FOLDERS = ("/etc/cni", "/opt/cni")

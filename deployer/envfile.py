@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error, refused
 from deployer.dotenv import bindings, parse_env, read_env
-from deployer.errors import DeployError, ExitCode, Problem, input_error, refused
 
 _BOM = b"\xef\xbb\xbf"
 _VALUE = re.compile(

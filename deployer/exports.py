@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from deployer.ports import DockerEndpoint
+from deployer.core.ports import DockerEndpoint
 
 Shell = Literal["bash", "zsh", "fish", "powershell"]
 SHELLS: tuple[Shell, ...] = ("bash", "zsh", "fish", "powershell")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deployer import immutable, ownership
-from deployer.errors import DeployError, ExitCode
-from deployer.ports import KubePort
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import KubePort
 from deployer.record import Record
 from deployer.rules.model import Finding, Subject, name_of
 from deployer.stages import secrets as secrets_stage

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
+from deployer.core.ports import KubePort
 from deployer.helmhistory import revisions_of
 from deployer.manifests import objects_of
 from deployer.plan import ReleasePlan
-from deployer.ports import KubePort
 from deployer.record import Record
 from deployer.stages import releases as releases_stage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer import helmstorage
-from deployer.ports import KubePort, Object, Revision
+from deployer.core.ports import KubePort, Object, Revision
 
 
 def revisions_of(release: str, namespace: str, kube: KubePort) -> tuple[Revision, ...]:

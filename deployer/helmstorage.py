@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deployer.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
+from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
 
 SELECTOR = "owner=helm"
 

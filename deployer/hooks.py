@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployer import helmstorage
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Item, ItemState, Log, Warned
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import Item, ItemState, Log, Warned
+from deployer.core.ports import KubePort, ObjectRef
+from deployer.core.steps import Clock, Steps, merge
 from deployer.helmhistory import revisions_of, stored_revision
 from deployer.manifests import objects_of
-from deployer.ports import KubePort, ObjectRef
 from deployer.stages.releases import STAGE
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
-from deployer.steps import Clock, Steps, merge
 
 if TYPE_CHECKING:  # most helms run no hook, and a run that changes nothing no helm
     from deployer.diagnosis import Finding, Patience

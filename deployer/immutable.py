@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import KINDS, KubePort, Object, ObjectRef, ref_of
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import KINDS, KubePort, Object, ObjectRef, ref_of
 from deployer.rules.quantities import quantity
 
 FIELDS: Mapping[str, tuple[str, ...]] = {

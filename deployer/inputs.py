@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer import buildca, charts, context, digest, dotenv, envfile
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.dockerfile import base_images
 from deployer.dotenv import EnvEntry, EnvFile
-from deployer.errors import DeployError, ExitCode, Problem, input_error
 from deployer.plan import (
     ChartSource,
     ImageSource,
@@ -172,7 +172,7 @@ def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
     """What a release's values files say, later ones over earlier ones; input error for one that cannot be read."""
     merged: dict[str, Any] = {}
     for file in loaded.spec.releases[name].values_files:
-        from deployer.adapters.fastyaml import YamlError, load_documents  # most specs have no such files
+        from deployer.core.yaml import YamlError, load_documents  # most specs have no such files
 
         where = str(loaded.origin("releases", name, "valuesFiles"))
         try:

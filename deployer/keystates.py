@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from deployer.core.errors import Problem
 from deployer.dotenv import EnvFile
-from deployer.errors import Problem
 from deployer.plan import is_on, switch_states
 from deployer.spec import SecretKeySource, Spec
 

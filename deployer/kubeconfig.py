@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer.adapters.fastyaml import YamlError, load_documents
-from deployer.errors import machine_error, refused
-from deployer.privatefile import write_private
+from deployer.core.errors import machine_error, refused
+from deployer.core.files import write_private
+from deployer.core.yaml import YamlError, load_documents
 
 _FILES = {
     "cluster": ("certificate-authority",),

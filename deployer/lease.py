@@ -12,12 +12,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from deployer import holder as holder_of
-from deployer.errors import DeployError, ExitCode, Problem, refused
-from deployer.events import Warned
+from deployer.core import process_identity as holder_of
+from deployer.core.errors import DeployError, ExitCode, Problem, refused
+from deployer.core.events import Warned
+from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
+from deployer.core.steps import Clock, Steps
 from deployer.outage import ClusterAway
-from deployer.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
-from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, TypeVar
 
-from deployer.errors import Problem, refused
-from deployer.events import Warned
-from deployer.holder import has_ended
-from deployer.steps import Clock, Steps
+from deployer.core.errors import Problem, refused
+from deployer.core.events import Warned
+from deployer.core.process_identity import has_ended
+from deployer.core.steps import Clock, Steps
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deployer.errors import DeployError
-from deployer.ports import KubePort
+from deployer.core.errors import DeployError
+from deployer.core.ports import KubePort
 from deployer.status import Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import dig, name_of, rows
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployer.adapters.fastyaml import YamlError, load_documents
-from deployer.ports import ObjectRef, ref_of
+from deployer.core.ports import ObjectRef, ref_of
+from deployer.core.yaml import YamlError, load_documents
 
 
 def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:

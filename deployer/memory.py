@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from deployer.core.files import write_private
 from deployer.plan import ImagePlan, ImageSource
-from deployer.privatefile import write_private
 from deployer.stages.images import Previous
 
 

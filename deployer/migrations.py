@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.history import Entry
 from deployer.plan import ImagePlan
 from deployer.spec import Spec

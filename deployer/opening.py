@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer import forwarding, record, world
-from deployer.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.forwarding import NOTHING, Known
 from deployer.memory import deployment_dir
-from deployer.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.record import Record
 from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase

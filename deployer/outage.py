@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from deployer.errors import DeployError, ExitCode, Problem, machine_error
-from deployer.events import Item, ItemState
-from deployer.ports import ClusterFacts
+from deployer.core.errors import DeployError, ExitCode, Problem, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import ClusterFacts
+from deployer.core.steps import Clock, Steps
 from deployer.status import ClusterPhase
-from deployer.steps import Clock, Steps
 
 T = TypeVar("T")
 

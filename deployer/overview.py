@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer import diagnosis
+from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
+from deployer.core.steps import Clock
 from deployer.enforcement import Enforcement, enforcement
 from deployer.helmhistory import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
-from deployer.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.spec import Url
 from deployer.stages.removal import volume_claims
 from deployer.stages.rollout import take_snapshot, workloads_of
@@ -25,7 +26,6 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
-from deployer.steps import Clock
 from deployer.watching import take_logs
 
 # Events older than this say nothing about how things stand now.

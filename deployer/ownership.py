@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployer import record
-from deployer.errors import refused
+from deployer.core.errors import refused
+from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.helmhistory import revisions_of
 from deployer.plan import ReleasePlan
-from deployer.ports import LABEL_PREFIX, KubePort
 from deployer.record import Record
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from deployer import diagnosis
+from deployer.core.ports import KubePort
 from deployer.diagnosis import LogRequest
-from deployer.ports import KubePort
 from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, uid_of
 

@@ -11,15 +11,16 @@ from typing import Any, Literal
 from deployer import deploying, forwarding, inputs, memory, ownership, record, repository, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.events import Warned
+from deployer.core.ports import LABEL_PREFIX, ClusterFacts
+from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.deploying import Connected, Planned
-from deployer.errors import DeployError, ExitCode, Problem, input_error
-from deployer.events import Warned
 from deployer.forwarding import NOTHING, Known
 from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
-from deployer.ports import LABEL_PREFIX, ClusterFacts
 from deployer.spec import Spec
 from deployer.specfile import LoadedSpec
 from deployer.stages import addons as addons_stage
@@ -35,7 +36,6 @@ from deployer.stages.scan import Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl, forwarded_origin
 from deployer.status import WorkloadStatus
-from deployer.steps import Outcome, Steps, merge, stage
 from deployer.tags import Commit
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain

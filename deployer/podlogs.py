@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.ports import KubePort
+from deployer.core.ports import KubePort
 from deployer.status import Object
 from deployer.status.objects import container_statuses, dig, name_of, uid_of
 

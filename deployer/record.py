@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
 from deployer.history import Entry, from_wire, to_wire
-from deployer.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
 
 _FORMAT = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
+from deployer.core.process import CommandFailed, run
 from deployer.tags import Commit
 
 _SECONDS = 10

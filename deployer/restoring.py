@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from deployer import inputs, pipeline, repository, world
 from deployer.checkout import NoCheckout, checked_out
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Item, ItemState, Warned
+from deployer.core.steps import Steps, within
 from deployer.deploying import Connected
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Item, ItemState, Warned
 from deployer.history import Entry, KeptSecretRef
 from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
@@ -24,7 +25,6 @@ from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
-from deployer.steps import Steps, within
 from deployer.tags import Commit
 from deployer.tooling import proxy_args, supply_bases
 from deployer.world import World

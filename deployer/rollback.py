@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from deployer import deploying, evidence, history, hooks, migrations, pipeline, record, restoring
 from deployer.applied import Applied
+from deployer.core.errors import DeployError, ExitCode, Problem, refused
+from deployer.core.events import Item, ItemState, Warned
+from deployer.core.process_identity import whoami
+from deployer.core.steps import Outcome, Steps, stage
 from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
-from deployer.errors import DeployError, ExitCode, Problem, refused
-from deployer.events import Item, ItemState, Warned
 from deployer.halfway import cut_short
 from deployer.history import Entry
-from deployer.holder import whoami
 from deployer.hooks import Place
 from deployer.lease import leased
 from deployer.pipeline import UpOptions, UpResult
@@ -29,7 +30,6 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.rollout import judging_by
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.steps import Outcome, Steps, stage
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.world import World
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from deployer.events import Event, to_wire
-from deployer.redact import Redactor
+from deployer.core.events import Event, to_wire
+from deployer.core.redact import Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
 _KEPT = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from deployer.errors import input_error
+from deployer.core.errors import input_error
 from deployer.opening import Opened, not_deployed
 from deployer.stages.rollout import workloads_of
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from deployer.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.spec import Spec, path_keys
 
 SPEC_NAME = "todo-deploy.yaml"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deployer import forwarding, record, world
-from deployer.events import Item, ItemState
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import ClusterPort, HelmPort
+from deployer.core.steps import Outcome, Steps, outcome_only, stage
 from deployer.hooks import made_by_hooks
 from deployer.kubeconfig import refuse_foreign
 from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
-from deployer.ports import ClusterPort, HelmPort
 from deployer.specfile import LoadedSpec
 from deployer.stages import removal
 from deployer.status import ClusterPhase
-from deployer.steps import Outcome, Steps, outcome_only, stage
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.tooling import ensure_tools
 from deployer.world import World

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deployer import context, doctor, envfile, guards, immutable, inputs, opening, record, repository, world
-from deployer.adapters.fastyaml import load_documents
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Warned
+from deployer.core.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
+from deployer.core.steps import Steps
+from deployer.core.yaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.dockerfile import declared_values
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Warned
 from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
-from deployer.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.record import Record
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
@@ -32,7 +33,6 @@ from deployer.rules.references import unprovided
 from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
-from deployer.steps import Steps
 from deployer.toolchain import locate_toolchain
 from deployer.tooling import stand_ins_for
 from deployer.world import World

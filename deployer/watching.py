@@ -12,17 +12,17 @@ from functools import partial
 from deployer import diagnosis
 from deployer.around import Around, look_around
 from deployer.causes import CAUSES
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import Event, Item, ItemState, Warned, WorkloadChanged
+from deployer.core.ports import KubePort
+from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.lookups import Look
 from deployer.outage import sat_out
 from deployer.pace import Pace, Tails, counted, log_end, read_tails
-from deployer.ports import KubePort
 from deployer.stages.rollout import DONE, STAGE, Cause, Judging, in_words, take_snapshot
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
-from deployer.steps import Clock, Outcome, Steps
 
 _TICK_SECONDS = 0.7
 _MOMENT_SECONDS = 0.5

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.adapters.clock import SystemClock
+from deployer.core.clock import SystemClock
+from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.core.steps import Clock
 from deployer.exports import unexported
 from deployer.outage import Away, never
-from deployer.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.spec import Cluster
 from deployer.stages.cluster import Host
-from deployer.steps import Clock
 from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:

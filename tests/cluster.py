@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import world
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
 from deployer.spec import Cluster
 from deployer.toolchain import locate_toolchain
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import EXIT_MEANINGS, ExitCode
+from deployer.core.errors import EXIT_MEANINGS, ExitCode
 
 ROOT = Path(__file__).parents[1]
 MODULES = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from deployer.errors import machine_error, refused
-from deployer.events import Event
-from deployer.ports import ClusterFacts, KubePort, StartRequest
+from deployer.core.errors import machine_error, refused
+from deployer.core.events import Event
+from deployer.core.ports import ClusterFacts, KubePort, StartRequest
 from deployer.status import ClusterPhase
 
 

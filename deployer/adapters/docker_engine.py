@@ -18,10 +18,10 @@ from docker.api.client import APIClient
 from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
 
-from deployer.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+from deployer.core.steps import on_stop
 from deployer.outage import Away, attended, never
-from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
-from deployer.steps import on_stop
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60

@@ -20,13 +20,13 @@ import pyhelm3
 import pyhelm3.errors
 import semver
 
-from deployer.adapters.fastyaml import load_documents
-from deployer.errors import DeployError, ExitCode, Problem, input_error, machine_error
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
+from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
+from deployer.core.steps import on_stop
+from deployer.core.yaml import load_documents
 from deployer.lock import held
 from deployer.manifests import objects_of
 from deployer.outage import Away, attended, never
-from deployer.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
-from deployer.steps import on_stop
 
 T = TypeVar("T")
 

@@ -21,10 +21,10 @@ from urllib3 import exceptions as http
 
 from deployer.adapters.podstream import PodStream, open_stream, parsed_head
 from deployer.adapters.refusals import NotFound, refusal
-from deployer.adapters.retrying import retried
-from deployer.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
+from deployer.core.retry import retried
 from deployer.outage import Away, never
-from deployer.ports import KINDS, OWNER, Object, PodAnswer
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.core.errors import DeployError, ExitCode, Problem
 
 
 class NotFound(DeployError):

@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deployer.adapters.process import CommandFailed, run
+from deployer.core.ports import DockerEndpoint
+from deployer.core.process import CommandFailed, run
 from deployer.exports import no_proxy
-from deployer.ports import DockerEndpoint
 from deployer.scanning import SCANNERS, Scan, read_report
 
 # What the look at a database that is there may take, and the scan of an image.

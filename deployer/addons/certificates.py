@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
 from deployer.addons.manifests import ADDON_LABEL
 from deployer.addons.table import Certificate
-from deployer.errors import machine_error
-from deployer.ports import KubePort
-from deployer.steps import Steps
+from deployer.core.errors import machine_error
+from deployer.core.ports import KubePort
+from deployer.core.process import CommandFailed, run
+from deployer.core.steps import Steps
 from deployer.toolchain.apt import ensure_packages
 
 # Longer than a local cluster lives.

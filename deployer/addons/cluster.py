@@ -10,15 +10,15 @@ from deployer.addons import supply
 from deployer.addons.certificates import ensure_certificate
 from deployer.addons.manifests import address_range, templates, waves
 from deployer.addons.table import ADDONS, Addon
-from deployer.errors import DeployError, Problem, input_error, machine_error
-from deployer.events import Warned
-from deployer.ports import ClusterFacts, KubePort, ObjectRef, ref_of
+from deployer.core.errors import DeployError, Problem, input_error, machine_error
+from deployer.core.events import Warned
+from deployer.core.ports import ClusterFacts, KubePort, ObjectRef, ref_of
+from deployer.core.steps import Outcome, Steps, within
 from deployer.spec import Cluster
 from deployer.stages import addons as addons_stage
 from deployer.stages import rollout as rollout_stage
 from deployer.stages.addons import AddonState, WantedAddon, Waves
 from deployer.status import WorkloadRef
-from deployer.steps import Outcome, Steps, within
 from deployer.toolchain import Toolchain
 from deployer.toolchain.stamps import digest
 from deployer.watching import take_logs

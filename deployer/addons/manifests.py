@@ -7,9 +7,9 @@ import string
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.adapters.fastyaml import load_documents
-from deployer.errors import machine_error
-from deployer.ports import LABEL_PREFIX, Object
+from deployer.core.errors import machine_error
+from deployer.core.ports import LABEL_PREFIX, Object
+from deployer.core.yaml import load_documents
 
 FOLDER = Path(__file__).parent / "manifests"
 ADDON_LABEL = f"{LABEL_PREFIX}/addon"

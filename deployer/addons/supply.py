@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.addons.table import Addon, AddonImage
-from deployer.events import Item, ItemState
-from deployer.ports import DockerEndpoint, ImagePort
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import DockerEndpoint, ImagePort
+from deployer.core.steps import Steps
 from deployer.stages.addons import STAGE
-from deployer.steps import Steps
 from deployer.toolchain.gobuild import built, ensure_built
 from deployer.toolchain.golang import ensure_go
 from deployer.toolchain.imaging import OURS, Recipe, ensure_image

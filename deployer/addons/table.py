@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployer.ports import ObjectRef
+from deployer.core.ports import ObjectRef
 from deployer.toolchain.pins import Build
 
 KUBE_ROUTER = "v2.10.0"

@@ -39,7 +39,7 @@ def _names(ctx: click.Context, part: str) -> list[str]:
 
 def _documents(ctx: click.Context) -> Iterator[Mapping[str, Any]]:
     """The spec and what lies over it; nothing where they cannot be read."""
-    from deployer.adapters.fastyaml import load_documents
+    from deployer.core.yaml import load_documents
 
     path = _spec(ctx)
     for file in () if path is None else (path, path.with_name(path.stem + ".local.yaml")):

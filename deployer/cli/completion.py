@@ -7,7 +7,7 @@ import os
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from deployer.exports import SHELLS, Shell, shell_of
 
 _PROGRAM = "todo-deploy"

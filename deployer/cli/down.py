@@ -6,9 +6,9 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
+from deployer.core.redact import Redactor
 from deployer.lock import locked
 from deployer.memory import deployment_dir
-from deployer.redact import Redactor
 from deployer.takedown import STAGES, DownOptions, down_steps
 from deployer.world import this_world
 

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from deployer import __version__
 from deployer.cli.options import Session, common_options
-from deployer.errors import DeployError, ExitCode, Problem, disk_error
+from deployer.core.errors import DeployError, ExitCode, Problem, disk_error
 
 _SELDOM = 300_000
 """Objects that are made before cycles among them are looked for."""

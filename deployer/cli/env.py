@@ -7,7 +7,7 @@ import os
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode, machine_error
+from deployer.core.errors import ExitCode, machine_error
 from deployer.exports import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
 
 

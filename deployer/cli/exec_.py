@@ -13,7 +13,7 @@ import click
 
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
-from deployer.errors import input_error, machine_error
+from deployer.core.errors import input_error, machine_error
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})

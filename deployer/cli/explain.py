@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json
-from deployer.errors import ExitCode, input_error
+from deployer.core.errors import ExitCode, input_error
 from deployer.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
 from deployer.explain.data import list_data, rules_data, run_data
 from deployer.world import World, this_world

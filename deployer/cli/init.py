@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode, refused
+from deployer.core.errors import ExitCode, refused
 
 if TYPE_CHECKING:
     from deployer.draft import Drafted

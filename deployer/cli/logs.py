@@ -13,7 +13,7 @@ import click
 
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode, input_error
+from deployer.core.errors import ExitCode, input_error
 
 if TYPE_CHECKING:
     from deployer.opening import Opened
@@ -42,8 +42,8 @@ def logs(
         raise input_error("USAGE", "--follow does not end, so it makes no JSON document", hints=("leave one out",))
     from deployer import inputs, podlogs
     from deployer.cli.running import print_json, read_spec
+    from deployer.core.redact import Redactor
     from deployer.opening import open_running
-    from deployer.redact import Redactor
     from deployer.services import chosen, services_of
     from deployer.world import this_world
 

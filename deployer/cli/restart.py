@@ -10,9 +10,9 @@ from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 
 if TYPE_CHECKING:
+    from deployer.core.steps import Steps
     from deployer.opening import Opened
     from deployer.status import WorkloadRef, WorkloadStatus
-    from deployer.steps import Steps
     from deployer.world import World
 
 
@@ -23,10 +23,10 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
     """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
     from deployer import inputs
     from deployer.cli.running import print_json, read_spec, run
+    from deployer.core.redact import Redactor
     from deployer.lock import locked
     from deployer.memory import deployment_dir
     from deployer.opening import open_running
-    from deployer.redact import Redactor
     from deployer.services import chosen, services_of
     from deployer.world import this_world
 
@@ -56,10 +56,10 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 
 
 def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
+    from deployer.core.steps import stage
     from deployer.spec import seconds
     from deployer.stages.restart import restart_workloads
     from deployer.stages.rollout import await_rollout, judging_by
-    from deployer.steps import stage
 
     rules, clock = opened.loaded.spec.rollout, here.clock
     since = clock.now()

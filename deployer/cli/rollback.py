@@ -11,12 +11,12 @@ import click
 from deployer import inputs
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
+from deployer.core.redact import Redactor
 from deployer.history import Entry, to_wire
 from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.opening import open_running
-from deployer.redact import Redactor
 from deployer.rollback import STAGES, RollbackOptions
 from deployer.rollback import rollback as rollback_steps
 from deployer.ui.rows import HistoryRow

@@ -16,13 +16,13 @@ import click
 
 from deployer import evidence, runs
 from deployer.cli.options import Session
-from deployer.errors import DeployError, ExitCode, Problem, disk_error, refused
-from deployer.events import Event, RunFinished, RunStarted
-from deployer.redact import Redactor
+from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
+from deployer.core.events import Event, RunFinished, RunStarted
+from deployer.core.redact import Redactor
+from deployer.core.steps import Steps, drive
 from deployer.spec import seconds
 from deployer.specfile import LoadedSpec, load_spec, nearest_spec
 from deployer.status import WorkloadStatus
-from deployer.steps import Steps, drive
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink
 from deployer.ui.report import Report, envelope

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 
 
 @click.command("schema")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.errors import DeployError, ExitCode, Problem, refused
+from deployer.core.errors import DeployError, ExitCode, Problem, refused
 
 if TYPE_CHECKING:
     from deployer.keystates import KeyRow

@@ -13,16 +13,16 @@ from deployer.causes import FailFast
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
+from deployer.core.errors import DeployError, ExitCode, input_error
+from deployer.core.redact import Redactor
+from deployer.core.steps import Steps
 from deployer.dotenv import EnvFile
-from deployer.errors import DeployError, ExitCode, input_error
 from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
-from deployer.redact import Redactor
 from deployer.rollback import up_or_back
 from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase
-from deployer.steps import Steps
 from deployer.world import World, this_world
 
 

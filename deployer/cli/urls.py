@@ -13,7 +13,7 @@ import click
 
 from deployer.cli.completing import complete_urls
 from deployer.cli.options import Session, common_options
-from deployer.errors import ExitCode, input_error, machine_error
+from deployer.core.errors import ExitCode, input_error, machine_error
 
 if TYPE_CHECKING:
     from deployer.opening import Opened
@@ -110,7 +110,7 @@ def _addresses(session: Session) -> list[Address]:
 def addresses(opened: Opened) -> list[Address]:
     """Every URL of the spec, in its order."""
     from deployer import inputs
-    from deployer.errors import DeployError
+    from deployer.core.errors import DeployError
     from deployer.plan import UrlPlan, is_on, switch_states
     from deployer.stages.urls import resolve
 

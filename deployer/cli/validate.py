@@ -11,7 +11,7 @@ import click
 from deployer import inputs
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.rules.model import Finding
 from deployer.specfile import LoadedSpec, profile_names
 from deployer.world import this_world

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer import charts, dotenv
-from deployer.adapters.fastyaml import load_documents
+from deployer.core.errors import DeployError
+from deployer.core.yaml import load_documents
 from deployer.dockerfile import base_images, exposed_ports, global_args, instructions
 from deployer.drafting.model import FoundChart, FoundDockerfile, Repository
 from deployer.drafting.naming import dashed
-from deployer.errors import DeployError
 from deployer.plan import overlaid
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "build", "target", "__pycache__", "venv", "site-packages"})

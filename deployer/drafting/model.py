@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from deployer.core.errors import DeployError
 from deployer.drafting.model import FoundChart, Rendered
-from deployer.errors import DeployError
 from deployer.rules.model import name_of
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deployer.core.ports import Object
 from deployer.drafting.model import Exposed, SecretNeed
 from deployer.drafting.naming import dashed
 from deployer.drafting.slots import Path, dotted, leaves, nested
 from deployer.plan import ReleasePlan
-from deployer.ports import Object
 from deployer.rules.model import Workload, is_test, name_of, workload_of
 
 _SECRET_NAME = re.compile(r"existing_?secret|secret_?name|secretref", re.IGNORECASE)

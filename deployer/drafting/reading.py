@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deployer.core.errors import DeployError
 from deployer.drafting import needs, slots
 from deployer.drafting.model import FoundChart, Reading, Rendered
-from deployer.errors import DeployError
 from deployer.plan import ReleasePlan, overlaid
 
 Render = Callable[[Mapping[str, Any]], Rendered]

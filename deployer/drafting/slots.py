@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deployer.core.ports import Object
 from deployer.drafting.model import Slot
 from deployer.plan import ReleasePlan
-from deployer.ports import Object
 from deployer.rules.model import Workload, is_test, workload_of
 
 _NAMING = {"image", "repository", "repo", "registry", "tag"}

@@ -11,6 +11,7 @@ from typing import Any
 
 from deployer import helmstorage
 from deployer.applied import Applied
+from deployer.core.ports import KubePort, Object, Revision
 from deployer.evidence.describe import describe
 from deployer.evidence.eventlog import event_lines, sorted_events
 from deployer.evidence.gather import WORKLOADS, Gathered, gather
@@ -20,7 +21,6 @@ from deployer.evidence.nodes import node_data, node_lines
 from deployer.evidence.podtimes import image_ids, pod_rows
 from deployer.evidence.timeline import Row
 from deployer.helmhistory import revisions_of, stored_revision
-from deployer.ports import KubePort, Object, Revision
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, number, rows

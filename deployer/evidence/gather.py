@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from deployer.core.ports import KINDS, KubePort, Object, ObjectRef
 from deployer.evidence.masks import masked
-from deployer.ports import KINDS, KubePort, Object, ObjectRef
 from deployer.status import WorkloadRef
 from deployer.status.objects import dig, name_of, rows, uid_of
 

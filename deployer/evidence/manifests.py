@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from deployer.adapters.fastyaml import load_documents
+from deployer.core.ports import Object
+from deployer.core.redact import MASK
+from deployer.core.yaml import load_documents
 from deployer.evidence.masks import masked
-from deployer.ports import Object
-from deployer.redact import MASK
 
 _CONTEXT_LINES = 4
 _BARE = re.compile(r"[A-Za-z/_.][\w./:@+ -]*")

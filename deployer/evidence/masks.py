@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from deployer.ports import Object
-from deployer.redact import MASK
+from deployer.core.ports import Object
+from deployer.core.redact import MASK
 
 SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|auth|signing|encryption)[_.-]?key|_dsn$",

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from deployer.applied import Applied
-from deployer.errors import DeployError, Problem
-from deployer.events import Warned
-from deployer.ports import KubePort
+from deployer.core.errors import DeployError, Problem
+from deployer.core.events import Warned
+from deployer.core.ports import KubePort
+from deployer.core.steps import Clock, Steps
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
-from deployer.steps import Clock, Steps
 
 if TYPE_CHECKING:
     from deployer.evidence.witness import Witness

@@ -8,17 +8,17 @@ from dataclasses import asdict, replace
 
 from deployer import diagnosis
 from deployer.applied import Applied
+from deployer.core.errors import Problem
+from deployer.core.ports import KubePort
+from deployer.core.steps import Clock
 from deployer.diagnosis import Finding
-from deployer.errors import Problem
 from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
 from deployer.evidence.podtimes import crash_times
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
-from deployer.ports import KubePort
 from deployer.runs import RunFolder, read_json
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Object, WorkloadRef
-from deployer.steps import Clock
 from deployer.watching import take_logs
 
 LIMIT_SECONDS = 5.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import input_error
+from deployer.core.errors import input_error
 from deployer.runs import EVENTS, SUMMARY, TIMELINE, read_events, read_json, runs_dir
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 
 from deployer.causes import CAUSES, FailFast
-from deployer.errors import EXIT_MEANINGS, Problem
+from deployer.core.errors import EXIT_MEANINGS, Problem
 from deployer.evidence.timeline import Row, Sighting, Timeline
 from deployer.explain.find import Listed
 from deployer.explain.run import Run

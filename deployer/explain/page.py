@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.evidence.nodes import cpu_words, memory_words
 from deployer.explain.lines import OUTCOMES, moment, outcome_words
 from deployer.explain.run import Run, TextFile

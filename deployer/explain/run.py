@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.evidence.timeline import Timeline, from_wire, timeline_of
 from deployer.runs import SUMMARY, TIMELINE, read_events, read_json
 

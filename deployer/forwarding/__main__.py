@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from deployer.core.ports import KubePort
 from deployer.forwarding import state, supervise
 from deployer.forwarding.state import Written
-from deployer.ports import KubePort
 
 # How long a cluster's context may be missing before it counts as deleted: a start of Minikube's rewrites it.
 _GONE_SECONDS = 60.0
@@ -79,7 +79,7 @@ class Api:
     def exists(self) -> bool:
         """Whether the kubeconfig still names the cluster; while it cannot be read, nothing is known to be gone."""
         from deployer import kubeconfig
-        from deployer.errors import DeployError
+        from deployer.core.errors import DeployError
 
         try:
             document = kubeconfig.read(Path(self._written.kubeconfig))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.core.ports import LocalPorts
 from deployer.forwarding.state import Door, Known, known, local_ports
-from deployer.ports import LocalPorts
 from deployer.spec import Cluster, Spec
 
 HOST = "127.0.0.1"

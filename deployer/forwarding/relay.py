@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
+from deployer.core.ports import KubePort, Object, PodConnection
 from deployer.forwarding.decide import HOST
 from deployer.forwarding.state import Door
-from deployer.ports import KubePort, Object, PodConnection
 
 _CHUNK = 65536
 # How long a browser waits for a pod to become ready before its connection is closed.

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from deployer.ports import LocalPorts
-from deployer.privatefile import write_private
+from deployer.core.files import write_private
+from deployer.core.ports import LocalPorts
 
 LOG = "forward.log"
 _STATE, _PID = "forward.json", "forward.pid"

@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from deployer import __version__
-from deployer.adapters.process import companion, detached
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.process import companion, detached
+from deployer.core.steps import Clock, Steps
 from deployer.forwarding import state
 from deployer.forwarding.decide import HOST, Forward
 from deployer.forwarding.state import Door, Written
-from deployer.steps import Clock, Steps
 
 _PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 0.5

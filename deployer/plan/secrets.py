@@ -9,7 +9,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from deployer.errors import input_error
+from deployer.core.errors import input_error
 from deployer.plan.model import Facts, SecretPlan
 from deployer.plan.switches import is_on, switch_states
 from deployer.spec import Secret, Spec

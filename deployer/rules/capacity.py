@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.rules.model import Breach, Cluster, Place, Rule, Subject, Workload
 from deployer.rules.quantities import quantity, shown
 from deployer.rules.workloads import pods_of, scaled, surge_of

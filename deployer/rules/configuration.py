@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.rules.model import (
     Breach,
     Place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.rules.model import Breach, Rule, Subject, Workload, place_of
 from deployer.rules.quantities import quantity
 

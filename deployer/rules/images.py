@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.rules.model import Breach, Place, Rule, Subject, Workload, place_of
 
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")

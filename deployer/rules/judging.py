@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.rules.model import Breach, Finding, Place, Rule, Severity, Subject
 from deployer.rules.registry import RULES
 from deployer.rules.settings import Waiver

@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from deployer.core.errors import Problem
+from deployer.core.ports import Object, ObjectRef
 from deployer.dotenv import EnvFile
-from deployer.errors import Problem
 from deployer.plan import Plan, ReleasePlan
-from deployer.ports import Object, ObjectRef
 from deployer.specfile import LoadedSpec, Location
 
 Severity = Literal["error", "warning", "note"]

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
+from deployer.core.files import write_private
 from deployer.plan import Plan
-from deployer.privatefile import write_private
 from deployer.rules.probing import without_tags
 from deployer.specfile import LoadedSpec
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.core.ports import Object
 from deployer.plan import ReleasePlan
-from deployer.ports import Object
 from deployer.rules.model import texts_of
 from deployer.spec import Release, path_keys
 from deployer.specfile import Location

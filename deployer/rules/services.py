@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from deployer.ports import Object, ObjectRef
+from deployer.core.ports import Object, ObjectRef
 from deployer.rules.model import (
     Breach,
     Place,

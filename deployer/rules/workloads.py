@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterator
 
-from deployer.ports import Object
+from deployer.core.ports import Object
 from deployer.rules.model import Breach, Place, Rule, Subject, Workload, label_of, namespace_of, place_of, unasked
 
 _COUNTED = ("Deployment", "StatefulSet")

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from deployer.errors import DeployError, machine_error
-from deployer.events import Item, ItemState
-from deployer.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef, ref_of
-from deployer.steps import Clock, Outcome, Steps, merge
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef, ref_of
+from deployer.core.steps import Clock, Outcome, Steps, merge
 
 STAGE = "addons"
 MARKERS = "kube-system"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Mapping, Sequence
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Item, ItemState, Warned
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Item, ItemState, Warned
+from deployer.core.ports import KubePort, PodAnswer
+from deployer.core.steps import Clock, Steps
 from deployer.plan import CorsPlan
-from deployer.ports import KubePort, PodAnswer
-from deployer.steps import Clock, Steps
 
 STAGE = "urls"
 _PATIENCE_SECONDS = 10.0

@@ -9,14 +9,9 @@ from typing import Literal
 from deployer import helmstorage
 from deployer.applied import Applied
 from deployer.changes import in_words, value_changes
-from deployer.errors import DeployError, refused
-from deployer.events import Item, ItemState
-from deployer.helmhistory import revisions_of, stored_revision
-from deployer.holder import identity
-from deployer.outage import is_outage, sat_out
-from deployer.pending import heal, owner_label
-from deployer.plan import ReleasePlan
-from deployer.ports import (
+from deployer.core.errors import DeployError, refused
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import (
     INPUTS_LABEL,
     KINDS,
     LABEL_PREFIX,
@@ -28,8 +23,13 @@ from deployer.ports import (
     Revision,
     UpgradeRequest,
 )
+from deployer.core.process_identity import identity
+from deployer.core.steps import Clock, Outcome, Steps
+from deployer.helmhistory import revisions_of, stored_revision
+from deployer.outage import is_outage, sat_out
+from deployer.pending import heal, owner_label
+from deployer.plan import ReleasePlan
 from deployer.record import ReleaseRecord
-from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "releases"
 # The API server may go away and come back while helm is at work.

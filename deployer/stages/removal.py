@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState
-from deployer.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
+from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.record import ReleaseRecord
-from deployer.steps import Clock, Outcome, Steps, merge
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deployer.errors import input_error, machine_error
-from deployer.events import Item, ItemState
-from deployer.ports import KubePort
+from deployer.core.errors import input_error, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import KubePort
+from deployer.core.steps import Clock, Outcome, Steps
 from deployer.status import WorkloadRef
-from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "restart"
 ANNOTATION = "kubectl.kubernetes.io/restartedAt"

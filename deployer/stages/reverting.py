@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from deployer import helmstorage
 from deployer.applied import Applied
-from deployer.errors import Problem, refused
-from deployer.events import Item, ItemState
+from deployer.core.errors import Problem, refused
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
+from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helmhistory import revisions_of, stored_revision
 from deployer.history import Entry, KeptSecretRef
 from deployer.manifests import objects_of
 from deployer.pending import heal, owner_label
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
 from deployer.record import Record
-from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "rollback"
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Item, ItemState, Warned
-from deployer.ports import ImagePort
-from deployer.privatefile import write_private
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Item, ItemState, Warned
+from deployer.core.files import write_private
+from deployer.core.ports import ImagePort
+from deployer.core.steps import Clock, Steps
 from deployer.scanning import Scan
-from deployer.steps import Clock, Steps
 
 STAGE = "images"
 # Of a deploy no more than this is spent on a database that does not come; less where an earlier one has spent it.

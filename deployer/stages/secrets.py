@@ -6,11 +6,11 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployer.errors import refused
-from deployer.events import Item, ItemState
+from deployer.core.errors import refused
+from deployer.core.events import Item, ItemState
+from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
+from deployer.core.steps import Clock, Outcome, Steps
 from deployer.plan import SecretPlan
-from deployer.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
-from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "secrets"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Item, ItemState, UrlProven
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Item, ItemState, UrlProven
+from deployer.core.ports import KubePort, LocalPorts
+from deployer.core.steps import Clock, Outcome, Steps
 from deployer.outage import sat_out
 from deployer.plan import UrlPlan
-from deployer.ports import KubePort, LocalPorts
 from deployer.status import Object
-from deployer.steps import Clock, Outcome, Steps
 
 STAGE = "urls"
 _ANSWER_SECONDS = 10.0

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_state_path
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item, Log, Warned
-from deployer.steps import Steps, drive
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item, Log, Warned
+from deployer.core.steps import Steps, drive
 from deployer.toolchain import Toolchain, ensure_docker, ensure_stand_ins, ensure_toolchain
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run, stream
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState, Log
-from deployer.steps import Steps
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState, Log
+from deployer.core.process import CommandFailed, run, stream
+from deployer.core.steps import Steps
 from deployer.toolchain.apt import ensure_packages
 from deployer.toolchain.imaging import LABEL, OURS, label_of
 from deployer.toolchain.model import STAGE

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
-from deployer.errors import DeployError, ExitCode, machine_error
-from deployer.events import Item, ItemState
-from deployer.steps import Steps
+from deployer.core.errors import DeployError, ExitCode, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.process import CommandFailed, run
+from deployer.core.steps import Steps
 from deployer.toolchain import runtime
 from deployer.toolchain.apt import can_install, ensure_packages
 from deployer.toolchain.model import STAGE, is_root

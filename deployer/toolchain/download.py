@@ -16,9 +16,9 @@ from collections.abc import Generator
 from http.client import HTTPException
 from pathlib import Path
 
-from deployer.errors import DeployError, machine_error
-from deployer.events import Item, ItemState
-from deployer.steps import Steps
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE, architecture, operating_system
 from deployer.toolchain.pins import DOWNLOAD_PLATFORMS, Download
 from deployer.toolchain.stamps import work_folder

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, stream
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState, Log
-from deployer.steps import Steps, merge
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState, Log
+from deployer.core.process import CommandFailed, stream
+from deployer.core.steps import Steps, merge
 from deployer.toolchain.model import STAGE, architecture, operating_system
 from deployer.toolchain.pins import Build
 from deployer.toolchain.stamps import RECIPES, digest, recipe_digest, work_folder

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run, stream
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState, Log
-from deployer.steps import Steps
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState, Log
+from deployer.core.process import CommandFailed, run, stream
+from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE
 from deployer.toolchain.stamps import digest, work_folder
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.steps import Steps
+from deployer.core.steps import Steps
 from deployer.toolchain import runtime
 from deployer.toolchain.debian import base_digest, base_ref
 from deployer.toolchain.gobuild import built

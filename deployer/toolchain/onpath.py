@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
+from deployer.core.process import CommandFailed, run
 from deployer.toolchain.pins import HELM_AT_LEAST, HELM_BELOW, KUBERNETES, MINIKUBE_AT_LEAST
 
 NAMES = ("minikube", "helm", "kubectl")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deployer.errors import machine_error
-from deployer.events import Item, ItemState
-from deployer.steps import Steps, merge
+from deployer.core.errors import machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.steps import Steps, merge
 from deployer.toolchain import nodeimages
 from deployer.toolchain.apt import ensure_packages
 from deployer.toolchain.debian import ensure_base

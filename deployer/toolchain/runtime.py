@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from deployer.adapters.process import CommandFailed, run
-from deployer.errors import Problem, machine_error
-from deployer.events import Item, ItemState
-from deployer.steps import Steps
+from deployer.core.errors import Problem, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.process import CommandFailed, run
+from deployer.core.steps import Steps
 from deployer.toolchain.gobuild import built, ensure_built
 from deployer.toolchain.golang import ensure_go
 from deployer.toolchain.model import STAGE, is_root

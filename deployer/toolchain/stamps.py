@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deployer.errors import DeployError, machine_error
-from deployer.events import Item, ItemState
-from deployer.steps import Steps
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.events import Item, ItemState
+from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE
 
 T = TypeVar("T")

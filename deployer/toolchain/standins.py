@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployer.errors import Problem
-from deployer.events import Warned
-from deployer.steps import Steps
+from deployer.core.errors import Problem
+from deployer.core.events import Warned
+from deployer.core.steps import Steps
 from deployer.toolchain.debian import base_digest, base_ref, ensure_base
 from deployer.toolchain.imaging import OURS, Recipe, ensure_image
 from deployer.toolchain.model import Toolchain

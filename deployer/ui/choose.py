@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self, TextIO
 
-from deployer.events import Event
-from deployer.steps import Clock
+from deployer.core.events import Event
+from deployer.core.steps import Clock
 from deployer.ui.jsonl import JsonlSink
 from deployer.ui.plain import PlainSink
 from deployer.ui.quiet import QuietSink

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.style import Style
 from rich.text import Text
 
-from deployer.errors import Problem
-from deployer.events import ItemState, RunFinished
+from deployer.core.errors import Problem
+from deployer.core.events import ItemState, RunFinished
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
 from deployer.ui.problems import Severity

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO
 
-from deployer.events import Event, to_wire
-from deployer.steps import Clock
+from deployer.core.events import Event, to_wire
+from deployer.core.steps import Clock
 from deployer.ui.text import Lines
 
 

@@ -9,8 +9,8 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 
-from deployer.events import Event, Warned
-from deployer.steps import Clock
+from deployer.core.events import Event, Warned
+from deployer.core.steps import Clock
 from deployer.ui.console import Page, page_of
 from deployer.ui.draw import frame, summary
 from deployer.ui.text import UNICODE

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TextIO, assert_never
 
-from deployer.errors import Problem
-from deployer.events import (
+from deployer.core.errors import Problem
+from deployer.core.events import (
     Event,
     Item,
     ItemState,
@@ -22,8 +22,8 @@ from deployer.events import (
     Warned,
     WorkloadChanged,
 )
+from deployer.core.steps import Clock
 from deployer.status import Phase
-from deployer.steps import Clock
 from deployer.ui.problems import Severity, annotation, defused, problem_lines
 from deployer.ui.text import Lines, clean, duration, elapsed, progress
 from deployer.ui.view import StageView, View, evidence, fold, running, untold

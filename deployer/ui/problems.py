@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.ui.text import clean, clean_lines
 
 Severity = Literal["error", "warning"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TextIO
 
-from deployer.events import Event, StageFailed
+from deployer.core.events import Event, StageFailed
 from deployer.ui.problems import annotation, defused, problem_lines
 from deployer.ui.text import Lines
 

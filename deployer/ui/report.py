@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.errors import Problem
-from deployer.events import Event
+from deployer.core.errors import Problem
+from deployer.core.events import Event
 from deployer.ui.view import View, fold, to_wire
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any, Literal, assert_never
 
-from deployer.errors import Problem
-from deployer.events import (
+from deployer.core.errors import Problem
+from deployer.core.events import (
     Event,
     Item,
     ItemState,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from deployer.errors import EXIT_MEANINGS
-from deployer.events import RunFinished
+from deployer.core.errors import EXIT_MEANINGS
+from deployer.core.events import RunFinished
 from deployer.status import Phase, WorkloadStatus
 from deployer.ui.text import count, duration
 

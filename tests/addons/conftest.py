@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer import world
-from deployer.ports import KubePort
+from deployer.core.ports import KubePort
 from deployer.spec import Cluster
 from tests.charts.staging import CHARTS
 from tests.cluster import PROFILE, CompletedCli, ensure_test_cluster, run_cli

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from deployer.steps import drive
+from deployer.core.steps import drive
 from deployer.toolchain import ensure_docker, minikube_home
 from deployer.toolchain.stamps import read_json
 from deployer.world import this_world

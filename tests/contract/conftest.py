@@ -11,7 +11,7 @@ import pytest
 
 from deployer import world
 from deployer.adapters.docker_engine import DockerEngine
-from deployer.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.spec import Cluster
 from deployer.toolchain import locate_toolchain
 from tests.cluster import PROFILE, ensure_test_cluster

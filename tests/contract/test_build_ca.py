@@ -22,9 +22,9 @@ import pytest
 
 from deployer import world
 from deployer.buildca import prelude, read_authorities
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
+from deployer.core.ports import ImagePort
 from deployer.plan import ImagePlan, ImageSource
-from deployer.ports import ImagePort
 from deployer.stages.images import Building, ensure_images
 from deployer.toolchain import ensure_stand_ins, locate_toolchain
 from deployer.tooling import stand_ins_for

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from deployer import world
-from deployer.ports import ClusterFacts, ClusterPort
+from deployer.core.ports import ClusterFacts, ClusterPort
 from deployer.spec import Cluster
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from deployer import helmstorage
-from deployer.errors import DeployError, ExitCode
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, Object, ObjectRef, Revision, UpgradeRequest
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object, ObjectRef, Revision, UpgradeRequest
 from tests.contract.conftest import BOTH, Doors
 
 pytestmark = BOTH

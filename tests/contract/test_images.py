@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from deployer import world
-from deployer.errors import DeployError, input_error
-from deployer.events import Log
-from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
-from deployer.steps import Steps, merge
+from deployer.core.errors import DeployError, input_error
+from deployer.core.events import Log
+from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
+from deployer.core.steps import Steps, merge
 from deployer.toolchain.debian import base_ref
 from tests.contract.conftest import BOTH, Connected, Doors, opened
 from tests.fakes import FakeImages

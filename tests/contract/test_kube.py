@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode
-from deployer.ports import Object
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import Object
 from tests.contract.conftest import BOTH, Doors
 from tests.fakes import FakeKube
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.e2e.project import Project
 from tests.topologies.application import Application
 

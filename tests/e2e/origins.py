@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.e2e.project import Project, one_document, tell
 
 ORIGINS = "releases.todo-app.values.backend.config.data.ALLOWED_ORIGINS"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.adapters.fastyaml import load_documents
+from deployer.core.yaml import load_documents
 from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.world import this_world
 from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli

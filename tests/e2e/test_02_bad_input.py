@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.cluster import PROFILE, run_cli
 from tests.e2e.project import CURRENT_CONTEXT, Object, Project, one_document, own_kubeconfig, read_yaml, tell
 

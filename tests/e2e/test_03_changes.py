@@ -12,7 +12,7 @@ from secrets import token_urlsafe
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.cluster import PROFILE, CompletedCli
 from tests.e2e.browser import Browser, InsideVisitor, Visitors, served_files
 from tests.e2e.project import CURRENT_CONTEXT, RELEASE, ProcessList, Project, command_lines, one_document, tell

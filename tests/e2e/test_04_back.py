@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.e2e.browser import Browser, Visitors
 from tests.e2e.project import RELEASE, Project, one_document, tell
 

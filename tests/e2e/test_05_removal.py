@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.e2e.browser import Browser
 from tests.e2e.project import APPLICATION, RELEASE, Project, tell
 

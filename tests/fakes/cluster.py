@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item, ItemState, Log
-from deployer.ports import ClusterFacts, StartRequest
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item, ItemState, Log
+from deployer.core.ports import ClusterFacts, StartRequest
 from deployer.status import ClusterPhase
 from tests.fakes.images import HERE
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from deployer import helmstorage
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
 from tests.fakes.kube import FakeKube
 
 Render = Callable[[UpgradeRequest], Sequence[Object]]

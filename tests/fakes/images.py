@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from deployer.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 
 HERE = DockerEndpoint("unix:///fake/docker.sock")
 

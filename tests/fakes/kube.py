@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import KINDS, Object, PodAnswer, PodConnection
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import KINDS, Object, PodAnswer, PodConnection
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]

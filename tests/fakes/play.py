@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item
-from deployer.steps import Steps, drive
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item
+from deployer.core.steps import Steps, drive
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.ports import ObjectRef
+from deployer.core.ports import ObjectRef
 from deployer.status import WorkloadRef
 from tests.fakes.kube import FakeKube
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubernetes.config import new_client_from_config
 
-from deployer.ports import KINDS
+from deployer.core.ports import KINDS
 
 Object = dict[str, Any]
 

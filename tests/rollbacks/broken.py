@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.e2e.browser import Visitors
 from tests.e2e.hook import IMAGE, migration
 from tests.rollbacks.scene import HOLD, Scene

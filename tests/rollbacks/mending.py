@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from deployer.toolchain import locate_toolchain, minikube_home
 from deployer.world import this_world
 from tests.cluster import PROFILE, ensure_test_cluster

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.cluster import run_cli
 from tests.rollbacks.scene import HOLD, Scene
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer.buildca import prelude, read_authorities, with_prelude
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+a/Z=\n-----END CERTIFICATE-----"
 

@@ -9,8 +9,8 @@ import pytest
 
 import deployer.charts as charts
 from deployer.charts import StagedChart, read_chart, stage_chart
+from deployer.core.errors import DeployError, Problem
 from deployer.digest import Digest, changed_files
-from deployer.errors import DeployError, Problem
 
 
 def chart(folder: Path, name: str, *dependencies: str, version: str = "0.1.0", more: str = "") -> Path:

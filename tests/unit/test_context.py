@@ -25,7 +25,7 @@ from deployer.context import (
     parse_dockerignore,
     total_size,
 )
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
 
 TREE = (
     ".git/HEAD",

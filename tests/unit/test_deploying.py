@@ -13,18 +13,18 @@ import pytest
 
 from deployer import helmstorage
 from deployer.causes import FailFast
+from deployer.core.errors import ExitCode
+from deployer.core.events import Event, StageFinished, StageStarted, to_wire
+from deployer.core.ports import ObjectRef, PodAnswer
+from deployer.core.steps import Steps
 from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembered, settle
-from deployer.errors import ExitCode
-from deployer.events import Event, StageFinished, StageStarted, to_wire
 from deployer.history import KeptSecretRef
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
-from deployer.ports import ObjectRef, PodAnswer
 from deployer.record import Record, load, new_record
 from deployer.stages.rollout import Judging
 from deployer.stages.secrets import ensure_secrets
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.steps import Steps
 from deployer.tags import Commit
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.cluster import RUNNING

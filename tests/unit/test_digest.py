@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deployer.context import context_files, tree_files
+from deployer.core.errors import DeployError
 from deployer.digest import (
     BuildInputs,
     FileHashes,
@@ -19,7 +20,6 @@ from deployer.digest import (
     image_digest,
     parts_digest,
 )
-from deployer.errors import DeployError
 
 
 def inputs(root: Path, **changes: Any) -> BuildInputs:

@@ -11,9 +11,9 @@ from threading import Thread
 import pytest
 
 from deployer.adapters.docker_engine import DockerEngine
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import BuildFailed, BuildRequest, ClusterFacts, DockerEndpoint
 from deployer.outage import ClusterAway, why_away
-from deployer.ports import BuildFailed, BuildRequest, ClusterFacts, DockerEndpoint
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deployer.core.errors import DeployError, ExitCode
 from deployer.dotenv import EnvFile, merge_env, parse_env, placeholder, read_env, suggest
-from deployer.errors import DeployError, ExitCode
 
 
 def values(text: str) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import deployer.envfile as envfile
+from deployer.core.errors import DeployError, ExitCode
 from deployer.dotenv import read_env
 from deployer.envfile import append_generated, file_problems, init_env_file
-from deployer.errors import DeployError, ExitCode
 
 EXAMPLE = """\
 # Keys of the application.

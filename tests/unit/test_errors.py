@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deployer.errors import EXIT_MEANINGS, DeployError, ExitCode, Problem, input_error, machine_error, refused
+from deployer.core.errors import EXIT_MEANINGS, DeployError, ExitCode, Problem, input_error, machine_error, refused
 
 
 def test_every_exit_code_has_a_meaning() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployer import events
-from deployer.errors import Problem
-from deployer.events import Event, to_wire
+from deployer.core import events
+from deployer.core.errors import Problem
+from deployer.core.events import Event, to_wire
 from deployer.status import Phase, WorkloadRef, WorkloadStatus
 
 PROBLEM = Problem("CODE", "title", "detail", "file:1", ("hint",))

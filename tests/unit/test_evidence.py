@@ -11,8 +11,11 @@ import pytest
 
 from deployer.applied import Applied
 from deployer.causes import FailFast
-from deployer.errors import Problem
-from deployer.events import Event, ItemState, RunFinished, RunStarted, Warned
+from deployer.core.errors import Problem
+from deployer.core.events import Event, ItemState, RunFinished, RunStarted, Warned
+from deployer.core.ports import Object
+from deployer.core.redact import Redactor
+from deployer.core.steps import Outcome, Steps
 from deployer.evidence import Ended, kept_in, summarize, witnessed
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe
@@ -22,12 +25,9 @@ from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
-from deployer.ports import Object
-from deployer.redact import Redactor
 from deployer.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
 from deployer.stages.rollout import Judging, await_rollout
 from deployer.status import WorkloadStatus
-from deployer.steps import Outcome, Steps
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import failed, played

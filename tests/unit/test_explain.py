@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from deployer.causes import CAUSES
 from deployer.cli.entry import cli
-from deployer.errors import DeployError, Problem
+from deployer.core.errors import DeployError, Problem
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
 from deployer.explain import (
     Line,
@@ -331,6 +331,6 @@ def test_the_command(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 class _World:
     def __init__(self, state: Path) -> None:
-        from deployer.adapters.clock import SystemClock
+        from deployer.core.clock import SystemClock
 
         self.state_dir, self.env, self.clock = state, dict[str, str](), SystemClock()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deployer import forwarding
-from deployer.adapters.clock import SystemClock
-from deployer.errors import DeployError
+from deployer.core.clock import SystemClock
+from deployer.core.errors import DeployError
 from deployer.forwarding import Door, Forward, state
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen

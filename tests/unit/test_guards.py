@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployer import validation
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from tests.fakes.play import code, failed, played
 from tests.fakes.shop import Shop
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deployer.holder import has_ended, identity, is_gone, whoami
+from deployer.core.process_identity import has_ended, identity, is_gone, whoami
 
 HOST = socket.gethostname()
 

@@ -11,11 +11,11 @@ import pytest
 
 from deployer import helmstorage
 from deployer.causes import FailFast
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Event, Item, Log, Warned
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Event, Item, Log, Warned
+from deployer.core.steps import Steps, on_stop
 from deployer.hooks import Place, beside, pending_hooks
 from deployer.stages.rollout import Judging
-from deployer.steps import Steps, on_stop
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, played

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import Object, ObjectRef
 from deployer.immutable import changes, refuse
-from deployer.ports import Object, ObjectRef
 from tests.fakes import FakeKube
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer import inputs, repository
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
 from deployer.specfile import LoadedSpec, load_spec
 from deployer.tags import Commit
 

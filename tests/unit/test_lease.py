@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from deployer import lease as lease_module
-from deployer.adapters.clock import SystemClock
-from deployer.errors import DeployError, ExitCode, machine_error
-from deployer.events import Event, Log, Warned
-from deployer.holder import identity
+from deployer.core.clock import SystemClock
+from deployer.core.errors import DeployError, ExitCode, machine_error
+from deployer.core.events import Event, Log, Warned
+from deployer.core.process_identity import identity
+from deployer.core.steps import Steps
 from deployer.lease import DURATION_SECONDS, lease_name, leased
-from deployer.steps import Steps
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 

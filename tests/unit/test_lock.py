@@ -9,11 +9,11 @@ from typing import IO
 
 import pytest
 
-from deployer.errors import ExitCode
-from deployer.events import Warned
+from deployer.core.errors import ExitCode
+from deployer.core.events import Warned
+from deployer.core.steps import Steps, merge
 from deployer.lock import acquire, locked
 from deployer.lock import held as descriptors
-from deployer.steps import Steps, merge
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, played
 
@@ -127,7 +127,7 @@ def test_giving_up_while_waiting_leaves_no_open_file(tmp_path: Path) -> None:
 ORPHAN = """
 import subprocess, sys
 from pathlib import Path
-from deployer.adapters.clock import SystemClock
+from deployer.core.clock import SystemClock
 from deployer.lock import held, locked
 
 def steps():

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deployer.adapters.minikube import Minikube
-from deployer.errors import DeployError, ExitCode
-from deployer.ports import StartRequest
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import StartRequest
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 

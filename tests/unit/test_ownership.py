@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from deployer import record
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import INPUTS_LABEL
 from deployer.ownership import refuse_foreign_releases
 from deployer.plan import ReleasePlan
-from deployer.ports import INPUTS_LABEL
 from deployer.record import Record, ReleaseRecord
 from tests.fakes import FakeKube
 from tests.fakes.helm import release_secret

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode
 from deployer.plan import (
     ChartSource,
     Facts,

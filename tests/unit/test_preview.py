@@ -9,7 +9,7 @@ import pytest
 
 from deployer import opening
 from deployer.addons import cluster as addons
-from deployer.ports import ClusterFacts
+from deployer.core.ports import ClusterFacts
 from deployer.preview import Step, missing_env, preview
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase

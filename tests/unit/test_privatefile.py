@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.privatefile import write_private
+from deployer.core.files import write_private
 
 
 def test_its_owner_alone_reads_it_and_a_link_goes_on_leading_to_it(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deployer.adapters import process
-from deployer.adapters.process import CommandFailed, run, stream
-from deployer.errors import DeployError, input_error
-from deployer.events import Log
-from deployer.steps import Steps, merge
+from deployer.core import process
+from deployer.core.errors import DeployError, input_error
+from deployer.core.events import Log
+from deployer.core.process import CommandFailed, run, stream
+from deployer.core.steps import Steps, merge
 from tests.fakes.play import failed
 from tests.processes import runs
 

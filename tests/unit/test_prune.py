@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from deployer.core.ports import ImageFacts, ObjectRef
 from deployer.history import Entry, KeptSecretRef
 from deployer.plan import SecretPlan
-from deployer.ports import ImageFacts, ObjectRef
 from deployer.prune import Waste, find_waste, plain, remove_waste, used_images
 from deployer.record import Record, save
 from deployer.stages.secrets import ensure_secrets

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 from deployer import record
-from deployer.ports import ObjectRef
+from deployer.core.ports import ObjectRef
 from deployer.record import Record, ReleaseRecord
 
 RELEASE = ReleaseRecord("default", 3, "inputs", (ObjectRef("Deployment", "default", "api"),))

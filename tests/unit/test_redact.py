@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from deployer.redact import MASK, Redactor
+from deployer.core.redact import MASK, Redactor
 
 VALUES = [
     "s3cr3t-value",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deployer.adapters.retrying import retried
+from deployer.core.retry import retried
 
 
 class Call:

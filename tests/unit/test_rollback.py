@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from deployer import helmstorage
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.events import Event, StageStarted, Warned
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Event, StageStarted, Warned
+from deployer.core.steps import Steps
 from deployer.history import Entry
 from deployer.lease import LeaseLost, lease_name
 from deployer.record import Record
 from deployer.rollback import chosen
-from deployer.steps import Steps
 from tests.fakes.play import code, failed, played
 from tests.fakes.scene import BACK_OFF
 from tests.fakes.shop import SPEC, Shop

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployer import runs
-from deployer.events import Log, StageStarted, to_wire
+from deployer.core.events import Log, StageStarted, to_wire
 
 
 def mode(path: Path) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deployer.adapters.scanner import Scanner, find_scanner
-from deployer.errors import ExitCode
-from deployer.events import Warned
-from deployer.ports import DockerEndpoint
+from deployer.core.errors import ExitCode
+from deployer.core.events import Warned
+from deployer.core.ports import DockerEndpoint
 from deployer.scanning import Scan, read_report
 from deployer.stages.scan import Wanted, scan_images
 from tests.fakes.clock import FakeClock

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode, Problem
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.specfile import LoadedSpec, find_spec, load_spec, profile_names
 
 BASE = """\

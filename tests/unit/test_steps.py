@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from deployer.errors import DeployError, input_error
-from deployer.events import Event, Log, StageFailed, StageFinished, StageStarted
-from deployer.steps import Outcome, Steps, drive, merge, on_stop, stage
+from deployer.core.errors import DeployError, input_error
+from deployer.core.events import Event, Log, StageFailed, StageFinished, StageStarted
+from deployer.core.steps import Outcome, Steps, drive, merge, on_stop, stage
 from tests.fakes import FakeClock
 from tests.fakes.play import failed, played
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
 from deployer.tags import Commit, Tag, digest_tag, semver_commit_tag, semver_tag, validated_tag
 
 A = "a" * 64

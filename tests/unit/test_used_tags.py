@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.ports import ImageFacts
+from deployer.core.ports import ImageFacts
 from tests.fakes.play import played
 from tests.fakes.shop import SPEC, Shop
 

@@ -10,8 +10,8 @@ from deployer import world
 from deployer.addons import cluster as addons
 from deployer.addons import supply
 from deployer.addons.table import ADDONS, KUBE_ROUTER
-from deployer.events import Event, Item, Log, Warned
-from deployer.ports import DockerEndpoint, Object
+from deployer.core.events import Event, Item, Log, Warned
+from deployer.core.ports import DockerEndpoint, Object
 from deployer.spec import Cluster
 from deployer.toolchain import Toolchain
 from deployer.world import World

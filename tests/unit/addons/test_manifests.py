@@ -10,8 +10,8 @@ import pytest
 from deployer.addons import supply
 from deployer.addons.manifests import ADDON_LABEL, FOLDER, address_range, templates, waves
 from deployer.addons.table import ADDONS, Addon
-from deployer.errors import DeployError
-from deployer.ports import KINDS, Object
+from deployer.core.errors import DeployError
+from deployer.core.ports import KINDS, Object
 from deployer.toolchain.stamps import RECIPES
 
 EVERY = pytest.mark.parametrize("addon", ADDONS.values(), ids=list(ADDONS))

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.addons import supply
 from deployer.addons.table import ADDONS, Addon
-from deployer.ports import DockerEndpoint, ImageFacts
+from deployer.core.ports import DockerEndpoint, ImageFacts
 from deployer.toolchain.nodeimages import kube_proxy_os
 from tests.fakes import FakeImages
 from tests.unit.toolchain.support import finish, program

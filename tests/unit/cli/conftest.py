@@ -14,7 +14,7 @@ import pytest
 
 from deployer import opening, record, world
 from deployer.cli.entry import main
-from deployer.ports import ClusterFacts, DockerEndpoint
+from deployer.core.ports import ClusterFacts, DockerEndpoint
 from deployer.record import ReleaseRecord
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain

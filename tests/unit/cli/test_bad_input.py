@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import ExitCode
-from deployer.ports import ClusterFacts
+from deployer.core.errors import ExitCode
+from deployer.core.ports import ClusterFacts
 from deployer.record import record_name
 from deployer.status import ClusterPhase
 from tests.unit.cli.conftest import SPEC, Run, Staged

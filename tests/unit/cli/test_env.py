@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deployer.core.ports import DockerEndpoint
 from deployer.exports import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
 from deployer.kubeconfig import narrowed
-from deployer.ports import DockerEndpoint
 from tests.unit.cli.conftest import Run, Staged
 
 NASTY = """a b'c"d$HOME`id`\\n!x;&|*?~#%{}()<>\N{LATIN SMALL LETTER E WITH ACUTE}

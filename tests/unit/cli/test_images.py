@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.images import built_images, pruned
-from deployer.events import Warned
+from deployer.core.events import Warned
 from deployer.lock import acquire
 from deployer.memory import deployment_dir
 from deployer.opening import Opened

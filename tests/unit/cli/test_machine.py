@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from deployer import errors
-from deployer.adapters.clock import SystemClock
-from deployer.errors import DeployError, ExitCode
-from deployer.events import StageFailed
-from deployer.steps import Outcome, Steps, stage
+from deployer.core import errors
+from deployer.core.clock import SystemClock
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import StageFailed
+from deployer.core.steps import Outcome, Steps, stage
 from tests.fakes.play import failed
 
 CHECKOUT = Path(__file__).parents[3]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from deployer.core.errors import input_error
+from deployer.core.ports import Object
 from deployer.drafting.model import FoundChart
-from deployer.errors import input_error
-from deployer.ports import Object
 
 Values = Mapping[str, Any]
 Template = Callable[[Any], Sequence[Object]]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployer.core.errors import Problem
 from deployer.drafting import matching
 from deployer.drafting.composing import compose, questions
 from deployer.drafting.model import (
@@ -21,7 +22,6 @@ from deployer.drafting.model import (
 from deployer.drafting.naming import hosts, release_names
 from deployer.drafting.waiving import REASON, unmended, with_waivers
 from deployer.drafting.writing import as_yaml, scalar
-from deployer.errors import Problem
 from deployer.rules.model import Finding
 from deployer.specfile import load_spec
 from tests.unit.drafting.charts import chart, refused, service
@@ -214,7 +214,7 @@ def test_rules_that_a_chart_may_break_are_waived_where_it_does() -> None:
 def test_scalars_are_read_back_as_they_are(value: str) -> None:
     from ruamel.yaml import YAML
 
-    from deployer.adapters.fastyaml import load_documents
+    from deployer.core.yaml import load_documents
 
     assert YAML(typ="safe", pure=True).load(f"x: {scalar(value)}") == {"x": value}
     assert load_documents(f"x: {scalar(value)}") == [{"x": value}]

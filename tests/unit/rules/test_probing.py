@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.plan import ReleasePlan
 from deployer.rules import passed
 from deployer.rules.probing import mapped_values, value_at, verbatim, with_others, without_tags

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import Problem
-from deployer.ports import ObjectRef
+from deployer.core.errors import Problem
+from deployer.core.ports import ObjectRef
 from deployer.rules.judging import judge
 from deployer.rules.model import Cluster, Machine, without_nulls
 from deployer.rules.registry import RULES

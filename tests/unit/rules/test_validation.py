@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from deployer import validation
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import Warned
+from deployer.core.ports import ClusterFacts, Object, UpgradeRequest
+from deployer.core.steps import Steps
 from deployer.deploying import Connected, Planned
-from deployer.errors import DeployError, ExitCode
-from deployer.events import Warned
-from deployer.ports import ClusterFacts, Object, UpgradeRequest
 from deployer.record import ReleaseRecord, new_record, with_release
 from deployer.rules.model import Subject
 from deployer.status import ClusterPhase
-from deployer.steps import Steps
 from deployer.toolchain import Toolchain
 from deployer.validation import Running, gather
 from deployer.world import World

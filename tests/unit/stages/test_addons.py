@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode, Problem
-from deployer.ports import Object, ObjectRef
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import Object, ObjectRef
+from deployer.core.steps import Steps
 from deployer.stages.addons import WantedAddon, Waves, ensure_addons, lacking, look
-from deployer.steps import Steps
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
 

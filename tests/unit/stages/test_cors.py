@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from deployer.errors import ExitCode
-from deployer.events import Warned
+from deployer.core.errors import ExitCode
+from deployer.core.events import Warned
+from deployer.core.ports import Object, PodAnswer
 from deployer.plan import CorsPlan
-from deployer.ports import Object, PodAnswer
 from deployer.stages.cors import origin_of, prove_cors
 from tests.fakes import FakeKube
 from tests.fakes.play import failed, items, played

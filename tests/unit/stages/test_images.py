@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import ExitCode, machine_error
-from deployer.events import Item, Log
+from deployer.core.errors import ExitCode, machine_error
+from deployer.core.events import Item, Log
+from deployer.core.ports import BuildRequest, ImageFacts
+from deployer.core.steps import Outcome, Steps
 from deployer.plan import ImagePlan, ImageSource
-from deployer.ports import BuildRequest, ImageFacts
 from deployer.stages.images import Building, BuiltImage, Previous, ensure_images, no_daemon, reason_to_build
-from deployer.steps import Outcome, Steps
 from tests.fakes import FakeClock, FakeImages
 from tests.fakes.images import Built
 from tests.fakes.play import code, failed, items, played
@@ -160,7 +160,7 @@ def test_a_full_disk_has_its_own_words(tmp_path: Path) -> None:
 
     class Full(FakeImages):
         def _execute(self, *args: object) -> None:
-            from deployer.ports import BuildFailed
+            from deployer.core.ports import BuildFailed
 
             raise BuildFailed("write /var/lib/docker/tmp: no space left on device", "Step 1/2 : FROM scratch", [])
 
@@ -174,7 +174,7 @@ def test_a_step_that_found_no_room_is_a_full_disk_too(tmp_path: Path) -> None:
 
     class Full(FakeImages):
         def _execute(self, *args: object) -> None:
-            from deployer.ports import BuildFailed
+            from deployer.core.ports import BuildFailed
 
             said = "The command '/bin/sh -c dd' returned a non-zero code: 1"
             raise BuildFailed(said, "Step 2/2 : RUN dd", ["dd: error writing 'x': No space left on device"])

@@ -9,11 +9,11 @@ import pytest
 
 from deployer import helmstorage
 from deployer.applied import Applied
-from deployer.errors import DeployError, input_error, machine_error
-from deployer.holder import identity
+from deployer.core.errors import DeployError, input_error, machine_error
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
+from deployer.core.process_identity import identity
 from deployer.pending import owner_label
 from deployer.plan import ReleasePlan
-from deployer.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.record import ReleaseRecord
 from deployer.stages.releases import (
     Decision,

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from deployer import helmstorage
-from deployer.errors import ExitCode
-from deployer.ports import HelmPort, ObjectRef
+from deployer.core.errors import ExitCode
+from deployer.core.ports import HelmPort, ObjectRef
 from deployer.record import Record, ReleaseRecord, save
 from deployer.stages.removal import (
     remove_claims,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
 from deployer.stages.restart import ANNOTATION, restart_workloads
 from deployer.status import WorkloadRef
 from tests.fakes import FakeClock, FakeKube

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer import helmstorage
-from deployer.errors import DeployError
+from deployer.core.errors import DeployError
 from deployer.history import Entry, KeptSecretRef
 from deployer.plan import ReleasePlan
 from deployer.record import Record, ReleaseRecord

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from deployer.causes import FailFast
-from deployer.events import Warned
+from deployer.core.events import Warned
+from deployer.core.steps import Outcome, Steps
 from deployer.stages.rollout import Cause, Judging, await_rollout
 from deployer.status import WorkloadStatus
-from deployer.steps import Outcome, Steps
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
 from tests.fakes.workloads import ref, show

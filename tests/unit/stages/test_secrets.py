@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from deployer.errors import ExitCode
+from deployer.core.errors import ExitCode
+from deployer.core.ports import APPLICATION_LABEL
+from deployer.core.steps import Outcome
 from deployer.plan import SecretPlan
-from deployer.ports import APPLICATION_LABEL
 from deployer.stages.secrets import MANAGED_BY, KeptSecret, await_leaving, ensure_secrets, secret_objects
-from deployer.steps import Outcome
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
 

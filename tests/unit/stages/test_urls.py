@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError, ExitCode
-from deployer.events import UrlProven
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import UrlProven
+from deployer.core.ports import Object
 from deployer.plan import UrlPlan
-from deployer.ports import Object
 from deployer.stages.urls import INGRESS, ask, prove_urls, resolve, service_origin
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deployer.events import Event
-from deployer.steps import Steps, drive
+from deployer.core.events import Event
+from deployer.core.steps import Steps, drive
 
 T = TypeVar("T")
 

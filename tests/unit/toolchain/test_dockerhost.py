@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item, ItemState
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item, ItemState
 from deployer.toolchain import apt, dockerhost, runtime
 from tests.unit.toolchain.support import finish, nothing, program
 

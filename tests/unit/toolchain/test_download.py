@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item
 from deployer.toolchain import download
 from deployer.toolchain.model import architecture, operating_system
 from deployer.toolchain.pins import Download

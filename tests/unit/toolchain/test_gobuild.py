@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Log
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Log
 from deployer.toolchain import golang
 from deployer.toolchain.gobuild import built, ensure_built
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, GO_AT_LEAST, GO_WHEEL, HELM, KUBERNETES, MINIKUBE, RUNC_FIT

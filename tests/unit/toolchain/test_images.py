@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Log, Warned
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Log, Warned
 from deployer.toolchain import debian, imaging, nodeimages, standins
 from deployer.toolchain.imaging import Recipe, ensure_image
 from deployer.toolchain.model import Toolchain

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError
-from deployer.events import Event, Item, ItemState
+from deployer.core.errors import DeployError
+from deployer.core.events import Event, Item, ItemState
 from deployer.toolchain import download, nodeimages, onpath, probe, resolve, seed
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain

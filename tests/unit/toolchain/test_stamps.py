@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import DeployError, machine_error
-from deployer.events import Event, Item, ItemState
-from deployer.steps import Steps
+from deployer.core.errors import DeployError, machine_error
+from deployer.core.events import Event, Item, ItemState
+from deployer.core.steps import Steps
 from deployer.toolchain import locate
 from deployer.toolchain.model import Reach, Toolchain
 from deployer.toolchain.stamps import link, locked, read_json, recipe_digest, work_folder, write_bytes, write_json

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployer.errors import Problem
-from deployer.events import (
+from deployer.core.errors import Problem
+from deployer.core.events import (
     Event,
     Item,
     ItemState,

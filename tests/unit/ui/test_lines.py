@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deployer.events import Event, Item, Log, RunFinished, StageFailed, StageStarted, to_wire
+from deployer.core.events import Event, Item, Log, RunFinished, StageFailed, StageStarted, to_wire
 from deployer.status import Phase
 from deployer.ui.choose import Progress, choose, make_sink
 from deployer.ui.jsonl import JsonlSink

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Group
 
-from deployer.events import Item, Log, RunFinished, RunStarted, StageStarted
+from deployer.core.events import Item, Log, RunFinished, RunStarted, StageStarted
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console, page_of
 from deployer.ui.draw import frame, summary

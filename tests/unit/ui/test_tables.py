@@ -4,7 +4,7 @@ import io
 
 from rich.console import Group, RenderableType
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console
 from deployer.ui.draw import problem_text

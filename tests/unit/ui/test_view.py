@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from deployer.errors import Problem
-from deployer.events import Item, Log, RunFinished, StageFailed, StageFinished, StageStarted
+from deployer.core.errors import Problem
+from deployer.core.events import Item, Log, RunFinished, StageFailed, StageFinished, StageStarted
 from deployer.status import Phase
 from deployer.ui.report import Report, add, envelope, to_data
 from deployer.ui.view import LOG_TAIL, StageState, View, evidence, fold, running, to_wire

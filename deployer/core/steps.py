@@ -15,8 +15,8 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from deployer.errors import DeployError, Problem, disk_error
-from deployer.events import Event, Item, Log, StageFailed, StageFinished, StageStarted
+from deployer.core.errors import DeployError, Problem, disk_error
+from deployer.core.events import Event, Item, Log, StageFailed, StageFinished, StageStarted
 
 T = TypeVar("T")
 Steps = Generator[Event, None, T]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from deployer.events import Event
+from deployer.core.events import Event
 from deployer.status import ClusterPhase
 
 Object = dict[str, Any]

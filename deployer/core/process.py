@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deployer.steps import on_stop
+from deployer.core.steps import on_stop
 
 GRACE_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Literal
 
-from deployer.errors import Problem
+from deployer.core.errors import Problem
 from deployer.status import WorkloadStatus
 
 
