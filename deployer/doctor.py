@@ -11,11 +11,11 @@ from typing import Literal
 
 from deployer import envfile, forwarding, inputs, repository, world
 from deployer.addons import cluster as addons
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.memory import deployment_dir
-from deployer.spec import Cluster, mebibytes
-from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer import charts, opening, validation, world
+from deployer.config.load import load_spec
+from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.drafting.composing import compose, questions
@@ -19,8 +21,6 @@ from deployer.drafting.reading import read
 from deployer.drafting.waiving import unmended, with_waivers
 from deployer.drafting.writing import as_yaml
 from deployer.rules.model import Finding
-from deployer.spec import Cluster
-from deployer.specfile import load_spec
 from deployer.status import ClusterPhase
 from deployer.world import World
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer import buildca, charts, context, digest, dotenv, envfile
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.dockerfile import base_images
 from deployer.dotenv import EnvEntry, EnvFile
@@ -21,8 +23,6 @@ from deployer.plan import (
     overlaid,
     switch_states,
 )
-from deployer.spec import mebibytes
-from deployer.specfile import LoadedSpec
 
 
 @dataclass(frozen=True, slots=True)

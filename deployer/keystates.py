@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from deployer.config.spec import SecretKeySource, Spec
 from deployer.core.errors import Problem
 from deployer.dotenv import EnvFile
 from deployer.plan import is_on, switch_states
-from deployer.spec import SecretKeySource, Spec
 
 KeyState = Literal["set", "default", "generated", "empty", "missing", "placeholder", "off"]
 

@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deployer.config.spec import Spec
 from deployer.core.errors import Problem
 from deployer.history import Entry
 from deployer.plan import ImagePlan
-from deployer.spec import Spec
 
 _KEPT = 100
 _HIDDEN = ("_", ".")

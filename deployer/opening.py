@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer import forwarding, record, world
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.forwarding import NOTHING, Known
 from deployer.memory import deployment_dir
 from deployer.record import Record
-from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.world import World

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer import diagnosis
+from deployer.config.spec import Url
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
 from deployer.enforcement import Enforcement, enforcement
 from deployer.helmhistory import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
-from deployer.spec import Url
 from deployer.stages.removal import volume_claims
 from deployer.stages.rollout import take_snapshot, workloads_of
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from deployer import deploying, forwarding, inputs, memory, ownership, record, repository, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.events import Warned
 from deployer.core.ports import LABEL_PREFIX, ClusterFacts
@@ -21,8 +23,6 @@ from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
-from deployer.spec import Spec
-from deployer.specfile import LoadedSpec
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage

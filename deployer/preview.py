@@ -9,12 +9,12 @@ from typing import Literal
 
 from deployer import forwarding, inputs, memory, pipeline, repository, world
 from deployer.addons import cluster as addons
+from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.record import Record, load
-from deployer.specfile import LoadedSpec
 from deployer.stages import releases as releases_stage
 from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from deployer import inputs, pipeline, repository, world
 from deployer.checkout import NoCheckout, checked_out
+from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Steps, within
@@ -20,7 +21,6 @@ from deployer.history import Entry, KeptSecretRef
 from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
 from deployer.record import Record
-from deployer.specfile import LoadedSpec, load_spec
 from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from deployer import deploying, evidence, history, hooks, migrations, pipeline, record, restoring
 from deployer.applied import Applied
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.process_identity import whoami
@@ -20,8 +22,6 @@ from deployer.lease import leased
 from deployer.pipeline import UpOptions, UpResult
 from deployer.plan import url_plans
 from deployer.record import Record, ReleaseRecord
-from deployer.spec import Spec, seconds
-from deployer.specfile import LoadedSpec
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import reverting

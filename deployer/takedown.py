@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deployer import forwarding, record, world
+from deployer.config.load import LoadedSpec
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
@@ -12,7 +13,6 @@ from deployer.hooks import made_by_hooks
 from deployer.kubeconfig import refuse_foreign
 from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
-from deployer.specfile import LoadedSpec
 from deployer.stages import removal
 from deployer.status import ClusterPhase
 from deployer.toolchain import STAGE as TOOLCHAIN

@@ -8,11 +8,11 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from deployer import world
+from deployer.config.spec import Spec
 from deployer.core.errors import Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import DockerEndpoint
 from deployer.core.steps import Outcome, Steps, within
-from deployer.spec import Spec
 from deployer.stages import images as images_stage
 from deployer.toolchain import (
     Toolchain,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deployer import context, doctor, envfile, guards, immutable, inputs, opening, record, repository, world
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
@@ -30,7 +31,6 @@ from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
 from deployer.rules.planning import Share, capacity_plan
 from deployer.rules.references import unprovided
-from deployer.specfile import LoadedSpec
 from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployer.config.spec import Cluster
 from deployer.core.clock import SystemClock
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
 from deployer.exports import unexported
 from deployer.outage import Away, never
-from deployer.spec import Cluster
 from deployer.stages.cluster import Host
 from deployer.toolchain import Toolchain
 

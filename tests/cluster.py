@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import world
+from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError
-from deployer.spec import Cluster
 from deployer.toolchain import locate_toolchain
 
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE", "todo-deploy-test")

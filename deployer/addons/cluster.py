@@ -10,11 +10,11 @@ from deployer.addons import supply
 from deployer.addons.certificates import ensure_certificate
 from deployer.addons.manifests import address_range, templates, waves
 from deployer.addons.table import ADDONS, Addon
+from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, KubePort, ObjectRef, ref_of
 from deployer.core.steps import Outcome, Steps, within
-from deployer.spec import Cluster
 from deployer.stages import addons as addons_stage
 from deployer.stages import rollout as rollout_stage
 from deployer.stages.addons import AddonState, WantedAddon, Waves

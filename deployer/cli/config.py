@@ -23,7 +23,7 @@ def config(ctx: click.Context, session: Session) -> None:
 def view(session: Session, show_origin: bool, defaults: bool) -> int:
     """The spec as it is used: file, local overlay, profile and --set merged."""
     from deployer.cli.running import print_json, read_spec
-    from deployer.origins import as_yaml, leaf_origins, whole
+    from deployer.config.annotated import as_yaml, leaf_origins, whole
 
     loaded = read_spec(session)
     document = whole(loaded) if defaults else dict(loaded.document)
@@ -43,7 +43,7 @@ def view(session: Session, show_origin: bool, defaults: bool) -> int:
 def profiles(session: Session) -> int:
     """The names of the spec's profiles, one a line."""
     from deployer.cli.running import print_json
-    from deployer.specfile import nearest_spec, profile_names
+    from deployer.config.load import nearest_spec, profile_names
 
     path = session.file if session.file is not None else nearest_spec()
     names = profile_names(path)

@@ -9,6 +9,7 @@ import click
 from deployer import world
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Event, Warned
 from deployer.core.ports import ImagePort
@@ -18,7 +19,6 @@ from deployer.memory import deployment_dir
 from deployer.opening import Opened, not_deployed, open_running
 from deployer.plan import BASE_LABEL
 from deployer.prune import Waste, find_waste, remove_waste, used_images
-from deployer.specfile import LoadedSpec
 from deployer.world import World, this_world
 
 

@@ -27,8 +27,8 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
     With --yes, or off a terminal, nothing is asked: defaults are taken and marked as guessed.
     """
     from deployer.cli.running import print_json
+    from deployer.config.load import SPEC_NAME
     from deployer.draft import draft_spec
-    from deployer.specfile import SPEC_NAME
     from deployer.world import this_world
 
     target = (session.file or Path(SPEC_NAME)).absolute()

@@ -56,8 +56,8 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 
 
 def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
+    from deployer.config.spec import seconds
     from deployer.core.steps import stage
-    from deployer.spec import seconds
     from deployer.stages.restart import restart_workloads
     from deployer.stages.rollout import await_rollout, judging_by
 

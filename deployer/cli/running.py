@@ -16,12 +16,12 @@ import click
 
 from deployer import evidence, runs
 from deployer.cli.options import Session
+from deployer.config.load import LoadedSpec, load_spec, nearest_spec
+from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
 from deployer.core.events import Event, RunFinished, RunStarted
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps, drive
-from deployer.spec import seconds
-from deployer.specfile import LoadedSpec, load_spec, nearest_spec
 from deployer.status import WorkloadStatus
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink

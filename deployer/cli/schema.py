@@ -12,7 +12,7 @@ from deployer.core.errors import ExitCode
 @common_options
 def schema(session: Session) -> int:
     """Print the JSON Schema of the spec, for editors and checks."""
-    from deployer.schema import spec_schema
+    from deployer.config.schema import spec_schema
 
     text = spec_schema()
     if session.as_json:

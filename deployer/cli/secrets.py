@@ -12,8 +12,8 @@ from deployer.cli.options import Session, common_options
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 
 if TYPE_CHECKING:
+    from deployer.config.load import LoadedSpec
     from deployer.keystates import KeyRow
-    from deployer.specfile import LoadedSpec
 
 
 @click.group("secrets")

@@ -13,6 +13,7 @@ from deployer.causes import FailFast
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
@@ -21,7 +22,6 @@ from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.rollback import up_or_back
-from deployer.specfile import LoadedSpec
 from deployer.status import ClusterPhase
 from deployer.world import World, this_world
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployer.config.spec import path_keys
 from deployer.drafting import matching
 from deployer.drafting.model import (
     Answers,
@@ -22,7 +23,6 @@ from deployer.drafting.model import (
     SecretNeed,
 )
 from deployer.drafting.naming import dashed
-from deployer.spec import path_keys
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)

@@ -64,7 +64,7 @@ class Api:
         from dataclasses import replace
 
         from deployer import world
-        from deployer.spec import Cluster
+        from deployer.config.spec import Cluster
 
         seen = Path(self._written.kubeconfig).stat().st_mtime_ns
         with self._lock:

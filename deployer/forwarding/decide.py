@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.config.spec import Cluster, Spec
 from deployer.core.ports import LocalPorts
 from deployer.forwarding.state import Door, Known, known, local_ports
-from deployer.spec import Cluster, Spec
 
 HOST = "127.0.0.1"
 # Every node's kubelet listens there (kubernetes.io/docs/reference/networking/ports-and-protocols).

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from deployer import tags
+from deployer.config.spec import Image, Release, Spec, seconds
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.secrets import plan_secret
 from deployer.plan.switches import is_on, switch_states
 from deployer.plan.values import filled, overlaid, set_value, with_urls
-from deployer.spec import Image, Release, Spec, seconds
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 """Image label with the name of the base image (OCI annotations)."""

@@ -9,10 +9,10 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
+from deployer.config.spec import Secret, Spec
 from deployer.core.errors import input_error
 from deployer.plan.model import Facts, SecretPlan
 from deployer.plan.switches import is_on, switch_states
-from deployer.spec import Secret, Spec
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(\|url)?\}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployer.spec import Spec
+from deployer.config.spec import Spec
 
 
 def switch_states(spec: Spec, env: Mapping[str, str]) -> dict[str, bool]:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from deployer.config.spec import path_keys
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.spec import path_keys
 
 _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 

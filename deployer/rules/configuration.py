@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from deployer.config.spec import mebibytes
 from deployer.core.ports import Object
 from deployer.rules.model import (
     Breach,
@@ -21,7 +22,6 @@ from deployer.rules.model import (
 )
 from deployer.rules.quantities import quantity, shown
 from deployer.rules.workloads import pods_of, surge_of
-from deployer.spec import mebibytes
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_KEY = re.compile(

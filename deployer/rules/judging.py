@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.rules.model import Breach, Finding, Place, Rule, Severity, Subject
 from deployer.rules.registry import RULES
 from deployer.rules.settings import Waiver
-from deployer.specfile import LoadedSpec
 
 RULE_SKIPPED = "RULE_SKIPPED"
 WAIVER_UNUSED = "WAIVER_UNUSED"

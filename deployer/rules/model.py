@@ -8,11 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from deployer.config.load import LoadedSpec, Location
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
 from deployer.dotenv import EnvFile
 from deployer.plan import Plan, ReleasePlan
-from deployer.specfile import LoadedSpec, Location
 
 Severity = Literal["error", "warning", "note"]
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.files import write_private
 from deployer.plan import Plan
 from deployer.rules.probing import without_tags
-from deployer.specfile import LoadedSpec
 
 
 @dataclass(frozen=True, slots=True)

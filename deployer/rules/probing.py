@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.config.load import Location
+from deployer.config.spec import Release, path_keys
 from deployer.core.ports import Object
 from deployer.plan import ReleasePlan
 from deployer.rules.model import texts_of
-from deployer.spec import Release, path_keys
-from deployer.specfile import Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, StartRequest
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.spec import Cluster, mebibytes
 from deployer.status import ClusterPhase
 
 STAGE = "cluster"

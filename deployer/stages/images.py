@@ -9,13 +9,13 @@ from pathlib import Path
 
 from deployer import context, digest
 from deployer.buildca import with_prelude
+from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import BuildFailed, BuildRequest, ImageFacts, ImagePort
 from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.dockerfile import with_bases
 from deployer.plan import ImagePlan, ImageSource
-from deployer.spec import mebibytes
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")

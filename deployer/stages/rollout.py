@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.causes import FailFast
+from deployer.config.spec import Rollout, seconds
 from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.lookups import Look, nothing_more
 from deployer.outage import sat_out
-from deployer.spec import Rollout, seconds
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.status.objects import dig
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deployer import world
+from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
-from deployer.spec import Cluster
 from tests.charts.staging import CHARTS
 from tests.cluster import PROFILE, CompletedCli, ensure_test_cluster, run_cli
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.specfile import load_spec
+from deployer.config.load import load_spec
 from tests.charts.staging import CHARTS
 
 ROOT = CHARTS.parent

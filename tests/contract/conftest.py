@@ -11,8 +11,8 @@ import pytest
 
 from deployer import world
 from deployer.adapters.docker_engine import DockerEngine
+from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
-from deployer.spec import Cluster
 from deployer.toolchain import locate_toolchain
 from tests.cluster import PROFILE, ensure_test_cluster
 from tests.fakes import FakeCluster, FakeHelm, FakeImages, FakeKube

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from deployer import world
+from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort
-from deployer.spec import Cluster
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
 from tests.contract.conftest import BOTH, Connected, Doors

@@ -10,11 +10,11 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
+from deployer.config.spec import Cluster
 from deployer.core.clock import SystemClock
 from deployer.core.errors import ExitCode
 from deployer.core.steps import drive
 from deployer.forwarding import Door, Forward, ensure, known, stop
-from deployer.spec import Cluster
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
 from tests.e2e.project import CURRENT_CONTEXT, Project, command_lines, read_yaml, tell

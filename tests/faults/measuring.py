@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer import world
-from deployer.spec import Cluster
+from deployer.config.spec import Cluster
 from deployer.status import WorkloadRef
 from tests.cluster import PROFILE
 from tests.faults.bench import Bench, Told

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployer import world
-from deployer.specfile import profile_names
+from deployer.config.load import profile_names
 from tests.cluster import ensure_test_cluster
 from tests.e2e.project import CHECKOUT, make_project
 from tests.topologies.application import Application

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.addons.manifests import ADDON_LABEL
+from deployer.config.load import LoadedSpec, load_spec
 from deployer.context import context_files
-from deployer.specfile import LoadedSpec, load_spec
 from tests.cluster import CompletedCli
 from tests.e2e.browser import request
 from tests.e2e.project import Project, one_document

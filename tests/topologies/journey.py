@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.specfile import profile_names
+from deployer.config.load import profile_names
 from tests.cluster import ensure_addons
 from tests.topologies.application import Application, Broken, everything, volume_folders
 from tests.topologies.checklists import Malformed, checklist_of, read_checklist, unresolved

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer import world
+from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from deployer.core.yaml import load_documents
-from deployer.spec import Cluster
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
 from tests.cluster import PROFILE, ensure_addons

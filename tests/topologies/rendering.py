@@ -11,8 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
-from deployer.specfile import LoadedSpec, load_spec
 from deployer.validation import offline_plan
 from deployer.world import this_world
 from tests.charts.conftest import KUBE_VERSION

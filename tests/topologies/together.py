@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from deployer import inputs, validation, world
+from deployer.config.load import profile_names
 from deployer.opening import see_cluster
 from deployer.rules import capacity
-from deployer.specfile import profile_names
 from tests.cluster import ensure_addons
 from tests.topologies.application import Application, Broken, Object, everything
 from tests.topologies.journey import SMALL, left_behind

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deployer.causes import CAUSES
+from deployer.config.load import load_spec
 from deployer.plan import overlaid
 from deployer.rules.registry import RULES
-from deployer.specfile import load_spec
 from tests.faults.bench import BASE, OVERLAY
 from tests.faults.judging import code_of
 from tests.faults.model import Ends, Fault

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from deployer import forwarding
+from deployer.config.spec import Spec
 from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError
 from deployer.forwarding import Door, Forward, state
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen
 from deployer.memory import deployment_dir
-from deployer.spec import Spec
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 from tests.fakes.shop import Shop

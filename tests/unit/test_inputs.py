@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deployer import inputs, repository
+from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode
-from deployer.specfile import LoadedSpec, load_spec
 from deployer.tags import Commit
 
 SPEC = """\

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from deployer.config.spec import Spec
 from deployer.history import Entry
 from deployer.migrations import Moved, migrations_of, moved_since, warnings
 from deployer.plan import ImagePlan, ImageSource
-from deployer.spec import Spec
 
 SPEC: dict[str, Any] = {
     "apiVersion": "todo-deploy/v1",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.plan import (
     ChartSource,
@@ -21,7 +22,6 @@ from deployer.plan import (
     missing_keys,
     switch_states,
 )
-from deployer.spec import Spec
 from deployer.tags import Commit
 
 ROOT = Path("project")

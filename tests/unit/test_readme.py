@@ -8,8 +8,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from deployer.cli.entry import COMMANDS
+from deployer.config.spec import Spec
 from deployer.core.errors import EXIT_MEANINGS
-from deployer.spec import Spec
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployer.spec import Spec, mebibytes, seconds
+from deployer.config.spec import Spec, mebibytes, seconds
 
 LEAST: dict[str, Any] = {"apiVersion": "todo-deploy/v1", "application": "todo", "releases": {"app": {"chart": "chart"}}}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from deployer.config.load import LoadedSpec, find_spec, load_spec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.specfile import LoadedSpec, find_spec, load_spec, profile_names
 
 BASE = """\
 apiVersion: todo-deploy/v1

@@ -10,9 +10,9 @@ from deployer import world
 from deployer.addons import cluster as addons
 from deployer.addons import supply
 from deployer.addons.table import ADDONS, KUBE_ROUTER
+from deployer.config.spec import Cluster
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.ports import DockerEndpoint, Object
-from deployer.spec import Cluster
 from deployer.toolchain import Toolchain
 from deployer.world import World
 from tests.fakes import FakeCluster, FakeKube

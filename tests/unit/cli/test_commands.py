@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployer.schema import spec_schema
+from deployer.config.schema import spec_schema
 from deployer.stages.restart import ANNOTATION, restart_workloads
 from deployer.status import WorkloadRef
 from tests.fakes.clock import FakeClock

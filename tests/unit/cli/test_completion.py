@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.shell_completion import BashComplete
 
-from deployer import specfile
 from deployer.cli import completing
 from deployer.cli.entry import cli
+from deployer.config import load as specfile
 from tests.unit.cli.conftest import Run
 
 HEAVY = ("pydantic", "ruamel", "rich", "docker", "kubernetes", "pyhelm3", "requests")

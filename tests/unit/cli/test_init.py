@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from deployer import draft, world
+from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Object, UpgradeRequest
-from deployer.specfile import load_spec
 from tests.unit.cli.conftest import Run, Staged
 from tests.unit.drafting.charts import container, over, pods, service
 

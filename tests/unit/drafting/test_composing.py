@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployer.config.load import load_spec
 from deployer.core.errors import Problem
 from deployer.drafting import matching
 from deployer.drafting.composing import compose, questions
@@ -23,7 +24,6 @@ from deployer.drafting.naming import hosts, release_names
 from deployer.drafting.waiving import REASON, unmended, with_waivers
 from deployer.drafting.writing import as_yaml, scalar
 from deployer.rules.model import Finding
-from deployer.specfile import load_spec
 from tests.unit.drafting.charts import chart, refused, service
 
 API = FoundDockerfile("api/Dockerfile", "api", "api", True, {"BASE": "python:3.11-slim"}, {"V": "1"}, (8000,))

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deployer.config.load import LoadedSpec, Location, Origin
+from deployer.config.spec import Spec
 from deployer.core.ports import Object
 from deployer.dotenv import EnvEntry, EnvFile
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
 from deployer.rules.model import Machine, Rendered, Subject
-from deployer.spec import Spec
-from deployer.specfile import LoadedSpec, Location, Origin
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from deployer.config.spec import Release
 from deployer.core.errors import Problem
 from deployer.plan import ReleasePlan
 from deployer.rules import passed
 from deployer.rules.probing import mapped_values, value_at, verbatim, with_others, without_tags
-from deployer.spec import Release
 from tests.unit.rules.subjects import subject
 
 SPEC = Release.model_validate(

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from deployer.config.spec import Cluster
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Steps
-from deployer.spec import Cluster
 from deployer.stages import cluster as cluster_stage
 from deployer.stages.cluster import Host, await_node, decide, differences, ensure_cluster, has_route, start_request
 from deployer.status import ClusterPhase

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from deployer.spec import Spec
-from deployer.spec.words import Part
+from deployer.config.spec import Spec
+from deployer.config.types import Part
 
 
 class _Quiet(GenerateJsonSchema):

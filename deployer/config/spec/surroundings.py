@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from deployer.spec.words import EnvName, Name, Part, Size
+from deployer.config.types import EnvName, Name, Part, Size
 
 
 class Cluster(Part):

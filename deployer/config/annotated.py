@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deployer.specfile import LoadedSpec, Location
+from deployer.config.load import LoadedSpec, Location
 
 DEFAULT = "default"
 _COLUMN = 48

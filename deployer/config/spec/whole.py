@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from deployer.spec.delivery import Cors, Release, Url
-from deployer.spec.judging import Rollout, Rules
-from deployer.spec.sources import Image, Secret
-from deployer.spec.surroundings import Build, Cluster, Env, Switch
-from deployer.spec.words import Name, ObjectName, Part
+from deployer.config.spec.delivery import Cors, Release, Url
+from deployer.config.spec.judging import Rollout, Rules
+from deployer.config.spec.sources import Image, Secret
+from deployer.config.spec.surroundings import Build, Cluster, Env, Switch
+from deployer.config.types import Name, ObjectName, Part
 
 
 class Spec(Part):

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from deployer.config.types import Duration, ObjectName, Part, Size
 from deployer.rules.settings import Layout, Replicas, Waiver
-from deployer.spec.words import Duration, ObjectName, Part, Size
 
 
 class ServiceRollout(Part):

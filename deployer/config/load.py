@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from deployer.config.spec import Spec, path_keys
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.spec import Spec, path_keys
 
 SPEC_NAME = "todo-deploy.yaml"
 _LOCAL_SUFFIX = ".local.yaml"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from deployer.spec.words import Duration, Name, ObjectName, Part
+from deployer.config.types import Duration, Name, ObjectName, Part
 
 
 class Release(Part):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deployer.spec.words import EnvName, Name, Part, Repository, SecretKey, Size, Version
+from deployer.config.types import EnvName, Name, Part, Repository, SecretKey, Size, Version
 
 
 class Migrations(Part):

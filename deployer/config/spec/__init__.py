@@ -4,32 +4,12 @@ Only shapes and rules that hold without looking at the machine live here. Readin
 `specfile`'s work; what the spec leads to is `plan`'s.
 """
 
-from deployer.spec.delivery import (
-    Cors,
-    Release,
-    Url,
-)
-from deployer.spec.judging import (
-    Rollout,
-    Rules,
-    ServiceRollout,
-)
-from deployer.spec.sources import (
-    Image,
-    Migrations,
-    Secret,
-    SecretKeySource,
-)
-from deployer.spec.surroundings import (
-    Build,
-    Cluster,
-    Env,
-    Switch,
-)
-from deployer.spec.whole import (
-    Spec,
-)
-from deployer.spec.words import (
+from deployer.config.spec.delivery import Cors, Release, Url
+from deployer.config.spec.judging import Rollout, Rules, ServiceRollout
+from deployer.config.spec.sources import Image, Migrations, Secret, SecretKeySource
+from deployer.config.spec.surroundings import Build, Cluster, Env, Switch
+from deployer.config.spec.whole import Spec
+from deployer.config.types import (
     Duration,
     EnvName,
     Name,
