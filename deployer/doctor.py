@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import envfile, forwarding, inputs, repository, world
+from deployer import forwarding, inputs, repository, world
 from deployer.addons import cluster as addons
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
+from deployer.env import files as envfile
 from deployer.memory import deployment_dir
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase

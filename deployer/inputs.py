@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer import buildca, charts, context, digest, dotenv, envfile
+from deployer import buildca, charts, context, digest
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.dockerfile import base_images
-from deployer.dotenv import EnvEntry, EnvFile
+from deployer.env import files as envfile
+from deployer.env import parser as dotenv
+from deployer.env.parser import EnvEntry, EnvFile
 from deployer.plan import (
     ChartSource,
     ImageSource,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import context, doctor, envfile, guards, immutable, inputs, opening, record, repository, world
+from deployer import context, doctor, guards, immutable, inputs, opening, record, repository, world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -23,6 +23,7 @@ from deployer.core.steps import Steps
 from deployer.core.yaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.dockerfile import declared_values
+from deployer.env import files as envfile
 from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
 from deployer.record import Record

@@ -16,7 +16,7 @@ from deployer.config.spec import Cluster
 from deployer.core.clock import SystemClock
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
-from deployer.exports import unexported
+from deployer.env.shell import unexported
 from deployer.outage import Away, never
 from deployer.stages.cluster import Host
 from deployer.toolchain import Toolchain

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
-from deployer.exports import no_proxy
+from deployer.env.shell import no_proxy
 from deployer.scanning import SCANNERS, Scan, read_report
 
 # What the look at a database that is there may take, and the scan of an image.

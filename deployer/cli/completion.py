@@ -8,7 +8,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode
-from deployer.exports import SHELLS, Shell, shell_of
+from deployer.env.shell import SHELLS, Shell, shell_of
 
 _PROGRAM = "todo-deploy"
 _VARIABLE = "_TODO_DEPLOY_COMPLETE"

@@ -8,7 +8,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, machine_error
-from deployer.exports import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
+from deployer.env.shell import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
 
 
 @click.command("env")

@@ -30,7 +30,7 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     if not words:
         raise input_error("USAGE", "no command to run", hints=(f"todo-deploy exec {service} -- sh",))
     from deployer.cli.running import read_spec
-    from deployer.exports import no_proxy
+    from deployer.env.shell import no_proxy
     from deployer.opening import open_running
     from deployer.services import best_pod, chosen, services_of
     from deployer.stages.rollout import take_snapshot

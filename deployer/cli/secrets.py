@@ -13,7 +13,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 
 if TYPE_CHECKING:
     from deployer.config.load import LoadedSpec
-    from deployer.keystates import KeyRow
+    from deployer.env.keys import KeyRow
 
 
 @click.group("secrets")
@@ -56,7 +56,7 @@ def check(session: Session) -> int:
     """Show where each secret key stands, never its value; fails where something required is wrong."""
     from deployer import inputs
     from deployer.cli.running import print_json, read_spec
-    from deployer.keystates import key_rows
+    from deployer.env.keys import key_rows
 
     loaded = read_spec(session)
     warnings = _file_problems(loaded)
@@ -79,7 +79,7 @@ def check(session: Session) -> int:
 def _file_problems(loaded: LoadedSpec) -> list[Problem]:
     """What is wrong with the files themselves; one that is not there is no problem while another is."""
     from deployer.doctor import tracked
-    from deployer.envfile import file_problems
+    from deployer.env.files import file_problems
 
     names = loaded.spec.env.files
     if not any(secret.keys for secret in loaded.spec.secrets.values()):

@@ -17,7 +17,7 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
-from deployer.dotenv import EnvFile
+from deployer.env.parser import EnvFile
 from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from deployer.config.load import LoadedSpec, Location
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
-from deployer.dotenv import EnvFile
+from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan
 
 Severity = Literal["error", "warning", "note"]

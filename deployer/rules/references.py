@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deployer.core.ports import Object, ObjectRef, ref_of
-from deployer.dotenv import suggest
+from deployer.env.parser import suggest
 from deployer.plan import SecretPlan
 from deployer.rules.model import Breach, Place, Rule, Subject, Workload, place_of
 

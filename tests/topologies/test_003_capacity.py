@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from deployer.dotenv import EnvFile
+from deployer.env.parser import EnvFile
 from deployer.rules.model import Cluster, Rendered, Subject
 from deployer.rules.planning import capacity_plan
 from tests.topologies.rendering import Topology

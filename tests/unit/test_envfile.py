@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import deployer.envfile as envfile
+import deployer.env.files as envfile
 from deployer.core.errors import DeployError, ExitCode
-from deployer.dotenv import read_env
-from deployer.envfile import append_generated, file_problems, init_env_file
+from deployer.env.files import append_generated, file_problems, init_env_file
+from deployer.env.parser import read_env
 
 EXAMPLE = """\
 # Keys of the application.

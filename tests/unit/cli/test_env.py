@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.ports import DockerEndpoint
-from deployer.exports import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
+from deployer.env.shell import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
 from deployer.kubeconfig import narrowed
 from tests.unit.cli.conftest import Run, Staged
 

@@ -11,7 +11,7 @@ from typing import Any
 from deployer.config.load import LoadedSpec, Location, Origin
 from deployer.config.spec import Spec
 from deployer.core.ports import Object
-from deployer.dotenv import EnvEntry, EnvFile
+from deployer.env.parser import EnvEntry, EnvFile
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
 from deployer.rules.model import Machine, Rendered, Subject
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from deployer.config.spec import SecretKeySource, Spec
 from deployer.core.errors import Problem
-from deployer.dotenv import EnvFile
+from deployer.env.parser import EnvFile
 from deployer.plan import is_on, switch_states
 
 KeyState = Literal["set", "default", "generated", "empty", "missing", "placeholder", "off"]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, refused
-from deployer.dotenv import bindings, parse_env, read_env
+from deployer.env.parser import bindings, parse_env, read_env
 
 _BOM = b"\xef\xbb\xbf"
 _VALUE = re.compile(
