@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import forwarding, inputs, repository, world
+from deployer import forwarding, world
 from deployer.addons import cluster as addons
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
@@ -17,6 +17,8 @@ from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.env import files as envfile
 from deployer.memory import deployment_dir
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain

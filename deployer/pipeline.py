@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, inputs, memory, ownership, record, repository, world
+from deployer import deploying, forwarding, memory, ownership, record, world
 from deployer.applied import Applied
 from deployer.causes import FailFast
 from deployer.config.load import LoadedSpec
@@ -23,6 +23,8 @@ from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import forwarding, inputs, memory, pipeline, repository, world
+from deployer import forwarding, memory, pipeline, world
 from deployer.addons import cluster as addons
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
@@ -15,6 +15,8 @@ from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.record import Record, load
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
 from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from deployer import inputs, pipeline, repository, world
-from deployer.checkout import NoCheckout, checked_out
+from deployer import pipeline, world
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
@@ -21,6 +20,9 @@ from deployer.history import Entry, KeptSecretRef
 from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
 from deployer.record import Record
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
+from deployer.sources.checkout import NoCheckout, checked_out
 from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage

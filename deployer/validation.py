@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import context, doctor, guards, immutable, inputs, opening, record, repository, world
+from deployer import doctor, guards, immutable, opening, record, world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -22,7 +22,6 @@ from deployer.core.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object,
 from deployer.core.steps import Steps
 from deployer.core.yaml import load_documents
 from deployer.deploying import Connected, Planned
-from deployer.dockerfile import declared_values
 from deployer.env import files as envfile
 from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
@@ -32,6 +31,10 @@ from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
 from deployer.rules.planning import Share, capacity_plan
 from deployer.rules.references import unprovided
+from deployer.sources import build_context as context
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
+from deployer.sources.dockerfile import declared_values
 from deployer.stages.cluster import start_request
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain

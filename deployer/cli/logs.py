@@ -40,11 +40,12 @@ def logs(
     """
     if follow and session.as_json:
         raise input_error("USAGE", "--follow does not end, so it makes no JSON document", hints=("leave one out",))
-    from deployer import inputs, podlogs
+    from deployer import podlogs
     from deployer.cli.running import print_json, read_spec
     from deployer.core.redact import Redactor
     from deployer.opening import open_running
     from deployer.services import chosen, services_of
+    from deployer.sources import load as inputs
     from deployer.world import this_world
 
     loaded = read_spec(session)

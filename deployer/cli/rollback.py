@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from deployer import inputs
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
 from deployer.core.errors import ExitCode
@@ -19,6 +18,7 @@ from deployer.memory import deployment_dir
 from deployer.opening import open_running
 from deployer.rollback import STAGES, RollbackOptions
 from deployer.rollback import rollback as rollback_steps
+from deployer.sources import load as inputs
 from deployer.ui.rows import HistoryRow
 from deployer.world import this_world
 

@@ -28,8 +28,8 @@ def secrets(ctx: click.Context, session: Session) -> None:
 @common_options
 def init(session: Session) -> int:
     """Make the env file (mode 0600) from its example, with generated values; one that exists is never overwritten."""
-    from deployer import inputs
     from deployer.cli.running import print_json, read_spec
+    from deployer.sources import load as inputs
 
     loaded = read_spec(session)
     existing = next((name for name in loaded.spec.env.files if (loaded.root / name).exists()), None)
@@ -54,9 +54,9 @@ def init(session: Session) -> int:
 @common_options
 def check(session: Session) -> int:
     """Show where each secret key stands, never its value; fails where something required is wrong."""
-    from deployer import inputs
     from deployer.cli.running import print_json, read_spec
     from deployer.env.keys import key_rows
+    from deployer.sources import load as inputs
 
     loaded = read_spec(session)
     warnings = _file_problems(loaded)
@@ -98,7 +98,7 @@ def _file_problems(loaded: LoadedSpec) -> list[Problem]:
 
 def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
     """The problem that the next `git add` would take the env file in, if it would."""
-    from deployer import repository
+    from deployer.sources import git as repository
 
     if not repository.would_add(loaded.root / name):
         return []

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from deployer import inputs, opening, pipeline
+from deployer import opening, pipeline
 from deployer.causes import FailFast
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
@@ -22,6 +22,7 @@ from deployer.lock import locked
 from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.rollback import up_or_back
+from deployer.sources import load as inputs
 from deployer.status import ClusterPhase
 from deployer.world import World, this_world
 

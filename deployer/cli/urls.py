@@ -109,9 +109,9 @@ def _addresses(session: Session) -> list[Address]:
 
 def addresses(opened: Opened) -> list[Address]:
     """Every URL of the spec, in its order."""
-    from deployer import inputs
     from deployer.core.errors import DeployError
     from deployer.plan import UrlPlan, is_on, switch_states
+    from deployer.sources import load as inputs
     from deployer.stages.urls import resolve
 
     spec = opened.loaded.spec

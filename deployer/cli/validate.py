@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployer import inputs
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.rules.model import Finding
+from deployer.sources import load as inputs
 from deployer.world import this_world
 
 if TYPE_CHECKING:

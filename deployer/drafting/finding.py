@@ -10,14 +10,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deployer import charts
 from deployer.core.errors import DeployError
 from deployer.core.yaml import load_documents
-from deployer.dockerfile import base_images, exposed_ports, global_args, instructions
 from deployer.drafting.model import FoundChart, FoundDockerfile, Repository
 from deployer.drafting.naming import dashed
 from deployer.env import parser as dotenv
 from deployer.plan import overlaid
+from deployer.sources import charts
+from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "build", "target", "__pycache__", "venv", "site-packages"})
 _DOCKERFILE = ("Dockerfile", "Containerfile", "Dockerfile.*", "*.Dockerfile", "*.dockerfile")

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from deployer import __version__, repository
+from deployer import __version__
 from deployer.evidence.standby import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, timeline_of, to_wire
 from deployer.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
+from deployer.sources import git as repository
 
 FORMAT = 1
 

@@ -7,15 +7,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer import context, digest
-from deployer.buildca import with_prelude
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import BuildFailed, BuildRequest, ImageFacts, ImagePort
 from deployer.core.steps import Clock, Outcome, Steps, merge
-from deployer.dockerfile import with_bases
 from deployer.plan import ImagePlan, ImageSource
+from deployer.sources import build_context as context
+from deployer.sources import digest
+from deployer.sources.build_ca import with_prelude
+from deployer.sources.dockerfile import with_bases
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")

@@ -10,7 +10,7 @@ from typing import Any
 
 from deployer.addons.manifests import ADDON_LABEL
 from deployer.config.load import LoadedSpec, load_spec
-from deployer.context import context_files
+from deployer.sources.build_context import context_files
 from tests.cluster import CompletedCli
 from tests.e2e.browser import request
 from tests.e2e.project import Project, one_document

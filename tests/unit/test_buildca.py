@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.buildca import prelude, read_authorities, with_prelude
 from deployer.core.errors import DeployError, ExitCode
+from deployer.sources.build_ca import prelude, read_authorities, with_prelude
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+a/Z=\n-----END CERTIFICATE-----"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import deployer.charts as charts
-from deployer.charts import StagedChart, read_chart, stage_chart
+import deployer.sources.charts as charts
 from deployer.core.errors import DeployError, Problem
-from deployer.digest import Digest, changed_files
+from deployer.sources.charts import StagedChart, read_chart, stage_chart
+from deployer.sources.digest import Digest, changed_files
 
 
 def chart(folder: Path, name: str, *dependencies: str, version: str = "0.1.0", more: str = "") -> Path:

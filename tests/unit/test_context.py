@@ -14,7 +14,8 @@ from typing import IO
 
 import pytest
 
-from deployer.context import (
+from deployer.core.errors import DeployError
+from deployer.sources.build_context import (
     OUTSIDE_DOCKERFILE,
     ContextFile,
     biggest,
@@ -25,7 +26,6 @@ from deployer.context import (
     parse_dockerignore,
     total_size,
 )
-from deployer.core.errors import DeployError
 
 TREE = (
     ".git/HEAD",

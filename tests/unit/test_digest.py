@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 
-from deployer.context import context_files, tree_files
 from deployer.core.errors import DeployError
-from deployer.digest import (
-    BuildInputs,
-    FileHashes,
-    changed_files,
-    files_digest,
-    image_digest,
-    parts_digest,
-)
+from deployer.sources.build_context import context_files, tree_files
+from deployer.sources.digest import BuildInputs, FileHashes, changed_files, files_digest, image_digest, parts_digest
 
 
 def inputs(root: Path, **changes: Any) -> BuildInputs:

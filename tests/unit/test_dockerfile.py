@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.dockerfile import base_images, declared_values, exposed_ports, global_args, instructions, with_bases
+from deployer.sources.dockerfile import (
+    base_images,
+    declared_values,
+    exposed_ports,
+    global_args,
+    instructions,
+    with_bases,
+)
 
 STAGES = """\
 # syntax=docker/dockerfile:1

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from deployer import inputs, repository
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
 from deployer.tags import Commit
 
 SPEC = """\

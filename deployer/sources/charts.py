@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.context import Pattern, ignored, parse_dockerignore
 from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.yaml import YamlError, compose
-from deployer.digest import Digest, FileHashes, content_part, parts_digest
+from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
+from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 
 KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600

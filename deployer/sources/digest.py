@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from deployer.context import ContextFile
 from deployer.core.errors import input_error
+from deployer.sources.build_context import ContextFile
 
 Manifest: TypeAlias = Mapping[str, str]
 _CACHE_VERSION = 1

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from deployer.core.errors import input_error
-from deployer.dockerfile import instructions
+from deployer.sources.dockerfile import instructions
 
 VARIABLE = "TODO_DEPLOY_CA"
 # The classic builder reads lines of at most 64 KiB.

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer import buildca, charts, context, digest
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.dockerfile import base_images
 from deployer.env import files as envfile
 from deployer.env import parser as dotenv
 from deployer.env.parser import EnvEntry, EnvFile
@@ -25,6 +23,10 @@ from deployer.plan import (
     overlaid,
     switch_states,
 )
+from deployer.sources import build_ca as buildca
+from deployer.sources import build_context as context
+from deployer.sources import charts, digest
+from deployer.sources.dockerfile import base_images
 
 
 @dataclass(frozen=True, slots=True)
