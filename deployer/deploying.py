@@ -22,6 +22,7 @@ from deployer.lookups import Look, nothing_more
 from deployer.migrations import migrations_of
 from deployer.outage import Away, never
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
+from deployer.plan.tags import Commit
 from deployer.record import Record, ReleaseRecord
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
@@ -31,7 +32,6 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.rollout import Cause, Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.tags import Commit
 from deployer.toolchain import Toolchain
 
 STABILITY = "stability"

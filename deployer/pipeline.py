@@ -23,6 +23,7 @@ from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
+from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages import addons as addons_stage
@@ -38,7 +39,6 @@ from deployer.stages.scan import Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl, forwarded_origin
 from deployer.status import WorkloadStatus
-from deployer.tags import Commit
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain
 from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases

@@ -19,6 +19,7 @@ from deployer.deploying import Connected
 from deployer.history import Entry, KeptSecretRef
 from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
+from deployer.plan.tags import Commit
 from deployer.record import Record
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
@@ -27,7 +28,6 @@ from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
-from deployer.tags import Commit
 from deployer.tooling import proxy_args, supply_bases
 from deployer.world import World
 

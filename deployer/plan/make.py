@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer import tags
 from deployer.config.spec import Image, Release, Spec, seconds
+from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.secrets import plan_secret
 from deployer.plan.switches import is_on, switch_states

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer import tags
+from deployer.plan import tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from deployer.core.process import CommandFailed, run
-from deployer.tags import Commit
+from deployer.plan.tags import Commit
 
 _SECONDS = 10
 

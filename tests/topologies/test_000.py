@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from deployer.tags import semver_tag
+from deployer.plan.tags import semver_tag
 from tests.charts.conftest import KUBE_VERSION
 from tests.charts.staging import CHARTS
 from tests.topologies.checklists import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.plan import switch_states
-from deployer.tags import Commit, semver_commit_tag
+from deployer.plan.tags import Commit, semver_commit_tag
 from tests.topologies.rendering import ENV, NODE, Topology, render
 
 NAME = "002-k8s-deployment"

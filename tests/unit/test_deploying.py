@@ -20,12 +20,12 @@ from deployer.core.steps import Steps
 from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembered, settle
 from deployer.history import KeptSecretRef
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.plan.tags import Commit
 from deployer.record import Record, load, new_record
 from deployer.stages.rollout import Judging
 from deployer.stages.secrets import ensure_secrets
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
-from deployer.tags import Commit
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.cluster import RUNNING
 from tests.fakes.play import code, failed, items, played

@@ -9,9 +9,9 @@ import pytest
 
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode
+from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
-from deployer.tags import Commit
 
 SPEC = """\
 apiVersion: todo-deploy/v1

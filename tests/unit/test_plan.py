@@ -22,7 +22,7 @@ from deployer.plan import (
     missing_keys,
     switch_states,
 )
-from deployer.tags import Commit
+from deployer.plan.tags import Commit
 
 ROOT = Path("project")
 DIGEST = "0123456789abcdef" * 4

@@ -3,7 +3,7 @@
 import pytest
 
 from deployer.core.errors import DeployError
-from deployer.tags import Commit, Tag, digest_tag, semver_commit_tag, semver_tag, validated_tag
+from deployer.plan.tags import Commit, Tag, digest_tag, semver_commit_tag, semver_tag, validated_tag
 
 A = "a" * 64
 B = "b" * 64
