@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from deployer import deploying, forwarding, memory, ownership, record, world
 from deployer.applied import Applied
-from deployer.causes import FailFast
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
@@ -18,6 +17,7 @@ from deployer.core.events import Warned
 from deployer.core.ports import LABEL_PREFIX, ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.deploying import Connected, Planned
+from deployer.diagnosis.causes import FailFast
 from deployer.forwarding import NOTHING, Known
 from deployer.lookups import looking
 from deployer.opening import Opened

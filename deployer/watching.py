@@ -11,12 +11,12 @@ from functools import partial
 
 from deployer import diagnosis
 from deployer.around import Around, look_around
-from deployer.causes import CAUSES
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
+from deployer.diagnosis.causes import CAUSES
 from deployer.lookups import Look
 from deployer.outage import sat_out
 from deployer.pace import Pace, Tails, counted, log_end, read_tails

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import click
 
 from deployer import opening, pipeline
-from deployer.causes import FailFast
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
@@ -17,6 +16,7 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
+from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
 from deployer.lock import locked
 from deployer.memory import deployment_dir

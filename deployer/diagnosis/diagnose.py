@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from deployer.causes import CAUSES
+from deployer.diagnosis.causes import CAUSES
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
 from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time

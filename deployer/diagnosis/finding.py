@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from deployer.causes import CAUSES
 from deployer.core.errors import Problem
+from deployer.diagnosis.causes import CAUSES
 from deployer.status import Object, Snapshot, WorkloadRef
 from deployer.status.objects import dig, epoch, name_of
 

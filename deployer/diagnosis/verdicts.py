@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deployer.causes import CAUSES, FailFast, Policy
+from deployer.diagnosis.causes import CAUSES, FailFast, Policy
 from deployer.diagnosis.finding import Finding, named
 from deployer.status import WorkloadRef
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from deployer.causes import CAUSES
+from deployer.diagnosis.causes import CAUSES
 
 Wire = Mapping[str, Any]
 

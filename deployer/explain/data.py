@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from deployer.causes import CAUSES, FailFast
+from deployer.diagnosis.causes import CAUSES, FailFast
 from deployer.evidence.timeline import to_wire
 from deployer.explain.find import Listed
 from deployer.explain.run import Run

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
-from deployer.causes import CAUSES, FailFast
 from deployer.core.errors import EXIT_MEANINGS, Problem
+from deployer.diagnosis.causes import CAUSES, FailFast
 from deployer.evidence.timeline import Row, Sighting, Timeline
 from deployer.explain.find import Listed
 from deployer.explain.run import Run

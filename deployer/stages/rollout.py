@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.causes import FailFast
 from deployer.config.spec import Rollout, seconds
 from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
+from deployer.diagnosis.causes import FailFast
 from deployer.lookups import Look, nothing_more
 from deployer.outage import sat_out
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status

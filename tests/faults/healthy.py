@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.causes import CAUSES
+from deployer.diagnosis.causes import CAUSES
 from tests.faults.bench import Bench, Run, node_paused
 from tests.faults.judging import code_of
 from tests.faults.model import RELEASE

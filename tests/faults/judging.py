@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from deployer.causes import CAUSES
+from deployer.diagnosis.causes import CAUSES
 from tests.e2e.project import Object
 from tests.faults.bench import Run
 from tests.faults.model import Ends, Fault

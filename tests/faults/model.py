@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from deployer.causes import CAUSES, Policy
+from deployer.diagnosis.causes import CAUSES, Policy
 
 APPLICATION, RELEASE, NAMESPACE = "todo", "todo-app", "todo"
 

@@ -14,10 +14,10 @@ import yaml
 
 from deployer import diagnosis
 from deployer.around import Around, look_around
-from deployer.causes import FailFast
 from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
 from deployer.diagnosis import Patience
+from deployer.diagnosis.causes import FailFast
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Snapshot, WorkloadRef, workload_status
 from deployer.status.objects import dig, find, name_of, rows, uid_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from deployer.causes import CAUSES, FailFast
 from deployer.diagnosis import Finding, Patience, exit_meaning, judge, logs_wanted
+from deployer.diagnosis.causes import CAUSES, FailFast
 from deployer.diagnosis.finding import clean, last_lines, named, near
 from deployer.diagnosis.logs import PODS_PER_WORKLOAD, REQUESTS, last_words, signature
 from deployer.status import Object, Snapshot, WorkloadRef

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from deployer.causes import CAUSES
 from deployer.cli.entry import cli
 from deployer.core.errors import DeployError, Problem
+from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
 from deployer.explain import (
     Line,

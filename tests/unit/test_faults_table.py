@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.causes import CAUSES
 from deployer.config.load import load_spec
+from deployer.diagnosis.causes import CAUSES
 from deployer.plan import overlaid
 from deployer.rules.registry import RULES
 from tests.faults.bench import BASE, OVERLAY

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from deployer import helmstorage
-from deployer.causes import FailFast
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
+from deployer.diagnosis.causes import FailFast
 from deployer.hooks import Place, beside, pending_hooks
 from deployer.stages.rollout import Judging
 from tests.fakes import FakeClock, FakeKube

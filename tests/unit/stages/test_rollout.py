@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from deployer.causes import FailFast
 from deployer.config.spec import Rollout, ServiceRollout
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
+from deployer.diagnosis.causes import FailFast
 from deployer.lookups import Look, looking, nothing_more
 from deployer.stages.rollout import Judging, Own, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
