@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.crowd import Crowd
-from deployer.adapters.kube import KubeApi
 from deployer.core.clock import SystemClock
 from deployer.core.steps import drive, stage
 from deployer.diagnosis.causes import FailFast
+from deployer.kube.client import KubeApi
 from deployer.lookups import looking
 from deployer.stages.rollout import Judging, await_rollout
 from deployer.ui.plain import PlainSink

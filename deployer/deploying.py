@@ -17,10 +17,10 @@ from deployer.forwarding import Forward
 from deployer.halfway import left_by
 from deployer.history import Entry, KeptSecretRef
 from deployer.hooks import Place
+from deployer.kube.outage import Away, never
 from deployer.lease import LeaseLost
 from deployer.lookups import Look, nothing_more
 from deployer.migrations import migrations_of
-from deployer.outage import Away, never
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.record import Record, ReleaseRecord

@@ -17,7 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Warned
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.steps import Clock, Steps
-from deployer.outage import ClusterAway
+from deployer.kube.outage import ClusterAway
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.deploying import Connected, Planned
 from deployer.diagnosis.causes import FailFast
 from deployer.forwarding import NOTHING, Known
+from deployer.kube.outage import never, why_away
 from deployer.lookups import looking
 from deployer.opening import Opened
-from deployer.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
 from deployer.sources import git as repository

@@ -10,7 +10,7 @@ from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
 from deployer.hooks import made_by_hooks
-from deployer.kubeconfig import refuse_foreign
+from deployer.kube.kubeconfig import refuse_foreign
 from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
 from deployer.stages import removal

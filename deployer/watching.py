@@ -17,8 +17,8 @@ from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
+from deployer.kube.outage import sat_out
 from deployer.lookups import Look
-from deployer.outage import sat_out
 from deployer.pace import Pace, Tails, counted, log_end, read_tails
 from deployer.stages.rollout import DONE, STAGE, Cause, Judging, in_words, take_snapshot
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status

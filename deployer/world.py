@@ -17,7 +17,7 @@ from deployer.core.clock import SystemClock
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
 from deployer.env.shell import unexported
-from deployer.outage import Away, never
+from deployer.kube.outage import Away, never
 from deployer.stages.cluster import Host
 from deployer.toolchain import Toolchain
 
@@ -110,8 +110,8 @@ def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Awa
 
     `patient`: a server that is being restarted is waited for, call by call, unless `away` tells that it will not come.
     """
-    from deployer.adapters.kube import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
-    from deployer.kubeconfig import refuse_foreign
+    from deployer.kube.client import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
+    from deployer.kube.kubeconfig import refuse_foreign
 
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":

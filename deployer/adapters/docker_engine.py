@@ -21,7 +21,7 @@ from docker.types.daemon import CancellableStream
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 from deployer.core.steps import on_stop
-from deployer.outage import Away, attended, never
+from deployer.kube.outage import Away, attended, never
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployer import currentcontext
 from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event, Item, ItemState, Log
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
-from deployer.kubeconfig import read, refuse_foreign, server_of
+from deployer.kube import current_context as currentcontext
+from deployer.kube.kubeconfig import read, refuse_foreign, server_of
 from deployer.lock import held
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, minikube_home, seed_minikube

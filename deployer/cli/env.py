@@ -38,8 +38,9 @@ def env(session: Session, shell: Shell | None, unset: bool) -> int:
 
 def _variables(session: Session) -> Variables:
     """The running cluster's variables; a private kubeconfig for them is written beside this machine's other memory."""
-    from deployer import kubeconfig, world
+    from deployer import world
     from deployer.cli.running import read_spec
+    from deployer.kube import kubeconfig
     from deployer.memory import deployment_dir
     from deployer.opening import not_running, see_cluster
     from deployer.status import ClusterPhase

@@ -16,8 +16,8 @@ from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error
 
 if TYPE_CHECKING:
+    from deployer.kube.logs import LogLine, Source
     from deployer.opening import Opened
-    from deployer.podlogs import LogLine, Source
     from deployer.status import WorkloadRef
 
 # The colours of a terminal's own palette that are read on dark and on light backgrounds.
@@ -40,9 +40,9 @@ def logs(
     """
     if follow and session.as_json:
         raise input_error("USAGE", "--follow does not end, so it makes no JSON document", hints=("leave one out",))
-    from deployer import podlogs
     from deployer.cli.running import print_json, read_spec
     from deployer.core.redact import Redactor
+    from deployer.kube import logs as podlogs
     from deployer.opening import open_running
     from deployer.services import chosen, services_of
     from deployer.sources import load as inputs
@@ -82,7 +82,7 @@ for _option in logs.params:
 
 
 def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> tuple[Source, ...]:
-    from deployer.podlogs import sources_of
+    from deployer.kube.logs import sources_of
     from deployer.services import pods_of
     from deployer.stages.rollout import take_snapshot
 

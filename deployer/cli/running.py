@@ -59,7 +59,7 @@ def read_spec(session: Session) -> LoadedSpec:
 
 def _for_context(context: str) -> list[str]:
     """A context of Minikube's is its profile; any other is used as it is."""
-    from deployer.kubeconfig import owner, read
+    from deployer.kube.kubeconfig import owner, read
 
     if owner(read(this_world().kubeconfig), context) == "minikube":
         return [f"cluster.name={context}"]

@@ -78,8 +78,8 @@ class Api:
 
     def exists(self) -> bool:
         """Whether the kubeconfig still names the cluster; while it cannot be read, nothing is known to be gone."""
-        from deployer import kubeconfig
         from deployer.core.errors import DeployError
+        from deployer.kube import kubeconfig
 
         try:
             document = kubeconfig.read(Path(self._written.kubeconfig))

@@ -26,7 +26,7 @@ from deployer.core.ports import (
 from deployer.core.process_identity import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helmhistory import revisions_of, stored_revision
-from deployer.outage import is_outage, sat_out
+from deployer.kube.outage import is_outage, sat_out
 from deployer.pending import heal, owner_label
 from deployer.plan import ReleasePlan
 from deployer.record import ReleaseRecord

@@ -15,8 +15,8 @@ from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis.causes import FailFast
+from deployer.kube.outage import sat_out
 from deployer.lookups import Look, nothing_more
-from deployer.outage import sat_out
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.status.objects import dig
 

@@ -16,7 +16,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, UrlProven
 from deployer.core.ports import KubePort, LocalPorts
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.outage import sat_out
+from deployer.kube.outage import sat_out
 from deployer.plan import UrlPlan
 from deployer.status import Object
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.currentcontext import choose, current, kept, restore
-from deployer.kubeconfig import read
+from deployer.kube.current_context import choose, current, kept, restore
+from deployer.kube.kubeconfig import read
 
 YAML = """\
 apiVersion: v1

@@ -13,7 +13,7 @@ import pytest
 from deployer.adapters.docker_engine import DockerEngine
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import BuildFailed, BuildRequest, ClusterFacts, DockerEndpoint
-from deployer.outage import ClusterAway, why_away
+from deployer.kube.outage import ClusterAway, why_away
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code

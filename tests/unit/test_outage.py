@@ -8,7 +8,7 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts
-from deployer.outage import STILL_SECONDS, ClusterAway, attended, never, sat_out, why_away
+from deployer.kube.outage import STILL_SECONDS, ClusterAway, attended, never, sat_out, why_away
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, items, played

@@ -11,7 +11,7 @@ import pytest
 
 from deployer.core.ports import DockerEndpoint
 from deployer.env.shell import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
-from deployer.kubeconfig import narrowed
+from deployer.kube.kubeconfig import narrowed
 from tests.unit.cli.conftest import Run, Staged
 
 NASTY = """a b'c"d$HOME`id`\\n!x;&|*?~#%{}()<>\N{LATIN SMALL LETTER E WITH ACUTE}

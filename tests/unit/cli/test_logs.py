@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deployer import podlogs
-from deployer.podlogs import Source, follow, sources_of
+from deployer.kube import logs as podlogs
+from deployer.kube.logs import Source, follow, sources_of
 from deployer.services import best_pod, pods_of
 from deployer.stages.rollout import take_snapshot
 from tests.fakes.kube import FakeKube

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployer.core.files import write_private
-from deployer.kubeconfig import read
+from deployer.kube.kubeconfig import read
 
 _LINE = re.compile(r"^current-context:.*$", re.MULTILINE)
 

@@ -19,12 +19,12 @@ from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 from urllib3 import exceptions as http
 
-from deployer.adapters.podstream import PodStream, open_stream, parsed_head
-from deployer.adapters.refusals import NotFound, refusal
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
 from deployer.core.retry import retried
-from deployer.outage import Away, never
+from deployer.kube.outage import Away, never
+from deployer.kube.portforward import PodStream, open_stream, parsed_head
+from deployer.kube.refusals import NotFound, refusal
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)
