@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from deployer import evidence, forwarding, history, hooks, record
-from deployer.applied import Applied
 from deployer.around import kinds_around
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
@@ -15,6 +14,7 @@ from deployer.core.process_identity import whoami
 from deployer.core.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.forwarding import Forward
 from deployer.halfway import left_by
+from deployer.helm.result import Applied
 from deployer.history import Entry, KeptSecretRef
 from deployer.hooks import Place
 from deployer.kube.outage import Away, never

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployer import immutable, ownership
+from deployer import immutable
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import KubePort
+from deployer.helm import ownership
 from deployer.record import Record
 from deployer.rules.model import Finding, Subject, name_of
 from deployer.stages import secrets as secrets_stage

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployer import helmstorage
-from deployer.applied import Applied
 from deployer.core.ports import KubePort
-from deployer.helmhistory import revisions_of
-from deployer.manifests import objects_of
+from deployer.helm import storage as helmstorage
+from deployer.helm.history import revisions_of
+from deployer.helm.manifests import objects_of
+from deployer.helm.result import Applied
 from deployer.plan import ReleasePlan
 from deployer.record import Record
 from deployer.stages import releases as releases_stage

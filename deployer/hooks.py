@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Item, ItemState, Log, Warned
 from deployer.core.ports import KubePort, ObjectRef
 from deployer.core.steps import Clock, Steps, merge
-from deployer.helmhistory import revisions_of, stored_revision
-from deployer.manifests import objects_of
+from deployer.helm import storage as helmstorage
+from deployer.helm.history import revisions_of, stored_revision
+from deployer.helm.manifests import objects_of
 from deployer.stages.releases import STAGE
 from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status

@@ -10,7 +10,7 @@ from deployer.config.spec import Url
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
 from deployer.enforcement import Enforcement, enforcement
-from deployer.helmhistory import revisions_of
+from deployer.helm.history import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
 from deployer.stages.removal import volume_claims

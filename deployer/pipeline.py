@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, memory, ownership, record, world
-from deployer.applied import Applied
+from deployer import deploying, forwarding, memory, record, world
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
@@ -19,6 +18,8 @@ from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.deploying import Connected, Planned
 from deployer.diagnosis.causes import FailFast
 from deployer.forwarding import NOTHING, Known
+from deployer.helm import ownership
+from deployer.helm.result import Applied
 from deployer.kube.outage import never, why_away
 from deployer.lookups import looking
 from deployer.opening import Opened

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from deployer import deploying, evidence, history, hooks, migrations, pipeline, record, restoring
-from deployer.applied import Applied
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
@@ -16,6 +15,7 @@ from deployer.core.process_identity import whoami
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
 from deployer.halfway import cut_short
+from deployer.helm.result import Applied
 from deployer.history import Entry
 from deployer.hooks import Place
 from deployer.lease import leased

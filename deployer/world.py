@@ -121,7 +121,7 @@ def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Awa
 
 def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, away: Away = never) -> HelmPort:
     """Helm against the spec's cluster; `away` tells why that will not answer."""
-    from deployer.adapters.helm import Helm
+    from deployer.helm.client import Helm
 
     context = wanted.context or wanted.name
     return Helm(toolchain.helm, world.kubeconfig, context, facts.kubernetes_version, away)

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from deployer import helmstorage
-from deployer.applied import Applied
 from deployer.core.ports import KubePort, Object, Revision
 from deployer.evidence.describe import describe
 from deployer.evidence.eventlog import event_lines, sorted_events
@@ -20,7 +18,9 @@ from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines
 from deployer.evidence.podtimes import image_ids, pod_rows
 from deployer.evidence.timeline import Row
-from deployer.helmhistory import revisions_of, stored_revision
+from deployer.helm import storage as helmstorage
+from deployer.helm.history import revisions_of, stored_revision
+from deployer.helm.result import Applied
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, number, rows

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from deployer.applied import Applied
 from deployer.core.errors import DeployError, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Steps
+from deployer.helm.result import Applied
 from deployer.runs import RunFolder
 from deployer.status import WorkloadRef
 

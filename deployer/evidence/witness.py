@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 
 from deployer import diagnosis
-from deployer.applied import Applied
 from deployer.core.errors import Problem
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock
@@ -16,6 +15,7 @@ from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look
 from deployer.evidence.podtimes import crash_times
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
+from deployer.helm.result import Applied
 from deployer.runs import RunFolder, read_json
 from deployer.stages.rollout import take_snapshot
 from deployer.status import Object, WorkloadRef

@@ -6,9 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from deployer import helmstorage
-from deployer.applied import Applied
-from deployer.changes import in_words, value_changes
 from deployer.core.errors import DeployError, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import (
@@ -25,9 +22,12 @@ from deployer.core.ports import (
 )
 from deployer.core.process_identity import identity
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helmhistory import revisions_of, stored_revision
+from deployer.helm import storage as helmstorage
+from deployer.helm.history import revisions_of, stored_revision
+from deployer.helm.recovery import heal, owner_label
+from deployer.helm.result import Applied
+from deployer.helm.values_diff import in_words, value_changes
 from deployer.kube.outage import is_outage, sat_out
-from deployer.pending import heal, owner_label
 from deployer.plan import ReleasePlan
 from deployer.record import ReleaseRecord
 

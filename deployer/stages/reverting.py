@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployer import helmstorage
-from deployer.applied import Applied
 from deployer.core.errors import Problem, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helmhistory import revisions_of, stored_revision
+from deployer.helm import storage as helmstorage
+from deployer.helm.history import revisions_of, stored_revision
+from deployer.helm.manifests import objects_of
+from deployer.helm.recovery import heal, owner_label
+from deployer.helm.result import Applied
 from deployer.history import Entry, KeptSecretRef
-from deployer.manifests import objects_of
-from deployer.pending import heal, owner_label
 from deployer.record import Record
 
 STAGE = "rollback"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object, ObjectRef, Revision, UpgradeRequest
+from deployer.helm import storage as helmstorage
 from tests.contract.conftest import BOTH, Doors
 
 pytestmark = BOTH

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
+from deployer.helm import storage as helmstorage
 from tests.fakes.kube import FakeKube
 
 Render = Callable[[UpgradeRequest], Sequence[Object]]

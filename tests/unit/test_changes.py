@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployer.changes import in_words, value_changes
+from deployer.helm.values_diff import in_words, value_changes
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from deployer.applied import Applied
 from deployer.core.errors import Problem
 from deployer.core.events import Event, ItemState, RunFinished, RunStarted, Warned
 from deployer.core.ports import Object
@@ -25,6 +24,7 @@ from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
+from deployer.helm.result import Applied
 from deployer.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
 from deployer.stages.rollout import Judging, await_rollout
 from deployer.status import WorkloadStatus

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object
+from deployer.helm import storage as helmstorage
 from tests.fakes.helm import release_secret
 
 # Written by helm 3 itself as the second revision of a chart with one ConfigMap; only the namespace's name was changed.

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
 from deployer.diagnosis.causes import FailFast
+from deployer.helm import storage as helmstorage
 from deployer.hooks import Place, beside, pending_hooks
 from deployer.stages.rollout import Judging
 from tests.fakes import FakeClock, FakeKube

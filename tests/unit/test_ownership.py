@@ -9,7 +9,7 @@ import pytest
 from deployer import record
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL
-from deployer.ownership import refuse_foreign_releases
+from deployer.helm.ownership import refuse_foreign_releases
 from deployer.plan import ReleasePlan
 from deployer.record import Record, ReleaseRecord
 from tests.fakes import FakeKube

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Revision
-from deployer.pending import Owner, heal, owner_label, owner_of
+from deployer.helm import storage as helmstorage
+from deployer.helm.recovery import Owner, heal, owner_label, owner_of
 from tests.fakes import FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, items, played

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, Warned
+from deployer.helm import storage as helmstorage
 from deployer.sources.checkout import NoCheckout, checked_out
 from tests.fakes.play import failed, played
 from tests.fakes.shop import Shop

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.steps import Steps
+from deployer.helm import storage as helmstorage
 from deployer.history import Entry
 from deployer.lease import LeaseLost, lease_name
 from deployer.record import Record

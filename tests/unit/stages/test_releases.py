@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
-from deployer.applied import Applied
 from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.core.process_identity import identity
-from deployer.pending import owner_label
+from deployer.helm import storage as helmstorage
+from deployer.helm.recovery import owner_label
+from deployer.helm.result import Applied
 from deployer.plan import ReleasePlan
 from deployer.record import ReleaseRecord
 from deployer.stages.releases import (

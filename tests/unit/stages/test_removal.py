@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import ExitCode
 from deployer.core.ports import HelmPort, ObjectRef
+from deployer.helm import storage as helmstorage
 from deployer.record import Record, ReleaseRecord, save
 from deployer.stages.removal import (
     remove_claims,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer import helmstorage
 from deployer.core.errors import DeployError
+from deployer.helm import storage as helmstorage
 from deployer.history import Entry, KeptSecretRef
 from deployer.plan import ReleasePlan
 from deployer.record import Record, ReleaseRecord

@@ -24,9 +24,9 @@ from deployer.core.errors import DeployError, ExitCode, Problem, input_error, ma
 from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
 from deployer.core.steps import on_stop
 from deployer.core.yaml import load_documents
+from deployer.helm.manifests import objects_of
 from deployer.kube.outage import Away, attended, never
 from deployer.lock import held
-from deployer.manifests import objects_of
 
 T = TypeVar("T")
 

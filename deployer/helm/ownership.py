@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from deployer import record
 from deployer.core.errors import refused
 from deployer.core.ports import LABEL_PREFIX, KubePort
-from deployer.helmhistory import revisions_of
+from deployer.helm.history import revisions_of
 from deployer.plan import ReleasePlan
 from deployer.record import Record
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployer import helmstorage
 from deployer.core.ports import KubePort, Object, Revision
+from deployer.helm import storage as helmstorage
 
 
 def revisions_of(release: str, namespace: str, kube: KubePort) -> tuple[Revision, ...]:

@@ -13,12 +13,12 @@ import socket
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import helmstorage
 from deployer.core.errors import refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import KubePort, Revision
 from deployer.core.process_identity import has_ended
 from deployer.core.steps import Clock, Steps
+from deployer.helm import storage as helmstorage
 
 _OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # Twice the Lease's duration, and some seconds in which a helm that lost its connection gives up.
