@@ -22,7 +22,7 @@ from deployer.stages.cluster import Host
 from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:
-    from deployer.adapters.scanner import Scanner
+    from deployer.images.scanner import Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ def host() -> Host:
 
 def open_images(endpoint: DockerEndpoint, away: Away = never) -> ImagePort:
     """The daemon at the endpoint; `away` tells why it will not answer."""
-    from deployer.adapters.docker_engine import DockerEngine
+    from deployer.images.docker import DockerEngine
 
     return DockerEngine(endpoint, away)
 
 
 def open_scanner(world: World, endpoint: DockerEndpoint) -> Scanner | None:
     """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
-    from deployer.adapters.scanner import find_scanner
+    from deployer.images.scanner import find_scanner
 
     return find_scanner(world.env, endpoint)
 
@@ -91,8 +91,8 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
 
         assert wanted.context is not None
         return ContextCluster(wanted.context, lambda: open_kube(world, wanted))
-    from deployer.adapters.docker_engine import DockerEngine
     from deployer.adapters.minikube import Minikube
+    from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:
         engine = DockerEngine(world.host_docker)

@@ -14,7 +14,7 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.files import write_private
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Clock, Steps
-from deployer.scanning import Scan
+from deployer.images.scan_reports import Scan
 
 STAGE = "images"
 # Of a deploy no more than this is spent on a database that does not come; less where an earlier one has spent it.

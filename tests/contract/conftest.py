@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from deployer import world
-from deployer.adapters.docker_engine import DockerEngine
 from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.images.docker import DockerEngine
 from deployer.toolchain import locate_toolchain
 from tests.cluster import PROFILE, ensure_test_cluster
 from tests.fakes import FakeCluster, FakeHelm, FakeImages, FakeKube

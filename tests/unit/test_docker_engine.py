@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from deployer.adapters.docker_engine import DockerEngine
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import BuildFailed, BuildRequest, ClusterFacts, DockerEndpoint
+from deployer.images.docker import DockerEngine
 from deployer.kube.outage import ClusterAway, why_away
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock

@@ -8,8 +8,8 @@ import pytest
 
 from deployer.core.ports import ImageFacts, ObjectRef
 from deployer.history import Entry, KeptSecretRef
+from deployer.images.prune import Waste, find_waste, plain, remove_waste, used_images
 from deployer.plan import SecretPlan
-from deployer.prune import Waste, find_waste, plain, remove_waste, used_images
 from deployer.record import Record, save
 from deployer.stages.secrets import ensure_secrets
 from tests.fakes import FakeImages, FakeKube

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deployer.adapters.scanner import Scanner, find_scanner
 from deployer.core.errors import ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import DockerEndpoint
-from deployer.scanning import Scan, read_report
+from deployer.images.scan_reports import Scan, read_report
+from deployer.images.scanner import Scanner, find_scanner
 from deployer.stages.scan import Wanted, scan_images
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import FakeImages

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
 from deployer.env.shell import no_proxy
-from deployer.scanning import SCANNERS, Scan, read_report
+from deployer.images.scan_reports import SCANNERS, Scan, read_report
 
 # What the look at a database that is there may take, and the scan of an image.
 _LOOK_SECONDS = 30.0
