@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployer import forwarding, world
-from deployer.addons import cluster as addons
+from deployer.cluster.addons import install as addons
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer import diagnosis
+from deployer.cluster.network_policy import Enforcement, enforcement
 from deployer.config.spec import Url
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
-from deployer.enforcement import Enforcement, enforcement
 from deployer.helm.history import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states

@@ -121,7 +121,7 @@ def apply(
         "secrets": lambda: stage(secrets_stage.STAGE, secrets(copies_only=news), clock),
     }
     if loaded.spec.cluster.addons:
-        from deployer.addons import cluster as addons  # only for those who ask for some
+        from deployer.cluster.addons import install as addons  # only for those who ask for some
 
         ensured = addons.ensure(loaded.spec.cluster, connected.toolchain, connected.facts, connected.kube, here)
         bodies["addons"] = lambda: stage(addons_stage.STAGE, ensured, clock)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer import forwarding, memory, pipeline, world
-from deployer.addons import cluster as addons
+from deployer.cluster.addons import install as addons
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known

@@ -87,11 +87,11 @@ def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:
 def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:
     """The cluster that the spec names."""
     if wanted.provider == "context":
-        from deployer.adapters.context import ContextCluster
+        from deployer.cluster.existing import ContextCluster
 
         assert wanted.context is not None
         return ContextCluster(wanted.context, lambda: open_kube(world, wanted))
-    from deployer.adapters.minikube import Minikube
+    from deployer.cluster.minikube import Minikube
     from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from deployer.addons import cluster as addons
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
+from deployer.cluster.addons import install as addons
 from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
 from deployer.opening import Opened, not_deployed, not_running, open_running, see_cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.enforcement import enforcement
+from deployer.cluster.network_policy import enforcement
 from deployer.rules.model import Breach, Place, Rule, Subject, label_of
 
 

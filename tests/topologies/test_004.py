@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.addons.table import ADDONS
+from deployer.cluster.addons.table import ADDONS
 from tests.topologies.rendering import ENV, OUTSIDE, Topology, render
 
 NAME = "004-local-k8s-deployment"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployer.addons.manifests import ADDON_LABEL
-from deployer.addons.table import ADDONS
+from deployer.cluster.addons.manifests import ADDON_LABEL
+from deployer.cluster.addons.table import ADDONS
 from tests.cluster import ensure_test_cluster
 from tests.e2e.browser import request
 from tests.e2e.project import make_project, one_document

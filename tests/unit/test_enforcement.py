@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployer.enforcement import enforcement
+from deployer.cluster.network_policy import enforcement
 
 
 def pod(owner: str, folder: str = "", kind: str = "DaemonSet", ready: str = "True") -> dict[str, Any]:

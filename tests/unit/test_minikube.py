@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployer.adapters.minikube import Minikube
+from deployer.cluster.minikube import Minikube
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import StartRequest
 from deployer.status import ClusterPhase

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.adapters.minikube import Minikube
+from deployer.cluster.minikube import Minikube
 from deployer.core.ports import StartRequest
 from deployer.toolchain import Toolchain
 from tests.fakes.play import failed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer import opening
-from deployer.addons import cluster as addons
+from deployer.cluster.addons import install as addons
 from deployer.core.ports import ClusterFacts
 from deployer.preview import Step, missing_env, preview
 from deployer.stages.addons import AddonState

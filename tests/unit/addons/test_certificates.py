@@ -5,8 +5,8 @@ import os
 import ssl
 from pathlib import Path
 
-from deployer.addons.certificates import ensure_certificate
-from deployer.addons.table import Certificate
+from deployer.cluster.addons.certificates import ensure_certificate
+from deployer.cluster.addons.table import Certificate
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from deployer import world
-from deployer.addons import cluster as addons
-from deployer.addons import supply
-from deployer.addons.table import ADDONS, KUBE_ROUTER
+from deployer.cluster.addons import images as supply
+from deployer.cluster.addons import install as addons
+from deployer.cluster.addons.table import ADDONS, KUBE_ROUTER
 from deployer.config.spec import Cluster
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.ports import DockerEndpoint, Object

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.addons import supply
-from deployer.addons.manifests import ADDON_LABEL, FOLDER, address_range, templates, waves
-from deployer.addons.table import ADDONS, Addon
+from deployer.cluster.addons import images as supply
+from deployer.cluster.addons.manifests import ADDON_LABEL, FOLDER, address_range, templates, waves
+from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.errors import DeployError
 from deployer.core.ports import KINDS, Object
 from deployer.toolchain.stamps import RECIPES

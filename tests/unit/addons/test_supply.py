@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.addons import supply
-from deployer.addons.table import ADDONS, Addon
+from deployer.cluster.addons import images as supply
+from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.ports import DockerEndpoint, ImageFacts
 from deployer.toolchain.nodeimages import kube_proxy_os
 from tests.fakes import FakeImages

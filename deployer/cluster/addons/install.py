@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from deployer import diagnosis, world
-from deployer.addons import supply
-from deployer.addons.certificates import ensure_certificate
-from deployer.addons.manifests import address_range, templates, waves
-from deployer.addons.table import ADDONS, Addon
+from deployer.cluster.addons import images as supply
+from deployer.cluster.addons.certificates import ensure_certificate
+from deployer.cluster.addons.manifests import address_range, templates, waves
+from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Warned

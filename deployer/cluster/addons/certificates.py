@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployer.addons.manifests import ADDON_LABEL
-from deployer.addons.table import Certificate
+from deployer.cluster.addons.manifests import ADDON_LABEL
+from deployer.cluster.addons.table import Certificate
 from deployer.core.errors import machine_error
 from deployer.core.ports import KubePort
 from deployer.core.process import CommandFailed, run

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.addons.table import Addon, AddonImage
+from deployer.cluster.addons.table import Addon, AddonImage
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import DockerEndpoint, ImagePort
 from deployer.core.steps import Steps
