@@ -23,8 +23,8 @@ from deployer.core.clock import SystemClock
 from deployer.core.steps import drive, stage
 from deployer.diagnosis.causes import FailFast
 from deployer.kube.client import KubeApi
-from deployer.lookups import looking
-from deployer.stages.rollout import Judging, await_rollout
+from deployer.rollout.lookups import looking
+from deployer.rollout.stage import Judging, await_rollout
 from deployer.ui.plain import PlainSink
 
 LARGE = Crowd(workloads=50, pods=500, seconds=40.0)

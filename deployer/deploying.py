@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deployer import evidence, forwarding, history, hooks, record
-from deployer.around import kinds_around
+from deployer import evidence, forwarding, history, record
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.core.process_identity import whoami
@@ -16,20 +15,22 @@ from deployer.forwarding import Forward
 from deployer.halfway import left_by
 from deployer.helm.result import Applied
 from deployer.history import Entry, KeptSecretRef
-from deployer.hooks import Place
 from deployer.kube.outage import Away, never
 from deployer.lease import LeaseLost
-from deployer.lookups import Look, nothing_more
 from deployer.migrations import migrations_of
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.record import Record, ReleaseRecord
+from deployer.rollout import hooks
+from deployer.rollout import stage as rollout_stage
+from deployer.rollout.hooks import Place
+from deployer.rollout.lookups import Look, nothing_more
+from deployer.rollout.stage import Cause, Judging
+from deployer.rollout.surroundings import kinds_around
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
-from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
-from deployer.stages.rollout import Cause, Judging
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus
 from deployer.toolchain import Toolchain

@@ -13,8 +13,9 @@ from deployer.core.steps import Clock
 from deployer.helm.history import revisions_of
 from deployer.opening import Opened, not_deployed
 from deployer.plan import is_on, switch_states
+from deployer.rollout.stage import take_snapshot, workloads_of
+from deployer.rollout.watch import take_logs
 from deployer.stages.removal import volume_claims
-from deployer.stages.rollout import take_snapshot, workloads_of
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.status import (
     Object,
@@ -26,7 +27,6 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
-from deployer.watching import take_logs
 
 # Events older than this say nothing about how things stand now.
 _RECENT_SECONDS = 600.0

@@ -21,21 +21,21 @@ from deployer.forwarding import NOTHING, Known
 from deployer.helm import ownership
 from deployer.helm.result import Applied
 from deployer.kube.outage import never, why_away
-from deployer.lookups import looking
 from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
+from deployer.rollout import stage as rollout_stage
+from deployer.rollout.lookups import looking
+from deployer.rollout.stage import judging_by
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
 from deployer.stages import releases as releases_stage
-from deployer.stages import rollout as rollout_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage
-from deployer.stages.rollout import judging_by
 from deployer.stages.scan import Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl, forwarded_origin

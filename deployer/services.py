@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deployer.core.errors import input_error
 from deployer.opening import Opened, not_deployed
-from deployer.stages.rollout import workloads_of
+from deployer.rollout.stage import workloads_of
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
 from deployer.status.objects import find, name_of, uid_of
 

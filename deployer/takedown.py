@@ -9,10 +9,10 @@ from deployer.config.load import LoadedSpec
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
-from deployer.hooks import made_by_hooks
 from deployer.kube.kubeconfig import refuse_foreign
 from deployer.memory import deployment_dir
 from deployer.opening import Opened, open_running, see_cluster
+from deployer.rollout.hooks import made_by_hooks
 from deployer.stages import removal
 from deployer.status import ClusterPhase
 from deployer.toolchain import STAGE as TOOLCHAIN

@@ -32,8 +32,8 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     from deployer.cli.running import read_spec
     from deployer.env.shell import no_proxy
     from deployer.opening import open_running
+    from deployer.rollout.stage import take_snapshot
     from deployer.services import best_pod, chosen, services_of
-    from deployer.stages.rollout import take_snapshot
     from deployer.status.objects import dig, rows
     from deployer.world import this_world
 

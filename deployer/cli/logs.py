@@ -83,8 +83,8 @@ for _option in logs.params:
 
 def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> tuple[Source, ...]:
     from deployer.kube.logs import sources_of
+    from deployer.rollout.stage import take_snapshot
     from deployer.services import pods_of
-    from deployer.stages.rollout import take_snapshot
 
     snapshot = take_snapshot(refs, opened.kube, events=False)
     return tuple(

@@ -58,8 +58,8 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
     from deployer.config.spec import seconds
     from deployer.core.steps import stage
+    from deployer.rollout.stage import await_rollout, judging_by
     from deployer.stages.restart import restart_workloads
-    from deployer.stages.rollout import await_rollout, judging_by
 
     rules, clock = opened.loaded.spec.rollout, here.clock
     since = clock.now()

@@ -16,10 +16,10 @@ from deployer.evidence.podtimes import crash_times
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.helm.result import Applied
+from deployer.rollout.stage import take_snapshot
+from deployer.rollout.watch import take_logs
 from deployer.runs import RunFolder, read_json
-from deployer.stages.rollout import take_snapshot
 from deployer.status import Object, WorkloadRef
-from deployer.watching import take_logs
 
 LIMIT_SECONDS = 5.0
 _SUCCESS_SECONDS = 1.5

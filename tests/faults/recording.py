@@ -13,15 +13,15 @@ from typing import Any
 import yaml
 
 from deployer import diagnosis
-from deployer.around import Around, look_around
 from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
 from deployer.diagnosis import Patience
 from deployer.diagnosis.causes import FailFast
-from deployer.stages.rollout import take_snapshot
+from deployer.rollout.stage import take_snapshot
+from deployer.rollout.surroundings import Around, look_around
+from deployer.rollout.watch import take_logs
 from deployer.status import Snapshot, WorkloadRef, workload_status
 from deployer.status.objects import dig, find, name_of, rows, uid_of
-from deployer.watching import take_logs
 from tests.faults.model import NAMESPACE, Fault
 
 _KINDS = ("Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler")

@@ -17,7 +17,7 @@ from deployer import world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from deployer.core.yaml import load_documents
-from deployer.stages.rollout import take_snapshot
+from deployer.rollout.stage import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
 from tests.cluster import PROFILE, ensure_addons
 from tests.e2e.browser import Browser

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.around import Around, kinds_around, look_around
 from deployer.core.ports import Object, ObjectRef
-from deployer.stages.rollout import take_snapshot
+from deployer.rollout.stage import take_snapshot
+from deployer.rollout.surroundings import Around, kinds_around, look_around
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.workloads import object_ref, ref, show
 

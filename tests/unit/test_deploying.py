@@ -22,7 +22,7 @@ from deployer.history import KeptSecretRef
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.record import Record, load, new_record
-from deployer.stages.rollout import Judging
+from deployer.rollout.stage import Judging
 from deployer.stages.secrets import ensure_secrets
 from deployer.stages.urls import ProvenUrl
 from deployer.status import WorkloadStatus

@@ -14,8 +14,8 @@ from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
 from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
-from deployer.hooks import Place, beside, pending_hooks
-from deployer.stages.rollout import Judging
+from deployer.rollout.hooks import Place, beside, pending_hooks
+from deployer.rollout.stage import Judging
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, played

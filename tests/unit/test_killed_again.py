@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployer.diagnosis import Known, diagnose
-from deployer.lookups import looking
+from deployer.rollout.lookups import looking
 from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import epoch
 from tests.fakes import FakeKube

@@ -15,13 +15,13 @@ from deployer.core.errors import DeployError, Problem, input_error, machine_erro
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, KubePort, ObjectRef, ref_of
 from deployer.core.steps import Outcome, Steps, within
+from deployer.rollout import stage as rollout_stage
+from deployer.rollout.watch import take_logs
 from deployer.stages import addons as addons_stage
-from deployer.stages import rollout as rollout_stage
 from deployer.stages.addons import AddonState, WantedAddon, Waves
 from deployer.status import WorkloadRef
 from deployer.toolchain import Toolchain
 from deployer.toolchain.stamps import digest
-from deployer.watching import take_logs
 from deployer.world import World
 
 _EVENTS_SECONDS = 300.0

@@ -11,8 +11,8 @@ import pytest
 
 from deployer.kube import logs as podlogs
 from deployer.kube.logs import Source, follow, sources_of
+from deployer.rollout.stage import take_snapshot
 from deployer.services import best_pod, pods_of
-from deployer.stages.rollout import take_snapshot
 from tests.fakes.kube import FakeKube
 from tests.fakes.workloads import ref, show
 from tests.unit.cli.conftest import Run, Staged

@@ -12,8 +12,8 @@ from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis.causes import FailFast
-from deployer.lookups import Look, looking, nothing_more
-from deployer.stages.rollout import Judging, Own, await_rollout, judging_by, take_snapshot, workloads_of
+from deployer.rollout.lookups import Look, looking, nothing_more
+from deployer.rollout.stage import Judging, Own, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played

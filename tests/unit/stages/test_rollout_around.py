@@ -9,7 +9,7 @@ import pytest
 from deployer.core.events import Warned
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis.causes import FailFast
-from deployer.stages.rollout import Cause, Judging, await_rollout
+from deployer.rollout.stage import Cause, Judging, await_rollout
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played

@@ -19,8 +19,8 @@ from deployer.core.steps import Clock, Steps, merge
 from deployer.helm import storage as helmstorage
 from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.manifests import objects_of
+from deployer.rollout.stage import Judging, take_snapshot, workloads_of
 from deployer.stages.releases import STAGE
-from deployer.stages.rollout import Judging, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
 
@@ -156,7 +156,7 @@ class _Eyes:
     def _look(self, pending: _Pending) -> Steps[Finding | None]:
         """Logs are kept and findings told; returns the one that ends the wait."""
         from deployer import diagnosis
-        from deployer.watching import lasting, take_logs
+        from deployer.rollout.watch import lasting, take_logs
 
         place, now = self._place, self._place.clock.now()
         jobs = tuple(sorted(workloads_of(pending.hooks)))

@@ -16,7 +16,7 @@ from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.kube.outage import sat_out
-from deployer.lookups import Look, nothing_more
+from deployer.rollout.lookups import Look, nothing_more
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.status.objects import dig
 
@@ -121,7 +121,7 @@ def await_rollout(
             for status in statuses:
                 yield WorkloadChanged(status)
             return Outcome(statuses, changed, in_words(statuses))
-    from deployer.watching import watch  # what is as it should be does not pay for diagnosis
+    from deployer.rollout.watch import watch  # what is as it should be does not pay for diagnosis
 
     return (yield from watch(refs, kube, clock, judging, since=since, changed=changed, look=look, kinds=kinds,
                              named=named))  # fmt: skip

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 from deployer import diagnosis
-from deployer.around import Around, look_around
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, ItemState, Warned, WorkloadChanged
 from deployer.core.ports import KubePort
@@ -18,9 +17,10 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import sat_out
-from deployer.lookups import Look
-from deployer.pace import Pace, Tails, counted, log_end, read_tails
-from deployer.stages.rollout import DONE, STAGE, Cause, Judging, in_words, take_snapshot
+from deployer.rollout.lookups import Look
+from deployer.rollout.stage import DONE, STAGE, Cause, Judging, in_words, take_snapshot
+from deployer.rollout.surroundings import Around, look_around
+from deployer.rollout.throttle import Pace, Tails, counted, log_end, read_tails
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
 
