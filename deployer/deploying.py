@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deployer import evidence, forwarding, history, record
+from deployer import evidence, forwarding
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.core.process_identity import whoami
@@ -14,13 +14,10 @@ from deployer.core.steps import Clock, Outcome, Steps, merge, outcome_only, stag
 from deployer.forwarding import Forward
 from deployer.halfway import left_by
 from deployer.helm.result import Applied
-from deployer.history import Entry, KeptSecretRef
 from deployer.kube.outage import Away, never
-from deployer.lease import LeaseLost
 from deployer.migrations import migrations_of
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.plan.tags import Commit
-from deployer.record import Record, ReleaseRecord
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import Place
@@ -32,6 +29,10 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
+from deployer.state import history, record
+from deployer.state.cluster_lock import LeaseLost
+from deployer.state.history import Entry, KeptSecretRef
+from deployer.state.record import Record, ReleaseRecord
 from deployer.status import WorkloadStatus
 from deployer.toolchain import Toolchain
 

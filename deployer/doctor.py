@@ -16,10 +16,10 @@ from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.env import files as envfile
-from deployer.memory import deployment_dir
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
+from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
 from deployer.world import World

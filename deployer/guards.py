@@ -8,9 +8,9 @@ from deployer import immutable
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import KubePort
 from deployer.helm import ownership
-from deployer.record import Record
 from deployer.rules.model import Finding, Subject, name_of
 from deployer.stages import secrets as secrets_stage
+from deployer.state.record import Record
 
 
 def findings(subject: Subject, kept: Record, kube: KubePort) -> tuple[Finding, ...]:

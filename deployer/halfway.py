@@ -10,8 +10,8 @@ from deployer.helm.history import revisions_of
 from deployer.helm.manifests import objects_of
 from deployer.helm.result import Applied
 from deployer.plan import ReleasePlan
-from deployer.record import Record
 from deployer.stages import releases as releases_stage
+from deployer.state.record import Record
 
 NOT_FINISHED = "helm did not come to its end"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from deployer.config.spec import Spec
 from deployer.core.errors import Problem
-from deployer.history import Entry
 from deployer.plan import ImagePlan
+from deployer.state.history import Entry
 
 _KEPT = 100
 _HIDDEN = ("_", ".")

@@ -6,13 +6,14 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer import forwarding, record, world
+from deployer import forwarding, world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.forwarding import NOTHING, Known
-from deployer.memory import deployment_dir
-from deployer.record import Record
+from deployer.state import record
+from deployer.state.build_cache import deployment_dir
+from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.world import World

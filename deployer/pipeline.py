@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, memory, record, world
+from deployer import deploying, forwarding, world
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
@@ -39,6 +39,8 @@ from deployer.stages.images import BuiltImage
 from deployer.stages.scan import Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl, forwarded_origin
+from deployer.state import build_cache as memory
+from deployer.state import record
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain

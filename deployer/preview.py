@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import forwarding, memory, pipeline, world
+from deployer import forwarding, pipeline, world
 from deployer.cluster.addons import install as addons
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
-from deployer.record import Record, load
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
 from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide
 from deployer.stages.images import Previous, reason_to_build
+from deployer.state import build_cache as memory
+from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
 from deployer.tooling import stand_ins_for
 from deployer.validation import offline_plan

@@ -16,11 +16,9 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Steps, within
 from deployer.deploying import Connected
-from deployer.history import Entry, KeptSecretRef
 from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
 from deployer.plan.tags import Commit
-from deployer.record import Record
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.sources.checkout import NoCheckout, checked_out
@@ -28,6 +26,8 @@ from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
+from deployer.state.history import Entry, KeptSecretRef
+from deployer.state.record import Record
 from deployer.tooling import proxy_args, supply_bases
 from deployer.world import World
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deployer import deploying, evidence, history, migrations, pipeline, record, restoring
+from deployer import deploying, evidence, migrations, pipeline, restoring
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
@@ -16,11 +16,8 @@ from deployer.core.steps import Outcome, Steps, stage
 from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
 from deployer.halfway import cut_short
 from deployer.helm.result import Applied
-from deployer.history import Entry
-from deployer.lease import leased
 from deployer.pipeline import UpOptions, UpResult
 from deployer.plan import url_plans
-from deployer.record import Record, ReleaseRecord
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import Place
@@ -30,6 +27,10 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import reverting
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
+from deployer.state import history, record
+from deployer.state.cluster_lock import leased
+from deployer.state.history import Entry
+from deployer.state.record import Record, ReleaseRecord
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.world import World

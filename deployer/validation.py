@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import doctor, guards, immutable, opening, record, world
+from deployer import doctor, guards, immutable, opening, world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -23,9 +23,7 @@ from deployer.core.steps import Steps
 from deployer.core.yaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.env import files as envfile
-from deployer.memory import deployment_dir
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
-from deployer.record import Record
 from deployer.rules import capacity, passed, probing
 from deployer.rules.judging import errors, judge, warnings
 from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
@@ -36,6 +34,9 @@ from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.sources.dockerfile import declared_values
 from deployer.stages.cluster import start_request
+from deployer.state import record
+from deployer.state.build_cache import deployment_dir
+from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
 from deployer.tooling import stand_ins_for

@@ -7,8 +7,8 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
 from deployer.core.redact import Redactor
-from deployer.lock import locked
-from deployer.memory import deployment_dir
+from deployer.state.build_cache import deployment_dir
+from deployer.state.lock import locked
 from deployer.takedown import STAGES, DownOptions, down_steps
 from deployer.world import this_world
 

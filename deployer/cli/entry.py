@@ -170,7 +170,7 @@ def _wants_json(words: list[str]) -> bool:
 
 def _bug(error: Exception) -> Problem:
     """An error of ours; its trace goes to a file, because a trace on screen helps nobody who did not write it."""
-    from deployer.runs import keep_trace
+    from deployer.state.runs import keep_trace
 
     path = keep_trace("".join(traceback.format_exception(error)))
     return Problem(

@@ -41,8 +41,8 @@ def _variables(session: Session) -> Variables:
     from deployer import world
     from deployer.cli.running import read_spec
     from deployer.kube import kubeconfig
-    from deployer.memory import deployment_dir
     from deployer.opening import not_running, see_cluster
+    from deployer.state.build_cache import deployment_dir
     from deployer.status import ClusterPhase
 
     loaded, here = read_spec(session), world.this_world()

@@ -15,10 +15,10 @@ from deployer.core.events import Event, Warned
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps, drive
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
-from deployer.lock import locked
-from deployer.memory import deployment_dir
 from deployer.opening import Opened, not_deployed, open_running
 from deployer.plan import BASE_LABEL
+from deployer.state.build_cache import deployment_dir
+from deployer.state.lock import locked
 from deployer.world import World, this_world
 
 

@@ -23,11 +23,11 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
     """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
     from deployer.cli.running import print_json, read_spec, run
     from deployer.core.redact import Redactor
-    from deployer.lock import locked
-    from deployer.memory import deployment_dir
     from deployer.opening import open_running
     from deployer.services import chosen, services_of
     from deployer.sources import load as inputs
+    from deployer.state.build_cache import deployment_dir
+    from deployer.state.lock import locked
     from deployer.world import this_world
 
     loaded, here = read_spec(session), this_world()

@@ -12,13 +12,13 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
 from deployer.core.errors import ExitCode
 from deployer.core.redact import Redactor
-from deployer.history import Entry, to_wire
-from deployer.lock import locked
-from deployer.memory import deployment_dir
 from deployer.opening import open_running
 from deployer.rollback import STAGES, RollbackOptions
 from deployer.rollback import rollback as rollback_steps
 from deployer.sources import load as inputs
+from deployer.state.build_cache import deployment_dir
+from deployer.state.history import Entry, to_wire
+from deployer.state.lock import locked
 from deployer.ui.rows import HistoryRow
 from deployer.world import this_world
 

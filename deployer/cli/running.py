@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import click
 
-from deployer import evidence, runs
+from deployer import evidence
 from deployer.cli.options import Session
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
@@ -22,6 +22,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, ref
 from deployer.core.events import Event, RunFinished, RunStarted
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps, drive
+from deployer.state import runs
 from deployer.status import WorkloadStatus
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink

@@ -18,11 +18,11 @@ from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
-from deployer.lock import locked
-from deployer.memory import deployment_dir
 from deployer.pipeline import UpOptions, UpResult
 from deployer.rollback import up_or_back
 from deployer.sources import load as inputs
+from deployer.state.build_cache import deployment_dir
+from deployer.state.lock import locked
 from deployer.status import ClusterPhase
 from deployer.world import World, this_world
 

@@ -22,7 +22,7 @@ from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.kube import current_context as currentcontext
 from deployer.kube.kubeconfig import read, refuse_foreign, server_of
-from deployer.lock import held
+from deployer.state.lock import held
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, minikube_home, seed_minikube
 

@@ -15,7 +15,7 @@ from deployer.core.events import Warned
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Steps
 from deployer.helm.result import Applied
-from deployer.runs import RunFolder
+from deployer.state.runs import RunFolder
 from deployer.status import WorkloadRef
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 from deployer import __version__
 from deployer.evidence.standby import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, timeline_of, to_wire
-from deployer.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 from deployer.sources import git as repository
+from deployer.state.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 
 FORMAT = 1
 

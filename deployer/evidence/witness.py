@@ -18,7 +18,7 @@ from deployer.evidence.timeline import Sighting, sighting
 from deployer.helm.result import Applied
 from deployer.rollout.stage import take_snapshot
 from deployer.rollout.watch import take_logs
-from deployer.runs import RunFolder, read_json
+from deployer.state.runs import RunFolder, read_json
 from deployer.status import Object, WorkloadRef
 
 LIMIT_SECONDS = 5.0

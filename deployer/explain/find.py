@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import input_error
-from deployer.runs import EVENTS, SUMMARY, TIMELINE, read_events, read_json, runs_dir
+from deployer.state.runs import EVENTS, SUMMARY, TIMELINE, read_events, read_json, runs_dir
 
 
 @dataclass(frozen=True, slots=True)

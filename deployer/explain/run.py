@@ -10,7 +10,7 @@ from typing import Any
 
 from deployer.core.errors import Problem
 from deployer.evidence.timeline import Timeline, from_wire, timeline_of
-from deployer.runs import SUMMARY, TIMELINE, read_events, read_json
+from deployer.state.runs import SUMMARY, TIMELINE, read_events, read_json
 
 _LOG_LINES = 200
 _LONGEST_FILE = 1_000_000

@@ -26,7 +26,7 @@ from deployer.core.steps import on_stop
 from deployer.core.yaml import load_documents
 from deployer.helm.manifests import objects_of
 from deployer.kube.outage import Away, attended, never
-from deployer.lock import held
+from deployer.state.lock import held
 
 T = TypeVar("T")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployer import record
 from deployer.core.errors import refused
 from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.helm.history import revisions_of
 from deployer.plan import ReleasePlan
-from deployer.record import Record
+from deployer.state import record
+from deployer.state.record import Record
 
 
 def refuse_foreign_releases(

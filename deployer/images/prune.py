@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deployer.core.ports import APPLICATION_LABEL, ImageFacts, ImagePort, KubePort, Object, ObjectRef, made_for
-from deployer.record import Record, of_all_applications
 from deployer.stages.secrets import SECRET_OF
+from deployer.state.record import Record, of_all_applications
 from deployer.status.objects import dig
 
 

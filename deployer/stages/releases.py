@@ -29,7 +29,7 @@ from deployer.helm.result import Applied
 from deployer.helm.values_diff import in_words, value_changes
 from deployer.kube.outage import is_outage, sat_out
 from deployer.plan import ReleasePlan
-from deployer.record import ReleaseRecord
+from deployer.state.record import ReleaseRecord
 
 STAGE = "releases"
 # The API server may go away and come back while helm is at work.

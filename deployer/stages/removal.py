@@ -8,7 +8,7 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
 from deployer.core.steps import Clock, Outcome, Steps, merge
-from deployer.record import ReleaseRecord
+from deployer.state.record import ReleaseRecord
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0

@@ -13,8 +13,8 @@ from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.manifests import objects_of
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.result import Applied
-from deployer.history import Entry, KeptSecretRef
-from deployer.record import Record
+from deployer.state.history import Entry, KeptSecretRef
+from deployer.state.record import Record
 
 STAGE = "rollback"
 

@@ -12,8 +12,8 @@ from deployer import pipeline, takedown, world
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.steps import Outcome, Steps
 from deployer.pipeline import UpOptions, UpResult
-from deployer.record import Record, load
 from deployer.rollback import RollbackOptions, RolledBack, rollback, up_or_back
+from deployer.state.record import Record, load
 from deployer.takedown import DownOptions, Removed, down_steps
 from deployer.world import World
 from tests.fakes.clock import FakeClock

@@ -18,13 +18,13 @@ from deployer.core.steps import Steps
 from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembered, settle
 from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
-from deployer.history import KeptSecretRef
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
-from deployer.record import Record, load, new_record
 from deployer.rollout.stage import Judging
 from deployer.stages.secrets import ensure_secrets
 from deployer.stages.urls import ProvenUrl
+from deployer.state.history import KeptSecretRef
+from deployer.state.record import Record, load, new_record
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.cluster import RUNNING

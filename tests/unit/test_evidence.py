@@ -26,7 +26,7 @@ from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
 from deployer.helm.result import Applied
 from deployer.rollout.stage import Judging, await_rollout
-from deployer.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
+from deployer.state.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret

@@ -18,7 +18,7 @@ from deployer.core.errors import DeployError
 from deployer.forwarding import Door, Forward, state
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen
-from deployer.memory import deployment_dir
+from deployer.state.build_cache import deployment_dir
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 from tests.fakes.shop import Shop

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from deployer.history import Entry, KeptSecretRef, Verdict, begun, from_wire, judged, target, to_wire, without_gone
+from deployer.state.history import (
+    Entry,
+    KeptSecretRef,
+    Verdict,
+    begun,
+    from_wire,
+    judged,
+    target,
+    to_wire,
+    without_gone,
+)
 
 
 def entry(number: int, verdict: Verdict = "verified", **more: Any) -> Entry:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from deployer import lease as lease_module
 from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Log, Warned
 from deployer.core.process_identity import identity
 from deployer.core.steps import Steps
-from deployer.lease import DURATION_SECONDS, lease_name, leased
+from deployer.state import cluster_lock as lease_module
+from deployer.state.cluster_lock import DURATION_SECONDS, lease_name, leased
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 

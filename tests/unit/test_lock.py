@@ -12,8 +12,8 @@ import pytest
 from deployer.core.errors import ExitCode
 from deployer.core.events import Warned
 from deployer.core.steps import Steps, merge
-from deployer.lock import acquire, locked
-from deployer.lock import held as descriptors
+from deployer.state.lock import acquire, locked
+from deployer.state.lock import held as descriptors
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, played
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.memory import deployment_dir, memory_path, recall, remember
 from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Previous
+from deployer.state.build_cache import deployment_dir, memory_path, recall, remember
 
 
 def image(name: str, digest: str) -> ImagePlan:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.config.spec import Spec
-from deployer.history import Entry
 from deployer.migrations import Moved, migrations_of, moved_since, warnings
 from deployer.plan import ImagePlan, ImageSource
+from deployer.state.history import Entry
 
 SPEC: dict[str, Any] = {
     "apiVersion": "todo-deploy/v1",

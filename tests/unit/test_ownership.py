@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deployer import record
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL
 from deployer.helm.ownership import refuse_foreign_releases
 from deployer.plan import ReleasePlan
-from deployer.record import Record, ReleaseRecord
+from deployer.state import record
+from deployer.state.record import Record, ReleaseRecord
 from tests.fakes import FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, played

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deployer.core.ports import ImageFacts, ObjectRef
-from deployer.history import Entry, KeptSecretRef
 from deployer.images.prune import Waste, find_waste, plain, remove_waste, used_images
 from deployer.plan import SecretPlan
-from deployer.record import Record, save
 from deployer.stages.secrets import ensure_secrets
+from deployer.state.history import Entry, KeptSecretRef
+from deployer.state.record import Record, save
 from tests.fakes import FakeImages, FakeKube
 from tests.fakes.play import played
 

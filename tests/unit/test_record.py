@@ -4,9 +4,9 @@ import base64
 import json
 from dataclasses import replace
 
-from deployer import record
 from deployer.core.ports import ObjectRef
-from deployer.record import Record, ReleaseRecord
+from deployer.state import record
+from deployer.state.record import Record, ReleaseRecord
 
 RELEASE = ReleaseRecord("default", 3, "inputs", (ObjectRef("Deployment", "default", "api"),))
 FULL = Record(

@@ -11,10 +11,10 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.steps import Steps
 from deployer.helm import storage as helmstorage
-from deployer.history import Entry
-from deployer.lease import LeaseLost, lease_name
-from deployer.record import Record
 from deployer.rollback import chosen
+from deployer.state.cluster_lock import LeaseLost, lease_name
+from deployer.state.history import Entry
+from deployer.state.record import Record
 from tests.fakes.play import code, failed, played
 from tests.fakes.scene import BACK_OFF
 from tests.fakes.shop import SPEC, Shop

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer import runs
 from deployer.core.events import Log, StageStarted, to_wire
+from deployer.state import runs
 
 
 def mode(path: Path) -> int:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from deployer import opening, record, world
+from deployer import opening, world
 from deployer.cli.entry import main
 from deployer.core.ports import ClusterFacts, DockerEndpoint
-from deployer.record import ReleaseRecord
+from deployer.state import record
+from deployer.state.record import ReleaseRecord
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import FakeCluster

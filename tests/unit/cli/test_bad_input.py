@@ -10,7 +10,7 @@ import pytest
 
 from deployer.core.errors import ExitCode
 from deployer.core.ports import ClusterFacts
-from deployer.record import record_name
+from deployer.state.record import record_name
 from deployer.status import ClusterPhase
 from tests.unit.cli.conftest import SPEC, Run, Staged
 

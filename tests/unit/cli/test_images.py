@@ -8,10 +8,10 @@ import pytest
 from deployer.cli.images import built_images, pruned
 from deployer.config.load import load_spec
 from deployer.core.events import Warned
-from deployer.lock import acquire
-from deployer.memory import deployment_dir
 from deployer.opening import Opened
 from deployer.plan import BASE_LABEL
+from deployer.state.build_cache import deployment_dir
+from deployer.state.lock import acquire
 from tests.fakes.cluster import RUNNING
 from tests.fakes.play import code, failed, played
 from tests.fakes.scene import TOOLS

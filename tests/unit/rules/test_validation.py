@@ -15,8 +15,8 @@ from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, Object, UpgradeRequest
 from deployer.core.steps import Steps
 from deployer.deploying import Connected, Planned
-from deployer.record import ReleaseRecord, new_record, with_release
 from deployer.rules.model import Subject
+from deployer.state.record import ReleaseRecord, new_record, with_release
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 from deployer.validation import Running, gather

@@ -14,7 +14,6 @@ from deployer.helm import storage as helmstorage
 from deployer.helm.recovery import owner_label
 from deployer.helm.result import Applied
 from deployer.plan import ReleasePlan
-from deployer.record import ReleaseRecord
 from deployer.stages.releases import (
     Decision,
     decide,
@@ -23,6 +22,7 @@ from deployer.stages.releases import (
     mark,
     ordered,
 )
+from deployer.state.record import ReleaseRecord
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, items, played

@@ -15,7 +15,6 @@ import pytest
 from deployer.core.errors import ExitCode
 from deployer.core.ports import HelmPort, ObjectRef
 from deployer.helm import storage as helmstorage
-from deployer.record import Record, ReleaseRecord, save
 from deployer.stages.removal import (
     remove_claims,
     remove_left_volumes,
@@ -25,6 +24,7 @@ from deployer.stages.removal import (
     volume_claims,
     volumes_of,
 )
+from deployer.state.record import Record, ReleaseRecord, save
 from deployer.takedown import Removed
 from tests.fakes import FakeClock, FakeCluster, FakeKube
 from tests.fakes.play import code, failed, items, played

@@ -7,11 +7,11 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.helm import storage as helmstorage
-from deployer.history import Entry, KeptSecretRef
 from deployer.plan import ReleasePlan
-from deployer.record import Record, ReleaseRecord
 from deployer.stages.releases import ensure_release, mark
 from deployer.stages.reverting import lacking_releases, restore_secret, revert
+from deployer.state.history import Entry, KeptSecretRef
+from deployer.state.record import Record, ReleaseRecord
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.play import items, played
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
-from deployer.history import Entry, from_wire, to_wire
+from deployer.state.history import Entry, from_wire, to_wire
 
 _FORMAT = 1
 
