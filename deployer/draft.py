@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer import opening, validation, world
+from deployer import opening, world
 from deployer.config.load import load_spec
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
@@ -20,7 +20,8 @@ from deployer.drafting.naming import release_names
 from deployer.drafting.reading import read
 from deployer.drafting.waiving import unmended, with_waivers
 from deployer.drafting.writing import as_yaml
-from deployer.rules.model import Finding
+from deployer.preflight import validate as validation
+from deployer.preflight.rules.model import Finding
 from deployer.sources import charts
 from deployer.status import ClusterPhase
 from deployer.world import World

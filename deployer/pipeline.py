@@ -102,7 +102,7 @@ def apply(
     plan = planned.plan
     news = options.rebuild or _is_news(planned)
     if news:
-        from deployer import validation  # a run that changes nothing does not pay for its import
+        from deployer.preflight import validate as validation  # a run that changes nothing does not pay for its import
 
         ownership.refuse_foreign_releases(
             plan.application, plan.releases, planned.record, connected.kube, adopt=options.adopt

@@ -14,6 +14,7 @@ from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
+from deployer.preflight.validate import offline_plan
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
@@ -24,7 +25,6 @@ from deployer.state import build_cache as memory
 from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
 from deployer.tooling import stand_ins_for
-from deployer.validation import offline_plan
 from deployer.world import World
 
 Action = Literal["create", "build", "update", "unchanged"]

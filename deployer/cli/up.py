@@ -111,7 +111,7 @@ def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> No
     except DeployError:  # the run itself starts what is lacking, or says why it cannot
         return
     if seen.toolchain is not None and (asked.recreate or seen.facts.phase is not ClusterPhase.RUNNING):
-        from deployer import validation  # a run that changes nothing does not pay for its import
+        from deployer.preflight import validate as validation  # a run that changes nothing does not pay for its import
 
         validation.refuse_broken(validation.validate(loaded, here))
 

@@ -12,12 +12,12 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.rules.model import Finding
+from deployer.preflight.rules.model import Finding
 from deployer.sources import load as inputs
 from deployer.world import this_world
 
 if TYPE_CHECKING:
-    from deployer.validation import Examined
+    from deployer.preflight.validate import Examined
 
 
 @click.command("validate")
@@ -53,7 +53,7 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
 
 def _examined(loaded: LoadedSpec) -> Examined:
     """What is wrong; what cannot be read or rendered stands for what rules would have said of it."""
-    from deployer import validation
+    from deployer.preflight import validate as validation
 
     def errors(problems: Sequence[Problem]) -> Examined:
         return validation.Examined(tuple(Finding(one.code, "error", one) for one in problems))
@@ -68,7 +68,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
 
 
 def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
-    from deployer.rules.registry import RULES
+    from deployer.preflight.rules.registry import RULES
     from deployer.ui.problems import problem_lines
 
     errors = [one.problem for one in findings if one.severity == "error"]
@@ -98,7 +98,7 @@ def _wire(one: Finding) -> dict[str, Any]:
 
 
 def _list_rules(session: Session) -> int:
-    from deployer.rules.registry import RULES
+    from deployer.preflight.rules.registry import RULES
 
     if session.as_json:
         rules = [{key: value for key, value in asdict(one).items() if key != "check"} for one in RULES]

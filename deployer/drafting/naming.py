@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.drafting.model import FoundChart, Rendered
-from deployer.rules.model import name_of
+from deployer.preflight.rules.model import name_of
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
 

@@ -11,7 +11,7 @@ from deployer.drafting.model import Exposed, SecretNeed
 from deployer.drafting.naming import dashed
 from deployer.drafting.slots import Path, dotted, leaves, nested
 from deployer.plan import ReleasePlan
-from deployer.rules.model import Workload, is_test, name_of, workload_of
+from deployer.preflight.rules.model import Workload, is_test, name_of, workload_of
 
 _SECRET_NAME = re.compile(r"existing_?secret|secret_?name|secretref", re.IGNORECASE)
 _SERVICE_TYPE = re.compile(r"(^|\.)\w*service\w*\.type$|serviceType$", re.IGNORECASE)

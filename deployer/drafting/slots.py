@@ -13,7 +13,7 @@ from typing import Any
 from deployer.core.ports import Object
 from deployer.drafting.model import Slot
 from deployer.plan import ReleasePlan
-from deployer.rules.model import Workload, is_test, workload_of
+from deployer.preflight.rules.model import Workload, is_test, workload_of
 
 _NAMING = {"image", "repository", "repo", "registry", "tag"}
 _NAMING_WITHIN = {"name", "version"}

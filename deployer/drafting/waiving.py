@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployer.drafting.model import Draft
-from deployer.rules.model import Finding
+from deployer.preflight.rules.model import Finding
 
 REASON = "the charts are deployed as they were found"
 # What Kubernetes runs all the same; what it would refuse, or what would not work, is left to be mended.

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
-from deployer.validation import offline_plan
+from deployer.preflight.validate import offline_plan
 from deployer.world import this_world
 from tests.charts.conftest import KUBE_VERSION
 from tests.topologies.checklists import TOPOLOGIES

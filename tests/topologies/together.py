@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from deployer import validation, world
+from deployer import world
 from deployer.config.load import profile_names
 from deployer.opening import see_cluster
-from deployer.rules import capacity
+from deployer.preflight import validate as validation
+from deployer.preflight.rules import capacity
 from deployer.sources import load as inputs
 from tests.cluster import ensure_addons
 from tests.topologies.application import Application, Broken, Object, everything

@@ -12,7 +12,7 @@ import pytest
 from deployer.config.load import load_spec
 from deployer.diagnosis.causes import CAUSES
 from deployer.plan import overlaid
-from deployer.rules.registry import RULES
+from deployer.preflight.rules.registry import RULES
 from tests.faults.bench import BASE, OVERLAY
 from tests.faults.judging import code_of
 from tests.faults.model import Ends, Fault

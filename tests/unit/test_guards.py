@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer import validation
 from deployer.core.errors import ExitCode
+from deployer.preflight import validate as validation
 from tests.fakes.play import code, failed, played
 from tests.fakes.shop import Shop
 

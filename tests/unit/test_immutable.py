@@ -8,7 +8,7 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import Object, ObjectRef
-from deployer.immutable import changes, refuse
+from deployer.preflight.immutable_fields import changes, refuse
 from tests.fakes import FakeKube
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from deployer.config.types import Duration, ObjectName, Part, Size
-from deployer.rules.settings import Layout, Replicas, Waiver
+from deployer.preflight.rules.settings import Layout, Replicas, Waiver
 
 
 class ServiceRollout(Part):

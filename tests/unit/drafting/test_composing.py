@@ -23,7 +23,7 @@ from deployer.drafting.model import (
 from deployer.drafting.naming import hosts, release_names
 from deployer.drafting.waiving import REASON, unmended, with_waivers
 from deployer.drafting.writing import as_yaml, scalar
-from deployer.rules.model import Finding
+from deployer.preflight.rules.model import Finding
 from tests.unit.drafting.charts import chart, refused, service
 
 API = FoundDockerfile("api/Dockerfile", "api", "api", True, {"BASE": "python:3.11-slim"}, {"V": "1"}, (8000,))

@@ -13,7 +13,7 @@ from deployer.config.spec import Spec
 from deployer.core.ports import Object
 from deployer.env.parser import EnvEntry, EnvFile
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
-from deployer.rules.model import Machine, Rendered, Subject
+from deployer.preflight.rules.model import Machine, Rendered, Subject
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deployer.rules.capacity import loads, machine_cluster, node_amounts, owner_of, pod_sum
-from deployer.rules.judging import judge
-from deployer.rules.model import Cluster
-from deployer.rules.workloads import share_of
+from deployer.preflight.rules.capacity import loads, machine_cluster, node_amounts, owner_of, pod_sum
+from deployer.preflight.rules.judging import judge
+from deployer.preflight.rules.model import Cluster
+from deployer.preflight.rules.workloads import share_of
 from tests.unit.rules.subjects import subject
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from deployer import validation
 from deployer.cli import validate as command
 from deployer.cli.entry import cli
-from deployer.rules.judging import judge
-from deployer.rules.registry import RULES
+from deployer.preflight import validate as validation
+from deployer.preflight.rules.judging import judge
+from deployer.preflight.rules.registry import RULES
 from tests.unit.rules.subjects import Change, subject
 
 SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: c}}\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.rules.judging import errors, judge, warnings
+from deployer.preflight.rules.judging import errors, judge, warnings
 from tests.unit.rules.subjects import subject
 
 VALUES = """\

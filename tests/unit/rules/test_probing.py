@@ -8,8 +8,8 @@ from typing import Any
 from deployer.config.spec import Release
 from deployer.core.errors import Problem
 from deployer.plan import ReleasePlan
-from deployer.rules import passed
-from deployer.rules.probing import mapped_values, value_at, verbatim, with_others, without_tags
+from deployer.preflight.rules import passed
+from deployer.preflight.rules.probing import mapped_values, value_at, verbatim, with_others, without_tags
 from tests.unit.rules.subjects import subject
 
 SPEC = Release.model_validate(

@@ -11,9 +11,9 @@ import pytest
 
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
-from deployer.rules.judging import judge
-from deployer.rules.model import Cluster, Machine, without_nulls
-from deployer.rules.registry import RULES
+from deployer.preflight.rules.judging import judge
+from deployer.preflight.rules.model import Cluster, Machine, without_nulls
+from deployer.preflight.rules.registry import RULES
 from tests.unit.rules.subjects import Change, good_objects, subject
 
 GIB = 2**30

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from deployer import validation
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, Object, UpgradeRequest
 from deployer.core.steps import Steps
 from deployer.deploying import Connected, Planned
-from deployer.rules.model import Subject
+from deployer.preflight import validate as validation
+from deployer.preflight.rules.model import Subject
+from deployer.preflight.validate import Running, gather
 from deployer.state.record import ReleaseRecord, new_record, with_release
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
-from deployer.validation import Running, gather
 from deployer.world import World
 from tests.fakes import FakeClock, FakeHelm, FakeKube
 from tests.unit.rules.subjects import deployment, good_objects, subject

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from deployer.rules.capacity import RESERVED, SYSTEM, loads, used_by_others
-from deployer.rules.model import Subject
-from deployer.rules.quantities import shown
+from deployer.preflight.rules.capacity import RESERVED, SYSTEM, loads, used_by_others
+from deployer.preflight.rules.model import Subject
+from deployer.preflight.rules.quantities import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.files import write_private
 from deployer.plan import Plan
-from deployer.rules.probing import without_tags
+from deployer.preflight.rules.probing import without_tags
 
 
 @dataclass(frozen=True, slots=True)

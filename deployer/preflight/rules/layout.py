@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deployer.rules.model import Breach, Place, Rule, Subject, chart_folder, label_of, name_of, namespace_of, place_of
+from deployer.preflight.rules.model import (
+    Breach,
+    Place,
+    Rule,
+    Subject,
+    chart_folder,
+    label_of,
+    name_of,
+    namespace_of,
+    place_of,
+)
 
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 

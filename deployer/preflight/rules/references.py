@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deployer.core.ports import Object, ObjectRef, ref_of
 from deployer.env.parser import suggest
 from deployer.plan import SecretPlan
-from deployer.rules.model import Breach, Place, Rule, Subject, Workload, place_of
+from deployer.preflight.rules.model import Breach, Place, Rule, Subject, Workload, place_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from deployer.core.ports import Object
-from deployer.rules.model import Breach, Rule, Subject, Workload, place_of
-from deployer.rules.quantities import quantity
+from deployer.preflight.rules.model import Breach, Rule, Subject, Workload, place_of
+from deployer.preflight.rules.quantities import quantity
 
 _LOWEST_USER = 1000
 

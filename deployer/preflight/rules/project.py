@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from deployer.config.spec import mebibytes
 from deployer.plan import ImagePlan
-from deployer.rules.model import Breach, Place, Rule, Subject
+from deployer.preflight.rules.model import Breach, Place, Rule, Subject
 
 _ENV_FILE = re.compile(r"(?:.*/)?\.env(\.(?!example$|sample$|template$|dist$|defaults$)[^/]+)?")
 _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")

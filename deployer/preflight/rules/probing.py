@@ -11,7 +11,7 @@ from deployer.config.load import Location
 from deployer.config.spec import Release, path_keys
 from deployer.core.ports import Object
 from deployer.plan import ReleasePlan
-from deployer.rules.model import texts_of
+from deployer.preflight.rules.model import texts_of
 
 
 @dataclass(frozen=True, slots=True)

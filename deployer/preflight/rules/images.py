@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from deployer.core.ports import Object
-from deployer.rules.model import Breach, Place, Rule, Subject, Workload, place_of
+from deployer.preflight.rules.model import Breach, Place, Rule, Subject, Workload, place_of
 
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
 

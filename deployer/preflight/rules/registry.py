@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.rules import (
+from deployer.preflight.rules import (
     capacity,
     configuration,
     containers,
@@ -14,7 +14,7 @@ from deployer.rules import (
     services,
     workloads,
 )
-from deployer.rules.model import Rule
+from deployer.preflight.rules.model import Rule
 
 RULES: tuple[Rule, ...] = (
     *references.RULES,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import doctor, guards, immutable, opening, world
+from deployer import doctor, opening, world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -24,11 +24,13 @@ from deployer.core.yaml import load_documents
 from deployer.deploying import Connected, Planned
 from deployer.env import files as envfile
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
-from deployer.rules import capacity, passed, probing
-from deployer.rules.judging import errors, judge, warnings
-from deployer.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
-from deployer.rules.planning import Share, capacity_plan
-from deployer.rules.references import unprovided
+from deployer.preflight import guards
+from deployer.preflight import immutable_fields as immutable
+from deployer.preflight.rules import capacity, passed, probing
+from deployer.preflight.rules.judging import errors, judge, warnings
+from deployer.preflight.rules.model import Cluster, Finding, Machine, Rendered, Subject, is_test, without_nulls
+from deployer.preflight.rules.planning import Share, capacity_plan
+from deployer.preflight.rules.references import unprovided
 from deployer.sources import build_context as context
 from deployer.sources import git as repository
 from deployer.sources import load as inputs

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deployer.config.spec import mebibytes
 from deployer.core.ports import Object
-from deployer.rules.model import (
+from deployer.preflight.rules.model import (
     Breach,
     Place,
     Rendered,
@@ -20,8 +20,8 @@ from deployer.rules.model import (
     place_of,
     texts_of,
 )
-from deployer.rules.quantities import quantity, shown
-from deployer.rules.workloads import pods_of, surge_of
+from deployer.preflight.rules.quantities import quantity, shown
+from deployer.preflight.rules.workloads import pods_of, surge_of
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_KEY = re.compile(

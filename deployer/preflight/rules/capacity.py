@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from deployer.core.ports import Object
-from deployer.rules.model import Breach, Cluster, Place, Rule, Subject, Workload
-from deployer.rules.quantities import quantity, shown
-from deployer.rules.workloads import pods_of, scaled, surge_of
+from deployer.preflight.rules.model import Breach, Cluster, Place, Rule, Subject, Workload
+from deployer.preflight.rules.quantities import quantity, shown
+from deployer.preflight.rules.workloads import pods_of, scaled, surge_of
 
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _JUDGED = (*_RESOURCES, "pods")

@@ -7,7 +7,17 @@ import math
 from collections.abc import Iterator
 
 from deployer.core.ports import Object
-from deployer.rules.model import Breach, Place, Rule, Subject, Workload, label_of, namespace_of, place_of, unasked
+from deployer.preflight.rules.model import (
+    Breach,
+    Place,
+    Rule,
+    Subject,
+    Workload,
+    label_of,
+    namespace_of,
+    place_of,
+    unasked,
+)
 
 _COUNTED = ("Deployment", "StatefulSet")
 

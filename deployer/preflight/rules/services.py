@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from deployer.core.ports import Object, ObjectRef
-from deployer.rules.model import (
+from deployer.preflight.rules.model import (
     Breach,
     Place,
     Rendered,

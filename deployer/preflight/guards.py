@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployer import immutable
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import KubePort
 from deployer.helm import ownership
-from deployer.rules.model import Finding, Subject, name_of
+from deployer.preflight import immutable_fields as immutable
+from deployer.preflight.rules.model import Finding, Subject, name_of
 from deployer.stages import secrets as secrets_stage
 from deployer.state.record import Record
 

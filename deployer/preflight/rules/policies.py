@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.cluster.network_policy import enforcement
-from deployer.rules.model import Breach, Place, Rule, Subject, label_of
+from deployer.preflight.rules.model import Breach, Place, Rule, Subject, label_of
 
 
 def enforced(subject: Subject) -> Iterator[Breach]:
