@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from deployer.cli.entry import cli
 from deployer.core.errors import DeployError, Problem
 from deployer.diagnosis.causes import CAUSES
-from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
-from deployer.explain import (
+from deployer.evidence.explain import (
     Line,
     Run,
     find_run,
@@ -26,9 +25,10 @@ from deployer.explain import (
     rule_lines,
     verdict_lines,
 )
-from deployer.explain.lines import ago
-from deployer.explain.run import TextFile
-from deployer.explain.waterfall import tick_step, waterfall
+from deployer.evidence.explain.lines import ago
+from deployer.evidence.explain.run import TextFile
+from deployer.evidence.explain.waterfall import tick_step, waterfall
+from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
 from deployer.ui.text import ASCII
 
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e"

@@ -8,9 +8,9 @@ from itertools import zip_longest
 
 from deployer.core.errors import EXIT_MEANINGS, Problem
 from deployer.diagnosis.causes import CAUSES, FailFast
+from deployer.evidence.explain.find import Listed
+from deployer.evidence.explain.run import Run
 from deployer.evidence.timeline import Row, Sighting, Timeline
-from deployer.explain.find import Listed
-from deployer.explain.run import Run
 from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count, duration
 
 Line = tuple[tuple[str, str], ...]

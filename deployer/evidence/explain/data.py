@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from deployer.diagnosis.causes import CAUSES, FailFast
+from deployer.evidence.explain.find import Listed
+from deployer.evidence.explain.run import Run
 from deployer.evidence.timeline import to_wire
-from deployer.explain.find import Listed
-from deployer.explain.run import Run
 
 
 def run_data(run: Run) -> dict[str, Any]:
