@@ -13,13 +13,13 @@ from deployer.config.load import load_spec
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
-from deployer.drafting.composing import compose, questions
-from deployer.drafting.finding import find
-from deployer.drafting.model import Draft, FoundChart, Question, Reading, Rendered, Repository
-from deployer.drafting.naming import release_names
-from deployer.drafting.reading import read
-from deployer.drafting.waiving import unmended, with_waivers
-from deployer.drafting.writing import as_yaml
+from deployer.init.compose import compose, questions
+from deployer.init.find import find
+from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
+from deployer.init.naming import release_names
+from deployer.init.read import read
+from deployer.init.waiving import unmended, with_waivers
+from deployer.init.write import as_yaml
 from deployer.preflight import validate as validation
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts

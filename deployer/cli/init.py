@@ -14,7 +14,7 @@ from deployer.core.errors import ExitCode, refused
 
 if TYPE_CHECKING:
     from deployer.draft import Drafted
-    from deployer.drafting.model import Question
+    from deployer.init.model import Question
 
 
 @click.command("init")

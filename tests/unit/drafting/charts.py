@@ -7,7 +7,7 @@ from typing import Any
 
 from deployer.core.errors import input_error
 from deployer.core.ports import Object
-from deployer.drafting.model import FoundChart
+from deployer.init.model import FoundChart
 
 Values = Mapping[str, Any]
 Template = Callable[[Any], Sequence[Object]]

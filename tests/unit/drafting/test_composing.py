@@ -9,20 +9,12 @@ import pytest
 
 from deployer.config.load import load_spec
 from deployer.core.errors import Problem
-from deployer.drafting import matching
-from deployer.drafting.composing import compose, questions
-from deployer.drafting.model import (
-    Answers,
-    Exposed,
-    FoundDockerfile,
-    Reading,
-    Repository,
-    SecretNeed,
-    Slot,
-)
-from deployer.drafting.naming import hosts, release_names
-from deployer.drafting.waiving import REASON, unmended, with_waivers
-from deployer.drafting.writing import as_yaml, scalar
+from deployer.init import match as matching
+from deployer.init.compose import compose, questions
+from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
+from deployer.init.naming import hosts, release_names
+from deployer.init.waiving import REASON, unmended, with_waivers
+from deployer.init.write import as_yaml, scalar
 from deployer.preflight.rules.model import Finding
 from tests.unit.drafting.charts import chart, refused, service
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.drafting.finding import find
+from deployer.init.find import find
 
 CHART = "apiVersion: v2\nname: {name}\nversion: 0.1.0\n"
 

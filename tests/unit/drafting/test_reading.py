@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployer.drafting.model import Exposed, SecretNeed, Slot
-from deployer.drafting.reading import read
-from deployer.drafting.slots import candidates
+from deployer.init.model import Exposed, SecretNeed, Slot
+from deployer.init.read import read
+from deployer.init.slots import candidates
 from tests.unit.drafting.charts import Template, Values, chart, container, pods, refused, rendering, service
 
 

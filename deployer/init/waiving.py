@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deployer.drafting.model import Draft
+from deployer.init.model import Draft
 from deployer.preflight.rules.model import Finding
 
 REASON = "the charts are deployed as they were found"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.core.ports import Object
-from deployer.drafting.model import Exposed, SecretNeed
-from deployer.drafting.naming import dashed
-from deployer.drafting.slots import Path, dotted, leaves, nested
+from deployer.init.model import Exposed, SecretNeed
+from deployer.init.naming import dashed
+from deployer.init.slots import Path, dotted, leaves, nested
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, name_of, workload_of
 

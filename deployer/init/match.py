@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from deployer.drafting.model import FoundDockerfile, Slot
+from deployer.init.model import FoundDockerfile, Slot
 
 _SAYS_NOTHING = frozenset({"app", "image", "images", "docker", "service", "svc", "api", "the", ""})
 

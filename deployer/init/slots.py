@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.core.ports import Object
-from deployer.drafting.model import Slot
+from deployer.init.model import Slot
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, workload_of
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.core.yaml import load_documents
-from deployer.drafting.model import FoundChart, FoundDockerfile, Repository
-from deployer.drafting.naming import dashed
 from deployer.env import parser as dotenv
+from deployer.init.model import FoundChart, FoundDockerfile, Repository
+from deployer.init.naming import dashed
 from deployer.plan import overlaid
 from deployer.sources import charts
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions

@@ -11,18 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.config.spec import path_keys
-from deployer.drafting import matching
-from deployer.drafting.model import (
-    Answers,
-    Draft,
-    Exposed,
-    FoundDockerfile,
-    Question,
-    Reading,
-    Repository,
-    SecretNeed,
-)
-from deployer.drafting.naming import dashed
+from deployer.init import match as matching
+from deployer.init.model import Answers, Draft, Exposed, FoundDockerfile, Question, Reading, Repository, SecretNeed
+from deployer.init.naming import dashed
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import DeployError
-from deployer.drafting import needs, slots
-from deployer.drafting.model import FoundChart, Reading, Rendered
+from deployer.init import needs, slots
+from deployer.init.model import FoundChart, Reading, Rendered
 from deployer.plan import ReleasePlan, overlaid
 
 Render = Callable[[Mapping[str, Any]], Rendered]

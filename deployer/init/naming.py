@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.core.errors import DeployError
-from deployer.drafting.model import FoundChart, Rendered
+from deployer.init.model import FoundChart, Rendered
 from deployer.preflight.rules.model import name_of
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
