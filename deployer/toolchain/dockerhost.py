@@ -21,10 +21,10 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
-from deployer.toolchain import runtime
-from deployer.toolchain.apt import can_install, ensure_packages
+from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
-from deployer.toolchain.stamps import locked, read_json, write_json
+from deployer.toolchain.source import runc as runtime
+from deployer.toolchain.source.apt import can_install, ensure_packages
 
 # conntrack, socat and ethtool are what kubeadm's checks look for; iptables is only recommended by docker.io.
 PACKAGES = ("docker.io", "iptables", "iproute2", "conntrack", "socat", "ethtool")

@@ -19,9 +19,9 @@ from pathlib import Path
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.steps import Steps
+from deployer.toolchain.files import work_folder
 from deployer.toolchain.model import STAGE, architecture, operating_system
 from deployer.toolchain.pins import DOWNLOAD_PLATFORMS, Download
-from deployer.toolchain.stamps import work_folder
 
 ATTEMPTS = 4
 _CHUNK = 256 * 1024

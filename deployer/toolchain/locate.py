@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from deployer.toolchain.files import fingerprint, read_json, recipe_digest, write_json
 from deployer.toolchain.model import Reach, Setting, Toolchain
-from deployer.toolchain.stamps import fingerprint, read_json, recipe_digest, write_json
 
 _FORMAT = 1
 _PATHS = ("minikube", "helm", "kubectl", "docker")

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from deployer.toolchain.debian import host_apt_lines
 from deployer.toolchain.model import Reach
 from deployer.toolchain.pins import DOWNLOADS, REGISTRY_CHECKS
+from deployer.toolchain.source.debian import host_apt_lines
 
 LIMIT_SECONDS = 3.0
 

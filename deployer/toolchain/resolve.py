@@ -8,17 +8,17 @@ from pathlib import Path
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.steps import Steps, merge
-from deployer.toolchain import nodeimages
-from deployer.toolchain.apt import ensure_packages
-from deployer.toolchain.debian import ensure_base
-from deployer.toolchain.gobuild import built, lanes
-from deployer.toolchain.golang import ensure_go
+from deployer.toolchain.files import link, locked
 from deployer.toolchain.locate import read_stamp, write_stamp
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
 from deployer.toolchain.onpath import NAMES, Found, look
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.probe import probe
-from deployer.toolchain.stamps import link, locked
+from deployer.toolchain.source import node as nodeimages
+from deployer.toolchain.source.apt import ensure_packages
+from deployer.toolchain.source.debian import ensure_base
+from deployer.toolchain.source.gobuild import built, lanes
+from deployer.toolchain.source.golang import ensure_go
 
 _FROM_BUILD = {"minikube": "minikube", "helm": "helm", "kubectl": "kubernetes"}
 _PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deployer.core.steps import drive
 from deployer.toolchain import ensure_docker, minikube_home
-from deployer.toolchain.stamps import read_json
+from deployer.toolchain.files import read_json
 from deployer.world import this_world
 from tests.chaos import changes
 from tests.chaos.deployment import HOLD, Deployment

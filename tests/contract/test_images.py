@@ -14,7 +14,7 @@ from deployer.core.errors import DeployError, input_error
 from deployer.core.events import Log
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
 from deployer.core.steps import Steps, merge
-from deployer.toolchain.debian import base_ref
+from deployer.toolchain.source.debian import base_ref
 from tests.contract.conftest import BOTH, Connected, Doors, opened
 from tests.fakes import FakeImages
 from tests.fakes.play import played

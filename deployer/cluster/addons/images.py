@@ -11,11 +11,11 @@ from deployer.core.events import Item, ItemState
 from deployer.core.ports import DockerEndpoint, ImagePort
 from deployer.core.steps import Steps
 from deployer.stages.addons import STAGE
-from deployer.toolchain.gobuild import built, ensure_built
-from deployer.toolchain.golang import ensure_go
-from deployer.toolchain.imaging import OURS, Recipe, ensure_image
-from deployer.toolchain.nodeimages import kube_proxy_os
-from deployer.toolchain.stamps import RECIPES, locked
+from deployer.toolchain.files import RECIPES, locked
+from deployer.toolchain.source.gobuild import built, ensure_built
+from deployer.toolchain.source.golang import ensure_go
+from deployer.toolchain.source.images import OURS, Recipe, ensure_image
+from deployer.toolchain.source.node import kube_proxy_os
 
 _DOCKERFILE = RECIPES / "images" / "binary.Dockerfile"
 _WITH_TOOLS = Path(__file__).parent / "network-tools.Dockerfile"

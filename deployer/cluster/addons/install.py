@@ -21,7 +21,7 @@ from deployer.stages import addons as addons_stage
 from deployer.stages.addons import AddonState, WantedAddon, Waves
 from deployer.status import WorkloadRef
 from deployer.toolchain import Toolchain
-from deployer.toolchain.stamps import digest
+from deployer.toolchain.files import digest
 from deployer.world import World
 
 _EVENTS_SECONDS = 300.0

@@ -12,7 +12,7 @@ from deployer.cluster.addons.manifests import ADDON_LABEL, FOLDER, address_range
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.errors import DeployError
 from deployer.core.ports import KINDS, Object
-from deployer.toolchain.stamps import RECIPES
+from deployer.toolchain.files import RECIPES
 
 EVERY = pytest.mark.parametrize("addon", ADDONS.values(), ids=list(ADDONS))
 

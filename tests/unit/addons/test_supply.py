@@ -9,7 +9,7 @@ import pytest
 from deployer.cluster.addons import images as supply
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.ports import DockerEndpoint, ImageFacts
-from deployer.toolchain.nodeimages import kube_proxy_os
+from deployer.toolchain.source.node import kube_proxy_os
 from tests.fakes import FakeImages
 from tests.unit.toolchain.support import finish, program
 from tests.unit.toolchain.test_gobuild import FAKE_GO

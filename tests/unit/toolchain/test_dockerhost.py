@@ -11,7 +11,9 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
-from deployer.toolchain import apt, dockerhost, runtime
+from deployer.toolchain import dockerhost
+from deployer.toolchain.source import apt
+from deployer.toolchain.source import runc as runtime
 from tests.unit.toolchain.support import finish, nothing, program
 
 ROOT_STATUS = "Name:\tsh\nCapEff:\t{0}\nCapBnd:\t{0}\n"

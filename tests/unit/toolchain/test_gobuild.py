@@ -10,10 +10,10 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log
-from deployer.toolchain import golang
-from deployer.toolchain.gobuild import built, ensure_built
+from deployer.toolchain.files import RECIPES
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, GO_AT_LEAST, GO_WHEEL, HELM, KUBERNETES, MINIKUBE, RUNC_FIT
-from deployer.toolchain.stamps import RECIPES
+from deployer.toolchain.source import golang
+from deployer.toolchain.source.gobuild import built, ensure_built
 from tests.unit.toolchain.support import finish, program
 
 HELM_BUILD = next(build for build in BUILDS if build.name == "helm")

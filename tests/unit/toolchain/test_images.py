@@ -9,10 +9,13 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
-from deployer.toolchain import debian, imaging, nodeimages, standins
-from deployer.toolchain.imaging import Recipe, ensure_image
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.pins import CONTROL_PLANE
+from deployer.toolchain.source import base_images as standins
+from deployer.toolchain.source import debian
+from deployer.toolchain.source import images as imaging
+from deployer.toolchain.source import node as nodeimages
+from deployer.toolchain.source.images import Recipe, ensure_image
 from tests.unit.toolchain.support import finish, nothing, program
 
 # Remembers labels of built images in files; the last word of `build` is the context.

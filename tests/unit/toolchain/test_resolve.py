@@ -8,10 +8,12 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
-from deployer.toolchain import download, nodeimages, onpath, probe, resolve, seed
+from deployer.toolchain import download, onpath, probe, resolve
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import HELM, KUBERNETES, MINIKUBE
+from deployer.toolchain.source import minikube_cache as seed
+from deployer.toolchain.source import node as nodeimages
 from tests.unit.toolchain.support import finish, nothing, program
 
 ALL = Reach(downloads=True, registries=True, packages=True)

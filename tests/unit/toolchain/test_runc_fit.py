@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.toolchain.stamps import RECIPES
+from deployer.toolchain.files import RECIPES
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="there is no Go on PATH")

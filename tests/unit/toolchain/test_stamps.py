@@ -14,8 +14,8 @@ from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Event, Item, ItemState
 from deployer.core.steps import Steps
 from deployer.toolchain import locate
+from deployer.toolchain.files import link, locked, read_json, recipe_digest, work_folder, write_bytes, write_json
 from deployer.toolchain.model import Reach, Toolchain
-from deployer.toolchain.stamps import link, locked, read_json, recipe_digest, work_folder, write_bytes, write_json
 from tests.unit.toolchain.support import finish, nothing, program
 
 REACH = Reach(downloads=False, registries=False, packages=True)

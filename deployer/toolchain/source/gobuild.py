@@ -16,9 +16,9 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, stream
 from deployer.core.steps import Steps, merge
+from deployer.toolchain.files import RECIPES, digest, recipe_digest, work_folder
 from deployer.toolchain.model import STAGE, architecture, operating_system
 from deployer.toolchain.pins import Build
-from deployer.toolchain.stamps import RECIPES, digest, recipe_digest, work_folder
 
 # Two at a time: one links (a single core, up to 2 GB) while the other compiles.
 AT_ONCE = 2

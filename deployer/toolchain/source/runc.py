@@ -16,11 +16,11 @@ from deployer.core.errors import Problem, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
-from deployer.toolchain.gobuild import built, ensure_built
-from deployer.toolchain.golang import ensure_go
+from deployer.toolchain.files import read_json, write_bytes, write_json
 from deployer.toolchain.model import STAGE, is_root
 from deployer.toolchain.pins import RUNC_FIT
-from deployer.toolchain.stamps import read_json, write_bytes, write_json
+from deployer.toolchain.source.gobuild import built, ensure_built
+from deployer.toolchain.source.golang import ensure_go
 
 NAME = "runc-fit"
 PROGRAM = Path("/usr/local/libexec/runc-fit")

@@ -12,8 +12,8 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
+from deployer.toolchain.files import digest, work_folder
 from deployer.toolchain.model import STAGE
-from deployer.toolchain.stamps import digest, work_folder
 
 LABEL = "todo-deploy.recipe"
 OURS = "todo-deploy.local"

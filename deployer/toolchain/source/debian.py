@@ -16,10 +16,10 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
-from deployer.toolchain.apt import ensure_packages
-from deployer.toolchain.imaging import LABEL, OURS, label_of
+from deployer.toolchain.files import digest, recipe_digest, work_folder
 from deployer.toolchain.model import STAGE
-from deployer.toolchain.stamps import digest, recipe_digest, work_folder
+from deployer.toolchain.source.apt import ensure_packages
+from deployer.toolchain.source.images import LABEL, OURS, label_of
 
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

@@ -13,9 +13,9 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
+from deployer.toolchain.files import work_folder
 from deployer.toolchain.model import STAGE
 from deployer.toolchain.pins import GO_AT_LEAST, GO_WHEEL
-from deployer.toolchain.stamps import work_folder
 
 
 def ensure_go(cache_dir: Path, env: Mapping[str, str], at_least: tuple[int, ...] = GO_AT_LEAST) -> Steps[Path]:

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.steps import Steps
-from deployer.toolchain.debian import base_digest, base_ref, ensure_base
-from deployer.toolchain.imaging import OURS, Recipe, ensure_image
+from deployer.toolchain.files import RECIPES, locked, recipe_digest
 from deployer.toolchain.model import Toolchain
-from deployer.toolchain.stamps import RECIPES, locked, recipe_digest
+from deployer.toolchain.source.debian import base_digest, base_ref, ensure_base
+from deployer.toolchain.source.images import OURS, Recipe, ensure_image
 
 _FOLDER = RECIPES / "standins"
 

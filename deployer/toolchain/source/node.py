@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.core.steps import Steps
-from deployer.toolchain import runtime
-from deployer.toolchain.debian import base_digest, base_ref
-from deployer.toolchain.gobuild import built
-from deployer.toolchain.imaging import OURS, Recipe, ensure_image
+from deployer.toolchain.files import RECIPES
 from deployer.toolchain.model import architecture, minikube_home
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
-from deployer.toolchain.stamps import RECIPES
+from deployer.toolchain.source import runc as runtime
+from deployer.toolchain.source.debian import base_digest, base_ref
+from deployer.toolchain.source.gobuild import built
+from deployer.toolchain.source.images import OURS, Recipe, ensure_image
 
 _BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
 _NODE = RECIPES / "node"
