@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.commands.toolchain import stand_ins_for
 from deployer.toolchain import Toolchain, locate_toolchain
-from deployer.tooling import stand_ins_for
 from deployer.world import this_world
 
 APP = Path(__file__).parent / "app"

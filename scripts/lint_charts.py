@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from deployer.commands.toolchain import ensure_tools
 from deployer.config.load import load_spec
 from deployer.core.steps import drive
 from deployer.sources.charts import stage_chart
-from deployer.tooling import ensure_tools
 from deployer.ui.plain import PlainSink
 from deployer.world import this_world
 

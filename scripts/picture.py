@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployer.cli.options import Session
 from deployer.cli.up import run_up
-from deployer.pipeline import UpOptions
+from deployer.commands.up import UpOptions
 from deployer.ui.live import export_svg
 
 

@@ -7,16 +7,16 @@ from dataclasses import asdict
 
 import click
 
-from deployer import doctor as checks
-from deployer import pipeline
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec, run
+from deployer.commands import doctor as checks
+from deployer.commands import up as pipeline
+from deployer.commands.toolchain import prepare_cluster_start
 from deployer.core.errors import ExitCode, Problem
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.sources import load as inputs
 from deployer.toolchain import STAGE as TOOLCHAIN
-from deployer.tooling import prepare_cluster_start
 from deployer.world import World, this_world
 
 

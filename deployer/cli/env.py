@@ -40,8 +40,8 @@ def _variables(session: Session) -> Variables:
     """The running cluster's variables; a private kubeconfig for them is written beside this machine's other memory."""
     from deployer import world
     from deployer.cli.running import read_spec
+    from deployer.commands.connection import not_running, see_cluster
     from deployer.kube import kubeconfig
-    from deployer.opening import not_running, see_cluster
     from deployer.state.build_cache import deployment_dir
     from deployer.status import ClusterPhase
 

@@ -30,10 +30,10 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     if not words:
         raise input_error("USAGE", "no command to run", hints=(f"todo-deploy exec {service} -- sh",))
     from deployer.cli.running import read_spec
+    from deployer.commands.connection import open_running
+    from deployer.commands.services import best_pod, chosen, services_of
     from deployer.env.shell import no_proxy
-    from deployer.opening import open_running
     from deployer.rollout.stage import take_snapshot
-    from deployer.services import best_pod, chosen, services_of
     from deployer.status.objects import dig, rows
     from deployer.world import this_world
 

@@ -9,13 +9,13 @@ import click
 from deployer import world
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
+from deployer.commands.connection import Opened, not_deployed, open_running
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Event, Warned
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps, drive
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
-from deployer.opening import Opened, not_deployed, open_running
 from deployer.plan import BASE_LABEL
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked

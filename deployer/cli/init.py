@@ -13,7 +13,7 @@ from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, refused
 
 if TYPE_CHECKING:
-    from deployer.draft import Drafted
+    from deployer.commands.init import Drafted
     from deployer.init.model import Question
 
 
@@ -27,8 +27,8 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
     With --yes, or off a terminal, nothing is asked: defaults are taken and marked as guessed.
     """
     from deployer.cli.running import print_json
+    from deployer.commands.init import draft_spec
     from deployer.config.load import SPEC_NAME
-    from deployer.draft import draft_spec
     from deployer.world import this_world
 
     target = (session.file or Path(SPEC_NAME)).absolute()

@@ -16,8 +16,8 @@ from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error
 
 if TYPE_CHECKING:
+    from deployer.commands.connection import Opened
     from deployer.kube.logs import LogLine, Source
-    from deployer.opening import Opened
     from deployer.status import WorkloadRef
 
 # The colours of a terminal's own palette that are read on dark and on light backgrounds.
@@ -41,10 +41,10 @@ def logs(
     if follow and session.as_json:
         raise input_error("USAGE", "--follow does not end, so it makes no JSON document", hints=("leave one out",))
     from deployer.cli.running import print_json, read_spec
+    from deployer.commands.connection import open_running
+    from deployer.commands.services import chosen, services_of
     from deployer.core.redact import Redactor
     from deployer.kube import logs as podlogs
-    from deployer.opening import open_running
-    from deployer.services import chosen, services_of
     from deployer.sources import load as inputs
     from deployer.world import this_world
 
@@ -82,9 +82,9 @@ for _option in logs.params:
 
 
 def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> tuple[Source, ...]:
+    from deployer.commands.services import pods_of
     from deployer.kube.logs import sources_of
     from deployer.rollout.stage import take_snapshot
-    from deployer.services import pods_of
 
     snapshot = take_snapshot(refs, opened.kube, events=False)
     return tuple(

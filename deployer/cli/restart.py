@@ -10,8 +10,8 @@ from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 
 if TYPE_CHECKING:
+    from deployer.commands.connection import Opened
     from deployer.core.steps import Steps
-    from deployer.opening import Opened
     from deployer.status import WorkloadRef, WorkloadStatus
     from deployer.world import World
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def restart(session: Session, services: tuple[str, ...]) -> int:
     """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
     from deployer.cli.running import print_json, read_spec, run
+    from deployer.commands.connection import open_running
+    from deployer.commands.services import chosen, services_of
     from deployer.core.redact import Redactor
-    from deployer.opening import open_running
-    from deployer.services import chosen, services_of
     from deployer.sources import load as inputs
     from deployer.state.build_cache import deployment_dir
     from deployer.state.lock import locked

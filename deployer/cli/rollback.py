@@ -10,11 +10,11 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
+from deployer.commands.connection import open_running
+from deployer.commands.rollback import STAGES, RollbackOptions
+from deployer.commands.rollback import rollback as rollback_steps
 from deployer.core.errors import ExitCode
 from deployer.core.redact import Redactor
-from deployer.opening import open_running
-from deployer.rollback import STAGES, RollbackOptions
-from deployer.rollback import rollback as rollback_steps
 from deployer.sources import load as inputs
 from deployer.state.build_cache import deployment_dir
 from deployer.state.history import Entry, to_wire

@@ -78,7 +78,7 @@ def check(session: Session) -> int:
 
 def _file_problems(loaded: LoadedSpec) -> list[Problem]:
     """What is wrong with the files themselves; one that is not there is no problem while another is."""
-    from deployer.doctor import tracked
+    from deployer.commands.doctor import tracked
     from deployer.env.files import file_problems
 
     names = loaded.spec.env.files

@@ -13,10 +13,10 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.cluster.addons import install as addons
+from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
+from deployer.commands.status import Overview, Part, look
 from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
-from deployer.opening import Opened, not_deployed, not_running, open_running, see_cluster
-from deployer.overview import Overview, Part, look
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase, WorkloadStatus
 from deployer.world import World, this_world

@@ -8,18 +8,19 @@ from typing import Any, Literal
 
 import click
 
-from deployer import opening, pipeline
 from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
+from deployer.commands import connection as opening
+from deployer.commands import up as pipeline
+from deployer.commands.rollback import up_or_back
+from deployer.commands.up import UpOptions, UpResult
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
-from deployer.pipeline import UpOptions, UpResult
-from deployer.rollback import up_or_back
 from deployer.sources import load as inputs
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked

@@ -16,7 +16,7 @@ from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error, machine_error
 
 if TYPE_CHECKING:
-    from deployer.opening import Opened
+    from deployer.commands.connection import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _launch(url: str) -> bool:
 
 def _addresses(session: Session) -> list[Address]:
     from deployer.cli.running import read_spec
-    from deployer.opening import not_deployed, open_running
+    from deployer.commands.connection import not_deployed, open_running
     from deployer.world import this_world
 
     opened = open_running(read_spec(session), this_world())

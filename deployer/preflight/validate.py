@@ -14,14 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import doctor, opening, world
+from deployer import world
+from deployer.commands import connection as opening
+from deployer.commands import doctor
+from deployer.commands.deploy import Connected, Planned
+from deployer.commands.toolchain import stand_ins_for
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import KINDS, ClusterFacts, HelmPort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.core.steps import Steps
 from deployer.core.yaml import load_documents
-from deployer.deploying import Connected, Planned
 from deployer.env import files as envfile
 from deployer.plan import Facts, Plan, ReleasePlan, make_plan
 from deployer.preflight import guards
@@ -41,7 +44,6 @@ from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
-from deployer.tooling import stand_ins_for
 from deployer.world import World
 
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)

@@ -21,13 +21,13 @@ from pathlib import Path
 import pytest
 
 from deployer import world
+from deployer.commands.toolchain import stand_ins_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
 from deployer.plan import ImagePlan, ImageSource
 from deployer.sources.build_ca import prelude, read_authorities
 from deployer.stages.images import Building, ensure_images
 from deployer.toolchain import ensure_stand_ins, locate_toolchain
-from deployer.tooling import stand_ins_for
 from tests.contract.conftest import opened
 from tests.fakes.play import failed, played
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deployer.commands.deploy import Connected
 from deployer.core.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
-from deployer.deploying import Connected
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import RUNNING
 from tests.fakes.helm import FakeHelm, config_map

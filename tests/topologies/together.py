@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from deployer import world
+from deployer.commands.connection import see_cluster
 from deployer.config.load import profile_names
-from deployer.opening import see_cluster
 from deployer.preflight import validate as validation
 from deployer.preflight.rules import capacity
 from deployer.sources import load as inputs

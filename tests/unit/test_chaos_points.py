@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deployer import pipeline, rollback
+from deployer.commands import rollback
+from deployer.commands import up as pipeline
 from tests.chaos.points import make_points
 
 

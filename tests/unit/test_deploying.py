@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
+from deployer.commands.deploy import Deployed, Planned, RolloutFailed, deploy, remembered, settle
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
 from deployer.core.ports import ObjectRef, PodAnswer
 from deployer.core.steps import Steps
-from deployer.deploying import Deployed, Planned, RolloutFailed, deploy, remembered, settle
 from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan

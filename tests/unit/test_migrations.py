@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from deployer.commands.migrations import Moved, migrations_of, moved_since, warnings
 from deployer.config.spec import Spec
-from deployer.migrations import Moved, migrations_of, moved_since, warnings
 from deployer.plan import ImagePlan, ImageSource
 from deployer.state.history import Entry
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.status import forward_data, part_lines, status_data
+from deployer.commands.connection import Opened, open_running
+from deployer.commands.status import Overview, look
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, ObjectRef
 from deployer.forwarding import Door, Known
-from deployer.opening import Opened, open_running
-from deployer.overview import Overview, look
 from deployer.status import ClusterPhase, Phase
 from tests.fakes import FakeCluster
 from tests.fakes.cluster import RUNNING

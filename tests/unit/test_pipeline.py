@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from deployer.commands.up import narrowed, notices
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
-from deployer.pipeline import narrowed, notices
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan
 from tests.fakes.play import played
 

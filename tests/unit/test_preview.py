@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer import opening
 from deployer.cluster.addons import install as addons
+from deployer.commands import connection as opening
+from deployer.commands.plan import Step, missing_env, preview
 from deployer.core.ports import ClusterFacts
-from deployer.preview import Step, missing_env, preview
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
 from tests.fakes import FakeCluster

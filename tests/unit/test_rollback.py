@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deployer.commands.rollback import chosen
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.steps import Steps
 from deployer.helm import storage as helmstorage
-from deployer.rollback import chosen
 from deployer.state.cluster_lock import LeaseLost, lease_name
 from deployer.state.history import Entry
 from deployer.state.record import Record

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from deployer import opening, world
+from deployer import world
 from deployer.cli.entry import main
+from deployer.commands import connection as opening
 from deployer.core.ports import ClusterFacts, DockerEndpoint
 from deployer.state import record
 from deployer.state.record import ReleaseRecord

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.images import built_images, pruned
+from deployer.commands.connection import Opened
 from deployer.config.load import load_spec
 from deployer.core.events import Warned
-from deployer.opening import Opened
 from deployer.plan import BASE_LABEL
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import acquire

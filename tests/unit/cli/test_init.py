@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer import draft, world
+from deployer import world
+from deployer.commands import init as draft
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Object, UpgradeRequest

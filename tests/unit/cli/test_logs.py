@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from deployer.commands.services import best_pod, pods_of
 from deployer.kube import logs as podlogs
 from deployer.kube.logs import Source, follow, sources_of
 from deployer.rollout.stage import take_snapshot
-from deployer.services import best_pod, pods_of
 from tests.fakes.kube import FakeKube
 from tests.fakes.workloads import ref, show
 from tests.unit.cli.conftest import Run, Staged

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from deployer.commands.deploy import Connected, Planned
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, Object, UpgradeRequest
 from deployer.core.steps import Steps
-from deployer.deploying import Connected, Planned
 from deployer.preflight import validate as validation
 from deployer.preflight.rules.model import Subject
 from deployer.preflight.validate import Running, gather

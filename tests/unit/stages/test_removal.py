@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from deployer.commands.down import Removed
 from deployer.core.errors import ExitCode
 from deployer.core.ports import HelmPort, ObjectRef
 from deployer.helm import storage as helmstorage
@@ -25,7 +26,6 @@ from deployer.stages.removal import (
     volumes_of,
 )
 from deployer.state.record import Record, ReleaseRecord, save
-from deployer.takedown import Removed
 from tests.fakes import FakeClock, FakeCluster, FakeKube
 from tests.fakes.play import code, failed, items, played
 from tests.fakes.shop import SPEC, Shop

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from deployer import evidence, forwarding
+from deployer.commands.interrupted import left_by
+from deployer.commands.migrations import migrations_of
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, HelmPort, KubePort, LocalPorts
 from deployer.core.process_identity import whoami
 from deployer.core.steps import Clock, Outcome, Steps, merge, outcome_only, stage, within
 from deployer.forwarding import Forward
-from deployer.halfway import left_by
 from deployer.helm.result import Applied
 from deployer.kube.outage import Away, never
-from deployer.migrations import migrations_of
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.rollout import hooks

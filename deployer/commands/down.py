@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deployer import forwarding, world
+from deployer.commands.connection import Opened, open_running, see_cluster
+from deployer.commands.toolchain import ensure_tools
 from deployer.config.load import LoadedSpec
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
 from deployer.kube.kubeconfig import refuse_foreign
-from deployer.opening import Opened, open_running, see_cluster
 from deployer.rollout.hooks import made_by_hooks
 from deployer.stages import removal
 from deployer.state import record
 from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import STAGE as TOOLCHAIN
-from deployer.tooling import ensure_tools
 from deployer.world import World
 
 STAGES = (TOOLCHAIN, removal.STAGE)

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from deployer import pipeline, world
+from deployer import world
+from deployer.commands import up as pipeline
+from deployer.commands.connection import Opened
+from deployer.commands.deploy import Connected
+from deployer.commands.toolchain import proxy_args, supply_bases
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Steps, within
-from deployer.deploying import Connected
-from deployer.opening import Opened
 from deployer.plan import ImagePlan, Plan
 from deployer.plan.tags import Commit
 from deployer.sources import git as repository
@@ -28,7 +30,6 @@ from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
-from deployer.tooling import proxy_args, supply_bases
 from deployer.world import World
 
 

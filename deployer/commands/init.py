@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer import opening, world
+from deployer import world
+from deployer.commands import connection as opening
 from deployer.config.load import load_spec
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deployer import deploying, evidence, migrations, pipeline, restoring
+from deployer import evidence
+from deployer.commands import deploy as deploying
+from deployer.commands import migrations
+from deployer.commands import rebuild as restoring
+from deployer.commands import up as pipeline
+from deployer.commands.deploy import Connected, Deployed, RolloutFailed, needed_revisions
+from deployer.commands.interrupted import cut_short
+from deployer.commands.up import UpOptions, UpResult
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.process_identity import whoami
 from deployer.core.steps import Outcome, Steps, stage
-from deployer.deploying import Connected, Deployed, RolloutFailed, needed_revisions
-from deployer.halfway import cut_short
 from deployer.helm.result import Applied
-from deployer.pipeline import UpOptions, UpResult
 from deployer.plan import url_plans
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage

@@ -8,20 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import deploying, forwarding, world
+from deployer import forwarding, world
+from deployer.commands import deploy as deploying
+from deployer.commands.connection import Opened
+from deployer.commands.deploy import Connected, Planned
+from deployer.commands.toolchain import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.events import Warned
 from deployer.core.ports import LABEL_PREFIX, ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
-from deployer.deploying import Connected, Planned
 from deployer.diagnosis.causes import FailFast
 from deployer.forwarding import NOTHING, Known
 from deployer.helm import ownership
 from deployer.helm.result import Applied
 from deployer.kube.outage import never, why_away
-from deployer.opening import Opened
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
 from deployer.rollout import stage as rollout_stage
@@ -44,7 +46,6 @@ from deployer.state import record
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain
-from deployer.tooling import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
 from deployer.world import World
 
 STAGES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from deployer.commands.connection import Opened, not_deployed
 from deployer.core.errors import input_error
-from deployer.opening import Opened, not_deployed
 from deployer.rollout.stage import workloads_of
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
 from deployer.status.objects import find, name_of, uid_of

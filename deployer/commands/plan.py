@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import forwarding, pipeline, world
+from deployer import forwarding, world
 from deployer.cluster.addons import install as addons
+from deployer.commands import up as pipeline
+from deployer.commands.connection import Opened, Seen, see_cluster
+from deployer.commands.toolchain import stand_ins_for
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
-from deployer.opening import Opened, Seen, see_cluster
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.preflight.validate import offline_plan
 from deployer.sources import git as repository
@@ -24,7 +26,6 @@ from deployer.stages.images import Previous, reason_to_build
 from deployer.state import build_cache as memory
 from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
-from deployer.tooling import stand_ins_for
 from deployer.world import World
 
 Action = Literal["create", "build", "update", "unchanged"]
