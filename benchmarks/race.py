@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.commands.toolchain import stand_ins_for
+from deployer.composition import this_world
 from deployer.toolchain import Toolchain, locate_toolchain
-from deployer.world import this_world
 
 APP = Path(__file__).parent / "app"
 IMAGES = ("backend", "frontend")

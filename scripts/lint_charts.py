@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from deployer.commands.toolchain import ensure_tools
+from deployer.composition import this_world
 from deployer.config.load import load_spec
 from deployer.core.steps import drive
 from deployer.sources.charts import stage_chart
 from deployer.ui.plain import PlainSink
-from deployer.world import this_world
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError
 from deployer.toolchain import locate_toolchain

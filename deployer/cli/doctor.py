@@ -12,12 +12,12 @@ from deployer.cli.running import print_json, read_spec, run
 from deployer.commands import doctor as checks
 from deployer.commands import up as pipeline
 from deployer.commands.toolchain import prepare_cluster_start
+from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode, Problem
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.sources import load as inputs
 from deployer.toolchain import STAGE as TOOLCHAIN
-from deployer.world import World, this_world
 
 
 @click.command("doctor")

@@ -7,10 +7,10 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
 from deployer.commands.down import STAGES, DownOptions, down_steps
+from deployer.composition import this_world
 from deployer.core.redact import Redactor
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked
-from deployer.world import this_world
 
 
 @click.command("down")

@@ -38,7 +38,7 @@ def env(session: Session, shell: Shell | None, unset: bool) -> int:
 
 def _variables(session: Session) -> Variables:
     """The running cluster's variables; a private kubeconfig for them is written beside this machine's other memory."""
-    from deployer import world
+    from deployer import composition as world
     from deployer.cli.running import read_spec
     from deployer.commands.connection import not_running, see_cluster
     from deployer.kube import kubeconfig

@@ -32,10 +32,10 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     from deployer.cli.running import read_spec
     from deployer.commands.connection import open_running
     from deployer.commands.services import best_pod, chosen, services_of
+    from deployer.composition import this_world
     from deployer.env.shell import no_proxy
     from deployer.rollout.stage import take_snapshot
     from deployer.status.objects import dig, rows
-    from deployer.world import this_world
 
     loaded, here = read_spec(session), this_world()
     opened = open_running(loaded, here)

@@ -11,10 +11,10 @@ from click.shell_completion import CompletionItem
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json
+from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode, input_error
 from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
 from deployer.evidence.explain.data import list_data, rules_data, run_data
-from deployer.world import World, this_world
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from deployer import world
+from deployer import composition as world
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.commands.connection import Opened, not_deployed, open_running
+from deployer.composition import World, this_world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Event, Warned
@@ -19,7 +20,6 @@ from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked
-from deployer.world import World, this_world
 
 
 @click.group("images")

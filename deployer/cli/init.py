@@ -28,8 +28,8 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
     """
     from deployer.cli.running import print_json
     from deployer.commands.init import draft_spec
+    from deployer.composition import this_world
     from deployer.config.load import SPEC_NAME
-    from deployer.world import this_world
 
     target = (session.file or Path(SPEC_NAME)).absolute()
     if target.exists() and not (overwrite or only_shown):

@@ -43,10 +43,10 @@ def logs(
     from deployer.cli.running import print_json, read_spec
     from deployer.commands.connection import open_running
     from deployer.commands.services import chosen, services_of
+    from deployer.composition import this_world
     from deployer.core.redact import Redactor
     from deployer.kube import logs as podlogs
     from deployer.sources import load as inputs
-    from deployer.world import this_world
 
     loaded = read_spec(session)
     redactor = Redactor(inputs.values_of(inputs.load_env(loaded)).values())

@@ -10,9 +10,9 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.commands.plan import missing_env, preview
+from deployer.composition import this_world
 from deployer.core.errors import DeployError, ExitCode
 from deployer.sources import load as inputs
-from deployer.world import this_world
 
 
 @click.command("plan")

@@ -11,9 +11,9 @@ from deployer.cli.options import Session, common_options
 
 if TYPE_CHECKING:
     from deployer.commands.connection import Opened
+    from deployer.composition import World
     from deployer.core.steps import Steps
     from deployer.status import WorkloadRef, WorkloadStatus
-    from deployer.world import World
 
 
 @click.command("restart")
@@ -24,11 +24,11 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
     from deployer.cli.running import print_json, read_spec, run
     from deployer.commands.connection import open_running
     from deployer.commands.services import chosen, services_of
+    from deployer.composition import this_world
     from deployer.core.redact import Redactor
     from deployer.sources import load as inputs
     from deployer.state.build_cache import deployment_dir
     from deployer.state.lock import locked
-    from deployer.world import this_world
 
     loaded, here = read_spec(session), this_world()
     redactor = Redactor(inputs.values_of(inputs.load_env(loaded)).values())

@@ -13,6 +13,7 @@ from deployer.cli.running import duration_option, print_json, read_spec, run, wo
 from deployer.commands.connection import open_running
 from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as rollback_steps
+from deployer.composition import this_world
 from deployer.core.errors import ExitCode
 from deployer.core.redact import Redactor
 from deployer.sources import load as inputs
@@ -20,7 +21,6 @@ from deployer.state.build_cache import deployment_dir
 from deployer.state.history import Entry, to_wire
 from deployer.state.lock import locked
 from deployer.ui.rows import HistoryRow
-from deployer.world import this_world
 
 
 @click.command("rollback")

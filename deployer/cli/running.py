@@ -16,6 +16,7 @@ import click
 
 from deployer import evidence
 from deployer.cli.options import Session
+from deployer.composition import World, this_world
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
@@ -27,7 +28,6 @@ from deployer.status import WorkloadStatus
 from deployer.ui import report as reports
 from deployer.ui.choose import make_sink
 from deployer.ui.report import Report, envelope
-from deployer.world import World, this_world
 
 T = TypeVar("T")
 

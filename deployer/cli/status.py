@@ -15,11 +15,11 @@ from deployer.cli.running import print_json, read_spec
 from deployer.cluster.addons import install as addons
 from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.commands.status import Overview, Part, look
+from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase, WorkloadStatus
-from deployer.world import World, this_world
 
 
 @click.command("status")

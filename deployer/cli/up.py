@@ -15,6 +15,7 @@ from deployer.commands import connection as opening
 from deployer.commands import up as pipeline
 from deployer.commands.rollback import up_or_back
 from deployer.commands.up import UpOptions, UpResult
+from deployer.composition import World, this_world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.redact import Redactor
@@ -25,7 +26,6 @@ from deployer.sources import load as inputs
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked
 from deployer.status import ClusterPhase
-from deployer.world import World, this_world
 
 
 @click.command("up")

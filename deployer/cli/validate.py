@@ -10,11 +10,11 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
+from deployer.composition import this_world
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.preflight.rules.model import Finding
 from deployer.sources import load as inputs
-from deployer.world import this_world
 
 if TYPE_CHECKING:
     from deployer.preflight.validate import Examined

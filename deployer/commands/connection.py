@@ -6,7 +6,9 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer import forwarding, world
+from deployer import composition as world
+from deployer import forwarding
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
@@ -16,7 +18,6 @@ from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, locate_toolchain
-from deployer.world import World
 
 
 @dataclass(frozen=True, slots=True)

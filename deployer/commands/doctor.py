@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import forwarding, world
+from deployer import composition as world
+from deployer import forwarding
 from deployer.cluster.addons import install as addons
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
@@ -22,7 +24,6 @@ from deployer.stages.cluster import decide, differences, start_request
 from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
-from deployer.world import World
 
 State = Literal["pass", "warn", "fail", "skip"]
 

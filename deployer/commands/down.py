@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deployer import forwarding, world
+from deployer import composition as world
+from deployer import forwarding
 from deployer.commands.connection import Opened, open_running, see_cluster
 from deployer.commands.toolchain import ensure_tools
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
@@ -18,7 +20,6 @@ from deployer.state import record
 from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import STAGE as TOOLCHAIN
-from deployer.world import World
 
 STAGES = (TOOLCHAIN, removal.STAGE)
 

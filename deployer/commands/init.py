@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands import connection as opening
+from deployer.composition import World
 from deployer.config.load import load_spec
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
@@ -25,7 +26,6 @@ from deployer.preflight import validate as validation
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts
 from deployer.status import ClusterPhase
-from deployer.world import World
 
 HEAD = """\
 Drafted by `todo-deploy init` from the Dockerfiles, charts and env file of this folder.

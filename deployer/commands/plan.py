@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import forwarding, world
+from deployer import composition as world
+from deployer import forwarding
 from deployer.cluster.addons import install as addons
 from deployer.commands import up as pipeline
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.toolchain import stand_ins_for
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
@@ -26,7 +28,6 @@ from deployer.stages.images import Previous, reason_to_build
 from deployer.state import build_cache as memory
 from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
-from deployer.world import World
 
 Action = Literal["create", "build", "update", "unchanged"]
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands import up as pipeline
 from deployer.commands.connection import Opened
 from deployer.commands.deploy import Connected
 from deployer.commands.toolchain import proxy_args, supply_bases
+from deployer.composition import World
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
@@ -30,7 +31,6 @@ from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
-from deployer.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from deployer.commands import up as pipeline
 from deployer.commands.deploy import Connected, Deployed, RolloutFailed, needed_revisions
 from deployer.commands.interrupted import cut_short
 from deployer.commands.up import UpOptions, UpResult
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
@@ -37,7 +38,6 @@ from deployer.state.history import Entry
 from deployer.state.record import Record, ReleaseRecord
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
-from deployer.world import World
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from deployer import world
+from deployer import composition as world
+from deployer.composition import World
 from deployer.config.spec import Spec
 from deployer.core.errors import Problem
 from deployer.core.events import Item, ItemState, Warned
@@ -22,7 +23,6 @@ from deployer.toolchain import (
     locate_toolchain,
     stand_in,
 )
-from deployer.world import World
 
 _FIRST_RUN = Problem(
     "FIRST_RUN",

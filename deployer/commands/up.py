@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer import forwarding, world
+from deployer import composition as world
+from deployer import forwarding
 from deployer.commands import deploy as deploying
 from deployer.commands.connection import Opened
 from deployer.commands.deploy import Connected, Planned
 from deployer.commands.toolchain import ensure_tools, prepare_cluster_start, proxy_args, stand_ins_for, supply_bases
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
@@ -46,7 +48,6 @@ from deployer.state import record
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 from deployer.toolchain import Toolchain
-from deployer.world import World
 
 STAGES = (
     TOOLCHAIN, cluster_stage.STAGE, images_stage.STAGE, secrets_stage.STAGE, releases_stage.STAGE,

@@ -63,7 +63,7 @@ class Api:
         """The door to the API server; raises as `world.open_kube` does."""
         from dataclasses import replace
 
-        from deployer import world
+        from deployer import composition as world
         from deployer.config.spec import Cluster
 
         seen = Path(self._written.kubeconfig).stat().st_mtime_ns

@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands import connection as opening
 from deployer.commands import doctor
 from deployer.commands.deploy import Connected, Planned
 from deployer.commands.toolchain import stand_ins_for
+from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -44,7 +45,6 @@ from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
-from deployer.world import World
 
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from tests.charts.staging import CHARTS

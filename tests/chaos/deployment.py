@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer.world import this_world
+from deployer.composition import this_world
 from tests.chaos import changes, checks
 from tests.chaos.changes import Wanted
 from tests.chaos.victim import Victim

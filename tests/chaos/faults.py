@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from deployer.composition import this_world
 from deployer.core.steps import drive
 from deployer.toolchain import ensure_docker, minikube_home
 from deployer.toolchain.files import read_json
-from deployer.world import this_world
 from tests.chaos import changes
 from tests.chaos.deployment import HOLD, Deployment
 from tests.chaos.kills import token

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.images.docker import DockerEngine

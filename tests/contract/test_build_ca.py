@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands.toolchain import stand_ins_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort

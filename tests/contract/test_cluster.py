@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort
 from deployer.status import ClusterPhase

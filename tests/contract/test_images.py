@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.core.errors import DeployError, input_error
 from deployer.core.events import Log
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort

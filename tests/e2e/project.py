@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.composition import this_world
 from deployer.core.yaml import load_documents
 from deployer.toolchain import Toolchain, locate_toolchain
-from deployer.world import this_world
 from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli
 
 Object = dict[str, Any]

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands import down as takedown
 from deployer.commands import up as pipeline
 from deployer.commands.down import DownOptions, Removed, down_steps
 from deployer.commands.rollback import RollbackOptions, RolledBack, rollback, up_or_back
 from deployer.commands.up import UpOptions, UpResult
+from deployer.composition import World
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.steps import Outcome, Steps
 from deployer.state.record import Record, load
-from deployer.world import World
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.images import FakeImages

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.status import WorkloadRef
 from tests.cluster import PROFILE

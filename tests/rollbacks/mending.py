@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deployer.composition import this_world
 from deployer.core.errors import ExitCode
 from deployer.toolchain import locate_toolchain, minikube_home
-from deployer.world import this_world
 from tests.cluster import PROFILE, ensure_test_cluster
 from tests.e2e.project import Project, own_kubeconfig
 from tests.rollbacks.restored import Shown

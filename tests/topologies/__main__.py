@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.load import profile_names
 from tests.cluster import ensure_test_cluster
 from tests.e2e.project import CHECKOUT, make_project

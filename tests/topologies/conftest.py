@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployer.composition import this_world
 from deployer.toolchain import locate_toolchain
-from deployer.world import this_world
 from tests.charts.conftest import helm as helm
 from tests.cluster import ensure_test_cluster
 from tests.e2e.project import Project, make_project

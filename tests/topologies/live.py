@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer import world
+from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from deployer.core.yaml import load_documents

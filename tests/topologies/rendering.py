@@ -11,10 +11,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from deployer.composition import this_world
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
 from deployer.preflight.validate import offline_plan
-from deployer.world import this_world
 from tests.charts.conftest import KUBE_VERSION
 from tests.topologies.checklists import TOPOLOGIES
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands.connection import see_cluster
 from deployer.config.load import profile_names
 from deployer.preflight import validate as validation

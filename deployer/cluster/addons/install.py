@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-from deployer import diagnosis, world
+from deployer import composition as world
+from deployer import diagnosis
 from deployer.cluster.addons import images as supply
 from deployer.cluster.addons.certificates import ensure_certificate
 from deployer.cluster.addons.manifests import address_range, templates, waves
 from deployer.cluster.addons.table import ADDONS, Addon
+from deployer.composition import World
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Warned
@@ -22,7 +24,6 @@ from deployer.stages.addons import AddonState, WantedAddon, Waves
 from deployer.status import WorkloadRef
 from deployer.toolchain import Toolchain
 from deployer.toolchain.files import digest
-from deployer.world import World
 
 _EVENTS_SECONDS = 300.0
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.cluster.addons import images as supply
 from deployer.cluster.addons import install as addons
 from deployer.cluster.addons.table import ADDONS, KUBE_ROUTER
+from deployer.composition import World
 from deployer.config.spec import Cluster
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.ports import DockerEndpoint, Object
 from deployer.toolchain import Toolchain
-from deployer.world import World
 from tests.fakes import FakeCluster, FakeKube
 from tests.fakes.cluster import RUNNING
 from tests.fakes.images import FakeImages

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.cli.entry import main
 from deployer.commands import connection as opening
 from deployer.core.ports import ClusterFacts, DockerEndpoint

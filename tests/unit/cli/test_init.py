@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import world
+from deployer import composition as world
 from deployer.commands import init as draft
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.commands.deploy import Connected, Planned
+from deployer.composition import World
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, Object, UpgradeRequest
@@ -20,7 +21,6 @@ from deployer.preflight.validate import Running, gather
 from deployer.state.record import ReleaseRecord, new_record, with_release
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
-from deployer.world import World
 from tests.fakes import FakeClock, FakeHelm, FakeKube
 from tests.unit.rules.subjects import deployment, good_objects, subject
 
