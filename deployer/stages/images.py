@@ -54,7 +54,7 @@ class Previous:
 class Building:
     """How to build: extra build arguments (proxies), and whether images are built again although they are there.
 
-    `prelude` stands before what every `RUN` does, and is not told (deployer.buildca).
+    `prelude` stands before what every `RUN` does, and is not told (deployer.sources.build_ca).
     """
 
     args: Mapping[str, str]

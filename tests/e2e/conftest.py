@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests import DATA
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import FIGURES, Project, make_project, one_document
 from tests.topologies.application import Application
 
 _PROJECT = pytest.StashKey[Project]()
-_SIXTH = Path(__file__).parents[1] / "data" / "sixth"
+_SIXTH = DATA / "sixth"
 _EMAIL, _PASSWORD = "ann@example.com", "correct horse battery"
 
 

@@ -124,7 +124,7 @@ def _finish(root: Path, env: Mapping[str, str]) -> None:
     for name in ("etc/todo-deploy/ca-bundle.crt", "etc/ssl/certs/ca-certificates.crt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(bundle)
-    recipes = Path(__file__).parent / "recipes" / "debian"
+    recipes = Path(__file__).parents[1] / "recipes" / "debian"
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_bytes((recipes / "dpkg.cfg").read_bytes())
     (root / "etc/apt/apt.conf.d/slim").write_bytes((recipes / "apt.conf").read_bytes())
     (root / "etc/resolv.conf").unlink(missing_ok=True)

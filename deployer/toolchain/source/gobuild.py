@@ -86,7 +86,7 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
 
 def _source(build: Build) -> str:
     """The folder of the build's go.mod, relative to the recipes; those of addons lie with the addons."""
-    folders = (build.name, f"modules/{build.name}", f"../../addons/modules/{build.name}")
+    folders = (build.name, f"modules/{build.name}", f"../../cluster/addons/modules/{build.name}")
     return next(folder for folder in folders if (RECIPES / folder / "go.mod").exists())
 
 

@@ -125,7 +125,7 @@ def test_an_unknown_service_is_answered_with_the_nearest(words: str, staged: Sta
 def test_without_programs_the_way_to_them_is_told(
     words: str, staged: Staged, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployer.opening.locate_toolchain", lambda *_: None)
+    monkeypatch.setattr("deployer.commands.connection.locate_toolchain", lambda *_: None)
     told = run("-o", "json", *words.split())
     assert (told.code, told.errors) == (ExitCode.MACHINE, ["TOOLCHAIN_MISSING"])
 

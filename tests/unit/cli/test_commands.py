@@ -12,13 +12,12 @@ import yaml
 from deployer.config.schema import spec_schema
 from deployer.stages.restart import ANNOTATION, restart_workloads
 from deployer.status import WorkloadRef
+from tests import ROOT
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 from tests.fakes.play import code, failed, items, played
 from tests.fakes.workloads import ref, show
 from tests.unit.cli.conftest import ENV, SPEC, Run, Staged
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_urls_are_names_and_addresses(staged: Staged, run: Run) -> None:

@@ -16,8 +16,9 @@ from deployer.commands import init as draft
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Object, UpgradeRequest
+from tests import ROOT
 from tests.unit.cli.conftest import Run, Staged
-from tests.unit.drafting.charts import container, over, pods, service
+from tests.unit.init.charts import container, over, pods, service
 
 CHART = "apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 1.2.3\n"
 VALUES: Object = {"image": {"repository": "acme/web", "tag": "9"}, "service": {"type": "ClusterIP"}}
@@ -109,7 +110,7 @@ def test_at_a_terminal_it_asks(folder: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "deployer", "init"], cwd=folder, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs,
-        env={**os.environ, "PATH": "/nowhere", "PYTHONPATH": str(Path(draft.__file__).parents[1])},
+        env={**os.environ, "PATH": "/nowhere", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     os.close(theirs)
     os.write(ours, b"shop\n")

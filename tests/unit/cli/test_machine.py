@@ -18,9 +18,10 @@ from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import StageFailed
 from deployer.core.steps import Outcome, Steps, stage
+from tests import ROOT
 from tests.fakes.play import failed
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = ROOT
 Ran = tuple[int, str, str]
 
 SPEC = """\

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployer.config.load import LoadedSpec, find_spec, load_spec, profile_names
+from deployer.core.errors import DeployError, ExitCode, Problem
+from tests import ROOT
+
+BASE = """\
+apiVersion: todo-deploy/v1
+application: todo
+cluster:
+  cpus: 4
+  addons: [ingress, metrics-server]
+releases:
+  app:
+    chart: chart
+    values:
+      replicas: 2
+      limits: {cpu: 500m, memory: 1Gi}
+"""
+
+Load = Callable[..., LoadedSpec]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads a spec of this text, with a local overlay of that one."""
+
+    def loaded(text: str = BASE, *overrides: str, local: str | None = None, profile: str | None = None) -> LoadedSpec:
+        (tmp_path / "todo-deploy.yaml").write_text(text)
+        if local is not None:
+            (tmp_path / "todo-deploy.local.yaml").write_text(local)
+        return load_spec(tmp_path / "todo-deploy.yaml", profile, overrides)
+
+    return loaded
+
+
+def problems(load: Load, text: str, *overrides: str, **more: str) -> tuple[Problem, ...]:
+    with pytest.raises(DeployError) as caught:
+        load(text, *overrides, **more)
+    assert caught.value.exit_code is ExitCode.INPUT
+    return caught.value.problems
+
+
+def values(loaded: LoadedSpec) -> dict[str, object]:
+    return loaded.spec.releases["app"].values
+
+
+def test_a_spec_is_read_with_its_folder(load: Load, tmp_path: Path) -> None:
+    loaded = load()
+    assert loaded.spec.application == "todo"
+    assert loaded.root == tmp_path
+
+
+def test_every_value_has_its_line(load: Load) -> None:
+    loaded = load()
+    assert str(loaded.origin("cluster", "cpus")) == "todo-deploy.yaml:4"
+    assert str(loaded.origin("cluster", "addons", 1)) == "todo-deploy.yaml:5"
+    assert str(loaded.origin("releases", "app", "values", "limits", "cpu")) == "todo-deploy.yaml:11"
+
+
+def test_what_is_not_written_has_the_line_of_what_would_hold_it(load: Load) -> None:
+    assert str(load().origin("cluster", "memory")) == "todo-deploy.yaml:3"
+    assert str(load().origin("rollout", "hold")) == "todo-deploy.yaml:1"
+
+
+def test_maps_merge_lists_and_scalars_replace_and_null_deletes(load: Load) -> None:
+    local = (
+        "cluster: {addons: [dashboard], cpus: null}\n"
+        "releases: {app: {values: {replicas: 1, limits: {memory: null, disk: 1Gi}}}}\n"
+    )
+    loaded = load(local=local)
+    assert values(loaded) == {"replicas": 1, "limits": {"cpu": "500m", "disk": "1Gi"}}
+    assert loaded.spec.cluster.addons == ("dashboard",)
+    assert "cpus" not in loaded.document["cluster"]
+
+
+def test_a_map_takes_the_place_of_a_scalar_and_the_other_way_round(load: Load) -> None:
+    loaded = load(local="releases: {app: {values: {replicas: {min: 1}, limits: none}}}\n")
+    assert values(loaded) == {"replicas": {"min": 1}, "limits": "none"}
+    assert str(loaded.origin("releases", "app", "values", "limits", "cpu")) == "todo-deploy.local.yaml:1"
+
+
+def test_the_local_overlay_is_the_origin_of_what_it_says(load: Load) -> None:
+    loaded = load(local="\ncluster:\n  cpus: 2\n")
+    assert loaded.spec.cluster.cpus == 2
+    assert str(loaded.origin("cluster", "cpus")) == "todo-deploy.local.yaml:3"
+    assert str(loaded.origin("cluster", "addons")) == "todo-deploy.yaml:5"
+
+
+PROFILES = BASE + "profiles:\n  small:\n    cluster: {cpus: 1}\n  empty:\n"
+
+
+def test_a_profile_lies_over_the_spec_and_its_overlay(load: Load) -> None:
+    loaded = load(PROFILES, local="cluster: {cpus: 3}\n", profile="small")
+    assert (loaded.spec.cluster.cpus, loaded.profile) == (1, "small")
+    assert str(loaded.origin("cluster", "cpus")) == "todo-deploy.yaml:14"
+    assert load(PROFILES, local="cluster: {cpus: 3}\n").spec.cluster.cpus == 3
+    assert load(PROFILES, profile="empty").spec.cluster.cpus == 3
+
+
+def test_a_profile_of_the_overlay_is_known(load: Load) -> None:
+    loaded = load(local="profiles:\n  mine:\n    namespace: mine\n", profile="mine")
+    assert loaded.spec.namespace == "mine"
+
+
+def test_an_unknown_profile_names_the_nearest(load: Load) -> None:
+    (problem,) = problems(load, PROFILES, profile="smal")
+    assert problem.code == "PROFILE_UNKNOWN"
+    assert problem.hints == ("did you mean `--profile small`?",)
+    assert problem.where == "todo-deploy.yaml:12"
+    assert "empty, small" in problem.detail
+
+
+def test_profile_names_are_told(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(PROFILES)
+    assert profile_names(tmp_path / "spec.yaml") == ("small", "empty")
+    (tmp_path / "spec.local.yaml").write_text("profiles: {empty: null, mine: {}}\n")
+    assert profile_names(tmp_path / "spec.yaml") == ("small", "mine")
+
+
+def test_overrides_win_over_all_and_have_yaml_types(load: Load) -> None:
+    loaded = load(
+        PROFILES,
+        "cluster.cpus=8",
+        "releases.app.values.replicas=3",
+        "releases.app.values.debug=true",
+        "releases.app.values.name=x=y",
+        "releases.app.values.empty=",
+        r"releases.app.values.a\.b=1",
+        profile="small",
+    )
+    assert loaded.spec.cluster.cpus == 8
+    made = values(loaded)
+    assert (made["replicas"], made["debug"], made["name"], made["empty"], made["a.b"]) == (3, True, "x=y", "", 1)
+    assert str(loaded.origin("cluster", "cpus")) == "--set"
+
+
+@pytest.mark.parametrize("override", ["cluster.cpus", "=1", "cluster..cpus=1", ".=1"])
+def test_an_override_out_of_shape_is_named(load: Load, override: str) -> None:
+    (problem,) = problems(load, BASE, override)
+    assert problem.code == "SET_MALFORMED"
+
+
+@pytest.mark.parametrize("override", ["cluster.cpus=[1", "cluster.cpus={a: 1", 'cluster.cpus="x'])
+def test_an_override_whose_value_is_no_yaml_is_no_bug_of_ours(load: Load, override: str) -> None:
+    (problem,) = problems(load, BASE, override)
+    assert problem.code == "SET_MALFORMED"
+
+
+def test_a_wrong_override_is_told_as_such(load: Load) -> None:
+    (problem,) = problems(load, BASE, "cluster.cpus=many")
+    assert (problem.code, problem.where) == ("SPEC_INVALID", "--set")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint", "line"),
+    [
+        ("aplication: x\n", "did you mean `application`?", 12),
+        ("urls: {web: {servce: x, ingressHost: y}}\n", "did you mean `service`?", 12),
+        ("rollout: {failfast: strict}\n", "did you mean `failFast`?", 12),
+        ("secrets: {s: {keys: {K: {lenght: 20}}}}\n", "did you mean `length`?", 12),
+        ("somethingElseEntirely: 1\n", "todo-deploy schema", 12),
+    ],
+)
+def test_an_unknown_key_has_its_line_and_the_nearest_key(load: Load, key: str, hint: str, line: int) -> None:
+    found = [one for one in problems(load, BASE + key) if one.code == "SPEC_UNKNOWN_KEY"]
+    assert [(one.where, one.hints) for one in found] == [(f"todo-deploy.yaml:{line}", (hint,))]
+
+
+def test_the_unknown_key_of_an_overlay_has_the_overlays_line(load: Load) -> None:
+    (problem,) = problems(load, BASE, local="cluster:\n  cpu: 2\n")
+    assert (problem.where, problem.hints) == ("todo-deploy.local.yaml:2", ("did you mean `cpus`?",))
+
+
+def test_all_problems_are_told_at_once(load: Load) -> None:
+    text = BASE.replace("cpus: 4", "cpus: 0") + "unknown: 1\nnamespace: Not A Name\n"
+    found = problems(load, text)
+    assert sorted(one.where for one in found) == ["todo-deploy.yaml:12", "todo-deploy.yaml:13", "todo-deploy.yaml:4"]
+
+
+def test_a_missing_key_has_the_line_of_what_lacks_it(load: Load) -> None:
+    (problem,) = problems(load, BASE.replace("    chart: chart\n", ""))
+    assert (problem.code, problem.title) == ("SPEC_MISSING_KEY", "missing key `releases.app.chart`")
+    assert problem.where == "todo-deploy.yaml:7"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: [1, 2\nb: 3\n", 2),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a: 1\na: 2\n", 2),
+        ("a: *nothing\n", 1),
+        ("a: 1\n---\nb: 2\n", 2),
+    ],
+)
+def test_what_is_no_yaml_has_its_line(load: Load, text: str, line: int) -> None:
+    (problem,) = problems(load, text)
+    assert problem.code == "SPEC_YAML"
+    assert problem.where == f"todo-deploy.yaml:{line}"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "text", "3"])
+def test_a_spec_that_is_no_map_is_said_so(load: Load, text: str) -> None:
+    (problem,) = problems(load, text)
+    assert (problem.code, problem.where) == ("SPEC_YAML", "todo-deploy.yaml:1")
+
+
+def test_anchors_and_merge_keys_are_understood(load: Load) -> None:
+    text = BASE + "switches:\n  a: &on {whenSet: A}\n  b: *on\n  c: {<<: *on}\n"
+    switches = load(text).spec.switches
+    assert [switches[name].when_set for name in "abc"] == ["A", "A", "A"]
+
+
+def test_yaml_12_leaves_words_and_numbers_as_they_are_written(load: Load) -> None:
+    text = BASE.replace("replicas: 2", "replicas: 2\n      a: no\n      b: 010\n      c: 12:30\n      d: 2026-01-02")
+    made = values(load(text))
+    assert (made["a"], made["c"], made["b"]) == ("no", "12:30", 10)
+    assert made["d"] == "2026-01-02"
+
+
+def test_a_byte_order_mark_is_passed_over(load: Load) -> None:
+    assert load("\ufeff" + BASE).spec.application == "todo"
+
+
+def test_a_spec_that_is_not_text_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "todo-deploy.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DeployError) as caught:
+        load_spec(path)
+    assert caught.value.problems[0].code == "SPEC_UNREADABLE"
+
+
+def test_a_spec_that_is_a_folder_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DeployError) as caught:
+        load_spec(tmp_path)
+    assert caught.value.problems[0].code == "SPEC_UNREADABLE"
+
+
+def test_no_spec_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DeployError) as caught:
+        load_spec(tmp_path / "absent.yaml")
+    assert caught.value.problems[0].code == "SPEC_MISSING"
+
+
+def test_the_nearest_spec_above_is_found(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "todo-deploy.yaml").write_text(BASE)
+    assert find_spec(inner) == tmp_path / "todo-deploy.yaml"
+    (tmp_path / "a" / "todo-deploy.yaml").write_text(BASE)
+    assert find_spec(inner) == tmp_path / "a" / "todo-deploy.yaml"
+
+
+def test_the_specs_of_this_repository_are_valid() -> None:
+    root = ROOT
+    found = sorted(path for path in root.glob("*.yaml") if "todo-deploy" in path.name and "local" not in path.name)
+    assert found
+    for path in found:
+        names = profile_names(path)
+        for profile in (None, *names):
+            load_spec(path, profile)
+
+
+def test_a_link_to_a_spec_is_that_spec_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "todo-deploy.yaml").write_text(BASE + "profiles: {small: {cluster: {cpus: 1}}}\n")
+    link = tmp_path / "topologies" / "same.yaml"
+    link.parent.mkdir()
+    link.symlink_to("../todo-deploy.yaml")
+    assert load_spec(link).root == tmp_path
+    assert load_spec(link, "small").spec.cluster.cpus == 1
+    assert profile_names(link) == ("small",)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object
+from deployer.helm import storage as helmstorage
+from tests import ROOT
+from tests.fakes.helm import release_secret
+
+# Written by helm 3 itself as the second revision of a chart with one ConfigMap; only the namespace's name was changed.
+RECORDED = json.loads((ROOT / "tests" / "fakes" / "helm_secret.json").read_text())
+
+
+@pytest.fixture(params=["recorded", "fake"])
+def secret(request: pytest.FixtureRequest) -> Object:
+    if request.param == "recorded":
+        return dict(RECORDED)
+    return release_secret("probe", "default", 2, "deployed", description="why", labels={INPUTS_LABEL: "abc"}, updated=7)
+
+
+def test_a_revision_is_read_from_labels_alone(secret: Object) -> None:
+    bare = {"metadata": secret["metadata"]}
+    (found,) = helmstorage.revisions([bare], "probe")
+    assert (found.release, found.revision, found.status) == ("probe", 2, "deployed")
+    assert found.namespace == "default"
+    assert found.inputs == "abc"
+    assert found.verdict == ""
+    assert found.updated.isdigit()
+    assert secret["metadata"]["name"] == helmstorage.secret_name("probe", 2)
+
+
+def test_a_document_is_read(secret: Object) -> None:
+    document = helmstorage.decode(secret)
+    assert (document["name"], document["version"], document["info"]["status"]) == ("probe", 2, "deployed")
+    assert document["info"]["description"] == "why"
+    assert isinstance(document["manifest"], str)
+
+
+def test_another_status_changes_label_and_document_and_nothing_else(secret: Object) -> None:
+    before = helmstorage.decode(secret)
+    changed = helmstorage.with_status(secret, "failed", "it crashes")
+    after = helmstorage.decode(changed)
+    assert changed["metadata"]["labels"]["status"] == after["info"]["status"] == "failed"
+    assert after["info"]["description"] == "it crashes"
+    untouched = {**after, "info": {**after["info"], "status": "deployed", "description": "why"}}
+    assert untouched == before
+    assert {**changed["metadata"]["labels"], "status": "deployed"} == secret["metadata"]["labels"]
+    assert {**changed["metadata"], "labels": None} == {**secret["metadata"], "labels": None}
+    assert changed["type"] == secret["type"] == "helm.sh/release.v1"
+
+
+def test_the_given_secret_is_left_as_it_is(secret: Object) -> None:
+    before = json.dumps(secret, sort_keys=True)
+    helmstorage.with_status(secret, "failed", "why")
+    assert json.dumps(secret, sort_keys=True) == before
+
+
+def test_what_is_written_has_helms_packing() -> None:
+    packed = helmstorage.with_status(RECORDED, "failed", "why")["data"]["release"]
+    inner = base64.b64decode(base64.b64decode(packed, validate=True), validate=True)
+    assert inner[:3] == b"\x1f\x8b\x08"
+    assert json.loads(gzip.decompress(inner))["info"]["status"] == "failed"
+
+
+def test_the_same_change_gives_the_same_bytes() -> None:
+    assert helmstorage.with_status(RECORDED, "failed", "x") == helmstorage.with_status(RECORDED, "failed", "x")
+
+
+def test_revisions_are_sorted_by_number_and_not_as_words() -> None:
+    secrets = [release_secret("app", "default", number, "superseded") for number in (10, 9, 1)]
+    assert [one.revision for one in helmstorage.revisions(secrets, "app")] == [1, 9, 10]
+
+
+def test_other_releases_and_other_owners_are_left_out() -> None:
+    stranger = release_secret("app", "default", 3, "deployed")
+    stranger["metadata"]["labels"]["owner"] = "somebody"
+    other = release_secret("app-two", "default", 2, "deployed")
+    unlabelled = {"metadata": {"name": "app"}}
+    assert helmstorage.revisions([stranger, other, unlabelled], "app") == ()
+
+
+def test_a_verdict_is_read_from_its_label() -> None:
+    labels = {VERDICT_LABEL: "verified"}
+    (found,) = helmstorage.revisions([release_secret("app", "default", 1, "deployed", labels=labels)], "app")
+    assert found.verdict == "verified"

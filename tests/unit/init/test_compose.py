@@ -1,0 +1,212 @@
+"""The draft: what was found is said with its reason, what was not is asked, and what nobody answered is marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.config.load import load_spec
+from deployer.core.errors import Problem
+from deployer.init import match as matching
+from deployer.init.compose import compose, questions
+from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
+from deployer.init.naming import hosts, release_names
+from deployer.init.waiving import REASON, unmended, with_waivers
+from deployer.init.write import as_yaml, scalar
+from deployer.preflight.rules.model import Finding
+from tests.unit.init.charts import chart, refused, service
+
+API = FoundDockerfile("api/Dockerfile", "api", "api", True, {"BASE": "python:3.11-slim"}, {"V": "1"}, (8000,))
+WEB = FoundDockerfile("docker/web.Dockerfile", "web", "services/web", False, {}, {"KEY": ""}, (3000,))
+
+
+def slot(named: str, user: str, port: int = 0, /, **values: str) -> Slot:
+    return Slot(named, values, (f"deployment/{user}",), (port,) if port else ())
+
+
+def reading(*slots: Slot, secrets: tuple[SecretNeed, ...] = (), exposed: tuple[Exposed, ...] = ()) -> Reading:
+    return Reading(chart({}, "shop", "1.2.3"), "shop", slots, secrets, exposed)
+
+
+def repo(*dockerfiles: FoundDockerfile, env: dict[str, str] | None = None, **more: Any) -> Repository:
+    return Repository(Path("/src/My Shop"), dockerfiles, (), env or {}, **more)
+
+
+def drafted(tmp_path: Path, found: Repository, *readings: Reading, answers: Answers | None = None) -> tuple[Any, str]:
+    """The document and the text of the draft, which loads as a spec."""
+    draft = compose(found, readings, answers or {})
+    text = as_yaml(draft, "Drafted.")
+    path = tmp_path / "todo-deploy.yaml"
+    path.write_text(text)
+    loaded = load_spec(path)
+    assert loaded.document == draft.document
+    return draft.document, text
+
+
+def test_images_say_who_uses_them_and_how_they_are_built(tmp_path: Path) -> None:
+    one = slot("ghcr.io/acme/api:2.0.0", "api", 0, **{"api.image.repository": "{repository}", "api.image.tag": "{tag}"})
+    document, text = drafted(tmp_path, repo(API), reading(one))
+    assert document["application"] == document["namespace"] == "my-shop"
+    assert document["images"] == {
+        "api": {"repository": "api", "version": "1.2.3", "context": "api", "bases": {"BASE": "python:3.11-slim"}}
+    }
+    assert document["releases"]["shop"]["images"] == {"api": dict(one.values)}
+    assert "# makes the image of deployment/api" in text
+    assert "# guessed: the folder's name" in text
+
+
+def test_what_is_asked_and_answered_is_no_guess(tmp_path: Path) -> None:
+    one = slot("web:1", "front", 3000, image="{ref}")
+    found, seen = repo(WEB), reading(one)
+    keys = [question.key for question in questions(found, [seen], {})]
+    assert keys == ["application", "context:web", "arg:web:KEY"]
+    document, text = drafted(tmp_path, found, seen)
+    assert document["images"]["web"]["context"] == "services/web"
+    assert document["images"]["web"]["dockerfile"] == "docker/web.Dockerfile"
+    assert "guessed: what it copies was not found for certain" in text
+    assert "build argument KEY has no default and is left empty" in text
+    answers = {"application": "shop", "context:web": ".", "arg:web:KEY": "abc"}
+    document, text = drafted(tmp_path, found, seen, answers=answers)
+    assert (document["application"], document["images"]["web"]["context"]) == ("shop", ".")
+    assert document["images"]["web"]["args"] == {"KEY": "abc"}
+    assert "guessed" not in text
+    assert questions(found, [seen], answers) == ()
+
+
+def test_an_image_that_nothing_here_makes_is_left_to_its_chart(tmp_path: Path) -> None:
+    foreign = slot("postgres:15", "db", 5432, image="{ref}")
+    fixed = slot("busybox:1", "init")
+    document, text = drafted(tmp_path, repo(API), reading(foreign, fixed))
+    assert "images" not in document and "images" not in document["releases"]["shop"]
+    assert "# - deployment/db: image `postgres:15` is left as the chart has it" in text
+    assert "# - deployment/init: image `busybox:1` is written in a template" in text
+    assert "# - api/Dockerfile: no chart was found that uses its image" in text
+    (asked,) = [one for one in questions(repo(API), [reading(foreign)], {}) if one.key.startswith("image:")]
+    assert (asked.default, asked.choices) == ("none", ("api", "none"))
+    document, _ = drafted(tmp_path, repo(API), reading(foreign), answers={"image:shop:0": "api"})
+    assert document["releases"]["shop"]["images"] == {"api": {"image": "{ref}"}}
+
+
+@pytest.mark.parametrize(
+    ("found", "name", "certain"),
+    [
+        (slot("ghcr.io/acme/api:1", "x", a="{ref}"), "api", True),
+        (slot("", "x", 0, **{"web.image.tag": "{tag}"}), "web", True),
+        (slot("other:1", "api", a="{ref}"), "api", True),
+        (slot("shop-web-server:1", "x", a="{ref}"), "web", False),
+        (slot("other:1", "x", 3000, a="{ref}"), "web", False),
+        (slot("other:1", "x", a="{ref}"), None, False),
+        (slot("api:1", "x"), None, True),
+    ],
+)
+def test_names_say_which_dockerfile_it_is_and_ports_are_a_hint(found: Slot, name: str | None, certain: bool) -> None:
+    best, sure = matching.best(found, [API, WEB])
+    assert (best.name if best else None, sure) == (name, certain)
+
+
+def test_secrets_get_their_values_from_where_the_env_file_has_them(tmp_path: Path) -> None:
+    needs = (
+        SecretNeed("auth", {"api-token": True, "session-secret": True, "mail": False}, False, ("auth.existingSecret",)),
+        SecretNeed("fixed", {"DATABASE_URL": True}, False, ()),
+    )
+    env = {"SHOP_TOKEN": "change-me", "DATABASE_URL": "postgres://x"}
+    found, seen = repo(env=env), reading(secrets=needs)
+    document, text = drafted(tmp_path, found, seen)
+    assert document["secrets"]["auth"] == {
+        "keys": {
+            "api-token": {"from": "SHOP_TOKEN"},
+            "session-secret": {"from": "SESSION_SECRET", "kind": "generated"},
+            "mail": {"from": "MAIL", "kind": "optional"},
+        }
+    }
+    assert document["secrets"]["fixed"] == {"naming": "stable", "keys": {"DATABASE_URL": {}}}
+    assert document["releases"]["shop"]["secrets"] == {"auth": {"auth.existingSecret": "{name}"}, "fixed": {}}
+    assert "postgres://x" not in text and "change-me" not in text
+    assert text.count("guessed: no env file has a value for it") == 2
+    document, text = drafted(tmp_path, found, seen, answers={"kind:auth:api-token": "generated"})
+    assert document["secrets"]["auth"]["keys"]["api-token"] == {"from": "SHOP_TOKEN", "kind": "generated"}
+    assert text.count("guessed: no env file has a value for it") == 1
+
+
+def test_a_secret_that_is_taken_whole_has_the_keys_of_the_env_file(tmp_path: Path) -> None:
+    needs = (SecretNeed("all", {}, True, ()), SecretNeed("one", {"TOKEN": True}, False, ()))
+    found = repo(env={"TOKEN": "1", "A": "1", "B": ""})
+    document, text = drafted(tmp_path, found, reading(secrets=needs))
+    assert list(document["secrets"]["all"]["keys"]) == ["A", "B"]
+    assert "guessed: pods take all of it; these are the keys of the env file" in text
+    document, _ = drafted(tmp_path, found, reading(secrets=needs), answers={"keys:all": "A"})
+    assert list(document["secrets"]["all"]["keys"]) == ["A"]
+    document, _ = drafted(tmp_path, repo(), reading(secrets=needs[:1]))
+    assert document["secrets"]["all"]["keys"] == {"VALUE": {}}
+
+
+def test_urls_are_what_can_be_reached_and_what_is_opened_for_it(tmp_path: Path) -> None:
+    web = Exposed("web", None, 30100, "/ready")
+    closed = Exposed("api", None, None, "/healthz", "service.type")
+    document, text = drafted(tmp_path, repo(), reading(exposed=(closed,)))
+    assert document["urls"] == {"api": {"service": "api", "path": "/healthz"}}
+    assert document["releases"]["shop"]["values"] == {"service": {"type": "NodePort"}}
+    assert "guessed: what its readiness probe asks" in text
+    document, _ = drafted(tmp_path, repo(), reading(exposed=(closed, web)))
+    assert document["urls"] == {"web": {"service": "web", "nodePort": 30100, "path": "/ready"}}
+    answers = {"expose:shop:api": "yes", "path:api": "/", "path:web": "/shop"}
+    document, text = drafted(tmp_path, repo(), reading(exposed=(closed, web)), answers=answers)
+    assert document["urls"]["api"] == {"service": "api"}
+    assert document["urls"]["web"]["path"] == "/shop"
+    document, _ = drafted(tmp_path, repo(), reading(exposed=(Exposed("", None, None, "", host="shop.local"),)))
+    assert document["urls"] == {"shop-local": {"ingressHost": "shop.local"}}
+
+
+def test_a_chart_that_was_not_rendered_is_in_the_draft_with_the_reason(tmp_path: Path) -> None:
+    seen = Reading(chart({}, "shop"), "shop", problem="Error: a\nno `x` is given")
+    document, text = drafted(tmp_path, repo(), seen)
+    assert document["releases"] == {"shop": {"chart": "deploy/shop"}}
+    assert "it was not rendered (no `x` is given)" in text
+
+
+def test_the_env_files_example_is_named_where_it_has_another_name(tmp_path: Path) -> None:
+    assert drafted(tmp_path, repo(env_example=".env.sample"), reading())[0]["env"] == {"example": ".env.sample"}
+    assert "env" not in drafted(tmp_path, repo(env_example=".env.example"), reading())[0]
+    assert "env" not in drafted(tmp_path, repo(has_env=True), reading())[0]
+
+
+def test_a_release_is_called_what_others_call_its_service() -> None:
+    api, web = chart({}, "api"), chart({"url": "http://shop-api:80/x", "other": "https://example.com"}, "web")
+
+    def render(one: Any, release: str) -> list[dict[str, Any]]:
+        return [service(release if "api" in release else f"{release}-{one.name}", "x")]
+
+    assert set(hosts(web.values)) == {"shop-api"}
+    assert {name: one.name for name, one in release_names([api, web], render).items()} == {
+        "shop-api": "api", "web": "web"
+    }  # fmt: skip
+    assert list(release_names([api, web], refused)) == ["api", "web"]
+    assert list(release_names([api, api], render)) == ["api", "api-2"]
+
+
+def test_rules_that_a_chart_may_break_are_waived_where_it_does() -> None:
+    def finding(rule: str, where: str = "deployment/web", severity: Any = "error") -> Finding:
+        return Finding(rule, severity, Problem(rule, "x"), where)
+
+    draft = compose(repo(), [reading()], {})
+    assert with_waivers(draft, [finding("CAPACITY"), finding("RUNS_AS_ROOT", severity="warning")]) is draft
+    both = [finding("RUNS_AS_ROOT", "job/x"), finding("RUNS_AS_ROOT"), finding("CAPACITY")]
+    waived = with_waivers(draft, both)
+    assert waived.document["rules"] == {
+        "waive": [{"rule": "RUNS_AS_ROOT", "reason": REASON, "objects": ["deployment/web", "job/x"]}]
+    }
+    assert [one.rule for one in unmended(both)] == ["CAPACITY"]
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "1.0", "1e3", "{name}", "a: b", "", "#x", "null", "~", "2.4.0", "a.b/c:1", "-x", "ä"]
+)
+def test_scalars_are_read_back_as_they_are(value: str) -> None:
+    from ruamel.yaml import YAML
+
+    from deployer.core.yaml import load_documents
+
+    assert YAML(typ="safe", pure=True).load(f"x: {scalar(value)}") == {"x": value}
+    assert load_documents(f"x: {scalar(value)}") == [{"x": value}]

@@ -1,0 +1,173 @@
+"""A chart is read by rendering it: whatever its values are called, the marks in its pods tell what they are for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.init.model import Exposed, SecretNeed, Slot
+from deployer.init.read import read
+from deployer.init.slots import candidates
+from tests.unit.init.charts import Template, Values, chart, container, pods, refused, rendering, service
+
+
+def slots(values: Values, template: Template) -> tuple[Slot, ...]:
+    return read(chart(values), "shop", "shop", rendering(values, template)).slots
+
+
+def one_image(image: Any) -> Template:
+    return lambda v: [pods("web", container(image(v), port=8080))]
+
+
+@pytest.mark.parametrize(
+    ("values", "image", "expected"),
+    [
+        pytest.param(
+            {"image": {"repository": "acme/web", "tag": ""}},
+            lambda v: f"{v['image']['repository']}:{v['image']['tag'] or '1.2.3'}",
+            {"image.repository": "{repository}", "image.tag": "{tag}"}, id="helm create",
+        ),
+        pytest.param({"image": "acme/web:1"}, lambda v: v["image"], {"image": "{ref}"}, id="one reference"),
+        pytest.param(
+            {"imageTag": "1", "targetPercentage": 80}, lambda v: f"fixed/web:{v['imageTag']}",
+            {"imageTag": "{tag}"}, id="only a tag",
+        ),
+        pytest.param(
+            {"image": {"name": "web", "version": 2}, "version": "x"},
+            lambda v: f"{v['image']['name']}:{v['image']['version']}",
+            {"image.name": "{repository}", "image.version": "{tag}"}, id="other words, and a number",
+        ),
+        pytest.param({"web": {"image.ref": "a:1"}}, lambda v: v["web"]["image.ref"], {"web.image\\.ref": "{ref}"},
+                     id="a dot in a key"),
+        pytest.param({"tag": "1"}, lambda v: "busybox:1", {}, id="written in the template"),
+    ],
+)  # fmt: skip
+def test_every_way_of_putting_an_image_together(values: Values, image: Any, expected: dict[str, str]) -> None:
+    (slot,) = slots(values, one_image(image))
+    assert slot.values == expected
+    assert (slot.users, slot.ports) == (("deployment/web",), (8080,))
+    assert slot.image == image(values)
+
+
+def test_a_registry_becomes_the_one_that_local_images_are_found_under() -> None:
+    values = {"image": {"registry": "quay.io", "repository": "acme/web", "tag": "1"}}
+    (slot,) = slots(values, one_image(lambda v: "{registry}/{repository}:{tag}".format_map(v["image"])))
+    assert slot.fixed == {"image.registry": "docker.io"}
+    assert slot.values == {"image.repository": "{repository}", "image.tag": "{tag}"}
+
+
+def test_a_registry_that_is_not_used_is_left_so() -> None:
+    values = {"global": {"imageRegistry": ""}, "image": {"registry": "", "repository": "web", "tag": "1"}}
+    assert candidates(values) == (("image", "repository"), ("image", "tag"))
+
+
+def test_an_image_of_two_workloads_is_one_slot_and_hooks_of_tests_are_none() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        hook = pods("test", container("busybox"), kind="Pod")
+        hook["metadata"]["annotations"] = {"helm.sh/hook": "test"}
+        first = pods("web", container(v["image"]), initContainers=[container(v["image"], "first", 9)])
+        return [first, pods("job", container(v["image"]), kind="Job"), hook]
+
+    (slot,) = slots({"image": "web:1"}, template)
+    assert (slot.users, slot.ports) == (("deployment/web", "job/job"), (9,))
+
+
+def test_a_chart_that_does_not_render_without_its_images_is_rendered_with_marks() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        if not v["image"]["repository"] or not v["image"]["tag"] or not isinstance(v["image"]["tagCount"], int):
+            return list(refused())
+        return [pods("web", container(f"{v['image']['repository']}:{v['image']['tag']}"))]
+
+    values = {"image": {"repository": "", "tag": "", "tagCount": 3}}
+    reading = read(chart(values), "shop", "shop", rendering(values, template))
+    assert [slot.values for slot in reading.slots] == [{"image.repository": "{repository}", "image.tag": "{tag}"}]
+    assert reading.slots[0].image == ""
+
+
+def test_what_a_chart_takes_no_mark_at_is_left_out() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        return [pods("web", container(f"web:{v['tag']}"))] if v["registry"] == "quay.io" else list(refused())
+
+    (slot,) = slots({"tag": "1", "registry": "quay.io"}, template)
+    assert slot.values == {"tag": "{tag}"}
+
+
+def test_a_chart_that_never_renders_says_why() -> None:
+    reading = read(chart({"image": ""}), "shop", "shop", refused)
+    assert (reading.slots, reading.problem) == ((), "Error: image.tag is required")
+
+
+def env(name: str, key: str, *, optional: bool = False) -> dict[str, Any]:
+    return {"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": optional}}}
+
+
+def secrets(values: Values, template: Template) -> tuple[SecretNeed, ...]:
+    return read(chart(values), "shop", "shop", rendering(values, template)).secrets
+
+
+def test_secrets_that_nothing_makes_are_needed_with_their_keys() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        volume = {"name": "c", "secret": {"secretName": "tls", "items": [{"key": "tls.crt", "path": "x"}]}}
+        made = {"kind": "Secret", "metadata": {"name": "own"}}
+        return [
+            made,
+            pods("web", container("w:1", env=[env("a", "K"), env("a", "O", optional=True), env("own", "X")],
+                                  envFrom=[{"secretRef": {"name": "all"}}]), volumes=[volume]),
+            pods("job", container("w:1", env=[env("a", "O")]), kind="CronJob"),
+        ]  # fmt: skip
+
+    assert secrets({}, template) == (
+        SecretNeed("a", {"K": True, "O": False}, False, ()),
+        SecretNeed("all", {}, True, ()),
+        SecretNeed("tls", {"tls.crt": True}, False, ()),
+    )
+
+
+def test_a_secret_that_a_value_names_gets_ours_and_the_chart_makes_none() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        name = v["auth"]["existingSecret"] or "shop-auth"
+        made = [] if v["auth"]["existingSecret"] else [{"kind": "Secret", "metadata": {"name": name}}]
+        return [*made, pods("web", container("w:1", env=[env(name, "token")]))]
+
+    found = secrets({"auth": {"existingSecret": "", "secretKey": "x"}}, template)
+    assert found == (SecretNeed("shop-auth", {"token": True}, False, ("auth.existingSecret",)),)
+
+
+def test_values_that_name_the_same_secret_belong_together() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        return [
+            pods("web", container("w:1", env=[env(v["a"], "A")])),
+            pods("x", container("w:1", env=[env(v["b"], "B")])),
+        ]
+
+    found = secrets({"a": "keys", "b": "keys", "c": "other"}, template)
+    assert found == (SecretNeed("keys", {"A": True, "B": True}, False, ("a", "b")),)
+
+
+def exposures(values: Values, template: Template) -> tuple[Exposed, ...]:
+    return read(chart(values), "shop", "shop", rendering(values, template)).exposed
+
+
+PROBED = container("w:1", readinessProbe={"httpGet": {"path": "/ready"}})
+
+
+def test_services_that_are_exposed_come_with_what_their_pods_are_asked() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        ingress = {"kind": "Ingress", "metadata": {"name": "i"}, "spec": {"rules": [{"host": "shop.local"}, {}]}}
+        web = service("web", "web", "NodePort", 30100)
+        return [pods("web", PROBED), web, service("db", "db"), service("lb", "no", "LoadBalancer", ports=2), ingress]
+
+    assert exposures({}, template) == (
+        Exposed("web", None, 30100, "/ready"),
+        Exposed("lb", "p0", None, ""),
+        Exposed("", None, None, "", host="shop.local"),
+    )
+
+
+def test_a_value_that_would_expose_a_service_is_found() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        return [pods("web", PROBED), service("web", "web", v["service"]["type"]), service("up", "web", "NodePort")]
+
+    found = exposures({"service": {"type": "ClusterIP"}, "type": "x"}, template)
+    assert found == (Exposed("up", None, None, "/ready"), Exposed("web", None, None, "/ready", "service.type"))

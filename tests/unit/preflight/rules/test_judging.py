@@ -1,0 +1,125 @@
+"""Waivers, the order of findings, and the line that each names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.preflight.rules.judging import errors, judge, warnings
+from tests.unit.preflight.rules.subjects import subject
+
+VALUES = """\
+# api: not this one
+other:
+  image: {tag: x}
+
+api:
+  replicaCount: 2
+
+  resources:
+    # limits: nor this one
+    requests: {cpu: 1}
+    limits:
+      cpu: 100m
+  "probes":
+    liveness: {}
+"""
+
+
+def broken(parts: dict[str, Any]) -> None:
+    container = parts["deployment"]["spec"]["template"]["spec"]["containers"][0]
+    del container["livenessProbe"]
+    container["resources"]["requests"]["cpu"] = "200m"
+
+
+def waived(*waivers: dict[str, Any]) -> list[tuple[str, str]]:
+    def change(parts: dict[str, Any]) -> None:
+        broken(parts)
+        parts["spec"]["rules"] = {"waive": list(waivers)}
+
+    return [(one.rule, one.severity) for one in judge(subject(change))]
+
+
+def test_errors_come_first() -> None:
+    found = judge(subject(broken))
+    assert [one.severity for one in found] == ["error", "warning"]
+    assert [one.code for one in errors(found)] == ["LIVENESS_MISSING"]
+    assert [one.code for one in warnings(found)] == ["REQUEST_AT_LIMIT"]
+
+
+def test_a_waiver_takes_its_rule_away() -> None:
+    assert waived({"rule": "LIVENESS_MISSING", "reason": "a batch worker"}) == [("REQUEST_AT_LIMIT", "warning")]
+
+
+@pytest.mark.parametrize("pattern", ["deployment/api", "deployment/*", "*"])
+def test_a_waiver_may_name_objects(pattern: str) -> None:
+    waiver = {"rule": "LIVENESS_MISSING", "reason": "a batch worker", "objects": [pattern]}
+    assert waived(waiver) == [("REQUEST_AT_LIMIT", "warning")]
+
+
+def test_a_waiver_may_name_an_image() -> None:
+    def change(parts: dict[str, Any]) -> None:
+        parts["spec"]["rules"] = {
+            "tagPolicy": "semver-commit",
+            "waive": [{"rule": "TAG_POLICY", "reason": "its tag is its content", "objects": ["image/api"]}],
+        }
+
+    assert judge(subject(change)) == ()
+
+
+def test_a_waiver_of_another_object_takes_nothing_away_and_is_told() -> None:
+    waiver = {"rule": "LIVENESS_MISSING", "reason": "a batch worker", "objects": ["deployment/web"]}
+    assert ("LIVENESS_MISSING", "error") in waived(waiver)
+    assert ("WAIVER_UNUSED", "warning") in waived(waiver)
+
+
+def test_a_waiver_that_nothing_needs_is_told_at_its_line() -> None:
+    def change(parts: dict[str, Any]) -> None:
+        parts["spec"]["rules"] = {"waive": [{"rule": "TAG_LATEST", "reason": "no reason any more"}]}
+
+    found = judge(subject(change))
+    assert [one.rule for one in found] == ["WAIVER_UNUSED"]
+    assert found[0].problem.where.startswith("todo-deploy.yaml:")
+    assert judge(subject(change), partly=True) == ()
+
+
+def test_a_waiver_of_no_rule_is_told_with_the_nearest() -> None:
+    def change(parts: dict[str, Any]) -> None:
+        parts["spec"]["rules"] = {"waive": [{"rule": "tag-latests", "reason": "typed in a hurry"}]}
+
+    found = judge(subject(change))
+    assert [(one.rule, one.problem.hints) for one in found] == [("WAIVER_UNKNOWN", ("did you mean `TAG_LATEST`?",))]
+
+
+def test_a_waiver_gives_its_reason() -> None:
+    with pytest.raises(ValueError, match="reason"):
+        waived({"rule": "TAG_LATEST", "reason": " "})
+
+
+def test_a_breach_is_located_in_the_charts_values(tmp_path: Path) -> None:
+    chart = tmp_path / "charts" / "shop"
+    chart.mkdir(parents=True)
+    (chart / "values.yaml").write_text(VALUES)
+    where = {one.rule: one.problem.where for one in judge(subject(broken, folder=tmp_path))}
+    assert where == {
+        "LIVENESS_MISSING": "charts/shop/values.yaml:14",
+        "REQUEST_AT_LIMIT": "charts/shop/values.yaml:10",
+    }
+
+
+def test_a_breach_is_located_in_the_spec_where_it_is_written_there(tmp_path: Path) -> None:
+    def change(parts: dict[str, Any]) -> None:
+        broken(parts)
+        parts["spec"]["releases"]["shop"]["values"] = {"api": {"resources": {"requests": {"cpu": "200m"}}}}
+
+    made = subject(change, folder=tmp_path)
+    line = made.loaded.origins["releases", "shop", "values", "api", "resources", "requests"].line
+    found = {one.rule: one.problem.where for one in judge(made)}
+    assert found["REQUEST_AT_LIMIT"] == f"todo-deploy.yaml:{line}"
+
+
+def test_without_a_line_the_object_and_its_chart_are_named() -> None:
+    where = {one.rule: one.problem.where for one in judge(subject(broken))}
+    assert where["LIVENESS_MISSING"] == "deployment/api of chart charts/shop"

@@ -1,0 +1,365 @@
+"""Every rule: the good application keeps it, and one change breaks it and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from deployer.core.errors import Problem
+from deployer.core.ports import ObjectRef
+from deployer.preflight.rules.judging import judge
+from deployer.preflight.rules.model import Cluster, Machine, without_nulls
+from deployer.preflight.rules.registry import RULES
+from tests.unit.preflight.rules.subjects import Change, good_objects, subject
+
+GIB = 2**30
+
+
+def at(*path: Any, to: Any) -> Change:
+    """The value at the path is replaced; with `to` None the key is taken away."""
+
+    def change(parts: dict[str, Any]) -> None:
+        place: Any = parts
+        for key in path[:-1]:
+            place = place[key]
+        if to is None:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = to
+
+    return change
+
+
+POD = ("deployment", "spec", "template", "spec")
+BOX = (*POD, "containers", 0)
+
+
+def cluster(**changes: Any) -> Cluster:
+    known: dict[str, Any] = {
+        "name": "mine",
+        "allocatable": {"cpu": Fraction(4), "memory": Fraction(8 * GIB), "pods": Fraction(110)},
+        "architectures": frozenset({"amd64"}),
+    }
+    return Cluster(**{**known, **changes})
+
+
+def pod(cpu: str, owner: str = "", phase: str = "Running") -> dict[str, Any]:
+    owners = [{"kind": "ReplicaSet", "name": f"{owner}-5d9c7b", "controller": True}] if owner else []
+    return {
+        "metadata": {"name": "one", "namespace": "default", "ownerReferences": owners},
+        "spec": {"containers": [{"resources": {"requests": {"cpu": cpu}}}]},
+        "status": {"phase": phase},
+    }
+
+
+def foreign_service(name: str, port: int) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "theirs"}, "spec": {"ports": [{"port": 80, "nodePort": port}]}}
+
+
+def volume(**source: Any) -> Change:
+    return at(*POD, "volumes", to=[{"name": "v", **source}])
+
+
+def more(body: dict[str, Any]) -> Change:
+    return lambda parts: parts.update(extra=body, more=["extra"])
+
+
+def both(*changes: Change) -> Change:
+    return lambda parts: [change(parts) for change in changes]
+
+
+def env_problem(code: str) -> Machine:
+    return Machine(env_problems=(Problem(code, "the env file", where=".env"),))
+
+
+UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule's turn"}]}
+LEAK = "postgresql://somewhere/else"
+POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "api"}, "spec": {"podSelector": {}}}
+CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]},
+          "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
+JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}},
+       "spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000}, "containers": [
+           {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
+            "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "X"}}}]}]}}}}  # fmt: skip
+
+# Rule, severity, what breaks it, a part of the sentence.
+BAD: list[tuple[str, str, Change, str]] = [
+    ("REFERENCE_MISSING", "error", volume(secret={"secretName": "app-secret"}), "Secret `app-secret`"),
+    ("REFERENCE_MISSING", "error", volume(configMap={"name": "nowhere"}), "ConfigMap `nowhere`"),
+    ("REFERENCE_MISSING", "error", volume(projected={"sources": [{"secret": {"name": "gone"}}]}), "`gone`"),
+    ("REFERENCE_MISSING", "error", at(*BOX, "envFrom", 0, "configMapRef", "name", to="api-conf"), "`api-conf`"),
+    ("REFERENCE_MISSING", "error", more(JOB), "job/migrate needs Secret `gone` (for X)"),
+    ("REFERENCE_KEY_MISSING", "error", at(*BOX, "env", 0, "valueFrom", "secretKeyRef", "key", to="OPENAI_API_KEY"),
+     "deployment/api needs OPENAI_API_KEY (secret app-secrets)"),
+    ("REFERENCE_KEY_MISSING", "error", at(*BOX, "env", 1, "valueFrom", "configMapKeyRef", "key", to="LEVL"),
+     "configmap api-config"),
+    ("REFERENCE_KEY_MISSING", "error",
+     volume(secret={"secretName": "app-secrets", "items": [{"key": "tls.crt", "path": "a"}]}), "tls.crt"),
+    ("ENV_KEY_NEAR_MISS", "warning", at("env", "API_TOKN", to="x"), "did you mean `API_TOKEN`?"),
+    ("TAG_LATEST", "error", at(*POD, "initContainers", to=[{"name": "i", "image": "busybox"}]), "`busybox` has no tag"),
+    ("TAG_LATEST", "error", at(*POD, "initContainers", to=[{"name": "i", "image": "localhost:5000/box"}]), "no tag"),
+    ("TAG_FORM", "error", at(*BOX, "image", to="shop-api:v1"), "X.Y.Z"),
+    ("TAG_NOT_BUILT", "error", at(*BOX, "image", to="shop-api:1.0.0"), "not what is built"),
+    ("TAG_POLICY", "error", at("spec", "rules", to={"tagPolicy": "semver-commit"}), "`digest`"),
+    ("PULL_ALWAYS", "error", at(*BOX, "imagePullPolicy", to="Always"), "built here"),
+    ("PULL_ALWAYS_FOREIGN", "warning",
+     at(*POD, "initContainers", to=[{"name": "i", "image": "busybox:1.36.1", "imagePullPolicy": "Always"}]), "busybox"),
+    ("IMAGE_ARCHITECTURE", "error", at("cluster", to=cluster(image_architectures={"python:3.11": "arm64"})), "arm64"),
+    ("VALUE_UNUSED", "error", at("unused", to=((("releases", "shop", "images", "api", "api.tag"), "api.tag"),)),
+     "`api.tag`"),
+    ("REQUESTS_MISSING", "error", at(*BOX, "resources", "requests", "memory", to=None), "no requests for memory"),
+    ("LIMITS_MISSING", "error", at(*BOX, "resources", "limits", "memory", to=None), "no limits for memory"),
+    ("QUANTITY_INVALID", "error", at(*BOX, "resources", "requests", "cpu", to="a lot"), "`a lot` is not"),
+    ("REQUEST_ABOVE_LIMIT", "error", at(*BOX, "resources", "requests", "cpu", to="0.3"), "0.3 of 200m"),
+    ("REQUEST_AT_LIMIT", "warning", at(*BOX, "resources", "requests", "cpu", to="0.2"), "0.2 of 200m"),
+    ("LIVENESS_MISSING", "error", at(*BOX, "livenessProbe", to=None), "liveness"),
+    ("READINESS_MISSING", "error", at(*BOX, "readinessProbe", to=None), "readiness"),
+    ("PROBE_PORT", "error", at(*BOX, "livenessProbe", "httpGet", "port", to="web"), "port `web`"),
+    ("PROBE_PORT", "warning", at(*BOX, "livenessProbe", "httpGet", "port", to=9000), "port 9000; it declares 8000"),
+    ("PROBE_TIMEOUT", "warning", at(*BOX, "livenessProbe", "timeoutSeconds", to=30), "waits 30 s"),
+    ("RUNS_AS_ROOT", "error", at(*POD, "securityContext", to={"runAsUser": 1001}), "runAsNonRoot is not true"),
+    ("RUNS_AS_ROOT", "error", at(*BOX, "securityContext", to={"runAsUser": 0}), "runAsUser: 0"),
+    ("USER_NOT_NUMERIC", "warning", at(*POD, "securityContext", to={"runAsNonRoot": True}), "has no runAsUser"),
+    ("USER_NOT_NUMERIC", "error", both(at(*POD, "securityContext", to={"runAsNonRoot": True}),
+                                       at("machine", to=Machine(image_users={"api": "node"}))), "`node`"),
+    ("USER_BELOW_1000", "warning", at(*POD, "securityContext", "runAsUser", to=101), "user 101"),
+    ("SERVICE_SELECTOR", "error", at("service", "spec", "selector", to={"app": "apy"}), "app=apy"),
+    ("SERVICE_TARGET_PORT", "error", at("service", "spec", "ports", 0, "targetPort", to=8001), "listens on 8000"),
+    ("SERVICE_TARGET_PORT", "error", at("service", "spec", "ports", 0, "targetPort", to="web"), "port `web`"),
+    ("PORT_NUMBER", "error", at("service", "spec", "ports", to=[
+        {"port": 80, "targetPort": 8000, "nodePort": 30080}, {"port": 70000, "targetPort": 8000}]), "70000"),
+    ("NODE_PORT_RANGE", "error", both(at("service", "spec", "ports", 0, "nodePort", to=8080),
+                                      at("spec", "urls", to={"api": {"service": "api"}})), "8080"),
+    ("NODE_PORT_TWICE", "error", at("service", "spec", "ports", to=[
+        {"port": 80, "targetPort": 8000, "nodePort": 30080}, {"port": 81, "targetPort": 8000, "nodePort": 30080}]),
+     "as does service/api"),
+    ("NODE_PORT_TAKEN", "error", at("cluster", to=cluster(services=(foreign_service("grafana", 30080),))),
+     "theirs/grafana"),
+    ("SERVICE_TYPE", "error", at("service", "spec", to={
+        "selector": {"app": "api"}, "ports": [{"port": 80, "targetPort": 8000}]}), "ClusterIP"),
+    ("SERVICE_TYPE", "error", at("spec", "urls", "api", "nodePort", to=30081), "30081"),
+    ("SERVICE_TYPE", "error", at("spec", "urls", "api", "external", to=True), "no load balancer gives it an address"),
+    ("LOAD_BALANCER", "warning", both(both(at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}),
+                                           at("spec", "rules", to=UNENCRYPTED)),
+                                      both(at("service", "spec", "type", to="LoadBalancer"),
+                                           at("spec", "urls", "api", "external", to=True))), "needs a load balancer"),
+    ("SERVICE_EXPOSED", "warning", at("spec", "urls", to={}), "no url of the spec"),
+    ("URL_TARGET", "error", at("spec", "urls", "web", to={"service": "web"}), "no chart makes a Service `web`"),
+    ("URL_TARGET", "error", at("spec", "cors", to={"web": {"service": "web"}}), "cors `web`: no chart makes"),
+    ("URL_TARGET", "error", at("spec", "urls", "web", to={"ingressHost": "a.local"}), "`a.local`"),
+    ("INGRESS_BACKEND", "error",
+     at("ingress", "spec", "rules", 0, "http", "paths", 0, "backend", "service", "port", "number", to=81), "port 81"),
+    ("INGRESS_BACKEND", "error",
+     at("ingress", "spec", "rules", 0, "http", "paths", 0, "backend", "service", "name", to="apis"), "`apis`"),
+    ("INGRESS_CONTROLLER", "warning", both(at("spec", "cluster", to={"addons": ["metrics-server"]}),
+                                           at("spec", "rules", to=UNENCRYPTED)), "Ingress controller"),
+    ("REPLICAS", "error", at("deployment", "spec", "replicas", to=0), "0 replicas"),
+    ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"max": 1}}), "at most 1"),
+    ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"exactly": {"api": 3}}}), "wants exactly 3"),
+    ("ROLLOUT_SERVICE", "error", at("spec", "rollout", to={"services": {"apy": {"failFast": "patient"}}}), "`apy`"),
+    ("UPDATE_GAP", "warning", at("deployment", "spec", "strategy", to={"type": "Recreate"}), "recreated"),
+    ("UPDATE_GAP", "warning", at("deployment", "spec", "strategy", "rollingUpdate", "maxUnavailable", to="100%"),
+     "2 of 2"),
+    ("WORKLOAD_SELECTOR", "error", at("deployment", "spec", "selector", "matchLabels", to={"app": "b"}), "selector"),
+    ("AUTOSCALER", "error", at("scaler", "spec", "minReplicas", to=4), "above maxReplicas"),
+    ("AUTOSCALER_METRICS", "warning", both(at("spec", "cluster", to={"addons": ["ingress"]}),
+                                           at("spec", "rules", to=UNENCRYPTED)), "metrics-server"),
+    ("NETWORK_POLICY_ENFORCED", "warning", both(more(POLICY), at("cluster", to=cluster())), "not enforced here"),
+    ("CONFIG_KEY_NAME", "error", at("config", "data", "a.b", to="x"), "`a.b`"),
+    ("CONFIG_VALUE", "error", at("config", "data", "PORT", to=8000), "is int, not a string"),
+    ("CONFIG_IMMUTABLE", "warning", at("config", "immutable", to=True), "immutable"),
+    ("CONFIG_SECRET", "error", at("config", "data", "DB_PASSWORD", to="hunter2"), "`DB_PASSWORD`"),
+    ("CONFIG_SECRET", "error", at("config", "data", "DB", to="postgresql://me:pw@db/x"), "`DB`"),
+    ("CONFIG_SECRET", "error", at(*BOX, "env", 1, to={"name": "GITHUB_TOKEN", "value": "abc"}), "`GITHUB_TOKEN`"),
+    ("SECRET_LEAK", "error", at("deployment", "metadata", "annotations", to={"url": LEAK}), "app-secrets.DATABASE_URL"),
+    ("SECRET_IN_CHART", "warning", more({"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Y"}}), "secret/s"),
+    ("SECRET_TYPE", "error", at("spec", "secrets", "app-secrets", "type", to="mine"), "`mine`"),
+    ("ENCRYPTION_AT_REST", "warning", at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}),
+     "unencrypted"),
+    ("STORAGE_CLASS", "error", both(at("claim", "spec", "storageClassName", to="fast"),
+                                    at("cluster", to=cluster(storage_classes=frozenset({"standard"})))), "`fast`"),
+    ("CLAIM_ACCESS", "error", at("claim", "spec", "accessModes", to=["ReadWriteTwice"]), "ReadWriteTwice"),
+    ("CLAIM_ACCESS", "warning", volume(persistentVolumeClaim={"claimName": "api-data"}), "up to 3 pods"),
+    ("CLAIM_SIZE", "error", at("claim", "spec", "resources", to={}), "is not a size"),
+    ("CLAIM_SIZE", "warning", both(at("claim", "spec", "resources", "requests", "storage", to="50Gi"),
+                                   at("machine", to=Machine(free_disk_mib=40_000))), "more than"),
+    ("CAPACITY", "error", at("cluster", to=cluster(pods=(pod("3700m"),))), "request 100m of CPU more"),
+    ("LIMIT_SHARE", "warning",
+     at("cluster", to=cluster(allocatable={"cpu": Fraction(3, 2), "memory": Fraction(8 * GIB)})), "CPU are 120 %"),
+    ("LIMIT_SHARE", "error", both(
+        at("cluster", to=cluster(allocatable={"cpu": Fraction(3, 2), "memory": Fraction(8 * GIB)})),
+        at("spec", "rules", to={"capacity": "strict", "maxLimitShare": 100})), "at most 100 %"),
+    ("NAMESPACE", "error", both(at("claim", "metadata", "namespace", to="kube-system"),
+                                at("spec", "rules", to={"layout": {"namespaces": "one"}})), "not in `default`"),
+    ("NAMESPACE_UNKNOWN", "error", at("claim", "metadata", "namespace", to="nowhere"), "`nowhere`"),
+    ("COMPONENT_PREFIX", "error", both(at("claim", "metadata", "labels", to={"app": "db"}),
+                                       at("spec", "rules", to={"layout": {"names": "component"}})), "`db`"),
+    ("LABELS", "error", both(at("deployment", "metadata", "labels", "tier", to=None),
+                             at("spec", "rules", to={"layout": {"labels": ["app", "tier"]}})), "`tier`"),
+    ("CHART_VERSION", "error", at("chart", "version", to="1"), "`1` is not X.Y.Z"),
+    ("CHART_VERSION", "error", at("chart", "version", to=None), "there is none"),
+    ("CHART_APP_VERSION", "warning", at("chart", "appVersion", to="v1"), "`v1` is not X.Y.Z"),
+    ("CHART_MAINTAINERS", "warning", at("chart", "maintainers", to=[]), "no maintainers"),
+    ("ENV_TRACKED", "error", at("machine", to=env_problem("ENV_TRACKED")), "the env file"),
+    ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
+    ("ENV_IN_CONTEXT", "error", at("context", "conf/.env.local", to="f"), "`conf/.env.local`"),
+    ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
+    ("PUBLIC_URL", "warning", at("args", "NEXT_PUBLIC_API", to="http://localhost:8000"), "no address that is served"),
+    ("PUBLIC_URL", "warning", at("machine", to=Machine(declared={
+        "api": (("VITE_API_URL", "http://localhost:8000", "api/Dockerfile:4"),)})), "no address that is served"),
+    ("CONTEXT_SIZE", "note", at("machine", to=Machine(contexts={"api": (3 * 2**20, (("data/big", 2**20),))})),
+     "3.0 MiB"),
+    ("DISK_FREE", "error", at("cluster", to=cluster(free_disk_mib=7)), "7 MiB of disk are free inside the cluster"),
+    ("DISK_FREE", "error", both(at("claim", "spec", "resources", "requests", "storage", to="50Mi"),
+                                at("machine", to=Machine(free_disk_mib=100))), "100 MiB"),
+]  # fmt: skip
+
+GOOD: dict[str, Change] = {
+    "as it is": lambda parts: None,
+    "a policy for a cluster that is not there yet": both(more(POLICY), at("cluster", to=cluster(estimated=True))),
+    "a policy for a plugin that enforces it": both(more(POLICY), at("cluster", to=cluster(pods=(CALICO,)))),
+    "a policy for what an addon will enforce": both(
+        both(more(POLICY), at("cluster", to=cluster())),
+        both(
+            at("spec", "cluster", to={"addons": ["ingress", "metrics-server", "network-policies"]}),
+            at("spec", "rules", to=UNENCRYPTED),
+        ),
+    ),
+    "a service that is judged otherwise": at("spec", "rollout", to={"services": {"api": {"timeout": "10m"}}}),
+    "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
+    "a reference to what the cluster has": both(
+        volume(secret={"secretName": "theirs"}),
+        at("cluster", to=cluster(keys={ObjectRef("Secret", "default", "theirs"): frozenset()})),
+    ),
+    "a reference to the immutable copy": volume(secret={"secretName": "app-secrets-12345678"}),
+    "an image behind a registry": at(*BOX, "image", to="registry.local:5000/shop-api:1.0.0-0123456789ab"),
+    "a foreign image by its digest": at(
+        *POD, "initContainers", to=[{"name": "i", "image": "busybox@sha256:" + "0" * 64}]
+    ),
+    "a request in another unit": at(*BOX, "resources", "requests", "memory", to="128000Ki"),
+    "a numeric user in the Dockerfile": both(
+        at(*POD, "securityContext", to={"runAsNonRoot": True}), at("machine", to=Machine(image_users={"api": "1001:0"}))
+    ),
+    "a named target port": at("service", "spec", "ports", 0, "targetPort", to="http"),
+    "our own Service has the NodePort already": at(
+        "cluster",
+        to=cluster(services=(foreign_service("old", 30080),), ours=frozenset({ObjectRef("Service", "theirs", "old")})),
+    ),
+    "keys of a ConfigMap that is mounted": both(
+        at("config", "data", "nginx.conf", to="x"), volume(configMap={"name": "api-config"})
+    ),
+    "a number of pods that an autoscaler sets": at("spec", "rules", to={"replicas": {"min": 2}}),
+    "a secret in the env files that nothing resembles": at("env", "EDITOR", to="vi"),
+    "a setting that only names a secret": at("config", "data", "SECRET_NAME", to="app-secrets"),
+    "a public URL that is served": at("args", "VITE_API_URL", to="http://localhost:30080"),
+    "a public URL of an Ingress": both(
+        at("args", "VITE_API_URL", to="http://shop.local/api"),
+        at("spec", "urls", "web", to={"ingressHost": "shop.local"}),
+    ),
+    "a number whose name is like a secret's": at("config", "data", "MAX_TOKENS", to="1000"),
+    "a password that Kubernetes fills in": at(*BOX, "env", 1, to={"name": "URL", "value": "pg://u:$(PW)@db/x"}),
+    "a private build argument": at("args", "PIP_INDEX_URL", to="http://api:80"),
+    "our own old pods": at("cluster", to=cluster(pods=(pod("3900m", owner="api"),))),
+    "pods that are over": at("cluster", to=cluster(pods=(pod("3900m", phase="Succeeded"),))),
+    "an image for the node": at("cluster", to=cluster(image_architectures={"python:3.11": "amd64"})),
+}
+
+
+def test_a_good_application_breaks_no_rule() -> None:
+    assert [one.problem for one in judge(subject())] == []
+
+
+@pytest.mark.parametrize("change", GOOD.values(), ids=list(GOOD))
+def test_what_is_right_is_not_found(change: Change) -> None:
+    assert [one.problem for one in judge(subject(change))] == []
+
+
+@pytest.mark.parametrize(("rule", "severity", "change", "told"), BAD, ids=[f"{one[0]}-{one[3]}" for one in BAD])
+def test_what_is_wrong_is_found_by_its_rule_alone(rule: str, severity: str, change: Change, told: str) -> None:
+    found = judge(subject(change))
+    assert [(one.rule, one.severity) for one in found] == [(rule, severity)], [one.problem for one in found]
+    assert told in found[0].problem.title
+    assert found[0].problem.code == rule
+    assert found[0].problem.where
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.name for rule in RULES} == {one[0] for one in BAD}
+
+
+def test_rules_have_unique_names_sources_and_a_sentence() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.name.replace("_", "").isalnum() and rule.name.isupper()
+        assert rule.source and rule.sentence.endswith(".")
+
+
+def test_latest_is_found_whatever_else_is_wrong_with_it() -> None:
+    found = judge(subject(at(*BOX, "image", to="shop-api:latest")))
+    assert [one.rule for one in found] == ["TAG_LATEST"]
+    assert "releases.shop.images.api" in found[0].problem.hints[0]
+
+
+def test_the_nearest_line_of_the_env_file_is_named() -> None:
+    change = both(
+        at(*BOX, "env", 0, "valueFrom", "secretKeyRef", "key", to="OPENAI_API_KEY"), at("env", "OPENAI_APIKEY", to="x")
+    )
+    problem = judge(subject(change))[0].problem
+    assert problem.title.startswith("deployment/api needs OPENAI_API_KEY (secret app-secrets)")
+    assert problem.hints == (".env:2 has `OPENAI_APIKEY`: did you mean `OPENAI_API_KEY`?",)
+
+
+def test_an_autoscaler_without_a_workload_or_requests_is_found() -> None:
+    change = at("scaler", "spec", "scaleTargetRef", "name", to="nobody")
+    found = judge(subject(both(change, at("other", "spec", "replicas", to=1))))
+    assert "no chart makes" in found[0].problem.title
+    bare = at("other", "spec", "template", "spec", "containers", 0, "resources", to={})
+    assert "AUTOSCALER" in [one.rule for one in judge(subject(bare))]
+
+
+def test_no_value_of_a_secret_is_told() -> None:
+    found = judge(subject(at("config", "data", "OTHER", to=f"see {LEAK}")))
+    assert [one.rule for one in found] == ["SECRET_LEAK"]
+    assert LEAK not in repr(found)
+
+
+def test_nothing_is_concluded_from_charts_that_were_not_rendered() -> None:
+    assert judge(replace(subject(), releases=())) == ()
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place within the value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield (*at, key)
+        yield from paths(item, (*at, key))
+
+
+PATHS = [path for path in paths(good_objects()) if len(path) > 1]
+
+
+def changed(path: tuple[Any, ...], to: Any) -> list[str]:
+    def change(parts: dict[str, Any]) -> None:
+        place: Any = parts
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = to
+        parts.update({name: without_nulls(parts[name]) for name in good_objects()})
+
+    return [one.rule for one in judge(subject(change))]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))
+def test_a_null_is_as_good_as_nothing(path: tuple[Any, ...]) -> None:
+    assert "RULE_SKIPPED" not in changed(path, None)
+
+
+def test_an_object_of_another_shape_ends_one_rule_and_no_run() -> None:
+    for path in PATHS:
+        for other in ({}, [], "text", 7):
+            changed(path, other)
+    assert "RULE_SKIPPED" in changed(("service", "spec", "ports", 0, "nodePort"), "text")
