@@ -1,8 +1,8 @@
 """Helm revisions that a killed helm left pending: whose they are, and putting them right.
 
 Whoever heals holds the application's Lease, and on this host its lock, which a killed run's helm goes on holding
-until it ends (deployer.state.lock). So a revision with the label of a run of ours has nobody at work on it any more: on this
-host at once, on another one when that run had time to notice that it lost the Lease.
+until it ends (deployer.state.lock). So a revision with the label of a run of ours has nobody at work on it any more:
+on this host at once, on another one when that run had time to notice that it lost the Lease.
 """
 
 from __future__ import annotations
