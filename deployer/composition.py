@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.config.spec import Cluster
 from deployer.core.clock import SystemClock
+from deployer.core.files import path_component
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
 from deployer.env.shell import unexported
@@ -101,7 +102,7 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
         finally:
             engine.close()
 
-    note = world.state_dir / "contexts" / f"{wanted.name}.json"
+    note = world.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
     return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig, note)
 
 

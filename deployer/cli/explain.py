@@ -13,6 +13,7 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json
 from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode, input_error
+from deployer.core.files import write_private
 from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
 from deployer.evidence.explain.data import list_data, rules_data, run_data
 
@@ -77,7 +78,6 @@ def _told(session: Session, here: World, lines: Iterable[Line], data: dict[str, 
 def _write(path: Path, text: str) -> None:
     """The page says what a cluster said: it is readable by its owner only, as the record is."""
     try:
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
+        write_private(path.parent.resolve(strict=True) / path.name, text)
     except OSError as error:
         raise input_error("PAGE_UNWRITABLE", f"cannot write {path}", detail=error.strerror or str(error)) from None

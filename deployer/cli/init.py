@@ -11,6 +11,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, refused
+from deployer.core.files import write_within
 
 if TYPE_CHECKING:
     from deployer.commands.init import Drafted
@@ -42,7 +43,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
         click.echo(drafted.text, nl=False)
         return ExitCode.OK
     if not only_shown:
-        target.write_text(drafted.text, encoding="utf-8")
+        write_within(target.parent, target.name, drafted.text, 0o644)
     if session.as_json:
         print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
         return ExitCode.OK

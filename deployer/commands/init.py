@@ -12,8 +12,10 @@ from deployer import composition as world
 from deployer.commands import connection as opening
 from deployer.composition import World
 from deployer.config.load import load_spec
+from deployer.config.paths import work_tree
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
+from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.init.compose import compose, questions
 from deployer.init.find import find
@@ -81,7 +83,9 @@ def read_charts(repo: Repository, here: World) -> tuple[Reading, ...]:
     staged: dict[str, Path | DeployError] = {}
     for chart in repo.charts:
         try:
-            staged[chart.path] = charts.stage_chart(repo.root / chart.path, here.cache_dir / "charts").path
+            staged[chart.path] = charts.stage_chart(
+                repo.root / chart.path, here.cache_dir / "charts", within=(work_tree(repo.root),)
+            ).path
         except DeployError as error:
             staged[chart.path] = error
 
@@ -127,8 +131,7 @@ def _loaded(target: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _standing(target: Path, text: str) -> Iterator[Path]:
-    path = target.with_name(f".{target.name}.draft")
-    path.write_text(text, encoding="utf-8")
+    path = write_within(target.parent, f".{target.name}.draft", text)
     try:
         yield path
     finally:

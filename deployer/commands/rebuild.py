@@ -90,8 +90,8 @@ def _of_commit(
     if not entry.commit:
         return [], "it was built outside git: no commit is recorded that it could be built from again"
     try:
-        path = stack.enter_context(checked_out(opened.loaded.path, entry.commit, here.env))
-        then = replace(opened, loaded=load_spec(path, opened.loaded.profile))
+        path, tree = stack.enter_context(checked_out(opened.loaded.path, entry.commit, here.env))
+        then = replace(opened, loaded=load_spec(path, opened.loaded.profile, repository=tree))
         plan = pipeline.plan_for(then, env, Commit(entry.commit, clean=True), here)
     except NoCheckout as error:
         return [], str(error)

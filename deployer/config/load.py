@@ -7,6 +7,7 @@ Maps merge, lists and scalars replace, null deletes (RFC 7396). What is validate
 from __future__ import annotations
 
 import difflib
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from deployer.config.paths import Outside, allowed_folders, is_within, paths_outside, work_tree
 from deployer.config.spec import Spec, path_keys
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 
 SPEC_NAME = "todo-deploy.yaml"
+COMMAND_LINE = "--set"
 _LOCAL_SUFFIX = ".local.yaml"
 
 Location = tuple[str | int, ...]
@@ -45,11 +48,23 @@ class LoadedSpec:
     profile: str | None
     document: Mapping[str, Any]
     origins: Mapping[Location, Origin]
+    repository: Path
+    """The folder that its paths stay in, links resolved: the Git work tree that holds the spec, else its folder."""
 
     @property
     def root(self) -> Path:
         """The folder that the spec's paths are relative to."""
         return self.path.parent
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """The folders that paths of the spec and links of its charts may lead to."""
+        return (self.repository, *allowed_folders(self.spec, self.root))
+
+    @property
+    def outside(self) -> tuple[Outside, ...]:
+        """The paths of the spec that leave the repository."""
+        return paths_outside(self.spec, self.root, self.repository)
 
     def origin(self, *location: str | int) -> Origin:
         """The origin of the value, or of the nearest part that holds it."""
@@ -80,8 +95,13 @@ def nearest_spec() -> Path:
         raise input_error("FOLDER_CLOSED", title, hints=("cd to the project", "todo-deploy -f FILE …")) from None
 
 
-def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
-    """The merged spec is valid and returned with its origins; all problems are raised together otherwise."""
+def load_spec(
+    path: Path, profile: str | None = None, overrides: Sequence[str] = (), *, repository: Path | None = None
+) -> LoadedSpec:
+    """The merged spec is valid and returned with its origins; all problems are raised together otherwise.
+
+    Its paths stay in the repository (default: the Git work tree that holds the spec) unless it allows others.
+    """
     path = _own_place(path)
     document, origins = _with_local(path)
     profiles = document.pop("profiles", None) or {}
@@ -94,13 +114,37 @@ def load_spec(path: Path, profile: str | None = None, overrides: Sequence[str] =
     except ValidationError as error:
         problems = [_problem(item, origins, path.name) for item in error.errors(include_url=False, include_input=False)]
         raise DeployError(problems, ExitCode.INPUT) from None
-    return LoadedSpec(spec, path, profile, document, origins)
+    loaded = LoadedSpec(spec, path, profile, document, origins, _holding(path.parent, repository))
+    refused = [_leads_out(loaded, one) for one in loaded.outside if not _is_permitted(loaded, one)]
+    if refused:
+        raise DeployError(refused, ExitCode.INPUT)
+    return loaded
 
 
 def profile_names(path: Path) -> tuple[str, ...]:
     """The names of the profiles that the spec file and its local overlay define."""
     document, _ = _with_local(_own_place(path))
     return tuple(document.get("profiles") or {})
+
+
+def _holding(folder: Path, repository: Path | None) -> Path:
+    return repository.resolve() if repository and is_within(folder, (repository.resolve(),)) else work_tree(folder)
+
+
+def _is_permitted(loaded: LoadedSpec, one: Outside) -> bool:
+    """What the command line gives is the user's own word."""
+    return one.allowed or loaded.origin(*one.location).file == COMMAND_LINE
+
+
+def _leads_out(loaded: LoadedSpec, one: Outside) -> Problem:
+    entry = os.path.relpath(one.path, loaded.root)
+    return Problem(
+        "PATH_OUTSIDE",
+        one.title(),
+        f"the repository is {loaded.repository}; a path or link of somebody else's could take any file of yours",
+        str(loaded.origin(*one.location)),
+        (f"if it is meant, allow it in the spec: `allowOutside: [{entry}]`", "todo-deploy validate"),
+    )
 
 
 def _with_local(path: Path) -> tuple[dict[str, Any], dict[Location, Origin]]:
@@ -243,7 +287,7 @@ def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], o
     for key in reversed(keys):
         overlay = {key: overlay}
     place = tuple(keys)
-    shown: dict[Location, Origin] = {place[: depth + 1]: Origin("--set", 0) for depth in range(len(place))}
+    shown: dict[Location, Origin] = {place[: depth + 1]: Origin(COMMAND_LINE, 0) for depth in range(len(place))}
     _merge(document, origins, overlay, shown, ())
 
 

@@ -97,7 +97,16 @@ def examine(loaded: LoadedSpec, here: World) -> Examined:
     subject = gather(loaded, plan, helm, running, here, thorough=True)
     found = judge(subject, partly=helm is None)
     found += guards.findings(subject, kept, running.kube) if running is not None else ()
+    found += _outside(loaded)
     return Examined(found, capacity_plan(subject)) if helm is not None else Examined((*found, _unrendered()))
+
+
+def _outside(loaded: LoadedSpec) -> tuple[Finding, ...]:
+    """A note for each path of the spec that leaves the repository, as the spec allows or the command line says."""
+    return tuple(
+        Finding("PATH_OUTSIDE", "note", Problem("PATH_OUTSIDE", one.title(), where=str(loaded.origin(*one.location))))
+        for one in loaded.outside
+    )
 
 
 def _unrendered() -> Finding:

@@ -290,7 +290,9 @@ def _add(tar: tarfile.TarFile, root: Path, file: ContextFile) -> None:
         tar.addfile(header)
         return
     try:
-        with (root / file.path).open("rb") as content:
+        # A file that has become a link since it was listed is not followed.
+        opened = os.open(root / file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(opened, "rb") as content:
             if os.fstat(content.fileno()).st_size != file.size:
                 raise OSError("it has changed since it was listed")
             tar.addfile(header, content)

@@ -13,12 +13,14 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deployer.config.paths import is_within
 from deployer.core.errors import DeployError, disk_error, input_error
+from deployer.core.files import copy_within, path_component
 from deployer.core.yaml import YamlError, compose
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
@@ -90,17 +92,21 @@ def read_chart(chart_dir: Path) -> ChartInfo:
     if document["apiVersion"] != "v1" or not source.is_file():
         source = path
     name, version, app, text, kind = (_text(document, key) for key in _FIELDS)
+    path_component(name, "a chart", f"{path}:1")
     return ChartInfo(chart_dir, name, version, app, text, kind or "application", _dependencies(source))
 
 
-def stage_chart(chart_dir: Path, into: Path, hashes: FileHashes | None = None) -> StagedChart:
+def stage_chart(
+    chart_dir: Path, into: Path, hashes: FileHashes | None = None, within: Sequence[Path] = ()
+) -> StagedChart:
     """The chart and all its `file://` dependencies are in a folder of `into` named by their content.
 
     That folder appears whole or not at all and is used again for the same content; the newest ten of the chart stay.
-    Input error, with file and line, for a missing or misnamed dependency, a cycle, or a chart that cannot be read.
+    Input error, with file and line, for a missing or misnamed dependency, a cycle, a chart that cannot be read, and
+    a link or dependency that leads out of the chart's folder to none of the folders `within` (links resolved).
     """
     info = read_chart(chart_dir)
-    layout = _layout(chart_dir)
+    layout = _layout(chart_dir, (chart_dir.resolve(), *within))
     digest = _digest(layout, hashes or FileHashes())
     target = into / f"{info.name}-{digest.value[:_DIGEST_LENGTH]}"
     if target.is_dir():
@@ -114,7 +120,7 @@ def stage_chart(chart_dir: Path, into: Path, hashes: FileHashes | None = None) -
     return StagedChart(target, digest, remote)
 
 
-def _layout(chart_dir: Path, above: tuple[Path, ...] = ()) -> _Layout:
+def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = ()) -> _Layout:
     info = read_chart(chart_dir)
     charts = chart_dir / "charts"
     # What is unpacked in `charts` stays, with its own dependencies put into it.
@@ -127,29 +133,42 @@ def _layout(chart_dir: Path, above: tuple[Path, ...] = ()) -> _Layout:
         if item.name in parts and item.name not in placed:
             _check_match(read_chart(parts[item.name]), item)
         elif item.local:
-            parts[item.name] = placed[item.name] = _placed(item, chart_dir, placed.get(item.name))
+            parts[item.name] = placed[item.name] = _placed(item, chart_dir, placed.get(item.name), within)
         elif not _present(charts, item.name):
             if not item.repository:
                 raise _absent(item, "it has no repository, and is not in the folder `charts`")
             missing.append((replace(item, version=locked.get(item.name, item.version)), "charts"))
-    files = dict(_files(chart_dir, frozenset(f"charts/{name}" for name in parts)))
+    files = dict(_files(chart_dir, frozenset(f"charts/{name}" for name in parts), within))
     real = (*above, chart_dir.resolve())
     for name, source in parts.items():
+        _check_within(source, within, str(source))
         if source.resolve() in real:
             chain = " → ".join(path.name for path in (*real, source.resolve()))
             where = next((item.where for item in info.dependencies if item.name == name), str(source))
             raise input_error("CHART_CYCLE", f"the chart `{name}` depends on itself", detail=chain, where=where)
         # An archive of the same chart is what `helm dependency build` made of an earlier state of the folder.
         files = {path: file for path, file in files.items() if not _is_archive(path, name)}
-        below = _layout(source, real)
+        below = _layout(source, within, real)
         files |= {f"charts/{name}/{path}": file for path, file in below.files.items()}
         missing += [(item, f"charts/{name}/{parent}") for item, parent in below.missing]
     return _Layout(files, tuple(missing))
 
 
-def _placed(item: Dependency, chart_dir: Path, before: Path | None) -> Path:
+def _check_within(path: Path, within: Sequence[Path], where: str) -> None:
+    if not is_within(path, within):
+        raise input_error(
+            "PATH_OUTSIDE",
+            f"the chart leads out of the repository, to {path.resolve()}",
+            detail="a link or dependency of somebody else's could take any file of yours",
+            where=where,
+            hints=("if it is meant, allow the folder in the spec: `allowOutside: […]`", "todo-deploy validate"),
+        )
+
+
+def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequence[Path]) -> Path:
     """The folder of a `file://` dependency; an alias may name a chart once more, but always the same one."""
     source = Path(os.path.normpath(chart_dir / item.repository.removeprefix("file://")))
+    _check_within(source, within, item.where)
     if not (source / "Chart.yaml").is_file():
         raise _absent(item, f"{item.repository} is {source}, and there is no Chart.yaml")
     if before is not None and before.resolve() != source.resolve():
@@ -182,7 +201,7 @@ def _present(charts: Path, name: str) -> bool:
     return (charts / name / "Chart.yaml").is_file() or any(archives)
 
 
-def _files(chart_dir: Path, apart: frozenset[str]) -> Iterator[tuple[str, Path]]:
+def _files(chart_dir: Path, apart: frozenset[str], within: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """The chart's files by relative path; links are followed, as Helm follows them, never in a circle."""
     rules = _ignore_rules(chart_dir)
     pending: list[tuple[str, tuple[Path, ...]]] = [("", (chart_dir.resolve(),))]
@@ -192,6 +211,8 @@ def _files(chart_dir: Path, apart: frozenset[str]) -> Iterator[tuple[str, Path]]
             path = f"{folder}/{child.name}" if folder else child.name
             if child.name in _LEFT_OUT or path in apart or (path not in _KEPT and ignored(rules, path)[0]):
                 continue
+            if child.is_symlink():
+                _check_within(child, within, str(child))
             if child.is_dir():
                 real = child.resolve()
                 if real in above:
@@ -220,12 +241,10 @@ def _copy(layout: _Layout, digest: Digest, target: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
     try:
         for path, file in layout.files.items():
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, temporary / path)
+            copy_within(temporary, path, file)
         copied = _Layout({path: temporary / path for path in layout.files}, ())
         if _digest(copied, FileHashes()).value != digest.value:
             raise OSError("a file was changed while it was being copied")
-        temporary.chmod(0o755)
         temporary.rename(target)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # there already: somebody else was faster
@@ -256,6 +275,8 @@ def _dependencies(path: Path) -> tuple[Dependency, ...]:
         name, version, repository, alias = (_text(fields, key) for key in ("name", "version", "repository", "alias"))
         if not name:
             raise input_error("CHART_DEPENDENCY", "a dependency has no `name`", where=where)
+        for one in filter(None, (name, alias)):
+            path_component(one, "a dependency", where)
         found.append(Dependency(name, version, repository, alias, where))
     return tuple(found)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployer.core.files import copy_within
 from deployer.core.process import CommandFailed, run
 
 _LOCAL_SECONDS, _WRITE_SECONDS = 20, 120
@@ -19,8 +19,8 @@ class NoCheckout(Exception):
 
 
 @contextmanager
-def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[Path]:
-    """While inside, the path of the spec as it was at the commit, all of its files around it. Raises NoCheckout.
+def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[tuple[Path, Path]]:
+    """While inside, the spec as it was at the commit and the folder with all of its files. Raises NoCheckout.
 
     `checkout-index` with an index of its own: unlike `git archive` it leaves nothing out that an attribute excludes
     from exports, and unlike `git worktree` it writes nothing into the repository.
@@ -42,14 +42,14 @@ def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[Path]:
         if not path.is_file():
             raise NoCheckout(f"commit {sha[:7]} has no {prefix}{spec.name}")
         _take_overlay(spec, path)
-        yield path
+        yield path, tree
 
 
 def _take_overlay(spec: Path, path: Path) -> None:
     """The git-ignored overlay lies over the spec there as it does here."""
     overlay = spec.with_name(f"{spec.stem}.local.yaml")
     if overlay.is_file() and not path.with_name(overlay.name).exists():
-        shutil.copyfile(overlay, path.with_name(overlay.name))
+        copy_within(path.parent, overlay.name, overlay)
 
 
 def _said(words: list[str], env: Mapping[str, str], why: str) -> None:

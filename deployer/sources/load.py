@@ -150,7 +150,7 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
         folder = root / release.chart
         if not folder.is_dir():
             raise input_error("CHART_MISSING", f"release `{name}`: no chart at {release.chart}", where=where)
-        chart = charts.stage_chart(folder, cache_dir / "charts", hashes)
+        chart = charts.stage_chart(folder, cache_dir / "charts", hashes, loaded.readable)
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name))
     hashes.save()
     return Sources(images, staged)

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deployer.core.files import write_private
+from deployer.core.files import path_component, write_private
 from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Previous
 
 
 def deployment_dir(state_dir: Path, cluster: str, application: str) -> Path:
     """Where this machine keeps what concerns one deployment: two clones of the same one share it."""
-    return state_dir / "deployments" / f"{cluster}.{application}"
+    name = f"{path_component(cluster, 'a cluster')}.{path_component(application, 'an application')}"
+    return state_dir / "deployments" / name
 
 
 def memory_path(state_dir: Path, cluster: str, application: str) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from deployer.core.events import Event, to_wire
+from deployer.core.files import path_component, write_within
 from deployer.core.redact import Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
@@ -42,25 +43,20 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """The file of that name (folders in it are made) holds the text without secret values."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _open_private(path) as stream:
-            stream.write(self.redact(text))
+        # What an API server or a log said may hold halves of characters; they must not end the record.
+        write_within(self.path, name, self.redact(text).encode("utf-8", "replace"))
 
     def write_json(self, name: str, value: Any) -> None:
         """The file of that name holds the value without secret values."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _open_private(path) as stream:
-            json.dump(self.redact.data(value), stream, ensure_ascii=False, indent=1)
-            stream.write("\n")
+        text = json.dumps(self.redact.data(value), ensure_ascii=False, indent=1) + "\n"
+        write_within(self.path, name, text.encode("utf-8", "replace"))
 
 
 class RunRecord:
     """Writes every event of one run, a JSON line each, as it happens."""
 
     def __init__(self, state_dir: Path, run: str) -> None:
-        self.folder = runs_dir(state_dir) / run
+        self.folder = runs_dir(state_dir) / path_component(run, "a run")
         self._stream: TextIO | None = None
         with suppress(OSError):  # a full or read-only disk must not fail a run for its record
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -118,7 +114,6 @@ def keep_trace(text: str) -> Path | None:
 
 
 def _open_private(path: Path) -> TextIO:
-    # What an API server or a log said may hold halves of characters; they must not end the record.
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     return os.fdopen(opened, "w", encoding="utf-8", errors="replace")
 

@@ -48,6 +48,9 @@ class Spec(Part):
     """How rollouts are judged."""
     rules: Rules = Rules()
     """Limits."""
+    allow_outside: tuple[str, ...] = ()
+    """Files and folders outside the repository, relative to the spec, that its paths and the links of its charts may
+    lead to; `validate` lists those that do."""
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Spec:

@@ -161,7 +161,7 @@ def test_a_release_that_is_gone_is_named_beside_the_rest(shop: Shop) -> None:
 def test_a_checkout_holds_what_an_export_would_leave_out(shop: Shop) -> None:
     (shop.root / ".gitattributes").write_text("api/Dockerfile export-ignore\n")
     sha = commit(shop.root)
-    with checked_out(shop.root / "todo-deploy.yaml", sha, shop.here.env) as path:
+    with checked_out(shop.root / "todo-deploy.yaml", sha, shop.here.env) as (path, _):
         assert (path.parent / "api/Dockerfile").is_file()
         assert path.name == "todo-deploy.yaml"
     assert not path.exists()
@@ -171,7 +171,7 @@ def test_a_spec_below_the_top_of_its_clone(shop: Shop) -> None:
     (shop.root / "deep").mkdir()
     (shop.root / "todo-deploy.yaml").rename(shop.root / "deep/todo-deploy.yaml")
     sha = commit(shop.root)
-    with checked_out(shop.root / "deep/todo-deploy.yaml", sha, shop.here.env) as path:
+    with checked_out(shop.root / "deep/todo-deploy.yaml", sha, shop.here.env) as (path, _):
         assert path.parent.name == "deep"
     with pytest.raises(NoCheckout, match=r"has no deep/todo-deploy.yaml"):
         checked_out(shop.root / "deep/todo-deploy.yaml", f"{sha}~1", shop.here.env).__enter__()

@@ -1,6 +1,8 @@
 """Charts are staged with all their local parts, once per content, whole or not at all."""
 
+import json
 import os
+import stat
 import tempfile
 import textwrap
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 import deployer.sources.charts as charts
 from deployer.core.errors import DeployError, Problem
-from deployer.sources.charts import StagedChart, read_chart, stage_chart
+from deployer.sources.charts import StagedChart, read_chart
 from deployer.sources.digest import Digest, changed_files
 
 
@@ -32,6 +34,11 @@ def umbrella(tmp_path: Path) -> Path:
     chart(tmp_path / "component", "component")
     chart(tmp_path / "web", "web", local("component", "../component"))
     return chart(tmp_path / "all", "all", local("web", "../web"), local("component", "../component", ", alias: api"))
+
+
+def stage_chart(chart_dir: Path, into: Path) -> StagedChart:
+    """The chart as staged from a repository that holds the folders beside it."""
+    return charts.stage_chart(chart_dir, into, within=(chart_dir.parent.resolve(),))
 
 
 def names(staged: StagedChart) -> list[str]:
@@ -277,12 +284,12 @@ def test_nothing_half_copied_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.copyfile", fails)
+        patch.setattr("shutil.copyfileobj", fails)
         with pytest.raises(DeployError) as caught:
             stage_chart(top, into)
     assert caught.value.problems[0].detail == "No space left on device"
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.copyfile", lambda _, to: Path(to).write_text("edited meanwhile"))
+        patch.setattr("shutil.copyfileobj", lambda _, to: to.write(b"edited meanwhile"))
         with pytest.raises(DeployError) as caught:
             stage_chart(top, into)
     assert "changed" in caught.value.problems[0].detail
@@ -302,3 +309,38 @@ def test_somebody_else_may_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyP
     staged = stage_chart(top, into)
     assert [path.name for path in into.iterdir()] == [staged.path.name]
     assert (staged.path / "theirs").exists()
+
+
+@pytest.mark.parametrize("name", ["../../../../home/.ssh", "a/b", "..", ".ssh", "c:evil", "a\\b", "a\nb", "x" * 250])
+@pytest.mark.parametrize("field", ["name", "alias", "chart"])
+def test_a_name_that_is_a_path_is_refused_and_nothing_is_written(tmp_path: Path, name: str, field: str) -> None:
+    quoted = json.dumps(name)
+    part = chart(tmp_path / "evil", json.dumps(name if field != "alias" else "part"))
+    item = f"{{name: {quoted if field != 'alias' else 'part'}, version: 0.1.0, repository: 'file://../evil'"
+    top = chart(tmp_path / "deep" / "t", "t", item + (f", alias: {quoted}}}" if field == "alias" else "}"))
+    found = problem(part if field == "chart" else top)
+    assert found.code == "NAME_PATH"
+    assert found.where == (f"{part}/Chart.yaml:1" if field == "chart" else f"{top}/Chart.yaml:6")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "evil"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "part", "dependency"])
+def test_what_leads_out_of_the_repository_is_refused_unless_it_is_allowed(tmp_path: Path, kind: str) -> None:
+    outside = chart(tmp_path / "home" / "part", "part")
+    top = chart(tmp_path / "repository" / "t", "t", *([local("part", str(outside))] if kind == "dependency" else []))
+    (top / "charts").mkdir()
+    links = {"file": ("templates/y.yaml", "templates/x.yaml"), "folder": ("files", ""), "part": ("charts/part", "")}
+    if kind in links:
+        at, to = links[kind]
+        (top / at).symlink_to(outside / to)
+    found = problem(top)
+    assert found.code == "PATH_OUTSIDE" and found.hints
+    assert found.where == (f"{top}/Chart.yaml:6" if kind == "dependency" else str(top / links[kind][0]))
+    assert names(charts.stage_chart(top, tmp_path / "s", within=(tmp_path.resolve() / "home",)))
+
+
+def test_a_staged_chart_is_its_owners_alone(tmp_path: Path) -> None:
+    staged = stage_chart(chart(tmp_path / "t", "t"), tmp_path / "s")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (staged.path, *staged.path.rglob("*")) if path.is_dir()}
+    assert modes == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in staged.path.rglob("*") if path.is_file()} == {0o600}

@@ -127,7 +127,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
     names = list(good_objects())
     change(parts)
     spec = Spec.model_validate(parts["spec"])
-    loaded = LoadedSpec(spec, folder / "todo-deploy.yaml", None, parts["spec"], origins_of(parts["spec"]))
+    loaded = LoadedSpec(spec, folder / "todo-deploy.yaml", None, parts["spec"], origins_of(parts["spec"]), folder)
     release = ReleasePlan("shop", "default", folder / "staged", {}, "1", ("api",), ("app-secrets",), (), 60.0)
     image = ImagePlan(
         "api", "shop-api", "1.0.0-0123456789ab", folder / "api", folder / "api/Dockerfile", parts["args"],

@@ -1,0 +1,79 @@
+"""A repository that is only looked at writes and reads nothing outside: the experiments, with the command itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ROOT
+
+SPEC = "apiVersion: todo-deploy/v1\napplication: app\nreleases:\n  web: {chart: chart}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "home" / "clone" / "app"
+    (folder / "chart" / "templates").mkdir(parents=True)
+    (folder.parent / ".git").mkdir()
+    (folder / "todo-deploy.yaml").write_text(SPEC)
+    chart(folder / "chart", "web")
+    return folder
+
+
+def chart(folder: Path, name: str, dependencies: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 0.1.0\n{dependencies}")
+
+
+def validate(project: Path) -> tuple[int, dict[str, Any]]:
+    home = project.parent.parent
+    env = {
+        "PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_STATE_HOME": str(home / ".state"), "PYTHONPATH": str(ROOT), "DOCKER_HOST": "unix:///nowhere",
+    }  # fmt: skip
+    words = [sys.executable, "-m", "deployer", "validate", "-o", "json"]
+    done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_dependency_with_a_path_for_a_name_writes_nothing(project: Path) -> None:
+    home = project.parent.parent
+    # From the staging folder: charts, .staging-*, charts, todo-deploy, .cache.
+    name = "../../../../../.ssh"
+    chart(project / "evil", name)
+    (project / "evil" / "authorized_keys").write_text("ssh-ed25519 AAAA\n")
+    chart(project / "chart", "web", f"dependencies: [{{name: {name}, version: 0.1.0, repository: 'file://../evil'}}]\n")
+    code, document = validate(project)
+    assert code == 2
+    (found,) = document["errors"]
+    assert found["code"] == "NAME_PATH" and found["where"].endswith("chart/Chart.yaml:4") and found["hints"]
+    assert not (home / ".ssh").exists()
+
+
+def test_a_link_of_a_chart_to_a_file_of_the_user_is_not_read(project: Path) -> None:
+    home = project.parent.parent
+    (home / "key").write_text("a private key")
+    (project / "chart" / "templates" / "key").symlink_to(home / "key")
+    code, document = validate(project)
+    assert code == 2 and document["errors"][0]["code"] == "PATH_OUTSIDE"
+    staged = [path for path in (home / ".cache").rglob("*") if path.is_file() and b"a private" in path.read_bytes()]
+    assert staged == []
+
+
+def test_validate_says_which_paths_leave_the_repository(project: Path) -> None:
+    chart(project.parent.parent / "shared", "web")
+    (project / "todo-deploy.yaml").write_text(SPEC.replace("chart: chart", "chart: ../../shared"))
+    code, document = validate(project)
+    assert code == 2 and document["errors"][0]["code"] == "PATH_OUTSIDE"
+    (project / "todo-deploy.yaml").write_text(
+        SPEC.replace("chart: chart", "chart: ../../shared") + "allowOutside: [../../shared]\n"
+    )
+    code, document = validate(project)
+    notes = [one for one in document["data"]["findings"] if one["code"] == "PATH_OUTSIDE"]
+    assert code == 0 and [one["where"] for one in notes] == ["todo-deploy.yaml:4"]
