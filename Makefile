@@ -36,26 +36,26 @@ unit: setup ## The fast tests only
 test: setup ## All tests, those on the real cluster included
 	@scripts/test.sh
 
-bench: setup ## The same deployment by a script and by us, and a large rollout watched (5 minutes, best on a quiet machine)
-	@$(BIN)/python -m benchmarks
+bench: setup ## The same deployment by a script and by todo-deploy, and a large rollout watched (5 minutes, on a quiet machine)
+	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.watching
 
 faults: setup ## Every fault of the table in the real application, and ten healthy rollouts without an alarm (20 minutes)
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m bench.faults
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m bench.chaos
 
 rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `up` at once: each back where it was (ten minutes)
-	@$(BIN)/python -m tests.rollbacks
+	@$(BIN)/python -m bench.rollbacks
 
 rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
-	@$(BIN)/python -m benchmarks.rollback
+	@$(BIN)/python -m bench.rollback
 
 more: setup ## Tests of the core path that are too long for `make test`: local forward, refused origins, neighbours (8 minutes)
 	@$(PYTEST) -q --cluster tests/e2e/forward.py tests/e2e/origins.py tests/e2e/neighbours.py
 
 topologies: setup ## Every spec under topologies/ from nothing to proven URLs and back, and as many at once as fit; a table
-	@$(BIN)/python -m tests.topologies --everything $(if $(MARKDOWN),--markdown $(MARKDOWN))
+	@$(BIN)/python -m bench.topologies --everything
 
 addons: setup ## The tests on the cluster that need addons: load balancer, Ingress, autoscaler, NetworkPolicies (ten minutes and more to build them, once)
 	@$(PYTEST) -q --cluster --addons tests/addons tests/topologies/test_004_cluster.py tests/topologies/test_004_policies.py

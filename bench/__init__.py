@@ -1,1 +1,1 @@
-"""Measurements of the tool: programs that anyone can run, and the newest result of each under `results/`."""
+"""Long programs on the real cluster, and benchmarks; the newest result of each is kept in bench/results/NAME.md."""

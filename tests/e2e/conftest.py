@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from bench.topologies.application import Application
 from tests import DATA
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import FIGURES, Project, make_project, one_document
-from tests.topologies.application import Application
 
 _PROJECT = pytest.StashKey[Project]()
 _SIXTH = DATA / "sixth"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.topologies.application import Application
 from deployer.core.errors import ExitCode
 from tests.e2e.project import Project
-from tests.topologies.application import Application
 
 
 def test_what_the_other_one_has_is_refused_before_anything_is_built(app: Project, sixth: Application) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.faults.bench import OVERLAY, Bench
+from bench.faults.measuring import measured
+from bench.faults.table import FAULTS
+from bench.faults.watching import Watch
 from tests.cluster import PROFILE
 from tests.e2e.project import Project, tell
-from tests.faults.bench import OVERLAY, Bench
-from tests.faults.measuring import measured
-from tests.faults.table import FAULTS
-from tests.faults.watching import Watch
 
 
 @pytest.fixture

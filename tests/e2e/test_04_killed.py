@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from secrets import token_urlsafe
 
-from tests.chaos import checks
-from tests.chaos.victim import Victim
+from bench.chaos import checks
+from bench.chaos.victim import Victim
 from tests.e2e.browser import Browser
 from tests.e2e.project import Project, tell
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bench.topologies.application import Application
+from bench.topologies.journey import travel
 from tests.e2e.browser import Browser
 from tests.e2e.project import Project, tell
-from tests.topologies.application import Application
-from tests.topologies.journey import travel
 
 
 def test_an_application_that_nobody_planned_lives_beside_ours(

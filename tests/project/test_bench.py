@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.crowd import Crowd, objects
-from benchmarks.watching import table, watch
+from pathlib import Path
+
+import pytest
+
+from bench.crowd import Crowd, objects
+from bench.report import RESULTS, recorded
+from bench.watching import table, watch
 from deployer.status import Phase, Snapshot, workload_status
 
 
@@ -24,3 +29,19 @@ def test_a_small_crowd_is_watched_to_its_end() -> None:
     assert found.asked["pods"] == found.asked["deployments"] >= 2
     assert 0 < found.cpu < found.seconds
     assert f"| {found.per_second:.2f} | ≤ 5 |" in table(found)
+
+
+def test_a_whole_run_replaces_the_result_and_a_part_of_it_does_not(tmp_path: Path) -> None:
+    with recorded("race", "A race", "make bench", folder=tmp_path):
+        print("| first |")
+    with recorded("race", "A race", "make bench", whole=False, folder=tmp_path):
+        print("| a part |")
+    with pytest.raises(RuntimeError), recorded("race", "A race", "make bench", folder=tmp_path):
+        print("| cut short |")
+        raise RuntimeError
+    text = (tmp_path / "race.md").read_text()
+    assert text.startswith("# A race\n") and text.endswith("| first |\n")
+
+
+def test_results_carry_no_dates_in_their_names() -> None:
+    assert [path.name for path in RESULTS.iterdir() if path.suffix != ".md" or any(map(str.isdigit, path.name))] == []

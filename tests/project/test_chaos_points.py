@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.chaos.points import make_points
 from deployer.commands import rollback
 from deployer.commands import up as pipeline
-from tests.chaos.points import make_points
 
 
 def test_every_stage_is_hit_and_half_of_the_kills_take_the_children() -> None:

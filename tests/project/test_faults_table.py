@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.faults.bench import BASE, OVERLAY
+from bench.faults.judging import code_of
+from bench.faults.model import Ends, Fault
+from bench.faults.table import FAULTS
 from deployer.config.load import load_spec
 from deployer.diagnosis.causes import CAUSES
 from deployer.plan import overlaid
 from deployer.preflight.rules.registry import RULES
 from tests import ROOT
-from tests.faults.bench import BASE, OVERLAY
-from tests.faults.judging import code_of
-from tests.faults.model import Ends, Fault
-from tests.faults.table import FAULTS
 
 
 def test_there_are_enough_of_them_and_no_two_alike() -> None:

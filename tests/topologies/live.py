@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.topologies.application import Application, Object, everything
 from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
@@ -22,7 +23,6 @@ from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_st
 from tests.cluster import PROFILE, ensure_addons
 from tests.e2e.browser import Browser
 from tests.e2e.project import Project
-from tests.topologies.application import Application, Object, everything
 from tests.topologies.rendering import ENV, render
 
 _SALTED = re.compile(r"-[0-9a-f]{8}$")

@@ -11,12 +11,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from bench.topologies.checklists import TOPOLOGIES
 from deployer.composition import this_world
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
 from deployer.preflight.validate import offline_plan
 from tests.charts.conftest import KUBE_VERSION
-from tests.topologies.checklists import TOPOLOGIES
 
 Object = dict[str, Any]
 

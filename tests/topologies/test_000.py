@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from bench.topologies.checklists import ROOT
 from deployer.plan.tags import semver_tag
 from tests.charts.conftest import KUBE_VERSION
 from tests.charts.staging import CHARTS
-from tests.topologies.checklists import ROOT
 from tests.topologies.rendering import ENV, Topology, render
 
 NAME = "000-todo-chatbot"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.topologies.checklists import SUFFIX, TOPOLOGIES, Malformed, checklist_of, read_checklist, unresolved
+from bench.topologies.checklists import SUFFIX, TOPOLOGIES, Malformed, checklist_of, read_checklist, unresolved
 
 CHECKLISTS = sorted(TOPOLOGIES.glob("*" + SUFFIX))
 HEAD = "| point | met by | proven by |\n|---|---|---|\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.topologies.journey import left_behind
 from deployer.status import SEED_WORDS, Phase, PodPhase, ServicePhase, service_phase
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
-from tests.topologies.journey import left_behind
 from tests.topologies.live import Live, Watch, differences, eventually, first_task, open_kube, pod_phases
 
 NAME = "001-phase-iv"

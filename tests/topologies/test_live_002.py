@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.topologies.journey import left_behind
 from deployer.status import SEED_WORDS, Phase
 from tests.e2e.browser import request
-from tests.topologies.journey import left_behind
 from tests.topologies.live import Live, Watch, differences, eventually, first_task
 
 NAME = "002-k8s-deployment"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.topologies.journey import STEPS, Journey, Points, points_of
-from tests.topologies.results import keep_journey, keep_together, kept_journeys, kept_together
-from tests.topologies.table import journeys_table, together_lines
-from tests.topologies.together import Together
+from bench.topologies.journey import STEPS, Journey, Points, points_of
+from bench.topologies.results import keep_journey, keep_together, kept_journeys, kept_together
+from bench.topologies.table import journeys_table, together_lines
+from bench.topologies.together import Together
 
 SECONDS = {step: number + 0.25 for number, step in enumerate(STEPS)}
 
