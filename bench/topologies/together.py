@@ -11,8 +11,9 @@ from bench.topologies.application import Application, Broken, Object, everything
 from bench.topologies.journey import SMALL, left_behind
 from deployer import composition as world
 from deployer.commands.connection import see_cluster
+from deployer.commands.validate import offline_plan
 from deployer.config.load import profile_names
-from deployer.preflight import validate as validation
+from deployer.preflight.gather import Target, gather
 from deployer.preflight.rules import capacity
 from deployer.sources import load as inputs
 from tests.cluster import ensure_addons
@@ -98,9 +99,9 @@ def requested(app: Application) -> Fraction:
     env = inputs.values_of(inputs.load_env(loaded)) or inputs.example_values(loaded)
     seen = see_cluster(loaded, here)
     assert seen.toolchain is not None, "the cluster of the tests runs, so its toolchain is known"
-    plan = validation.offline_plan(loaded, env, {}, here)
+    plan = offline_plan(loaded, env, {}, here)
     helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts)
-    subject = validation.gather(loaded, plan, helm, None, here, thorough=False)
+    subject = gather(loaded, plan, Target(world.host(), here.cache_dir, helm), thorough=False)
     return sum((one.pods * one.one.get("cpu", Fraction(0)) for one in capacity.loads(subject)), Fraction(0))
 
 

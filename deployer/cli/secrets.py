@@ -78,8 +78,8 @@ def check(session: Session) -> int:
 
 def _file_problems(loaded: LoadedSpec) -> list[Problem]:
     """What is wrong with the files themselves; one that is not there is no problem while another is."""
-    from deployer.commands.doctor import tracked
     from deployer.env.files import file_problems
+    from deployer.preflight.gather import tracked
 
     names = loaded.spec.env.files
     if not any(secret.keys for secret in loaded.spec.secrets.values()):

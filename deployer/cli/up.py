@@ -112,9 +112,11 @@ def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> No
     except DeployError:  # the run itself starts what is lacking, or says why it cannot
         return
     if seen.toolchain is not None and (asked.recreate or seen.facts.phase is not ClusterPhase.RUNNING):
-        from deployer.preflight import validate as validation  # a run that changes nothing does not pay for its import
+        # A run that changes nothing does not pay for their import.
+        from deployer.commands.validate import examine
+        from deployer.preflight.validate import refuse_broken
 
-        validation.refuse_broken(validation.validate(loaded, here))
+        refuse_broken(examine(loaded, here).findings)
 
 
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:

@@ -53,10 +53,11 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
 
 def _examined(loaded: LoadedSpec) -> Examined:
     """What is wrong; what cannot be read or rendered stands for what rules would have said of it."""
-    from deployer.preflight import validate as validation
+    from deployer.commands import validate as validation
+    from deployer.preflight.validate import Examined
 
     def errors(problems: Sequence[Problem]) -> Examined:
-        return validation.Examined(tuple(Finding(one.code, "error", one) for one in problems))
+        return Examined(tuple(Finding(one.code, "error", one) for one in problems))
 
     try:
         problems = inputs.env_problems(loaded, inputs.load_env(loaded))

@@ -18,7 +18,7 @@ from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.env import files as envfile
-from deployer.sources import git as repository
+from deployer.preflight.gather import tracked
 from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.state.build_cache import deployment_dir
@@ -125,13 +125,6 @@ def _env(loaded: LoadedSpec) -> Iterator[Check]:
     yield from (Check("env", "fail", _told(one), next(iter(one.hints), "")) for one in problems)
     if not problems:
         yield Check("env", "pass", "every required key has a value")
-
-
-def tracked(path: Path) -> list[Problem]:
-    """The problem that git tracks the env file, if it does."""
-    if not repository.tracks(path):
-        return []
-    return [Problem("ENV_TRACKED", f"`{path.name}` is tracked by git", hints=(f"git rm --cached {path.name}",))]
 
 
 def _authorities(loaded: LoadedSpec) -> Iterator[Check]:

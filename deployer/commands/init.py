@@ -10,6 +10,7 @@ from typing import Any
 
 from deployer import composition as world
 from deployer.commands import connection as opening
+from deployer.commands.validate import examine
 from deployer.composition import World
 from deployer.config.load import load_spec
 from deployer.config.paths import work_tree
@@ -24,7 +25,6 @@ from deployer.init.naming import release_names
 from deployer.init.read import read
 from deployer.init.waiving import unmended, with_waivers
 from deployer.init.write import as_yaml
-from deployer.preflight import validate as validation
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts
 from deployer.status import ClusterPhase
@@ -115,7 +115,7 @@ def _judged(target: Path, text: str, here: World, overrides: Sequence[str]) -> t
     """What the rules find of the draft, which stands beside the target for as long as it is judged."""
     with _standing(target, text) as path:
         try:
-            found = validation.validate(load_spec(path, None, overrides), here)
+            found = examine(load_spec(path, None, overrides), here).findings
         except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
             found = tuple(Finding(one.code, "error", one) for one in error.problems)
     places = (one.problem.where.replace(path.name, target.name) for one in found)

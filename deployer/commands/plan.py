@@ -13,12 +13,12 @@ from deployer.cluster.addons import install as addons
 from deployer.commands import up as pipeline
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.validate import offline_plan
 from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
-from deployer.preflight.validate import offline_plan
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage

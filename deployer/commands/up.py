@@ -104,14 +104,20 @@ def apply(
     plan = planned.plan
     news = options.rebuild or _is_news(planned)
     if news:
-        from deployer.preflight import validate as validation  # a run that changes nothing does not pay for its import
+        # A run that changes nothing does not pay for their import.
+        from deployer.preflight.gather import Running, Target
+        from deployer.preflight.validate import before_build
 
         ownership.refuse_foreign_releases(
             plan.application, plan.releases, planned.record, connected.kube, adopt=options.adopt
         )
         yield from secrets_stage.await_leaving(plan.namespaces, connected.kube, clock)
         secrets_stage.refuse_foreign(plan.application, plan.secrets, connected.kube, adopt=options.adopt)
-        yield from validation.before_build(loaded, planned, connected, here, whole=not options.services)
+        docker = connected.facts.docker
+        running = Running(connected.kube, planned.record, (lambda: world.open_images(docker)) if docker else None)
+        target = Target(world.host(), here.cache_dir, connected.helm, running)
+        state = _memory(loaded, here).parent
+        yield from before_build(loaded, plan, target, state, whole=not options.services)
     planned = yield from deploying.remembered(planned, connected.kube)
 
     def secrets(*, copies_only: bool) -> Steps[Outcome[tuple[KeptSecret, ...]]]:

@@ -12,10 +12,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from bench.topologies.checklists import TOPOLOGIES
+from deployer.commands.validate import offline_plan
 from deployer.composition import this_world
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
-from deployer.preflight.validate import offline_plan
 from tests.charts.conftest import KUBE_VERSION
 
 Object = dict[str, Any]

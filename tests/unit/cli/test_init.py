@@ -16,6 +16,7 @@ from deployer.commands import init as draft
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Object, UpgradeRequest
+from deployer.preflight.validate import Examined
 from tests import ROOT
 from tests.unit.cli.conftest import Run, Staged
 from tests.unit.init.charts import container, over, pods, service
@@ -53,7 +54,7 @@ class Chart:
 @pytest.fixture
 def with_helm(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(world, "open_helm", lambda *_: Chart())
-    monkeypatch.setattr(draft.validation, "validate", lambda *_: ())
+    monkeypatch.setattr(draft, "examine", lambda *_: Examined(()))
     return folder
 
 

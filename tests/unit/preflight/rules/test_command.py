@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 
 from deployer.cli import validate as command
 from deployer.cli.entry import cli
-from deployer.preflight import validate as validation
+from deployer.commands import validate as validation
 from deployer.preflight.rules.judging import judge
 from deployer.preflight.rules.registry import RULES
+from deployer.preflight.validate import Examined
 from tests.unit.preflight.rules.subjects import Change, subject
 
 SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: c}}\n"
@@ -21,7 +22,7 @@ SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: 
 
 def validate(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Change, *words: str) -> Result:
     (folder / "todo-deploy.yaml").write_text(SPEC)
-    monkeypatch.setattr(validation, "examine", lambda loaded, here: validation.Examined(judge(subject(change))))
+    monkeypatch.setattr(validation, "examine", lambda loaded, here: Examined(judge(subject(change))))
     return CliRunner().invoke(cli, ["validate", "-f", str(folder / "todo-deploy.yaml"), *words], standalone_mode=False)
 
 

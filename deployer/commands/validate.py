@@ -1,0 +1,78 @@
+"""What `validate` and a first `up` examine: the plan for the cluster as it is at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from deployer import composition as world
+from deployer.commands import connection as opening
+from deployer.commands.toolchain import stand_ins_for
+from deployer.composition import World
+from deployer.config.load import LoadedSpec
+from deployer.core.errors import DeployError
+from deployer.core.ports import ClusterFacts
+from deployer.plan import Facts, Plan, make_plan
+from deployer.preflight import validate as validation
+from deployer.preflight.gather import Running, Target
+from deployer.preflight.validate import Examined
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
+from deployer.state import record
+from deployer.status import ClusterPhase
+from deployer.toolchain import locate_toolchain
+
+
+def examine(loaded: LoadedSpec, here: World) -> Examined:
+    """What an `up` would find and take at this moment; a cluster that does not run is taken for a new one.
+
+    Input error, all problems together, where the sources cannot be read or a chart does not render.
+    """
+    values = inputs.values_of(inputs.load_env(loaded))
+    try:
+        seen = opening.see_cluster(loaded, here)
+    except DeployError:  # no Docker: what does not need it is checked all the same
+        toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+        seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
+    stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
+    running = _running(loaded, seen.facts, here)
+    salt = running.record.salt if running is not None else ""
+    plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node", salt)
+    version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
+    tools = seen.toolchain or opening.known_tools(here)
+    facts = replace(seen.facts, kubernetes_version=version)
+    helm = world.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
+    return validation.examine(loaded, plan, Target(world.host(), here.cache_dir, helm, running))
+
+
+def offline_plan(
+    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World,
+    node: str = "node", salt: str = "",
+) -> Plan:  # fmt: skip
+    """The plan as it would be for a cluster where the application was never deployed."""
+    sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
+    addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
+    facts = Facts(
+        env=env,
+        salt=salt or record.new_record().salt,
+        images=sources.images,
+        charts=sources.charts,
+        stand_ins=stand_ins,
+        used_tags={},
+        addresses=addresses,
+        commit=repository.read_commit(loaded.root),
+    )
+    return make_plan(loaded.spec, loaded.root, facts)
+
+
+def _running(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Running | None:
+    """The cluster if it runs and answers; what we have there is known by its record."""
+    if facts.phase is not ClusterPhase.RUNNING:
+        return None
+    try:
+        kube = world.open_kube(here, loaded.spec.cluster)
+        kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
+    except DeployError:
+        return None
+    docker = facts.docker
+    return Running(kube, kept, (lambda: world.open_images(docker)) if docker is not None else None)

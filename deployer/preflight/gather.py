@@ -1,0 +1,207 @@
+"""What the rules look at: the rendered charts, the running cluster, this machine and the project's folder."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deployer.config.load import LoadedSpec
+from deployer.core.errors import DeployError, Problem
+from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
+from deployer.core.yaml import load_documents
+from deployer.env import files as envfile
+from deployer.plan import Plan, ReleasePlan
+from deployer.preflight.rules import capacity, probing
+from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, is_test, without_nulls
+from deployer.preflight.rules.references import unprovided
+from deployer.sources import build_context
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
+from deployer.sources.dockerfile import declared_values
+from deployer.stages.cluster import Host, start_request
+from deployer.state.record import Record
+
+_USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_AT_ONCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A cluster that runs: its API server, the application's record in it, and its Docker daemon where it has one."""
+
+    kube: KubePort
+    record: Record = field(repr=False)
+    open_images: Callable[[], ImagePort] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a plan is to be deployed: this machine, and the cluster if it runs. Without helm no chart is rendered."""
+
+    host: Host
+    cache_dir: Path
+    helm: HelmPort | None = None
+    running: Running | None = None
+
+
+def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) -> Subject:
+    """Everything that rules look at; renders and questions to the cluster run side by side.
+
+    `thorough`: every mapped value is tried with another one, not only those that seem to be unused. Input error where
+    a chart does not render.
+    """
+    env = inputs.load_env(loaded)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        cluster = pool.submit(_cluster, loaded, plan, target)
+        machine = pool.submit(_machine, loaded, target.cache_dir)
+        helm = target.helm
+        renders = [pool.submit(_rendered, loaded, one, helm, pool, thorough=thorough) for one in plan.releases if helm]
+        failed: list[DeployError] = []
+        rendered: list[Rendered] = []
+        for render in renders:
+            try:
+                rendered.append(render.result())
+            except DeployError as error:
+                failed.append(error)
+        if failed:
+            raise DeployError([problem for error in failed for problem in error.problems], failed[-1].exit_code)
+        subject = Subject(loaded, plan, tuple(rendered), env, cluster.result(), machine.result())
+    return _with_keys(subject, target.running.kube) if target.running is not None else subject
+
+
+def _rendered(
+    loaded: LoadedSpec, release: ReleasePlan, helm: HelmPort, pool: ThreadPoolExecutor, *, thorough: bool
+) -> Rendered:
+    mapped = probing.mapped_values(release.name, loaded.spec.releases[release.name], release)
+    first = [one for one in mapped if isinstance(one.value, str)] if thorough else []
+    # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
+    trial = pool.submit(_tried, release, helm, tuple(first)) if first else None
+    apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
+    everything = tuple(helm.template(_request(release)))
+    objects = tuple(without_nulls(one) for one in everything if not is_test(one))
+    chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text(encoding="utf-8"))), {})
+    if thorough:
+        changed = trial.result() if trial is not None else None
+        doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]
+    else:
+        doubted = [one for one in mapped if one.is_image and not probing.verbatim(one.value, everything)]
+    results = [(one, work.result()) for one, work in apart]
+    results += [(one, _tried(release, helm, (one,))) for one in doubted]
+    unused = tuple((one.location, one.path) for one, other in results if other == everything)
+    return Rendered(release, objects, chart, unused)
+
+
+def _tried(release: ReleasePlan, helm: HelmPort, tried: tuple[probing.Mapped, ...]) -> tuple[Object, ...] | None:
+    """What the chart renders to with other values there; None where it does not."""
+    changed = replace(release, values=probing.with_others(release.values, tried))
+    try:
+        return tuple(helm.template(_request(changed)))
+    except DeployError:
+        return None
+
+
+def _request(release: ReleasePlan) -> UpgradeRequest:
+    return UpgradeRequest(release.name, release.namespace, release.chart, release.values, {}, "", release.timeout)
+
+
+def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
+    """The running cluster; else the one that Minikube would make here, or nothing of somebody's own cluster."""
+    wanted, running = loaded.spec.cluster, target.running
+    if running is None:
+        if wanted.provider != "minikube":
+            return None
+        request, _ = start_request(wanted, target.host)
+        machine = platform.machine()
+        architecture = _ARCHITECTURES.get(machine, machine)
+        return capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
+    kube = running.kube
+    nodes = kube.list("Node")
+    free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
+    return Cluster(
+        name=wanted.context or wanted.name,
+        allocatable=capacity.node_amounts(nodes),
+        architectures=frozenset(str(one["status"]["nodeInfo"]["architecture"]) for one in nodes),
+        pods=tuple(kube.list("Pod")),
+        services=tuple(kube.list("Service")),
+        ours=objects_of(plan, running.record),
+        storage_classes=frozenset(one["metadata"]["name"] for one in kube.list("StorageClass")),
+        image_architectures=_architectures(plan, running),
+        free_disk_mib=min(free, default=None),
+    )
+
+
+def objects_of(plan: Plan, record: Record) -> frozenset[ObjectRef]:
+    """The objects that the plan's releases have in the cluster, as the application's record knows them."""
+    known = (record.releases[one.name] for one in plan.releases if one.name in record.releases)
+    return frozenset(ref for one in known for ref in one.objects)
+
+
+def _architectures(plan: Plan, running: Running) -> dict[str, str]:
+    """What processors the images and base images that are there already are made for."""
+    if running.open_images is None or not plan.images:
+        return {}
+    daemon = running.open_images()
+    refs = {ref for image in plan.images for ref in (image.ref, *image.bases)}
+    return {ref: found.architecture for ref in sorted(refs) if (found := daemon.image(ref)) is not None}
+
+
+def _with_keys(subject: Subject, kube: KubePort) -> Subject:
+    """The subject that also knows the cluster's own Secrets and ConfigMaps that pods refer to."""
+    keys: dict[ObjectRef, frozenset[str]] = {}
+    for ref in unprovided(subject):
+        found = kube.get(ref.kind, ref.namespace, ref.name)
+        if found is not None:
+            keys[ref] = frozenset(key for field in ("data", "binaryData") for key in found.get(field) or ())
+    assert subject.cluster is not None
+    return replace(subject, cluster=replace(subject.cluster, keys=keys)) if keys else subject
+
+
+def _machine(loaded: LoadedSpec, cache_dir: Path) -> Machine:
+    problems: list[Problem] = []
+    for name in loaded.spec.env.files:
+        path = loaded.root / name
+        problems += envfile.file_problems(path, loaded.root)
+        problems += [replace(one, where=name) for one in tracked(path)] if path.exists() else []
+    users, contexts, declared = {}, {}, {}
+    for name, image in loaded.spec.images.items():
+        dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
+        with suppress(DeployError):  # reported by what reads the sources
+            files = build_context.context_files(loaded.root / image.context, dockerfile)
+            contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
+        text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
+        shown = dockerfile.relative_to(loaded.root) if dockerfile.is_relative_to(loaded.root) else dockerfile
+        variables = declared_values(text, image.args)
+        declared[name] = tuple((key, value, f"{shown}:{line}") for key, value, line in variables)
+        user = _last_user(text) if image.target is None else None
+        if user is not None:
+            users[name] = user
+    return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts)
+
+
+def tracked(path: Path) -> list[Problem]:
+    """The problem that git tracks the env file, if it does."""
+    if not repository.tracks(path):
+        return []
+    return [Problem("ENV_TRACKED", f"git tracks `{path.name}`", hints=(f"git rm --cached {path.name}",))]
+
+
+def _free_disk(cache_dir: Path) -> int | None:
+    """Free MiB where Docker keeps its data, or where the tool keeps its own."""
+    places = (Path("/var/lib/docker"), cache_dir, *cache_dir.parents)
+    with suppress(OSError):
+        return shutil.disk_usage(next(path for path in places if path.exists())).free // 2**20
+    return None
+
+
+def _last_user(dockerfile: str) -> str | None:
+    """The user that the last stage ends with; None where that is its base image's or a variable's."""
+    words = _USER.findall(dockerfile)
+    instruction, user = words[-1] if words else ("", "")
+    return user if instruction.upper() == "USER" and "$" not in user else None

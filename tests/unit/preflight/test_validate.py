@@ -1,0 +1,105 @@
+"""What is refused before anything is built: broken rules, and what is somebody else's in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployer.commands.validate import examine
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.events import Warned
+from deployer.core.ports import Object, UpgradeRequest
+from deployer.plan import Plan
+from deployer.preflight.rules.model import Subject
+from deployer.preflight.validate import before_build
+from deployer.state.record import Record, ReleaseRecord, new_record, with_release
+from tests.fakes import FakeKube
+from tests.fakes.play import code, failed, played
+from tests.fakes.shop import Shop
+from tests.unit.preflight.rendering import VALUES, chart, target
+
+APPLIED = with_release(new_record(), "shop", ReleaseRecord("default", 1, "1", ()))
+
+
+def test_a_broken_rule_is_refused_with_every_error(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
+    def broken(request: UpgradeRequest) -> Sequence[Object]:
+        objects = list(chart(request))
+        del objects[0]["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+        objects[1]["spec"]["selector"] = {"app": "nobody"}
+        return objects
+
+    steps = before_build(made.loaded, made.plan, target(kube, broken, tmp_path), tmp_path, whole=True)
+    with pytest.raises(DeployError) as caught:
+        list(steps)
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert [one.code for one in caught.value.problems] == ["LIVENESS_MISSING", "SERVICE_SELECTOR"]
+
+
+def test_warnings_are_reported_once_and_the_same_is_not_rendered_again(
+    made: Subject, kube: FakeKube, tmp_path: Path
+) -> None:
+    renders: list[UpgradeRequest] = []
+
+    def warned(request: UpgradeRequest) -> Sequence[Object]:
+        renders.append(request)
+        objects = list(chart(request))
+        objects[0]["spec"]["strategy"] = {"type": "Recreate"}
+        return objects
+
+    def check(plan: Plan, kept: Record | None = None) -> list[str]:
+        events = before_build(made.loaded, plan, target(kube, warned, tmp_path, kept), tmp_path / "state", whole=True)
+        return [event.problem.code for event in events if isinstance(event, Warned)]
+
+    assert check(made.plan) == ["UPDATE_GAP"]
+    assert check(made.plan) == []
+    assert len(renders) == 2
+    assert check(made.plan, APPLIED) == []
+    assert len(renders) == 2
+    (release,), (image,) = made.plan.releases, made.plan.images
+    tagged = replace(release, values={"api": {**VALUES["api"], "tag": "1.0.0-ffffffffffff"}})
+    newer = replace(made.plan, releases=(tagged,), images=(replace(image, tag="1.0.0-ffffffffffff"),))
+    assert check(newer, APPLIED) == []
+    assert len(renders) == 2, "another tag alone is the same shape"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def foreign(secret: str, **labels: str) -> dict[str, object]:
+    return {"kind": "Secret", "metadata": {"name": secret, "namespace": "default", "labels": labels}, "type": "Opaque"}
+
+
+def refused(shop: Shop, version: str = "1") -> list[str]:
+    """The errors of `validate`."""
+    return [one.rule for one in examine(shop.write(version), shop.here).findings if one.severity == "error"]
+
+
+def test_a_secret_of_somebody_else_is_reported_before_anything_is_built_or_written(shop: Shop) -> None:
+    shop.kube.put(foreign("app"))
+    assert refused(shop) == ["SECRET_FOREIGN"]
+    _, error = failed(shop.up("1"))
+    assert (code(error), error.exit_code) == ("SECRET_FOREIGN", ExitCode.REFUSED)
+    assert (shop.images.built, shop.kube.names("Secret")) == ([], ["app"])
+
+
+def test_it_may_be_taken_over(shop: Shop) -> None:
+    shop.kube.put(foreign("app"))
+    played(shop.up("1", adopt=True))
+    assert shop.serves == ("1", "token-of-1")
+    assert refused(shop) == []
+
+
+def test_our_own_is_no_finding_although_it_changes(shop: Shop) -> None:
+    played(shop.up("1"))
+    assert refused(shop, "2") == []
+
+
+def test_a_release_of_somebody_else_is_reported_by_validate_too(shop: Shop) -> None:
+    stored = foreign("sh.helm.release.v1.web.v1", owner="helm", name="web", version="1", status="deployed")
+    shop.kube.put({**stored, "type": "helm.sh/release.v1"})
+    assert refused(shop) == ["RELEASE_FOREIGN"]
