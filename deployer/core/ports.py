@@ -24,6 +24,9 @@ LABEL_PREFIX = "todo-deploy.dev"
 APPLICATION_LABEL = f"{LABEL_PREFIX}/application"
 """Label of what was made for an application: Secrets and images."""
 
+SECRET_LABEL = f"{LABEL_PREFIX}/secret"
+"""Label of a Secret that we made: its name in the spec."""
+
 INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
 """Label of a Helm revision: digest of the chart and the values it was made from."""
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deployer.core.ports import APPLICATION_LABEL, ImageFacts, ImagePort, KubePort, Object, ObjectRef, made_for
-from deployer.stages.secrets import SECRET_OF
+from deployer.core.ports import (
+    APPLICATION_LABEL,
+    SECRET_LABEL,
+    ImageFacts,
+    ImagePort,
+    KubePort,
+    Object,
+    ObjectRef,
+    made_for,
+)
 from deployer.state.record import Record, of_all_applications
 from deployer.status.objects import dig
 
@@ -42,7 +50,7 @@ def find_waste(
         ObjectRef("Secret", namespace, one["metadata"]["name"])
         for namespace in sorted(set(namespaces))
         for one in kube.list("Secret", namespace, labels=made_for(application), metadata_only=True)
-        if SECRET_OF in (one["metadata"].get("labels") or {})
+        if SECRET_LABEL in (one["metadata"].get("labels") or {})
     ]
     return Waste(
         tuple(image for image in ours if plain(image.ref) not in needed and image.id not in kept_ids),

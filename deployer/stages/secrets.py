@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from deployer.core.errors import refused
 from deployer.core.events import Item, ItemState
-from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
+from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, SECRET_LABEL, KubePort, Object
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.plan import SecretPlan
 
 STAGE = "secrets"
 
-SECRET_OF = f"{LABEL_PREFIX}/secret"
 CHECKSUM = f"{LABEL_PREFIX}/checksum"
 # Pods have half a minute to end, and a namespace goes with its last one.
 _LEAVING_SECONDS = 90.0
@@ -98,7 +97,7 @@ def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
         "app.kubernetes.io/part-of": application,
         MANAGED_BY: OWNER,
         APPLICATION_LABEL: application,
-        SECRET_OF: secret.name,
+        SECRET_LABEL: secret.name,
     }
     data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
 
@@ -121,7 +120,7 @@ def copy_of(served: Object, name: str) -> Object | None:
     metadata = served["metadata"]
     checksum = str((metadata.get("annotations") or {}).get(CHECKSUM, ""))
     labels = metadata.get("labels") or {}
-    if not checksum or name != f"{labels.get(SECRET_OF)}-{checksum[:8]}":
+    if not checksum or name != f"{labels.get(SECRET_LABEL)}-{checksum[:8]}":
         return None
     kept = {"name": name, "namespace": metadata["namespace"], "labels": labels, "annotations": {CHECKSUM: checksum}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": kept, "type": served.get("type"),

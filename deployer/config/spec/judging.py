@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deployer.config.types import Duration, ObjectName, Part, Size
-from deployer.preflight.rules.settings import Layout, Replicas, Waiver
 
 
 class ServiceRollout(Part):
@@ -34,6 +33,51 @@ class Rollout(Part):
     """Workloads, by name, that are judged otherwise."""
 
 
+class Replicas(Part):
+    """Bounds of the number of a workload's pods."""
+
+    min: int = 1
+    """At least so many."""
+    max: int | None = None
+    """At most so many."""
+    exactly: dict[str, int] = {}
+    """Workloads, by name, that must have just so many."""
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Replicas:
+        if self.min < 0 or (self.max is not None and self.max < max(self.min, 1)):
+            raise ValueError('"min" is at least 0, and "max" at least 1 and not below "min"')
+        return self
+
+
+class Layout(Part):
+    """Where objects are and how they are named."""
+
+    namespaces: Literal["any", "one"] = "any"
+    """`one`: everything must be in the spec's namespace."""
+    names: Literal["any", "component"] = "any"
+    """`component`: an object's name must begin with the component that its label `app` names."""
+    labels: tuple[str, ...] = ()
+    """Labels that every workload must have."""
+
+
+class Waiver(Part):
+    """A rule that may be broken; `todo-deploy validate --rules` lists their names."""
+
+    rule: str
+    """The rule's name."""
+    reason: str
+    """Why it may be broken."""
+    objects: tuple[str, ...] = ()
+    """Only where it concerns these objects (`deployment/backend`, `*` stands for anything); default: everywhere."""
+
+    @model_validator(mode="after")
+    def _has_a_reason(self) -> Waiver:
+        if len(self.reason.strip()) < 3:
+            raise ValueError('a waiver gives its "reason"')
+        return self
+
+
 class Rules(Part):
     """Limits that are checked before anything is built."""
 
@@ -54,6 +98,6 @@ class Rules(Part):
     tag_policy: Literal["digest", "semver", "semver-commit"] | None = None
     """The tag policy that every image must have."""
     layout: Layout = Layout()
-    """Where objects are and what they are called."""
+    """Where objects are and how they are named."""
     waive: tuple[Waiver, ...] = ()
     """Rules that are known to be broken, each with the reason."""
