@@ -189,6 +189,16 @@ _SECRET_KEY = re.compile(
 _URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
 
 
+def names_secret(key: str) -> bool:
+    """Whether the key's name says that its value is secret."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def has_password(value: str) -> bool:
+    """Whether the value is a URL with a password."""
+    return _URL_PASSWORD.match(value) is not None
+
+
 def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:
     """Why the value is no real one, without telling it; None when it may be real, and for an empty one.
 
@@ -204,7 +214,7 @@ def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:
     url = _URL_PASSWORD.match(text)
     if url is not None and (_PLACEHOLDER.fullmatch(unquote(url[1])) or url[1].lower() == "password"):
         return "its password is a placeholder"
-    if not _SECRET_KEY.search(key):
+    if not names_secret(key):
         return None
     if _WEAK_SECRET.fullmatch(text):
         return "it is a word that anybody would try first"

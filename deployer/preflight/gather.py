@@ -16,6 +16,8 @@ from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.core.yaml import load_documents
 from deployer.env import files as envfile
+from deployer.env.leaks import leaks, telling_values
+from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, probing
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, is_test, without_nulls
@@ -60,7 +62,7 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
     env = inputs.load_env(loaded)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         cluster = pool.submit(_cluster, loaded, plan, target)
-        machine = pool.submit(_machine, loaded, target.cache_dir)
+        machine = pool.submit(_machine, loaded, env, target.cache_dir)
         helm = target.helm
         renders = [pool.submit(_rendered, loaded, one, helm, pool, thorough=thorough) for one in plan.releases if helm]
         failed: list[DeployError] = []
@@ -163,17 +165,21 @@ def _with_keys(subject: Subject, kube: KubePort) -> Subject:
     return replace(subject, cluster=replace(subject.cluster, keys=keys)) if keys else subject
 
 
-def _machine(loaded: LoadedSpec, cache_dir: Path) -> Machine:
+def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
     problems: list[Problem] = []
     for name in loaded.spec.env.files:
         path = loaded.root / name
         problems += envfile.file_problems(path, loaded.root)
         problems += [replace(one, where=name) for one in tracked(path)] if path.exists() else []
-    users, contexts, declared = {}, {}, {}
+    users, contexts, declared, leaking = {}, {}, {}, {}
+    secret = _secret_values(loaded, env)
     for name, image in loaded.spec.images.items():
         dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
         with suppress(DeployError):  # reported by what reads the sources
-            files = build_context.context_files(loaded.root / image.context, dockerfile)
+            folder = loaded.root / image.context
+            files = build_context.context_files(folder, dockerfile)
+            paths = [one.path for one in files if one.kind == "file"]
+            leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))
             contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
         text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
         shown = dockerfile.relative_to(loaded.root) if dockerfile.is_relative_to(loaded.root) else dockerfile
@@ -182,7 +188,13 @@ def _machine(loaded: LoadedSpec, cache_dir: Path) -> Machine:
         user = _last_user(text) if image.target is None else None
         if user is not None:
             users[name] = user
-    return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts)
+    return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts, leaking)
+
+
+def _secret_values(loaded: LoadedSpec, env: EnvFile) -> dict[str, str]:
+    """The env values by which a copy of a secret is known."""
+    keys = {wanted.source or key for one in loaded.spec.secrets.values() for key, wanted in one.keys.items()}
+    return telling_values(inputs.values_of(env), keys, inputs.example_values(loaded))
 
 
 def tracked(path: Path) -> list[Problem]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from deployer.config.load import LoadedSpec, Location
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
+from deployer.env.leaks import Leak
 from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan
 
@@ -102,6 +103,8 @@ class Machine:
     """Image of the spec → the variables its Dockerfile declares: name, value while it is built, and where."""
     contexts: Mapping[str, tuple[int, tuple[tuple[str, int], ...]]] = field(default_factory=dict)
     """Image of the spec → the bytes of its build context, and its biggest entries with theirs."""
+    env_leaks: Mapping[str, tuple[Leak, ...]] = field(default_factory=dict)
+    """Image of the spec → the env files with secrets in its build context."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.files import write_private
+from deployer.env.leaks import is_env_file
 from deployer.plan import Plan
 from deployer.preflight.rules.probing import without_tags
 
@@ -31,7 +32,12 @@ def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
         [one.name, one.namespace, str(one.chart), without_tags(one, loaded.spec.releases[one.name], refs)]
         for one in plan.releases
     ]
-    contexts = {image.name: sorted(path for path in image.source.manifest) for image in plan.images}
+    contexts = {
+        image.name: sorted(
+            f"{path} {part}" if is_env_file(path) else path for path, part in image.source.manifest.items()
+        )
+        for image in plan.images
+    }
     parts = [loaded.spec.model_dump(mode="json"), releases, contexts, sorted(env)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -10,7 +10,6 @@ from deployer.config.spec import mebibytes
 from deployer.plan import ImagePlan
 from deployer.preflight.rules.model import Breach, Place, Rule, Subject
 
-_ENV_FILE = re.compile(r"(?:.*/)?\.env(\.(?!example$|sample$|template$|dist$|defaults$)[^/]+)?")
 _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
 
 
@@ -31,14 +30,14 @@ def env_readable(subject: Subject) -> Iterator[Breach]:
 def env_in_context(subject: Subject) -> Iterator[Breach]:
     """Build contexts that send an env file to the daemon."""
     for image in subject.plan.images:
-        for path in image.source.manifest:
-            if _ENV_FILE.fullmatch(path):
-                context = subject.loaded.spec.images[image.name].context
-                yield Breach(
-                    f"the build context of image `{image.name}` contains `{path}`: its secrets would be in the image",
-                    Place(spec=("images", image.name, "context")),
-                    hints=(f"add `**/.env*` to {context}/.dockerignore",),
-                )
+        for leak in subject.machine.env_leaks.get(image.name, ()):
+            context = subject.loaded.spec.images[image.name].context
+            yield Breach(
+                f"the build context of image `{image.name}` contains `{leak.path}`: its secrets would be in the image",
+                Place(spec=("images", image.name, "context")),
+                leak.why,
+                (f"add a line `{leak.path}` to {context}/.dockerignore, then: todo-deploy validate",),
+            )
 
 
 def public_urls(subject: Subject) -> Iterator[Breach]:
@@ -111,7 +110,7 @@ RULES = (
     Rule("ENV_READABLE", "S0 Secret (access restricted)", "warning",
          "Nobody but their owner can read the env files.", env_readable),
     Rule("ENV_IN_CONTEXT", "S0 Secret; Docker docs, Build context", "error",
-         "No env file is sent along with a build context.", env_in_context),
+         "No env file with secrets is in a build context; public build settings may be.", env_in_context),
     Rule("PUBLIC_URL", "S1 Environment Variables; S3 ConfigMaps", "warning",
          "Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are served to browsers.", public_urls),
     Rule("CONTEXT_SIZE", "Docker docs, Build context", "note",

@@ -84,3 +84,15 @@ def test_the_user_of_an_image_is_the_last_of_its_dockerfile(
     (tmp_path / "api").mkdir()
     (tmp_path / "api/Dockerfile").write_text(dockerfile)
     assert look(made, kube, chart, tmp_path, thorough=False).machine.image_users == user
+
+
+def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
+    made: Subject, kube: FakeKube, tmp_path: Path
+) -> None:
+    (tmp_path / "api" / "conf").mkdir(parents=True)
+    (tmp_path / "api" / "Dockerfile").write_text("FROM scratch\n")
+    for name in ("conf/prod.env", ".env", ".env.production"):
+        (tmp_path / "api" / name).write_text("API_TOKEN=x\n")
+    (tmp_path / "api" / ".dockerignore").write_text(".env\n")
+    seen = look(made, kube, chart, tmp_path, thorough=False)
+    assert [one.path for one in seen.machine.env_leaks["api"]] == ["conf/prod.env"]

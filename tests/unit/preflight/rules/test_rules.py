@@ -11,6 +11,7 @@ import pytest
 
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
+from deployer.env.leaks import Leak
 from deployer.preflight.rules.judging import judge
 from deployer.preflight.rules.model import Cluster, Machine, without_nulls
 from deployer.preflight.rules.registry import RULES
@@ -206,7 +207,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CHART_MAINTAINERS", "warning", at("chart", "maintainers", to=[]), "no maintainers"),
     ("ENV_TRACKED", "error", at("machine", to=env_problem("ENV_TRACKED")), "the env file"),
     ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
-    ("ENV_IN_CONTEXT", "error", at("context", "conf/.env.local", to="f"), "`conf/.env.local`"),
+    ("ENV_IN_CONTEXT", "error", at("machine", to=Machine(env_leaks={
+        "api": (Leak("conf/.env.local", "its name"),)})), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
     ("PUBLIC_URL", "warning", at("args", "NEXT_PUBLIC_API", to="http://localhost:8000"), "no address that is served"),
     ("PUBLIC_URL", "warning", at("machine", to=Machine(declared={
