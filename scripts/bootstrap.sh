@@ -59,15 +59,14 @@ if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ] && 
   exit 0
 fi
 
-if ! { [ -x .venv/bin/pip ] && new_enough .venv/bin/python; }; then
+# Always made anew: pip takes what is installed already without a look at its hashes, and leaves what is no longer locked.
+python=$(find_python)
+if [ -z "$python" ] || ! make_venv "$python"; then
+  install_python
   python=$(find_python)
-  if [ -z "$python" ] || ! make_venv "$python"; then
-    install_python
-    python=$(find_python)
-    [ -n "$python" ] || fail "Python 3.11 or newer was not found" "install it, or name it: make setup PYTHON=/path/to/python3"
-    make_venv "$python" ||
-      fail "$python cannot make virtual environments" "sudo apt-get install python3-venv"
-  fi
+  [ -n "$python" ] || fail "Python 3.11 or newer was not found" "install it, or name it: make setup PYTHON=/path/to/python3"
+  make_venv "$python" ||
+    fail "$python cannot make virtual environments" "sudo apt-get install python3-venv"
 fi
 
 # Everything from the lock, checked by its hashes; the build backend is among it, so that nothing else is fetched.
