@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults lock more help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ setup: ## Make .venv with todo-deploy in it (done by every other target when nee
 
 lock: setup ## Renew the locks (requirements*.lock): the newest versions that pyproject.toml allows, with their hashes
 	@scripts/lock.sh
+
+pins: setup ## Write the checksums of programs that are downloaded (needs upstream's hosts)
+	@$(BIN)/python scripts/pins.py
 
 up: setup ## From nothing to working URLs
 	@$(BIN)/todo-deploy up

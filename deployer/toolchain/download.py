@@ -6,13 +6,14 @@ Tried against a local HTTP server in the tests, not against upstream's hosts.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from http.client import HTTPException
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from deployer.toolchain.files import work_folder
 from deployer.toolchain.model import STAGE, architecture, operating_system
 from deployer.toolchain.pins import DOWNLOAD_PLATFORMS, Download
 
+PINS = Path(__file__).parent / "pins.json"
 ATTEMPTS = 4
 _CHUNK = 256 * 1024
 _TIMEOUT = 30.0
@@ -46,10 +48,10 @@ def ensure_downloaded(cache_dir: Path, item: Download) -> Steps[Path]:
             f"{item.name} is not published for {platform}",
             hints=("set `toolchain: path` and install it yourself",),
         )
-    url = _fill(item.url, item)
+    url = _fill(item.url, item, platform)
     part = target.parent.with_name(f"{target.parent.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    wanted = dict(item.sha256).get(platform) or _published(url + item.checksum_suffix, item.name)
+    wanted = pinned(item, platform) or _published(item, platform)
     if not part.exists() or _sha256(part) != wanted:  # a run may have been killed after the last byte
         yield from _fetch(url, part, item.name)
     if _sha256(part) != wanted:
@@ -65,7 +67,7 @@ def ensure_downloaded(cache_dir: Path, item: Download) -> Steps[Path]:
     with work_folder(cache_dir, f"download-{item.name}") as folder:
         program = folder / item.name
         if item.member:
-            _extract(part, _fill(item.member, item), program)
+            _extract(part, _fill(item.member, item, platform), program)
         else:
             part.replace(program)
         program.chmod(0o755)
@@ -75,12 +77,32 @@ def ensure_downloaded(cache_dir: Path, item: Download) -> Steps[Path]:
     return target
 
 
-def _fill(template: str, item: Download) -> str:
-    return template.format(version=item.version, os=operating_system(), arch=architecture())
+def pinned(item: Download, platform: str) -> str | None:
+    """The SHA-256 that the committed pins have for this version on this platform."""
+    known = json.loads(PINS.read_text(encoding="utf-8")).get(item.name, {})
+    checksum: str | None = known.get("sha256", {}).get(platform) if known.get("version") == item.version else None
+    return checksum
 
 
-def _published(url: str, name: str) -> str:
+def published_pins(items: Iterable[Download]) -> dict[str, dict[str, object]]:
+    """What `pins.json` holds: for each program its version and, by platform, the SHA-256 that upstream publishes."""
+    return {
+        item.name: {
+            "version": item.version,
+            "sha256": {one: _published(item, one) for one in sorted(DOWNLOAD_PLATFORMS)},
+        }
+        for item in items
+    }
+
+
+def _fill(template: str, item: Download, platform: str) -> str:
+    system, _, processor = platform.partition("-")
+    return template.format(version=item.version, os=system, arch=processor)
+
+
+def _published(item: Download, platform: str) -> str:
     """The checksum in the file that upstream publishes beside the program."""
+    name, url = item.name, _fill(item.url, item, platform) + item.checksum_suffix
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:  # noqa: S310 (pinned https addresses)
             text = answer.read(1024).decode("ascii", "replace")

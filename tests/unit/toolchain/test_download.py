@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import threading
@@ -17,8 +18,9 @@ import pytest
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item
 from deployer.toolchain import download
+from deployer.toolchain.download import published_pins
 from deployer.toolchain.model import architecture, operating_system
-from deployer.toolchain.pins import Download
+from deployer.toolchain.pins import DOWNLOAD_PLATFORMS, DOWNLOADS, Download
 from tests.unit.toolchain.support import finish
 
 BODY = bytes(range(256)) * 8192  # 2 MB
@@ -152,11 +154,62 @@ def test_a_wrong_checksum_leaves_nothing_behind(server: Server, tmp_path: Path) 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_pinned_checksum_wins_over_the_published_one(server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(download, "PINS", tmp_path / "pins.json")
+    return tmp_path / "pins.json"
+
+
+def pin(path: Path, checksum: str, version: str = "v1") -> None:
+    known = {"version": version, "sha256": {f"{operating_system()}-{architecture()}": checksum}}
+    path.write_text(json.dumps({"minikube": known}))
+
+
+def test_a_pinned_checksum_decides_and_upstreams_is_not_asked(server: Server, tmp_path: Path, pins: Path) -> None:
+    server.serve("minikube", BODY, checksum="0" * 64)
+    pin(pins, hashlib.sha256(BODY).hexdigest())
+    assert finish(download.ensure_downloaded(tmp_path / "cache", item(server))).read_bytes() == BODY
+
+
+def test_what_differs_from_its_pin_is_refused_whatever_upstream_publishes(
+    server: Server, tmp_path: Path, pins: Path
+) -> None:
     server.serve("minikube", BODY)
-    pinned = ((f"{operating_system()}-{architecture()}", "0" * 64),)
-    with pytest.raises(DeployError, match="not what was published"):
-        finish(download.ensure_downloaded(tmp_path, item(server, sha256=pinned)))
+    pin(pins, "0" * 64)
+    with pytest.raises(DeployError) as caught:
+        finish(download.ensure_downloaded(tmp_path / "cache", item(server)))
+    assert caught.value.problems[0].code == "TOOLCHAIN_CHECKSUM"
+
+
+def test_the_pin_of_another_version_says_nothing(server: Server, tmp_path: Path, pins: Path) -> None:
+    server.serve("minikube", BODY)
+    pin(pins, "0" * 64, version="v0")
+    assert finish(download.ensure_downloaded(tmp_path / "cache", item(server))).read_bytes() == BODY
+
+
+def test_pins_are_what_upstream_publishes_for_every_platform(server: Server, tmp_path: Path, pins: Path) -> None:
+    one = Download("minikube", "v1", f"{server.url}/{{version}}-{{os}}-{{arch}}", ".sha256")
+    for platform in DOWNLOAD_PLATFORMS:
+        server.serve(f"v1-{platform}", platform.encode())
+    found = published_pins([one])
+    assert found == {
+        "minikube": {
+            "version": "v1",
+            "sha256": {platform: hashlib.sha256(platform.encode()).hexdigest() for platform in DOWNLOAD_PLATFORMS},
+        }
+    }
+    pins.write_text(json.dumps(found))
+    server.files = {name: body for name, body in server.files.items() if not name.endswith(".sha256")}
+    here = f"{operating_system()}-{architecture()}"
+    assert finish(download.ensure_downloaded(tmp_path / "cache", one)).read_bytes() == here.encode()
+
+
+def test_the_committed_pins_can_be_read() -> None:
+    known = json.loads(download.PINS.read_text())
+    assert known.keys() <= {one.name for one in DOWNLOADS}
+    for entry in known.values():
+        assert entry["sha256"].keys() <= DOWNLOAD_PLATFORMS
+        assert all(re.fullmatch(r"[0-9a-f]{64}", one) for one in entry["sha256"].values())
 
 
 def test_a_missing_file_fails_at_once_and_says_where(server: Server, tmp_path: Path) -> None:
