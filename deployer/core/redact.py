@@ -1,58 +1,74 @@
-"""Secret values taken out of any text: as they are, and as base64, URL, JSON and shell write them."""
+"""Secret values taken out of any text, whatever it was encoded by, before the text is cut or shown.
+
+Text that comes from elsewhere (logs, events, the output of programs, answers of servers) passes `foreign` where it is
+read: masked, then cleaned; only then may it be cut. What leaves this process is masked once more by `KNOWN`.
+"""
 
 from __future__ import annotations
 
 import base64
-import json
+import html
 import re
-import shlex
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote, unquote_to_bytes
+
+from deployer.core.text import CUT, ESCAPES, INVISIBLE, clean_text
 
 MASK = "•••"
-# Shorter values stand in too many words to be taken out; so do these, which are nobody's secret.
-MIN_LENGTH = 4
+MIN_LENGTH = 6
+"""Characters from which on a value is masked wherever it stands, in every form. Lines of a value count alike."""
+SHORT_LENGTH = 4
+"""A value of 4 or 5 characters is masked as a word of its own; a shorter one stands in too many words."""
 _NOT_SECRET = frozenset({"true", "false", "null", "none"})
-_MIN_LINE = 8
-_MIN_BASE64_CORE = 8
+_MOST_LEVELS = 4
 _PEM_FRAME = re.compile(r"-{5}(BEGIN|END) [A-Z0-9 ]+-{5}")
 _URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
 
+Span = tuple[int, int]
+
 
 class Redactor:
-    """Calling it returns the text with every known value replaced by `•••`; its repr tells how many it knows.
+    """Calling it returns the text with every known value replaced by `•••`; its repr says how many it knows.
 
-    Values shorter than four characters and the words true, false, null and none are left alone.
+    A value is found as it is written; escaped for a URL, JSON, Go, Python, a shell or HTML, by whichever encoder and
+    twice over; in base64 (also wrapped, and within a longer text) and hexadecimal; with terminal control sequences in
+    it; and where the text begins or ends within it, from 6 characters on. Values shorter than `SHORT_LENGTH` and the
+    words true, false, null and none are left alone.
     """
 
-    __slots__ = ("_pattern", "_probe", "_values")
-
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values = frozenset(value for value in values if _is_secret(value))
-        forms = sorted({form for value in self._values for form in _forms(value)}, key=lambda form: (-len(form), form))
-        alternatives = "|".join(map(re.escape, forms))
-        self._probe = re.compile(alternatives) if forms else None
-        # A lookahead finds values that overlap each other as well; their spans are merged.
-        self._pattern = re.compile(f"(?=({alternatives}))") if forms else None
+        self._values: frozenset[str] = frozenset()
+        self._needles = _Needles(self._values)
+        self.learn(values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """These values are known, too."""
+        known = self._values | {value for value in values if _is_secret(value)}
+        if known != self._values:
+            self._values, self._needles = known, _Needles(known)
+
+    def forget(self) -> None:
+        """No value is known."""
+        self._values, self._needles = frozenset(), _Needles(frozenset())
 
     def __call__(self, text: str) -> str:
         """The text without any known value in any of its forms."""
-        if self._probe is None or self._pattern is None or self._probe.search(text) is None:
+        needles = self._needles
+        if not needles or not text:
             return text
         parts: list[str] = []
-        done = start = end = 0
-        for match in self._pattern.finditer(text):
-            if match.start(1) > end or end == 0:
-                if end:
-                    parts += [text[done:start], MASK]
-                    done = end
-                start = match.start(1)
-            end = max(end, match.end(1))
-        return "".join([*parts, text[done:start], MASK, text[end:]])
+        done = 0
+        for start, end in _merged(needles.spans(text)):
+            parts += [text[done:start], MASK]
+            done = end
+        return "".join([*parts, text[done:]]) if done else text
 
     def data(self, value: Any) -> Any:
-        """The same structure of maps, lists and scalars, with every text (keys too) redacted."""
+        """The same structure of mappings, lists and scalars, with every text (keys too) masked."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
@@ -60,10 +76,6 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.data(item) for item in value]
         return value
-
-    def also(self, values: Iterable[str]) -> Redactor:
-        """A redactor that knows these values besides its own."""
-        return Redactor((*self._values, *values))
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} values)"
@@ -73,21 +85,7 @@ class Redactor:
 
 
 def _is_secret(value: str) -> bool:
-    return len(value.strip()) >= MIN_LENGTH and value.strip().lower() not in _NOT_SECRET
-
-
-def _forms(value: str) -> set[str]:
-    forms: set[str] = set()
-    for part in _parts(value):
-        forms |= {part, repr(part)[1:-1]}
-        for ascii_only in (False, True):
-            escaped = json.dumps(part, ensure_ascii=ascii_only)[1:-1]
-            forms |= {escaped, json.dumps(escaped, ensure_ascii=ascii_only)[1:-1]}  # JSON within JSON, too
-        forms |= {shlex.quote(part)[1:-1]} if shlex.quote(part) != part else set()
-        for encoded in (quote(part, safe=""), quote(part), quote_plus(part)):
-            forms |= {encoded, re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
-        forms |= _base64_forms(part.encode("utf-8", "surrogateescape"))
-    return {form for form in forms if len(form) >= MIN_LENGTH}
+    return len(value.strip()) >= SHORT_LENGTH and value.strip().lower() not in _NOT_SECRET
 
 
 def _parts(value: str) -> set[str]:
@@ -95,21 +93,277 @@ def _parts(value: str) -> set[str]:
     parts = {value, value.strip()}
     if "\n" in value or "\r" in value:
         lines = (line.strip() for line in value.splitlines())
-        parts |= {line for line in lines if len(line) >= _MIN_LINE and not _PEM_FRAME.fullmatch(line)}
+        parts |= {line for line in lines if len(line) >= MIN_LENGTH and not _PEM_FRAME.fullmatch(line)}
     for match in _URL_PASSWORD.finditer(value):
         parts |= {password for password in (match[1], unquote(match[1])) if _is_secret(password)}
     return parts
 
 
-def _base64_forms(raw: bytes) -> set[str]:
-    """Base64 of the value alone, and the characters that it leaves in base64 of a text around it."""
-    forms: set[str] = set()
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        whole = encode(raw).decode()
-        forms |= {whole, whole.rstrip("=")}
-        # base64("user:<value>"): three alignments; characters that also hold a neighbour's bits are left out.
-        for shift, first in ((0, 0), (1, 2), (2, 3)):
-            text = encode(b"\0" * shift + raw).decode().rstrip("=")
-            core = text[first : (shift + len(raw)) * 8 // 6]
-            forms |= {core} if len(core) >= _MIN_BASE64_CORE else set()
-    return forms
+class _Needles:
+    """What is looked for in each of a text's readings."""
+
+    def __init__(self, values: frozenset[str]) -> None:
+        parts = {part for value in values for part in _parts(value)}
+        long = {part for part in parts if len(part) >= MIN_LENGTH}
+        # As written, and as a text is read once every escape in it is undone.
+        self._plain = sorted(long | {form for part in long if len(form := _readings(part)[-1].text) >= MIN_LENGTH})
+        raw = [part.encode("utf-8", "surrogateescape") for part in long]
+        self._base64 = sorted({form for one in raw for form in _base64_forms(one)})
+        self._hex = sorted({one.hex() for one in raw})
+        short = {form for part in parts - long for form in (part, *_short_base64(part))}
+        words = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
+        self._short = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if short else None
+        self._some = bool(parts)
+
+    def __bool__(self) -> bool:
+        return self._some
+
+    def spans(self, text: str) -> list[Span]:
+        """Where values stand in the text."""
+        found: list[Span] = []
+        readings = _readings(text)
+        for level, reading in enumerate(readings):
+            spans = list(self._in_reading(reading.text))
+            for below in range(level - 1, -1, -1) if spans else ():
+                places = _Places(readings[below].text, readings[below + 1].undone)
+                spans = [places(one) for one in spans]
+            found += spans
+        return found
+
+    def _in_reading(self, text: str) -> Iterator[Span]:
+        yield from _occurrences(text, self._plain)
+        yield from _at_cuts(text, self._plain_index)
+        if self._short is not None:
+            yield from (match.span() for match in self._short.finditer(text))
+        packed = text.translate(_SEPARATORS)
+        lower = packed.lower()
+        spans = [*_occurrences(packed, self._base64), *_at_cuts(packed, self._base64_index)]
+        hexes = [*_occurrences(lower, self._hex), *_at_cuts(lower, self._hex_index)]
+        if spans or hexes:
+            kept = [place for place, one in enumerate(text) if ord(one) not in _SEPARATORS]
+            yield from (_around(text, kept[start], kept[end - 1] + 1) for start, end in spans)
+            yield from ((kept[start], kept[end - 1] + 1) for start, end in hexes)
+
+    @cached_property
+    def _plain_index(self) -> _Index:
+        return _index(self._plain)
+
+    @cached_property
+    def _base64_index(self) -> _Index:
+        return _index(self._base64)
+
+    @cached_property
+    def _hex_index(self) -> _Index:
+        return _index(self._hex)
+
+
+# --- A text's readings: as it is, and with its escapes undone, one level after the other
+
+_HIDING = re.compile(rf"(?P<removed>{ESCAPES}|{INVISIBLE})")
+_ESCAPED = re.compile(
+    r"(?P<url>(?:%[0-9A-Fa-f]{2})+)"
+    r"|(?P<bytes>(?:\\x[0-9A-Fa-f]{2}|\\[0-3][0-7]{2})+)"
+    r"|(?P<utf16>(?:\\u[0-9A-Fa-f]{4})+)"
+    r"|\\u\{(?P<brace>[0-9A-Fa-f]{1,6})\}|\\U(?P<utf32>[0-9A-Fa-f]{8})"
+    r"|(?P<html>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"
+    r"|(?P<quote>'\"'\"'|'\\''|'')|(?P<doubled>\"\")"
+    r"|\\(?P<letter>[^\nxuU0-9])|(?P<plus>\+)"
+)
+_MAY_HIDE, _MAY_BE_ESCAPED = re.compile(INVISIBLE), re.compile(r"[%\\&'\"+]")
+"""A text without these is read as it is: they are found ten times as fast."""
+_LETTERS = {"n": "\n", "t": "\t", "r": "", "b": "", "f": "", "v": "", "a": "", "e": ""}
+_UNDONE: dict[str, Callable[[str], str]] = {
+    "removed": lambda _: "",
+    "url": lambda text: _decoded(unquote_to_bytes(text)),
+    "bytes": lambda text: _decoded(bytes(int(one[1:], 16) if one[0] == "x" else int(one, 8)
+                                         for one in text.split("\\")[1:])),
+    "utf16": lambda text: bytes.fromhex(text.replace("\\u", "")).decode("utf-16-be", "replace"),
+    "brace": lambda text: _character(int(text, 16)),
+    "utf32": lambda text: _character(int(text, 16)),
+    "html": html.unescape,
+    "quote": lambda _: "'",
+    "doubled": lambda _: '"',
+    "letter": lambda text: _LETTERS.get(text, text),
+    "plus": lambda _: " ",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A text, and the pattern of what was undone in the reading before it."""
+
+    text: str
+    undone: re.Pattern[str] = _HIDING
+
+
+def _readings(text: str) -> list[_Reading]:
+    """The text, then each time without what hides and with one more level of escapes undone, until none is left."""
+    readings = [_Reading(text)]
+    for pattern, sign in ((_HIDING, _MAY_HIDE), (_ESCAPED, _MAY_BE_ESCAPED)) * _MOST_LEVELS:
+        before = readings[-1].text
+        if sign.search(before) and (undone := pattern.sub(_undone, before)) != before:
+            readings.append(_Reading(undone, pattern))
+        elif pattern is _ESCAPED:
+            break
+    return readings
+
+
+def _undone(match: re.Match[str]) -> str:
+    kind = match.lastgroup or ""
+    return _UNDONE[kind](match[kind])
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _character(code: int) -> str:
+    return chr(code) if code < 0x110000 else ""
+
+
+class _Places:
+    """Where in a text each character of its next reading comes from."""
+
+    def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+        # Of each stretch that is read as it stands, and of each escape: its begin in the reading and in the text.
+        self._read, self._begin, self._end = [0], [0], [0]
+        at = done = 0
+        for match in pattern.finditer(text):
+            at += match.start() - done
+            undone = _undone(match)
+            self._add(at, match.start(), match.end())
+            at, done = at + len(undone), match.end()
+            self._add(at, done, done)
+
+    def _add(self, read: int, begin: int, end: int) -> None:
+        self._read.append(read)
+        self._begin.append(begin)
+        self._end.append(end)
+
+    def __call__(self, span: Span) -> Span:
+        """The part of the text that is read as this part of its reading."""
+        first = bisect_left(self._read, span[0] + 1) - 1
+        last = bisect_left(self._read, span[1]) - 1
+        return self._place(first, span[0])[0], self._place(last, span[1] - 1)[1]
+
+    def _place(self, stretch: int, at: int) -> Span:
+        """Begin and end in the text of what is read at that place."""
+        if self._end[stretch] > self._begin[stretch]:
+            return self._begin[stretch], self._end[stretch]
+        begin = self._begin[stretch] + at - self._read[stretch]
+        return begin, begin + 1
+
+
+# --- Base64 and hexadecimal: without what separates or wraps them, and what differs between alphabets
+
+_SEPARATORS: dict[int, None] = dict.fromkeys(map(ord, " \t\n\r+/-_=:"))
+_IN_BASE64 = re.compile(r"[A-Za-z0-9+/_-]")
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """The characters that the value leaves in base64 of a text around it: there are three alignments."""
+    # base64("user:<value>"): characters that hold a neighbour's bits as well are left out, and masked by `_around`.
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        text = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        core = text[first : (shift + len(raw)) * 8 // 6].translate(_SEPARATORS)
+        if len(core) >= MIN_LENGTH - 1:
+            yield core
+
+
+def _short_base64(value: str) -> Iterator[str]:
+    raw = value.encode("utf-8", "surrogateescape")
+    yield from (encode(raw).decode() for encode in (base64.b64encode, base64.urlsafe_b64encode))
+    yield base64.b64encode(raw).decode().rstrip("=")
+
+
+def _around(text: str, start: int, end: int) -> Span:
+    """With the character on either side that holds some of the value's bits, and the padding."""
+    start -= start > 0 and _IN_BASE64.match(text, start - 1) is not None
+    end += _IN_BASE64.match(text, end) is not None
+    while text.startswith("=", end):
+        end += 1
+    return start, end
+
+
+# --- Finding
+
+
+def _occurrences(text: str, needles: Sequence[str]) -> Iterator[Span]:
+    for needle in needles:
+        start = text.find(needle)
+        while start >= 0:
+            yield start, start + len(needle)
+            start = text.find(needle, start + 1)
+
+
+_Index = dict[str, list[tuple[str, int]]]
+_ELLIPSIS = re.compile(rf"\.{{3,}}|{CUT}")
+# The cut may have gone through an escape, of which some characters are left, and the text may be quoted.
+_LEFT = 14
+_LEFT_AT_BEGIN = re.compile(r"[\s\"'`]*|[ux\\]?\{?[0-9A-Fa-f]{1,8}\}?(?:\[[0-9;]*m)?|#?\w{0,10};|\[?[0-9;]*m")
+_LEFT_AT_END = re.compile(r"[\s\"'`]*|%[0-9A-Fa-f]?|\\.{0,9}|&[#\w]{0,10}|\x1b?\[?[0-9;]*")
+
+
+def _index(needles: Sequence[str]) -> _Index:
+    """Every 6 characters of the needles, with where they stand."""
+    index: _Index = {}
+    for needle in needles:
+        for place in range(len(needle) - MIN_LENGTH + 1):
+            index.setdefault(needle[place : place + MIN_LENGTH], []).append((needle, place))
+    return index
+
+
+def _at_cuts(text: str, index: _Index) -> Iterator[Span]:
+    """Where the text, or a stretch of it between ellipses, begins or ends within a needle."""
+    for start, end in _stretches(text):
+        for first in range(start, min(start + _LEFT, end - MIN_LENGTH + 1)):
+            for needle, place in index.get(text[first : first + MIN_LENGTH], ()):
+                last = first + _alike(text[first:end], needle[place:])
+                whole = last - first == len(needle) - place or _LEFT_AT_END.fullmatch(text, last, end)
+                if whole and _LEFT_AT_BEGIN.fullmatch(text, start, first):
+                    yield first, last
+        for last in range(end, max(end - _LEFT, start + MIN_LENGTH - 1), -1):
+            for needle, place in index.get(text[last - MIN_LENGTH : last], ()):
+                length = _alike(text[start:last][::-1], needle[: place + MIN_LENGTH][::-1])
+                if length == place + MIN_LENGTH and _LEFT_AT_END.fullmatch(text, last, end):
+                    yield last - length, last
+
+
+def _stretches(text: str) -> Iterator[Span]:
+    begin = 0
+    for cut in _ELLIPSIS.finditer(text) if "..." in text or CUT in text else ():
+        yield begin, cut.start()
+        begin = cut.end()
+    yield begin, len(text)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    shorter = min(len(one), len(other))
+    return next((place for place in range(shorter) if one[place] != other[place]), shorter)
+
+
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans in order, those that touch or overlap as one."""
+    open_span: Span | None = None
+    for start, end in sorted(spans):
+        if open_span is not None and start <= open_span[1]:
+            open_span = open_span[0], max(open_span[1], end)
+            continue
+        if open_span is not None:
+            yield open_span
+        open_span = start, end
+    if open_span is not None:
+        yield open_span
+
+
+KNOWN = Redactor()
+"""Knows every secret value that this process has read: what is secret is a fact of the process, not of one call."""
+
+
+def foreign(text: object) -> str:
+    """The text without known secret values, terminal control sequences and invisible characters; not cut."""
+    return clean_text(KNOWN(str(text)))
