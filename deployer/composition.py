@@ -18,6 +18,7 @@ from deployer.core.files import path_component
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
 from deployer.env.shell import unexported
+from deployer.kube.masking import masked
 from deployer.kube.outage import Away, never
 from deployer.stages.cluster import Host
 from deployer.toolchain import Toolchain
@@ -117,7 +118,7 @@ def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Awa
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":
         refuse_foreign(world.kubeconfig, context)
-    return KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, away)
+    return masked(KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, away))
 
 
 def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, away: Away = never) -> HelmPort:

@@ -10,10 +10,18 @@ import signal
 
 import pytest
 
+from deployer.core.redact import KNOWN
+
 
 def pytest_configure() -> None:
     """Programs that tests start can be interrupted: a shell's background job would hand on that Ctrl-C is ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_value_is_known() -> None:
+    """What one test knows to be secret is nothing to the next."""
+    KNOWN.forget()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

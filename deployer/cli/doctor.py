@@ -14,7 +14,6 @@ from deployer.commands import up as pipeline
 from deployer.commands.toolchain import prepare_cluster_start
 from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode, Problem
-from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.sources import load as inputs
 from deployer.toolchain import STAGE as TOOLCHAIN
@@ -65,5 +64,5 @@ def _mend(session: Session, here: World) -> ExitCode:
 
         yield from stage(TOOLCHAIN, body(), here.clock)
 
-    ran = run(session, "doctor", loaded.spec.application, (TOOLCHAIN,), steps, Redactor(), here)
+    ran = run(session, "doctor", loaded.spec.application, (TOOLCHAIN,), steps, here)
     return ran.exit_code

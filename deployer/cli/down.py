@@ -8,7 +8,6 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
 from deployer.commands.down import STAGES, DownOptions, down_steps
 from deployer.composition import this_world
-from deployer.core.redact import Redactor
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked
 
@@ -30,7 +29,7 @@ def down(session: Session, volumes: bool, cluster: bool) -> int:
     folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
     ran = run(
         session, "down", spec.application, STAGES,
-        lambda _: locked(folder, here.clock, down_steps(loaded, options, here)), Redactor(), here,
+        lambda _: locked(folder, here.clock, down_steps(loaded, options, here)), here,
     )  # fmt: skip
     if session.as_json:
         removed = ran.value

@@ -146,6 +146,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _tell(words: list[str], ctx: click.Context | None, problems: tuple[Problem, ...], code: int) -> None:
     """The problems as the user asked for them: one JSON document, or lines on standard error."""
+    from deployer.core.redact import masked
+
+    problems = masked(problems)
     if _wants_json(words):
         import json
 

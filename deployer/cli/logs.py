@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -44,12 +44,11 @@ def logs(
     from deployer.commands.connection import open_running
     from deployer.commands.services import chosen, services_of
     from deployer.composition import this_world
-    from deployer.core.redact import Redactor
     from deployer.kube import logs as podlogs
-    from deployer.sources import load as inputs
+    from deployer.sources.load import load_env
 
     loaded = read_spec(session)
-    redactor = Redactor(inputs.values_of(inputs.load_env(loaded)).values())
+    load_env(loaded)  # refused where it is malformed: its values would not be masked
     opened = open_running(loaded, this_world())
     refs = chosen(services_of(opened), services, _spec_hint(services))
 
@@ -63,10 +62,10 @@ def logs(
     else:
         lines = past if previous else podlogs.read(opened.kube, look(), tail=tail)
     if session.as_json:
-        print_json("logs", ExitCode.OK, {"lines": [_as_data(line, redactor) for line in lines]})
+        print_json("logs", ExitCode.OK, {"lines": [_as_data(line) for line in lines]})
         return ExitCode.OK
     try:
-        count = _print(lines, redactor, follow, not no_prefix)
+        count = _print(lines, follow, not no_prefix)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     if not count and not session.quiet:
@@ -93,7 +92,7 @@ def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> t
     )  # fmt: skip
 
 
-def _print(lines: Iterator[LogLine], redactor: Callable[[str], str], follow: bool, prefix: bool) -> int:
+def _print(lines: Iterator[LogLine], follow: bool, prefix: bool) -> int:
     """How many lines were printed; ends early when nobody reads any more."""
     from deployer.ui.text import clean
 
@@ -102,7 +101,7 @@ def _print(lines: Iterator[LogLine], redactor: Callable[[str], str], follow: boo
     try:
         for line in lines:
             label = _coloured(line.source.label, colours) + " | " if prefix else ""
-            print(label + redactor(clean(line.text)), flush=follow)
+            print(label + clean(line.text), flush=follow)
             count += 1
         sys.stdout.flush()
     except BrokenPipeError:
@@ -122,7 +121,7 @@ def _wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
     return stream.isatty() and not env.get("NO_COLOR") and env.get("TERM") not in ("dumb", "unknown")
 
 
-def _as_data(line: LogLine, redactor: Callable[[str], str]) -> dict[str, Any]:
+def _as_data(line: LogLine) -> dict[str, Any]:
     from deployer.ui.text import clean
 
     source = line.source
@@ -131,7 +130,7 @@ def _as_data(line: LogLine, redactor: Callable[[str], str]) -> dict[str, Any]:
         "namespace": source.namespace,
         "pod": source.pod,
         "container": source.container,
-        "line": redactor(clean(line.text)),
+        "line": clean(line.text),
     }
 
 

@@ -25,20 +25,19 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
     from deployer.commands.connection import open_running
     from deployer.commands.services import chosen, services_of
     from deployer.composition import this_world
-    from deployer.core.redact import Redactor
-    from deployer.sources import load as inputs
+    from deployer.sources.load import load_env
     from deployer.state.build_cache import deployment_dir
     from deployer.state.lock import locked
 
     loaded, here = read_spec(session), this_world()
-    redactor = Redactor(inputs.values_of(inputs.load_env(loaded)).values())
+    load_env(loaded)  # refused where it is malformed: its values would not be masked
     opened = open_running(loaded, here)
     refs = chosen(services_of(opened), services)
     spec = loaded.spec
     folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
     ran = run(
         session, "restart", spec.application, ("restart", "rollout"),
-        lambda _: locked(folder, here.clock, _steps(opened, refs, here)), redactor, here,
+        lambda _: locked(folder, here.clock, _steps(opened, refs, here)), here,
     )  # fmt: skip
     if session.as_json:
         statuses = ran.value if ran.value is not None else ran.report.view.workloads

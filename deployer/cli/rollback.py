@@ -15,7 +15,6 @@ from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as rollback_steps
 from deployer.composition import this_world
 from deployer.core.errors import ExitCode
-from deployer.core.redact import Redactor
 from deployer.sources import load as inputs
 from deployer.state.build_cache import deployment_dir
 from deployer.state.history import Entry, to_wire
@@ -39,7 +38,7 @@ def rollback(session: Session, to: int | None, hold: float | None, timeout: floa
         lambda run_id: locked(
             folder, here.clock, rollback_steps(loaded, values, RollbackOptions(run_id, to, hold, timeout), here)
         ),
-        Redactor(values.values()), here,
+        here,
     )  # fmt: skip
     if session.as_json:
         print_json("rollback", ran.exit_code, None if ran.value is None else _data(ran), ran.problems)

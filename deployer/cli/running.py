@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +19,7 @@ from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
 from deployer.core.events import Event, RunFinished, RunStarted
-from deployer.core.redact import Redactor
+from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
 from deployer.state import runs
 from deployer.status import WorkloadStatus
@@ -69,14 +67,14 @@ def _for_context(context: str) -> list[str]:
 
 def run(
     session: Session, command: str, application: str, stages: tuple[str, ...], steps: Callable[[str], Steps[T]],
-    redactor: Redactor, here: World,
+    here: World,
 ) -> Ran[T]:  # fmt: skip
     """The steps are driven to their end, every event shown, recorded and folded; a failure is told, not raised."""
     clock = here.clock
     begun = clock.monotonic()
     run_id = runs.new_run_id(clock.now())
     record = runs.RunRecord(here.state_dir, run_id)
-    folder = runs.RunFolder(record.folder, redactor)
+    folder = runs.RunFolder(record.folder, KNOWN)
     report = Report()
     progress = "quiet" if session.quiet else (session.progress or "auto")
     value: T | None = None
@@ -85,7 +83,7 @@ def run(
 
         def emit(event: Event) -> None:
             nonlocal report
-            safe = redacted(event, redactor)
+            safe = masked(event)
             report = reports.add(report, safe)
             record.write(safe, clock.now())
             sink(safe)
@@ -95,7 +93,7 @@ def run(
             with evidence.kept_in(folder):
                 value = drive(steps(run_id), emit)
         except DeployError as error:
-            code, problems = error.exit_code, tuple(redacted(one, redactor) for one in error.problems)
+            code, problems = error.exit_code, masked(error.problems)
         except OSError as error:
             explained = disk_error(error)
             if explained is None:
@@ -151,7 +149,7 @@ def workload_data(workloads: Iterable[WorkloadStatus]) -> list[dict[str, Any]]:
 
 def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:
     """Standard output carries the one document of the command."""
-    print(json.dumps(envelope(command, code == ExitCode.OK, code, data, problems), ensure_ascii=False))
+    print(json.dumps(envelope(command, code == ExitCode.OK, code, data, masked(problems)), ensure_ascii=False))
 
 
 def confirm(session: Session, question: str) -> None:
@@ -162,23 +160,6 @@ def confirm(session: Session, question: str) -> None:
         raise refused("CONFIRMATION", f"this needs a yes: {question}", hints=("add --yes",))
     if not click.confirm(question, default=False, err=True):
         raise refused("CONFIRMATION", "nothing was removed")
-
-
-Redacted = TypeVar("Redacted")
-
-
-def redacted(value: Redacted, redactor: Redactor) -> Redacted:
-    """The value with every secret in its texts masked, whatever it is made of."""
-    made: Any = value
-    if isinstance(value, str):
-        made = redactor(value)
-    elif isinstance(value, tuple):
-        made = tuple(redacted(item, redactor) for item in value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Enum):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        fresh = {name: redacted(item, redactor) for name, item in fields.items()}
-        made = value if fresh == fields else dataclasses.replace(value, **fresh)
-    return made  # type: ignore[no-any-return]
 
 
 def _interrupted() -> Problem:

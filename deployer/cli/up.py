@@ -18,7 +18,6 @@ from deployer.commands.up import UpOptions, UpResult
 from deployer.composition import World, this_world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
-from deployer.core.redact import Redactor
 from deployer.core.steps import Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
@@ -91,9 +90,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
         options = replace(asked, run=run_id)
         return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
 
-    return run(
-        session, "up", loaded.spec.application, pipeline.stages_of(loaded.spec), steps, Redactor(values.values()), here
-    )
+    return run(session, "up", loaded.spec.application, pipeline.stages_of(loaded.spec), steps, here)
 
 
 def _refuse_env(loaded: LoadedSpec) -> EnvFile:

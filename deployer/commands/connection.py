@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.forwarding import NOTHING, Known
+from deployer.kube.masking import learn_secrets
+from deployer.sources.load import load_env
 from deployer.state import record
 from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
@@ -72,11 +75,17 @@ def see_cluster(loaded: LoadedSpec, here: World) -> Seen:
 
 
 def open_running(loaded: LoadedSpec, here: World) -> Opened:
-    """The running cluster with its record; machine error with the way to get there where it does not run."""
+    """The running cluster with its record, and the application's secret values known to be masked.
+
+    Machine error with the way to get there where it does not run.
+    """
     seen = see_cluster(loaded, here)
     if seen.facts.phase is not ClusterPhase.RUNNING:
         raise not_running(seen)
     kube = world.open_kube(here, loaded.spec.cluster)
+    with suppress(DeployError):  # it is for `up` and `validate` to say what is wrong with them
+        load_env(loaded)
+    learn_secrets(kube, loaded.spec.application)
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))

@@ -25,6 +25,7 @@ from deployer.diagnosis.causes import FailFast
 from deployer.forwarding import NOTHING, Known
 from deployer.helm import ownership
 from deployer.helm.result import Applied
+from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import never, why_away
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
@@ -198,6 +199,7 @@ def plan_now(
     """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     spec = loaded.spec
     kept = record.load(connected.kube, spec.namespace, spec.application)
+    learn_secrets(connected.kube, spec.application)  # pods of earlier revisions may print earlier values
     forward = Known(connected.forward.doors) if connected.forward is not None else NOTHING
     opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept, forward)
     commit = repository.read_commit(loaded.root)

@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 
 GRACE_SECONDS = 10.0
@@ -52,7 +53,7 @@ def run(
         check=False,
     )
     if done.returncode != 0:
-        raise CommandFailed(words, done.returncode, (done.stderr or done.stdout).splitlines()[-20:])
+        raise CommandFailed(words, done.returncode, foreign(done.stderr or done.stdout).splitlines()[-20:])
     return done.stdout
 
 
@@ -89,7 +90,7 @@ def stream(
     try:
         with on_stop(lambda: terminate(process)):
             for line in process.stdout:
-                text = line.rstrip("\r\n")
+                text = foreign(line.rstrip("\r\n"))
                 tail.append(text)
                 yield text
             returncode = process.wait()

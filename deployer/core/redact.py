@@ -7,13 +7,15 @@ read: masked, then cleaned; only then may it be cut. What leaves this process is
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_to_bytes
 
 from deployer.core.text import CUT, ESCAPES, INVISIBLE, clean_text
@@ -23,8 +25,13 @@ MIN_LENGTH = 6
 """Characters from which on a value is masked wherever it stands, in every form. Lines of a value count alike."""
 SHORT_LENGTH = 4
 """A value of 4 or 5 characters is masked as a word of its own; a shorter one stands in too many words."""
+SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|auth|signing|encryption)[_.-]?key|_dsn$",
+    re.IGNORECASE,
+)
+"""Names whose values are masked although nobody knows them, as in a chart's values or a ConfigMap."""
 _NOT_SECRET = frozenset({"true", "false", "null", "none"})
-_MOST_LEVELS = 4
+_MOST_LEVELS = 3
 _PEM_FRAME = re.compile(r"-{5}(BEGIN|END) [A-Z0-9 ]+-{5}")
 _URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
 
@@ -105,14 +112,15 @@ class _Needles:
     def __init__(self, values: frozenset[str]) -> None:
         parts = {part for value in values for part in _parts(value)}
         long = {part for part in parts if len(part) >= MIN_LENGTH}
-        # As written, and as a text is read once every escape in it is undone.
-        self._plain = sorted(long | {form for part in long if len(form := _readings(part)[-1].text) >= MIN_LENGTH})
+        # As written, and as a text is read once escapes in it are undone.
+        readings = {reading.text for part in long for reading in _readings(part)}
+        self._plain = sorted(form for form in readings if len(form) >= MIN_LENGTH)
         raw = [part.encode("utf-8", "surrogateescape") for part in long]
         self._base64 = sorted({form for one in raw for form in _base64_forms(one)})
         self._hex = sorted({one.hex() for one in raw})
         short = {form for part in parts - long for form in (part, *_short_base64(part))}
         words = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
-        self._short = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if short else None
+        self._short = re.compile(rf"(?<![A-Za-z0-9_-])(?:{words})(?![A-Za-z0-9_-])") if short else None
         self._some = bool(parts)
 
     def __bool__(self) -> bool:
@@ -362,6 +370,23 @@ def _merged(spans: Iterable[Span]) -> Iterator[Span]:
 
 KNOWN = Redactor()
 """Knows every secret value that this process has read: what is secret is a fact of the process, not of one call."""
+
+
+T = TypeVar("T")
+
+
+def masked(value: T) -> T:
+    """The value with every known secret value in its texts masked, whatever it is made of."""
+    made: Any = value
+    if isinstance(value, str):
+        made = KNOWN(value)
+    elif isinstance(value, tuple):
+        made = tuple(masked(item) for item in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Enum):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fresh = {name: masked(item) for name, item in fields.items()}
+        made = value if fresh == fields else dataclasses.replace(value, **fresh)
+    return made  # type: ignore[no-any-return]
 
 
 def foreign(text: object) -> str:

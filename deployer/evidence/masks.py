@@ -6,12 +6,8 @@ import re
 from typing import Any
 
 from deployer.core.ports import Object
-from deployer.core.redact import MASK
+from deployer.core.redact import KNOWN, MASK, SECRET_NAME
 
-SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|auth|signing|encryption)[_.-]?key|_dsn$",
-    re.IGNORECASE,
-)
 _URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^@\s/\"']+@")
 _LONGEST_TEXT = 16384
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -19,7 +15,7 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 def masked(obj: Object) -> Object:
     """The object without what nobody may read and what nobody wants to read."""
-    made: Object = _masked(obj)
+    made: Object = _masked(KNOWN.data(obj))
     metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key != "managedFields"}
     if isinstance(metadata.get("annotations"), dict):
         metadata["annotations"] = {key: one for key, one in metadata["annotations"].items() if key != _APPLIED}

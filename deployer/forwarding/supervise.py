@@ -17,6 +17,7 @@ from deployer import __version__
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import companion, detached
+from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Steps
 from deployer.forwarding import state
 from deployer.forwarding.decide import HOST, Forward
@@ -54,7 +55,7 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
     while not all(_open(door) for door in forward.doors):
         if clock.monotonic() > deadline:
             log = forward.folder / state.LOG
-            told = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if log.exists() else []
+            told = foreign(log.read_text(encoding="utf-8", errors="replace")).splitlines()[-8:] if log.exists() else []
             raise machine_error(
                 "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
                 detail="\n".join(told), where=str(log), hints=("todo-deploy up",),

@@ -22,6 +22,7 @@ import semver
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
+from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 from deployer.core.yaml import load_documents
 from deployer.helm.manifests import objects_of
@@ -146,7 +147,7 @@ class Helm:
         except pyhelm3.errors.ReleaseNotFoundError:
             raise
         except pyhelm3.errors.Error as error:
-            told = error.stderr.decode("utf-8", "replace").strip()
+            told = foreign(error.stderr.decode("utf-8", "replace")).strip()
             raise _explained(told, request.release if request is not None else name) from None
         except FileNotFoundError as error:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deployer.core.redact import KNOWN, SECRET_NAME
+
 _SHOWN = 3
 _LONGEST = 60
 
 
 def value_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    """Each changed path with its old and new value where these are short: `backend.replicaCount: 2 → 3`."""
+    """Each changed path, with its values where they are short and no secrets: `backend.replicaCount: 2 → 3`."""
     return tuple(_changes(old, new, ""))
 
 
@@ -28,8 +30,8 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
         for key in sorted({*old, *new}):
             yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
-        before, after = _short(old), _short(new)
-        shown = before and after and len(before) + len(after) < _LONGEST
+        before, after = KNOWN(_short(old)), KNOWN(_short(new))
+        shown = before and after and len(before) + len(after) < _LONGEST and not SECRET_NAME.search(path)
         yield f"{path}: {before} → {after}" if shown else path
 
 

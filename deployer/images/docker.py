@@ -20,6 +20,7 @@ from docker.types.daemon import CancellableStream
 
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 from deployer.kube.outage import Away, attended, never
 
@@ -124,13 +125,13 @@ class DockerEngine:
                             # A request that is refused as a whole (an unreadable Dockerfile) answers with a message.
                             refusal = chunk.get("error") or chunk.get("message")
                             if refusal:
-                                raise BuildFailed(str(refusal).strip(), step, tuple(tail))
+                                raise BuildFailed(foreign(refusal).strip(), step, tuple(tail))
                             for line in _lines(chunk):
                                 step = line if _STEP.match(line) else step
                                 tail.append(line)
                                 yield line
             except docker.errors.APIError as error:
-                raise BuildFailed(str(error.explanation or error), step, tuple(tail)) from None
+                raise BuildFailed(foreign(error.explanation or error), step, tuple(tail)) from None
 
     def _begun(self, request: BuildRequest) -> _Stream:
         stream: _Stream = self._client.build(
@@ -197,14 +198,14 @@ def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:
 
 def _lines(chunk: Mapping[str, Any]) -> list[str]:
     if "stream" in chunk:
-        return [line for line in str(chunk["stream"]).splitlines() if line.strip()]
+        return [line for line in foreign(chunk["stream"]).splitlines() if line.strip()]
     if chunk.get("status") and not chunk.get("progressDetail"):
-        return [f"{chunk.get('id', '')} {chunk['status']}".strip()]
+        return [foreign(f"{chunk.get('id', '')} {chunk['status']}").strip()]
     return []
 
 
 def _unreachable(endpoint: DockerEndpoint, error: Exception) -> DeployError:
-    text = str(error)
+    text = foreign(error)
     if "Permission denied" in text:
         return machine_error(
             "DOCKER_PERMISSION",

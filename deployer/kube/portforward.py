@@ -11,6 +11,8 @@ from typing import Any
 
 from websocket import ABNF, WebSocket, WebSocketConnectionClosedException, WebSocketException
 
+from deployer.core.redact import foreign
+
 # https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ (connect portforward), one port:
 # every message begins with its channel, 0 for data and 1 for errors, whose first message repeats the port.
 _PROTOCOL = "v4.channel.k8s.io"
@@ -49,7 +51,7 @@ class PodStream:
             if first:
                 continue
             if channel == _ERROR:
-                raise ConnectionError(content[1:].decode("utf-8", "replace").strip()[:300])
+                raise ConnectionError(foreign(content[1:].decode("utf-8", "replace")).strip()[:300])
             if content[1:]:
                 return content[1:]
 
@@ -95,7 +97,7 @@ def _tls(configuration: Any) -> dict[str, Any]:
 
 
 def _lost(error: Exception) -> ConnectionError:
-    return ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0][:300])
+    return ConnectionError(foreign(f"{type(error).__name__}: {error}").splitlines()[0][:300])
 
 
 def parsed_head(data: bytes, method: str) -> tuple[int, dict[str, str]]:

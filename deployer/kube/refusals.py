@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.redact import foreign
 
 
 class NotFound(DeployError):
@@ -16,7 +17,7 @@ def refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
     try:
         document: Any = json.loads(raw)
-        message, reason = str(document.get("message", "")), str(document.get("reason", ""))
+        message, reason = foreign(document.get("message", "")), str(document.get("reason", ""))
     except (ValueError, AttributeError):
         message, reason = "", ""
     problem = Problem(

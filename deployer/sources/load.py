@@ -10,6 +10,7 @@ from typing import Any
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.redact import KNOWN
 from deployer.env import files as envfile
 from deployer.env import parser as dotenv
 from deployer.env.parser import EnvEntry, EnvFile
@@ -43,9 +44,14 @@ def values_of(env: EnvFile) -> dict[str, str]:
 
 
 def load_env(loaded: LoadedSpec) -> EnvFile:
-    """The merged env files; empty where none exists. Input error for a malformed one, with its line."""
+    """The merged env files, whose values are masked from now on; empty where none exists.
+
+    Input error for a malformed one, with its line.
+    """
     files = [loaded.root / name for name in loaded.spec.env.files]
-    return dotenv.merge_env(dotenv.read_env(path, _shown(path, loaded.root)) for path in files if path.exists())
+    env = dotenv.merge_env(dotenv.read_env(path, _shown(path, loaded.root)) for path in files if path.exists())
+    KNOWN.learn(values_of(env).values())
+    return env
 
 
 def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, UrlProven
 from deployer.core.ports import KubePort, LocalPorts
+from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.kube.outage import sat_out
 from deployer.plan import UrlPlan
@@ -212,7 +213,7 @@ def _prove(
             status = answered()
             answer = f"HTTP {status}, expected {url.expect}"
         except OSError as error:
-            status, answer = 0, str(error) or type(error).__name__
+            status, answer = 0, foreign(error) or type(error).__name__
             asked = clock.monotonic()
             yield from sat_out(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
             deadline += clock.monotonic() - asked

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from deployer.core.events import Event, to_wire
 from deployer.core.files import path_component, write_within
-from deployer.core.redact import Redactor
+from deployer.core.redact import KNOWN, Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
 _KEPT = 20
@@ -108,7 +108,7 @@ def keep_trace(text: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"{new_run_id(time.time())}.txt"
         with _open_private(path) as stream:
-            stream.write(text)
+            stream.write(KNOWN(text))
         return path
     return None
 

@@ -17,6 +17,7 @@ from deployer.commands.up import UpOptions, UpResult
 from deployer.composition import World
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.steps import Outcome, Steps
+from deployer.kube.masking import masked
 from deployer.state.record import Record, load
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -55,7 +56,7 @@ class Shop:
         (self.root / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 0.1.0\n")
         self.cluster = FakeCluster()
         patch.setattr(world, "open_cluster", lambda *_: self.cluster)
-        patch.setattr(world, "open_kube", lambda *_, **__: self.kube)
+        patch.setattr(world, "open_kube", lambda *_, **__: masked(self.kube))
         patch.setattr(world, "open_helm", lambda *_: self.helm)
         patch.setattr(world, "open_images", lambda *_: self.images)
         patch.setattr(pipeline, "ensure_tools", _tools)

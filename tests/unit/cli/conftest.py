@@ -16,6 +16,7 @@ from deployer import composition as world
 from deployer.cli.entry import main
 from deployer.commands import connection as opening
 from deployer.core.ports import ClusterFacts, DockerEndpoint
+from deployer.kube.masking import masked
 from deployer.state import record
 from deployer.state.record import ReleaseRecord
 from deployer.status import ClusterPhase
@@ -161,6 +162,6 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         "users": [{"name": name, "user": {"token": f"token-of-{name}"}} for name in ("work", "tiny")],
     }))  # fmt: skip
     monkeypatch.setattr(world, "open_cluster", lambda *_: cluster)
-    monkeypatch.setattr(world, "open_kube", lambda *_, **__: kube)
+    monkeypatch.setattr(world, "open_kube", lambda *_, **__: masked(kube))
     monkeypatch.setattr(opening, "locate_toolchain", lambda *_: toolchain)
     return Staged(kube, cluster, toolchain, kubeconfig)

@@ -21,7 +21,7 @@ VALUES = [
     "s3cr3t-value",
     "quo\"te\\back'slash",
     "a b+c/d=e&f%g?<h>~i(j)*k!l",
-    "geheim-äöü-✓-𝔘",
+    "geheim-äöü-✓-😀",
     "postgresql://todo:p%40ss-w0rd@db:5432/todo?sslmode=require",
     "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcwggSjAgEAAoIBAQ==\n-----END PRIVATE KEY-----\n",
     "ends with a backslash\\",
@@ -195,7 +195,7 @@ def test_random_texts_never_keep_a_value() -> None:
 def test_random_values_in_random_encodings_never_show() -> None:
     rng = random.Random(11)
     names = sorted(ENCODERS)
-    for _ in range(400):
+    for _ in range(200):
         value = "".join(rng.choices("aB3 +/=%&<>'\"\\~äé€.-_", k=rng.randint(8, 30))).strip() + "x9Kq"
         form = ENCODERS[rng.choice(names)](value)
         masked = Redactor([value])(f"some words, {form} and others")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deployer.core.redact import KNOWN
 from deployer.helm.values_diff import in_words, value_changes
 
 
@@ -18,10 +19,14 @@ from deployer.helm.values_diff import in_words, value_changes
         ({"a": None}, {"a": "on"}, ("a: none → on",)),
         ({"a": [1]}, {"a": [2]}, ("a",)),
         ({"a": "x" * 40}, {"a": "y" * 40}, ("a",)),
+        ({"app": {"apiKey": "old"}}, {"app": {"apiKey": "new"}}, ("app.apiKey",)),
+        ({"db": {"password": {"x": 1}}}, {"db": {"password": {"x": 2}}}, ("db.password.x",)),
+        ({"a": "of the-last-value"}, {"a": 1}, ("a: of ••• → 1",)),
         ({"b": 1, "a": 1}, {}, ("a: 1 → none", "b: 1 → none")),
     ],
 )
 def test_each_changed_path_is_told_once(old: dict[str, Any], new: dict[str, Any], told: tuple[str, ...]) -> None:
+    KNOWN.learn(["the-last-value"])
     assert value_changes(old, new) == told
 
 
