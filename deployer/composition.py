@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.config.spec import Cluster
 from deployer.core.clock import SystemClock
 from deployer.core.files import path_component
+from deployer.core.folders import cache_folder, state_folder
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.steps import Clock
 from deployer.env.shell import unexported
@@ -52,9 +53,7 @@ class World:
 
 def this_world() -> World:
     """The world of this process, seen as from a shell that did not take the exports of `todo-deploy env`."""
-    from platformdirs import user_cache_path, user_state_path
-
-    return World(unexported(os.environ), user_cache_path("todo-deploy"), user_state_path("todo-deploy"), SystemClock())
+    return World(unexported(os.environ), cache_folder(), state_folder(), SystemClock())
 
 
 def host() -> Host:

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.faults.model import NAMESPACE, RELEASE, Fault
 from bench.faults.table import HOST_ONLY_TAG, IMAGE
-from deployer.plan import overlaid
+from deployer.core.values import overlaid
 from tests.cluster import PROFILE
 from tests.e2e.project import Object, Project
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.chaos.deployment import first_up
-from deployer.plan import overlaid
+from deployer.core.values import overlaid
 from tests.cluster import CompletedCli, ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import RELEASE, Object, Project, make_project

@@ -13,7 +13,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 
 if TYPE_CHECKING:
     from deployer.config.load import LoadedSpec
-    from deployer.env.keys import KeyRow
+    from deployer.env.files import KeyRow
 
 
 @click.group("secrets")
@@ -55,7 +55,7 @@ def init(session: Session) -> int:
 def check(session: Session) -> int:
     """Show where each secret key stands, never its value; fails where something required is wrong."""
     from deployer.cli.running import print_json, read_spec
-    from deployer.env.keys import key_rows
+    from deployer.env.files import key_rows
     from deployer.sources import load as inputs
 
     loaded = read_spec(session)

@@ -24,7 +24,7 @@ from deployer.plan import ImagePlan, Plan
 from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
-from deployer.sources.checkout import NoCheckout, checked_out
+from deployer.sources.git import NoCheckout, checked_out
 from deployer.stages import images as images_stage
 from deployer.stages import reverting
 from deployer.stages import secrets as secrets_stage

@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from deployer.config.paths import Outside, allowed_folders, is_within, paths_outside, work_tree
-from deployer.config.spec import Spec, path_keys
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.values import path_keys
 
 SPEC_NAME = "todo-deploy.yaml"
 COMMAND_LINE = "--set"

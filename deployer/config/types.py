@@ -41,11 +41,6 @@ def mebibytes(size: str) -> int:
     return int(float(digits[0]) * _SIZE_UNITS[unit] / 2**20)
 
 
-def path_keys(path: str) -> list[str]:
-    """The keys of a dotted path; `\\.` is a dot within a key, as in `helm --set`."""
-    return [key.replace("\0", ".") for key in path.replace("\\.", "\0").split(".")]
-
-
 def _duration(value: str) -> str:
     seconds(value)
     return value

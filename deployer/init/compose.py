@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.config.spec import path_keys
+from deployer.core.values import path_keys
 from deployer.init import match as matching
 from deployer.init.model import Answers, Draft, Exposed, FoundDockerfile, Question, Reading, Repository, SecretNeed
 from deployer.init.naming import dashed

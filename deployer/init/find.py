@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer.core.errors import DeployError
+from deployer.core.values import overlaid
 from deployer.core.yaml import load_documents
 from deployer.env import parser as dotenv
 from deployer.init.model import FoundChart, FoundDockerfile, Repository
 from deployer.init.naming import dashed
-from deployer.plan import overlaid
 from deployer.sources import charts
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import DeployError
+from deployer.core.values import overlaid
 from deployer.init import needs, slots
 from deployer.init.model import FoundChart, Reading, Rendered
-from deployer.plan import ReleasePlan, overlaid
+from deployer.plan import ReleasePlan
 
 Render = Callable[[Mapping[str, Any]], Rendered]
 """The chart with these values over its own. Raises DeployError where it does not render."""

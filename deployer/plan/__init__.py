@@ -4,13 +4,7 @@ Pure: the spec, the env values, the digests of the sources and a few facts go in
 are named by their content, so that "nothing changed" is an equality and a rollback restores the exact image and Secret.
 """
 
-from deployer.plan.make import (
-    BASE_LABEL,
-    build_args,
-    cors_plans,
-    make_plan,
-    url_plans,
-)
+from deployer.plan.make import BASE_LABEL, build_args, cors_plans, make_plan, url_plans
 from deployer.plan.model import (
     ChartSource,
     CorsPlan,
@@ -22,18 +16,7 @@ from deployer.plan.model import (
     SecretPlan,
     UrlPlan,
 )
-from deployer.plan.secrets import (
-    expand,
-    generated_keys,
-    missing_keys,
-)
-from deployer.plan.switches import (
-    is_on,
-    switch_states,
-)
-from deployer.plan.values import (
-    overlaid,
-)
+from deployer.plan.secrets import expand, generated_keys, is_on, missing_keys, switch_states
 
 __all__ = [
     "BASE_LABEL",
@@ -53,7 +36,6 @@ __all__ = [
     "is_on",
     "make_plan",
     "missing_keys",
-    "overlaid",
     "switch_states",
     "url_plans",
 ]

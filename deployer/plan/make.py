@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deployer.config.spec import Image, Release, Spec, seconds
+from deployer.core.errors import input_error
+from deployer.core.values import overlaid, set_at
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
-from deployer.plan.secrets import plan_secret
-from deployer.plan.switches import is_on, switch_states
-from deployer.plan.values import filled, overlaid, set_value, with_urls
+from deployer.plan.secrets import is_on, plan_secret, switch_states
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 """Image label with the name of the base image (OCI annotations)."""
+
+_URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
 
 def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
@@ -135,7 +138,7 @@ def _release(
     secrets: Mapping[str, SecretPlan],
     on: Mapping[str, bool],
 ) -> ReleasePlan:
-    values: dict[str, Any] = with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
+    values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
     for image_name, mapping in release.images.items():
         image = images.get(image_name)
         if image is None:
@@ -143,7 +146,7 @@ def _release(
         known = {"registry": "", "repository": image.repository, "name": image.repository, "tag": image.tag,
                  "ref": image.ref}  # fmt: skip
         for path, template in mapping.items():
-            set_value(values, name, path, filled(template, known, name, path))
+            _set_value(values, name, path, _filled(template, known, name, path))
     for secret_name, mapping in release.secrets.items():
         secret = secrets.get(secret_name)
         if secret is None:
@@ -151,10 +154,10 @@ def _release(
         for path, template in mapping.items():
             exact = template == "{checksums}"
             known = {"name": secret.served, "checksum": secret.checksum}
-            set_value(values, name, path, dict(secret.checksums) if exact else filled(template, known, name, path))
+            _set_value(values, name, path, dict(secret.checksums) if exact else _filled(template, known, name, path))
     for switch, paths in release.switches.items():
         for path in paths:
-            set_value(values, name, path, on[switch])
+            _set_value(values, name, path, on[switch])
     chart = facts.charts[name]
     canonical = json.dumps([chart.digest, values], sort_keys=True, ensure_ascii=False)
     return ReleasePlan(
@@ -168,3 +171,40 @@ def _release(
         needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
         timeout=seconds(release.timeout or spec.rollout.timeout),
     )
+
+
+def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:
+    """`${url:NAME}` replaced by the address the URL is served at."""
+    if isinstance(value, dict):
+        return {key: _with_urls(item, addresses) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_urls(item, addresses) for item in value]
+    if isinstance(value, str):
+        return _URL_REFERENCE.sub(lambda match: _address(match[1], addresses), value)
+    return value
+
+
+def _address(url: str, addresses: Mapping[str, str]) -> str:
+    if url not in addresses:
+        known = ", ".join(sorted(addresses)) or "none"
+        raise input_error(
+            "URL_REFERENCE", f"a value needs the address of url `{url}`, which has no nodePort", detail=f"with: {known}"
+        )
+    return addresses[url]
+
+
+def _filled(template: str, known: Mapping[str, str], release: str, path: str) -> str:
+    try:
+        return template.format_map(known)
+    except (KeyError, ValueError, IndexError, AttributeError):
+        names = ", ".join(f"{{{name}}}" for name in known)
+        raise input_error(
+            "VALUE_TEMPLATE", f"releases.{release}: `{template}` for `{path}` is not a template of {names}"
+        ) from None
+
+
+def _set_value(values: dict[str, Any], release: str, path: str, value: Any) -> None:
+    try:
+        set_at(values, path, value)
+    except ValueError as error:
+        raise input_error("VALUE_PATH", f"releases.{release}: {error}") from None

@@ -1,4 +1,4 @@
-"""Secrets as planned: their names and checksums by content, and the env values that they need."""
+"""What the env values decide: which parts are switched on, which keys are missing, and the Secrets by their content."""
 
 from __future__ import annotations
 
@@ -12,9 +12,21 @@ from collections.abc import Mapping
 from deployer.config.spec import Secret, Spec
 from deployer.core.errors import input_error
 from deployer.plan.model import Facts, SecretPlan
-from deployer.plan.switches import is_on, switch_states
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(\|url)?\}")
+
+
+def switch_states(spec: Spec, env: Mapping[str, str]) -> dict[str, bool]:
+    """Each switch's state under these env values."""
+    return {
+        name: not env.get(switch.when_unset) if switch.when_unset else bool(env.get(switch.when_set or ""))
+        for name, switch in spec.switches.items()
+    }
+
+
+def is_on(switch: str | None, states: Mapping[str, bool]) -> bool:
+    """Whether a part that names this switch (or none) takes part."""
+    return switch is None or states[switch]
 
 
 def missing_keys(spec: Spec, env: Mapping[str, str]) -> dict[str, tuple[str, str]]:

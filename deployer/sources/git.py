@@ -1,14 +1,18 @@
-"""What git says of the project's folder: its commit, and whether a file would be published with it."""
+"""What git says of the project's folder, and the files of a commit in a folder of their own."""
 
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from deployer.core.files import copy_within
 from deployer.core.process import CommandFailed, run
 from deployer.plan.tags import Commit
 
-_SECONDS = 10
+_SECONDS, _WRITE_SECONDS = 20, 120
 
 
 def read_commit(root: Path) -> Commit | None:
@@ -42,3 +46,50 @@ def _ended(*words: str) -> int | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return 0
+
+
+class NoCheckout(Exception):
+    """Why the commit's files cannot be had, in the words of a sentence's end."""
+
+
+@contextmanager
+def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[tuple[Path, Path]]:
+    """While inside, the spec as it was at the commit and the folder with all of its files. Raises NoCheckout.
+
+    `checkout-index` with an index of its own: unlike `git archive` it leaves nothing out that an attribute excludes
+    from exports, and unlike `git worktree` it writes nothing into the repository.
+    """
+    with tempfile.TemporaryDirectory(prefix="todo-deploy-") as name:
+        folder = Path(name)
+        words = ["git", "-C", str(spec.parent)]
+        private = {**env, "GIT_INDEX_FILE": str(folder / "index")}
+        _run([*words, "rev-parse", "--git-dir"], env, "this folder is in no git repository")
+        prefix = run([*words, "rev-parse", "--show-prefix"], env=dict(env), timeout=_SECONDS).strip()
+        known = [*words, "cat-file", "-e", f"{sha}^{{commit}}"]
+        _run(known, env, f"commit {sha[:7]} is not in this clone (git fetch may bring it)")
+        top = run([*words, "rev-parse", "--show-toplevel"], env=dict(env), timeout=_SECONDS).strip()
+        tree = folder / "tree"
+        why = f"commit {sha[:7]} cannot be checked out"
+        _run(["git", "-C", top, "read-tree", sha], private, why)
+        _run(["git", "-C", top, "checkout-index", "--all", "--force", f"--prefix={tree}/"], private, why)
+        path = tree / prefix / spec.name
+        if not path.is_file():
+            raise NoCheckout(f"commit {sha[:7]} has no {prefix}{spec.name}")
+        _take_overlay(spec, path)
+        yield path, tree
+
+
+def _take_overlay(spec: Path, path: Path) -> None:
+    """The git-ignored overlay lies over the spec there as it does here."""
+    overlay = spec.with_name(f"{spec.stem}.local.yaml")
+    if overlay.is_file() and not path.with_name(overlay.name).exists():
+        copy_within(path.parent, overlay.name, overlay)
+
+
+def _run(words: list[str], env: Mapping[str, str], why: str) -> None:
+    try:
+        run(words, env=dict(env), timeout=_WRITE_SECONDS)
+    except FileNotFoundError:
+        raise NoCheckout("there is no git on PATH") from None
+    except (CommandFailed, subprocess.TimeoutExpired):
+        raise NoCheckout(why) from None

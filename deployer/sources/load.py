@@ -11,6 +11,7 @@ from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.redact import KNOWN
+from deployer.core.values import overlaid
 from deployer.env import files as envfile
 from deployer.env import parser as dotenv
 from deployer.env.parser import EnvEntry, EnvFile
@@ -21,7 +22,6 @@ from deployer.plan import (
     generated_keys,
     is_on,
     missing_keys,
-    overlaid,
     switch_states,
 )
 from deployer.sources import build_ca as buildca

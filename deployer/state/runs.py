@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from deployer.core.events import Event, to_wire
 from deployer.core.files import path_component, write_within
+from deployer.core.folders import state_folder
 from deployer.core.redact import KNOWN, Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
@@ -101,9 +102,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def keep_trace(text: str) -> Path | None:
     """The trace is in a file of the state directory, whose path is returned; None where it cannot be written."""
-    from platformdirs import user_state_path
-
-    folder = user_state_path("todo-deploy") / "traces"
+    folder = state_folder() / "traces"
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"{new_run_id(time.time())}.txt"

@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from platformdirs import user_cache_path, user_state_path
-
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, Log, Warned
+from deployer.core.folders import cache_folder, state_folder
 from deployer.core.steps import Steps, drive
 from deployer.toolchain import Toolchain, ensure_docker, ensure_stand_ins, ensure_toolchain
 
@@ -20,8 +19,8 @@ def main() -> int:
     """Runs Docker, the toolchain and the named stand-ins; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployer.toolchain", description=__doc__)
     parser.add_argument("--setting", choices=("auto", "path", "download", "source"), default="auto")
-    parser.add_argument("--cache", type=Path, default=user_cache_path("todo-deploy"))
-    parser.add_argument("--state", type=Path, default=user_state_path("todo-deploy"))
+    parser.add_argument("--cache", type=Path, default=cache_folder())
+    parser.add_argument("--state", type=Path, default=state_folder())
     parser.add_argument("--stand-in", action="append", default=[], metavar="IMAGE")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deployer.plan import overlaid
+from deployer.core.values import overlaid
 from tests.charts.staging import CHARTS, stage
 
 Object = dict[str, Any]

@@ -14,8 +14,8 @@ from bench.faults.judging import code_of
 from bench.faults.model import Ends, Fault
 from bench.faults.table import FAULTS
 from deployer.config.load import load_spec
+from deployer.core.values import overlaid
 from deployer.diagnosis.causes import CAUSES
-from deployer.plan import overlaid
 from deployer.preflight.rules.registry import RULES
 from tests import ROOT
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec
-from deployer.config.spec.judging import Waiver
+from deployer.config.rules import Waiver
 from deployer.core.errors import Problem
 from deployer.preflight.rules.model import Breach, Finding, Place, Rule, Severity, Subject
 from deployer.preflight.rules.registry import RULES

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.config.load import Location
-from deployer.config.spec import Release, path_keys
+from deployer.config.spec import Release
 from deployer.core.ports import Object
+from deployer.core.values import set_at, value_at
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import texts_of
 
@@ -53,20 +54,8 @@ def with_others(values: Mapping[str, Any], tried: Sequence[Mapped]) -> dict[str,
     """The values with each of these replaced by its other one."""
     changed: dict[str, Any] = copy.deepcopy(dict(values))
     for one in tried:
-        keys = path_keys(one.path)
-        place = changed
-        for key in keys[:-1]:
-            place = place[key]
-        place[keys[-1]] = one.other
+        set_at(changed, one.path, one.other)
     return changed
-
-
-def value_at(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; `\\.` is a dot within a key."""
-    place: Any = values
-    for key in path_keys(path):
-        place = place.get(key) if isinstance(place, Mapping) else None
-    return place
 
 
 def without_tags(plan: ReleasePlan, spec: Release, refs: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, Warned
 from deployer.helm import storage as helmstorage
-from deployer.sources.checkout import NoCheckout, checked_out
+from deployer.sources.git import NoCheckout, checked_out
 from tests.fakes.play import failed, played
 from tests.fakes.shop import Shop
 

@@ -1,4 +1,4 @@
-"""How rollouts are judged, and the limits that are checked before anything is built."""
+"""How rollouts are judged, and the rules that are checked before anything is built."""
 
 from __future__ import annotations
 
