@@ -25,7 +25,7 @@ from deployer.core.steps import drive, stage
 from deployer.diagnosis.causes import FailFast
 from deployer.kube.client import KubeApi
 from deployer.rollout.lookups import looking
-from deployer.rollout.stage import Judging, await_rollout
+from deployer.rollout.stage import Judging, Rollout, await_rollout
 from deployer.ui.plain import PlainSink
 
 LARGE = Crowd(workloads=50, pods=500, seconds=40.0)
@@ -78,8 +78,9 @@ def watch(crowd: Crowd, hold: float = 5.0) -> Watched:
         kube, clock = KubeApi(kubeconfig(Path(folder), port), "crowd"), SystemClock()
         judging = Judging(crowd.seconds + 60, hold, FailFast.BALANCED)
         begun, cpu = time.monotonic(), time.process_time()
-        body = await_rollout(crowd.refs, kube, clock, judging, since=clock.now(), changed=True,
-                             look=looking(kube, lambda: (), lambda: ()), kinds=("Node", "Service"))  # fmt: skip
+        look = looking(kube, lambda: (), lambda: ())
+        rollout = Rollout(tuple(crowd.refs), kube, clock, judging, clock.now(), look=look, kinds=("Node", "Service"))
+        body = await_rollout(rollout)
         with PlainSink(io.StringIO(), clock) as sink:
             drive(stage("rollout", body, clock), sink)
         took, used = time.monotonic() - begun, time.process_time() - cpu

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.config.spec import Cluster
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import Cluster, Spec
 from deployer.core.clock import SystemClock
 from deployer.core.files import path_component
 from deployer.core.folders import cache_folder, state_folder
@@ -21,10 +22,14 @@ from deployer.core.steps import Clock
 from deployer.env.shell import unexported
 from deployer.kube.masking import masked
 from deployer.kube.outage import Away, never
+from deployer.rollout.lookups import Look, nothing_more
 from deployer.stages.cluster import Host
+from deployer.state.build_cache import deployment_dir
+from deployer.state.cluster_lock import ClusterLock
 from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:
+    from deployer.forwarding import Forward
     from deployer.images.scanner import Scanner
 
 
@@ -49,6 +54,53 @@ class World:
         certificates = self.env.get("DOCKER_CERT_PATH") if self.env.get("DOCKER_TLS_VERIFY") else None
         host = self.env.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return DockerEndpoint(host, Path(certificates) if certificates else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a command that changes the deployment: what the user wrote, this machine, and the cluster's lock."""
+
+    id: str
+    loaded: LoadedSpec
+    values: Mapping[str, str] = field(repr=False)
+    """Those of the env files, by key."""
+    machine: World
+    lock: ClusterLock
+
+    @property
+    def spec(self) -> Spec:
+        """The spec with its profile and overrides."""
+        return self.loaded.spec
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        return self.machine.clock
+
+    @property
+    def folder(self) -> Path:
+        """Where this machine keeps what concerns the deployment."""
+        return deployment_dir(self.machine.state_dir, self.spec.cluster.name, self.spec.application)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Run):
+    """A run on a cluster that answers, with the clients for it."""
+
+    toolchain: Toolchain
+    facts: ClusterFacts
+    kube: KubePort
+    helm: HelmPort
+    look: Look = nothing_more
+    forward: Forward | None = None
+    """What this machine is to serve itself, where the node cannot be reached."""
+    away: Away = never
+    """Why the cluster does not answer any more."""
+
+
+def begin_run(run: str, loaded: LoadedSpec, values: Mapping[str, str], machine: World) -> Run:
+    """The run of that id, before anything was opened."""
+    return Run(run, loaded, values, machine, ClusterLock(loaded.spec.application, run, machine.clock))
 
 
 def this_world() -> World:

@@ -57,12 +57,12 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 def _steps(opened: Opened, refs: tuple[WorkloadRef, ...], here: World) -> Steps[tuple[WorkloadStatus, ...]]:
     from deployer.config.spec import seconds
     from deployer.core.steps import stage
-    from deployer.rollout.stage import await_rollout, judging_by
+    from deployer.rollout.stage import Rollout, await_rollout, judging_by
     from deployer.stages.restart import restart_workloads
 
     rules, clock = opened.loaded.spec.rollout, here.clock
     since = clock.now()
     yield from stage("restart", restart_workloads(refs, opened.kube, clock), clock)
     judging = judging_by(rules, seconds(rules.timeout))
-    rollout = await_rollout(refs, opened.kube, clock, judging, since=since, changed=True)
-    return (yield from stage("rollout", rollout, clock)).value
+    rollout = Rollout(refs, opened.kube, clock, judging, since)
+    return (yield from stage("rollout", await_rollout(rollout), clock)).value

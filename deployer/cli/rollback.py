@@ -12,13 +12,11 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
 from deployer.commands.connection import open_running
 from deployer.commands.rollback import STAGES, RollbackOptions
-from deployer.commands.rollback import rollback as rollback_steps
-from deployer.composition import this_world
+from deployer.commands.rollback import rollback as story
+from deployer.composition import begin_run, this_world
 from deployer.core.errors import ExitCode
 from deployer.sources import load as inputs
-from deployer.state.build_cache import deployment_dir
 from deployer.state.history import Entry, to_wire
-from deployer.state.lock import locked
 from deployer.ui.rows import HistoryRow
 
 
@@ -32,12 +30,9 @@ def rollback(session: Session, to: int | None, hold: float | None, timeout: floa
     loaded = read_spec(session)
     here = this_world()
     values = inputs.values_of(inputs.load_env(loaded))
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     ran = run(
         session, "rollback", loaded.spec.application, STAGES,
-        lambda run_id: locked(
-            folder, here.clock, rollback_steps(loaded, values, RollbackOptions(run_id, to, hold, timeout), here)
-        ),
+        lambda run_id: story(begin_run(run_id, loaded, values, here), RollbackOptions(to, hold, timeout)),
         here,
     )  # fmt: skip
     if session.as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Any, Literal
 
 import click
@@ -12,18 +11,15 @@ from deployer.cli.completing import complete_services
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
 from deployer.commands import connection as opening
-from deployer.commands import up as pipeline
-from deployer.commands.rollback import up_or_back
-from deployer.commands.up import UpOptions, UpResult
-from deployer.composition import World, this_world
+from deployer.commands.up import UpOptions, UpResult, notices, stages_of
+from deployer.commands.up import up as story
+from deployer.composition import World, begin_run, this_world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.steps import Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
 from deployer.sources import load as inputs
-from deployer.state.build_cache import deployment_dir
-from deployer.state.lock import locked
 from deployer.status import ClusterPhase
 
 
@@ -48,7 +44,6 @@ def up(
     if rebuild and no_build:
         raise input_error("USAGE", "--rebuild and --no-build exclude each other")
     asked = UpOptions(
-        run="",
         services=services,
         rebuild=rebuild,
         build=not no_build,
@@ -83,14 +78,12 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     values = inputs.values_of(env)
     inputs.build_prelude(loaded)  # a file that cannot be read is told before anything is touched
     _check_before_start(loaded, asked, here)
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
 
     def steps(run_id: str) -> Steps[UpResult]:
-        yield from pipeline.notices(done)
-        options = replace(asked, run=run_id)
-        return (yield from locked(folder, here.clock, up_or_back(loaded, values, options, here)))
+        yield from notices(done)
+        return (yield from story(begin_run(run_id, loaded, values, here), asked))
 
-    return run(session, "up", loaded.spec.application, pipeline.stages_of(loaded.spec), steps, here)
+    return run(session, "up", loaded.spec.application, stages_of(loaded.spec), steps, here)
 
 
 def _refuse_env(loaded: LoadedSpec) -> EnvFile:

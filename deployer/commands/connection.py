@@ -1,4 +1,4 @@
-"""Opening the cluster that runs already, for commands that look at it or act on it but never start it."""
+"""The way to the cluster: started where it does not run, or only opened, for commands that look at what runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from pathlib import Path
 
 from deployer import composition as world
 from deployer import forwarding
-from deployer.composition import World
+from deployer.commands.toolchain import prepare_cluster_start
+from deployer.composition import Connected, Run, World
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
+from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
 from deployer.kube.masking import learn_secrets
+from deployer.kube.outage import never, why_away
+from deployer.rollout.lookups import looking
 from deployer.sources.load import load_env
+from deployer.stages.cluster import ensure_cluster
 from deployer.state import record
 from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
@@ -59,6 +64,37 @@ class Opened:
     def node_ip(self) -> str:
         """The address at which the node's ports are reached from this machine."""
         return self.facts.node_ip or "127.0.0.1"
+
+
+def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[Outcome[Connected]]:
+    """The cluster runs and answers, and its clients are open; it is deleted and made anew where that was asked for."""
+    wanted, machine = run.spec.cluster, run.machine
+    cluster = world.open_cluster(machine, wanted, toolchain)
+    # Only a node that is a container of ours can be asked for in a moment.
+    ours = wanted.provider == "minikube" and wanted.driver == "docker"
+    away = why_away(cluster.facts, wanted.name, run.clock) if ours else never
+    if recreate:
+        yield from cluster.delete()
+    running = yield from ensure_cluster(
+        wanted,
+        cluster,
+        lambda: world.open_kube(machine, wanted, patient=True, away=away),
+        lambda: prepare_cluster_start(run.spec, machine),
+        world.host(),
+        run.clock,
+    )
+    facts, kube = running.value
+    forward = forwarding.wanted(run.spec, facts.node_ip, run.folder, machine.kubeconfig)
+    if forward is None:
+        forwarding.stop(run.folder)
+    connected = Connected(
+        run.id, run.loaded, run.values, machine, run.lock, toolchain, facts, kube,
+        helm=world.open_helm(machine, wanted, toolchain, facts, away),
+        look=looking(kube, lambda: world.image_refs(facts.docker), lambda: world.image_refs(machine.host_docker)),
+        forward=forward,
+        away=away,
+    )  # fmt: skip
+    return Outcome(connected, running.changed, running.text)
 
 
 def see_cluster(loaded: LoadedSpec, here: World) -> Seen:

@@ -10,8 +10,8 @@ from typing import Literal
 from deployer import composition as world
 from deployer import forwarding
 from deployer.cluster.addons import install as addons
-from deployer.commands import up as pipeline
 from deployer.commands.connection import Opened, Seen, see_cluster
+from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import stand_ins_for
 from deployer.commands.validate import offline_plan
 from deployer.composition import World
@@ -87,7 +87,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
     doors = Known(forward.doors) if forward is not None else NOTHING
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, doors)
-    plan = pipeline.plan_for(opened, env, repository.read_commit(loaded.root), here)
+    plan = plan_for(opened, env, repository.read_commit(loaded.root), here)
     daemon = world.open_images(seen.facts.docker) if seen.facts.docker is not None else None
     path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     before = memory.recall(path)

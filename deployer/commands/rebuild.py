@@ -1,7 +1,7 @@
 """What a revision needs and the cluster no longer has: made again exactly as it was, or named with the reason why not.
 
 An image is made again only if its sources have the very digest that its tag stands for, a copy of a Secret only if
-the values have the hash that its name carries: what serves after a rollback is what was verified, or nothing changes.
+the values have the hash that its name carries: what runs after a rollback is what was verified, or nothing changes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from deployer import composition as world
-from deployer.commands import up as pipeline
 from deployer.commands.connection import Opened
-from deployer.commands.deploy import Connected
+from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import proxy_args, supply_bases
-from deployer.composition import World
+from deployer.composition import Connected
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
@@ -26,7 +25,7 @@ from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.sources.git import NoCheckout, checked_out
 from deployer.stages import images as images_stage
-from deployer.stages import reverting
+from deployer.stages import rollback as rollback_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.images import Building, Previous
 from deployer.state.history import Entry, KeptSecretRef
@@ -42,57 +41,55 @@ class _Source:
     plan: Plan
 
 
-def restore(
-    entry: Entry, kept: Record, loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, here: World
-) -> Steps[None]:
+def ensure_revision(run: Connected, entry: Entry, kept: Record) -> Steps[None]:
     """Images and copies of Secrets of the revision are there; refused, with all that lacks and why, otherwise."""
-    gone = reverting.lacking_releases(entry, kept, connected.kube)
-    copies = [one for one in entry.secrets if connected.kube.get("Secret", one.namespace, one.copy) is None]
-    images = _missing_images(entry, connected)
+    gone = rollback_stage.lacking_releases(entry, kept, run.kube)
+    copies = [one for one in entry.secrets if run.kube.get("Secret", one.namespace, one.copy) is None]
+    images = _missing_images(run, entry)
     if not gone and not copies and not images:
         return
-    opened = Opened(loaded, connected.facts, connected.toolchain, connected.kube, kept)
+    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept)
     with ExitStack() as stack:
-        sources = _at_hand(opened, env, here) if images or copies else []
+        sources = _work_tree(run, opened) if images or copies else []
         made, lacking = _images_of(images, entry, kept, sources)
         why = ""
         if lacking:
-            then, why = _of_commit(entry, opened, env, here, stack)
+            then, why = _of_commit(run, entry, opened, stack)
             sources += then
             made, lacking = _images_of(images, entry, kept, sources)
-        bodies = [(one, _remade(one, connected, sources)) for one in copies]
+        bodies = [(one, _copy(run, one, sources)) for one in copies]
         problems = [replace(one, detail=why) for one in lacking]
         problems += [_gone_copy(one, entry) for one, body in bodies if body is None]
         if problems or gone:
             raise DeployError([*problems, *gone], ExitCode.REFUSED)
         for one, body in bodies:
             assert body is not None
-            connected.kube.create(body)
-            yield Item(reverting.STAGE, one.copy, ItemState.DONE, "its copy was gone: made again from the same values")
+            run.kube.create(body)
+            yield Item(
+                rollback_stage.STAGE, one.copy, ItemState.DONE, "its copy was gone: made again from the same values"
+            )
         for source, wanted in made:
-            yield from _build(source, wanted, env, connected, here, inputs.build_prelude(loaded))
+            yield from _build(run, source, wanted)
 
 
-def _at_hand(opened: Opened, env: Mapping[str, str], here: World) -> list[_Source]:
+def _work_tree(run: Connected, opened: Opened) -> list[_Source]:
     """The work tree, if it is whole: what is being edited just now need not be."""
     try:
-        plan = pipeline.plan_for(opened, env, repository.read_commit(opened.loaded.root), here)
+        plan = plan_for(opened, run.values, repository.read_commit(run.loaded.root), run.machine)
     except DeployError:
         return []
-    return [_Source("the work tree", opened.loaded, plan)]
+    return [_Source("the work tree", run.loaded, plan)]
 
 
-def _of_commit(
-    entry: Entry, opened: Opened, env: Mapping[str, str], here: World, stack: ExitStack
-) -> tuple[list[_Source], str]:
+def _of_commit(run: Connected, entry: Entry, opened: Opened, stack: ExitStack) -> tuple[list[_Source], str]:
     """The recorded commit, checked out until the stack is left; and why it is not what the revision was made of."""
     name = f"commit {entry.commit[:7]}"
     if not entry.commit:
         return [], "it was built outside git: no commit is recorded that it could be built from again"
     try:
-        path, tree = stack.enter_context(checked_out(opened.loaded.path, entry.commit, here.env))
-        then = replace(opened, loaded=load_spec(path, opened.loaded.profile, repository=tree))
-        plan = pipeline.plan_for(then, env, Commit(entry.commit, clean=True), here)
+        path, tree = stack.enter_context(checked_out(run.loaded.path, entry.commit, run.machine.env))
+        then = replace(opened, loaded=load_spec(path, run.loaded.profile, repository=tree))
+        plan = plan_for(then, run.values, Commit(entry.commit, clean=True), run.machine)
     except NoCheckout as error:
         return [], str(error)
     except DeployError as error:
@@ -104,11 +101,11 @@ def _of_commit(
     return [_Source(name, then.loaded, plan)], why
 
 
-def _missing_images(entry: Entry, connected: Connected) -> dict[str, str]:
+def _missing_images(run: Connected, entry: Entry) -> dict[str, str]:
     """Name → reference of the revision's images that the cluster's daemon no longer has."""
-    if connected.facts.docker is None:
+    if run.facts.docker is None:
         return {}
-    daemon = world.open_images(connected.facts.docker, connected.away)
+    daemon = world.open_images(run.facts.docker, run.away)
     return {name: ref for name, ref in entry.images.items() if daemon.image(ref) is None}
 
 
@@ -137,13 +134,13 @@ def _hints(entry: Entry) -> tuple[str, ...]:
     return (f"git checkout {entry.commit[:7]}, then `todo-deploy up`: what that commit builds serves then",)
 
 
-def _remade(ref: KeptSecretRef, connected: Connected, sources: Sequence[_Source]) -> dict[str, object] | None:
+def _copy(run: Connected, ref: KeptSecretRef, sources: Sequence[_Source]) -> dict[str, object] | None:
     """The copy's object, from env values that its name is the hash of; None where they are others by now."""
     for source in sources:
         for one in source.plan.secrets:
             if (one.namespace, one.copy) == (ref.namespace, ref.copy):
                 return secrets_stage.secret_objects(source.plan.application, one)[0]
-    found = connected.kube.get("Secret", ref.namespace, ref.served)
+    found = run.kube.get("Secret", ref.namespace, ref.served)
     return secrets_stage.copy_of(found, ref.copy) if found is not None else None
 
 
@@ -156,19 +153,17 @@ def _gone_copy(ref: KeptSecretRef, entry: Entry) -> Problem:
     )
 
 
-def _build(
-    source: _Source, image: ImagePlan, env: Mapping[str, str], connected: Connected, here: World, prelude: str
-) -> Steps[None]:
-    daemon = connected.facts.docker
+def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
+    daemon = run.facts.docker
     assert daemon is not None
     yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
-    bases = inputs.wanted_bases(source.loaded, env)
+    bases = inputs.wanted_bases(source.loaded, run.values)
     building = images_stage.ensure_images(
         (image,),
-        world.open_images(daemon, connected.away),
-        lambda lacking: supply_bases(lacking, bases, connected.toolchain, daemon, here),
+        world.open_images(daemon, run.away),
+        lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
-        Building(proxy_args(here.env), prelude=prelude),
-        here.clock,
+        Building(proxy_args(run.machine.env), prelude=inputs.build_prelude(run.loaded)),
+        run.clock,
     )
-    yield from within(reverting.STAGE, building)
+    yield from within(rollback_stage.STAGE, building)

@@ -1,56 +1,62 @@
-"""The story of `rollback`: choose a revision, see that all of it is still there, go back to it, watch it serve."""
+"""`rollback`, from top to bottom, and the rollback that follows a failed `up`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, Protocol
 
 from deployer import evidence
-from deployer.commands import deploy as deploying
-from deployer.commands import migrations
-from deployer.commands import rebuild as restoring
-from deployer.commands import up as pipeline
-from deployer.commands.deploy import Connected, Deployed, RolloutFailed, needed_revisions
-from deployer.commands.interrupted import cut_short
-from deployer.commands.up import UpOptions, UpResult
-from deployer.composition import World
-from deployer.config.load import LoadedSpec
+from deployer.commands import migrations, rebuild
+from deployer.commands.connection import connect
+from deployer.commands.deploy import needed_revisions
+from deployer.commands.locking import one_at_a_time
+from deployer.commands.toolchain import ensure_tools
+from deployer.commands.verdict import (
+    STABILITY,
+    Deployed,
+    RolloutFailed,
+    Serving,
+    answer,
+    rollout_of,
+    stay,
+    verdict,
+    watch,
+)
+from deployer.composition import Connected, Run
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
+from deployer.core.ports import KubePort
 from deployer.core.process_identity import whoami
 from deployer.core.steps import Outcome, Steps, stage
+from deployer.helm.history import revisions_of
 from deployer.helm.result import Applied
 from deployer.plan import url_plans
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.hooks import Place
-from deployer.rollout.stage import judging_by
+from deployer.rollout.hooks import HelmAtWork
+from deployer.rollout.stage import Judging, judging_by
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import releases as releases_stage
-from deployer.stages import reverting
+from deployer.stages import rollback as rollback_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
 from deployer.state import history, record
-from deployer.state.cluster_lock import leased
 from deployer.state.history import Entry
 from deployer.state.record import Record, ReleaseRecord
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 
-T = TypeVar("T")
-
 STAGES = (
-    TOOLCHAIN, cluster_stage.STAGE, reverting.STAGE, rollout_stage.STAGE, urls_stage.STAGE, deploying.STABILITY,
+    TOOLCHAIN, cluster_stage.STAGE, rollback_stage.STAGE, rollout_stage.STAGE, urls_stage.STAGE, STABILITY,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackOptions:
-    """What the command line asks of this rollback."""
+    """What the command line asks of this rollback; `to` is a number of the history."""
 
-    run: str
     to: int | None = None
     hold: float | None = None
     timeout: float | None = None
@@ -58,7 +64,7 @@ class RollbackOptions:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """The revision that serves again, and how it stands."""
+    """The revision that runs again, and how it stands."""
 
     target: Entry
     releases: tuple[Applied, ...]
@@ -66,90 +72,104 @@ class RolledBack:
     urls: tuple[ProvenUrl, ...]
 
 
-def rollback(loaded: LoadedSpec, env: Mapping[str, str], options: RollbackOptions, here: World) -> Steps[RolledBack]:
-    """The newest revision that was verified healthy, or the one asked for, serves again and is verified anew."""
-    cluster = yield from pipeline.reach(loaded, here)
-    return (
-        yield from alone(loaded, cluster.value, options.run, here, go_back(loaded, env, cluster.value, options, here))
-    )
+@one_at_a_time
+def rollback(run: Run, options: RollbackOptions) -> Steps[RolledBack]:
+    """The newest revision that was verified healthy, or the one asked for, runs again and is verified anew."""
+    tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), run.clock)
+    cluster = yield from stage(cluster_stage.STAGE, connect(run, tools.value), run.clock)
+    yield from run.lock.take(cluster.value.kube)
+    return (yield from roll_back(cluster.value, options))
 
 
-def go_back(
-    loaded: LoadedSpec, env: Mapping[str, str], connected: Connected, options: RollbackOptions, here: World
-) -> Steps[RolledBack]:
+def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     """As `rollback`, on a cluster that is connected already."""
-    spec, clock = loaded.spec, here.clock
-    kept = record.load(connected.kube, spec.namespace, spec.application)
-    entry = chosen(kept, options.to, cut_short(kept, connected.kube) if options.to is None else None)
+    spec, clock, since = run.spec, run.clock, run.clock.now()
+    kept = record.load(run.kube, spec.namespace, spec.application)
+    entry = target(kept, options.to, _begun_by_killed_run(kept, run.kube) if options.to is None else None)
+    judging = _judged_by(spec, entry, options)
+    applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, judging), clock)
+    deployed, urls = applied.value, url_plans(spec, run.values)
+    rollout = rollout_of(run, deployed, judging, since)
+    with verdict(run, deployed, since):
+        workloads = yield from stage(rollout_stage.STAGE, watch(rollout.without_hold), clock)
+        proven = yield from stage(urls_stage.STAGE, answer(run, urls), clock)
+        seen = Serving(workloads.value, proven.value)
+        stable = yield from stage(STABILITY, stay(run, rollout, seen, urls), clock)
+    return RolledBack(entry, deployed.releases, stable.value.workloads, stable.value.urls)
+
+
+def _apply(run: Connected, entry: Entry, kept: Record, judging: Judging) -> Steps[Outcome[Deployed]]:
+    """All that the revision needs is there, its releases are applied again, and the cluster's record knows it."""
+    spec, kube, clock = run.spec, run.kube, run.clock
+    yield Item(rollback_stage.STAGE, "target", ItemState.DONE, _why(entry, kept))
+    for problem in _cautions(entry, kept, spec):
+        yield Warned(problem)
+    yield from rebuild.ensure_revision(run, entry, kept)
+    releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
+    at_work = HelmAtWork(rollback_stage.STAGE, releases, kube, clock, judging, evidence.keeper())
+    helm = rollback_stage.apply_revision(entry, kept, kube, run.helm, judging.timeout, clock)
+    try:
+        done = yield from hooks.watched(helm, at_work)
+    except DeployError as error:
+        # Helm's client takes a helm that fails for what somebody wrote; here it was deployed before.
+        if error.exit_code is ExitCode.INPUT:
+            error.exit_code = ExitCode.NOTHING_SERVES
+        raise
+    saved = record.save(kube, spec.namespace, spec.application, _with_rollback(run, kept, entry, done.value))
+    for one in done.value:
+        releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), kube)
+    return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
+
+
+class Wanted(Protocol):
+    """What an `up` was asked that its rollback keeps to."""
+
+    @property
+    def hold(self) -> float | None: ...
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def on_failure(self) -> Literal["rollback", "keep"] | None: ...
+
+
+def roll_back_failed(run: Connected, failed: RolloutFailed, options: Wanted) -> Steps[DeployError]:
+    """The failure to raise, once the newest verified revision runs again; what failed stays where that is not wanted.
+
+    A first install that failed is kept for inspection.
+    """
+    kept = record.load(run.kube, run.spec.namespace, run.spec.application).history
+    entry = history.target(kept)
+    why = _kept_why(kept, wanted=(options.on_failure or run.spec.rollout.on_failure) != "keep")
+    if why is not None or entry is None:
+        yield Warned(why or _NOTHING_SOUND)
+        return failed
+    yield Warned(Problem("ROLLING_BACK", f"rolling back to revision {entry.number}", failed.problems[0].title))
+    try:
+        yield from roll_back(run, RollbackOptions(entry.number, options.hold, options.timeout))
+    except DeployError as second:
+        return DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES)
+    done = Problem("ROLLED_BACK", f"rolled back to revision {entry.number}", hints=("todo-deploy history",))
+    return DeployError((*failed.problems, done), ExitCode.PREVIOUS_SERVES)
+
+
+def _judged_by(spec: Spec, entry: Entry, options: RollbackOptions) -> Judging:
+    """How the rollout is judged: as the command line says, then the spec for the longest release of the revision."""
     own = [one.timeout or spec.rollout.timeout for name, one in spec.releases.items() if name in entry.releases]
     timeout = options.timeout or max(map(seconds, own or [spec.rollout.timeout]))
-    judging = judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
-    since = clock.now()
-
-    def body() -> Steps[Outcome[Deployed]]:
-        yield Item(reverting.STAGE, "target", ItemState.DONE, _why(entry, kept))
-        for problem in _cautions(entry, kept, spec):
-            yield Warned(problem)
-        yield from restoring.restore(entry, kept, loaded, env, connected, here)
-        releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
-        place = Place(releases, connected.kube, clock, judging, evidence.keeper())
-        reverting_steps = reverting.revert(entry, kept, connected.kube, connected.helm, timeout, clock)
-        try:
-            done = yield from hooks.beside(reverting_steps, place)
-        except DeployError as error:
-            # To helm's adapter a helm that fails is what somebody wrote; here it was deployed before.
-            if error.exit_code is ExitCode.INPUT:
-                error.exit_code = ExitCode.NOTHING_SERVES
-            raise
-        fresh = _remembered(kept, entry, done.value, options.run, clock.now())
-        saved = record.save(connected.kube, spec.namespace, spec.application, fresh)
-        for one in done.value:
-            releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), connected.kube)
-        return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
-
-    deployed = (yield from stage(reverting.STAGE, body(), clock)).value
-    workloads, urls = yield from deploying.settle(
-        deployed, url_plans(spec, env), connected, judging, since, clock
-    )  # fmt: skip
-    return RolledBack(entry, deployed.releases, workloads, urls)
+    return judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
 
 
-def up_or_back(loaded: LoadedSpec, env: Mapping[str, str], options: UpOptions, here: World) -> Steps[UpResult]:
-    """As `up`; after a failed verdict the newest verified revision serves again, unless that was not wanted.
+def _begun_by_killed_run(kept: Record, kube: KubePort) -> Mapping[str, str] | None:
+    """The inputs of every release as Helm has it, where a killed run has made a revision that the record does not know.
 
-    A first install that failed is kept for inspection. The failure is raised either way, with its own exit code.
+    None where the record knows the newest of each.
     """
-    cluster = yield from pipeline.reach(loaded, here, recreate=options.recreate)
-    work = _apply_or_back(loaded, env, cluster, options, here)
-    return (yield from alone(loaded, cluster.value, options.run, here, work))
-
-
-def alone(loaded: LoadedSpec, connected: Connected, run: str, here: World, work: Steps[T]) -> Steps[T]:
-    """The work, while no other run from whichever machine works on the application."""
-    return (yield from leased(connected.kube, loaded.spec.application, run, here.clock, work))
-
-
-def _apply_or_back(
-    loaded: LoadedSpec, env: Mapping[str, str], cluster: Outcome[Connected], options: UpOptions, here: World
-) -> Steps[UpResult]:
-    try:
-        return (yield from pipeline.apply(loaded, env, cluster, options, here))
-    except RolloutFailed as failed:
-        spec, kube = loaded.spec, cluster.value.kube
-        kept = record.load(kube, spec.namespace, spec.application).history
-        entry = history.target(kept)
-        why = _kept_why(kept, wanted=(options.on_failure or spec.rollout.on_failure) != "keep")
-        if why is not None or entry is None:
-            yield Warned(why or _NOTHING_SOUND)
-            raise
-        yield Warned(Problem("ROLLING_BACK", f"going back to revision {entry.number}", failed.problems[0].title))
-        back = RollbackOptions(options.run, entry.number, options.hold, options.timeout)
-        try:
-            yield from go_back(loaded, env, cluster.value, back, here)
-        except DeployError as second:
-            raise DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES) from None
-        told = Problem("ROLLED_BACK", f"revision {entry.number} serves again", hints=("todo-deploy history",))
-        raise DeployError((*failed.problems, told), ExitCode.PREVIOUS_SERVES) from None
+    inputs, unknown = {}, False
+    for name, known in kept.releases.items():
+        revisions = revisions_of(name, known.namespace, kube)
+        inputs[name] = revisions[-1].inputs if revisions else known.inputs
+        unknown |= bool(revisions) and revisions[-1].revision > known.revision
+    return inputs if unknown else None
 
 
 _NOTHING_SOUND = Problem(
@@ -160,7 +180,7 @@ _NOTHING_SOUND = Problem(
 
 
 def _kept_why(kept: Sequence[Entry], *, wanted: bool) -> Problem | None:
-    """Why a failed revision stays although the history has others; None where one of them is to serve again."""
+    """Why a failed revision stays although the history has others; None where one of them is to run again."""
     newest = next((one for one in reversed(kept[:-1]) if one.sound), None)
     if newest is None:
         return _NOTHING_SOUND
@@ -169,20 +189,20 @@ def _kept_why(kept: Sequence[Entry], *, wanted: bool) -> Problem | None:
         return Problem("FAILED_KEPT", title, hints=("todo-deploy rollback",))
     if history.same(newest, kept[-1]):
         # An older version was not asked for, and need not be better.
-        title = f"nothing had changed since revision {newest.number} was verified: no older version is brought back"
+        title = f"nothing had changed since revision {newest.number} was verified: no rollback to an older version"
         return Problem("FAILED_KEPT", title, hints=("todo-deploy history", "todo-deploy rollback --to REV"))
     return None
 
 
-def chosen(kept: Record, wanted: int | None, cut_short: Mapping[str, str] | None = None) -> Entry:
-    """The revision to go back to; refused, with what there is, where there is none."""
-    entry = history.target(kept.history, wanted, cut_short)
+def target(kept: Record, wanted: int | None, begun: Mapping[str, str] | None = None) -> Entry:
+    """The revision to roll back to; refused, with what there is, where there is none."""
+    entry = history.target(kept.history, wanted, begun)
     if entry is None:
         asked = f"no revision {wanted}" if wanted is not None else "no earlier revision was verified healthy"
         raise refused(
             "ROLLBACK_NO_TARGET",
             asked,
-            detail=f"revisions: {reverting.names(kept.history)}",
+            detail=f"revisions: {rollback_stage.names(kept.history)}",
             hints=("todo-deploy history",),
         )
     return entry
@@ -198,7 +218,7 @@ def _why(entry: Entry, kept: Record) -> str:
 
 
 def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
-    """What a person should know of the way back: data that moved on, and releases that are left as they are."""
+    """What a person should know before the rollback: data that moved on, and releases that are left as they are."""
     later = [name for name in kept.releases if name not in entry.releases]
     title = f"revision {entry.number} did not have release `{{}}`, which stays as it is"
     extra = tuple(
@@ -209,13 +229,14 @@ def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
     return (*migrations.warnings(migrations.moved_since(kept.history, entry), spec, entry.number), *extra)
 
 
-def _remembered(kept: Record, entry: Entry, applied: tuple[Applied, ...], run: str, now: float) -> Record:
+def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Record:
+    """The record whose last revision is that one again, without a verdict yet."""
     for one in applied:
         kept = record.with_release(kept, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects))
     again = replace(
         entry,
-        run=run,
-        at=now,
+        run=run.id,
+        at=run.clock.now(),
         who=whoami(),
         why=f"rollback to revision {entry.number}",
         releases={one.name: one.revision for one in applied},

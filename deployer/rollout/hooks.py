@@ -20,7 +20,6 @@ from deployer.helm import storage as helmstorage
 from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.manifests import objects_of
 from deployer.rollout.stage import Judging, take_snapshot, workloads_of
-from deployer.stages.releases import STAGE
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
 
@@ -37,9 +36,10 @@ _LOG_LINES, _SHOWN_LINES = 200, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where helm is at work: releases with their namespaces, and the doors to watch them through."""
+class HelmAtWork:
+    """What helm is at work on, in which stage, and how its hooks are judged; `keep` takes their logs."""
 
+    stage: str
     releases: tuple[tuple[str, str], ...]
     kube: KubePort
     clock: Clock
@@ -56,22 +56,22 @@ class _Pending:
     since: float
 
 
-def beside(steps: Steps[T], place: Place) -> Steps[T]:
-    """The steps, during which helm's hooks are watched; a hook that cannot succeed ends them with its cause."""
+def watched(helm: Steps[T], at_work: HelmAtWork) -> Steps[T]:
+    """Helm's steps, during which its hooks are watched; a hook that cannot succeed ends them with its cause."""
     over = threading.Event()
-    eyes = _Eyes(place)
+    hooks = _Hooks(at_work)
 
     def work() -> Steps[T]:
         try:
-            return (yield from steps)
+            return (yield from helm)
         finally:
             over.set()
 
-    bodies: dict[str, Callable[[], Steps[Any]]] = {"helm": work, "hooks": lambda: eyes.watch(over)}
+    bodies: dict[str, Callable[[], Steps[Any]]] = {"helm": work, "hooks": lambda: hooks.watch(over)}
     try:
         done = yield from merge(bodies)
     except DeployError as error:
-        raise eyes.explained(error) from None
+        raise hooks.explained(error) from None
     return done["helm"]  # type: ignore[no-any-return]
 
 
@@ -85,16 +85,16 @@ def pending_hooks(document: Mapping[str, Any], status: str, namespace: str) -> t
     return tuple(ref for ref in found if ref.kind in ("Job", "Pod"))
 
 
-class _Eyes:
+class _Hooks:
     """What was seen of the hooks of one helm at work."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._since = place.clock.now()
+    def __init__(self, at_work: HelmAtWork) -> None:
+        self._helm = at_work
+        self._since = at_work.clock.now()
         self._known: dict[tuple[str, int], _Pending] = {}
         self._logs: dict[tuple[str, str], str] = {}
-        self._told: dict[str, str] = {}
-        self._named: set[tuple[str, WorkloadRef | None]] = set()
+        self._shown: dict[str, str] = {}
+        self._reported: set[tuple[str, WorkloadRef | None]] = set()
         self._patience: Patience | None = None
         self._findings: tuple[Finding, ...] = ()
 
@@ -103,11 +103,11 @@ class _Eyes:
         # The real time on purpose: helm's end must not wait for a tick to pass.
         while not over.wait(_TICK_SECONDS):
             # Whoever waits for helm will watch a rollout: what that takes is loaded meanwhile.
-            import deployer.evidence.witness  # noqa: F401
+            import deployer.rollout.watch  # noqa: F401
 
             verdict = None
             with suppress(DeployError):  # an API server that is away for a moment is helm's to judge
-                every = [self._pending(name, namespace) for name, namespace in self._place.releases]
+                every = [self._pending(name, namespace) for name, namespace in self._helm.releases]
                 if all(one is not None and not one.hooks for one in every):
                     return
                 for one in every:
@@ -131,12 +131,12 @@ class _Eyes:
             better = replace(cause, code="HOOK_FAILED", title=f"a hook failed: {cause.title}")
         log = next(reversed(self._logs.values()), "")
         lines = [line for line in log.splitlines()[-_SHOWN_LINES:] if line not in better.detail]
-        told = "\n".join(filter(None, (better.detail, *lines)))
-        return DeployError((replace(better, detail=told), *rest), ExitCode.NOTHING_SERVES)
+        text = "\n".join(filter(None, (better.detail, *lines)))
+        return DeployError((replace(better, detail=text), *rest), ExitCode.NOTHING_SERVES)
 
     def _pending(self, release: str, namespace: str) -> _Pending | None:
         """The revision that helm is making of the release; None while there is none."""
-        kube = self._place.kube
+        kube = self._helm.kube
         made = revisions_of(release, namespace, kube)
         if not made or not made[-1].status.startswith("pending-"):
             return None
@@ -158,35 +158,35 @@ class _Eyes:
         from deployer import diagnosis
         from deployer.rollout.watch import lasting, take_logs
 
-        place, now = self._place, self._place.clock.now()
+        helm, now = self._helm, self._helm.clock.now()
         jobs = tuple(sorted(workloads_of(pending.hooks)))
-        snapshot = take_snapshot((*jobs, *pending.workloads), place.kube)
+        snapshot = take_snapshot((*jobs, *pending.workloads), helm.kube)
         # A Job of this name from an earlier revision stays until helm makes the new one.
         fresh = tuple(ref for ref in jobs if _born(find(ref, snapshot)) >= pending.since)
-        yield from self._keep_logs(_hook_pods(pending, fresh, snapshot, place.kube))
-        yield from self._tell(fresh, snapshot)
-        logs = take_logs(snapshot, fresh, place.kube)
+        yield from self._keep_logs(_hook_pods(pending, fresh, snapshot, helm.kube))
+        yield from self._show(fresh, snapshot)
+        logs = take_logs(snapshot, fresh, helm.kube)
         refs = (*fresh, *pending.workloads)
         found = diagnosis.diagnose(snapshot, refs, logs, now=now, since=self._since)
         findings = tuple(one for one in found if one.workload in fresh)
         self._findings = findings or self._findings
         patience = self._patience = (self._patience or diagnosis.Patience()).observe(findings, now)
-        for one in lasting(findings, patience, place.judging, now):
-            if (one.code, one.workload) not in self._named:
-                self._named.add((one.code, one.workload))
+        for one in lasting(findings, patience, helm.judging, now):
+            if (one.code, one.workload) not in self._reported:
+                self._reported.add((one.code, one.workload))
                 yield Warned(diagnosis.problem(one))
-        own = {ref: place.judging.profile_of(ref) for ref in fresh}
-        verdict = diagnosis.judge(findings, patience, now, place.judging.profile, overrides=own)
+        own = {ref: helm.judging.profile_of(ref) for ref in fresh}
+        verdict = diagnosis.judge(findings, patience, now, helm.judging.profile, overrides=own)
         return verdict.finding if verdict.state == "failed" else None
 
-    def _tell(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:
+    def _show(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:
         for ref in jobs:
-            status = workload_status(ref, snapshot, self._place.clock.now())
+            status = workload_status(ref, snapshot, self._helm.clock.now())
             words = f"hook: {status.message}"
-            if self._told.get(str(ref)) != words:
-                self._told[str(ref)] = words
+            if self._shown.get(str(ref)) != words:
+                self._shown[str(ref)] = words
                 states = {Phase.AVAILABLE: ItemState.DONE, Phase.FAILED: ItemState.FAILED}
-                yield Item(STAGE, str(ref), states.get(status.phase, ItemState.RUNNING), words)
+                yield Item(self._helm.stage, str(ref), states.get(status.phase, ItemState.RUNNING), words)
 
     def _keep_logs(self, pods: Sequence[Object]) -> Steps[None]:
         for pod in pods:
@@ -195,13 +195,13 @@ class _Eyes:
                     continue
                 name, container = name_of(pod), str(status.get("name"))
                 namespace = str(dig(pod, "metadata", "namespace"))
-                text = "\n".join(self._place.kube.logs(namespace, name, container, tail=_LOG_LINES))
+                text = "\n".join(self._helm.kube.logs(namespace, name, container, tail=_LOG_LINES))
                 before = self._logs.get((name, container), "")
                 if text and text != before:
                     self._logs[name, container] = text
-                    self._place.keep(f"hooks/{name}.{container}.log", text + "\n")
+                    self._helm.keep(f"hooks/{name}.{container}.log", text + "\n")
                     for line in text.removeprefix(before).splitlines():
-                        yield Log(STAGE, name, line)
+                        yield Log(self._helm.stage, name, line)
 
 
 def _hook_pods(

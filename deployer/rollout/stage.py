@@ -7,14 +7,16 @@ wait (ruling 2): its readiness needs `replicas - maxUnavailable` pods, which can
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.config.spec import Rollout, seconds
+from deployer.config.spec import Rollout as Rules
+from deployer.config.spec import seconds
 from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis.causes import FailFast
+from deployer.helm.result import Applied
 from deployer.kube.outage import sat_out
 from deployer.rollout.lookups import Look, nothing_more
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
@@ -69,7 +71,7 @@ class Judging:
 
 
 def judging_by(
-    rules: Rollout,
+    rules: Rules,
     timeout: float,
     *,
     own_timeout: float | None = None,
@@ -98,33 +100,45 @@ def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
                         if one.kind in WORKLOAD_KINDS))  # fmt: skip
 
 
-def await_rollout(
-    refs: Sequence[WorkloadRef],
-    kube: KubePort,
-    clock: Clock,
-    judging: Judging,
-    *,
-    since: float,
-    changed: bool,
-    look: Look = nothing_more,
-    kinds: Sequence[str] = (),
-    named: set[Cause] | None = None,
-) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised.
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What is watched and how it is judged; `since` is when it began, in seconds since the epoch.
 
-    `kinds` are those of what is around the workloads (see `around`); what stands in `named` is not told again.
+    `changed`: whether it has yet to be verified; `kinds` are those of what is around the workloads (`kinds_around`).
     """
-    if not changed:
+
+    refs: tuple[WorkloadRef, ...]
+    kube: KubePort
+    clock: Clock
+    judging: Judging
+    since: float
+    changed: bool = True
+    look: Look = nothing_more
+    kinds: tuple[str, ...] = ()
+    releases: tuple[Applied, ...] = ()
+    """Those that the workloads belong to."""
+    reported: set[Cause] = field(default_factory=set)
+    """What was reported already; watching the rollout again adds to it and does not repeat it."""
+
+    @property
+    def without_hold(self) -> Rollout:
+        """The same, over as soon as everything is Available."""
+        return replace(self, judging=replace(self.judging, hold=0.0))
+
+
+def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
+    refs, kube, clock = rollout.refs, rollout.kube, rollout.clock
+    if not rollout.changed:
         snapshot = yield from sat_out(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         if all(status.phase in DONE for status in statuses):
             for status in statuses:
                 yield WorkloadChanged(status)
-            return Outcome(statuses, changed, in_words(statuses))
+            return Outcome(statuses, False, in_words(statuses))
     from deployer.rollout.watch import watch  # what is as it should be does not pay for diagnosis
 
-    return (yield from watch(refs, kube, clock, judging, since=since, changed=changed, look=look, kinds=kinds,
-                             named=named))  # fmt: skip
+    return (yield from watch(rollout))
 
 
 def take_snapshot(

@@ -5,7 +5,7 @@ Apart from the stage because a run that changes nothing loads none of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,10 +17,9 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import sat_out
-from deployer.rollout.lookups import Look
-from deployer.rollout.stage import DONE, STAGE, Cause, Judging, in_words, take_snapshot
+from deployer.rollout.stage import DONE, STAGE, Cause, Judging, Rollout, in_words, take_snapshot
 from deployer.rollout.surroundings import Around, look_around
-from deployer.rollout.throttle import Pace, Tails, counted, log_end, read_tails
+from deployer.rollout.throttle import Key, Pace, Tails, counted, log_end, read_tails
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
 
@@ -33,22 +32,12 @@ _UNREACHED = ("SERVICE_NO_ENDPOINTS",)
 """Workloads that nobody can reach are not done, however Available they are."""
 
 
-def watch(
-    refs: Sequence[WorkloadRef],
-    kube: KubePort,
-    clock: Clock,
-    judging: Judging,
-    *,
-    since: float,
-    changed: bool,
-    look: Look,
-    kinds: Sequence[str],
-    named: set[Cause] | None,
-) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    """As `stages.rollout.await_rollout` says, look by look until all is done or the cause is certain."""
+def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    """As `await_rollout` says, look by look until all is done or the cause is certain."""
+    refs, clock, judging, changed = rollout.refs, rollout.clock, rollout.judging, rollout.changed
     begun = clock.monotonic()
     told: dict[WorkloadRef, WorkloadStatus] = {}
-    named, further = named if named is not None else set[Cause](), set[Cause]()
+    named, further = rollout.reported, set[Cause]()
     around = Around()
     noted: dict[Cause, int] = {}
     patience, known = Patience(), Known()
@@ -56,7 +45,7 @@ def watch(
     available_at: float | None = None
     restarts = 0
     pace, tails, seen = Pace(), Tails(), None
-    kube, counter = counted(kube)
+    kube, counter = counted(rollout.kube)
     while True:
         looked, asked = clock.monotonic(), counter.asked
         snapshot = seen = yield from sat_out(partial(take_snapshot, refs, kube, before=seen), STAGE, clock)
@@ -67,12 +56,12 @@ def watch(
         findings: tuple[Finding, ...] = ()
         if changed or not available:
             left = tuple(status.ref for status in statuses if status.phase not in DONE)
-            around = yield from sat_out(partial(look_around, around, kinds, snapshot, refs, kube), STAGE, clock)
+            around = yield from sat_out(partial(look_around, around, rollout.kinds, snapshot, refs, kube), STAGE, clock)
             tails = yield from sat_out(partial(read_tails, tails, snapshot, left, kube, pace), STAGE, clock)
             if clock.monotonic() - looked >= _AWAY_SECONDS:
                 known = replace(known, away_until=clock.now())
             beside = around.beside(snapshot)
-            finding_out = partial(_findings, beside, refs, left, tails, clock.now(), since, known, look)
+            finding_out = partial(_findings, rollout, beside, left, tails.texts, known)
             known, findings = yield from sat_out(finding_out, STAGE, clock)
             patience = patience.observe(findings, clock.now())
             yield from _notes(findings, noted)
@@ -133,22 +122,19 @@ def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort
 
 
 def _findings(
-    snapshot: Snapshot,
-    refs: Sequence[WorkloadRef],
-    left: Sequence[WorkloadRef],
-    tails: Tails,
-    now: float,
-    since: float,
-    known: Known,
-    look: Look,
+    rollout: Rollout, snapshot: Snapshot, left: Sequence[WorkloadRef], logs: Mapping[Key, str], known: Known
 ) -> tuple[Known, tuple[Finding, ...]]:
     """What is known by now, and what is wrong; `left` are the workloads that are not done."""
-    logs, settled = tails.texts, frozenset(refs) - frozenset(left)
-    findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=known, settled=settled)
-    more = look(known, snapshot, left, findings, now) if left else known
-    if more is known:
-        return known, findings
-    return more, diagnosis.diagnose(snapshot, refs, logs, now=now, since=since, known=more, settled=settled)
+    now, settled = rollout.clock.now(), frozenset(rollout.refs) - frozenset(left)
+
+    def diagnosed(known: Known) -> tuple[Finding, ...]:
+        return diagnosis.diagnose(
+            snapshot, rollout.refs, logs, now=now, since=rollout.since, known=known, settled=settled
+        )
+
+    findings = diagnosed(known)
+    more = rollout.look(known, snapshot, left, findings, now) if left else known
+    return (known, findings) if more is known else (more, diagnosed(more))
 
 
 def _is_new(finding: Finding, patience: Patience, now: float) -> bool:

@@ -40,30 +40,49 @@ def lease_name(application: str) -> str:
     return f"{OWNER}.{application}"
 
 
-def leased(kube: KubePort, application: str, run: str, clock: Clock, steps: Steps[T]) -> Steps[T]:
-    """The steps, while this run alone holds the application; another holder is waited for, a dead one replaced.
+class ClusterLock:
+    """The deployment lock: taken in the course of a run, held until the run ends."""
 
-    Where the Lease ran out on the way (the API server could not be reached for its duration), the steps stand still
-    until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody answers,
-    and with its own error where the cluster was stopped.
-    """
-    identity = holder_of.identity(run)
-    yield from _take(kube, application, identity, clock)
-    beat = _Heartbeat(kube, application, identity)
-    beat.start()
-    try:
-        while True:
-            yield from _renewal(beat, application, clock)
-            try:
-                failure = beat.away or (_lost(application) if beat.lost.is_set() else None)
-                event = next(steps) if failure is None else steps.throw(failure)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            yield event
-    finally:
-        steps.close()
-        beat.stop()
-        _release(kube, application, identity)
+    def __init__(self, application: str, run: str, clock: Clock) -> None:
+        self._application, self._clock = application, clock
+        self._identity = holder_of.identity(run)
+        self._heartbeat: _Heartbeat | None = None
+
+    def take(self, kube: KubePort) -> Steps[None]:
+        """This run alone holds the application; another holder is waited for, a dead one replaced."""
+        yield from _take(kube, self._application, self._identity, self._clock)
+        self._heartbeat = _Heartbeat(kube, self._application, self._identity)
+        self._heartbeat.start()
+
+    def during(self, steps: Steps[T]) -> Steps[T]:
+        """The steps, in the course of which the lock is taken; it is released at their end.
+
+        Where the Lease ran out on the way (the API server could not be reached for its duration), the steps stand
+        still until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody
+        answers, and with its own error where the cluster was stopped.
+        """
+        try:
+            while True:
+                try:
+                    failure = yield from self._failure()
+                    event = next(steps) if failure is None else steps.throw(failure)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+                yield event
+        finally:
+            steps.close()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
+                self._heartbeat.release()
+
+    def _failure(self) -> Steps[DeployError | None]:
+        """Why the steps must end; None while the lock is held, or not taken yet."""
+        if self._heartbeat is None:
+            return None
+        yield from _renewal(self._heartbeat, self._application, self._clock)
+        if self._heartbeat.away is not None:
+            return self._heartbeat.away
+        return _lost(self._application) if self._heartbeat.lost.is_set() else None
 
 
 class _Heartbeat(threading.Thread):
@@ -104,13 +123,22 @@ class _Heartbeat(threading.Thread):
         self._ended.set()
         self.join(timeout=5)
 
+    def release(self) -> None:
+        """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
+        with suppress(DeployError):
+            found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
+            if found is not None and _holder(found) == self._identity:
+                self._kube.delete("Lease", NAMESPACE, lease_name(self._application))
+
 
 def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
     """The Lease is ours, or lost: nothing is written while nobody knows."""
     if not beat.overdue.is_set():
         return
     yield Warned(
-        Problem("LEASE_OVERDUE", f"the API server does not answer: waiting to renew the hold on `{application}`")
+        Problem(
+            "LEASE_OVERDUE", f"the API server does not answer: waiting to renew the deployment lock of `{application}`"
+        )
     )
     deadline = clock.monotonic() + _OVERDUE_SECONDS
     while beat.overdue.is_set() and not beat.lost.is_set() and beat.away is None:
@@ -168,14 +196,6 @@ def _renewed(lease: Object, identity: str, now: float, *, taken: bool = False) -
     return {**lease, "spec": spec}
 
 
-def _release(kube: KubePort, application: str, identity: str) -> None:
-    """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
-    with suppress(DeployError):
-        found = kube.get("Lease", NAMESPACE, lease_name(application))
-        if found is not None and _holder(found) == identity:
-            kube.delete("Lease", NAMESPACE, lease_name(application))
-
-
 def _holder(lease: Object) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
@@ -192,5 +212,5 @@ def _is_free(lease: Object, identity: str, now: float) -> bool:
 
 
 def _lost(application: str) -> LeaseLost:
-    title = f"the hold on `{application}` was lost while the API server could not be reached"
+    title = f"lost the deployment lock of `{application}` while the API server could not be reached"
     return LeaseLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)

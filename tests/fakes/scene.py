@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.commands.deploy import Connected
+from deployer.composition import Connected, World
+from deployer.config.load import LoadedSpec
+from deployer.config.spec import Spec
 from deployer.core.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
+from deployer.state.cluster_lock import ClusterLock
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import RUNNING
 from tests.fakes.helm import FakeHelm, config_map
@@ -17,6 +20,11 @@ TOOLS = Toolchain(
     "path", "for tests", Path("minikube"), Path("helm"), Path("kubectl"), Path("docker"), Path("bin"), {}, "v1.34.4",
     None, None, False,
 )  # fmt: skip
+
+
+SPEC = Spec.model_validate(
+    {"apiVersion": "todo-deploy/v1", "application": "shop", "releases": {"web": {"chart": "chart"}}}
+)
 
 
 def workload(request: UpgradeRequest) -> list[Object]:
@@ -61,6 +69,8 @@ class LivingHelm(FakeHelm):
             show(self.kube, release, ready=self.served(release) not in self.slow)
 
 
-def connected(kube: FakeKube, helm: FakeHelm, facts: ClusterFacts = RUNNING) -> Connected:
-    """The doors to a cluster that runs."""
-    return Connected(TOOLS, facts, kube, helm)
+def connected(kube: FakeKube, helm: FakeHelm, facts: ClusterFacts = RUNNING, run: str = "run-1") -> Connected:
+    """A run of the application `shop`, with the clients of a cluster that runs."""
+    loaded = LoadedSpec(SPEC, Path("todo-deploy.yaml"), None, {}, {}, Path())
+    world = World({}, Path("cache"), Path("state"), kube.clock)
+    return Connected(run, loaded, {}, world, ClusterLock("shop", run, kube.clock), TOOLS, facts, kube, helm)

@@ -10,11 +10,12 @@ import pytest
 
 from deployer import composition as world
 from deployer.commands import down as takedown
-from deployer.commands import up as pipeline
+from deployer.commands import rollback as rollback_command
+from deployer.commands import up as up_command
 from deployer.commands.down import DownOptions, Removed, down_steps
-from deployer.commands.rollback import RollbackOptions, RolledBack, rollback, up_or_back
-from deployer.commands.up import UpOptions, UpResult
-from deployer.composition import World
+from deployer.commands.rollback import RollbackOptions, RolledBack, rollback
+from deployer.commands.up import UpOptions, UpResult, up
+from deployer.composition import World, begin_run
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.steps import Outcome, Steps
 from deployer.kube.masking import masked
@@ -59,7 +60,8 @@ class Shop:
         patch.setattr(world, "open_kube", lambda *_, **__: masked(self.kube))
         patch.setattr(world, "open_helm", lambda *_: self.helm)
         patch.setattr(world, "open_images", lambda *_: self.images)
-        patch.setattr(pipeline, "ensure_tools", _tools)
+        patch.setattr(up_command, "ensure_tools", _tools)
+        patch.setattr(rollback_command, "ensure_tools", _tools)
         patch.setattr(takedown, "ensure_tools", _tools)
 
     def write(self, version: str) -> LoadedSpec:
@@ -72,8 +74,8 @@ class Shop:
     def up(self, version: str, *, env: Mapping[str, str] | None = None, **options: object) -> Steps[UpResult]:
         """`todo-deploy up` of this version."""
         loaded = self.write(version)
-        wanted = UpOptions(f"run-{version}", **options)  # type: ignore[arg-type]
-        return up_or_back(loaded, env or {"TOKEN": f"token-of-{version}"}, wanted, self.here)
+        wanted = UpOptions(**options)  # type: ignore[arg-type]
+        return up(begin_run(f"run-{version}", loaded, env or {"TOKEN": f"token-of-{version}"}, self.here), wanted)
 
     def down(self, *, volumes: bool = False) -> Steps[Removed]:
         """`todo-deploy down`."""
@@ -82,7 +84,7 @@ class Shop:
     def back(self, to: int | None = None, *, env: Mapping[str, str] | None = None) -> Steps[RolledBack]:
         """`todo-deploy rollback`."""
         loaded = load_spec(self.root / "todo-deploy.yaml")
-        return rollback(loaded, env or {"TOKEN": "any"}, RollbackOptions("run-back", to), self.here)
+        return rollback(begin_run("run-back", loaded, env or {"TOKEN": "any"}, self.here), RollbackOptions(to))
 
     @property
     def record(self) -> Record:

@@ -11,21 +11,21 @@ from urllib.parse import quote
 
 import pytest
 
-from deployer.commands.deploy import Deployed, Planned, RolloutFailed, deploy, remembered, settle
+from deployer.commands.deploy import deploy
+from deployer.commands.planning import Planned, with_record
+from deployer.commands.verdict import Deployed, RolloutFailed, Serving, answer, rollout_of, stay, verdict, watch
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
 from deployer.core.ports import ObjectRef, PodAnswer
-from deployer.core.steps import Steps
+from deployer.core.steps import Steps, stage
 from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.rollout.stage import Judging
 from deployer.stages.secrets import ensure_secrets
-from deployer.stages.urls import ProvenUrl
 from deployer.state.history import KeptSecretRef
 from deployer.state.record import Record, load, new_record
-from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.cluster import RUNNING
 from tests.fakes.play import code, failed, items, played
@@ -77,18 +77,23 @@ class Shop:
 
     def planned(self, wanted: Plan, commit: Commit | None = None) -> Planned:
         known = load(self.kube, wanted.namespace, "shop")
-        return played(remembered(Planned(wanted, known, commit), self.kube))[1]
+        return played(with_record(Planned(wanted, known, commit), self.kube))[1]
 
     def deploy(self, wanted: Plan, run: str = "run-1", commit: Commit | None = None) -> Deployed:
-        doors = connected(self.kube, self.helm)
-        return played(deploy(self.planned(wanted, commit), doors, run, self.clock, JUDGING))[1].value
+        on = connected(self.kube, self.helm, run=run)
+        return played(deploy(on, self.planned(wanted, commit), JUDGING))[1].value
 
     def settling(
         self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0, cors: tuple[CorsPlan, ...] = ()
-    ) -> Steps[tuple[tuple[WorkloadStatus, ...], tuple[ProvenUrl, ...]]]:
-        judging = Judging(60.0, hold, FailFast.BALANCED)
-        doors = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
-        return settle(deployed, urls, doors, judging, self.clock.now(), self.clock, cors)
+    ) -> Steps[Serving]:
+        judging, since = Judging(60.0, hold, FailFast.BALANCED), self.clock.now()
+        on = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
+        rollout = rollout_of(on, deployed, judging, since)
+        with verdict(on, deployed, since):
+            workloads = yield from stage("rollout", watch(rollout.without_hold), self.clock)
+            proven = yield from stage("urls", answer(on, urls), self.clock)
+            seen = Serving(workloads.value, proven.value)
+            return (yield from stage("stability", stay(on, rollout, seen, urls, cors), self.clock)).value
 
     def up(self, version: str) -> list[Event]:
         return played(self.settling(self.deploy(plan(version))))[0]
@@ -118,19 +123,19 @@ def stages(events: list[Event]) -> list[str]:
 
 def test_an_application_gets_its_namespace_and_its_record_once(shop: Shop) -> None:
     fresh = Planned(plan("1", namespace="shop"), new_record(), None)
-    events, known = played(remembered(fresh, shop.kube))
+    events, known = played(with_record(fresh, shop.kube))
     assert ("namespace shop", "done", "created") in items(events)
     stored = load(shop.kube, "shop", "shop")
     assert (stored.salt, stored.version) == (fresh.record.salt, known.record.version)
     shop.kube.writes.clear()
-    events, again = played(remembered(known, shop.kube))
+    events, again = played(with_record(known, shop.kube))
     assert (events, again, shop.kube.writes) == ([], known, [])
 
 
 def test_two_first_runs_do_not_take_each_others_record_away(shop: Shop) -> None:
-    played(remembered(Planned(plan("1"), new_record(), None), shop.kube))
+    played(with_record(Planned(plan("1"), new_record(), None), shop.kube))
     before = shop.record.salt
-    _, error = failed(remembered(Planned(plan("1"), new_record(), None), shop.kube))
+    _, error = failed(with_record(Planned(plan("1"), new_record(), None), shop.kube))
     assert (error.exit_code, shop.record.salt) == (ExitCode.REFUSED, before)
 
 
@@ -173,7 +178,7 @@ def test_a_release_waits_for_those_it_needs(shop: Shop) -> None:
         show(shop.kube, "db")
 
     shop.clock.at(20, ready)
-    _, outcome = played(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock, JUDGING))
+    _, outcome = played(deploy(connected(shop.kube, shop.helm), planned, JUDGING))
     assert applied == [["db"]]
     assert [one.release for one in shop.helm.requests] == ["db", "web"]
     assert {one.name: one.revision for one in outcome.value.releases} == {"db": 1, "web": 1}
@@ -182,7 +187,7 @@ def test_a_release_waits_for_those_it_needs(shop: Shop) -> None:
 def test_a_release_is_not_touched_when_what_it_needs_fails(shop: Shop) -> None:
     shop.helm.broken = {"bad"}
     planned = shop.planned(plan("1", release("db", "bad"), release("web", "1", "db")))
-    _, error = failed(deploy(planned, connected(shop.kube, shop.helm), "run", shop.clock, JUDGING))
+    _, error = failed(deploy(connected(shop.kube, shop.helm), planned, JUDGING))
     assert [one.release for one in shop.helm.requests] == ["db"]
     assert (code(error), error.exit_code) == ("CRASH_LOOP", ExitCode.NOTHING_SERVES)
     assert isinstance(error, RolloutFailed)
@@ -313,7 +318,7 @@ def test_a_part_of_the_application_makes_a_revision_of_the_whole(shop: Shop) -> 
     whole = plan("1", release("web", "1"), release("db", "1"))
     played(shop.settling(shop.deploy(whole)))
     planned = replace(shop.planned(replace(plan("2", release("web", "2")), images=())), partial=True)
-    played(deploy(planned, connected(shop.kube, shop.helm), "run-2", shop.clock, JUDGING))
+    played(deploy(connected(shop.kube, shop.helm, run="run-2"), planned, JUDGING))
     entry = shop.record.history[-1]
     assert entry.releases == {"web": 2, "db": 1}
     assert entry.images == {"api": "shop/api:1"}

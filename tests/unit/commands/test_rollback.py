@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.rollback import chosen
+from deployer.commands.rollback import target
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.steps import Steps
@@ -52,7 +52,7 @@ HISTORY = (entry(3, "verified"), entry(4, "verified"), entry(5, "failed"), entry
 def test_the_target_is_the_newest_verified_before_the_last_or_the_one_asked_for(
     wanted: int | None, number: int
 ) -> None:
-    assert chosen(Record("salt", history=HISTORY), wanted).number == number
+    assert target(Record("salt", history=HISTORY), wanted).number == number
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_without_a_target_it_is_refused_with_what_there_is(
     history: tuple[Entry, ...], wanted: int | None, title: str, detail: str
 ) -> None:
     with pytest.raises(DeployError) as caught:
-        chosen(Record("salt", history=history), wanted)
+        target(Record("salt", history=history), wanted)
     (problem,) = caught.value.problems
     assert (problem.code, caught.value.exit_code) == ("ROLLBACK_NO_TARGET", ExitCode.REFUSED)
     assert (problem.title, problem.detail) == (title, f"revisions: {detail}")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.up import narrowed, notices
+from deployer.commands.planning import narrowed
+from deployer.commands.up import notices
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan

@@ -25,7 +25,7 @@ from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
 from deployer.helm.result import Applied
-from deployer.rollout.stage import Judging, await_rollout
+from deployer.rollout.stage import Judging, Rollout, await_rollout
 from deployer.state.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
@@ -59,11 +59,9 @@ def applied(kube: FakeKube, *names: str, changed: bool = True) -> tuple[Applied,
 
 
 def rollout(kube: FakeKube, *names: str, changed: bool = True) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    refs = [ref(name) for name in names or ("api",)]
+    refs = tuple(ref(name) for name in names or ("api",))
     since = kube.clock.now()
-    body = await_rollout(
-        refs, kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since=since, changed=changed
-    )  # fmt: skip
+    body = await_rollout(Rollout(refs, kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since, changed))
     return witnessed(body, applied(kube, *names, changed=changed), refs, kube, kube.clock, since)
 
 

@@ -14,7 +14,7 @@ from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
 from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
-from deployer.rollout.hooks import Place, beside, pending_hooks
+from deployer.rollout.hooks import HelmAtWork, pending_hooks, watched
 from deployer.rollout.stage import Judging
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
@@ -83,14 +83,15 @@ class Scene:
         return "done"
 
     def beside(self, work: Callable[[], None], error: DeployError | None = None) -> Steps[str]:
-        place = Place(
+        at_work = HelmAtWork(
+            "releases",
             (("web", "default"),),
             self.kube,
             self.kube.clock,
             Judging(60.0, 0.0, FailFast.BALANCED),
             lambda n, t: self.kept.update({n: t}),
         )
-        return beside(self.helm(work, error), place)
+        return watched(self.helm(work, error), at_work)
 
 
 @pytest.fixture

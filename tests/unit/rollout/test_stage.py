@@ -6,14 +6,15 @@ from itertools import pairwise
 
 import pytest
 
-from deployer.config.spec import Rollout, ServiceRollout
+from deployer.config.spec import Rollout as Rules
+from deployer.config.spec import ServiceRollout
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis.causes import FailFast
 from deployer.rollout.lookups import Look, looking, nothing_more
-from deployer.rollout.stage import Judging, Own, await_rollout, judging_by, take_snapshot, workloads_of
+from deployer.rollout.stage import Judging, Own, Rollout, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -35,7 +36,7 @@ def rollout(
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
     judging = Judging(timeout, hold, profile, services or {})
     refs = [ref(name) for name in names or ("api",)]
-    return await_rollout(refs, kube, kube.clock, judging, since=kube.clock.now(), changed=changed, look=look)
+    return await_rollout(Rollout(tuple(refs), kube, kube.clock, judging, kube.clock.now(), changed, look))
 
 
 def phases(events: list[Event]) -> list[tuple[str, str]]:
@@ -254,7 +255,7 @@ def test_a_service_that_ends_until_its_database_is_up_succeeds(kube: FakeKube) -
 
 
 def test_the_spec_says_how_services_are_judged_and_the_command_line_goes_before_it() -> None:
-    rules = Rollout(
+    rules = Rules(
         timeout="1m", hold="2s", fail_fast="strict", services={"api": ServiceRollout(timeout="5m", fail_fast="patient")}
     )
     api, web = ref("api"), ref("web")
@@ -379,7 +380,7 @@ def test_workloads_are_told_from_other_objects_in_a_fixed_order() -> None:
 
 
 def test_a_release_without_workloads_is_available_at_once(kube: FakeKube) -> None:
-    _, outcome = played(await_rollout([], kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since=0, changed=True))
+    _, outcome = played(await_rollout(Rollout((), kube, kube.clock, Judging(60, 0, FailFast.BALANCED), 0)))
     assert outcome.value == ()
 
 
@@ -403,7 +404,7 @@ def test_an_outage_is_sat_out_whatever_was_being_asked(kinds: tuple[str, ...]) -
     away.clock.at(50, lambda: show(away, "api"))
     judging = Judging(120, 0, FailFast.BALANCED)
     _, outcome = played(
-        await_rollout([ref("api")], away, away.clock, judging, since=away.clock.now(), changed=True, kinds=("Node",))
+        await_rollout(Rollout((ref("api"),), away, away.clock, judging, away.clock.now(), kinds=("Node",)))
     )
     assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
     assert 50 <= away.clock.elapsed < 52
@@ -425,9 +426,8 @@ def test_a_controllers_deadline_that_ran_on_in_an_outage_does_not_end_the_rollou
 
     away.clock.at(61, late)
     away.clock.at(90, lambda: show(away, "api"))
-    steps = await_rollout(
-        [ref("api")], away, away.clock, Judging(200, 0, FailFast.BALANCED), since=away.clock.now(), changed=True
-    )
+    judging = Judging(200, 0, FailFast.BALANCED)
+    steps = await_rollout(Rollout((ref("api"),), away, away.clock, judging, away.clock.now()))
     if ends_at == 90:
         played(steps)
     else:

@@ -9,7 +9,7 @@ import pytest
 from deployer.core.events import Warned
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis.causes import FailFast
-from deployer.rollout.stage import Cause, Judging, await_rollout
+from deployer.rollout.stage import Cause, Judging, Rollout, await_rollout
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -35,8 +35,11 @@ def rollout(
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     judging = Judging(60, 0, FailFast.BALANCED)
     return await_rollout(
-        [ref("api")], kube, kube.clock, judging, since=kube.clock.now(), changed=changed, kinds=KINDS, named=told
-    )
+        Rollout(
+            (ref("api"),), kube, kube.clock, judging, kube.clock.now(), changed, kinds=KINDS,
+            reported=told if told is not None else set(),
+        )
+    )  # fmt: skip
 
 
 def put(kube: FakeKube, kind: str, spec: dict[str, Any]) -> None:

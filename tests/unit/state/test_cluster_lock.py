@@ -14,9 +14,9 @@ from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Log, Warned
 from deployer.core.process_identity import identity
-from deployer.core.steps import Steps
+from deployer.core.steps import Clock, Steps
 from deployer.state import cluster_lock as lease_module
-from deployer.state.cluster_lock import DURATION_SECONDS, lease_name, leased
+from deployer.state.cluster_lock import DURATION_SECONDS, ClusterLock, lease_name
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 
@@ -36,6 +36,17 @@ def lease(holder: str, renewed: str = "2026-01-01T00:00:00.000000Z") -> dict[str
 def holders(kube: FakeKube) -> list[str]:
     """Who holds the Lease while the steps run."""
     return [one["spec"]["holderIdentity"] for one in kube.list("Lease", "default")]
+
+
+def leased(kube: FakeKube, application: str, run: str, clock: Clock, steps: Steps[str]) -> Steps[str]:
+    """The steps under the lock, which is taken before the first of them."""
+    lock = ClusterLock(application, run, clock)
+
+    def body() -> Steps[str]:
+        yield from lock.take(kube)
+        return (yield from steps)
+
+    return lock.during(body())
 
 
 def looking(kube: FakeKube, seen: list[str]) -> Steps[str]:

@@ -36,7 +36,7 @@ def lacking_releases(entry: Entry, kept: Record, kube: KubePort) -> list[Problem
     return problems
 
 
-def revert(
+def apply_revision(
     entry: Entry, kept: Record, kube: KubePort, helm: HelmPort, timeout: float, clock: Clock
 ) -> Steps[Outcome[tuple[Applied, ...]]]:
     """Documented Secret names hold the revision's content and every release of it is applied again.
@@ -45,7 +45,7 @@ def revert(
     """
     for one in entry.secrets:
         if one.served != one.copy:
-            changed = restore_secret(one, kube)
+            changed = serve_copy(one, kube)
             yield Item(STAGE, one.served, ItemState.DONE if changed else ItemState.UNCHANGED, f"as in {one.copy}")
     applied: list[Applied] = []
     for name, revision in entry.releases.items():
@@ -86,7 +86,7 @@ def _latest(release: str, namespace: str, kube: KubePort) -> Revision:
     return revisions_of(release, namespace, kube)[-1]
 
 
-def restore_secret(ref: KeptSecretRef, kube: KubePort) -> bool:
+def serve_copy(ref: KeptSecretRef, kube: KubePort) -> bool:
     """The documented name holds what the immutable copy holds; whether it had to be written. Refused without a copy."""
     copy = kube.get("Secret", ref.namespace, ref.copy)
     if copy is None:

@@ -9,7 +9,7 @@ from deployer.core.errors import DeployError
 from deployer.helm import storage as helmstorage
 from deployer.plan import ReleasePlan
 from deployer.stages.releases import ensure_release, mark
-from deployer.stages.reverting import lacking_releases, restore_secret, revert
+from deployer.stages.rollback import apply_revision, lacking_releases, serve_copy
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, ReleaseRecord
 from tests.fakes import FakeHelm, FakeKube
@@ -53,18 +53,18 @@ def test_a_documented_secret_gets_its_old_content_back() -> None:
     kube = FakeKube()
     kube.put(secret("app", "new"))
     kube.put(secret("app-old", "old", immutable=True))
-    assert restore_secret(REF, kube) is True
+    assert serve_copy(REF, kube) is True
     assert value(kube) == "old"
     found = kube.get("Secret", "default", "app")
     assert found is not None
     assert not found.get("immutable")
-    assert restore_secret(REF, kube) is False
+    assert serve_copy(REF, kube) is False
 
 
 def test_a_documented_secret_that_was_deleted_comes_back() -> None:
     kube = FakeKube()
     kube.put(secret("app-old", "old", immutable=True))
-    restore_secret(REF, kube)
+    serve_copy(REF, kube)
     assert value(kube) == "old"
 
 
@@ -72,7 +72,7 @@ def test_without_its_copy_nothing_is_changed() -> None:
     kube = FakeKube()
     kube.put(secret("app", "new"))
     with pytest.raises(DeployError):
-        restore_secret(REF, kube)
+        serve_copy(REF, kube)
     assert value(kube) == "new"
 
 
@@ -82,7 +82,7 @@ def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
     kept = deployed(kube, helm)
     kube.put(secret("app", "new"))
     kube.put(secret("app-old", "old", immutable=True))
-    _, outcome = played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
+    _, outcome = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     (applied,) = outcome.value
     assert (applied.revision, applied.inputs, applied.changed, applied.verified) == (3, "i1", True, False)
     latest = helmstorage.revisions(kube.list("Secret", "default"), "app")[-1]
@@ -120,12 +120,12 @@ def test_a_revision_that_a_killed_helm_left_pending_is_healed_first() -> None:
     helm = FakeHelm(kube)
     kept = deployed(kube, helm)
     kube.put(secret("app-old", "old", immutable=True))
-    played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
+    played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     for number, status in ((2, "deployed"), (3, "pending-rollback")):  # as helm leaves them when it is killed
         stored = kube.get("Secret", "default", helmstorage.secret_name("app", number))
         assert stored is not None
         kube.put(helmstorage.with_status(stored, status, ""))
-    events, _ = played(revert(entry(), kept, kube, helm, 60.0, kube.clock))
+    events, _ = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     assert kube.clock.elapsed == 0
     assert any("left pending-rollback; healed" in text for _, _, text in items(events))
     statuses = {one.revision: one.status for one in helmstorage.revisions(kube.list("Secret", "default"), "app")}

@@ -1,0 +1,136 @@
+"""The plan of an `up`, made against what the cluster and this machine remember."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from deployer import composition as world
+from deployer.commands.connection import Opened
+from deployer.commands.toolchain import stand_ins_for
+from deployer.composition import Connected, World
+from deployer.core.errors import input_error
+from deployer.core.ports import LABEL_PREFIX, KubePort
+from deployer.core.steps import Steps
+from deployer.forwarding import NOTHING, Known
+from deployer.kube.masking import learn_secrets
+from deployer.plan import Facts, ImageSource, Plan, make_plan
+from deployer.plan.tags import Commit
+from deployer.sources import git as repository
+from deployer.sources import load as inputs
+from deployer.stages import secrets as secrets_stage
+from deployer.stages.urls import forwarded_origin
+from deployer.state import build_cache, record
+from deployer.state.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, the record it was made with, and the commit of its sources."""
+
+    plan: Plan
+    record: Record = field(repr=False)
+    commit: Commit | None
+    partial: bool = False
+    """Whether only some services were asked for: what the others run stays part of the revision."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a release of the plan was never applied, or not with these inputs."""
+        known = self.record.releases
+        return any(one.name not in known or known[one.name].inputs != one.inputs for one in self.plan.releases)
+
+
+def plan_run(run: Connected, services: Sequence[str] = ()) -> Planned:
+    """The plan against what the cluster remembers, narrowed to the services that were asked for."""
+    kept = record.load(run.kube, run.spec.namespace, run.spec.application)
+    learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
+    forward = Known(run.forward.doors) if run.forward is not None else NOTHING
+    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, forward)
+    commit = repository.read_commit(run.loaded.root)
+    plan = narrowed(plan_for(opened, run.values, commit, run.machine, services), services)
+    return Planned(plan, kept, commit, partial=bool(services))
+
+
+def plan_for(
+    opened: Opened, env: Mapping[str, str], commit: Commit | None, here: World, services: Sequence[str] = ()
+) -> Plan:
+    """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
+    loaded, spec = opened.loaded, opened.loaded.spec
+    bases = inputs.wanted_bases(loaded, env)
+    stand_ins = stand_ins_for(opened.toolchain, bases) if opened.toolchain is not None else {}
+    sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
+    facts = Facts(
+        env=env,
+        salt=opened.record.salt,
+        images={**sources.images, **_kept_sources(opened, services, sources.images, here)},
+        charts=sources.charts,
+        stand_ins=stand_ins,
+        used_tags=_used_tags(opened),
+        addresses={
+            name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)
+            or f"http://{opened.node_ip}:{url.node_port}"
+            for name, url in spec.urls.items()
+            if url.node_port is not None
+        },
+        commit=commit,
+    )
+    return make_plan(spec, loaded.root, facts)
+
+
+def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
+    """The tags that name a content (repository → tag → digest): those remembered, and those the daemon has.
+
+    The record goes with `down --volumes`, the images stay: a version that one of them has is no other content's.
+    """
+    used = {repository: dict(known) for repository, known in opened.record.tags.items()}
+    by_version = {one.repository for one in opened.loaded.spec.images.values() if one.tag_policy != "digest"}
+    if not by_version or opened.facts.docker is None:
+        return used
+    daemon = world.open_images(opened.facts.docker)
+    for ref in daemon.refs():
+        repository, _, tag = ref.rpartition(":")
+        image = daemon.image(ref) if repository in by_version else None
+        if image is not None:
+            used.setdefault(repository, {})[tag] = image.labels.get(f"{LABEL_PREFIX}/digest", image.id)
+    return used
+
+
+def _kept_sources(
+    opened: Opened, services: Sequence[str], known: Mapping[str, ImageSource], here: World
+) -> dict[str, ImageSource]:
+    if not services:
+        return {}
+    spec = opened.loaded.spec
+    before = build_cache.recall(build_cache.memory_path(here.state_dir, spec.cluster.name, spec.application))
+    return {name: before[name].source for name in known if name not in services and name in before}
+
+
+def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
+    """The plan with only the releases that were asked for or use an image that was; whole where none was named.
+
+    Input error for an unknown name.
+    """
+    if not services:
+        return plan
+    known = {image.name for image in plan.images} | {release.name for release in plan.releases}
+    for name in services:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise input_error(
+                "SERVICE_UNKNOWN", f"no service `{name}` in the spec", detail="it has: " + ", ".join(sorted(known)),
+                hints=(f"did you mean `{close[0]}`?",) if close else (),
+            )  # fmt: skip
+    releases = tuple(one for one in plan.releases if one.name in services or set(one.images) & set(services))
+    needed = {image for release in releases for image in release.images} | set(services)
+    return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
+
+
+def with_record(planned: Planned, kube: KubePort) -> Steps[Planned]:
+    """The cluster has a record of the application before anything is named by its salt."""
+    if planned.record.version:
+        return planned
+    plan = planned.plan
+    yield from secrets_stage.ensure_namespaces(plan.namespaces, kube)
+    return replace(planned, record=record.save(kube, plan.namespace, plan.application, planned.record))
