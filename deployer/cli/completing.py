@@ -39,12 +39,12 @@ def _names(ctx: click.Context, part: str) -> list[str]:
 
 def _documents(ctx: click.Context) -> Iterator[Mapping[str, Any]]:
     """The spec and what lies over it; nothing where they cannot be read."""
-    from deployer.core.yaml import load_documents
+    from deployer.core.reading import parse_manifest, read_text
 
     path = _spec(ctx)
     for file in () if path is None else (path, path.with_name(path.stem + ".local.yaml")):
         with suppress(Exception):  # a Tab is no place to tell an error
-            yield from load_documents(file.read_text(encoding="utf-8-sig"))[:1]
+            yield from parse_manifest(read_text(file))[:1]
 
 
 def _spec(ctx: click.Context) -> Path | None:

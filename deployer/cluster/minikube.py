@@ -7,11 +7,11 @@ takes a quarter of a second: on the quiet path no Minikube process is started.
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import subprocess
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event, Item, ItemState, Log
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
+from deployer.core.reading import Malformed, parse_json, read_json, shaped
 from deployer.kube import current_context as currentcontext
 from deployer.kube.kubeconfig import read, refuse_foreign, server_of
 from deployer.state.lock import held
@@ -217,12 +218,11 @@ class Minikube:
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            return read_json(path, dict[str, Any])
+        except (FileNotFoundError, NotADirectoryError, Malformed):
             return None
         except PermissionError:
             raise self._foreign(f"{path} cannot be read by this user") from None
-        return document if isinstance(document, dict) else None
 
     def _refuse_strange_node(self) -> None:
         """A node of the profile's name that this user's Minikube does not know is not started over."""
@@ -248,16 +248,16 @@ class Minikube:
         """Drivers without a container of ours are asked through Minikube itself."""
         base = [str(self._toolchain.minikube), "--profile", self._profile]
         try:
-            status = json.loads(run([*base, "status", "--output", "json"], env=self._environment()))
-            if status.get("Host") != "Running" or status.get("APIServer") != "Running":
-                return ClusterFacts(ClusterPhase.STOPPED, detail=json.dumps(status), **known)
+            told = run([*base, "status", "--output", "json"], env=self._environment())
+            status = shaped(_Status, parse_json(told))
+            if status.Host != "Running" or status.APIServer != "Running":
+                return ClusterFacts(ClusterPhase.STOPPED, detail=told.strip(), **known)
             address = run([*base, "ip"], env=self._environment()).strip()
-            daemon = json.loads(
-                run([*base, "docker-env", "--shell", "none", "--output", "json"], env=self._environment())
-            )
-        except CommandFailed:
+            words = [*base, "docker-env", "--shell", "none", "--output", "json"]
+            daemon = shaped(_Daemon, parse_json(run(words, env=self._environment())))
+        except (CommandFailed, Malformed):
             return ClusterFacts(ClusterPhase.STOPPED, **known)
-        endpoint = DockerEndpoint(daemon["DOCKER_HOST"], Path(daemon["DOCKER_CERT_PATH"]))
+        endpoint = DockerEndpoint(daemon.DOCKER_HOST, Path(daemon.DOCKER_CERT_PATH))
         return ClusterFacts(ClusterPhase.RUNNING, node_ip=address or None, docker=endpoint, **known)
 
     def _environment(self) -> dict[str, str]:
@@ -281,15 +281,31 @@ def _published(network: Mapping[str, Any], port: str) -> str:
     return str(((network.get("Ports") or {}).get(port) or [{}])[0].get("HostPort") or "")
 
 
+@dataclass(frozen=True, slots=True)
+class _CloudEvent:
+    type: str
+    data: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    Host: str = ""  # Minikube's own names, here and below
+    APIServer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    DOCKER_HOST: str
+    DOCKER_CERT_PATH: str
+
+
 def _parsed(line: str) -> tuple[str, Mapping[str, Any]] | None:
     """A CloudEvent's kind and data (`minikube start -o json` prints one a line)."""
     try:
-        document = json.loads(line)
-    except ValueError:
+        event = shaped(_CloudEvent, parse_json(line))
+    except Malformed:
         return None
-    if not isinstance(document, dict) or not str(document.get("type", "")).startswith(_EVENT):
-        return None
-    return str(document["type"]).removeprefix(_EVENT), document.get("data") or {}
+    return (event.type.removeprefix(_EVENT), event.data or {}) if event.type.startswith(_EVENT) else None
 
 
 def _told(profile: str, kind: str, data: Mapping[str, Any]) -> Generator[Event, None, None]:

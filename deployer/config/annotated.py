@@ -6,7 +6,8 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deployer.config.load import LoadedSpec, Location
+from deployer.config.load import LoadedSpec
+from deployer.core.reading import Location
 
 DEFAULT = "default"
 _COLUMN = 48

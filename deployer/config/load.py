@@ -20,13 +20,12 @@ from pydantic import BaseModel, ValidationError
 from deployer.config.paths import Outside, allowed_folders, is_within, paths_outside, work_tree
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.reading import DEEPEST, Location, Malformed, parse_yaml, read_text
 from deployer.core.values import path_keys
 
 SPEC_NAME = "todo-deploy.yaml"
 COMMAND_LINE = "--set"
 _LOCAL_SUFFIX = ".local.yaml"
-
-Location = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,7 +104,7 @@ def load_spec(
     """
     path = _own_place(path)
     document, origins = _with_local(path)
-    profiles = document.pop("profiles", None) or {}
+    profiles = _profiles(document, origins, path.name)
     if profile is not None:
         _apply_profile(document, origins, profiles, profile, path.name)
     for override in overrides:
@@ -124,8 +123,32 @@ def load_spec(
 
 def profile_names(path: Path) -> tuple[str, ...]:
     """The names of the profiles that the spec file and its local overlay define."""
-    document, _ = _with_local(_own_place(path))
-    return tuple(document.get("profiles") or {})
+    path = _own_place(path)
+    document, origins = _with_local(path)
+    return tuple(_profiles(document, origins, path.name))
+
+
+def _profiles(
+    document: dict[str, Any], origins: Mapping[Location, Origin], shown: str
+) -> dict[str, dict[str, Any] | None]:
+    """The profiles, taken out of the document; input error where one is not a map of keys."""
+    profiles = document.pop("profiles", None) or {}
+    wrong: list[Location] = [("profiles",)] if not isinstance(profiles, dict) else [
+        ("profiles", name) for name, one in profiles.items() if not isinstance(one, dict | None)
+    ]  # fmt: skip
+    if wrong:
+        raise DeployError(
+            [
+                Problem(
+                    "SPEC_INVALID",
+                    f"{'.'.join(map(str, at))}: Input should be a map of keys",
+                    where=str(_nearest(origins, at, Origin(shown, 1))),
+                )
+                for at in wrong
+            ],
+            ExitCode.INPUT,
+        )
+    return profiles
 
 
 def _holding(folder: Path, repository: Path | None) -> Path:
@@ -164,66 +187,18 @@ def _own_place(path: Path) -> Path:
 
 
 def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin]]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        found = parse_yaml(read_text(path))
     except FileNotFoundError:
         raise input_error("SPEC_MISSING", f"no spec at {path}", hints=("todo-deploy -f FILE …",)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise input_error(
-            "SPEC_UNREADABLE", f"cannot read {path}", detail=str(error), hints=(f"ls -ld {path}",)
-        ) from None
-    try:
-        node = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise input_error(
-            "SPEC_YAML", str(error.problem or "not valid YAML").splitlines()[0], where=f"{shown}:{line}"
-        ) from None
-    except YAMLError as error:
-        raise input_error("SPEC_YAML", str(error).splitlines()[0], where=f"{shown}:1") from None
-    if not isinstance(node, Mapping):
+    except OSError as error:
+        hints = (f"ls -ld {path}",)
+        raise input_error("SPEC_UNREADABLE", f"cannot read {path}", detail=str(error), hints=hints) from None
+    except Malformed as error:
+        raise input_error("SPEC_YAML", str(error), where=error.at(shown)) from None
+    if not isinstance(found.value, dict):
         raise input_error("SPEC_YAML", "a spec is a map of keys", where=f"{shown}:1", hints=("todo-deploy schema",))
-    origins: dict[Location, Origin] = {}
-    plain = _plain(node, origins, (), shown)
-    assert isinstance(plain, dict)
-    return plain, origins
-
-
-def _plain(node: Any, origins: dict[Location, Origin], at: Location, shown: str) -> Any:
-    """The ruamel node as plain values, its positions noted (ruamel counts lines from 0)."""
-    if isinstance(node, Mapping):
-        result: dict[str, Any] = {}
-        for key, value in node.items():
-            name = str(key)
-            try:
-                line = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
-            except (KeyError, AttributeError, TypeError):  # a key that came in by a YAML merge has no position
-                line = _nearest(origins, at, Origin(shown, 1)).line
-            origins[(*at, name)] = Origin(shown, line)
-            result[name] = _plain(value, origins, (*at, name), shown)
-        return result
-    if isinstance(node, list):
-        items: list[Any] = []
-        for index, value in enumerate(node):
-            try:
-                line = node.lc.item(index)[0] + 1  # type: ignore[attr-defined]
-            except (KeyError, AttributeError, TypeError):
-                line = _nearest(origins, at, Origin(shown, 1)).line
-            origins[(*at, index)] = Origin(shown, line)
-            items.append(_plain(value, origins, (*at, index), shown))
-        return items
-    if isinstance(node, str):
-        return str(node)
-    if isinstance(node, bool) or node is None:
-        return node
-    if isinstance(node, int):
-        return int(node)
-    if isinstance(node, float):
-        return float(node)
-    return str(node)
+    return found.value, {at: Origin(shown, line) for at, line in found.lines.items()}
 
 
 def _merge(
@@ -252,7 +227,11 @@ def _merge(
 
 
 def _apply_profile(
-    document: dict[str, Any], origins: dict[Location, Origin], profiles: Mapping[str, Any], name: str, shown: str
+    document: dict[str, Any],
+    origins: dict[Location, Origin],
+    profiles: Mapping[str, dict[str, Any] | None],
+    name: str,
+    shown: str,
 ) -> None:
     if name not in profiles:
         known = ", ".join(sorted(profiles)) or "none"
@@ -273,17 +252,15 @@ def _apply_profile(
 
 
 def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], override: str) -> None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     path, separator, text = override.partition("=")
     keys = path_keys(path)
-    if not separator or not all(keys):
+    if not separator or not all(keys) or len(keys) > DEEPEST:
         raise input_error("SET_MALFORMED", f"`--set {override}` is not path=value", hints=("--set cluster.cpus=2",))
     try:
-        value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
-    except YAMLError:
-        raise input_error("SET_MALFORMED", f"the value of `--set {override}` is not YAML") from None
+        value: Any = parse_yaml(text).value if text else ""
+    except Malformed as error:
+        title = f"the value of `--set {path}=…` is not YAML"
+        raise input_error("SET_MALFORMED", title, detail=str(error)) from None
     overlay: Any = value
     for key in reversed(keys):
         overlay = {key: overlay}

@@ -191,7 +191,9 @@ def _baseline(earlier: Sequence[Revision]) -> Revision | None:
 
 def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> str:
     secret = stored_revision(release, namespace, revision, kube)
-    return helmstorage.manifest_of(secret) if secret is not None else ""
+    with suppress(helmstorage.Damaged):
+        return helmstorage.manifest_of(secret) if secret is not None else ""
+    return ""
 
 
 def look_at_pods(scope: Scope, now: float) -> Seen:

@@ -6,11 +6,13 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from deployer.core.objects import identified
 from deployer.core.ports import Object
+from deployer.core.reading import Malformed, parse_manifest
 from deployer.core.redact import MASK
-from deployer.core.yaml import load_documents
 from deployer.evidence.masks import masked
 
 _CONTEXT_LINES = 4
@@ -72,7 +74,10 @@ def _scalar(value: Any) -> str:
 
 def _by_name(manifest: str) -> dict[str, Object]:
     found: dict[str, Object] = {}
-    for one in load_documents(manifest):
+    documents: list[Object] = []
+    with suppress(Malformed):  # a damaged revision has no objects to compare
+        documents = [identified(one) for one in parse_manifest(manifest)]
+    for one in documents:
         metadata = one.get("metadata") or {}
         where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
         found[f"{where}{str(one.get('kind', '?')).lower()}/{metadata.get('name', '?')}"] = one

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from deployer.core.reading import Malformed, shaped
 from deployer.diagnosis.causes import CAUSES
+from deployer.state.runs import LAST
 
 Wire = Mapping[str, Any]
 
@@ -87,18 +89,22 @@ def to_wire(timeline: Timeline) -> dict[str, Any]:
 
 
 def from_wire(document: Wire) -> Timeline:
-    """The timeline that the JSON holds."""
-    return Timeline(
-        float(document["begun"]),
-        float(document["ended"]),
-        tuple(row_from_wire(row) for row in document["rows"]),
-        tuple(Sighting(**one) for one in document["sightings"]),
-    )
+    """The timeline that the JSON holds. Raises Malformed."""
+    found = shaped(Timeline, document)
+    moments = [
+        found.begun,
+        found.ended,
+        *(at for row in found.rows for one in row.segments for at in (one.begin, one.end)),
+    ]
+    moments += [at for one in found.sightings for at in (one.named, one.since or 0.0)]
+    if not all(0 <= at < LAST for at in moments):
+        raise Malformed("a moment beyond all calendars")
+    return replace(found, rows=tuple(row for row in found.rows if row.segments))
 
 
-def row_from_wire(row: Wire) -> Row:
-    """The row that the JSON holds."""
-    return Row(row["name"], row["kind"], tuple(Segment(**one) for one in row["segments"]))
+def row_from_wire(row: Any) -> Row:
+    """The row that the JSON holds. Raises Malformed."""
+    return shaped(Row, row)
 
 
 def _stages(records: Sequence[Wire], ended: float) -> Iterable[Row]:
@@ -137,12 +143,13 @@ def _workloads(records: Sequence[Wire], ended: float) -> Iterable[Row]:
     for record in records:
         if record.get("type") != "workload_changed":
             continue
-        status = record["status"]
-        name = f"{str(status['ref']['kind']).lower()}/{status['ref']['name']}"
+        status, ref = record["status"], record["status"].get("ref", {})
+        name = f"{ref.get('kind', '?').lower()}/{ref.get('name', '?')}"
         why = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
         known = marks.setdefault(name, [])
-        if not known or known[-1][1] != status["phase"]:
-            known.append((float(record["at"]), str(status["phase"]), why))
+        phase = status.get("phase", "?")
+        if not known or known[-1][1] != phase:
+            known.append((float(record["at"]), phase, why))
     for name, found in sorted(marks.items()):
         ends = [at for at, _, _ in found[1:]] + [ended]
         segments = (Segment(phase, at, end, why) for (at, phase, why), end in zip(found, ends, strict=True))

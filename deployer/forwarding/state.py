@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from deployer.core.files import write_private
 from deployer.core.ports import LocalPorts
+from deployer.core.reading import Malformed, read_json
 
 LOG = "forward.log"
 _STATE, _PID = "forward.json", "forward.pid"
@@ -82,10 +83,8 @@ def known(folder: Path) -> Known:
 def read(folder: Path) -> Written | None:
     """The file's content; None where there is none that can be read."""
     try:
-        document: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        doors = tuple(Door(**door) for door in document.pop("doors"))
-        return Written(doors=doors, **document)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return read_json(folder / _STATE, Written)
+    except (OSError, Malformed):
         return None
 
 

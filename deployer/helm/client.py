@@ -13,6 +13,7 @@ import re
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +22,11 @@ import pyhelm3.errors
 import semver
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
+from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
+from deployer.core.reading import Malformed, decode, parse_json, parse_manifest, shaped
 from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
-from deployer.core.yaml import load_documents
 from deployer.helm.manifests import objects_of
 from deployer.kube.outage import Away, attended, never
 from deployer.state.lock import held
@@ -100,7 +102,11 @@ class Helm:
         # Without a cluster helm takes the Kubernetes version it was built against, and charts may refuse that.
         words += ["--kube-version", self._kubernetes_version] if self._kubernetes_version else []
         raw = self._run(self._command.run(words, _values(request)), request)
-        return load_documents(raw.decode())
+        try:
+            return [identified(one) for one in parse_manifest(decode(raw))]
+        except Malformed as error:
+            title = f"the chart of release `{request.release}` renders to what is not YAML"
+            raise input_error("CHART_RENDER", title, detail=str(error)) from None
 
     def upgrade(self, request: UpgradeRequest) -> Upgraded:
         """A new revision of the release is recorded and its objects are applied; nothing is waited for but hooks."""
@@ -166,19 +172,31 @@ def _values(request: UpgradeRequest) -> bytes:
     return json.dumps(request.values).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class _Info:
+    status: str
+    last_deployed: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What `helm upgrade --output json` prints, as far as it is read."""
+
+    name: str
+    version: int
+    info: _Info
+    manifest: str = ""
+
+
 def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
-    document = json.loads(raw)
-    info = document["info"]
-    revision = Revision(
-        release=str(document["name"]),
-        namespace=namespace,
-        revision=int(document["version"]),
-        status=str(info["status"]),
-        inputs=inputs,
-        updated=str(info.get("last_deployed", "")),
-        description=str(info.get("description", "")),
-    )
-    return Upgraded(revision, tuple(objects_of(str(document.get("manifest", "")), namespace)))
+    try:
+        told = shaped(_Told, parse_json(raw))
+    except Malformed as error:
+        raise machine_error("HELM_FAILED", "helm printed no release that can be read", detail=str(error)) from None
+    info = told.info
+    revision = Revision(told.name, namespace, told.version, info.status, inputs, info.last_deployed, info.description)
+    return Upgraded(revision, tuple(objects_of(told.manifest, namespace)))
 
 
 def _classified(returncode: int, stdout: bytes, stderr: bytes) -> pyhelm3.errors.Error:

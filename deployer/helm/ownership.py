@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployer.core.errors import refused
-from deployer.core.ports import LABEL_PREFIX, KubePort
+from deployer.core.ports import KubePort
 from deployer.helm.history import revisions_of
 from deployer.plan import ReleasePlan
 from deployer.state import record
@@ -43,9 +43,8 @@ def refuse_foreign_releases(
 
 def owner_of(release: ReleasePlan, kube: KubePort) -> str:
     """The application whose record knows the release; empty where none does."""
-    label = f"{LABEL_PREFIX}/record"
-    for body in kube.list("Secret", "", labels=label):
-        known = record.decode(body).releases.get(release.name)
+    for application, one in record.of_all_applications(kube)[0].items():
+        known = one.releases.get(release.name)
         if known is not None and known.namespace == release.namespace:
-            return str(body["metadata"]["labels"][label])
+            return application
     return ""

@@ -9,12 +9,52 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
+from deployer.core.reading import parse_json, shaped
 
 SELECTOR = "owner=helm"
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The Secret that holds a revision, as far as it is read."""
+
+    data: _Data
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    manifest: str | None = None
+    events: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """The revision's document, as far as it is read."""
+
+    info: dict[str, Any]
+    config: dict[str, Any] | None = None
+    chart: _Chart | None = None
+    manifest: str | None = None
+    hooks: list[_Hook] | None = None
+
 
 OWNER_LABEL = f"{LABEL_PREFIX}/owner"
 """Label of a Helm revision: host, process and revision that a run of ours was making.
@@ -37,11 +77,14 @@ def revisions(secrets: Sequence[Object], release: str) -> tuple[Revision, ...]:
         labels = metadata.get("labels") or {}
         if labels.get("owner") != "helm" or labels.get("name") != release:
             continue
+        number = str(labels.get("version"))
+        if not number.isdecimal() or len(number) > 9:  # helm writes no such label
+            continue
         found.append(
             Revision(
                 release=release,
                 namespace=metadata.get("namespace", ""),
-                revision=int(labels["version"]),
+                revision=int(number),
                 status=labels.get("status", ""),
                 inputs=labels.get(INPUTS_LABEL, ""),
                 updated=labels.get("modifiedAt") or labels.get("createdAt") or "",
@@ -51,15 +94,26 @@ def revisions(secrets: Sequence[Object], release: str) -> tuple[Revision, ...]:
     return tuple(sorted(found, key=lambda one: one.revision))
 
 
+class Damaged(DeployError):
+    """A Secret of Helm's that holds no revision: what is only to be shown can do without it."""
+
+
 def decode(secret: Object) -> dict[str, Any]:
-    """The revision's document: info, chart, config, manifest."""
-    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
-    document: dict[str, Any] = json.loads(gzip.decompress(packed))
-    return document
+    """The revision's document: info, chart, config, manifest. Raises Damaged for what Helm cannot have written."""
+    try:
+        packed = base64.b64decode(base64.b64decode(shaped(_Stored, secret).data.release))
+        document = parse_json(gzip.decompress(packed) if packed.startswith(_GZIP) else packed)
+        shaped(_Revision, document)
+        return shaped(dict[str, Any], document)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        name = str((secret.get("metadata") or {}).get("name", ""))
+        title = f"the Secret {name} holds no revision that can be read"
+        hints = (f"kubectl delete secret {name}, if no revision after it is wanted back", "todo-deploy up")
+        raise Damaged(Problem("REVISION_DAMAGED", title, str(error), hints=hints), ExitCode.REFUSED) from None
 
 
 def manifest_of(secret: Object) -> str:
-    """The revision's objects as Helm rendered them, hooks left out."""
+    """The revision's objects as Helm rendered them, hooks left out. Raises Damaged."""
     return str(decode(secret).get("manifest") or "")
 
 

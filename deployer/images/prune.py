@@ -39,7 +39,7 @@ def find_waste(
 
     Applications of one cluster may use the same image: the revisions of the others count, too.
     """
-    entries = [entry for one in (kept, *of_all_applications(kube)) for entry in one.history]
+    entries = [entry for one in (kept, *of_all_applications(kube)[0].values()) for entry in one.history]
     needed = {plain(ref) for entry in entries for ref in entry.images.values()} | {plain(ref) for ref in used}
     kept_ids = {image.id for ref in needed if (image := images.image(ref)) is not None}
     ours = images.images(f"{APPLICATION_LABEL}={application}")

@@ -5,11 +5,12 @@ Formats: trivy's report with SchemaVersion 2 (`trivy image --format json`), gryp
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from deployer.core.reading import parse_json
 
 SCANNERS = ("trivy", "grype")
 _SEVERITIES = ("critical", "high", "medium", "low")
@@ -56,7 +57,7 @@ class Scan:
 def read_report(scanner: str, text: str) -> Scan:
     """The scan that the scanner's JSON report tells of; not scanned where it is no report."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         found = set(_trivy(document) if scanner == "trivy" else _grype(document))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Scan(why=f"{scanner} printed no report that could be read ({type(error).__name__})")

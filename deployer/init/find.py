@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, input_error
+from deployer.core.reading import Malformed, parse_manifest, read_text
 from deployer.core.values import overlaid
-from deployer.core.yaml import load_documents
 from deployer.env import parser as dotenv
 from deployer.init.model import FoundChart, FoundDockerfile, Repository
 from deployer.init.naming import dashed
@@ -166,8 +166,10 @@ def _values(folder: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    document = next(iter(load_documents(path.read_text(encoding="utf-8-sig"))), {})
-    return document if isinstance(document, dict) else {}
+    try:
+        return next(iter(parse_manifest(read_text(path))), {})
+    except Malformed as error:
+        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=str(error), where=error.at(str(path))) from None
 
 
 def _env_keys(path: Path) -> dict[str, str]:

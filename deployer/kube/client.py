@@ -5,13 +5,14 @@ The typed API of the package costs more than a second to import and 140 MB; the 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import urllib.parse
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
@@ -20,7 +21,9 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3 import exceptions as http
 
 from deployer.core.errors import DeployError, machine_error
+from deployer.core.objects import fitted, well_formed
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
+from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.retry import retried
 from deployer.kube.outage import Away, never
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
@@ -36,6 +39,28 @@ _LATE = (http.ConnectTimeoutError, http.ReadTimeoutError)
 _PATIENT_SECONDS = 20.0
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    items: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One line of a watch."""
+
+    type: str
+    object: dict[str, Any]
+
+
+_DISK = {"availableBytes": int}
+_SUMMARY = {
+    "node": {"fs": _DISK, "runtime": {"imageFs": _DISK}},
+    "pods": [{"podRef": {"name": str, "namespace": str},
+              "containers": [{"name": str, "memory": {"workingSetBytes": int}}]}],
+}  # fmt: skip
+"""A kubelet's `stats/summary`, as far as it is read."""
 
 
 class KubeApi:
@@ -71,12 +96,12 @@ class KubeApi:
 
     def version(self) -> str:
         """The server's version, such as v1.34.4."""
-        return str(self._json("GET", "/version")["gitVersion"])
+        return str(self._json("GET", "/version").get("gitVersion") or "")
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object, or None where there is none."""
         try:
-            return self._json("GET", _path(kind, namespace, name))
+            return well_formed(self._json("GET", _path(kind, namespace, name)), kind)
         except NotFound:
             return None
 
@@ -91,13 +116,15 @@ class KubeApi:
         query = {name: value for name, value in asked.items() if value}
         accept = _METADATA_LIST if metadata_only else "application/json"
         try:
-            items = self._json("GET", _path(kind, namespace), query, accept=accept)["items"]
+            answer = self._json("GET", _path(kind, namespace), query, accept=accept)
+            items = shaped(_List, answer).items or []  # an empty list is null
         except NotFound:
             return []
-        for item in items or ():  # an empty list is null
-            item["kind"] = kind
-            item["metadata"].pop("managedFields", None)
-        return items or []
+        except Malformed as error:
+            raise self._strange(error) from None
+        for item in items:
+            well_formed(item, kind)["metadata"].pop("managedFields", None)
+        return items
 
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
         """Whether the object is, or becomes within so many seconds, as `come` wants it; False, and maybe earlier,
@@ -105,10 +132,10 @@ class KubeApi:
         """
         end = time.monotonic() + seconds
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(math.ceil(seconds))}
-        with suppress(http.HTTPError, ValueError, KeyError):
+        with suppress(http.HTTPError, ValueError):
             for line in self._lines(self._url(_path(kind, namespace), query), "application/json", seconds):
-                event = json.loads(line)
-                if event["type"] in ("ADDED", "MODIFIED") and come(event["object"]):
+                event = shaped(_Change, parse_json(line))
+                if event.type in ("ADDED", "MODIFIED") and come(well_formed(event.object, kind)):
                     return True
                 if time.monotonic() >= end:
                     break
@@ -179,25 +206,27 @@ class KubeApi:
         """The working sets, in bytes, of the node's containers by namespace, pod and container, as its kubelet last
         measured them; empty where it is not to be asked."""
         return {
-            (pod["podRef"]["namespace"], pod["podRef"]["name"], one["name"]): int(used)
-            for pod in self._summary(node, {"only_cpu_and_memory": "true"}).get("pods") or ()
-            for one in pod.get("containers") or ()
-            if (used := (one.get("memory") or {}).get("workingSetBytes")) is not None
+            (pod["podRef"]["namespace"], pod["podRef"]["name"], one["name"]): used
+            for pod in self._summary(node, {"only_cpu_and_memory": "true"}).get("pods", ())
+            for one in pod.get("containers", ())
+            if (used := one.get("memory", {}).get("workingSetBytes")) is not None
+            and {"namespace", "name"} <= pod.get("podRef", {}).keys()
+            and "name" in one
         }
 
     def free_disk(self, node: str) -> int | None:
         """The bytes that are free where the node keeps images and containers; None where it is not to be asked."""
-        told = self._summary(node, {}).get("node") or {}
-        places = (told.get("fs"), (told.get("runtime") or {}).get("imageFs"))
-        free = [int(one["availableBytes"]) for one in places if one and one.get("availableBytes") is not None]
-        return min(free, default=None)
+        told = self._summary(node, {}).get("node", {})
+        places = (told.get("fs", {}), told.get("runtime", {}).get("imageFs", {}))
+        return min((one["availableBytes"] for one in places if "availableBytes" in one), default=None)
 
     def _summary(self, node: str, query: Mapping[str, str]) -> Object:
         """What the node's kubelet measured; empty where it is not to be asked."""
         try:
-            return self._json("GET", _path("Node", "", node) + "/proxy/stats/summary", query, attempts=1)
-        except (DeployError, ValueError):
+            answer = self._json("GET", _path("Node", "", node) + "/proxy/stats/summary", query, attempts=1)
+        except DeployError:
             return {}
+        return fitted(_SUMMARY, answer)
 
     def _head(self, namespace: str, pod: str, port: int, request: bytes) -> bytes:
         """What the pod sends first when it is sent the request: the head of its answer, if it ends in time."""
@@ -245,8 +274,19 @@ class KubeApi:
         attempts: int | None = None,
     ) -> Object:
         answer = self._call(method, path, query, body, content=content, accept=accept, attempts=attempts)
-        document: Object = json.loads(answer)
-        return document
+        try:
+            return shaped(dict[str, Any], parse_json(answer))
+        except Malformed as error:
+            raise self._strange(error) from None
+
+    def _strange(self, error: Malformed) -> DeployError:
+        """What answers is no API server: a proxy's page, or another program on its port."""
+        return machine_error(
+            "API_STRANGE",
+            f"what answers at {self._client.configuration.host} is not the API server of `{self.context}`",
+            detail=f"{error}, where a Kubernetes object was asked for",
+            hints=("kubectl config view --minify", "todo-deploy doctor"),
+        )
 
     def _call(
         self,

@@ -9,10 +9,19 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.core.files import write_private
+from deployer.core.reading import Malformed, read_json
 from deployer.kube.kubeconfig import read
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    kubeconfig: str
+    context: str = ""
+
 
 _LINE = re.compile(r"^current-context:.*$", re.MULTILINE)
 
@@ -34,13 +43,12 @@ def kept(kubeconfig: Path, note: Path, own: str) -> Iterator[None]:
 def restore(kubeconfig: Path, note: Path, own: str) -> bool:
     """What a killed run left is put right, where nobody has chosen since; whether there was anything to do."""
     try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        noted = read_json(note, _Note)
+    except (OSError, Malformed):
         return False
-    before = str(noted.get("context") or "")
-    changed = noted.get("kubeconfig") == str(kubeconfig) and before != own and current(kubeconfig) == own
+    changed = noted.kubeconfig == str(kubeconfig) and noted.context != own and current(kubeconfig) == own
     if changed:
-        choose(kubeconfig, before)
+        choose(kubeconfig, noted.context)
     note.unlink(missing_ok=True)
     return changed
 
@@ -57,7 +65,7 @@ def choose(kubeconfig: Path, context: str) -> None:
     """
     text = kubeconfig.read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
-        fresh = json.dumps({**json.loads(text), "current-context": context}, indent=2) + "\n"
+        fresh = json.dumps({**read(kubeconfig), "current-context": context}, indent=2) + "\n"
     else:
         line = f"current-context: {json.dumps(context)}"
         fresh, count = _LINE.subn(lambda _: line, text)

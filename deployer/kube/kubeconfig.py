@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from deployer.core.errors import machine_error, refused
 from deployer.core.files import write_private
-from deployer.core.yaml import YamlError, load_documents
+from deployer.core.reading import Malformed, parse_manifest, read_text, shaped
 
 _FILES = {
     "cluster": ("certificate-authority",),
@@ -20,14 +21,64 @@ _FILES = {
 Owner = Literal["absent", "minikube", "foreign"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Extension:
+    extension: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ClusterShape:
+    server: str | None = None
+    extensions: list[_Extension] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedCluster:
+    name: str
+    cluster: _ClusterShape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ContextShape:
+    cluster: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedContext:
+    name: str
+    context: _ContextShape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedUser:
+    name: str
+    user: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a kubeconfig must look like, as far as it is read here."""
+
+    contexts: list[_NamedContext] | None = None
+    clusters: list[_NamedCluster] | None = None
+    users: list[_NamedUser] | None = None
+
+
 def read(source: Path) -> Mapping[str, Any]:
     """The kubeconfig; empty where there is none, machine error where it cannot be read."""
     try:
-        return next(iter(load_documents(source.read_text(encoding="utf-8"))), {})
+        document = next(iter(parse_manifest(read_text(source))), {})
+        shaped(_Shape, document)
+        return document
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, YamlError) as error:
-        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=str(error)) from None
+    except OSError as error:
+        detail = error.strerror or str(error)
+        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=detail) from None
+    except Malformed as error:
+        title, where = f"{source} is no kubeconfig", error.at(str(source))
+        raise machine_error("KUBECONFIG_UNREADABLE", title, detail=str(error), where=where) from None
 
 
 def owner(document: Mapping[str, Any], context: str) -> Owner:
@@ -102,5 +153,5 @@ def _absolute(entry: Mapping[str, Any], kind: str, folder: Path) -> dict[str, An
     inside = dict(entry.get(kind) or {})
     for key in _FILES[kind]:
         if inside.get(key):
-            inside[key] = str(folder / inside[key])
+            inside[key] = str(folder / str(inside[key]))
     return {**entry, kind: inside}

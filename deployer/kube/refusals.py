@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from dataclasses import dataclass
 
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 
 
@@ -13,13 +13,21 @@ class NotFound(DeployError):
     """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """The API server's own object for a refusal, as far as it is read."""
+
+    message: str = ""
+    reason: str = ""
+
+
 def refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
     try:
-        document: Any = json.loads(raw)
-        message, reason = foreign(document.get("message", "")), str(document.get("reason", ""))
-    except (ValueError, AttributeError):
-        message, reason = "", ""
+        told = shaped(_Status, parse_json(raw))
+    except Malformed:
+        told = _Status()
+    message, reason = foreign(told.message), told.reason
     problem = Problem(
         f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
-from deployer.core.yaml import load_documents
+from deployer.core.reading import parse_manifest, read_text
 from deployer.env import files as envfile
 from deployer.env.leaks import leaks, telling_values
 from deployer.env.parser import EnvFile
@@ -88,7 +88,7 @@ def _rendered(
     apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
     everything = tuple(helm.template(_request(release)))
     objects = tuple(without_nulls(one) for one in everything if not is_test(one))
-    chart = next(iter(load_documents((release.chart / "Chart.yaml").read_text(encoding="utf-8"))), {})
+    chart = next(iter(parse_manifest(read_text(release.chart / "Chart.yaml"))), {})
     if thorough:
         changed = trial.result() if trial is not None else None
         doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]

@@ -219,6 +219,9 @@ def _born(one: Object | None) -> float:
 def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectRef, ...]:
     """What the hooks of the release's stored revisions make."""
     stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}")
-    documents = (helmstorage.decode(one) for one in stored)
-    manifests = (str(hook.get("manifest") or "") for one in documents for hook in one.get("hooks") or ())
-    return tuple(dict.fromkeys(ref for manifest in manifests for ref in objects_of(manifest, namespace)))
+    found: dict[ObjectRef, None] = {}
+    for one in stored:
+        with suppress(helmstorage.Damaged):  # what cannot be read must not keep anybody from removing the rest
+            for hook in helmstorage.decode(one).get("hooks") or ():
+                found |= dict.fromkeys(objects_of(str(hook.get("manifest") or ""), namespace))
+    return tuple(found)

@@ -21,7 +21,7 @@ from typing import Any
 from deployer.config.paths import is_within
 from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.files import copy_within, path_component
-from deployer.core.yaml import YamlError, compose
+from deployer.core.reading import Document, Malformed, parse_texts, read_text
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 
@@ -29,7 +29,6 @@ KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600
 _DIGEST_LENGTH = 16
 _FIELDS = ("name", "version", "appVersion", "description", "type")
-_LINE = "\0line"  # no YAML key can hold a NUL
 _EXACT = re.compile(r"=?\s*v?(\d+\.\d+\.\d+\S*)")
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".DS_Store", "Thumbs.db"})
 _KEPT = frozenset({"Chart.yaml", ".helmignore"})
@@ -84,7 +83,7 @@ class _Layout:
 def read_chart(chart_dir: Path) -> ChartInfo:
     """What the chart says about itself; input error with file and line when it is no chart."""
     path = chart_dir / "Chart.yaml"
-    document = _mapping(path)
+    document = _read(path).value
     for key in ("apiVersion", "name", "version"):
         if not _text(document, key):
             raise input_error("CHART_FIELD", f"`{path}` has no `{key}`", where=f"{path}:1")
@@ -227,10 +226,17 @@ def _files(chart_dir: Path, apart: frozenset[str], within: Sequence[Path]) -> It
 def _ignore_rules(chart_dir: Path) -> tuple[Pattern, ...]:
     # Only what Helm leaves out for certain: its `!` rules never bring a file back, they ignore others.
     file = chart_dir / ".helmignore"
-    lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()] if file.is_file() else []
+    lines = [line.strip() for line in _lines(file)] if file.is_file() else []
     names = [line if "/" in line.rstrip("/") else f"**/{line}" for line in lines]
     kept = ("" if line.startswith(("#", "!")) else name for line, name in zip(lines, names, strict=True))
     return parse_dockerignore("\n".join(kept), str(file))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return read_text(file).splitlines()
+    except Malformed as error:
+        raise input_error("CHART_YAML", f"cannot read `{file}`", detail=str(error), where=error.at(str(file))) from None
 
 
 def _digest(layout: _Layout, hashes: FileHashes) -> Digest:
@@ -267,11 +273,12 @@ def _prune(into: Path, name: str, current: Path) -> None:
 
 def _dependencies(path: Path) -> tuple[Dependency, ...]:
     """The `dependencies` of a chart's file or of its lock file."""
-    listed = _mapping(path).get("dependencies", [])
+    document = _read(path)
+    listed = document.value.get("dependencies", [])
     found = []
-    for item in listed if isinstance(listed, list) else []:
+    for index, item in enumerate(listed if isinstance(listed, list) else []):
         fields = item if isinstance(item, dict) else {}
-        where = f"{path}:{fields.get(_LINE, 1)}"
+        where = f"{path}:{document.lines.get(('dependencies', index), 1)}"
         name, version, repository, alias = (_text(fields, key) for key in ("name", "version", "repository", "alias"))
         if not name:
             raise input_error("CHART_DEPENDENCY", "a dependency has no `name`", where=where)
@@ -286,26 +293,17 @@ def _text(fields: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """The file's map, every scalar as its text; each map within has the line it begins at under `_LINE`."""
+def _read(path: Path) -> Document:
+    """The file's map, every scalar as its text; input error with its line where it is none."""
     try:
-        node = compose(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, YamlError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        title = f"there is no `{path}`" if missing else f"cannot read `{path}`"
-        mark = getattr(error, "problem_mark", None)
-        detail = getattr(error, "problem", None) or getattr(error, "strerror", None) or "not UTF-8 text"
-        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise input_error("CHART_MISSING" if missing else "CHART_YAML", title, detail=detail, where=where) from None
-    document = _plain(node) if node is not None else None
-    if not isinstance(document, dict):
+        document = parse_texts(read_text(path))
+    except FileNotFoundError:
+        raise input_error("CHART_MISSING", f"there is no `{path}`", where=str(path)) from None
+    except OSError as error:
+        detail = error.strerror or ""
+        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=detail, where=str(path)) from None
+    except Malformed as error:
+        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=str(error), where=error.at(str(path))) from None
+    if not isinstance(document.value, dict):
         raise input_error("CHART_YAML", f"`{path}` is not a map of keys to values", where=f"{path}:1")
     return document
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node.value, str):
-        return "" if str(node.tag).endswith(":null") else node.value
-    if node.value and isinstance(node.value[0], tuple):
-        return {_LINE: node.start_mark.line + 1} | {str(key.value): _plain(value) for key, value in node.value}
-    return [_plain(item) for item in node.value]

@@ -183,6 +183,7 @@ def _stat(info: os.stat_result) -> _Stat:
 
 def _load(path: Path) -> dict[str, tuple[_Stat, str]]:
     try:
+        # As fast as it can be: the cache of a large repository has thousands of lines.
         document = json.loads(path.read_bytes())
         if document["version"] != _CACHE_VERSION:
             return {}
@@ -192,7 +193,7 @@ def _load(path: Path) -> dict[str, tuple[_Stat, str]]:
                 return {}
             known[key] = ((size, modified, changed, inode), value)
         return known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

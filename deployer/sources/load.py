@@ -10,6 +10,7 @@ from typing import Any
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.reading import Malformed, parse_manifest, read_text
 from deployer.core.redact import KNOWN
 from deployer.core.values import overlaid
 from deployer.env import files as envfile
@@ -182,16 +183,17 @@ def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
     """What a release's values files say, later ones over earlier ones; input error for one that cannot be read."""
     merged: dict[str, Any] = {}
     for file in loaded.spec.releases[name].values_files:
-        from deployer.core.yaml import YamlError, load_documents  # most specs have no such files
-
         where = str(loaded.origin("releases", name, "valuesFiles"))
         try:
-            documents = load_documents((loaded.root / file).read_text(encoding="utf-8"))
+            documents = parse_manifest(read_text(loaded.root / file))
         except FileNotFoundError:
             raise input_error("VALUES_MISSING", f"release `{name}`: no values file {file}", where=where) from None
-        except (OSError, ValueError, YamlError) as error:
+        except OSError as error:
             title = f"release `{name}`: cannot read {file}"
-            raise input_error("VALUES_YAML", title, detail=str(error), where=where) from None
+            raise input_error("VALUES_YAML", title, detail=error.strerror or "", where=where) from None
+        except Malformed as error:
+            title = f"release `{name}`: cannot read {file}"
+            raise input_error("VALUES_YAML", title, detail=str(error), where=error.at(file)) from None
         if len(documents) != 1:
             raise input_error("VALUES_YAML", f"release `{name}`: {file} is not one map of keys", where=where)
         merged = overlaid(merged, documents[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -84,7 +85,10 @@ def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
     if secret is None:
         return INPUTS_CHANGED
     chart = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
-    old = helmstorage.decode(secret).get("config") or {}
+    try:
+        old = helmstorage.decode(secret).get("config") or {}
+    except helmstorage.Damaged:
+        return INPUTS_CHANGED
     return in_words(value_changes(old, wanted.values), chart=chart != wanted.chart.name[-40:])
 
 
@@ -162,7 +166,8 @@ def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kub
     if verdict == "failed":
         secret = stored_revision(applied.name, applied.namespace, applied.revision, kube)
         if secret is not None:
-            kube.replace(helmstorage.with_status(secret, "failed", why))
+            with suppress(helmstorage.Damaged):
+                kube.replace(helmstorage.with_status(secret, "failed", why))
     name = helmstorage.secret_name(applied.name, applied.revision)
     kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
 

@@ -13,6 +13,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.files import write_private
 from deployer.core.ports import ImagePort
+from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Clock, Steps
 from deployer.images.scan_reports import Scan
 
@@ -102,22 +103,27 @@ def _vulnerable(image: Wanted, found: Scan) -> Problem:
     return Problem("IMAGE_VULNERABLE", title, "\n".join(found.critical[:20]), hints=hints)
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The file: when its day began, and the scans by image."""
+
+    at: float
+    scans: Mapping[str, Scan]
+
+
 def _recall(path: Path, clock: Clock) -> dict[str, Scan]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["at"] + _FRESH_SECONDS < clock.now():
-            return {}
-        return {key: Scan(one["scanner"], one["counts"], tuple(one["critical"]))
-                for key, one in document["scans"].items()}  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = read_json(path, _Memory)
+    except (OSError, Malformed):
         return {}
+    return dict(known.scans) if known.at + _FRESH_SECONDS >= clock.now() else {}
 
 
 def _remember(path: Path, known: Mapping[str, Scan], scans: Mapping[str, Scan], clock: Clock) -> None:
     """The scans of these images are remembered; the day begins anew only when all of them are new."""
     if all(known.get(key) == one for key, one in scans.items()):
         return
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        at = json.loads(path.read_text(encoding="utf-8"))["at"] if known else clock.now()
+    with suppress(OSError, Malformed):
+        at = read_json(path, _Memory).at if known else clock.now()
         document = {"at": at, "scans": {key: asdict(one) for key, one in {**known, **scans}.items()}}
         write_private(path, json.dumps(document))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.core.files import path_component, write_private
+from deployer.core.reading import Malformed, read_json
 from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Previous
 
@@ -23,15 +25,20 @@ def memory_path(state_dir: Path, cluster: str, application: str) -> Path:
     return deployment_dir(state_dir, cluster, application) / "images.json"
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    ref: str
+    digest: str
+    manifest: Mapping[str, str]
+
+
 def recall(path: Path) -> dict[str, Previous]:
     """What each image was last built from; empty where nothing readable is remembered."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: Previous(one["ref"], ImageSource(one["digest"], one["manifest"])) for name, one in document.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = read_json(path, dict[str, _Remembered])
+    except (OSError, Malformed):
         return {}
+    return {name: Previous(one.ref, ImageSource(one.digest, one.manifest)) for name, one in known.items()}
 
 
 def remember(path: Path, before: Mapping[str, Previous], images: tuple[ImagePlan, ...]) -> None:

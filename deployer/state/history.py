@@ -118,15 +118,3 @@ def same(one: Entry, other: Entry) -> bool:
 def to_wire(entry: Entry) -> dict[str, Any]:
     """The entry as plain JSON."""
     return asdict(entry)
-
-
-def from_wire(document: Mapping[str, Any]) -> Entry:
-    """The entry that the JSON holds; fields of a newer version of the tool are passed over."""
-    known = {name: document[name] for name in Entry.__dataclass_fields__ if name in document}
-    return Entry(
-        **{
-            **known,
-            "secrets": tuple(KeptSecretRef(**one) for one in known.get("secrets", ())),
-            "unproven": tuple(known.get("unproven", ())),
-        }
-    )

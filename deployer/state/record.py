@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deployer.core.errors import DeployError, Problem, refused
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
-from deployer.state.history import Entry, from_wire, to_wire
+from deployer.core.reading import parse_json, shaped
+from deployer.state.history import Entry, to_wire
 
 _FORMAT = 1
 
@@ -27,6 +29,18 @@ class ReleaseRecord:
     revision: int
     inputs: str
     objects: tuple[ObjectRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """The Secret that holds a record, as far as it is read."""
+
+    data: _Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +69,30 @@ def record_name(application: str) -> str:
 
 
 def decode(body: Object) -> Record:
-    """The record that the Secret holds."""
-    document = json.loads(base64.b64decode(body["data"]["record"]))
-    releases = {
-        name: ReleaseRecord(
-            one["namespace"], one["revision"], one["inputs"], tuple(ObjectRef(*ref) for ref in one["objects"])
-        )
-        for name, one in document["releases"].items()
-    }
-    return Record(
-        salt=document["salt"],
-        tags=document["tags"],
-        releases=releases,
-        claims=tuple(ObjectRef(*ref) for ref in document.get("claims", ())),
-        history=tuple(from_wire(one) for one in document.get("history", ())),
-        version=body["metadata"]["resourceVersion"],
-    )
+    """The record that the Secret holds; refused where it is damaged or a newer version of the tool wrote it."""
+    name = str((body.get("metadata") or {}).get("name", ""))
+    try:
+        document = shaped(dict[str, Any], parse_json(base64.b64decode(shaped(_Secret, body).data.record)))
+        number = document.get("format", _FORMAT)
+        if isinstance(number, int) and number > _FORMAT:
+            raise refused(
+                "RECORD_NEWER",
+                f"a newer todo-deploy wrote the record {name} of this application",
+                detail=f"its format is {number}, and this version knows those up to {_FORMAT}",
+                hints=("use the newer todo-deploy here, too",),
+            )
+        version = body["metadata"]["resourceVersion"]
+        return replace(shaped(Record, document), version=version)
+    except (ValueError, KeyError) as error:
+        raise refused(
+            "RECORD_DAMAGED",
+            f"the record {name} in the cluster cannot be read",
+            detail=str(error),
+            hints=(
+                f"kubectl get secret {name} --output yaml shows it",
+                f"kubectl delete secret {name}: then `up` begins a new history; what runs stays",
+            ),
+        ) from None
 
 
 def encode(application: str, namespace: str, record: Record) -> Object:
@@ -115,9 +137,17 @@ def load(kube: KubePort, namespace: str, application: str) -> Record:
     return decode(found) if found is not None else new_record()
 
 
-def of_all_applications(kube: KubePort) -> tuple[Record, ...]:
-    """What the cluster remembers of every application that was deployed to it."""
-    return tuple(decode(one) for one in kube.list("Secret", labels=f"{LABEL_PREFIX}/record"))
+def of_all_applications(kube: KubePort) -> tuple[dict[str, Record], tuple[Problem, ...]]:
+    """What the cluster remembers of every application that was deployed to it, and of which that cannot be read."""
+    found: dict[str, Record] = {}
+    problems: list[Problem] = []
+    label = f"{LABEL_PREFIX}/record"
+    for one in kube.list("Secret", labels=label):
+        try:
+            found[str(one["metadata"]["labels"][label])] = decode(one)
+        except DeployError as error:
+            problems += error.problems
+    return found, tuple(problems)
 
 
 def save(kube: KubePort, namespace: str, application: str, record: Record) -> Record:

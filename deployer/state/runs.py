@@ -19,10 +19,30 @@ from typing import Any, TextIO
 from deployer.core.events import Event, to_wire
 from deployer.core.files import path_component, write_within
 from deployer.core.folders import state_folder
+from deployer.core.objects import fitted
+from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.reading import read_json as read_json_file
 from deployer.core.redact import KNOWN, Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
 _KEPT = 20
+LAST = 253402300800
+"""The year 10000 in seconds since the epoch: no moment of a run lies beyond."""
+
+_NUMBER = (int, float)
+_PROBLEM = {"code": str, "title": str, "detail": str, "where": str, "hints": [str]}
+_EVENT = {
+    "at": _NUMBER, "type": str, "stage": str, "item": str, "state": str, "text": str, "line": str, "changed": bool,
+    "command": str, "application": str, "outcome": str, "exit_code": int, "seconds": _NUMBER, "name": str, "url": str,
+    "problem": _PROBLEM, "problems": [_PROBLEM],
+    "status": {"ref": {"kind": str, "name": str, "namespace": str}, "phase": str, "reason": str, "message": str},
+}  # fmt: skip
+_NEEDED = {"workload_changed": ("status",), "warned": ("problem",)}
+_SUMMARY = {
+    "command": str, "application": str, "outcome": str, "exitCode": int, "changed": bool, "seconds": _NUMBER,
+    "began": _NUMBER, "problems": [_PROBLEM], "spec": str, "profile": str, "commit": {"sha": str, "dirty": bool},
+    "versions": {"*": (str, int, float)}, "images": [{}], "releases": [{}],
+}  # fmt: skip
 
 
 def new_run_id(now: float) -> str:
@@ -85,18 +105,19 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     records = []
     with suppress(OSError), (path / EVENTS).open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
-            with suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict) and "at" in record:
+            with suppress(Malformed):
+                record = fitted(_EVENT, shaped(dict[str, Any], parse_json(line)))
+                if 0 <= record.get("at", -1) < LAST and all(
+                    name in record for name in ("type", *_NEEDED.get(record.get("type", ""), ()))
+                ):
                     records.append(record)
     return records
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object that the file holds; empty where there is none that can be read."""
-    with suppress(OSError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        return document if isinstance(document, dict) else {}
+    with suppress(OSError, Malformed):
+        return fitted(_SUMMARY, read_json_file(path, dict[str, Any]))
     return {}
 
 

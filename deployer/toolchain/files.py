@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Item, ItemState
+from deployer.core.reading import Malformed, parse_json
 from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE
 
@@ -68,8 +69,8 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object at `path`, or None where there is none that can be read."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        document = parse_json(path.read_bytes())
+    except (OSError, Malformed):
         return None
     return document if isinstance(document, dict) else None
 

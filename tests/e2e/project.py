@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.composition import this_world
-from deployer.core.yaml import load_documents
+from deployer.core.reading import parse_manifest
 from deployer.toolchain import Toolchain, locate_toolchain
 from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli
 
@@ -358,7 +358,7 @@ def own_kubeconfig(source: Path) -> Object:
 
 def read_yaml(path: Path) -> Object:
     """The first document of a YAML file."""
-    document: Object = next(iter(load_documents(path.read_text())), {})
+    document: Object = next(iter(parse_manifest(path.read_text())), {})
     return document
 
 

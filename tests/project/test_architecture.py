@@ -47,7 +47,7 @@ CLIENTS: dict[str, str] = {
     "tenacity": "core.retry",
     "urllib3": "kube.client",  # the kubernetes package lets its errors out
     "websocket": "kube.portforward",  # what the kubernetes package itself speaks websocket with
-    "yaml": "core.yaml",
+    "yaml": "core.reading",
 }
 
 # Command lines of their own: scripts/setup and tests call `python -m deployer.toolchain`.

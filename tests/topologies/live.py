@@ -17,7 +17,7 @@ from bench.topologies.application import Application, Object, everything
 from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
-from deployer.core.yaml import load_documents
+from deployer.core.reading import parse_manifest
 from deployer.rollout.stage import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
 from tests.cluster import PROFILE, ensure_addons
@@ -58,7 +58,7 @@ class Live:
 
     def apply(self, manifest: str) -> None:
         """The objects of the manifest are in the topology's namespace."""
-        for body in load_documents(manifest):
+        for body in parse_manifest(manifest):
             body["metadata"]["namespace"] = self.namespace
             open_kube().apply(body)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployer.core.errors import machine_error
 from deployer.core.ports import LABEL_PREFIX, Object
-from deployer.core.yaml import load_documents
+from deployer.core.reading import parse_manifest
 
 FOLDER = Path(__file__).parent / "manifests"
 ADDON_LABEL = f"{LABEL_PREFIX}/addon"
@@ -29,7 +29,7 @@ def templates(folder: str) -> tuple[str, ...]:
 def waves(addon: str, texts: tuple[str, ...], values: Mapping[str, str]) -> tuple[tuple[Object, ...], ...]:
     """The objects of each text with the values inserted, labelled as the addon's."""
     return tuple(
-        tuple(_labelled(addon, body) for body in load_documents(string.Template(text).substitute(values)))
+        tuple(_labelled(addon, body) for body in parse_manifest(string.Template(text).substitute(values)))
         for text in texts
     )
 

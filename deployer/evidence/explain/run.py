@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
+from deployer.core.reading import Malformed
+from deployer.core.reading import read_json as read_json_file
 from deployer.evidence.timeline import Timeline, from_wire, timeline_of
 from deployer.state.runs import SUMMARY, TIMELINE, read_events, read_json
 
@@ -71,7 +73,7 @@ def read_run(path: Path) -> Run:
     records, summary = read_events(path), read_json(path / SUMMARY)
     timeline = timeline_of(records)
     if (path / TIMELINE).exists():
-        with suppress(KeyError, TypeError, ValueError):
+        with suppress(Malformed):
             timeline = from_wire(read_json(path / TIMELINE))
     started = next((one for one in records if one.get("type") == "run_started"), {})
     ended: Mapping[str, Any] = next((one for one in reversed(records) if one.get("type") == "run_finished"), {})
@@ -139,12 +141,9 @@ def _output(records: Sequence[Mapping[str, Any]]) -> Iterator[TextFile]:
         yield TextFile(f"{stage}: {item}", "\n".join(lines[-_LOG_LINES:]) + "\n")
 
 
-def _nodes(path: Path) -> list[Mapping[str, Any]]:
-    import json
-
-    with suppress(OSError, ValueError):
-        document = json.loads((path / "cluster" / "nodes.json").read_text(encoding="utf-8"))
-        return [one for one in document if isinstance(one, dict)]
+def _nodes(path: Path) -> list[dict[str, Any]]:
+    with suppress(OSError, Malformed):
+        return read_json_file(path / "cluster" / "nodes.json", list[dict[str, Any]])
     return []
 
 

@@ -8,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from deployer.config.load import LoadedSpec, Location
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
+from deployer.core.reading import Location
 from deployer.env.leaks import Leak
 from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan

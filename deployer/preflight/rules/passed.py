@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.files import write_private
+from deployer.core.reading import Malformed, read_json, shaped
 from deployer.env.leaks import is_env_file
 from deployer.plan import Plan
 from deployer.preflight.rules.probing import without_tags
@@ -55,9 +57,9 @@ def passing(shape: str, warnings: Iterable[Problem]) -> Passed:
 def recall(path: Path) -> Passed:
     """What passed the last time; nothing where that cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Passed(str(document["shape"]), frozenset(map(str, document["told"])))
-    except (OSError, ValueError, KeyError, TypeError):
+        document = read_json(path, dict[str, Any])
+        return Passed(shaped(str, document.get("shape", "")), frozenset(shaped(list[str], document.get("told", []))))
+    except (OSError, Malformed):
         return Passed()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.config.load import Location
 from deployer.config.spec import Release
 from deployer.core.ports import Object
+from deployer.core.reading import Location
 from deployer.core.values import set_at, value_at
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import texts_of

@@ -104,7 +104,7 @@ def test_a_profile_that_this_user_may_not_read_is_another_users(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DeployError) as caught:
         made.facts()
     assert caught.value.problems[0].code == "PROFILE_FOREIGN"

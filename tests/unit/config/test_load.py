@@ -196,7 +196,7 @@ def test_a_missing_key_has_the_line_of_what_lacks_it(load: Load) -> None:
         ("a: 1\n\tb: 2\n", 2),
         ("a: 1\na: 2\n", 2),
         ("a: *nothing\n", 1),
-        ("a: 1\n---\nb: 2\n", 2),
+        ("a: 1\n---\nb: 2\n", 3),
     ],
 )
 def test_what_is_no_yaml_has_its_line(load: Load, text: str, line: int) -> None:
@@ -233,7 +233,7 @@ def test_a_spec_that_is_not_text_is_said_so(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DeployError) as caught:
         load_spec(path)
-    assert caught.value.problems[0].code == "SPEC_UNREADABLE"
+    assert (caught.value.problems[0].code, caught.value.problems[0].where) == ("SPEC_YAML", "todo-deploy.yaml:1")
 
 
 def test_a_spec_that_is_a_folder_is_said_so(tmp_path: Path) -> None:

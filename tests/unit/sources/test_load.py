@@ -251,11 +251,27 @@ def test_values_files_are_read_later_ones_over_earlier_ones(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "code"), [(None, "VALUES_MISSING"), ("a: [", "VALUES_YAML"), ("- a\n", "VALUES_YAML")]
+    ("content", "code", "where"),
+    [
+        (None, "VALUES_MISSING", "todo-deploy.yaml:14"),
+        (b"a: [", "VALUES_YAML", "one.yaml:1"),
+        (b"a: 1\n\tb: 2\n", "VALUES_YAML", "one.yaml:2"),
+        (b"a: 1\nb: caf\xe9\n", "VALUES_YAML", "one.yaml:2"),
+        (b"a: 1\nb: !!int x\n", "VALUES_YAML", "one.yaml:2"),
+        (b"a: 1\nb: .nan\n", "VALUES_YAML", "one.yaml:2"),
+        (b"- a\n", "VALUES_YAML", "todo-deploy.yaml:14"),
+    ],
 )
-def test_a_values_file_that_cannot_be_read_is_refused_at_its_line(root: Path, content: str | None, code: str) -> None:
+def test_a_values_file_that_cannot_be_read_is_refused_at_its_line(
+    root: Path, content: bytes | None, code: str, where: str
+) -> None:
     if content is not None:
-        (root / "one.yaml").write_text(content)
+        (root / "one.yaml").write_bytes(content)
     error = refusal(root, SPEC.replace("{chart: chart}", "{chart: chart, valuesFiles: [one.yaml]}"))
-    assert error.problems[0].code == code
-    assert error.problems[0].where == "todo-deploy.yaml:14"
+    assert (error.problems[0].code, error.problems[0].where) == (code, where)
+
+
+def test_dates_and_signs_in_a_values_file_are_texts(root: Path) -> None:
+    (root / "one.yaml").write_text("day: 2026-02-30\nsign: =\nat: 12:30\n")
+    found = sources(root, SPEC.replace("{chart: chart}", "{chart: chart, valuesFiles: [one.yaml]}"))
+    assert found.charts["app"].values == {"day": "2026-02-30", "sign": "=", "at": "12:30"}
