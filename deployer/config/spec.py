@@ -69,7 +69,7 @@ class Cluster(Part):
 class Env(Part):
     """Where the secret values come from."""
 
-    files: tuple[str, ...] = (".env",)
+    files: tuple[str, ...] = Field(default=(".env",), min_length=1)
     """Env files, later ones win."""
     example: str | None = ".env.example"
     """The template from which `up` makes the first file when there is none."""

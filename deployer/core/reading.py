@@ -305,7 +305,8 @@ def _composed(text: str, rules: _Rules) -> list[Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = str(getattr(error, "problem", None) or "not YAML").splitlines()[0]
-        raise Malformed(reason, mark.line + 1 if mark is not None else 0) from None
+        last = text.rstrip().count("\n") + 1  # what is never closed is missed after the end
+        raise Malformed(reason, min(mark.line + 1, last) if mark is not None else 0) from None
     except UnicodeError:
         raise Malformed("not UTF-8 text") from None
     except RecursionError:

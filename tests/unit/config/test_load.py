@@ -275,3 +275,40 @@ def test_a_link_to_a_spec_is_that_spec_with_its_folder(tmp_path: Path) -> None:
     assert load_spec(link).root == tmp_path
     assert load_spec(link, "small").spec.cluster.cpus == 1
     assert profile_names(link) == ("small",)
+
+
+@pytest.mark.parametrize("profile", ["true", "[a]", "text", "3"])
+@pytest.mark.parametrize("chosen", [None, "small"])
+def test_a_profile_that_is_no_map_is_refused_at_its_line(load: Load, profile: str, chosen: str | None) -> None:
+    (problem,) = problems(load, f"{BASE}profiles:\n  small: {profile}\n", profile=chosen or "small")
+    assert (problem.code, problem.where) == ("SPEC_INVALID", "todo-deploy.yaml:13")
+    with pytest.raises(DeployError):
+        load(f"{BASE}profiles: {profile}\n")
+
+
+@pytest.mark.parametrize("value", ["2026-02-30", "2026-02-28", "!!timestamp x", "=", "!!binary x"])
+def test_a_namespace_that_is_a_date_or_a_sign_is_a_text(load: Load, value: str) -> None:
+    text = f"{BASE}namespace: {value}\n"
+    if value.startswith("2026"):
+        assert load(text).spec.namespace == value
+    elif value.endswith("x"):
+        assert load(text).spec.namespace == "x"
+    else:
+        assert problems(load, text)[0].where == "todo-deploy.yaml:12"
+
+
+@pytest.mark.parametrize("line", ["namespace: !!int x", "namespace: \x07", "x: " + "[" * 3000, "x: " + "- " * 3000])
+def test_what_no_value_can_be_made_of_is_refused_at_its_line(load: Load, line: str) -> None:
+    (problem,) = problems(load, f"{BASE}{line}\n")
+    assert (problem.code, problem.where) == ("SPEC_YAML", "todo-deploy.yaml:12")
+
+
+@pytest.mark.parametrize("override", ["a=!!int x", "a=[", "a=\x07", "a=b: c: d", ".".join("a" * 3000) + "=1"])
+def test_an_override_that_is_not_yaml_is_refused(load: Load, override: str) -> None:
+    (problem,) = problems(load, BASE, override)
+    assert problem.code == "SET_MALFORMED"
+
+
+def test_a_spec_needs_an_env_file(load: Load) -> None:
+    (problem,) = problems(load, f"{BASE}env: {{files: []}}\n")
+    assert (problem.code, problem.where) == ("SPEC_INVALID", "todo-deploy.yaml:12")
