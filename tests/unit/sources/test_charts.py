@@ -208,7 +208,7 @@ def test_a_cycle_over_several_charts_is_told_with_its_way(tmp_path: Path) -> Non
         (None, "CHART_MISSING", ""),
         ("", "CHART_YAML", ":1"),
         ("- a\n", "CHART_YAML", ":1"),
-        ("a: b\nc: [\n", "CHART_YAML", ":3"),
+        ("a: b\nc: [\n", "CHART_YAML", ":2"),
         ("apiVersion: v2\nname: x\n", "CHART_FIELD", ":1"),
         ("apiVersion: v2\nname: ~\nversion: 1.0.0\n", "CHART_FIELD", ":1"),
     ],
