@@ -188,3 +188,11 @@ def test_what_the_model_did_before_it_failed_is_not_done_twice(
 def test_placeholders_are_no_keys(serve: Serve, fake: FakeProvider, key: str) -> None:
     ann = register(serve(**OPENAI.env(fake.url, key)))
     assert ann.say("add buy milk")["engine"] == "grammar" and fake.requests == []
+
+
+@pytest.mark.parametrize("path", ["/chat", "/api/chat"])
+def test_only_for_those_who_are_logged_in(serve: Serve, fake: FakeProvider, path: str) -> None:
+    client = serve(**OPENAI.env(fake.url))
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Cookie": "todo_session=nonsense"}):
+        assert client.post(path, json={"message": "add buy milk"}, headers=headers).status_code == 401
+    assert fake.requests == []

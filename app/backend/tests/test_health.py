@@ -28,8 +28,7 @@ def test_without_a_database_it_lives_and_waits(serve: Serve) -> None:
     assert client.get("/health").status_code == 200
     for path in ("/startup", "/ready"):
         response = client.get(path)
-        assert response.status_code == 503 and "waiting for the database" in response.json()["reason"]
-        assert "pw-canary" not in response.text
+        assert response.status_code == 503 and response.json()["reason"] == "waiting for the database"
     response = client.post("/auth/login", json={"email": "a@b.c", "password": "x"})
     assert (response.status_code, response.json()["detail"]) == (503, "the application is still starting")
 
@@ -50,6 +49,18 @@ def test_a_schema_that_is_gone_is_not_ready(client: Client) -> None:
         503,
         "the schema is at nothing, this version needs 0001",
     )
+
+
+def test_what_the_driver_says_is_in_the_log_only(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def problem() -> None:
+        raise RuntimeError('connection to server at "10.0.0.7" failed: role "canary" does not exist')
+
+    monkeypatch.setattr(client.app.state.database, "problem", problem)
+    response = client.get("/ready")
+    assert (response.status_code, response.json()["reason"]) == (503, "the database cannot be asked")
+    assert 'role "canary" does not exist' in caplog.text
 
 
 def test_a_newer_schema_serves_an_older_version(serve: Serve) -> None:

@@ -26,6 +26,8 @@ def test_every_spelling_of_postgresql_means_psycopg(scheme: str) -> None:
         ({"BACKEND_PORT": "http"}, "BACKEND_PORT must be a number"),
         ({"ENABLE_ANALYTICS": "yes"}, "ENABLE_ANALYTICS must be true or false"),
         ({"BACKEND_PORT": "70000"}, "BACKEND_PORT must be between"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, frontend"}, "TRUSTED_PROXIES must hold networks"),
+        ({"ATTEMPTS_PER_ADDRESS": "0"}, "ATTEMPTS_PER_ADDRESS must be between"),
         ({"ALLOWED_ORIGINS": "localhost"}, "ALLOWED_ORIGINS must hold origins"),
         ({"ENVIRONMENT": "production", "BETTER_AUTH_SECRET": "pw-canary"}, "BETTER_AUTH_SECRET must have 32"),
     ],
@@ -40,6 +42,15 @@ def test_empty_means_default_and_case_does_not_matter() -> None:
     settings = Settings.from_env(ENV | {"LOG_LEVEL": "debug", "BACKEND_PORT": "", "ENVIRONMENT": "Production"})
     assert (settings.log_level, settings.port, settings.host) == ("DEBUG", 8000, "0.0.0.0")
     assert settings.environment == "production"
+
+
+def test_trusted_proxies_are_the_private_networks_unless_set() -> None:
+    assert "10.0.0.0/8" in Settings.from_env(ENV).trusted_proxies
+    assert Settings.from_env(ENV | {"TRUSTED_PROXIES": "none"}).trusted_proxies == ()
+    assert Settings.from_env(ENV | {"TRUSTED_PROXIES": "10.244.0.0/16, ::1"}).trusted_proxies == (
+        "10.244.0.0/16",
+        "::1/128",
+    )
 
 
 def test_origins_are_bare_and_include_the_frontend() -> None:

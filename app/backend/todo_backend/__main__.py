@@ -65,6 +65,7 @@ def main() -> int:
         port=settings.port,
         log_config=None,
         server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     DrainingServer(config, app.state.lifecycle, settings.drain_seconds).run()

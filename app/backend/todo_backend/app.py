@@ -14,9 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todo_backend import __version__, errors
+from todo_backend.attempts import LoginLimits
 from todo_backend.database import WORKER_THREADS, Database
 from todo_backend.lifecycle import Lifecycle
 from todo_backend.mcp_server import McpEndpoint
+from todo_backend.refusals import Refusals
 from todo_backend.routes import auth, chat, health, tasks, usage
 from todo_backend.settings import Settings
 from todo_backend.usage import CountUsage, Usage
@@ -67,11 +69,13 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Todo Chatbot", version=__version__, lifespan=lifespan, **docs)  # type: ignore[arg-type]
     app.state.settings, app.state.database, app.state.lifecycle = settings, database, lifecycle
     app.state.usage = counted
+    app.state.login_limits = LoginLimits(settings.attempts_per_address, settings.attempts_per_account)
     errors.install(app)
     for prefix in PREFIXES:
         for module in (health, auth, tasks, chat, usage):
             app.include_router(module.router, prefix=prefix, include_in_schema=not prefix)
         app.router.routes.append(Route(f"{prefix}/mcp", mcp, methods=["GET", "POST", "DELETE"]))
+    app.add_middleware(Refusals)  # inside CORS, so that pages of allowed origins can read the refusal
     any_origin = "*" in settings.allowed_origins
     app.add_middleware(
         CORSMiddleware,

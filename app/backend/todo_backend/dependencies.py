@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 
+from todo_backend.attempts import LoginLimits
 from todo_backend.database import Database
 from todo_backend.lifecycle import Lifecycle
 from todo_backend.models import User
@@ -32,6 +33,16 @@ def get_database(request: Request) -> Database:
         raise HTTPException(503, "the application is still starting", {"Retry-After": "2"})
     database: Database = request.app.state.database
     return database
+
+
+def get_login_limits(request: Request) -> LoginLimits:
+    limits: LoginLimits = request.app.state.login_limits
+    return limits
+
+
+def get_address(request: Request) -> str:
+    """The client's address: the server has put in what a trusted proxy reported (TRUSTED_PROXIES)."""
+    return request.client.host if request.client else ""
 
 
 def get_principal(request: Request) -> Principal:
@@ -71,5 +82,7 @@ def _unauthorized(detail: str) -> HTTPException:
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 LifecycleDep = Annotated[Lifecycle, Depends(get_lifecycle)]
+LoginLimitsDep = Annotated[LoginLimits, Depends(get_login_limits)]
+AddressDep = Annotated[str, Depends(get_address)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
 PrincipalDep = Annotated[Principal, Depends(get_principal)]

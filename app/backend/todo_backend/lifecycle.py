@@ -34,8 +34,8 @@ class Lifecycle:
             try:
                 await asyncio.to_thread(self._database.migrate)
             except OperationalError as error:
-                self.reason = f"waiting for the database: {first_line(error)}"
-                log.warning("%s (next try in %.2g s)", self.reason, delay)
+                self.reason = "waiting for the database"
+                log.warning("%s: %s (next try in %.2g s)", self.reason, first_line(error), delay)
             except Exception:
                 self.reason = "the migrations failed; the log has the traceback"
                 log.exception("migrations failed (next try in %.2g s)", delay)
@@ -67,7 +67,9 @@ class Lifecycle:
         try:
             return self._database.problem()
         except Exception as error:
-            return f"the database cannot be asked: {first_line(error)}"
+            # Probes answer anybody, and a driver names hosts, roles and addresses.
+            log.warning("the database cannot be asked: %s", first_line(error))
+            return "the database cannot be asked"
 
 
 def backoff(first: float = 0.2, limit: float = 1.0) -> Iterator[float]:
@@ -79,6 +81,6 @@ def backoff(first: float = 0.2, limit: float = 1.0) -> Iterator[float]:
 
 
 def first_line(error: Exception) -> str:
-    """The driver's own words, short enough for a probe's event."""
+    """The driver's own words, short enough for a line of the log."""
     text = str(getattr(error, "orig", None) or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
@@ -13,6 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_LENGTH = 32  # HS256 is as strong as its key: RFC 7518 asks for 256 bits.
+# Where a cluster's pods are, the frontends among them.
+PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 PLACEHOLDER_MARKS = ("...", "<", "your", "placeholder", "changeme", "change-me", "replace", "dummy", "xxx")
 
 
@@ -46,6 +49,9 @@ class Settings:
     provider: Provider | None = None
     analytics: bool = False
     data_dir: Path | None = None
+    trusted_proxies: tuple[str, ...] = PRIVATE_NETWORKS
+    attempts_per_address: int = 60
+    attempts_per_account: int = 10
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -82,6 +88,9 @@ class Settings:
             provider=_provider(env),
             analytics=_flag(env, "ENABLE_ANALYTICS"),
             data_dir=Path(folder) if (folder := env.get("DATA_DIR", "").strip()) else None,
+            trusted_proxies=_networks(env, "TRUSTED_PROXIES", cls.trusted_proxies),
+            attempts_per_address=int(_number(env, "ATTEMPTS_PER_ADDRESS", cls.attempts_per_address, 1, 1_000_000)),
+            attempts_per_account=int(_number(env, "ATTEMPTS_PER_ACCOUNT", cls.attempts_per_account, 1, 1_000_000)),
         )
 
 
@@ -147,6 +156,17 @@ def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
                 raise SettingsError(f"{name} must hold origins such as http://localhost:3000")
             found["*" if text == "*" else f"{parts.scheme}://{parts.netloc}".lower()] = None
     return tuple(found)
+
+
+def _networks(env: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """The comma-separated networks; `none` means that there are none."""
+    text = env.get(name, "").strip()
+    if text in ("", "none"):
+        return () if text else default
+    try:
+        return tuple(str(ip_network(part.strip())) for part in text.split(","))
+    except ValueError:
+        raise SettingsError(f"{name} must hold networks such as 10.244.0.0/16, or none") from None
 
 
 def _provider(env: Mapping[str, str]) -> Provider | None:
