@@ -6,7 +6,7 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY . .
-RUN npm run build && chmod -R a+rX dist server.mjs
+RUN npm run build && chmod -R a+rX dist server.mjs guard.mjs
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
@@ -16,7 +16,7 @@ WORKDIR /app
 EXPOSE 3001
 USER 1001
 ENTRYPOINT ["node", "server.mjs"]
-COPY --from=build /build/server.mjs ./
+COPY --from=build /build/server.mjs /build/guard.mjs ./
 COPY --from=build /build/dist dist
 ARG VERSION=1.0.0
 LABEL org.opencontainers.image.title="todo-frontend-chatbot" \

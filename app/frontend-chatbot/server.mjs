@@ -1,7 +1,8 @@
 /**
- * The chatbot page's own server: its files, its session, and a door to the backend. Node's http and nothing else.
+ * The chatbot page's own server: its files, its session, and a proxy to the backend. Node's http and nothing else.
  *
- * Settings are read at run time: VITE_API_URL (where /api goes), PORT, LOG_LEVEL, ENVIRONMENT, DRAIN_SECONDS.
+ * Settings are read at run time: VITE_API_URL (where /api goes), PORT, LOG_LEVEL, ENVIRONMENT, DRAIN_SECONDS,
+ * TRUSTED_PROXIES.
  * VITE_OPENAI_API_KEY may be in the environment; nothing here reads it.
  */
 import { readFile, readdir } from "node:fs/promises";
@@ -11,10 +12,11 @@ import { extname, join, sep } from "node:path";
 import { pipeline } from "node:stream";
 import { fileURLToPath } from "node:url";
 
+import { guarded } from "./guard.mjs";
+
 const DIST = join(fileURLToPath(new URL(".", import.meta.url)), "dist");
 /** Both frontends use this name: on one host, ports share cookies, so one login serves both. */
 const COOKIE = "todo_session";
-const BODY_LIMIT = 64 * 1024;
 /** Longer than the backend may wait for a language model, shorter than a browser's patience. */
 const TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -39,7 +41,7 @@ const SECURITY_HEADERS = {
   "X-Frame-Options": "DENY",
 };
 const FORWARDED = ["accept", "accept-language", "authorization", "content-type", "content-length", "user-agent",
-  "mcp-session-id", "mcp-protocol-version", "last-event-id"];
+  "x-forwarded-for",  "mcp-session-id", "mcp-protocol-version", "last-event-id"];
 const RETURNED = ["content-type", "content-length", "cache-control", "retry-after", "www-authenticate", "location",
   "mcp-session-id", "allow"];
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
@@ -204,12 +206,7 @@ async function passOn(request, response) {
 /** @param {NodeJS.ReadableStream} stream @returns {Promise<string>} */
 async function text(stream) {
   const chunks = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    if (size > BODY_LIMIT) throw new Error("too long");
-    chunks.push(Buffer.from(chunk));
-  }
+  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString();
 }
 
@@ -227,14 +224,13 @@ async function session(request, response, path) {
   if (action === "logout") {
     return sendJson(response, 200, { user: null }, { "Set-Cookie": sessionCookie(request, "", 0) });
   }
-  let body;
   try {
-    body = await text(request);
-  } catch {
-    return sendJson(response, 413, { detail: "the request is too long" }, { Connection: "close" });
-  }
-  try {
-    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const body = await text(request);
+    const headers = {
+      "content-type": "application/json",
+      "content-length": Buffer.byteLength(body),
+      "x-forwarded-for": request.headers["x-forwarded-for"],
+    };
     const answer = await ask("POST", `/api/auth/${action}`, headers, body);
     const data = JSON.parse(await text(answer));
     const status = answer.statusCode ?? 502;
@@ -293,7 +289,17 @@ function handler(files) {
   };
 }
 
-const server = http.createServer(handler(await readFiles()));
+/** @param {http.RequestListener} listener @returns {http.RequestListener} */
+function guardedBySettings(listener) {
+  try {
+    return guarded(listener, process.env["TRUSTED_PROXIES"]);
+  } catch {
+    console.error("todo-frontend-chatbot: TRUSTED_PROXIES must hold networks such as 10.244.0.0/16");
+    return process.exit(2);
+  }
+}
+
+const server = http.createServer(guardedBySettings(handler(await readFiles())));
 server.listen(settings.port, settings.host, () => log("info", `listening on port ${settings.port}`));
 
 process.on("SIGTERM", () => {

@@ -10,7 +10,11 @@ export async function fakeBackend(routes = {}) {
   const requests = [];
   const server = http.createServer(async (request, response) => {
     let body = "";
-    for await (const chunk of request) body += chunk;
+    try {
+      for await (const chunk of request) body += chunk;
+    } catch {
+      return; // the request was given up
+    }
     requests.push({ method: request.method, url: request.url, headers: request.headers, body });
     const route = routes[`${request.method} ${request.url}`];
     const [status, answer] = route ? route(request) : [200, { method: request.method, url: request.url, body }];
@@ -25,6 +29,9 @@ export async function fakeBackend(routes = {}) {
     close: () => server.close(),
   };
 }
+
+/** The setting that says where the backend is, and what else the server needs to start. */
+export const settingsFor = (backend) => ({ VITE_API_URL: backend });
 
 async function freePort() {
   const server = http.createServer().listen(0, "127.0.0.1");

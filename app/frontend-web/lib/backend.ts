@@ -11,7 +11,7 @@ const TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 const FORWARDED = ["accept", "accept-language", "authorization", "content-type", "content-length", "user-agent",
-  "mcp-session-id", "mcp-protocol-version", "last-event-id"];
+  "x-forwarded-for",  "mcp-session-id", "mcp-protocol-version", "last-event-id"];
 const RETURNED = ["content-type", "content-length", "cache-control", "retry-after", "www-authenticate", "location",
   "mcp-session-id", "allow"];
 

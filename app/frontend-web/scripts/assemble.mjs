@@ -3,4 +3,4 @@ import { cpSync } from "node:fs";
 
 const standalone = ".next/standalone";
 cpSync(".next/static", `${standalone}/.next/static`, { recursive: true });
-cpSync("start.mjs", `${standalone}/start.mjs`);
+for (const file of ["start.mjs", "guard.mjs"]) cpSync(file, `${standalone}/${file}`);

@@ -77,6 +77,22 @@ test("a page's assets are served, with security headers", async () => {
   }
 });
 
+test("a page's policy allows its own scripts and no others", async () => {
+  const nonces = new Set();
+  for (const path of ["/login", "/", "/nowhere"]) {
+    const page = await call(path, { headers: path === "/" ? cookie() : {} });
+    const policy = page.headers.get("content-security-policy");
+    const [, nonce] = /script-src 'self' 'nonce-([^']{22,})'/.exec(policy);
+    assert.match(policy, /default-src 'self'; .*base-uri 'none'; .*frame-ancestors 'none'; object-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe/);
+    const html = await page.text();
+    for (const [tag] of html.matchAll(/<script\b[^>]*>/g)) assert.ok(tag.includes(`nonce="${nonce}"`), `${path}: ${tag}`);
+    assert.doesNotMatch(html, /<style\b|\sstyle="/);
+    nonces.add(nonce);
+  }
+  assert.equal(nonces.size, 3);
+});
+
 test("login keeps the token in an httpOnly cookie and out of the body", async () => {
   const answer = await post("/session/login", {}, JSON.stringify({ email: USER.email, password: "pw" }));
   assert.equal(answer.status, 200);

@@ -23,6 +23,7 @@ export async function POST(request: Request, { params }: Context): Promise<Respo
   if (action !== "login" && action !== "register") return Response.json({ detail: "not found" }, { status: 404 });
   try {
     const headers = new Headers({ "content-type": "application/json", accept: "application/json" });
+    headers.set("x-forwarded-for", request.headers.get("x-forwarded-for") ?? "");
     const body = await request.text();
     headers.set("content-length", String(Buffer.byteLength(body)));
     const answer = await ask("POST", `/api/auth/${action}`, headers, body);
