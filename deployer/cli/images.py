@@ -18,6 +18,7 @@ from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps, drive
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
+from deployer.sources.image_ref import parse_ref
 from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import locked
 
@@ -82,16 +83,15 @@ def built_images(opened: Opened) -> tuple[ListedImage, ...]:
     found = []
     for name, ref in sorted(opened.record.history[-1].images.items()) if opened.record.history else ():
         facts = daemon.image(ref)
-        repository, _, tag = ref.rpartition(":")
-        host = repository.split("/")[0] if "/" in repository else ""
-        registry = host if "." in host or ":" in host else f"{opened.loaded.spec.cluster.provider} (local)"
+        named = parse_ref(ref)
+        registry = named.registry or f"{opened.loaded.spec.cluster.provider} (local)"
         labels = facts.labels if facts is not None else {}
         found.append(
             ListedImage(
                 name,
                 registry,
-                repository,
-                tag,
+                named.name,
+                named.tag,
                 facts.size if facts is not None else 0,
                 facts.layers if facts is not None else 0,
                 facts.created if facts is not None else "",

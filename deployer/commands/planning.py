@@ -19,6 +19,7 @@ from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
+from deployer.sources.image_ref import parse_ref
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
@@ -90,10 +91,10 @@ def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
         return used
     daemon = world.open_images(opened.facts.docker)
     for ref in daemon.refs():
-        repository, _, tag = ref.rpartition(":")
-        image = daemon.image(ref) if repository in by_version else None
+        named = parse_ref(ref)
+        image = daemon.image(ref) if named.name in by_version else None
         if image is not None:
-            used.setdefault(repository, {})[tag] = image.labels.get(f"{LABEL_PREFIX}/digest", image.id)
+            used.setdefault(named.name, {})[named.tag] = image.labels.get(f"{LABEL_PREFIX}/digest", image.id)
     return used
 
 

@@ -24,6 +24,7 @@ from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 from deployer.sources.git import NoCheckout, checked_out
+from deployer.sources.image_ref import parse_ref
 from deployer.stages import images as images_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import secrets as secrets_stage
@@ -116,12 +117,12 @@ def _images_of(
     found: list[tuple[_Source, ImagePlan]] = []
     problems = []
     for name, ref in missing.items():
-        repository, _, tag = ref.rpartition(":")
-        digest = kept.tags.get(repository, {}).get(tag)
+        named = parse_ref(ref)
+        digest = kept.tags.get(named.name, {}).get(named.tag)
         plans = ((source, image) for source in sources for image in source.plan.images if image.name == name)
         made = next(((source, image) for source, image in plans if image.source.digest == digest), None)
         if made is not None:
-            found.append((made[0], replace(made[1], repository=repository, tag=tag)))
+            found.append((made[0], replace(made[1], repository=named.name, tag=named.tag)))
         else:
             title = f"image `{ref}` of revision {entry.number} is no longer in the cluster's daemon"
             problems.append(Problem("ROLLBACK_IMAGE", title, hints=_hints(entry)))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, one_line, pod_words
+from deployer.sources.image_ref import parse_ref
 from deployer.status import Object, WorkloadRef
 from deployer.status.objects import dig
 
@@ -75,7 +76,7 @@ def image_finding(scene: Scene, container: Container, reason: str, message: str)
         # The image's own name may hold any of the words that are looked for.
         text = f"{reason} {told}".replace(container.image, "")
         code = next((code for code, pattern in _PULLS if pattern.search(text)), "IMAGE_PULL")
-    place, *hints = _where_it_is(scene.known, _full(container.image))
+    place, *hints = _where_it_is(scene.known, parse_ref(container.image).familiar)
     made = named(code, container.words(), *hints, workload=container.ref)
     detail = message or next((str(e.get("message")) for e in events), reason)
     return replace(made, detail=one_line(" | ".join(filter(None, (place, detail)))), since=first_time(events))
@@ -83,19 +84,14 @@ def image_finding(scene: Scene, container: Container, reason: str, message: str)
 
 def _where_it_is(known: Known, image: str) -> tuple[str, ...]:
     """In which daemon the image is, where that says something, and hints."""
-    node, host = {_full(one) for one in known.node_images}, {_full(one) for one in known.host_images}
+    node = {parse_ref(one).familiar for one in known.node_images}
+    host = {parse_ref(one).familiar for one in known.host_images}
     if image in host - node:
         return "it is in the host's daemon, not in the cluster's", f"minikube image load {image}"
     nowhere = "it is in neither daemon, the cluster's or the host's" if known.images_seen and image not in node else ""
-    repository = image.rpartition(":")[0]
-    tags = sorted(one for one in node if one.rpartition(":")[0] == repository and one != image)
+    name = parse_ref(image).name
+    tags = sorted(one for one in node if parse_ref(one).name == name and one != image)
     return (nowhere, *((f"the cluster has {', '.join(f'`{tag}`' for tag in tags[:3])}",) if tags else ()))
-
-
-def _full(image: str) -> str:
-    """The image as `docker images` names it: without the default registry, with a tag."""
-    short = image.removeprefix("docker.io/").removeprefix("library/")
-    return short if ":" in short.rpartition("/")[2] or "@" in short else f"{short}:latest"
 
 
 def config_finding(scene: Scene, container: Container, message: str) -> Finding:

@@ -15,6 +15,7 @@ from deployer.core.ports import (
     ObjectRef,
     made_for,
 )
+from deployer.sources.image_ref import parse_ref
 from deployer.state.record import Record, of_all_applications
 from deployer.status.objects import dig
 
@@ -40,7 +41,8 @@ def find_waste(
     Applications of one cluster may use the same image: the revisions of the others count, too.
     """
     entries = [entry for one in (kept, *of_all_applications(kube)[0].values()) for entry in one.history]
-    needed = {plain(ref) for entry in entries for ref in entry.images.values()} | {plain(ref) for ref in used}
+    needed = {parse_ref(ref).familiar for entry in entries for ref in entry.images.values()}
+    needed |= {parse_ref(ref).familiar for ref in used}
     kept_ids = {image.id for ref in needed if (image := images.image(ref)) is not None}
     ours = images.images(f"{APPLICATION_LABEL}={application}")
     copies = {(one.namespace, one.copy) for entry in kept.history for one in entry.secrets}
@@ -53,21 +55,9 @@ def find_waste(
         if SECRET_LABEL in (one["metadata"].get("labels") or {})
     ]
     return Waste(
-        tuple(image for image in ours if plain(image.ref) not in needed and image.id not in kept_ids),
+        tuple(image for image in ours if parse_ref(image.ref).familiar not in needed and image.id not in kept_ids),
         tuple(ref for ref in secrets if (ref.namespace, ref.name) not in copies | served | in_pods),
     )
-
-
-def plain(ref: str) -> str:
-    """The reference as Docker itself shortens it: without the default registry and library, with the default tag.
-
-    A digest beside a tag is left out, one alone is kept (distribution/reference: FamiliarString).
-    """
-    name, _, digest = ref.partition("@")
-    for ahead in ("docker.io/", "index.docker.io/", "library/"):
-        name = name.removeprefix(ahead)
-    tagged = ":" in name.rpartition("/")[2]
-    return name if tagged else f"{name}@{digest}" if digest else f"{name}:latest"
 
 
 def remove_waste(waste: Waste, kube: KubePort, images: ImagePort) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from deployer.init.model import FoundDockerfile, Slot
+from deployer.sources.image_ref import parse_ref
 
 _SAYS_NOTHING = frozenset({"app", "image", "images", "docker", "service", "svc", "api", "the", ""})
 
@@ -29,7 +30,7 @@ _BY_PORT = 3
 
 def score(slot: Slot, dockerfile: FoundDockerfile) -> int:
     """How much speaks for the Dockerfile: its name in the image's name, in the values' paths, or in the workload's."""
-    names = [_repository(slot.image), *(part for path in slot.values for part in path.split(".")[:-1])]
+    names = [parse_ref(slot.image).last, *(part for path in slot.values for part in path.split(".")[:-1])]
     names += [user.rpartition("/")[2] for user in slot.users]
     found = _BY_NAME if dockerfile.name in names else 0
     common = _words(dockerfile.name) & {word for name in names for word in _words(name)}
@@ -39,23 +40,18 @@ def score(slot: Slot, dockerfile: FoundDockerfile) -> int:
 
 def repository(slot: Slot | None, dockerfile: FoundDockerfile, taken: Sequence[str]) -> str:
     """The name of the image that is built: the one the chart has for it, without its registry, if it is free."""
-    wanted = _repository(slot.image) if slot is not None else ""
+    wanted = parse_ref(slot.image).last if slot is not None else ""
     valid = re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", wanted)
     return wanted if valid and wanted not in taken else dockerfile.name
 
 
 def version(slot: Slot | None, app_version: str) -> tuple[str, bool]:
     """X.Y.Z of the chart's appVersion or of the image's tag, and whether one of them said so."""
-    tag = slot.image.rpartition(":")[2] if slot is not None else ""
+    tag = parse_ref(slot.image).tag if slot is not None else ""
     for text in (app_version, tag):
         if match := re.fullmatch(r"v?(\d+\.\d+\.\d+)", text):
             return match[1], True
     return "0.1.0", False
-
-
-def _repository(image: str) -> str:
-    plain = image.split("@")[0].rpartition("/")[2]
-    return plain.partition(":")[0]
 
 
 def _words(name: str) -> set[str]:

@@ -14,13 +14,14 @@ from deployer.core.ports import Object
 from deployer.init.model import Slot
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, workload_of
+from deployer.sources.image_ref import DEFAULT_REGISTRY, parse_ref
 
 _NAMING = {"image", "repository", "repo", "registry", "tag"}
 _NAMING_WITHIN = {"name", "version"}
 _NEVER = {"pull", "policy", "secret", "secrets", "digest", "annotations", "labels"}
 _MARK = re.compile(r"draft(\d{4})x")
 # What Docker means by a name without a registry: the local image is found under it.
-LOCAL_REGISTRY = "docker.io"
+LOCAL_REGISTRY = DEFAULT_REGISTRY
 
 Path = tuple[str, ...]
 
@@ -97,25 +98,19 @@ def _words(key: str) -> set[str]:
 
 def _templates(image: str, paths: Sequence[Path]) -> dict[str, str]:
     """Value path → what it stands for in the image's name."""
-    name, tag = _split(image)
+    ref = parse_ref(image)
     found = {}
     for match in _MARK.finditer(image):
         at = dotted(paths[int(match[1])])
         if match[0] == image:
             found[at] = "{ref}"
-        elif match[0] == tag:
+        elif match[0] == ref.tag:
             found[at] = "{tag}"
-        elif match[0] == name.rpartition("/")[2] or name == match[0]:
+        elif match[0] in (ref.last, ref.name):
             found[at] = "{repository}"
-        elif name.startswith(f"{match[0]}/"):
+        elif ref.name.startswith(f"{match[0]}/"):
             found[at] = LOCAL_REGISTRY
     return found
-
-
-def _split(image: str) -> tuple[str, str]:
-    plain = image.split("@")[0]
-    name, colon, tag = plain.rpartition(":")
-    return (name, tag) if colon and "/" not in tag else (plain, "")
 
 
 def _default(image: str, paths: Sequence[Path], values: Mapping[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from deployer.core.ports import Object
 from deployer.preflight.rules.model import Breach, Place, Rule, Subject, Workload, place_of
+from deployer.sources.image_ref import parse_ref
 
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
 
@@ -108,18 +109,14 @@ def _images(subject: Subject) -> Iterator[tuple[Workload, Object, str]]:
 
 def _tag(image: str) -> str | None:
     """The tag; empty for an image named by its digest, None where there is none."""
-    if "@" in image:
-        return ""
-    name = image.rpartition("/")[2]
-    return name.rpartition(":")[2] if ":" in name else None
+    ref = parse_ref(image)
+    return "" if ref.digest else ref.tag or None
 
 
-def _repository(image: str, known: object) -> str:
-    """Which of the known repositories the image is of, whatever registry stands before it."""
-    plain = image.split("@")[0]
-    plain = plain.rpartition(":")[0] if ":" in plain.rpartition("/")[2] else plain
-    names = known if isinstance(known, set | dict) else ()
-    return next((str(one) for one in names if plain == one or plain.endswith(f"/{one}")), "")
+def _repository(image: str, known: Collection[str]) -> str:
+    """Which of the known repositories the image is of, whatever registry is before it."""
+    name = parse_ref(image).name
+    return next((one for one in known if name == one or name.endswith(f"/{one}")), "")
 
 
 def _mapping(subject: Subject, workload: Workload, image: str) -> str:

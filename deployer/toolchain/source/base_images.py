@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.steps import Steps
+from deployer.sources.image_ref import parse_ref
 from deployer.toolchain.files import RECIPES, locked, recipe_digest
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.source.debian import base_digest, base_ref, ensure_base
@@ -95,7 +96,8 @@ def _ensure(families: list[Family], docker: Path, cache_dir: Path, env: Mapping[
 
 @cache
 def _family(upstream: str) -> Family | None:
-    name = re.sub(r"^(docker\.io/)?(library/)?", "", upstream)
+    ref = parse_ref(upstream)
+    name = upstream.replace(ref.name, ref.short, 1)
     return next((family for family in FAMILIES if re.fullmatch(family.pattern, name)), None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployer.core.ports import ImageFacts, ObjectRef
-from deployer.images.prune import Waste, find_waste, plain, remove_waste, used_images
+from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import SecretPlan
 from deployer.stages.secrets import ensure_secrets
 from deployer.state.history import Entry, KeptSecretRef
@@ -129,22 +129,6 @@ def test_images_of_every_container_of_pods_are_in_use() -> None:
     kube.put(pod("b", containers=[{"image": "a:1"}]))
     assert used_images(("default", "default"), kube) == ("a:1", "b:1", "c:1")
     assert used_images(("kube-system",), kube) == ()
-
-
-@pytest.mark.parametrize(
-    ("ref", "short"),
-    [
-        ("docker.io/library/api:1", "api:1"),
-        ("docker.io/shop/api:1", "shop/api:1"),
-        ("api", "api:latest"),
-        ("host:5000/api", "host:5000/api:latest"),
-        ("host:5000/api:1@sha256:ab", "host:5000/api:1"),
-        ("api@sha256:ab", "api@sha256:ab"),
-        ("sha256:ab", "sha256:ab"),
-    ],
-)
-def test_references_are_compared_as_docker_shortens_them(ref: str, short: str) -> None:
-    assert plain(ref) == short
 
 
 def test_an_image_that_a_pod_names_in_another_way_stays() -> None:
