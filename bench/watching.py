@@ -20,9 +20,9 @@ from pathlib import Path
 
 from bench.crowd import Crowd
 from bench.report import recorded
+from deployer.config.spec import FailFast
 from deployer.core.clock import SystemClock
 from deployer.core.steps import drive, stage
-from deployer.diagnosis.causes import FailFast
 from deployer.kube.client import KubeApi
 from deployer.rollout.lookups import looking
 from deployer.rollout.stage import Judging, Rollout, await_rollout

@@ -14,10 +14,10 @@ import yaml
 
 from bench.faults.model import NAMESPACE, Fault
 from deployer import diagnosis
+from deployer.config.spec import FailFast
 from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
 from deployer.diagnosis import Patience
-from deployer.diagnosis.causes import FailFast
 from deployer.rollout.stage import take_snapshot
 from deployer.rollout.surroundings import Around, look_around
 from deployer.rollout.watch import take_logs

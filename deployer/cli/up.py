@@ -15,9 +15,9 @@ from deployer.commands.up import UpOptions, UpResult, notices, stages_of
 from deployer.commands.up import up as story
 from deployer.composition import World, begin_run, this_world
 from deployer.config.load import LoadedSpec
+from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.steps import Steps
-from deployer.diagnosis.causes import FailFast
 from deployer.env.parser import EnvFile
 from deployer.sources import load as inputs
 from deployer.status import ClusterPhase

@@ -15,12 +15,11 @@ from deployer.commands.rollback import roll_back_failed
 from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
 from deployer.commands.verdict import STABILITY, RolloutFailed, Serving, answer, rollout_of, stay, verdict, watch
 from deployer.composition import Connected, Run
-from deployer.config.spec import Spec
+from deployer.config.spec import FailFast, Spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
-from deployer.diagnosis.causes import FailFast
 from deployer.helm import ownership
 from deployer.helm.result import Applied
 from deployer.plan import Plan

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from deployer.config.types import Duration, ObjectName, Part, Size
+
+
+class FailFast(Enum):
+    """How soon a bad sign ends a rollout."""
+
+    STRICT = "strict"
+    BALANCED = "balanced"
+    PATIENT = "patient"
 
 
 class ServiceRollout(Part):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from deployer.config.releases import Cors, Image, Release, Secret, SecretKeySource, Url
-from deployer.config.rules import Rollout, Rules, ServiceRollout
+from deployer.config.rules import FailFast, Rollout, Rules, ServiceRollout
 from deployer.config.types import EnvName, Name, ObjectName, Part, Size, mebibytes, seconds
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Cluster",
     "Cors",
     "Env",
+    "FailFast",
     "Image",
     "Name",
     "ObjectName",

@@ -8,15 +8,8 @@ cause on screen never waits for its policy. `todo-deploy explain --rules` prints
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
-
-class FailFast(Enum):
-    """How soon a rollout is given up."""
-
-    STRICT = "strict"
-    BALANCED = "balanced"
-    PATIENT = "patient"
+from deployer.config.spec import FailFast
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deployer.diagnosis.causes import CAUSES, FailFast, Policy
+from deployer.config.spec import FailFast
+from deployer.diagnosis.causes import CAUSES, Policy
 from deployer.diagnosis.finding import Finding, named
 from deployer.status import WorkloadRef
 

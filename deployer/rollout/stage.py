@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deployer.config.spec import FailFast, seconds
 from deployer.config.spec import Rollout as Rules
-from deployer.config.spec import seconds
 from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.diagnosis.causes import FailFast
 from deployer.helm.result import Applied
 from deployer.kube.outage import sat_out
 from deployer.rollout.lookups import Look, nothing_more

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from deployer.diagnosis.causes import CAUSES, FailFast
+from deployer.config.spec import FailFast
+from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.explain.find import Listed
 from deployer.evidence.explain.run import Run
 from deployer.evidence.timeline import to_wire

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
+from deployer.config.spec import FailFast
 from deployer.core.errors import EXIT_MEANINGS, Problem
-from deployer.diagnosis.causes import CAUSES, FailFast
+from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.explain.find import Listed
 from deployer.evidence.explain.run import Run
 from deployer.evidence.timeline import Row, Sighting, Timeline

@@ -14,11 +14,11 @@ import pytest
 from deployer.commands.deploy import deploy
 from deployer.commands.planning import Planned, with_record
 from deployer.commands.verdict import Deployed, RolloutFailed, Serving, answer, rollout_of, stay, verdict, watch
+from deployer.config.spec import FailFast
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
 from deployer.core.ports import ObjectRef, PodAnswer
 from deployer.core.steps import Steps, stage
-from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from deployer.config.spec import FailFast
 from deployer.diagnosis import Finding, Patience, exit_meaning, judge, logs_wanted
-from deployer.diagnosis.causes import CAUSES, FailFast
+from deployer.diagnosis.causes import CAUSES
 from deployer.diagnosis.finding import clean, last_lines, named, near
 from deployer.diagnosis.logs import PODS_PER_WORKLOAD, REQUESTS, last_words, signature
 from deployer.status import Object, Snapshot, WorkloadRef

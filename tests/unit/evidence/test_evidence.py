@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from deployer.config.spec import FailFast
 from deployer.core.errors import Problem
 from deployer.core.events import Event, ItemState, RunFinished, RunStarted, Warned
 from deployer.core.ports import Object
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
-from deployer.diagnosis.causes import FailFast
 from deployer.evidence import Ended, kept_in, summarize, witnessed
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
-from deployer.diagnosis.causes import FailFast
 from deployer.helm import storage as helmstorage
 from deployer.rollout.hooks import HelmAtWork, pending_hooks, watched
 from deployer.rollout.stage import Judging

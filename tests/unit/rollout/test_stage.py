@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import pytest
 
+from deployer.config.spec import FailFast, ServiceRollout
 from deployer.config.spec import Rollout as Rules
-from deployer.config.spec import ServiceRollout
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
-from deployer.diagnosis.causes import FailFast
 from deployer.rollout.lookups import Look, looking, nothing_more
 from deployer.rollout.stage import Judging, Own, Rollout, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus

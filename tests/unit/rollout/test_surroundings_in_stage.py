@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from deployer.config.spec import FailFast
 from deployer.core.events import Warned
 from deployer.core.steps import Outcome, Steps
-from deployer.diagnosis.causes import FailFast
 from deployer.rollout.stage import Cause, Judging, Rollout, await_rollout
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deployer.config.spec import FailFast
 from deployer.diagnosis import Finding, Known, Patience, diagnose, judge, logs_wanted, problem
-from deployer.diagnosis.causes import FailFast
 from deployer.status import (
     Phase,
     Snapshot,
