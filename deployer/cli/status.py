@@ -12,7 +12,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.cluster.addons import install as addons
+from deployer.commands import addons
 from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.commands.status import Overview, Part, look
 from deployer.composition import World, this_world
@@ -109,7 +109,7 @@ def _addons(opened: Opened, here: World) -> tuple[AddonState, ...]:
     cluster = opened.loaded.spec.cluster
     if not cluster.addons or opened.toolchain is None:
         return ()
-    return addons.look(cluster, opened.toolchain, opened.facts, opened.kube, here)
+    return addons.look(addons.Target(cluster, opened.toolchain, opened.facts, opened.kube, here))
 
 
 def _print(overview: Overview, here: World) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from deployer import composition as world
 from deployer import forwarding
-from deployer.cluster.addons import install as addons
+from deployer.commands import addons
 from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
@@ -177,7 +177,7 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[
 
 
 def _addons(wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World) -> Iterator[Check]:
-    for one in addons.look(wanted, toolchain, facts, kube, here):
+    for one in addons.look(addons.Target(wanted, toolchain, facts, kube, here)):
         yield Check(
             f"addon {one.name}", "pass" if one.ready else "warn", one.text, "" if one.ready else "todo-deploy up"
         )

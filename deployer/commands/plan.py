@@ -9,7 +9,7 @@ from typing import Literal
 
 from deployer import composition as world
 from deployer import forwarding
-from deployer.cluster.addons import install as addons
+from deployer.commands import addons
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import stand_ins_for
@@ -24,8 +24,9 @@ from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
 from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide
-from deployer.stages.images import Previous, reason_to_build
+from deployer.stages.images import reason_to_build
 from deployer.state import build_cache as memory
+from deployer.state.build_cache import Previous
 from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
 
@@ -80,7 +81,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     loaded = seen.loaded
     yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
     if loaded.spec.cluster.addons and seen.toolchain is not None:
-        states = addons.look(loaded.spec.cluster, seen.toolchain, seen.facts, kube, here)
+        states = addons.look(addons.Target(loaded.spec.cluster, seen.toolchain, seen.facts, kube, here))
         yield from (Step("addon", one.name, _needed(one), one.text) for one in states)
     kept = load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = memory.deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)

@@ -28,7 +28,8 @@ from deployer.sources.image_ref import parse_ref
 from deployer.stages import images as images_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import secrets as secrets_stage
-from deployer.stages.images import Building, Previous
+from deployer.stages.images import Building
+from deployer.state.build_cache import Previous
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
 

@@ -153,9 +153,9 @@ def side_by_side(
         "secrets": lambda: stage(secrets_stage.STAGE, secrets(run, plan, options, copies_only=copies_only), run.clock),
     }
     if run.spec.cluster.addons:
-        from deployer.cluster.addons import install as addons  # only for those who ask for some
+        from deployer.commands import addons  # only for those who ask for some
 
-        ensured = addons.ensure(run.spec.cluster, run.toolchain, run.facts, run.kube, run.machine)
+        ensured = addons.ensure(addons.Target(run.spec.cluster, run.toolchain, run.facts, run.kube, run.machine))
         bodies["addons"] = lambda: stage(addons_stage.STAGE, ensured, run.clock)
     return bodies
 

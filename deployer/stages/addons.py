@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from deployer.cluster.addons import table
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import LABEL_PREFIX, OWNER, KubePort, Object, ObjectRef, ref_of
 from deployer.core.steps import Clock, Outcome, Steps, merge
 
-STAGE = "addons"
+STAGE = table.STAGE
 MARKERS = "kube-system"
 
 _READY_SECONDS = 180.0

@@ -12,11 +12,12 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import BuildFailed, BuildRequest, ImageFacts, ImagePort
 from deployer.core.steps import Clock, Outcome, Steps, merge
-from deployer.plan import ImagePlan, ImageSource
+from deployer.plan import ImagePlan
 from deployer.sources import build_context as context
 from deployer.sources import digest
 from deployer.sources.build_ca import with_prelude
 from deployer.sources.dockerfile import with_bases
+from deployer.state.build_cache import Previous
 
 STAGE = "images"
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
@@ -40,14 +41,6 @@ class BuiltImage:
     reason: str
     size: int
     scan: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Previous:
-    """What an image was built from the last time on this machine."""
-
-    ref: str
-    source: ImageSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,14 @@ from pathlib import Path
 from deployer.core.files import path_component, write_private
 from deployer.core.reading import Malformed, read_json
 from deployer.plan import ImagePlan, ImageSource
-from deployer.stages.images import Previous
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What an image was built from the last time on this machine."""
+
+    ref: str
+    source: ImageSource
 
 
 def deployment_dir(state_dir: Path, cluster: str, application: str) -> Path:

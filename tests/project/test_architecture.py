@@ -92,9 +92,14 @@ def package_of(module: str) -> str:
 
 
 def package_imports() -> dict[tuple[str, str], set[str]]:
-    """(importing package, imported package) → the modules that do; imports inside functions included."""
+    """(importing package, imported package) → the modules that do; imports inside functions included.
+
+    Only programs of their own (`__main__`) compose, wherever they lie.
+    """
     found: dict[tuple[str, str], set[str]] = {}
     for module in MODULES:
+        if module.endswith(".__main__"):
+            continue
         for name in imports(module):
             if name.startswith("deployer.") and package_of(name) in ORDER and package_of(name) != package_of(module):
                 found.setdefault((package_of(module), package_of(name)), set()).add(module)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.cluster.addons.table import Addon, AddonImage
+from deployer.cluster.addons.table import STAGE, Addon, AddonImage
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import DockerEndpoint, ImagePort
 from deployer.core.steps import Steps
-from deployer.stages.addons import STAGE
 from deployer.toolchain.files import RECIPES, locked
 from deployer.toolchain.source.gobuild import built, ensure_built
 from deployer.toolchain.source.golang import ensure_go

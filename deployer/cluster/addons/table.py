@@ -17,6 +17,8 @@ METALLB = "v0.15.2"
 METRICS_SERVER = "v0.9.0"
 TRAEFIK = "v3.6.12"
 
+STAGE = "addons"
+
 
 @dataclass(frozen=True, slots=True)
 class AddonImage:

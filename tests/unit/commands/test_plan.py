@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cluster.addons import install as addons
+from deployer.commands import addons
 from deployer.commands import connection as opening
 from deployer.commands.plan import Step, missing_env, preview
 from deployer.core.ports import ClusterFacts

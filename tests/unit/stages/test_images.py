@@ -12,7 +12,8 @@ from deployer.core.events import Item, Log
 from deployer.core.ports import BuildRequest, ImageFacts
 from deployer.core.steps import Outcome, Steps
 from deployer.plan import ImagePlan, ImageSource
-from deployer.stages.images import Building, BuiltImage, Previous, ensure_images, no_daemon, reason_to_build
+from deployer.stages.images import Building, BuiltImage, ensure_images, no_daemon, reason_to_build
+from deployer.state.build_cache import Previous
 from tests.fakes import FakeClock, FakeImages
 from tests.fakes.images import Built
 from tests.fakes.play import code, failed, items, played

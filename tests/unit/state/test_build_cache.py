@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from deployer.plan import ImagePlan, ImageSource
-from deployer.stages.images import Previous
-from deployer.state.build_cache import deployment_dir, memory_path, recall, remember
+from deployer.state.build_cache import Previous, deployment_dir, memory_path, recall, remember
 
 
 def image(name: str, digest: str) -> ImagePlan:

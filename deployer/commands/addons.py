@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from deployer import composition as world
 from deployer import diagnosis
@@ -28,64 +29,66 @@ from deployer.toolchain.files import digest
 _EVENTS_SECONDS = 300.0
 
 
-def ensure(
-    cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
-) -> Steps[Outcome[tuple[AddonState, ...]]]:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The cluster that addons are for, and the machine that their images come from."""
+
+    wanted: Cluster
+    toolchain: Toolchain
+    facts: ClusterFacts
+    kube: KubePort
+    machine: World
+
+
+def ensure(target: Target) -> Steps[Outcome[tuple[AddonState, ...]]]:
     """Every addon of the spec is in the cluster and ready; input error for one that cannot be had here."""
-    if cluster.provider != "minikube":
-        yield Warned(_foreign(cluster))
+    if target.wanted.provider != "minikube":
+        yield Warned(_foreign(target.wanted))
         return Outcome((), False, "not ours to add")
-    wanted = [_wanted(name, cluster, toolchain, facts, kube, here) for name in cluster.addons]
+    wanted = [_wanted(name, target) for name in target.wanted.addons]
 
     def supplied(names: Sequence[str]) -> Steps[None]:
-        yield from _images([ADDONS[name] for name in names], toolchain, facts, here)
+        yield from _images([ADDONS[name] for name in names], target)
 
     def explain(ref: ObjectRef) -> str:
-        return _cause(ref, kube, here)
+        return _cause(ref, target)
 
     return (yield from addons_stage.ensure_addons(
-        wanted, kube, here.clock, supplied if toolchain.offline_images else _nothing, explain
+        wanted, target.kube, target.machine.clock, supplied if target.toolchain.offline_images else _nothing, explain
     ))  # fmt: skip
 
 
-def look(
-    cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
-) -> tuple[AddonState, ...]:
+def look(target: Target) -> tuple[AddonState, ...]:
     """How the addons of the spec stand in a cluster that runs; nothing is changed."""
-    if cluster.provider != "minikube":
+    if target.wanted.provider != "minikube":
         return ()
-    return tuple(_stands(name, cluster, toolchain, facts, kube, here) for name in cluster.addons)
+    return tuple(_state(name, target) for name in target.wanted.addons)
 
 
-def _stands(
-    name: str, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
-) -> AddonState:
+def _state(name: str, target: Target) -> AddonState:
     try:
-        wanted = _wanted(name, cluster, toolchain, facts, kube, here)
+        wanted = _wanted(name, target)
     except DeployError as error:
         return AddonState(name, False, error.problems[0].title)
-    return addons_stage.look(wanted, kube)
+    return addons_stage.look(wanted, target.kube)
 
 
-def _wanted(
-    name: str, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World
-) -> WantedAddon:
-    if toolchain.offline_images:
+def _wanted(name: str, target: Target) -> WantedAddon:
+    if target.toolchain.offline_images:
         addon = ADDONS.get(name)
         if addon is None:
             raise _unknown(name)
-        return _ours(addon, supply.image_values(addon, here.cache_dir, here.env), "Never", facts, kube, here)
+        images = supply.image_values(addon, target.machine.cache_dir, target.machine.env)
+        return _ours(addon, images, "Never", target)
     addon = ADDONS.get(name) or Addon(name, "", "", ())
     if addon.upstream:
-        return _ours(addon, supply.upstream_values(addon), "IfNotPresent", facts, kube, here)
-    return _minikubes(addon, cluster, toolchain, facts, here)
+        return _ours(addon, supply.upstream_values(addon), "IfNotPresent", target)
+    return _minikubes(addon, target)
 
 
-def _ours(
-    addon: Addon, images: Mapping[str, str], pull: str, facts: ClusterFacts, kube: KubePort, here: World
-) -> WantedAddon:
+def _ours(addon: Addon, images: Mapping[str, str], pull: str, target: Target) -> WantedAddon:
     texts = templates(addon.name)
-    values = {**_values(texts, facts), **images}
+    values = {**_values(texts, target.facts), **images}
     if addon.upstream:
         values["PULL"] = pull
     # Everything but the certificate, which is made once and then kept.
@@ -94,22 +97,25 @@ def _ours(
     def make() -> Steps[Waves]:
         known = dict(values)
         if addon.certificate is not None:
-            known["CERTIFICATE"] = yield from ensure_certificate(addon.name, addon.certificate, kube, here.env)
+            known["CERTIFICATE"] = yield from ensure_certificate(
+                addon.name, addon.certificate, target.kube, target.machine.env
+            )
         return waves(addon.name, texts, known)
 
     watched = tuple(ref_of(body) for wave in drafts for body in wave if body["kind"] in addons_stage.WATCHED)
     return WantedAddon(addon.name, addon.version, digest(*texts, *_flat(values)), watched, make)
 
 
-def _minikubes(addon: Addon, cluster: Cluster, toolchain: Toolchain, facts: ClusterFacts, here: World) -> WantedAddon:
+def _minikubes(addon: Addon, target: Target) -> WantedAddon:
     texts = templates(addon.minikube_manifests)
-    values = _values(texts, facts)
+    values = _values(texts, target.facts)
 
     def make() -> Steps[Waves]:
-        yield from within(addons_stage.STAGE, world.open_cluster(here, cluster, toolchain).enable_addon(addon.name))
+        cluster = world.open_cluster(target.machine, target.wanted, target.toolchain)
+        yield from within(addons_stage.STAGE, cluster.enable_addon(addon.name))
         return waves(addon.name, texts, values)
 
-    inputs = digest("minikube", toolchain.versions.get("minikube", ""), *texts, *_flat(values))
+    inputs = digest("minikube", target.toolchain.versions.get("minikube", ""), *texts, *_flat(values))
     return WantedAddon(addon.name, "Minikube's own", inputs, addon.minikube_objects, make)
 
 
@@ -125,12 +131,12 @@ def _flat(values: dict[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in sorted(values.items())]
 
 
-def _images(addons: Sequence[Addon], toolchain: Toolchain, facts: ClusterFacts, here: World) -> Steps[None]:
-    daemon = facts.docker
+def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
+    daemon, machine = target.facts.docker, target.machine
     if daemon is None:
         raise machine_error("ADDON_DAEMON", "the cluster's Docker daemon is not known: addons cannot be put there")
-    host, cluster = world.open_images(here.host_docker), world.open_images(daemon)
-    steps = supply.ensure_images(addons, toolchain.docker, host, cluster, daemon, here.cache_dir, here.env)
+    host, cluster = world.open_images(machine.host_docker), world.open_images(daemon)
+    steps = supply.ensure_images(addons, target.toolchain.docker, host, cluster, daemon, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
 
 
@@ -139,13 +145,13 @@ def _nothing(names: Sequence[str]) -> Steps[None]:
     yield from ()
 
 
-def _cause(ref: ObjectRef, kube: KubePort, here: World) -> str:
+def _cause(ref: ObjectRef, target: Target) -> str:
     """What diagnosis says of a workload that does not become ready."""
     if ref.kind not in rollout_stage.WORKLOAD_KINDS:
         return ""
     refs = (WorkloadRef(ref.namespace, ref.kind, ref.name),)
-    snapshot, now = rollout_stage.take_snapshot(refs, kube), here.clock.now()
-    logs = take_logs(snapshot, refs, kube)
+    snapshot, now = rollout_stage.take_snapshot(refs, target.kube), target.machine.clock.now()
+    logs = take_logs(snapshot, refs, target.kube)
     findings = diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _EVENTS_SECONDS)
     return "\n".join(f"{one.code}: {one.title}" for one in findings)
 

@@ -8,8 +8,8 @@ import pytest
 
 from deployer import composition as world
 from deployer.cluster.addons import images as supply
-from deployer.cluster.addons import install as addons
 from deployer.cluster.addons.table import ADDONS, KUBE_ROUTER
+from deployer.commands import addons
 from deployer.composition import World
 from deployer.config.spec import Cluster
 from deployer.core.events import Event, Item, Log, Warned
@@ -64,7 +64,7 @@ def ready_images(scene: Scene) -> list[str]:
 
 
 def ensured(scene: Scene, cluster: Cluster = WITH_ALL, toolchain: Toolchain = SOURCE) -> tuple[list[Event], Any]:
-    return played(addons.ensure(cluster, toolchain, FACTS, scene.kube, scene.here))
+    return played(addons.ensure(addons.Target(cluster, toolchain, FACTS, scene.kube, scene.here)))
 
 
 def test_without_a_registry_the_images_are_copied_and_our_manifests_applied(scene: Scene) -> None:
@@ -113,13 +113,16 @@ def test_what_minikube_does_not_have_is_ours_there_too_with_upstreams_image(scen
     assert (container["image"], container["imagePullPolicy"]) == pulled
     assert not ensured(scene, asked, TOOLS)[1].changed
     scene.kube.drop("DaemonSet", "kube-system", "kube-router")
-    assert addons.look(asked, TOOLS, FACTS, scene.kube, scene.here)[0].text == "DaemonSet kube-router: not there"
+    assert (
+        addons.look(addons.Target(asked, TOOLS, FACTS, scene.kube, scene.here))[0].text
+        == "DaemonSet kube-router: not there"
+    )
 
 
 def test_any_addon_of_minikubes_may_be_named_where_it_can_be_pulled(scene: Scene) -> None:
     ensured(scene, Cluster(addons=("dashboard",)), TOOLS)
     assert scene.cluster.addons == ["dashboard"]
-    _, error = failed(addons.ensure(Cluster(addons=("ingres",)), SOURCE, FACTS, scene.kube, scene.here))
+    _, error = failed(addons.ensure(addons.Target(Cluster(addons=("ingres",)), SOURCE, FACTS, scene.kube, scene.here)))
     assert (code(error), error.problems[0].hints) == ("ADDON_UNKNOWN", ("did you mean `ingress`?",))
 
 
@@ -128,17 +131,17 @@ def test_the_addons_of_somebody_elses_cluster_are_left_alone(scene: Scene) -> No
     events, outcome = ensured(scene, foreign)
     assert [event.problem.code for event in events if isinstance(event, Warned)] == ["ADDONS_FOREIGN"]
     assert (outcome.changed, scene.kube.writes, scene.cluster.addons) == (False, [], [])
-    assert addons.look(foreign, SOURCE, FACTS, scene.kube, scene.here) == ()
+    assert addons.look(addons.Target(foreign, SOURCE, FACTS, scene.kube, scene.here)) == ()
 
 
 def test_how_they_stand_is_told_without_a_change(scene: Scene) -> None:
     ready_images(scene)
-    before = addons.look(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here)
+    before = addons.look(addons.Target(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here))
     assert [(one.name, one.text) for one in before] == [(name, "not in the cluster yet") for name in WITH_ALL.addons]
     ensured(scene)
     scene.kube.drop("DaemonSet", "metallb-system", "speaker")
     scene.kube.writes.clear()
-    after = addons.look(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here)
+    after = addons.look(addons.Target(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here))
     assert [(one.ready, one.text) for one in after] == [
         (False, "DaemonSet speaker: not there"), (True, "v0.9.0"), (True, "v3.6.12"), (True, KUBE_ROUTER)
     ]  # fmt: skip
