@@ -12,9 +12,13 @@ import pytest
 
 from deployer.core.redact import KNOWN
 
+ON_CLUSTER = pytest.StashKey[set[str]]()
+"""The tests of this run that use the real cluster."""
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """Programs that tests start can be interrupted: a shell's background job would hand on that Ctrl-C is ignored."""
+    config.stash[ON_CLUSTER] = set()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -40,11 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if len(chosen) < len(real):
         config.hook.pytest_deselected(items=[item for item in real if item not in chosen])
     items[:] = others + chosen
+    config.stash[ON_CLUSTER] = {item.nodeid for item in chosen}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A run says whether anything of it was proven on the cluster."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    count = sum(report.when == "call" and "cluster" in report.keywords for report in reports)
+    real = terminalreporter.config.stash[ON_CLUSTER]
+    count = sum(report.when == "call" and report.nodeid in real for report in reports)
     words = "test" if count == 1 else "tests"
     terminalreporter.write_line(f"{count} {words} ran on the real cluster")

@@ -39,7 +39,8 @@ def _names(ctx: click.Context, part: str) -> list[str]:
 
 def _documents(ctx: click.Context) -> Iterator[Mapping[str, Any]]:
     """The spec and what lies over it; nothing where they cannot be read."""
-    from deployer.core.reading import parse_manifest, read_text
+    from deployer.core.reading import read_text
+    from deployer.core.yaml import parse_manifest
 
     path = _spec(ctx)
     for file in () if path is None else (path, path.with_name(path.stem + ".local.yaml")):

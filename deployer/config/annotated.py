@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployer.config.load import LoadedSpec
-from deployer.core.reading import Location
+from deployer.core.yaml import Location
 
 DEFAULT = "default"
 _COLUMN = 48

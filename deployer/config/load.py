@@ -20,8 +20,9 @@ from pydantic import BaseModel, ValidationError
 from deployer.config.paths import Outside, allowed_folders, is_within, paths_outside, work_tree
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.core.reading import DEEPEST, Location, Malformed, parse_yaml, read_text
+from deployer.core.reading import DEEPEST, Malformed, read_text
 from deployer.core.values import path_keys
+from deployer.core.yaml import Location, parse_yaml
 
 SPEC_NAME = "todo-deploy.yaml"
 COMMAND_LINE = "--set"

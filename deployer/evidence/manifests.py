@@ -11,8 +11,9 @@ from typing import Any
 
 from deployer.core.objects import identified
 from deployer.core.ports import Object
-from deployer.core.reading import Malformed, parse_manifest
+from deployer.core.reading import Malformed
 from deployer.core.redact import MASK
+from deployer.core.yaml import parse_manifest
 from deployer.evidence.masks import masked
 
 _CONTEXT_LINES = 4

@@ -24,9 +24,10 @@ import semver
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
-from deployer.core.reading import Malformed, decode, parse_json, parse_manifest, shaped
+from deployer.core.reading import Malformed, decode, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
+from deployer.core.yaml import parse_manifest
 from deployer.helm.manifests import objects_of
 from deployer.kube.outage import Away, attended, never
 from deployer.state.lock import held

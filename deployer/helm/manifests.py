@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deployer.core.objects import identified
 from deployer.core.ports import ObjectRef, ref_of
-from deployer.core.reading import Malformed, parse_manifest
+from deployer.core.reading import Malformed
+from deployer.core.yaml import parse_manifest
 
 
 def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer.core.errors import DeployError, input_error
-from deployer.core.reading import Malformed, parse_manifest, read_text
+from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid
+from deployer.core.yaml import parse_manifest
 from deployer.env import parser as dotenv
 from deployer.init.model import FoundChart, FoundDockerfile, Repository
 from deployer.init.naming import dashed

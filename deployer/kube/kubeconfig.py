@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from deployer.core.errors import machine_error, refused
 from deployer.core.files import write_private
-from deployer.core.reading import Malformed, parse_manifest, read_text, shaped
+from deployer.core.reading import Malformed, read_text, shaped
+from deployer.core.yaml import parse_manifest
 
 _FILES = {
     "cluster": ("certificate-authority",),

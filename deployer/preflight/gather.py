@@ -14,7 +14,8 @@ from pathlib import Path
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
-from deployer.core.reading import parse_manifest, read_text
+from deployer.core.reading import read_text
+from deployer.core.yaml import parse_manifest
 from deployer.env import files as envfile
 from deployer.env.leaks import leaks, telling_values
 from deployer.env.parser import EnvFile

@@ -21,7 +21,8 @@ from typing import Any
 from deployer.config.paths import is_within
 from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.files import copy_within, path_component
-from deployer.core.reading import Document, Malformed, parse_texts, read_text
+from deployer.core.reading import Malformed, read_text
+from deployer.core.yaml import Document, parse_texts
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 

@@ -10,9 +10,10 @@ from typing import Any
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.core.reading import Malformed, parse_manifest, read_text
+from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
 from deployer.core.values import overlaid
+from deployer.core.yaml import parse_manifest
 from deployer.env import files as envfile
 from deployer.env import parser as dotenv
 from deployer.env.parser import EnvEntry, EnvFile

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.composition import this_world
-from deployer.core.reading import parse_manifest
+from deployer.core.yaml import parse_manifest
 from deployer.toolchain import Toolchain, locate_toolchain
 from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli
 

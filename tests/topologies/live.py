@@ -17,7 +17,7 @@ from bench.topologies.application import Application, Object, everything
 from deployer import composition as world
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
-from deployer.core.reading import parse_manifest
+from deployer.core.yaml import parse_manifest
 from deployer.rollout.stage import take_snapshot
 from deployer.status import Phase, PodPhase, WorkloadRef, pod_phase, workload_status
 from tests.cluster import PROFILE, ensure_addons

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployer.core.errors import machine_error
 from deployer.core.ports import LABEL_PREFIX, Object
-from deployer.core.reading import parse_manifest
+from deployer.core.yaml import parse_manifest
 
 FOLDER = Path(__file__).parent / "manifests"
 ADDON_LABEL = f"{LABEL_PREFIX}/addon"

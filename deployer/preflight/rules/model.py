@@ -11,7 +11,7 @@ from typing import Any, Literal
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
-from deployer.core.reading import Location
+from deployer.core.yaml import Location
 from deployer.env.leaks import Leak
 from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan

@@ -9,8 +9,8 @@ from typing import Any
 
 from deployer.config.spec import Release
 from deployer.core.ports import Object
-from deployer.core.reading import Location
 from deployer.core.values import set_at, value_at
+from deployer.core.yaml import Location
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import texts_of
 

@@ -1,104 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from deployer.core.reading import (
-    DEEPEST,
-    Malformed,
-    decode,
-    parse_json,
-    parse_manifest,
-    parse_texts,
-    parse_yaml,
-    read_json,
-    shaped,
-)
-
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
-)
-READERS: tuple[Callable[[str], Any], ...] = (parse_yaml, parse_texts, parse_manifest)
-
-
-@pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a: 1\n\tb: 2\n", 2),
-        ("a: [\n", 1),
-        ("a: 1\nb: \x07\n", 2),
-        ("a: 1\nb: *nothing\n", 2),
-        ("a: 1\n? [b]\n: 2\n", 2),
-        ("a: 1\nb: {<<: [1]}\n", 2),
-        ("\ud800: 1", 0),
-        (BOMB, None),
-        ("a: &a [*a]", 1),
-        ("[" * 3000 + "]" * 3000, None),
-        ("- " * 3000 + "a", None),
-        ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), 1),
-    ],
-    ids=range(12),
-)
-def test_what_is_no_yaml_has_its_line(read: Callable[[str], Any], text: str, line: int | None) -> None:
-    with pytest.raises(Malformed) as caught:
-        read(text)
-    assert line is None or caught.value.line == line
-
-
-@pytest.mark.parametrize("read", [parse_yaml, parse_manifest])
-@pytest.mark.parametrize("value", ["!!int x", "!!float y", "!!bool 3", ".inf", "-.INF", ".nan", "1e999", "9" * 5000])
-def test_a_scalar_that_is_not_what_its_tag_says_has_its_line(read: Callable[[str], Any], value: str) -> None:
-    with pytest.raises(Malformed) as caught:
-        read(f"a: 1\nb: {value}\n")
-    assert caught.value.line == 2
-    assert value not in str(caught.value)
-
-
-SCALARS = "{a: yes, b: 010, c: 2026-02-30, d: =, e: 1:30, f: 0o17, g: 0x10, h: 1e3, i: ~, j: !own x, k: 1_000, l: 1.10}"
-
-
-def test_a_spec_is_read_by_yaml_1_2() -> None:
-    assert parse_yaml(SCALARS).value == {
-        "a": "yes", "b": 10, "c": "2026-02-30", "d": "=", "e": "1:30", "f": 15, "g": 16, "h": 1000.0, "i": None,
-        "j": "x", "k": 1000, "l": 1.1,
-    }  # fmt: skip
-
-
-def test_charts_and_values_are_read_by_yaml_1_1_without_dates() -> None:
-    (found,) = parse_manifest(SCALARS)
-    assert found == {
-        "a": True, "b": 8, "c": "2026-02-30", "d": "=", "e": "1:30", "f": 15, "g": 16, "h": 1000.0, "i": None,
-        "j": "x", "k": 1000, "l": 1.1,
-    }  # fmt: skip
-    assert parse_manifest("on: 1\n1: 2\n2026-01-01: 3\n") == [{"true": 1, "1": 2, "2026-01-01": 3}]
-
-
-def test_texts_are_as_they_are_written() -> None:
-    assert parse_texts("{a: 1.10, b: yes, c: ~, d: 010}").value == {"a": "1.10", "b": "yes", "c": "", "d": "010"}
-
-
-def test_only_helm_takes_a_key_twice_and_several_documents() -> None:
-    assert parse_manifest("a: 1\na: 2\n---\n- no map\n---\nb: 3\n---\n") == [{"a": 2}, {"b": 3}]
-    for text, line in (("a: 1\na: 2\n", 2), ("a: 1\n---\na: 2\n", 3)):
-        with pytest.raises(Malformed) as caught:
-            parse_yaml(text)
-        assert caught.value.line == line
-
-
-def test_merge_keys_are_carried_out_and_lines_are_noted() -> None:
-    found = parse_yaml("base: &b\n  x: 1\n  y: 2\nmore:\n  <<: *b\n  y: 3\nlist:\n  - a\n  - b\n")
-    assert found.value["more"] == {"x": 1, "y": 3}
-    assert (found.lines["more", "y"], found.lines["more", "x"], found.lines["list", 1]) == (6, 2, 9)
-
-
-def test_an_empty_text_is_nothing() -> None:
-    assert parse_yaml("").value is None
-    assert parse_manifest("# nothing\n") == []
+from deployer.core.reading import Malformed, decode, parse_json, read_json, shaped
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_rules_that_a_chart_may_break_are_waived_where_it_does() -> None:
 def test_scalars_are_read_back_as_they_are(value: str) -> None:
     from ruamel.yaml import YAML
 
-    from deployer.core.reading import parse_manifest
+    from deployer.core.yaml import parse_manifest
 
     assert YAML(typ="safe", pure=True).load(f"x: {scalar(value)}") == {"x": value}
     assert parse_manifest(f"x: {scalar(value)}") == [{"x": value}]
