@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
@@ -101,8 +102,17 @@ def _replaced(
     path: Path, write: Callable[[IO[bytes]], object], mode: int = PRIVATE_FILE, *, sync: bool = False
 ) -> None:
     """What is written takes the place of the file, or of a link of that name, in one step."""
+    with draft(path, write, mode, sync=sync) as complete:
+        complete.replace(path)
+
+
+@contextmanager
+def draft(
+    path: Path, write: Callable[[IO[bytes]], object], mode: int = PRIVATE_FILE, *, sync: bool = False
+) -> Iterator[Path]:
+    """A complete file beside the path, to be renamed to it; a draft that was not is gone afterwards. Raises OSError."""
     handle, name = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".part", dir=path.parent)  # mkstemp: 0600
-    draft = Path(name)
+    complete = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)
@@ -110,7 +120,7 @@ def _replaced(
                 stream.flush()
                 os.fsync(stream.fileno())
         if mode != PRIVATE_FILE:
-            draft.chmod(mode)
-        draft.replace(path)
+            complete.chmod(mode)
+        yield complete
     finally:
-        draft.unlink(missing_ok=True)
+        complete.unlink(missing_ok=True)

@@ -11,14 +11,14 @@ import os
 import re
 import secrets
 import stat
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deployer.config.spec import SecretKeySource, Spec
-from deployer.core.errors import DeployError, ExitCode, Problem, input_error, refused
+from deployer.core.errors import DeployError, Problem, input_error, refused
+from deployer.core.files import draft
 from deployer.env.parser import EnvFile, bindings, parse_env, read_env
 from deployer.plan import is_on, switch_states
 
@@ -42,11 +42,8 @@ def init_env_file(path: Path, example: Path | None, generated: Mapping[str, int]
         text = example.read_bytes().decode("utf-8-sig")
     values = {key: _fresh(length) for key, length in generated.items()}
     filled, rest = _fill(text, values)
-    temporary = _written(path, _append(filled, rest).encode())
-    try:
-        _publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _draft(path, _append(filled, rest).encode()) as complete:
+        _publish(complete, path)
     return tuple(generated)
 
 
@@ -64,14 +61,11 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
     raw = target.read_bytes()
     bom, text = (_BOM, raw[len(_BOM) :]) if raw.startswith(_BOM) else (b"", raw)
     filled, rest = _fill(text.decode(), wanted)
-    temporary = _written(target, bom + _append(filled, rest).encode())
-    try:
-        _keep_owner(temporary, target.stat())
+    with _draft(target, bom + _append(filled, rest).encode()) as complete:
+        _keep_owner(complete, target.stat())
         if target.read_bytes() != raw:
-            raise input_error("ENV_CHANGED", f"`{path.name}` was changed by somebody else meanwhile")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+            raise input_error("ENV_CHANGED", f"`{path.name}` was changed by another program meanwhile")
+        complete.replace(target)
     return tuple(wanted)
 
 
@@ -141,33 +135,27 @@ def _fresh(length: int) -> str:
     return secrets.token_urlsafe(length)[:length]
 
 
-def _written(path: Path, content: bytes) -> Path:
-    """A complete temporary file (mode 0600) beside the path, under a name that `.env.*` in `.gitignore` covers."""
+@contextlib.contextmanager
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
+    """As `core.files.draft`, with a name that `.env.*` in `.gitignore` covers, and input error where it cannot be."""
     parse_env(content.decode("utf-8-sig"), path.name)  # never write what could not be read back
-    try:
-        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
+    with contextlib.ExitStack() as stack:
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        hint = "df -h ." if error.errno == errno.ENOSPC else "or elsewhere: --set env.files=[/a/folder/of/yours/.env]"
-        hints = (f"ls -ld {path.parent}", hint)
-        problem = Problem(
-            "ENV_UNWRITABLE", f"cannot write `{path.name}`", error.strerror or "", str(path.parent), hints
-        )
-        raise DeployError(problem, ExitCode.INPUT) from None
-    return temporary
+            complete = stack.enter_context(draft(path, lambda stream: stream.write(content), sync=True))
+        except OSError as error:
+            hint = (
+                "df -h ." if error.errno == errno.ENOSPC else "or elsewhere: --set env.files=[/a/folder/of/yours/.env]"
+            )
+            raise input_error(
+                "ENV_UNWRITABLE", f"cannot write `{path.name}`", detail=error.strerror or "", where=str(path.parent),
+                hints=(f"ls -ld {path.parent}", hint),
+            ) from None  # fmt: skip
+        yield complete
 
 
-def _publish(temporary: Path, path: Path) -> None:
+def _publish(complete: Path, path: Path) -> None:
     try:
-        os.link(temporary, path)  # unlike a rename, fails when somebody else was faster
+        os.link(complete, path)  # unlike a rename, fails when somebody else was faster
     except FileExistsError:
         raise _exists(path) from None
     except OSError:
@@ -176,14 +164,14 @@ def _publish(temporary: Path, path: Path) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             raise _exists(path) from None
-        temporary.replace(path)
+        complete.replace(path)
 
 
-def _keep_owner(temporary: Path, info: os.stat_result) -> None:
-    temporary.chmod(stat.S_IMODE(info.st_mode))
+def _keep_owner(complete: Path, info: os.stat_result) -> None:
+    complete.chmod(stat.S_IMODE(info.st_mode))
     if os.name != "nt" and (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
         with contextlib.suppress(PermissionError):
-            os.chown(temporary, info.st_uid, info.st_gid)
+            os.chown(complete, info.st_uid, info.st_gid)
 
 
 def _exists(path: Path) -> DeployError:

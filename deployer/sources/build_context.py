@@ -113,11 +113,6 @@ def context_files(root: Path, dockerfile: Path | None = None) -> tuple[ContextFi
     return tuple(found[path] for path in sorted(found))
 
 
-def tree_files(root: Path) -> tuple[ContextFile, ...]:
-    """All entries of the folder, sorted by path, whatever an ignore file says; input error when one cannot be read."""
-    return tuple(sorted(_walk(root, ()), key=lambda entry: entry.path))
-
-
 def dockerfile_name(root: Path, dockerfile: Path) -> str:
     """The Dockerfile's name in the context, or `OUTSIDE_DOCKERFILE` for one that is not a file within it."""
     path = Path(os.path.normpath(dockerfile))

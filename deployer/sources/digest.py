@@ -10,14 +10,14 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from deployer.core.errors import input_error
+from deployer.core.files import write_private
 from deployer.sources.build_context import ContextFile
 
 Manifest: TypeAlias = Mapping[str, str]
@@ -103,17 +103,10 @@ class FileHashes:
             return
         entries = self._used if len(self._known) > _CACHE_LIMIT else self._known
         listed = {key: [*stat, value] for key, (stat, value) in entries.items()}
-        temporary = ""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f"{self._path.name}.", dir=self._path.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"version": _CACHE_VERSION, "files": listed}, file, separators=(",", ":"))
-            Path(temporary).replace(self._path)
+        document = {"version": _CACHE_VERSION, "files": listed}
+        with contextlib.suppress(OSError):
+            write_private(self._path, json.dumps(document, separators=(",", ":")))
             self._dirty = False
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
 def image_digest(inputs: BuildInputs, hashes: FileHashes) -> Digest:
@@ -125,11 +118,6 @@ def image_digest(inputs: BuildInputs, hashes: FileHashes) -> Digest:
     parts |= {"/target": _pack("target", inputs.target)} if inputs.target is not None else {}
     parts |= {"/platform": _pack("platform", inputs.platform)} if inputs.platform is not None else {}
     return parts_digest(parts)
-
-
-def files_digest(root: Path, files: Iterable[ContextFile], hashes: FileHashes) -> Digest:
-    """The digest of listed files: paths, executable bits, contents and the targets of links."""
-    return parts_digest({file.path: _file_part(root, file, hashes) for file in files})
 
 
 def parts_digest(parts: Mapping[str, bytes]) -> Digest:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Item, ItemState
+from deployer.core.files import write_private
 from deployer.core.reading import Malformed, parse_json
 from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE
@@ -47,23 +47,7 @@ def recipe_digest(*names: str) -> str:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """The document is at `path`, whole, or what was there before still is."""
-    write_bytes(path, json.dumps(document, indent=1).encode())
-
-
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """The content is at `path`, whole and on disk, or what was there before still is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_private(path, json.dumps(document, indent=1), 0o644, sync=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployer.core.files import draft
 from deployer.toolchain.model import Toolchain, architecture, minikube_home
 
 _PROGRAMS = ("kubeadm", "kubelet", "kubectl")
@@ -31,10 +31,7 @@ def _copied(source: Path, target: Path) -> bool:
     if there is not None and (there.st_size, int(there.st_mtime)) == (built.st_size, int(built.st_mtime)):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copy2(source, temporary)  # with its time, by which the next run knows it
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with draft(target, lambda _: None) as complete:
+        shutil.copy2(source, complete)  # with its time, by which the next run knows it
+        complete.replace(target)
     return True

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from deployer.core.errors import Problem, machine_error
 from deployer.core.events import Item, ItemState
+from deployer.core.files import write_private
 from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
-from deployer.toolchain.files import read_json, write_bytes, write_json
+from deployer.toolchain.files import read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
 from deployer.toolchain.pins import RUNC_FIT
 from deployer.toolchain.source.gobuild import built, ensure_built
@@ -65,7 +66,7 @@ def ensure_runtime(cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
     program = (built(cache_dir, RUNC_FIT) / NAME).read_bytes()
     if not PROGRAM.exists() or PROGRAM.read_bytes() != program:
         # Docker runs it by path for each container: no restart is needed for a new one.
-        write_bytes(PROGRAM, program, 0o755)
+        write_private(PROGRAM, program, 0o755, sync=True)
     before = read_json(CONFIGURATION)
     if before is None and CONFIGURATION.exists() and CONFIGURATION.read_text(encoding="utf-8").strip():
         raise machine_error(

@@ -156,8 +156,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_a_change_meanwhile_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ".env"
     path.write_text("X=1\n")
-    written = envfile._written
-    monkeypatch.setattr(envfile, "_written", lambda to, content: (written(to, content), path.write_text("X=2\n"))[0])
+    monkeypatch.setattr(os, "fsync", lambda _: path.write_text("X=2\n"))
     with pytest.raises(DeployError, match="meanwhile"):
         append_generated(path, {"A": 8})
     assert path.read_text() == "X=2\n"

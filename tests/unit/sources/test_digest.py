@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from deployer.core.errors import DeployError
-from deployer.sources.build_context import context_files, tree_files
-from deployer.sources.digest import BuildInputs, FileHashes, changed_files, files_digest, image_digest, parts_digest
+from deployer.sources.build_context import context_files
+from deployer.sources.digest import BuildInputs, FileHashes, changed_files, image_digest, parts_digest
 
 
 def inputs(root: Path, **changes: Any) -> BuildInputs:
@@ -195,4 +195,4 @@ def test_unreadable_files_and_odd_names(tmp_path: Path) -> None:
     hashes.sha256(old(odd, "x"))
     hashes.save()
     assert FileHashes(cache, now=later).sha256(odd) == hashes.sha256(odd)
-    assert files_digest(tmp_path, tree_files(tmp_path), hashes).value
+    assert image_digest(BuildInputs(tmp_path, context_files(tmp_path), b""), hashes).value

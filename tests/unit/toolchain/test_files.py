@@ -14,7 +14,7 @@ from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Event, Item, ItemState
 from deployer.core.steps import Steps
 from deployer.toolchain import locate
-from deployer.toolchain.files import link, locked, read_json, recipe_digest, work_folder, write_bytes, write_json
+from deployer.toolchain.files import link, locked, read_json, recipe_digest, work_folder, write_json
 from deployer.toolchain.model import Reach, Toolchain
 from tests.unit.toolchain.support import finish, nothing, program
 
@@ -77,7 +77,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write_bytes(path, b"half")
+        write_json(path, {"half": 1})
     assert read_json(path) == {"a": 1}
     assert [found.name for found in path.parent.iterdir()] == ["file.json"]
 
