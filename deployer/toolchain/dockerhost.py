@@ -24,7 +24,7 @@ from deployer.core.steps import Steps
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
 from deployer.toolchain.source import runc as runtime
-from deployer.toolchain.source.apt import can_install, ensure_packages
+from deployer.toolchain.source.debian import can_install, ensure_packages
 
 # conntrack, socat and ethtool are what kubeadm's checks look for; iptables is only recommended by docker.io.
 PACKAGES = ("docker.io", "iptables", "iproute2", "conntrack", "socat", "ethtool")

@@ -10,7 +10,7 @@ from functools import partial
 
 from deployer.toolchain.model import Reach
 from deployer.toolchain.pins import DOWNLOADS, REGISTRY_CHECKS
-from deployer.toolchain.source.debian import host_apt_lines
+from deployer.toolchain.source.debian import host_sources
 
 LIMIT_SECONDS = 3.0
 
@@ -18,7 +18,7 @@ LIMIT_SECONDS = 3.0
 def probe() -> Reach:
     """Asks all hosts at once. A group counts as reached when every host of it answers as it should."""
     checksums = [checksum_url(item.url + item.checksum_suffix, item.version) for item in DOWNLOADS]
-    mirrors = [f"{line.split()[1].rstrip('/')}/dists/{line.split()[2]}/InRelease" for line in host_apt_lines()[:1]]
+    mirrors = [f"{source.uri.rstrip('/')}/dists/{source.suite}/InRelease" for source in host_sources()[:1]]
     checks: dict[tuple[str, str], Callable[[], bool]] = {}
     checks |= {("downloads", url): partial(_is_checksum, url) for url in checksums}
     checks |= {("registries", url): partial(_is_registry, url) for url in REGISTRY_CHECKS}

@@ -15,8 +15,7 @@ from deployer.toolchain.onpath import NAMES, Found, look
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.probe import probe
 from deployer.toolchain.source import node as nodeimages
-from deployer.toolchain.source.apt import ensure_packages
-from deployer.toolchain.source.debian import ensure_base
+from deployer.toolchain.source.debian import ensure_base, ensure_packages
 from deployer.toolchain.source.gobuild import built, lanes
 from deployer.toolchain.source.golang import ensure_go
 

@@ -14,7 +14,7 @@ from deployer.core.errors import machine_error
 from deployer.core.ports import KubePort
 from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
-from deployer.toolchain.source.apt import ensure_packages
+from deployer.toolchain.source.debian import ensure_packages
 
 # Longer than a local cluster lives.
 _DAYS = 3650

@@ -12,7 +12,6 @@ import pytest
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
 from deployer.toolchain import dockerhost
-from deployer.toolchain.source import apt
 from deployer.toolchain.source import runc as runtime
 from tests.unit.toolchain.support import finish, nothing, program
 
@@ -180,12 +179,3 @@ def test_another_ones_daemon_is_not_restarted(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DeployError) as caught:
         finish(dockerhost.ensure_docker(tmp_path, tmp_path / "state", env(tmp_path / "bin")))
     assert code(caught) == "DOCKER_RESTART"
-
-
-def test_missing_packages_are_named_where_we_may_not_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apt, "run", lambda *_: "bash installed\ncurl config-files\n")
-    monkeypatch.setattr(apt, "can_install", lambda: False)
-    assert apt.missing(["bash", "curl", "debootstrap"]) == ["curl", "debootstrap"]
-    with pytest.raises(DeployError, match="curl, debootstrap"):
-        finish(apt.ensure_packages(["bash", "curl", "debootstrap"], "needed", {}))
-    assert finish(apt.ensure_packages(["bash"], "needed", {})) is False

@@ -206,35 +206,6 @@ def test_pip_and_npm_settings_are_read() -> None:
     }
 
 
-def test_apt_sources_of_both_formats_are_read() -> None:
-    sources = """Types: deb
-# a comment
-URIs: http://mirror.example/debian
-Suites: bookworm bookworm-updates
-Components: main contrib
-
-Types: deb deb-src
-URIs: https://mirror.example/security
-Suites: bookworm-security
-Components: main
-
-Enabled: no
-Types: deb
-URIs: https://off.example
-Suites: bookworm
-"""
-    classic = """deb [signed-by=/k.gpg arch=amd64] http://mirror.example/debian bookworm main # x
-deb-src http://mirror.example/debian bookworm main
-deb http://other.example jammy main
-"""
-    assert debian.apt_lines([("debian.sources", sources), ("sources.list", classic)]) == [
-        "deb http://mirror.example/debian bookworm main contrib",
-        "deb http://mirror.example/debian bookworm-updates main contrib",
-        "deb https://mirror.example/security bookworm-security main",
-        "deb http://mirror.example/debian bookworm main",
-    ]
-
-
 def test_the_base_image_follows_the_machines_authorities(tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("one")
     first = debian.base_digest({"SSL_CERT_FILE": str(tmp_path / "ca")})

@@ -5,10 +5,10 @@ FROM ${BASE}
 
 # cri-dockerd needs Docker >= 23, which bookworm does not have: only Docker comes from trixie. systemd stays
 # bookworm's 252, because from 256 on it refuses cgroup v1.
-RUN mirror=$(awk '/^deb/ {print $2; exit}' /etc/apt/sources.list) \
- && echo "deb $mirror trixie main" > /etc/apt/sources.list.d/trixie.list \
- && printf '%s\n' 'Package: *' 'Pin: release n=trixie' 'Pin-Priority: 100' '' \
-      'Package: docker.io docker-cli containerd docker-buildx' 'Pin: release n=trixie' 'Pin-Priority: 990' \
+RUN sed -nE 's/^deb (\S+) bookworm(-security)? .*/deb \1 trixie\2 main/p' /etc/apt/sources.list \
+      > /etc/apt/sources.list.d/trixie.list \
+ && printf '%s\n' 'Package: *' 'Pin: release n=trixie*' 'Pin-Priority: 100' '' \
+      'Package: docker.io docker-cli containerd docker-buildx' 'Pin: release n=trixie*' 'Pin-Priority: 990' \
       > /etc/apt/preferences.d/trixie \
  && apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
