@@ -69,7 +69,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
 
 
 def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
-    from deployer.preflight.rules.registry import RULES
+    from deployer.preflight.rules.judging import RULES
     from deployer.ui.problems import problem_lines
 
     errors = [one.problem for one in findings if one.severity == "error"]
@@ -99,7 +99,7 @@ def _wire(one: Finding) -> dict[str, Any]:
 
 
 def _list_rules(session: Session) -> int:
-    from deployer.preflight.rules.registry import RULES
+    from deployer.preflight.rules.judging import RULES
 
     if session.as_json:
         rules = [{key: value for key, value in asdict(one).items() if key != "check"} for one in RULES]

@@ -58,7 +58,7 @@ def changes(wanted: Object, now: Object) -> tuple[Change, ...]:
 def refuse(objects: Iterable[tuple[str, Object]], ours: Collection[ObjectRef], kube: KubePort) -> None:
     """Returns when no object that is there already (`objects` with their releases' namespaces) would be refused.
 
-    Refused otherwise, naming each field and the way to make the object anew; hooks are made anew by helm itself.
+    Refused otherwise with each field and the way to recreate the object; hooks are recreated by helm itself.
     """
     problems = []
     for namespace, body in objects:
@@ -75,10 +75,10 @@ def refuse(objects: Iterable[tuple[str, Object]], ours: Collection[ObjectRef], k
 def _problem(ref: ObjectRef, change: Change) -> Problem:
     kind = ref.kind.lower()
     secret = ref.kind == "Secret"
-    told = "" if secret else f"it is {_short(change.now)} and would become {_short(change.wanted)}"
+    detail = "" if secret else f"it is {_short(change.now)} and would become {_short(change.wanted)}"
     way = _RECREATE.get(ref.kind, _RECREATE_DEFAULT).format(namespace=ref.namespace, kind=kind, name=ref.name)
     title = f"{kind}/{ref.name}: Kubernetes does not let `{change.path}` change"
-    return Problem("FIELD_IMMUTABLE", title, told, where=f"{kind}/{ref.name}", hints=(way,))
+    return Problem("FIELD_IMMUTABLE", title, detail, where=f"{kind}/{ref.name}", hints=(way,))
 
 
 def _agrees(asked: Any, has: Any) -> bool:

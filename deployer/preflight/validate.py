@@ -14,11 +14,11 @@ from deployer.core.steps import Steps
 from deployer.helm import ownership
 from deployer.plan import Plan
 from deployer.preflight import immutable_fields as immutable
+from deployer.preflight import passed
 from deployer.preflight.gather import Running, Target, gather, objects_of
-from deployer.preflight.rules import passed
+from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.judging import errors, judge, warnings
-from deployer.preflight.rules.model import Finding, Subject, name_of
-from deployer.preflight.rules.planning import Share, capacity_plan
+from deployer.preflight.rules.model import Finding, Subject
 from deployer.sources import load as inputs
 from deployer.stages import secrets as secrets_stage
 
@@ -100,12 +100,12 @@ def _refusals(check: Callable[[], None]) -> tuple[Finding, ...]:
 
 def _objects(subject: Subject) -> list[tuple[str, Object]]:
     """Every rendered object that has a name, with the namespace of its release."""
-    return [(one.release.namespace, body) for one in subject.releases for body in one.objects if name_of(body)]
+    return [(one.release.namespace, one.body) for one in subject.objects() if one.name]
 
 
 def _narrowed(subject: Subject) -> Subject:
     """The subject without the URLs of releases that were left out."""
-    services = {body["metadata"]["name"] for _, body in subject.objects("Service")}
+    services = {one.name for one in subject.objects("Service")}
     urls = tuple(url for url in subject.plan.urls if url.service in services)
     cors = tuple(one for one in subject.plan.cors if one.service in services)
     return replace(subject, plan=replace(subject.plan, urls=urls, cors=cors))

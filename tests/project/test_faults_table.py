@@ -16,7 +16,7 @@ from bench.faults.table import FAULTS
 from deployer.config.load import load_spec
 from deployer.core.values import overlaid
 from deployer.diagnosis.causes import CAUSES
-from deployer.preflight.rules.registry import RULES
+from deployer.preflight.rules.judging import RULES
 from tests import ROOT
 
 

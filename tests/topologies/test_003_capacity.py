@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.env.parser import EnvFile
+from deployer.preflight.rules.capacity import capacity_plan
 from deployer.preflight.rules.model import Cluster, Rendered, Subject
-from deployer.preflight.rules.planning import capacity_plan
 from tests.topologies.rendering import Topology
 
 NAME = "../todo-deploy"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from deployer.core.ports import Object
-from deployer.preflight.rules.model import Breach, Cluster, Place, Rule, Subject, Workload
+from deployer.preflight.rules.model import Cluster, Place, Subject, Violation, Workload, rule
 from deployer.preflight.rules.quantities import quantity, shown
 from deployer.preflight.rules.workloads import pods_of, scaled, surge_of
+
+Amounts = Mapping[str, Fraction]
+"""Quantities by resource."""
 
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _JUDGED = (*_RESOURCES, "pods")
@@ -17,6 +21,7 @@ _JUDGED = (*_RESOURCES, "pods")
 RESERVED = {"cpu": Fraction(1), "memory": Fraction(2 * 2**30)}
 """What of the cluster is kept for the pods of SYSTEM."""
 SYSTEM = "kube-system"
+_ZERO = Fraction(0)
 _OVER = ("Succeeded", "Failed")
 
 
@@ -27,8 +32,32 @@ class Load:
     workload: Workload
     pods: int
     surge: int
-    one: Mapping[str, Fraction]
-    most: Mapping[str, Fraction]
+    one: Amounts
+    most: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One resource: sums over all pods, what is left for applications, and all limits' share of that in per cent."""
+
+    resource: str
+    pods: int
+    requests: str
+    limits: str
+    others: str
+    """Limits of what else runs there; empty where nothing does."""
+    available: str
+    percent: int | None
+    """None where the system's own part leaves nothing."""
+    target: int
+
+    @property
+    def words(self) -> str:
+        """One line, such as `cpu: 6 pods request 900m, limits 1800m of 3000m for applications: 60 % (at most 70 %)`."""
+        share = "more than all" if self.percent is None else f"{self.percent} %"
+        beside = f" and others' {self.others}" if self.others else ""
+        return (f"{self.resource}: {self.pods} pods request {self.requests}, limits {self.limits}{beside} of "
+                f"{self.available} for applications: {share} (at most {self.target} %)")  # fmt: skip
 
 
 def pod_sum(pod: Object, field: str) -> dict[str, Fraction]:
@@ -45,19 +74,13 @@ def pod_sum(pod: Object, field: str) -> dict[str, Fraction]:
         if container.get("restartPolicy") == "Always":
             steady = _added(steady, amounts)
         else:
-            first = {key: max(first.get(key, Fraction(0)), amounts.get(key, Fraction(0))) for key in {*first, *amounts}}
-    zero = Fraction(0)
-    return {key: max(steady.get(key, zero), first.get(key, zero)) for key in {*steady, *first}}
+            first = {key: max(first.get(key, _ZERO), amounts.get(key, _ZERO)) for key in {*first, *amounts}}
+    return {key: max(steady.get(key, _ZERO), first.get(key, _ZERO)) for key in {*steady, *first}}
 
 
 def loads(subject: Subject) -> tuple[Load, ...]:
     """What every rendered workload puts on the cluster; a Job comes and goes like a surge pod."""
-    minimum = {
-        ((spec.get("scaleTargetRef") or {}).get("kind"), (spec.get("scaleTargetRef") or {}).get("name")):
-            spec.get("minReplicas", 1)
-        for _, body in subject.objects("HorizontalPodAutoscaler") for spec in (body.get("spec") or {},)
-    }  # fmt: skip
-    counted, found = scaled(subject), []
+    least, found = scaled(subject), []
     for workload in subject.workloads():
         asked = pod_sum(workload.pod, "requests") | {"pods": Fraction(1)}
         most = pod_sum(workload.pod, "limits")
@@ -65,14 +88,14 @@ def loads(subject: Subject) -> tuple[Load, ...]:
             found.append(Load(workload, 0, 1, asked, most))
             continue
         pods = pods_of(workload) if workload.kind != "DaemonSet" else 1
-        if (workload.kind, workload.namespace, workload.name) in counted:
-            pods = int(minimum.get((workload.kind, workload.name), pods))
+        pods = least.get(workload.ref, pods)
         found.append(Load(workload, pods, surge_of(workload, pods), asked, most))
     return tuple(found)
 
 
-def fits(subject: Subject) -> Iterator[Breach]:
-    """Requests that the cluster cannot place, counting one update's surge at a time: updates take turns."""
+@rule("CAPACITY", "error", "topology 003 Resource Capacity Planning; Kubernetes docs, Scheduler")
+def fits(subject: Subject) -> Iterator[Violation]:
+    """All requests, with the surge pod of an update, fit beside what others request."""
     cluster = subject.cluster
     if cluster is None:
         return
@@ -80,60 +103,81 @@ def fits(subject: Subject) -> Iterator[Breach]:
     for resource in _JUDGED:
         if resource not in cluster.allocatable:
             continue
-        steady = sum((one.pods * _of(one, resource) for one in found), Fraction(0))
-        peak = max(found, key=lambda one: min(one.surge, 1) * _of(one, resource), default=None)
-        surge = min(peak.surge, 1) * _of(peak, resource) if peak is not None else Fraction(0)
-        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items()}
-        has, taken = cluster.allocatable[resource], sum(shares.values(), Fraction(0))
+        steady = _total(one.pods * _of(one.one, resource) for one in found)
+        # Updates take turns: one surge pod at a time, the largest.
+        peak = max(found, key=lambda one: min(one.surge, 1) * _of(one.one, resource), default=None)
+        surge = min(peak.surge, 1) * _of(peak.one, resource) if peak is not None else _ZERO
+        shares = {place: _of(amounts, resource) for place, amounts in others.items()}
+        has, taken = cluster.allocatable[resource], _total(shares.values())
         if steady + surge <= has - taken:
             continue
-        lines = [_line(one, resource) for one in found if one.pods and _of(one, resource)]
+        lines = _lines(found, "one", resource)
         if surge and peak is not None:
             lines.append(f"{peak.workload.label}, one pod more while it is updated: {shown(surge, resource)}")
         lines += _others_lines(shares, resource)
-        told = "this machine can give about" if cluster.estimated else "the node has"
-        lines.append(f"together {shown(steady + surge, resource)}; {told} {shown(has, resource)}, "
+        what = "this machine can give about" if cluster.estimated else "the node has"
+        lines.append(f"together {shown(steady + surge, resource)}; {what} {shown(has, resource)}, "
                      f"others request {shown(taken, resource)}: {shown(has - taken, resource)} are left")  # fmt: skip
         short = shown(steady + surge - (has - taken), resource)
-        yield Breach(
+        yield Violation(
             f"the pods do not fit: they request {short} of {_word(resource)} more than the cluster has free",
             Place(spec=("releases",)),
             "\n".join(lines),
-            ("fewer replicas or smaller requests, or a spec profile that has them",),
+            ("lower the replicas or requests, or choose a spec profile that has lower ones",),
         )
 
 
-def limit_share(subject: Subject) -> Iterator[Breach]:
-    """Limits that together are above the share of the cluster that they may have."""
+@rule("LIMIT_SHARE", "warning", "topology 003 Resource Capacity Planning (70 % target)")
+def limit_share(subject: Subject) -> Iterator[Violation]:
+    """All limits together are at most rules.maxLimitShare per cent of what applications may have."""
     cluster, rules = subject.cluster, subject.loaded.spec.rules
     if cluster is None:
         return
-    found, others = loads(subject), used_by_others(subject, cluster, "limits")
+    found = loads(subject)
     for resource, kept in RESERVED.items():
-        has = cluster.allocatable.get(resource, Fraction(0))
-        # What is kept for the system is kept for its pods.
-        shares = {place: amounts.get(resource, Fraction(0)) for place, amounts in others.items() if place != SYSTEM}
-        total = sum(
-            (one.pods * one.most.get(resource, Fraction(0)) for one in found), sum(shares.values(), Fraction(0))
-        )
+        shares = _limits_of_others(subject, cluster, resource)
+        total = _total(one.pods * _of(one.most, resource) for one in found) + _total(shares.values())
+        has = _of(cluster.allocatable, resource)
         left = has - kept
         if not has or total * 100 <= left * rules.max_limit_share:
             continue
         share = f"{float(total * 100 / left):.0f} %" if left > 0 else "more than all"
-        lines = [f"{one.workload.label}: {one.pods} x {shown(one.most[resource], resource)} = "
-                 f"{shown(one.pods * one.most[resource], resource)}" for one in found
-                 if one.pods and one.most.get(resource)]  # fmt: skip
-        lines += _others_lines(shares, resource)
+        lines = _lines(found, "most", resource) + _others_lines(shares, resource)
         lines.append(f"together {shown(total, resource)} of {shown(has, resource)} - {shown(kept, resource)} for the "
                      f"system = {shown(left, resource)}: {share}")  # fmt: skip
-        yield Breach(
-            f"the limits for {_word(resource)} are {share} of what applications may have; the rule is at most "
-            f"{rules.max_limit_share} %",
+        yield Violation(
+            f"the limits for {_word(resource)} are {share} of what applications may have, above "
+            f"rules.maxLimitShare ({rules.max_limit_share} %)",
             Place(spec=("releases",)),
             "\n".join(lines),
-            ("it runs all the same, more slowly when everything is busy; a larger machine or smaller limits",),
+            ("lower the limits or use a larger machine; it runs all the same, more slowly under load",),
             "error" if rules.capacity == "strict" else None,
         )
+
+
+def capacity_plan(subject: Subject) -> tuple[Share, ...]:
+    """CPU and memory of everything the releases run for ever; nothing where the cluster's size is not known."""
+    cluster = subject.cluster
+    if cluster is None:
+        return ()
+    found, target = [one for one in loads(subject) if one.pods], subject.loaded.spec.rules.max_limit_share
+    shares = []
+    for resource, kept in RESERVED.items():
+        requests = _total(one.pods * _of(one.one, resource) for one in found)
+        limits = _total(one.pods * _of(one.most, resource) for one in found)
+        others = _total(_limits_of_others(subject, cluster, resource).values())
+        left = max(_of(cluster.allocatable, resource) - kept, _ZERO)
+        percent = round((limits + others) * 100 / left) if left else None
+        asked, most, free = (shown(amount, resource) for amount in (requests, limits, left))
+        theirs = shown(others, resource) if others else ""
+        shares.append(Share(resource, sum(one.pods for one in found), asked, most, theirs, free, percent, target))
+    return tuple(shares)
+
+
+def _limits_of_others(subject: Subject, cluster: Cluster, resource: str) -> dict[str, Fraction]:
+    """Limits of pods that are not ours by namespace; what is kept for the system is kept for its pods."""
+    found = used_by_others(subject, cluster, "limits")
+    return {place: _of(amounts, resource) for place, amounts in found.items() if place != SYSTEM}
 
 
 def used_by_others(subject: Subject, cluster: Cluster, field: str) -> dict[str, dict[str, Fraction]]:
@@ -164,7 +208,7 @@ def owner_of(pod: Object) -> tuple[str, str, str]:
 
 
 def amounts(given: Mapping[str, object]) -> dict[str, Fraction]:
-    """Quantities by resource; what is none is left out (its own rule tells it)."""
+    """Quantities by resource; what is none is left out: its own rule reports it."""
     found = {}
     for resource, amount in given.items():
         try:
@@ -198,33 +242,31 @@ def _amounts(container: Object, field: str) -> dict[str, Fraction]:
     return {**amounts(resources.get("limits") or {}), **given} if field == "requests" else given
 
 
-def _added(one: Mapping[str, Fraction], other: Mapping[str, Fraction]) -> dict[str, Fraction]:
-    zero = Fraction(0)
-    return {key: one.get(key, zero) + other.get(key, zero) for key in {*one, *other}}
+def _added(one: Amounts, other: Amounts) -> dict[str, Fraction]:
+    return {key: one.get(key, _ZERO) + other.get(key, _ZERO) for key in {*one, *other}}
 
 
-def _of(load: Load, resource: str) -> Fraction:
-    return load.one.get(resource, Fraction(0))
+def _of(amounts: Amounts, resource: str) -> Fraction:
+    return amounts.get(resource, _ZERO)
 
 
-def _line(load: Load, resource: str) -> str:
-    amount = _of(load, resource)
-    if resource == "pods":
-        return f"{load.workload.label}: {load.pods}"
-    return f"{load.workload.label}: {load.pods} x {shown(amount, resource)} = {shown(load.pods * amount, resource)}"
+def _total(amounts: Iterable[Fraction]) -> Fraction:
+    return sum(amounts, _ZERO)
 
 
-def _others_lines(shares: Mapping[str, Fraction], resource: str) -> list[str]:
+def _lines(found: Iterable[Load], field: Literal["one", "most"], resource: str) -> list[str]:
+    """`deployment/backend: 2 x 250m = 500m` for each workload that has an amount of the resource."""
+    pairs = [(one, _of(getattr(one, field), resource)) for one in found if one.pods]
+    return [
+        f"{one.workload.label}: {one.pods}" if resource == "pods" else
+        f"{one.workload.label}: {one.pods} x {shown(amount, resource)} = {shown(one.pods * amount, resource)}"
+        for one, amount in pairs if amount
+    ]  # fmt: skip
+
+
+def _others_lines(shares: Amounts, resource: str) -> list[str]:
     return [f"others, in namespace {place}: {shown(one, resource)}" for place, one in sorted(shares.items()) if one]
 
 
 def _word(resource: str) -> str:
     return {"cpu": "CPU", "ephemeral-storage": "disk"}.get(resource, resource)
-
-
-RULES = (
-    Rule("CAPACITY", "S3 Resource Capacity Planning; Kubernetes docs, Scheduler", "error",
-         "All requests, with the surge pod of an update, fit beside what others request.", fits),
-    Rule("LIMIT_SHARE", "S3 Resource Capacity Planning (70 % target)", "warning",
-         "All limits together are at most rules.maxLimitShare per cent of what applications may have.", limit_share),
-)  # fmt: skip

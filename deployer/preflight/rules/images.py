@@ -3,108 +3,103 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
-from deployer.core.ports import Object
-from deployer.preflight.rules.model import Breach, Place, Rule, Subject, Workload, place_of
+from deployer.plan import ImagePlan
+from deployer.preflight.rules.model import Container, Place, Subject, Violation, rule
 from deployer.sources.image_ref import parse_ref
 
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
 
 
-def latest(subject: Subject) -> Iterator[Breach]:
-    """Images named by `latest`, or by no tag at all."""
-    for workload, container, image in _images(subject):
-        tag = _tag(image)
+@rule("TAG_LATEST", "error", 'topology 000 Deployment (not "latest")')
+def latest(subject: Subject) -> Iterator[Violation]:
+    """Every image has a tag, and none is `latest`."""
+    for one in subject.containers(init=True):
+        tag = _tag(one.image)
         if tag is None:
-            told = f"image `{image}` has no tag, which means `latest`"
-            yield _breach(workload, container, told, _mapping(subject, workload, image))
+            yield _about_tag(subject, one, "has no tag, which means `latest`")
         elif tag.lower() == "latest":
-            told = f"image `{image}` is `latest`: a rollback could not name what ran"
-            yield _breach(workload, container, told, _mapping(subject, workload, image))
+            yield _about_tag(subject, one, "has the tag `latest`: no rollback can name what ran")
 
 
-def tag_form(subject: Subject) -> Iterator[Breach]:
-    """Images of the spec under a tag that is not X.Y.Z or X.Y.Z-<hexadecimal digits>."""
-    ours = {image.repository for image in subject.plan.images}
-    for workload, container, image in _images(subject):
-        tag = _tag(image)
-        if _repository(image, ours) and tag and tag.lower() != "latest" and not _TAG.fullmatch(tag):
-            told = f"image `{image}`: the tag is not X.Y.Z or X.Y.Z-<commit>"
-            yield _breach(workload, container, told, _mapping(subject, workload, image))
+@rule("TAG_FORM", "error", "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)")
+def tag_form(subject: Subject) -> Iterator[Violation]:
+    """Images of the spec have a tag X.Y.Z or X.Y.Z-<commit>."""
+    for one in subject.containers(init=True):
+        tag = _tag(one.image)
+        if _planned(subject, one) and tag and tag.lower() != "latest" and not _TAG.fullmatch(tag):
+            yield _about_tag(subject, one, "has a tag that is not X.Y.Z or X.Y.Z-<commit>")
 
 
-def foreign_tag(subject: Subject) -> Iterator[Breach]:
-    """Pods that use an image of the spec under a tag that this run does not build."""
-    built = {image.repository: image for image in subject.plan.images}
+@rule("TAG_NOT_BUILT", "error", "topology 002 Docker Image")
+def foreign_tag(subject: Subject) -> Iterator[Violation]:
+    """Pods use the spec's images under the tags that are built."""
     refs = {image.ref for image in subject.plan.images}
-    for workload, container, image in _images(subject):
-        name, tag = _repository(image, built), _tag(image)
-        if not name or not tag or not _TAG.fullmatch(tag):  # the latter is told by its own rule
+    for one in subject.containers(init=True):
+        image, tag = _planned(subject, one), _tag(one.image)
+        if image is None or not tag or not _TAG.fullmatch(tag):  # another form is reported by its own rule
             continue
-        if not any(image == ref or image.endswith(f"/{ref}") for ref in refs):
-            told = f"image `{image}` is not what is built: `{built[name].ref}`"
-            yield _breach(workload, container, told, _mapping(subject, workload, image))
+        if not any(one.image == ref or one.image.endswith(f"/{ref}") for ref in refs):
+            yield _about_tag(subject, one, f"is not the one that is built: `{image.ref}`")
 
 
-def tag_policy(subject: Subject) -> Iterator[Breach]:
-    """Images of the spec that have another policy than the one that all must have."""
+@rule("TAG_POLICY", "error", "topology 002 Validation Rules")
+def tag_policy(subject: Subject) -> Iterator[Violation]:
+    """Every image of the spec has the tag policy of rules.tagPolicy."""
     wanted = subject.loaded.spec.rules.tag_policy
     for name, image in subject.loaded.spec.images.items():
         if wanted is not None and image.tag_policy != wanted:
-            yield Breach(
+            yield Violation(
                 f"image `{name}` has tag policy `{image.tag_policy}`; all must have `{wanted}` (rules.tagPolicy)",
                 Place(object=f"image/{name}", spec=("images", name, "tagPolicy")),
             )
 
 
-def pull_always(subject: Subject) -> Iterator[Breach]:
-    """Images of the spec that Kubernetes would ask a registry for at every start."""
-    ours = {image.repository for image in subject.plan.images}
-    for workload, container, image in _images(subject):
-        if container.get("imagePullPolicy") == "Always" and _repository(image, ours):
-            told = f"pulls `{image}` at every start, and no registry has it: it is built here"
-            yield _breach(workload, container, told, "pullPolicy: IfNotPresent", "pullPolicy")
+@rule("PULL_ALWAYS", "error", "topology 003 Deployment Constraints (IfNotPresent)")
+def pull_always(subject: Subject) -> Iterator[Violation]:
+    """No image that is built here is pulled at every start."""
+    for one in _always_pulled(subject):
+        if _planned(subject, one):
+            text = f"pulls `{one.image}` at every start, and no registry has it: it is built here"
+            yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent")
 
 
-def pull_always_foreign(subject: Subject) -> Iterator[Breach]:
-    """Other images that are asked for at every start, which fails without a network."""
-    ours = {image.repository for image in subject.plan.images}
-    for workload, container, image in _images(subject):
-        if container.get("imagePullPolicy") == "Always" and not _repository(image, ours):
-            yield _breach(workload, container, f"pulls `{image}` at every start", "pullPolicy: IfNotPresent")
+@rule("PULL_ALWAYS_FOREIGN", "warning", "topology 003 Deployment Constraints (IfNotPresent)")
+def pull_always_foreign(subject: Subject) -> Iterator[Violation]:
+    """No other image is pulled at every start."""
+    for one in _always_pulled(subject):
+        if not _planned(subject, one):
+            text = f"pulls `{one.image}` at every start, which fails without a network"
+            yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent")
 
 
-def architecture(subject: Subject) -> Iterator[Breach]:
-    """Images that are in the node's daemon and made for other processors."""
+@rule("IMAGE_ARCHITECTURE", "error", "Kubernetes docs, Nodes")
+def architecture(subject: Subject) -> Iterator[Violation]:
+    """Images and base images in the node's daemon are made for the node's processors."""
     if subject.cluster is None or not subject.cluster.architectures:
         return
     for ref, made_for in sorted(subject.cluster.image_architectures.items()):
         if made_for and made_for not in subject.cluster.architectures:
             nodes = ", ".join(sorted(subject.cluster.architectures))
-            yield Breach(
+            yield Violation(
                 f"image `{ref}` is made for {made_for}, the node is {nodes}: `exec format error` would follow",
                 _image_place(subject, ref),
                 hints=(f"get the image for linux/{nodes}",),
             )
 
 
-def unused_values(subject: Subject) -> Iterator[Breach]:
-    """Values that the spec hands over and that change nothing of what the chart renders."""
+@rule("VALUE_UNUSED", "error", "topology 001 Values Configuration")
+def unused_values(subject: Subject) -> Iterator[Violation]:
+    """Every value that the spec hands to a chart is used by a template."""
     for one in subject.releases:
         for location, path in one.unused:
-            yield Breach(
+            yield Violation(
                 f"release `{one.release.name}`: no template uses the value `{path}`",
                 Place(one.release.name, spec=location),
                 "what it maps has no effect: the chart renders the same with another value there",
                 (f"look for the value's path in {subject.loaded.spec.releases[one.release.name].chart}/values.yaml",),
             )
-
-
-def _images(subject: Subject) -> Iterator[tuple[Workload, Object, str]]:
-    for workload in subject.workloads():
-        for container in workload.containers(init=True):
-            yield workload, container, str(container.get("image") or "")
 
 
 def _tag(image: str) -> str | None:
@@ -113,17 +108,24 @@ def _tag(image: str) -> str | None:
     return "" if ref.digest else ref.tag or None
 
 
-def _repository(image: str, known: Collection[str]) -> str:
-    """Which of the known repositories the image is of, whatever registry is before it."""
-    name = parse_ref(image).name
-    return next((one for one in known if name == one or name.endswith(f"/{one}")), "")
+def _planned(subject: Subject, one: Container) -> ImagePlan | None:
+    """The image of the plan that the container uses, whatever registry stands before it."""
+    name, images = parse_ref(one.image).name, subject.plan.images
+    return next((it for it in images if name == it.repository or name.endswith(f"/{it.repository}")), None)
 
 
-def _mapping(subject: Subject, workload: Workload, image: str) -> str:
-    """How an image of the spec gets its tag into the chart; nothing for others."""
-    name = _repository(image, {one.repository for one in subject.plan.images})
-    ours = next((one.name for one in subject.plan.images if one.repository == name), "")
-    return f"map it to the chart's values: releases.{workload.release}.images.{ours} in the spec" if ours else ""
+def _always_pulled(subject: Subject) -> Iterator[Container]:
+    for one in subject.containers(init=True):
+        if one.body.get("imagePullPolicy") == "Always":
+            yield one
+
+
+def _about_tag(subject: Subject, one: Container, text: str) -> Violation:
+    """Something wrong with the tag, with the way to map that of an image of the spec into the chart."""
+    image = _planned(subject, one)
+    place = f"releases.{one.workload.release.name}.images.{image.name}" if image is not None else ""
+    hint = f"map the image to the chart's values: {place} in the spec" if place else ""
+    return one.violation(f"image `{one.image}` {text}", "image", "tag", hint=hint)
 
 
 def _image_place(subject: Subject, ref: str) -> Place:
@@ -131,30 +133,3 @@ def _image_place(subject: Subject, ref: str) -> Place:
         if ref in image.bases.values():
             return Place(spec=("images", name, "bases"))
     return Place(spec=("images",))
-
-
-def _breach(workload: Workload, container: Object, told: str, hint: str = "", field: str = "tag") -> Breach:
-    name = str(container.get("name") or "")
-    who = workload.label if name == workload.name else f"{workload.label}, container `{name}`"
-    place = place_of(workload.release, workload.body, "image", field)
-    return Breach(f"{who}: {told}", place, hints=(hint,) if hint else ())
-
-
-RULES = (
-    Rule("TAG_LATEST", "S0 Deployment (not \"latest\")", "error",
-         "No image is named by `latest` or without a tag.", latest),
-    Rule("TAG_FORM", "S0 Container Image (X.Y.Z); S2 Validation Rules (X.Y.Z-commitHash)", "error",
-         "Images of the spec have a tag X.Y.Z or X.Y.Z-<commit>.", tag_form),
-    Rule("TAG_NOT_BUILT", "S2 Docker Image", "error",
-         "Pods use the spec's images under the tags that are built.", foreign_tag),
-    Rule("TAG_POLICY", "S2 Validation Rules", "error",
-         "Every image has the tag policy that rules.tagPolicy names.", tag_policy),
-    Rule("PULL_ALWAYS", "S3 Deployment Constraints (IfNotPresent)", "error",
-         "No image that is built here is pulled at every start.", pull_always),
-    Rule("PULL_ALWAYS_FOREIGN", "S3 Deployment Constraints (IfNotPresent)", "warning",
-         "No other image is pulled at every start.", pull_always_foreign),
-    Rule("IMAGE_ARCHITECTURE", "Kubernetes docs, Nodes", "error",
-         "Images and base images in the node's daemon are made for the node's processors.", architecture),
-    Rule("VALUE_UNUSED", "S1 Values Configuration", "error",
-         "Every value that the spec hands to a chart is used by a template.", unused_values),
-)  # fmt: skip

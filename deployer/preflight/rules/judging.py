@@ -1,18 +1,32 @@
-"""Applying the rules: every breach becomes a finding at its place, and waivers take away what they name."""
+"""Applying the rules: every violation becomes a finding at its place, and waivers take away what they name."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec
 from deployer.config.rules import Waiver
 from deployer.core.errors import Problem
-from deployer.preflight.rules.model import Breach, Finding, Place, Rule, Severity, Subject
-from deployer.preflight.rules.registry import RULES
+from deployer.core.reading import Malformed, parse_texts, read_text
+from deployer.preflight.rules import (
+    capacity,
+    configuration,
+    containers,
+    images,
+    layout,
+    project,
+    references,
+    services,
+    workloads,
+)
+from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Violation
+
+_MODULES = (references, images, containers, services, workloads, configuration, capacity, layout, project)
+RULES = tuple(one for module in _MODULES for one in vars(module).values() if isinstance(one, Rule))
+"""Every rule, in the order in which findings are reported."""
 
 RULE_SKIPPED = "RULE_SKIPPED"
 WAIVER_UNUSED = "WAIVER_UNUSED"
@@ -45,16 +59,16 @@ def warnings(findings: Iterable[Finding]) -> tuple[Problem, ...]:
 def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """The rule's findings. Where an object has not the shape that Kubernetes wants, the API server will say so."""
     try:
-        yield from [_finding(rule, breach, subject.loaded) for breach in rule.check(subject)]
+        yield from [_finding(rule, violation, subject.loaded) for violation in rule.check(subject)]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         title = f"the rule {rule.name} could not be applied: an object has not the shape that Kubernetes wants"
         problem = Problem(RULE_SKIPPED, title, f"{type(error).__name__}: {error}", subject.loaded.path.name)
         yield Finding(RULE_SKIPPED, "warning", problem)
 
 
-def _finding(rule: Rule, breach: Breach, loaded: LoadedSpec) -> Finding:
-    problem = Problem(rule.name, breach.title, breach.detail, locate(breach.place, loaded), breach.hints)
-    return Finding(rule.name, breach.severity or rule.severity, problem, breach.place.object)
+def _finding(rule: Rule, violation: Violation, loaded: LoadedSpec) -> Finding:
+    problem = Problem(rule.name, violation.title, violation.detail, locate(violation.place, loaded), violation.hints)
+    return Finding(rule.name, violation.severity or rule.severity, problem, violation.place.object)
 
 
 def _takes(waiver: Waiver, one: Finding) -> bool:
@@ -101,39 +115,15 @@ def locate(place: Place, loaded: LoadedSpec) -> str:
 
 
 def _values_line(values: Path, place: Place) -> int:
-    """The line of the chart's values that decides it, found by names and indentation; 0 where there is none."""
+    """The line of the chart's values that decides it, below the component's key or at the top; 0 where none does."""
     if not place.path:
         return 0
     try:
-        lines = values.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = parse_texts(read_text(values)).lines
+    except (OSError, Malformed):
         return 0
-    starts = [_below(lines, 0, len(lines), name) for name in place.names]
-    for found in (*filter(None, starts), (0, len(lines), 0)):
-        begin, end, line = found
-        for key in place.path:
-            inner = _below(lines, begin, end, key)
-            if inner is None:
-                break
-            begin, end, line = inner
-        if line and (found[2] or line):
-            return line
+    for at in (*((name, *place.path) for name in place.names), place.path):
+        for depth in range(len(at), 0, -1):
+            if at[:depth] in lines:
+                return lines[at[:depth]]
     return 0
-
-
-def _below(lines: Sequence[str], begin: int, end: int, key: str) -> tuple[int, int, int] | None:
-    """The block below a key of the outermost level in these lines: its first and last index, and the key's line."""
-    level = min((_indent(line) for line in lines[begin:end] if _counts(line)), default=0)
-    for index in range(begin, end):
-        if _indent(lines[index]) == level and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?:", lines[index]):
-            last = next((at for at in range(index + 1, end) if _counts(lines[at]) and _indent(lines[at]) <= level), end)
-            return index + 1, last, index + 1
-    return None
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _counts(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,24 +20,73 @@ from deployer.plan import Plan, ReleasePlan
 Severity = Literal["error", "warning", "note"]
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+_COMPONENT_LABELS = ("app.kubernetes.io/component", "app", "app.kubernetes.io/name")
 _TEMPLATES = (*WORKLOADS, "ReplicaSet", "Job")
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
-    """A rendered object that makes pods."""
+class Manifest:
+    """A rendered object of a release."""
 
-    release: str
-    kind: str
-    namespace: str
-    name: str
+    release: ReleasePlan
     body: Object
-    template: Object
+
+    @property
+    def kind(self) -> str:
+        """Such as `Deployment`."""
+        return str(self.body.get("kind"))
+
+    @property
+    def name(self) -> str:
+        """The object's name; empty where its template gave it none."""
+        return name_of(self.body)
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace: its own or the release's."""
+        return str(self._metadata.get("namespace") or self.release.namespace)
 
     @property
     def label(self) -> str:
         """`deployment/backend`."""
         return f"{self.kind.lower()}/{self.name}"
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object in the cluster."""
+        return ObjectRef(self.kind, self.namespace, self.name)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The object's own labels."""
+        return dict(self._metadata.get("labels") or {})
+
+    @property
+    def spec(self) -> Object:
+        """The object's spec; empty where it has none."""
+        return dict(self.body.get("spec") or {})
+
+    @property
+    def data(self) -> Object:
+        """The data of a ConfigMap or Secret."""
+        return dict(self.body.get("data") or {})
+
+    def place(self, *path: str) -> Place:
+        """The object, and the field's path in the component's values."""
+        names = [self.labels.get(label) for label in _COMPONENT_LABELS]
+        known = tuple(dict.fromkeys(str(one) for one in (*names, self.name) if one))
+        return Place(self.release.name, self.label, known, path)
+
+    @property
+    def _metadata(self) -> Object:
+        return dict(self.body.get("metadata") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Workload(Manifest):
+    """A rendered object that makes pods."""
+
+    template: Object
 
     @property
     def runs_on(self) -> bool:
@@ -49,16 +99,55 @@ class Workload:
         return dict(self.template.get("spec") or {})
 
     @property
-    def labels(self) -> Mapping[str, str]:
+    def pod_labels(self) -> Mapping[str, str]:
         """The pods' labels."""
         return dict((self.template.get("metadata") or {}).get("labels") or {})
 
+    @property
+    def volumes(self) -> Iterator[Object]:
+        """The sources of the pods' volumes, each of a projected one by itself."""
+        for volume in self.pod.get("volumes") or ():
+            yield volume
+            yield from (volume.get("projected") or {}).get("sources") or ()
+
+    @property
+    def ports(self) -> list[Object]:
+        """The ports that the pods' containers declare."""
+        return [port for container in self.containers(init=True) for port in container.get("ports") or ()]
+
     def containers(self, *, init: bool = False) -> Iterator[Object]:
         """The pods' containers; with `init` those that run first as well."""
-        pod = self.pod
-        yield from pod.get("containers") or ()
+        yield from self.pod.get("containers") or ()
         if init:
-            yield from pod.get("initContainers") or ()
+            yield from self.pod.get("initContainers") or ()
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a workload's pods."""
+
+    workload: Workload
+    body: Object
+
+    @property
+    def image(self) -> str:
+        """The image as the pod refers to it; empty where it does not."""
+        return str(self.body.get("image") or "")
+
+    @property
+    def security(self) -> Object:
+        """The security context that holds for it: its own settings over its pod's."""
+        return {**(self.workload.pod.get("securityContext") or {}), **(self.body.get("securityContext") or {})}
+
+    def resources(self, field: str) -> Object:
+        """Its `requests` or `limits`."""
+        return dict((self.body.get("resources") or {}).get(field) or {})
+
+    def violation(self, text: str, *path: str, hint: str = "", severity: Severity | None = None) -> Violation:
+        """Something wrong with the container, decided at the path in the component's values."""
+        name = str(self.body.get("name") or "")
+        who = self.workload.label if name == self.workload.name else f"{self.workload.label}, container `{name}`"
+        return Violation(f"{who}: {text}", self.workload.place(*path), "", (hint,) if hint else (), severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +208,30 @@ class Subject:
     cluster: Cluster | None = None
     machine: Machine = Machine()
 
-    def objects(self, *kinds: str) -> Iterator[tuple[Rendered, Object]]:
-        """Every rendered object of these kinds with its release."""
+    def objects(self, *kinds: str) -> Iterator[Manifest]:
+        """Every rendered object of these kinds; of any kind where none is given."""
         for one in self.releases:
             for body in one.objects:
-                if body.get("kind") in kinds:
-                    yield one, body
+                if not kinds or body.get("kind") in kinds:
+                    yield Manifest(one.release, body)
 
     def workloads(self) -> Iterator[Workload]:
         """Every rendered object that makes pods."""
-        for one in self.releases:
-            for body in one.objects:
-                found = workload_of(one.release, body)
-                if found is not None:
-                    yield found
+        for one in self.objects():
+            found = workload_of(one.release, one.body)
+            if found is not None:
+                yield found
+
+    def containers(self, *, init: bool = False, steady: bool = False) -> Iterator[Container]:
+        """Every container; with `init` those that run first as well, with `steady` only those that run for ever."""
+        for workload in self.workloads():
+            if workload.runs_on or not steady:
+                yield from (Container(workload, body) for body in workload.containers(init=init))
+
+    def shown(self, path: Path) -> str:
+        """The path as a person reads it: relative to the spec where it lies below it."""
+        root = self.loaded.root
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +250,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class Violation:
     """One thing that breaks a rule; `severity` only where it differs from the rule's own."""
 
     title: str
@@ -161,20 +260,32 @@ class Breach:
     severity: Severity | None = None
 
 
+Check = Callable[[Subject], Iterable[Violation]]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named check; `source` is the document that asks for it."""
+    """A named check; `source` is the document that asks for it, `sentence` what holds where nothing breaks it."""
 
     name: str
     source: str
     severity: Severity
     sentence: str
-    check: Callable[[Subject], Iterable[Breach]]
+    check: Check
+
+
+def rule(name: str, severity: Severity, source: str) -> Callable[[Check], Rule]:
+    """The decorated check as a rule; the first line of its docstring is the rule's sentence."""
+
+    def made(check: Check) -> Rule:
+        return Rule(name, source, severity, (inspect.getdoc(check) or "").partition("\n")[0], check)
+
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A breach as it is told: the problem's code is the rule's name."""
+    """A violation as it is reported: the problem's code is the rule's name."""
 
     rule: str
     severity: Severity
@@ -190,7 +301,7 @@ def workload_of(release: ReleasePlan, body: Object) -> Workload | None:
     template = body if kind == "Pod" else spec.get("template") if kind in (*_TEMPLATES, "CronJob") else None
     if not isinstance(template, dict):
         return None
-    return Workload(release.name, str(kind), namespace_of(release, body), name_of(body), body, template)
+    return Workload(release, body, template)
 
 
 def without_nulls(value: Any) -> Any:
@@ -226,39 +337,16 @@ def name_of(body: Object) -> str:
     return str((body.get("metadata") or {}).get("name") or "")
 
 
-def namespace_of(release: ReleasePlan, body: Object) -> str:
-    """The object's namespace: its own or the release's."""
-    return str((body.get("metadata") or {}).get("namespace") or release.namespace)
-
-
-def label_of(body: Object) -> str:
-    """`service/backend-service`."""
-    return f"{str(body.get('kind')).lower()}/{name_of(body)}"
-
-
-def place_of(release: str, body: Object, *path: str) -> Place:
-    """The object, and the field's path in the component's values."""
-    labels = (body.get("metadata") or {}).get("labels") or {}
-    names = [labels.get("app.kubernetes.io/component"), labels.get("app"), labels.get("app.kubernetes.io/name"),
-             name_of(body)]  # fmt: skip
-    return Place(release, label_of(body), tuple(dict.fromkeys(str(one) for one in names if one)), path)
-
-
 def lacks_addon(subject: Subject, name: str) -> bool:
     """Whether the cluster is Minikube's and not asked to have the addon."""
     cluster = subject.loaded.spec.cluster
     return cluster.provider == "minikube" and name not in cluster.addons
 
 
-def unasked(subject: Subject, kind: str, addon: str, what: str) -> Iterator[Breach]:
+def without_addon(subject: Subject, kind: str, addon: str, what: str) -> Iterator[Violation]:
     """The first object of the kind, which needs an addon that the spec does not ask for."""
-    found = next(iter(subject.objects(kind)), None)
-    if found is not None and lacks_addon(subject, addon):
-        one, body = found
-        place = Place(one.release.name, label_of(body), spec=("cluster", "addons"))
-        yield Breach(f"{label_of(body)} needs {what}", place, hints=(f"cluster.addons: [{addon}]",))
-
-
-def chart_folder(subject: Subject, release: str) -> Path:
-    """The chart's own folder (the plan's is a staged copy)."""
-    return subject.loaded.root / subject.loaded.spec.releases[release].chart
+    one = next(subject.objects(kind), None)
+    if one is not None and lacks_addon(subject, addon):
+        place = Place(one.release.name, one.label, spec=("cluster", "addons"))
+        hint = f"add it to cluster.addons in the spec: [{addon}]"
+        yield Violation(f"{one.label} needs {what}, and cluster.addons has no `{addon}`", place, hints=(hint,))

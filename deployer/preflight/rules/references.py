@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deployer.core.ports import Object, ObjectRef, ref_of
+from deployer.core.ports import Object, ObjectRef
 from deployer.env.parser import suggest
 from deployer.plan import SecretPlan
-from deployer.preflight.rules.model import Breach, Place, Rule, Subject, Workload, place_of
+from deployer.preflight.rules.model import Place, Subject, Violation, Workload, rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,9 @@ def references(workload: Workload) -> Iterator[Reference]:
         for one in container.get("envFrom") or ():
             yield from _reference(workload, "Secret", one.get("secretRef"), "name")
             yield from _reference(workload, "ConfigMap", one.get("configMapRef"), "name")
-    for volume in workload.pod.get("volumes") or ():
-        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
-            yield from _volume(workload, "Secret", source.get("secret"))
-            yield from _volume(workload, "ConfigMap", source.get("configMap"))
+    for source in workload.volumes:
+        yield from _volume(workload, "Secret", source.get("secret"))
+        yield from _volume(workload, "ConfigMap", source.get("configMap"))
 
 
 def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
@@ -45,22 +44,24 @@ def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
     return tuple(sorted({target for target in needed if target not in provided}))
 
 
-def missing_objects(subject: Subject) -> Iterator[Breach]:
-    """Pods that name a Secret or ConfigMap that nothing makes."""
+@rule("REFERENCE_MISSING", "error", "topology 000 Deployment; Kubernetes docs, Secrets")
+def missing_objects(subject: Subject) -> Iterator[Violation]:
+    """Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster."""
     provided = _provided(subject)
     present = subject.cluster.keys if subject.cluster is not None else {}
-    told: set[tuple[str, ObjectRef]] = set()
+    what: set[tuple[str, ObjectRef]] = set()
     for workload in subject.workloads():
         for one in references(workload):
             known = (workload.label, one.target)
-            if one.target in provided or one.target in present or known in told:
+            if one.target in provided or one.target in present or known in what:
                 continue
-            told.add(known)
+            what.add(known)
             yield _missing_object(subject, one, provided)
 
 
-def missing_keys(subject: Subject) -> Iterator[Breach]:
-    """Pods that name a key that their Secret or ConfigMap does not have."""
+@rule("REFERENCE_KEY_MISSING", "error", "topology 003 Environment Variable Mapping; Kubernetes docs, Secrets")
+def missing_keys(subject: Subject) -> Iterator[Violation]:
+    """Every key of a Secret or ConfigMap that a pod names exists."""
     keys = {**(subject.cluster.keys if subject.cluster is not None else {}), **_provided(subject)}
     for workload in subject.workloads():
         for one in references(workload):
@@ -68,8 +69,9 @@ def missing_keys(subject: Subject) -> Iterator[Breach]:
                 yield _missing_key(subject, one, keys[one.target])
 
 
-def near_misses(subject: Subject) -> Iterator[Breach]:
-    """Env keys that nothing takes and that look like one that something takes."""
+@rule("ENV_KEY_NEAR_MISS", "warning", "topology 003 Secrets")
+def near_misses(subject: Subject) -> Iterator[Violation]:
+    """No key of an env file is a misspelling of one that is wanted."""
     spec = subject.loaded.spec
     taken = {source.source or key for secret in spec.secrets.values() for key, source in secret.keys.items()}
     switches = {one.when_set or one.when_unset or "" for one in spec.switches.values()}
@@ -79,7 +81,7 @@ def near_misses(subject: Subject) -> Iterator[Breach]:
             continue
         meant = suggest(key, taken)
         if meant is not None and not (subject.env.value(meant) or ""):
-            yield Breach(
+            yield Violation(
                 f"nothing takes `{key}`, and `{meant}` is not set: did you mean `{meant}`?",
                 Place(where=entry.where),
                 hints=(f"rename it to {meant}, or remove the line",),
@@ -109,16 +111,16 @@ def _volume(workload: Workload, kind: str, source: Object | None) -> Iterator[Re
 def _provided(subject: Subject) -> dict[ObjectRef, frozenset[str]]:
     """What spec and charts make, with its keys."""
     made: dict[ObjectRef, frozenset[str]] = {}
-    for rendered, body in subject.objects("Secret", "ConfigMap"):
-        keys = {key for field in ("data", "stringData", "binaryData") for key in body.get(field) or ()}
-        made[ref_of(body, rendered.release.namespace)] = frozenset(keys)
+    for one in subject.objects("Secret", "ConfigMap"):
+        keys = {key for field in ("data", "stringData", "binaryData") for key in one.body.get(field) or ()}
+        made[one.ref] = frozenset(keys)
     for secret in subject.plan.secrets:
         for name in filter(None, (secret.copy, secret.stable)):
             made[ObjectRef("Secret", secret.namespace, name)] = frozenset(secret.data)
     return made
 
 
-def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, frozenset[str]]) -> Breach:
+def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, frozenset[str]]) -> Violation:
     kind, name = one.target.kind, one.target.name
     what = f"{kind} `{name}`" + (f" (for {one.key})" if one.key else "")
     same = [other.name for other in provided if (other.kind, other.namespace) == (kind, one.target.namespace)]
@@ -128,12 +130,12 @@ def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, 
     hints += [f"it is made in namespace `{elsewhere[0]}`; a pod reads those of its own alone"] if elsewhere else []
     secret = subject.loaded.spec.secrets.get(name) if kind == "Secret" else None
     if secret is not None and secret.naming == "hashed":
-        hints.append(f"its name carries a hash: hand it over by releases.{one.workload.release}.secrets in the spec")
+        hints.append(f"its name carries a hash: map it in releases.{one.workload.release.name}.secrets in the spec")
     elif secret is not None and secret.when is not None and not elsewhere:
-        hints.append(f"the switch `{secret.when}` has turned it off")
+        hints.append(f"the switch `{secret.when}` of the spec turns it off")
     elif kind == "Secret" and not close and not elsewhere:
         hints.append(f"make it: secrets.{name} in {subject.loaded.path.name}")
-    return Breach(
+    return Violation(
         f"{one.workload.label} needs {what}, which nothing makes",
         _place(one),
         f"neither the spec nor a chart makes it in namespace `{one.target.namespace}`",
@@ -141,7 +143,7 @@ def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, 
     )
 
 
-def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Breach:
+def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Violation:
     kind, name, file = one.target.kind, one.target.name, subject.loaded.path.name
     title = f"{one.workload.label} needs {one.key} ({kind.lower()} {name}), which has no such key"
     mended = _secret_of(subject, one.target)
@@ -158,7 +160,7 @@ def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Breac
     place = _place(one)
     if mended:
         place = Place(place.release, place.object, spec=("secrets", mended, "keys"))
-    return Breach(title, place, "it has: " + (", ".join(sorted(has)) or "none"), tuple(hints))
+    return Violation(title, place, "it has: " + (", ".join(sorted(has)) or "none"), tuple(hints))
 
 
 def _secret_of(subject: Subject, target: ObjectRef) -> str:
@@ -169,15 +171,4 @@ def _secret_of(subject: Subject, target: ObjectRef) -> str:
 
 
 def _place(one: Reference) -> Place:
-    return place_of(one.workload.release, one.workload.body, "secretEnv" if one.target.kind == "Secret" else "config")
-
-
-RULES = (
-    Rule("REFERENCE_MISSING", "S0 Deployment; Kubernetes docs, Secrets", "error",
-         "Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster.",
-         missing_objects),
-    Rule("REFERENCE_KEY_MISSING", "S3 Environment Variable Mapping; Kubernetes docs, Secrets", "error",
-         "Every key of a Secret or ConfigMap that a pod names exists.", missing_keys),
-    Rule("ENV_KEY_NEAR_MISS", "S3 Secrets", "warning",
-         "No key of an env file is a misspelling of one that is wanted.", near_misses),
-)  # fmt: skip
+    return one.workload.place("secretEnv" if one.target.kind == "Secret" else "config")

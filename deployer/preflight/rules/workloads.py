@@ -6,34 +6,25 @@ import difflib
 import math
 from collections.abc import Iterator
 
-from deployer.core.ports import Object
-from deployer.preflight.rules.model import (
-    Breach,
-    Place,
-    Rule,
-    Subject,
-    Workload,
-    label_of,
-    namespace_of,
-    place_of,
-    unasked,
-)
+from deployer.core.ports import Object, ObjectRef
+from deployer.preflight.rules.model import Manifest, Place, Subject, Violation, Workload, rule, without_addon
 
 _COUNTED = ("Deployment", "StatefulSet")
 
 
-def scaled(subject: Subject) -> frozenset[tuple[str, str, str]]:
-    """Kind, namespace and name of the workloads that an autoscaler counts."""
-    found = set()
-    for one, body in subject.objects("HorizontalPodAutoscaler"):
-        target = (body.get("spec") or {}).get("scaleTargetRef") or {}
-        found.add((str(target.get("kind")), namespace_of(one.release, body), str(target.get("name"))))
-    return frozenset(found)
+def scaled(subject: Subject) -> dict[ObjectRef, int]:
+    """The workloads whose replicas an autoscaler sets, with the least that it sets."""
+    return {_target(one): int(one.spec.get("minReplicas", 1)) for one in subject.objects("HorizontalPodAutoscaler")}
+
+
+def _target(autoscaler: Manifest) -> ObjectRef:
+    target = autoscaler.spec.get("scaleTargetRef") or {}
+    return ObjectRef(str(target.get("kind")), autoscaler.namespace, str(target.get("name")))
 
 
 def pods_of(workload: Workload) -> int:
     """How many pods are written down; Kubernetes takes 1 where none are."""
-    count = (workload.body.get("spec") or {}).get("replicas", 1)
+    count = workload.spec.get("replicas", 1)
     return count if isinstance(count, int) else 1
 
 
@@ -47,82 +38,84 @@ def share_of(value: object, pods: int, *, up: bool) -> int:
 
 def surge_of(workload: Workload, pods: int) -> int:
     """How many pods more there are while the workload is updated."""
-    strategy = (workload.body.get("spec") or {}).get("strategy") or {}
+    strategy = workload.spec.get("strategy") or {}
     if workload.kind != "Deployment" or strategy.get("type") == "Recreate" or not pods:
         return 0
     return share_of((strategy.get("rollingUpdate") or {}).get("maxSurge", "25%"), pods, up=True)
 
 
-def replicas(subject: Subject) -> Iterator[Breach]:
-    """Deployments outside the spec's bounds, and StatefulSets without a pod: a database has one server."""
+@rule("REPLICAS", "error", "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)")
+def replicas(subject: Subject) -> Iterator[Violation]:
+    """Replica counts are within rules.replicas; those that an autoscaler sets are not judged."""
     bounds, counted = subject.loaded.spec.rules.replicas, scaled(subject)
     for workload in subject.workloads():
-        if workload.kind not in _COUNTED or (workload.kind, workload.namespace, workload.name) in counted:
+        if workload.kind not in _COUNTED or workload.ref in counted:
             continue
         count, least = pods_of(workload), bounds.min if workload.kind == "Deployment" else min(bounds.min, 1)
         if count != (exact := bounds.exactly.get(workload.name, count)):
-            title = f"{workload.label} has {count} replicas; rules.replicas wants exactly {exact}"
-            yield Breach(title, place_of(workload.release, workload.body, "replicaCount"))
+            title = f"{workload.label} has {count} replicas; rules.replicas asks for exactly {exact}"
+            yield Violation(title, workload.place("replicaCount"))
             continue
         if count < least or (bounds.max is not None and count > bounds.max):
             most = "" if bounds.max is None else f", at most {bounds.max}"
-            title = f"{workload.label} has {count} replicas; rules.replicas wants at least {least}{most}"
-            yield Breach(title, place_of(workload.release, workload.body, "replicaCount"))
+            title = f"{workload.label} has {count} replicas; rules.replicas asks for at least {least}{most}"
+            yield Violation(title, workload.place("replicaCount"))
 
 
-def gaps(subject: Subject) -> Iterator[Breach]:
-    """Deployments that have no ready pod for a while in each update."""
+@rule("UPDATE_GAP", "warning", "topology 004 Deployment Requirements")
+def gaps(subject: Subject) -> Iterator[Violation]:
+    """Every Deployment keeps a ready pod while it is updated."""
     for workload in subject.workloads():
         if workload.kind != "Deployment" or not (pods := pods_of(workload)):
             continue
-        strategy = (workload.body.get("spec") or {}).get("strategy") or {}
+        strategy = workload.spec.get("strategy") or {}
         gone = share_of((strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%"), pods, up=False)
-        place = place_of(workload.release, workload.body, "strategy")
+        place = workload.place("strategy")
         if strategy.get("type") == "Recreate":
-            yield Breach(f"{workload.label} is recreated: each update has a gap without a pod", place)
+            title = f"{workload.label} has strategy Recreate: no pod is ready during an update"
+            yield Violation(title, place)
         elif gone >= pods:
-            told = f"maxUnavailable {gone} of {pods}"
-            yield Breach(f"{workload.label} may lose all its pods ({told}): each update has a gap", place,
-                         hints=("maxUnavailable: 0 with maxSurge: 1",))  # fmt: skip
+            title = f"{workload.label} has maxUnavailable {gone} of {pods}: no pod may be ready during an update"
+            yield Violation(title, place, hints=("maxUnavailable: 0 with maxSurge: 1",))
 
 
-def selected(subject: Subject) -> Iterator[Breach]:
-    """Workloads whose selector does not match their own pods, which the API server refuses."""
+@rule("WORKLOAD_SELECTOR", "error", "topology 000 Deployment; topology 003 Service Constraints")
+def selected(subject: Subject) -> Iterator[Violation]:
+    """A workload's selector matches its own pods."""
     for workload in subject.workloads():
-        wanted = ((workload.body.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-        if workload.runs_on and not wanted.items() <= workload.labels.items():
-            yield Breach(f"{workload.label}: its selector does not match the labels of its own pods",
-                         place_of(workload.release, workload.body, "podLabels"))  # fmt: skip
+        wanted = (workload.spec.get("selector") or {}).get("matchLabels") or {}
+        if workload.runs_on and not wanted.items() <= workload.pod_labels.items():
+            title = f"{workload.label}: its selector does not match the labels of its own pods"
+            yield Violation(title, workload.place("podLabels"))
 
 
-def autoscalers(subject: Subject) -> Iterator[Breach]:
-    """Autoscalers without a workload, with their bounds swapped, or of pods that request nothing to measure by."""
-    for one, body in subject.objects("HorizontalPodAutoscaler"):
-        spec, place = body.get("spec") or {}, place_of(one.release.name, body, "autoscaling")
-        target = spec.get("scaleTargetRef") or {}
-        wanted = (str(target.get("kind")), namespace_of(one.release, body), str(target.get("name")))
-        found = next((work for work in subject.workloads() if (work.kind, work.namespace, work.name) == wanted), None)
+@rule("AUTOSCALER", "error", "topology 004 Horizontal Pod Autoscaler")
+def autoscalers(subject: Subject) -> Iterator[Violation]:
+    """An autoscaler has a workload, sensible bounds, and requests to measure by."""
+    for one in subject.objects("HorizontalPodAutoscaler"):
+        spec, place = one.spec, one.place("autoscaling")
+        wanted = _target(one)
+        found = next((work for work in subject.workloads() if work.ref == wanted), None)
         if found is None:
-            yield Breach(f"{label_of(body)} scales {wanted[0].lower()}/{wanted[2]}, which no chart makes", place)
+            yield Violation(f"{one.label} scales {wanted.kind.lower()}/{wanted.name}, which no chart makes", place)
             continue
         if spec.get("minReplicas", 1) > spec.get("maxReplicas", 1):
-            yield Breach(f"{label_of(body)}: minReplicas is above maxReplicas", place)
+            yield Violation(f"{one.label}: minReplicas is greater than maxReplicas", place)
         for resource in sorted(_measured(spec)):
-            without = [one for one in found.containers() if not _requested(one, resource)]
-            if without:
-                title = f"{label_of(body)} measures {resource} by requests, and {found.label} requests none"
-                yield Breach(title, place)
+            if not all(_requested(container, resource) for container in found.containers()):
+                title = f"{one.label} measures {resource} in per cent of requests, and {found.label} requests none"
+                yield Violation(title, place)
 
 
-def metrics(subject: Subject) -> Iterator[Breach]:
-    """An autoscaler on a cluster that is not asked to measure anything."""
-    yield from unasked(
-        subject, "HorizontalPodAutoscaler", "metrics-server", "metrics, and the spec asks for no metrics-server"
-    )
+@rule("AUTOSCALER_METRICS", "warning", "topology 004 Horizontal Pod Autoscaler")
+def metrics(subject: Subject) -> Iterator[Violation]:
+    """A cluster that gets an autoscaler has metrics-server among its addons."""
+    yield from without_addon(subject, "HorizontalPodAutoscaler", "metrics-server", "metrics")
 
 
-def judged_otherwise(subject: Subject) -> Iterator[Breach]:
-    """Names in rollout.services that no workload has."""
+@rule("ROLLOUT_SERVICE", "error", "todo-deploy")
+def judged_otherwise(subject: Subject) -> Iterator[Violation]:
+    """rollout.services names workloads that exist."""
     spec = subject.loaded.spec
     if {one.name for one in subject.plan.releases} != set(spec.releases):
         return  # a part is left out, and what it has is not known
@@ -130,9 +123,9 @@ def judged_otherwise(subject: Subject) -> Iterator[Breach]:
     for name in spec.rollout.services:
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
-            yield Breach(f"rollout.services names `{name}`, and no workload is called so",
+            yield Violation(f"rollout.services names `{name}`, and no workload has this name",
                          Place(spec=("rollout", "services", name)),
-                         "there are: " + (", ".join(sorted(names)) or "none"),
+                         "workloads: " + (", ".join(sorted(names)) or "none"),
                          (f"did you mean `{close[0]}`?",) if close else ())  # fmt: skip
 
 
@@ -144,19 +137,3 @@ def _measured(spec: Object) -> set[str]:
 def _requested(container: Object, resource: str) -> bool:
     resources = container.get("resources") or {}
     return any(resource in (resources.get(field) or {}) for field in ("requests", "limits"))
-
-
-RULES = (
-    Rule("REPLICAS", "S0 Deployment (>= 1); S2 (2 and 1); S3 Deployment Constraints (>= 2); S4 (1 to 5)", "error",
-         "Pod counts are within rules.replicas; those of an autoscaler are not judged.", replicas),
-    Rule("UPDATE_GAP", "S4 Deployment Requirements", "warning",
-         "Every Deployment keeps a ready pod while it is updated.", gaps),
-    Rule("WORKLOAD_SELECTOR", "S0 Deployment; S3 Service Constraints", "error",
-         "A workload's selector matches its own pods.", selected),
-    Rule("ROLLOUT_SERVICE", "todo-deploy", "error",
-         "rollout.services names workloads that there are.", judged_otherwise),
-    Rule("AUTOSCALER", "S4 Horizontal Pod Autoscaler", "error",
-         "An autoscaler has a workload, sensible bounds, and requests to measure by.", autoscalers),
-    Rule("AUTOSCALER_METRICS", "S4 Horizontal Pod Autoscaler", "warning",
-         "A cluster that gets an autoscaler is asked for metrics-server.", metrics),
-)  # fmt: skip

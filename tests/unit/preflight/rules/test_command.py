@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from deployer.cli import validate as command
 from deployer.cli.entry import cli
 from deployer.commands import validate as validation
-from deployer.preflight.rules.judging import judge
-from deployer.preflight.rules.registry import RULES
+from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.validate import Examined
 from tests.unit.preflight.rules.subjects import Change, subject
 

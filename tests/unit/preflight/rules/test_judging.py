@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.preflight.rules.judging import errors, judge, warnings
+from deployer.preflight.rules import judging
+from deployer.preflight.rules.judging import RULES, errors, judge, warnings
 from tests.unit.preflight.rules.subjects import subject
 
 VALUES = """\
@@ -69,13 +71,13 @@ def test_a_waiver_may_name_an_image() -> None:
     assert judge(subject(change)) == ()
 
 
-def test_a_waiver_of_another_object_takes_nothing_away_and_is_told() -> None:
+def test_a_waiver_of_another_object_takes_nothing_away_and_is_reported() -> None:
     waiver = {"rule": "LIVENESS_MISSING", "reason": "a batch worker", "objects": ["deployment/web"]}
     assert ("LIVENESS_MISSING", "error") in waived(waiver)
     assert ("WAIVER_UNUSED", "warning") in waived(waiver)
 
 
-def test_a_waiver_that_nothing_needs_is_told_at_its_line() -> None:
+def test_an_unused_waiver_is_reported_at_its_line() -> None:
     def change(parts: dict[str, Any]) -> None:
         parts["spec"]["rules"] = {"waive": [{"rule": "TAG_LATEST", "reason": "no reason any more"}]}
 
@@ -85,7 +87,7 @@ def test_a_waiver_that_nothing_needs_is_told_at_its_line() -> None:
     assert judge(subject(change), partly=True) == ()
 
 
-def test_a_waiver_of_no_rule_is_told_with_the_nearest() -> None:
+def test_a_waiver_of_an_unknown_rule_is_reported_with_the_nearest() -> None:
     def change(parts: dict[str, Any]) -> None:
         parts["spec"]["rules"] = {"waive": [{"rule": "tag-latests", "reason": "typed in a hurry"}]}
 
@@ -98,7 +100,7 @@ def test_a_waiver_gives_its_reason() -> None:
         waived({"rule": "TAG_LATEST", "reason": " "})
 
 
-def test_a_breach_is_located_in_the_charts_values(tmp_path: Path) -> None:
+def test_a_violation_is_located_in_the_charts_values(tmp_path: Path) -> None:
     chart = tmp_path / "charts" / "shop"
     chart.mkdir(parents=True)
     (chart / "values.yaml").write_text(VALUES)
@@ -109,7 +111,7 @@ def test_a_breach_is_located_in_the_charts_values(tmp_path: Path) -> None:
     }
 
 
-def test_a_breach_is_located_in_the_spec_where_it_is_written_there(tmp_path: Path) -> None:
+def test_a_violation_is_located_in_the_spec_where_it_is_written_there(tmp_path: Path) -> None:
     def change(parts: dict[str, Any]) -> None:
         broken(parts)
         parts["spec"]["releases"]["shop"]["values"] = {"api": {"resources": {"requests": {"cpu": "200m"}}}}
@@ -120,6 +122,31 @@ def test_a_breach_is_located_in_the_spec_where_it_is_written_there(tmp_path: Pat
     assert found["REQUEST_AT_LIMIT"] == f"todo-deploy.yaml:{line}"
 
 
-def test_without_a_line_the_object_and_its_chart_are_named() -> None:
+def test_without_a_line_the_object_and_its_chart_are_reported() -> None:
     where = {one.rule: one.problem.where for one in judge(subject(broken))}
     assert where["LIVENESS_MISSING"] == "deployment/api of chart charts/shop"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ("api: {probes: {liveness: {}}}\n", ":1"),
+        ("probes:\n  liveness: {}\n", ":2"),
+        ("text: |\n  probes:\n    liveness: no\nprobes: {}\n", ":4"),
+        ("other: {}\n", ""),
+        ("\tbroken: [", ""),
+    ],
+)
+def test_the_line_is_the_one_of_the_yaml_document(tmp_path: Path, values: str, line: str) -> None:
+    chart = tmp_path / "charts" / "shop"
+    chart.mkdir(parents=True)
+    (chart / "values.yaml").write_text(values)
+    where = {one.rule: one.problem.where for one in judge(subject(broken, folder=tmp_path))}
+    file = f"charts/shop/values.yaml{line}"
+    assert where["LIVENESS_MISSING"] == (file if line else "deployment/api of chart charts/shop")
+
+
+def test_every_module_of_rules_is_judged_by() -> None:
+    folder = Path(judging.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py") if re.search(r"^@rule\(", path.read_text(), re.MULTILINE)}
+    assert modules == {one.check.__module__.rpartition(".")[2] for one in RULES}

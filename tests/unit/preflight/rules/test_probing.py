@@ -9,8 +9,8 @@ from deployer.config.spec import Release
 from deployer.core.errors import Problem
 from deployer.core.values import value_at
 from deployer.plan import ReleasePlan
-from deployer.preflight.rules import passed
 from deployer.preflight.rules.probing import mapped_values, verbatim, with_others, without_tags
+from deployer.preflight import passed
 from tests.unit.preflight.rules.subjects import subject
 
 SPEC = Release.model_validate(

@@ -1,4 +1,4 @@
-"""What passed the rules before on this machine, so that the same is neither rendered nor told again."""
+"""What passed the rules before on this machine, so that the same is neither rendered nor what again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from deployer.preflight.rules.probing import without_tags
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The shape that passed, and the warnings that were told of it."""
+    """The shape that passed, and the warnings that were what of it."""
 
     shape: str = ""
-    told: frozenset[str] = frozenset()
+    what: frozenset[str] = frozenset()
 
 
 def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
@@ -45,8 +45,8 @@ def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
 
 
 def untold(warnings: Iterable[Problem], before: Passed) -> tuple[Problem, ...]:
-    """The warnings that were not told the last time."""
-    return tuple(one for one in warnings if _mark(one) not in before.told)
+    """The warnings that were not what the last time."""
+    return tuple(one for one in warnings if _mark(one) not in before.what)
 
 
 def passing(shape: str, warnings: Iterable[Problem]) -> Passed:
@@ -65,11 +65,11 @@ def recall(path: Path) -> Passed:
 
 def remember(path: Path, passed: Passed) -> None:
     """It is remembered; an unwritable state folder costs a render."""
-    document: Mapping[str, object] = {"shape": passed.shape, "told": sorted(passed.told)}
+    document: Mapping[str, object] = {"shape": passed.shape, "what": sorted(passed.what)}
     with suppress(OSError):
         write_private(path, json.dumps(document))
 
 
 def _mark(problem: Problem) -> str:
-    """Figures in the detail change with every pod; what is told is told by its sentence."""
+    """Figures in the detail change with every pod; what is what is what by its sentence."""
     return f"{problem.code} {problem.title}"
