@@ -131,7 +131,7 @@ def _own_name(keys: Sequence[tuple[str, bool]], plain: Mapping[str, Any], path: 
 def _probe(objects: Sequence[Object], selector: Mapping[str, str], plan: ReleasePlan) -> str:
     for body in objects:
         work = workload_of(plan, body)
-        if work is None or not selector or not selector.items() <= work.labels.items():
+        if work is None or not selector or not selector.items() <= work.pod_labels.items():
             continue
         for container in work.containers():
             path = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path")

@@ -1,19 +1,18 @@
-"""What passed the rules before on this machine, so that the same is neither rendered nor what again."""
+"""What passed the rules before on this machine, so that the same is neither rendered nor reported again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.files import write_private
-from deployer.core.reading import Malformed, read_json, shaped
+from deployer.core.reading import Malformed, read_json
 from deployer.env.leaks import is_env_file
 from deployer.plan import Plan
 from deployer.preflight.rules.probing import without_tags
@@ -21,10 +20,10 @@ from deployer.preflight.rules.probing import without_tags
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The shape that passed, and the warnings that were what of it."""
+    """The shape that passed the rules the last time, and the warnings that were reported for it."""
 
     shape: str = ""
-    what: frozenset[str] = frozenset()
+    warned: tuple[str, ...] = ()
 
 
 def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
@@ -44,32 +43,20 @@ def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def untold(warnings: Iterable[Problem], before: Passed) -> tuple[Problem, ...]:
-    """The warnings that were not what the last time."""
-    return tuple(one for one in warnings if _mark(one) not in before.what)
-
-
-def passing(shape: str, warnings: Iterable[Problem]) -> Passed:
-    """What is to be remembered of a check that found no error."""
-    return Passed(shape, frozenset(_mark(one) for one in warnings))
-
-
 def recall(path: Path) -> Passed:
     """What passed the last time; nothing where that cannot be read."""
     try:
-        document = read_json(path, dict[str, Any])
-        return Passed(shaped(str, document.get("shape", "")), frozenset(shaped(list[str], document.get("told", []))))
+        return read_json(path, Passed)
     except (OSError, Malformed):
         return Passed()
 
 
 def remember(path: Path, passed: Passed) -> None:
     """It is remembered; an unwritable state folder costs a render."""
-    document: Mapping[str, object] = {"shape": passed.shape, "what": sorted(passed.what)}
     with suppress(OSError):
-        write_private(path, json.dumps(document))
+        write_private(path, json.dumps(asdict(passed)))
 
 
-def _mark(problem: Problem) -> str:
-    """Figures in the detail change with every pod; what is what is what by its sentence."""
-    return f"{problem.code} {problem.title}"
+def identity(warning: Problem) -> str:
+    """By what a warning is known again: the figures in its detail change with every pod."""
+    return f"{warning.code} {warning.title}"

@@ -16,6 +16,7 @@ from deployer.plan import Plan
 from deployer.preflight import immutable_fields as immutable
 from deployer.preflight import passed
 from deployer.preflight.gather import Running, Target, gather, objects_of
+from deployer.preflight.passed import Passed
 from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.judging import errors, judge, warnings
 from deployer.preflight.rules.model import Finding, Subject
@@ -70,11 +71,12 @@ def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *,
     findings = judge(subject if whole else _narrowed(subject), partly=not whole)
     refuse_broken(findings)
     immutable.refuse(_objects(subject), objects_of(plan, running.record), running.kube)
-    warned = warnings(findings)
-    for problem in passed.untold(warned, before):
-        yield Warned(problem)
+    warned = {passed.identity(one): one for one in warnings(findings)}
+    for name, problem in warned.items():
+        if name not in before.warned:
+            yield Warned(problem)
     if whole:
-        passed.remember(path, passed.passing(shape, warned))
+        passed.remember(path, Passed(shape, tuple(warned)))
 
 
 def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from deployer.config.load import LoadedSpec
 from deployer.config.rules import Waiver
 from deployer.core.errors import Problem
-from deployer.core.reading import Malformed, parse_texts, read_text
+from deployer.core.reading import Malformed, read_text
+from deployer.core.yaml import parse_texts
 from deployer.preflight.rules import (
     capacity,
     configuration,

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.config.spec import Release
-from deployer.core.errors import Problem
 from deployer.core.values import value_at
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.probing import mapped_values, verbatim, with_others, without_tags
-from deployer.preflight import passed
-from tests.unit.preflight.rules.subjects import subject
 
 SPEC = Release.model_validate(
     {
@@ -57,33 +54,3 @@ def test_a_text_is_looked_for_everywhere() -> None:
 def test_the_shape_does_not_know_tags() -> None:
     one = without_tags(PLAN, SPEC, {"api": "1.0.0-0123456789ab"})
     assert one["api"] == {"image": "shop:TAG", "a.b": "TAG", "registry": ""}
-
-
-def test_the_same_shape_is_not_asked_again_and_the_same_warning_not_told(tmp_path: Path) -> None:
-    made = subject()
-    shape = passed.shape_of(made.loaded, made.plan, made.env)
-    warning = Problem("LIMIT_SHARE", "much", "figures")
-    path = tmp_path / "a" / "rules.json"
-    assert passed.recall(path) == passed.Passed()
-    passed.remember(path, passed.passing(shape, [warning]))
-    again = passed.recall(path)
-    assert again.shape == passed.shape_of(made.loaded, made.plan, made.env)
-    assert passed.untold([warning, Problem("OTHER", "new")], again) == (Problem("OTHER", "new"),)
-
-
-def test_another_env_key_setting_or_file_is_another_shape() -> None:
-    def shape(change: Any = lambda parts: None) -> str:
-        made = subject(change)
-        return passed.shape_of(made.loaded, made.plan, made.env)
-
-    assert shape() == shape()
-    assert shape(lambda parts: parts["env"].update(NEW="1")) != shape()
-    assert shape(lambda parts: parts["context"].update({".env": "f"})) != shape()
-    assert shape(lambda parts: parts["spec"].update(rules={"capacity": "strict"})) != shape()
-
-
-def test_a_damaged_memory_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "rules.json"
-    for text in ("", "[]", '{"shape": 1}', "null"):
-        path.write_text(text)
-        assert passed.recall(path) == passed.Passed()

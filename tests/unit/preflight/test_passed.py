@@ -1,0 +1,37 @@
+"""What passed the rules before, and by what it is known again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from deployer.core.errors import Problem
+from deployer.preflight.passed import Passed, identity, recall, remember, shape_of
+from tests.unit.preflight.rules.subjects import subject
+
+
+def test_what_passed_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "rules.json"
+    assert recall(path) == Passed()
+    kept = Passed("shape", (identity(Problem("LIMIT_SHARE", "much", "figures")),))
+    remember(path, kept)
+    assert recall(path) == kept
+    assert identity(Problem("LIMIT_SHARE", "much", "other figures")) in kept.warned
+
+
+def test_another_env_key_setting_or_file_is_another_shape() -> None:
+    def shape(change: Any = lambda parts: None) -> str:
+        made = subject(change)
+        return shape_of(made.loaded, made.plan, made.env)
+
+    assert shape() == shape()
+    assert shape(lambda parts: parts["env"].update(NEW="1")) != shape()
+    assert shape(lambda parts: parts["context"].update({".env": "f"})) != shape()
+    assert shape(lambda parts: parts["spec"].update(rules={"capacity": "strict"})) != shape()
+
+
+def test_a_damaged_memory_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    for text in ("", "[]", '{"shape": 1}', "null"):
+        path.write_text(text)
+        assert recall(path) == Passed()
