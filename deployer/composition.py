@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,14 +149,15 @@ def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> Cluster
     from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:
-        engine = DockerEngine(world.host_docker)
-        try:
+        with closing(DockerEngine(world.host_docker)) as engine:
             return engine.container(name)
-        finally:
-            engine.close()
+
+    def read_file(name: str, path: str) -> str | None:
+        with closing(DockerEngine(world.host_docker)) as engine:
+            return engine.read_file(name, path)
 
     note = world.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
-    return Minikube(toolchain, wanted.name, world.env, inspect, world.kubeconfig, note)
+    return Minikube(toolchain, wanted.name, world.env, inspect, read_file, world.kubeconfig, note)
 
 
 def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Away = never) -> KubePort:

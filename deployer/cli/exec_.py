@@ -30,7 +30,7 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     if not words:
         raise input_error("USAGE", "no command to run", hints=(f"todo-deploy exec {service} -- sh",))
     from deployer.cli.running import read_spec
-    from deployer.commands.connection import open_running
+    from deployer.commands.connection import open_own
     from deployer.commands.services import best_pod, chosen, services_of
     from deployer.composition import this_world
     from deployer.env.shell import no_proxy
@@ -38,7 +38,7 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     from deployer.status.objects import dig, rows
 
     loaded, here = read_spec(session), this_world()
-    opened = open_running(loaded, here)
+    opened = open_own(loaded, here)
     (ref, *_) = chosen(services_of(opened), (service,))
     if opened.toolchain is None:
         raise machine_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import click
@@ -9,7 +10,7 @@ import click
 from deployer import composition as world
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.commands.connection import Opened, not_deployed, open_running
+from deployer.commands.connection import Opened, not_deployed, open_own, open_running
 from deployer.composition import World, this_world
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import ExitCode, machine_error
@@ -110,7 +111,7 @@ def pruned(loaded: LoadedSpec, here: World, *, remove: bool) -> Steps[Waste]:
 
     def look() -> Steps[Waste]:
         yield from ()
-        opened = _opened(loaded, here)
+        opened = _opened(loaded, here, open_own if remove else open_running)
         daemon, spaces = _daemon(opened), _namespaces(opened)
         used = used_images(spaces, opened.kube)
         waste = find_waste(loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
@@ -127,8 +128,8 @@ def _tell_waiting(event: Event) -> None:
         click.echo(event.problem.title, err=True)
 
 
-def _opened(loaded: LoadedSpec, here: World) -> Opened:
-    opened = open_running(loaded, here)
+def _opened(loaded: LoadedSpec, here: World, connect: Callable[[LoadedSpec, World], Opened] = open_running) -> Opened:
+    opened = connect(loaded, here)
     if not opened.is_deployed:
         raise not_deployed(opened)
     return opened

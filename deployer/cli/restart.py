@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def restart(session: Session, services: tuple[str, ...]) -> int:
     """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
     from deployer.cli.running import print_json, read_spec, run
-    from deployer.commands.connection import open_running
+    from deployer.commands.connection import open_own
     from deployer.commands.services import chosen, services_of
     from deployer.composition import this_world
     from deployer.sources.load import load_env
@@ -31,7 +31,7 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
 
     loaded, here = read_spec(session), this_world()
     load_env(loaded)  # refused where it is malformed: its values would not be masked
-    opened = open_running(loaded, here)
+    opened = open_own(loaded, here)
     refs = chosen(services_of(opened), services)
     spec = loaded.spec
     folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)

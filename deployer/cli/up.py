@@ -96,11 +96,16 @@ def _refuse_env(loaded: LoadedSpec) -> EnvFile:
 
 
 def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> None:
-    """Where a cluster must be made or started first, the rules hold before that: they are asked again in any case."""
+    """A cluster that is to be deleted is ours alone, and where one must be made or started, the rules hold before that.
+
+    They are asked again in any case.
+    """
     try:
         seen = opening.see_cluster(loaded, here)
     except DeployError:  # the run itself starts what is lacking, or says why it cannot
         return
+    if asked.recreate:
+        opening.refuse_shared(loaded, seen.facts, here)
     if seen.toolchain is not None and (asked.recreate or seen.facts.phase is not ClusterPhase.RUNNING):
         # A run that changes nothing does not pay for their import.
         from deployer.commands.validate import examine

@@ -33,12 +33,13 @@ _DAEMON_PORT = "2376/tcp"
 _MADE_BY = "created_by.minikube.sigs.k8s.io"
 _API_PORT = 8443
 _WAKE_SECONDS = 20
+_AUTHORIZED_KEYS = "/home/docker/.ssh/authorized_keys"
 # The last error is a box that asks for a bug report; what went wrong is the one before.
 _BOX = "\u256d"
 
 
 class Minikube:
-    """One profile; `inspect` asks the host's Docker daemon for a container by name.
+    """One profile; `inspect` asks the host's Docker daemon for a container by name, `read_file` for a file in one.
 
     `note` is a file in which a start that is killed leaves what the user's current context was.
     """
@@ -49,6 +50,7 @@ class Minikube:
         profile: str,
         env: Mapping[str, str],
         inspect: Callable[[str], Mapping[str, Any] | None],
+        read_file: Callable[[str, str], str | None],
         kubeconfig: Path,
         note: Path,
     ) -> None:
@@ -57,6 +59,8 @@ class Minikube:
         self._env = dict(env)
         self._home = minikube_home(env)
         self._inspect = inspect
+        self._read_file = read_file
+        self._known_node = ""
         self._kubeconfig = kubeconfig
         self._note = note
 
@@ -78,6 +82,7 @@ class Minikube:
         container = self._inspect(self._profile)
         if container is None:
             return ClusterFacts(ClusterPhase.BROKEN, detail="the node's container is gone", **known)  # type: ignore[arg-type]
+        self._refuse_node_of_another_user(str(container.get("Id") or ""))
         state = container.get("State") or {}
         if state.get("Paused"):
             return ClusterFacts(ClusterPhase.PAUSED, **known)  # type: ignore[arg-type]
@@ -152,10 +157,22 @@ class Minikube:
             run([self._toolchain.minikube, *words], env=self._environment(), timeout=_WAKE_SECONDS)
 
     def delete(self) -> Generator[Event, None, None]:
-        """The profile is gone with everything in it."""
+        """The profile is gone with everything in it; refused where it is not this user's, machine error where
+        Minikube cannot delete it.
+        """
+        refuse_foreign(self._kubeconfig, self._profile)  # Minikube removes the context of the profile's name
+        self.facts()
         words = [str(self._toolchain.minikube), "delete", "--profile", self._profile]
-        for line in stream(words, env=self._environment(), inherit=held()):
-            yield Log(STAGE, self._profile, line)
+        try:
+            for line in stream(words, env=self._environment(), inherit=held()):
+                yield Log(STAGE, self._profile, line)
+        except CommandFailed as failed:
+            raise machine_error(
+                "CLUSTER_DELETE",
+                f"Minikube could not delete profile `{self._profile}`",
+                detail="\n".join(_readable(failed.tail)).strip(),
+                hints=(f"minikube delete --profile {self._profile}", "todo-deploy doctor"),
+            ) from None
 
     def write_context(self) -> None:
         """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to tell it."""
@@ -232,6 +249,22 @@ class Minikube:
         labels = ((container or {}).get("Config") or {}).get("Labels") or {}
         if _MADE_BY in labels:
             raise self._foreign(f"its node is there as a container, and {self._home} does not know the profile")
+
+    def _refuse_node_of_another_user(self, container: str) -> None:
+        """The node lets in the SSH key of this user's profile; one that lets in nobody yet was not started to the end.
+
+        Minikube makes the key with the profile and copies it into the node (pkg/drivers/kic: prepareSSH).
+        """
+        if container and container == self._known_node:
+            return
+        let_in = [line.split()[:2] for line in (self._read_file(self._profile, _AUTHORIZED_KEYS) or "").splitlines()]
+        own: list[str] = []
+        with suppress(OSError):
+            path = self._home / "machines" / self._profile / "id_rsa.pub"
+            own = path.read_text(encoding="utf-8", errors="replace").split()[:2]
+        if let_in and own not in let_in:
+            raise self._foreign(f"its node does not let in the SSH key of the profile in {self._home}")
+        self._known_node = container
 
     def _foreign(self, why: str) -> DeployError:
         return refused(

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from deployer import composition as world
 from deployer import forwarding
+from deployer.cluster import ownership
 from deployer.commands.toolchain import prepare_cluster_start
 from deployer.composition import Connected, Run, World
 from deployer.config.load import LoadedSpec
-from deployer.core.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
+from deployer.helm.history import made_by_hooks
 from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import never, why_away
 from deployer.rollout.lookups import looking
@@ -74,6 +76,7 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
     ours = wanted.provider == "minikube" and wanted.driver == "docker"
     away = why_away(cluster.facts, wanted.name, run.clock) if ours else never
     if recreate:
+        refuse_shared(run.loaded, cluster.facts(), machine)
         yield from cluster.delete()
     running = yield from ensure_cluster(
         wanted,
@@ -118,6 +121,7 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
     seen = see_cluster(loaded, here)
     if seen.facts.phase is not ClusterPhase.RUNNING:
         raise not_running(seen)
+    ownership.refuse_foreign_cluster(loaded.spec.cluster, seen.facts, here.kubeconfig)
     kube = world.open_kube(here, loaded.spec.cluster)
     with suppress(DeployError):  # it is for `up` and `validate` to say what is wrong with them
         load_env(loaded)
@@ -125,6 +129,41 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))
+
+
+def open_own(loaded: LoadedSpec, here: World, *, removal: bool = False) -> Opened:
+    """As `open_running`, for a command that changes something: refused where anything that it may touch is not ours.
+
+    `removal`: what the spec names counts beside what was deployed.
+    """
+    opened = open_running(loaded, here)
+    spec, kept = loaded.spec, opened.record
+    by_record = ownership.touched_by_record(spec.application, kept)
+    ownership.refuse_foreign(ownership.touched_by_removal(spec, kept) if removal else by_record, opened.kube)
+    return opened
+
+
+def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> None:
+    """Returns when the Minikube cluster may be deleted: it is this user's, and nothing in it is anybody else's.
+
+    A cluster that does not answer cannot be asked what it holds: deleting it is what a person has confirmed.
+    """
+    spec, wanted = loaded.spec, loaded.spec.cluster
+    ownership.refuse_foreign_cluster(wanted, facts, here.kubeconfig)
+    if wanted.provider != "minikube":
+        raise refused("CLUSTER_FOREIGN", f"the cluster of context `{wanted.context}` is not ours to delete")
+    if facts.phase is not ClusterPhase.RUNNING:
+        return
+    try:
+        kube = world.open_kube(here, wanted)
+        kept = record.load(kube, spec.namespace, spec.application)
+    except DeployError as error:
+        if error.exit_code is ExitCode.REFUSED:
+            raise
+        return
+    ownership.refuse_foreign(ownership.touched_by_removal(spec, kept), kube)
+    hooks = [ref for name, one in kept.releases.items() for ref in made_by_hooks(name, one.namespace, kube)]
+    ownership.refuse_shared(wanted, spec.application, kept, kube, hooks)
 
 
 def not_running(seen: Seen) -> DeployError:

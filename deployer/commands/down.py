@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 
 from deployer import composition as world
 from deployer import forwarding
-from deployer.commands.connection import Opened, open_running, see_cluster
+from deployer.commands.connection import Opened, open_own, refuse_shared, see_cluster
 from deployer.commands.toolchain import ensure_tools
 from deployer.composition import World
 from deployer.config.load import LoadedSpec
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
-from deployer.kube.kubeconfig import refuse_foreign
-from deployer.rollout.hooks import made_by_hooks
+from deployer.helm.history import made_by_hooks
 from deployer.stages import removal
 from deployer.state import record
 from deployer.state.build_cache import deployment_dir
@@ -49,13 +48,12 @@ class Removed:
 
 def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[Removed]:
     """What `up` made is gone, as far as it was asked for; a cluster that does not run is only told."""
-    forwarding.stop(deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application))
+    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     tools = yield from stage(TOOLCHAIN, ensure_tools(loaded.spec, here), here.clock)
     seen = see_cluster(loaded, here)
     if options.cluster:
-        if loaded.spec.cluster.provider == "minikube":
-            # Minikube takes the context of its profile's name out of the kubeconfig, whoever it belongs to.
-            refuse_foreign(here.kubeconfig, loaded.spec.cluster.name)
+        refuse_shared(loaded, seen.facts, here)
+        forwarding.stop(folder)
         port = world.open_cluster(here, loaded.spec.cluster, tools.value)
 
         def delete() -> Steps[Outcome[Removed]]:
@@ -67,9 +65,11 @@ def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[R
 
         return (yield from stage(removal.STAGE, delete(), here.clock)).value
     if seen.facts.phase is ClusterPhase.MISSING:
+        forwarding.stop(folder)
         nothing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
         return (yield from stage(removal.STAGE, nothing, here.clock)).value
-    opened = open_running(loaded, here)
+    opened = open_own(loaded, here, removal=True)
+    forwarding.stop(folder)
     helm = world.open_helm(here, loaded.spec.cluster, tools.value, opened.facts)
     cluster = world.open_cluster(here, loaded.spec.cluster, tools.value)
     return (yield from stage(removal.STAGE, _remove(opened, options, helm, cluster, here), here.clock)).value
@@ -102,7 +102,7 @@ def _remove(
         yield from removal.remove_left_volumes(names, kube, cluster, here.clock)
         if kept.version:
             kube.delete("Secret", spec.namespace, record.record_name(spec.application))
-        yield from removal.remove_namespaces(namespaces, kube)
+        yield from removal.remove_namespaces(namespaces, kube, here.clock)
     elif kept.version and kept.releases:
         # Helm will count from one again: a revision of before would name another one of its by then.
         record.save(kube, spec.namespace, spec.application, replace(kept, releases={}, history=()))

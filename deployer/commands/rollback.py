@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from deployer import evidence
+from deployer.cluster import ownership
 from deployer.commands import migrations, rebuild
 from deployer.commands.connection import connect
 from deployer.commands.deploy import needed_revisions
@@ -86,6 +87,7 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     spec, clock, since = run.spec, run.clock, run.clock.now()
     kept = record.load(run.kube, spec.namespace, spec.application)
     entry = target(kept, options.to, _begun_by_killed_run(kept, run.kube) if options.to is None else None)
+    ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube)
     judging = _judged_by(spec, entry, options)
     applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, judging), clock)
     deployed, urls = applied.value, url_plans(spec, run.values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from deployer import composition as world
+from deployer.cluster import ownership
 from deployer.commands.connection import connect
 from deployer.commands.deploy import deploy
 from deployer.commands.locking import one_at_a_time
@@ -20,7 +21,6 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
-from deployer.helm import ownership
 from deployer.helm.result import Applied
 from deployer.plan import Plan
 from deployer.rollout import stage as rollout_stage
@@ -95,6 +95,9 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     planned = plan_run(on, options.services)
     plan, has_news = planned.plan, options.rebuild or planned.has_news
     if has_news:
+        yield from secrets_stage.await_leaving(plan.namespaces, on.kube, clock)
+    ownership.refuse_foreign(ownership.touched_by_plan(plan), on.kube, adopt=options.adopt)
+    if has_news:
         yield from preflight(on, planned, options)
     planned = yield from with_record(planned, on.kube)
 
@@ -130,15 +133,12 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
 
 
 def preflight(run: Connected, planned: Planned, options: UpOptions) -> Steps[None]:
-    """What is about to change is ours, and neither rules nor the cluster stand against it; nothing is touched yet."""
+    """Neither rules nor the cluster stand against what is about to change; nothing is touched yet."""
     # A run that changes nothing does not pay for their import.
     from deployer.preflight.gather import Running, Target
     from deployer.preflight.validate import before_build
 
     plan, kube, docker = planned.plan, run.kube, run.facts.docker
-    ownership.refuse_foreign_releases(plan.application, plan.releases, planned.record, kube, adopt=options.adopt)
-    yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
-    secrets_stage.refuse_foreign(plan.application, plan.secrets, kube, adopt=options.adopt)
     running = Running(kube, planned.record, (lambda: world.open_images(docker)) if docker else None)
     target = Target(world.host(), run.machine.cache_dir, run.helm, running)
     yield from before_build(run.loaded, plan, target, run.folder, whole=not options.services)

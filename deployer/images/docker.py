@@ -5,7 +5,9 @@ The package cannot speak BuildKit; the sample's Dockerfiles keep to what the cla
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -89,6 +91,19 @@ class DockerEngine:
         except docker.errors.NotFound:
             return None
         return found
+
+    def read_file(self, name: str, path: str) -> str | None:
+        """The text of a file in a container, which need not run; None where there is no such file or container."""
+        try:
+            with self._reached():
+                chunks, _ = self._client.get_archive(name, path)
+                packed = b"".join(chunks)
+        except docker.errors.NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            member = tar.next()
+            content = tar.extractfile(member) if member is not None else None
+            return content.read().decode("utf-8", "replace") if content is not None else None
 
     def image(self, ref: str) -> ImageFacts | None:
         """The image, or None where the daemon has none of that name."""

@@ -20,7 +20,7 @@ from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 from urllib3 import exceptions as http
 
-from deployer.core.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.objects import fitted, well_formed
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
@@ -39,6 +39,11 @@ _LATE = (http.ConnectTimeoutError, http.ReadTimeoutError)
 _PATIENT_SECONDS = 20.0
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+# Aggregated discovery (Kubernetes 1.30; beta since 1.27): two requests for every kind that the server knows.
+_DISCOVERY = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
+)
+_MEASURED = "metrics.k8s.io"  # the suffix of groups that show measurements, not objects that are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,43 @@ class KubeApi:
         for item in items:
             well_formed(item, kind)["metadata"].pop("managedFields", None)
         return items
+
+    def contents(self, namespace: str = "") -> Sequence[Object]:
+        """The metadata of every object in the namespace, or in all of them, whatever its kind, with its kind.
+
+        Refused where a kind cannot be listed, so that an empty answer means that there is nothing.
+        """
+        found: dict[str, Object] = {}  # an object of two groups (Event, Ingress) has one uid
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        for api, plural, kind in self._listable():
+            with suppress(NotFound):  # its definition was removed meanwhile
+                for one in self._json("GET", f"/{api}{inside}/{plural}", accept=_METADATA_LIST)["items"] or ():
+                    one["metadata"].pop("managedFields", None)
+                    found.setdefault(one["metadata"]["uid"], {"kind": kind, "metadata": one["metadata"]})
+        return tuple(found.values())
+
+    def _listable(self) -> Sequence[tuple[str, str, str]]:
+        """API, plural and kind of everything in namespaces that the server can list."""
+        known: dict[tuple[str, str], tuple[str, str, str]] = {}
+        for root in ("api", "apis"):
+            document = self._json("GET", f"/{root}", accept=_DISCOVERY)
+            if document.get("kind") != "APIGroupDiscoveryList":
+                raise refused("DISCOVERY_MISSING", f"the API server of `{self.context}` does not list its kinds",
+                              detail="it is older than Kubernetes 1.27")  # fmt: skip
+            for group in document.get("items") or ():
+                name = str(group["metadata"].get("name") or "")
+                if name.endswith(_MEASURED):
+                    continue
+                for version in group["versions"]:
+                    api = "/".join(filter(None, (root, name, version["version"])))
+                    if version.get("freshness") == "Stale":
+                        raise refused("DISCOVERY_STALE", f"the API server does not know at the moment what {api} has",
+                                      hints=("kubectl get apiservices",))  # fmt: skip
+                    for one in version.get("resources") or ():
+                        if one["scope"] == "Namespaced" and "list" in one["verbs"]:
+                            kind = str(one["responseKind"]["kind"])
+                            known.setdefault((name, one["resource"]), (api, one["resource"], kind))
+        return tuple(known.values())
 
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
         """Whether the object is, or becomes within so many seconds, as `come` wants it; False, and maybe earlier,

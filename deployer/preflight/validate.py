@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deployer.cluster import ownership
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import Object
 from deployer.core.steps import Steps
-from deployer.helm import ownership
 from deployer.plan import Plan
 from deployer.preflight import immutable_fields as immutable
 from deployer.preflight import passed
@@ -21,7 +21,6 @@ from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.judging import errors, judge, warnings
 from deployer.preflight.rules.model import Finding, Subject
 from deployer.sources import load as inputs
-from deployer.stages import secrets as secrets_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
     """Releases and Secrets that are somebody else's, and fields of ours that cannot change."""
     plan, kept, kube = subject.plan, running.record, running.kube
     checks: tuple[Callable[[], None], ...] = (
-        lambda: ownership.refuse_foreign_releases(plan.application, plan.releases, kept, kube, adopt=False),
-        lambda: secrets_stage.refuse_foreign(plan.application, plan.secrets, kube, adopt=False),
+        lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube),
         lambda: immutable.refuse(_objects(subject), objects_of(plan, kept), kube),
     )
     return tuple(found for check in checks for found in _refusals(check))

@@ -214,14 +214,3 @@ def _hook_pods(
 
 def _born(one: Object | None) -> float:
     return epoch(dig(one, "metadata", "creationTimestamp")) or 0.0
-
-
-def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectRef, ...]:
-    """What the hooks of the release's stored revisions make."""
-    stored = kube.list("Secret", namespace, labels=f"{helmstorage.SELECTOR},name={release}")
-    found: dict[ObjectRef, None] = {}
-    for one in stored:
-        with suppress(helmstorage.Damaged):  # what cannot be read must not keep anybody from removing the rest
-            for hook in helmstorage.decode(one).get("hooks") or ():
-                found |= dict.fromkeys(objects_of(str(hook.get("manifest") or ""), namespace))
-    return tuple(found)

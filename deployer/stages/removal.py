@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from deployer.core.errors import machine_error
-from deployer.core.events import Item, ItemState
+from deployer.cluster.ownership import foreign_objects, listed
+from deployer.core.errors import DeployError, Problem, machine_error
+from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
 from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.state.record import ReleaseRecord
@@ -14,7 +15,7 @@ STAGE = "removal"
 _GONE_SECONDS = 120.0
 # A provisioner that feels responsible deletes a volume within a second or two.
 _VOLUME_SECONDS = 5.0
-_IN_EVERY_NAMESPACE = ("ConfigMap", "kube-root-ca.crt")
+_COLLECTED_SECONDS = 10.0
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
@@ -147,27 +148,44 @@ def _still_there(volumes: Sequence[str], kube: KubePort, clock: Clock) -> list[O
         clock.sleep(0.3)
 
 
-def remove_namespaces(names: Iterable[str], kube: KubePort) -> Steps[int]:
-    """The namespaces that we made and that hold nothing of anybody's are going away; their number."""
+def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Steps[int]:
+    """The namespaces that we made and that hold nothing of anybody's are going away; their number.
+
+    Of the others it is said what keeps them.
+    """
     removed = 0
     for name in sorted(set(names)):
         namespace = kube.get("Namespace", "", name)
-        labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
-        if labels.get(MANAGED_BY) != OWNER or not _is_empty(name, kube):
+        metadata = (namespace or {"metadata": {}})["metadata"]
+        if (metadata.get("labels") or {}).get(MANAGED_BY) != OWNER or metadata.get("deletionTimestamp"):
+            continue
+        if kept_by := _kept_by(name, kube, clock):
+            yield Warned(Problem("NAMESPACE_KEPT", f"namespace `{name}` is kept: {kept_by}"))
             continue
         removed += kube.delete("Namespace", "", name)
         yield Item(STAGE, f"namespace {name}", ItemState.DONE, "removed")
     return removed
 
 
-def _is_empty(namespace: str, kube: KubePort) -> bool:
-    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Service", "PersistentVolumeClaim", "Pod", "Secret",
-             "ConfigMap")  # fmt: skip
-    return all(
-        one["metadata"].get("deletionTimestamp") or (kind, one["metadata"]["name"]) == _IN_EVERY_NAMESPACE
-        for kind in kinds
-        for one in kube.list(kind, namespace, metadata_only=True)
-    )
+def _kept_by(namespace: str, kube: KubePort, clock: Clock) -> str:
+    """What is in the namespace that is not ours, or why that cannot be seen; nothing where it may be deleted.
+
+    What belonged to objects that were just removed is waited for: Kubernetes' garbage collector removes it.
+    """
+    deadline = clock.monotonic() + _COLLECTED_SECONDS
+    while True:
+        try:
+            objects = kube.contents(namespace)
+        except DeployError as error:
+            return f"what is in it cannot be seen: {error.problems[0].title}"
+        left = foreign_objects(objects)
+        if not left:
+            return ""
+        if foreign_objects(one for one in objects if not one["metadata"].get("ownerReferences")):
+            return f"it holds {listed(left)}"
+        if clock.monotonic() > deadline:
+            return f"it still holds {listed(left)}"
+        clock.sleep(0.5)
 
 
 def _templates(workload: Object) -> list[str]:

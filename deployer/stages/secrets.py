@@ -6,7 +6,8 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployer.core.errors import refused
+from deployer.cluster.ownership import foreign_secret
+from deployer.core.errors import DeployError, ExitCode, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, SECRET_LABEL, KubePort, Object
 from deployer.core.steps import Clock, Outcome, Steps
@@ -58,13 +59,6 @@ def ensure_secrets(
     updated = sum(secret.changed for secret in kept)
     text = f"{updated} updated, {len(kept) - updated} unchanged" if updated else f"{len(kept)} unchanged"
     return Outcome(tuple(kept), bool(updated), text)
-
-
-def refuse_foreign(application: str, secrets: Sequence[SecretPlan], kube: KubePort, *, adopt: bool) -> None:
-    """The name of each Secret is free, or ours; refused otherwise, with nothing written yet."""
-    for secret in secrets:
-        for body in secret_objects(application, secret):
-            _refuse_foreign(kube.get("Secret", secret.namespace, body["metadata"]["name"]), body, adopt=adopt)
 
 
 def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
@@ -163,15 +157,8 @@ def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:
 
 def _refuse_foreign(found: Object | None, body: Object, *, adopt: bool) -> bool:
     """Whether the Secret is ours; refused where it is somebody else's and may not be taken over."""
-    metadata = body["metadata"]
-    labels = (found or {"metadata": {}})["metadata"].get("labels") or {}
-    ours = bool(labels.get(APPLICATION_LABEL) == metadata["labels"][APPLICATION_LABEL])
-    if found is not None and not ours and not adopt:
-        name, namespace = metadata["name"], metadata["namespace"]
-        owner = labels.get(APPLICATION_LABEL) or labels.get(MANAGED_BY) or "nobody we know"
-        raise refused(
-            "SECRET_FOREIGN",
-            f"Secret `{name}` in namespace `{namespace}` is not ours (it belongs to {owner})",
-            hints=("todo-deploy up --adopt", f"kubectl -n {namespace} delete secret {name}"),
-        )
-    return ours
+    application = body["metadata"]["labels"][APPLICATION_LABEL]
+    problem = foreign_secret(found, application, adopt=adopt)
+    if problem is not None:
+        raise DeployError(problem, ExitCode.REFUSED)
+    return found is not None and foreign_secret(found, application) is None

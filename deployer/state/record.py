@@ -132,9 +132,23 @@ def encode(application: str, namespace: str, record: Record) -> Object:
 
 
 def load(kube: KubePort, namespace: str, application: str) -> Record:
-    """What the cluster remembers of the application; a fresh record, without version, where it was never deployed."""
-    found = kube.get("Secret", namespace, record_name(application))
-    return decode(found) if found is not None else new_record()
+    """What the cluster remembers of the application; a fresh record, without version, where it was never deployed.
+
+    Refused where the Secret of that name is not this application's record.
+    """
+    name = record_name(application)
+    found = kube.get("Secret", namespace, name)
+    if found is None:
+        return new_record()
+    owner = (found["metadata"].get("labels") or {}).get(f"{LABEL_PREFIX}/record")
+    if owner != application:
+        raise refused(
+            "RECORD_FOREIGN",
+            f"Secret `{name}` in namespace `{namespace}` is not the record of application `{application}`",
+            detail=f"it is that of application `{owner}`" if owner else "todo-deploy did not make it",
+            hints=(f"kubectl --namespace {namespace} get secret {name} --show-labels",),
+        )
+    return decode(found)
 
 
 def of_all_applications(kube: KubePort) -> tuple[dict[str, Record], tuple[Problem, ...]]:

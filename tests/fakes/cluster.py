@@ -15,11 +15,13 @@ RUNNING = ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", HERE, "docker", "v1.3
 
 
 class FakeCluster:
-    """Starts at once, unless `failure` says otherwise; `starts` are the requests it was given."""
+    """Starts at once, unless `failure` says otherwise; `starts` are the requests it was given. With `foreign`, it is
+    another user's."""
 
     def __init__(self, facts: ClusterFacts = RUNNING, failure: DeployError | None = None) -> None:
         self.current = facts
         self.failure = failure
+        self.foreign: DeployError | None = None
         self.starts: list[StartRequest] = []
         self.removed: list[str] = []
         self.addons: list[str] = []
@@ -28,6 +30,8 @@ class FakeCluster:
         self.left_by_a_kill = False
 
     def facts(self) -> ClusterFacts:
+        if self.foreign is not None:
+            raise self.foreign
         return self.current
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
@@ -48,11 +52,13 @@ class FakeCluster:
         self.woken += 1
 
     def delete(self) -> Generator[Event, None, None]:
+        self.facts()
         self.current = ClusterFacts(ClusterPhase.MISSING)
         yield from ()
 
     def write_context(self) -> None:
         self.contexts_written += 1
+        self.current = replace(self.current, moved_from="")
 
     def restore_context(self) -> bool:
         restored, self.left_by_a_kill = self.left_by_a_kill, False

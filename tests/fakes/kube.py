@@ -63,6 +63,17 @@ class FakeKube:
         ]
         return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
 
+    def contents(self, namespace: str = "") -> Sequence[Object]:
+        return [
+            {"kind": key[0], "metadata": copy.deepcopy(self._objects[key]["metadata"])}
+            for key in sorted(self._objects)
+            if _namespaced(key[0]) and namespace in ("", key[1])
+        ]
+
+    def state(self) -> dict[Key, Object]:
+        """All that there is, to be compared with what there is later."""
+        return copy.deepcopy(self._objects)
+
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
         until = self.clock.elapsed + seconds
         while True:
@@ -180,7 +191,7 @@ class FakeKube:
         return self._objects[key]
 
     def _check_namespace(self, key: Key) -> None:
-        if KINDS[key[0]].namespaced and ("Namespace", "", key[1]) not in self._objects:
+        if _namespaced(key[0]) and ("Namespace", "", key[1]) not in self._objects:
             raise _not_found("Namespace", "", key[1])
 
 
@@ -205,7 +216,12 @@ class _Socket:
 
 
 def _key(kind: str, namespace: str, name: str) -> Key:
-    return kind, namespace if KINDS[kind].namespaced else "", name
+    return kind, namespace if _namespaced(kind) else "", name
+
+
+def _namespaced(kind: str) -> bool:
+    """A kind that the tool does not know is a custom resource's."""
+    return kind not in KINDS or KINDS[kind].namespaced
 
 
 def _key_of(body: Object) -> Key:

@@ -157,8 +157,11 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     kubeconfig.write_text(json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": "work",
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in ("work", "tiny")],
-        "clusters": [{"name": name, "cluster": {"server": f"https://{name}", "certificate-authority": "ca.crt"}}
-                     for name in ("work", "tiny")],
+        "clusters": [
+            {"name": "work", "cluster": {"server": "https://work", "certificate-authority": "ca.crt"}},
+            {"name": "tiny", "cluster": {"server": "https://tiny", "certificate-authority": "ca.crt", "extensions": [
+                {"name": "cluster_info", "extension": {"provider": "minikube.sigs.k8s.io"}}]}},
+        ],
         "users": [{"name": name, "user": {"token": f"token-of-{name}"}} for name in ("work", "tiny")],
     }))  # fmt: skip
     monkeypatch.setattr(world, "open_cluster", lambda *_: cluster)

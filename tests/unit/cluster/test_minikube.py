@@ -48,7 +48,13 @@ def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path) -> Min
     nowhere = Path("nowhere")
     toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.34.4", None, None, False)
     return Minikube(
-        toolchain, PROFILE, {"MINIKUBE_HOME": str(folder)}, lambda name: found, config, folder / "note.json"
+        toolchain,
+        PROFILE,
+        {"MINIKUBE_HOME": str(folder)},
+        lambda name: found,
+        lambda *_: None,
+        config,
+        folder / "note.json",
     )
 
 

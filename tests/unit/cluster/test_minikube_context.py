@@ -38,7 +38,9 @@ def profile(folder: Path, **env: str) -> Minikube:
     nowhere = Path("nowhere")
     toolchain = Toolchain("path", "", minikube, nowhere, nowhere, nowhere, folder, {}, "v1.34.4", None, None, False)
     settings = {"MINIKUBE_HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "PATH": "/usr/bin:/bin", **env}
-    return Minikube(toolchain, "c", settings, lambda name: None, folder / "kubeconfig", folder / "note.json")
+    return Minikube(
+        toolchain, "c", settings, lambda name: None, lambda *_: None, folder / "kubeconfig", folder / "note.json"
+    )
 
 
 def document(folder: Path) -> dict[str, object]:

@@ -10,6 +10,7 @@ import pytest
 from deployer.commands.rollback import target
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
+from deployer.core.ports import INPUTS_LABEL
 from deployer.core.steps import Steps
 from deployer.helm import storage as helmstorage
 from deployer.state.cluster_lock import LeaseLost, lease_name
@@ -411,6 +412,10 @@ def test_a_release_that_somebody_made_anew_is_not_gone_back_to(shop: Shop) -> No
     shop.helm.uninstall("web", "default")
     request = shop.helm.requests[-1]
     shop.helm.upgrade(replace(request, labels={}, values={"version": "by hand"}))
+    _, error = failed(shop.back())
+    assert codes(error) == ["RELEASE_FOREIGN"]
+    shop.helm.uninstall("web", "default")
+    shop.helm.upgrade(replace(request, labels={INPUTS_LABEL: "others"}, values={"version": "of another machine"}))
     _, error = failed(shop.back())
     assert codes(error) == ["ROLLBACK_RELEASE"]
     assert "uninstalled since" in error.problems[0].title

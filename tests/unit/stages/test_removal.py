@@ -155,7 +155,7 @@ def test_only_empty_namespaces_of_ours_go(kube: FakeKube) -> None:
     put(kube, "Pod", "somebodys", "pods")
     put(kube, "ConfigMap", "somebodys", "texts")
     put(kube, "ConfigMap", "kube-root-ca.crt", "empty")  # every namespace has it
-    _, removed = played(remove_namespaces(["empty", "pods", "texts", "person", "default", "missing"], kube))
+    _, removed = played(remove_namespaces(["empty", "pods", "texts", "person", "default", "missing"], kube, kube.clock))
     assert removed == 1
     assert kube.names("Namespace", "") == ["default", "kube-system", "person", "pods", "texts"]
 
@@ -164,7 +164,7 @@ def test_what_is_being_deleted_keeps_no_namespace(kube: FakeKube) -> None:
     put(kube, "Namespace", "shop", "", labels=OURS)
     metadata = {"name": "web", "namespace": "shop", "deletionTimestamp": kube.clock.stamp()}
     kube.put({"kind": "Pod", "metadata": metadata})
-    assert played(remove_namespaces(["shop"], kube))[1] == 1
+    assert played(remove_namespaces(["shop"], kube, kube.clock))[1] == 1
 
 
 def hook(name: str, kind: str = "Job", **notes: str) -> Any:

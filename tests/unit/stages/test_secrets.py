@@ -112,7 +112,10 @@ def test_the_secret_of_another_application_is_refused_with_its_name() -> None:
     kube = FakeKube()
     played(ensure_secrets("other", ("default",), [plan()], kube, adopt=False))
     _, error = failed(ensure_secrets("todo", ("default",), [plan()], kube, adopt=False))
-    assert "belongs to other" in error.problems[0].title
+    assert code(error) == "SECRET_TAKEN"
+    assert "`other`" in error.problems[0].title
+    _, error = failed(ensure_secrets("todo", ("default",), [plan()], kube, adopt=True))
+    assert code(error) == "SECRET_TAKEN", "what another application has made is not taken over"
 
 
 def test_an_adopted_secret_becomes_ours() -> None:

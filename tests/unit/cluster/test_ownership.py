@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from deployer.cluster.ownership import Touched, refuse_foreign
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL
-from deployer.helm.ownership import refuse_foreign_releases
-from deployer.plan import ReleasePlan
 from deployer.state import record
 from deployer.state.record import Record, ReleaseRecord
 from tests.fakes import FakeKube
@@ -17,9 +16,7 @@ from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, played
 from tests.fakes.shop import Shop
 
-
-def plan(name: str, namespace: str = "default") -> ReleasePlan:
-    return ReleasePlan(name, namespace, Path("chart"), {}, "digest", (), (), (), 60.0)
+WEB = Touched("shop", frozenset({("default", "web")}), frozenset())
 
 
 def kept(*names: str, namespace: str = "default") -> Record:
@@ -29,9 +26,9 @@ def kept(*names: str, namespace: str = "default") -> Record:
     return known
 
 
-def refusal(kube: FakeKube, *, adopt: bool = False, known: Record | None = None) -> str:
+def refusal(kube: FakeKube, *, adopt: bool = False) -> str:
     try:
-        refuse_foreign_releases("shop", [plan("web")], known or kept(), kube, adopt=adopt)
+        refuse_foreign(WEB, kube, adopt=adopt)
     except DeployError as error:
         assert error.exit_code is ExitCode.REFUSED
         return code(error)
@@ -61,9 +58,19 @@ def test_a_persons_release_is_taken_when_that_was_said(kube: FakeKube) -> None:
 
 
 def test_our_own_is_ours_also_when_its_record_was_lost(kube: FakeKube) -> None:
-    kube.put(release_secret("web", "default", 1, "deployed"))
-    assert refusal(kube, known=kept("web")) == ""
     kube.put(release_secret("web", "default", 1, "deployed", labels={INPUTS_LABEL: "digest"}))
+    assert refusal(kube) == ""
+
+
+def test_a_release_that_a_person_has_put_in_the_place_of_ours_is_theirs(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "default", 1, "deployed"))
+    assert refusal(kube) == "RELEASE_FOREIGN"
+
+
+def test_a_persons_rollback_to_before_we_adopted_it_does_not_make_it_theirs(kube: FakeKube) -> None:
+    kube.put(release_secret("web", "default", 1, "superseded"))
+    kube.put(release_secret("web", "default", 2, "superseded", labels={INPUTS_LABEL: "digest"}))
+    kube.put(release_secret("web", "default", 3, "deployed"))
     assert refusal(kube) == ""
 
 
