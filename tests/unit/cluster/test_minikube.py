@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployer.cluster import minikube as module
 from deployer.cluster.minikube import Minikube
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import StartRequest
+from deployer.core.process import CommandFailed
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
 
@@ -41,7 +43,7 @@ def kubeconfig(folder: Path, server: str) -> Path:
     return path
 
 
-def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path) -> Minikube:
+def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path, keys: str | None = None) -> Minikube:
     profile = folder / ".minikube" / "profiles" / PROFILE
     profile.mkdir(parents=True)
     (profile / "config.json").write_text(json.dumps(CONFIG))
@@ -126,3 +128,47 @@ def test_a_context_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None
             act()
         assert (caught.value.problems[0].code, caught.value.exit_code) == ("CONTEXT_FOREIGN", ExitCode.REFUSED)
     assert (tmp_path / "kubeconfig").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("let_in", "own", "foreign"),
+    [
+        ("ssh-rsa AAAA1 root@c\n", "ssh-rsa AAAA1\n", False),
+        ("ssh-rsa AAAA1\nssh-rsa AAAA2\n", "ssh-rsa AAAA2 me", False),
+        (None, "ssh-rsa AAAA1\n", False),  # its start was cut short before Minikube copied the key
+        ("ssh-rsa AAAA1\n", "ssh-rsa AAAA2\n", True),
+        ("ssh-rsa AAAA1\n", None, True),
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_node_that_does_not_let_in_the_profiles_key_is_another_users(
+    tmp_path: Path, let_in: str | None, own: str | None, foreign: bool, running: bool
+) -> None:
+    """Both know a profile of this name; the container is of one of them."""
+    made = minikube(tmp_path, {**container(), "State": {"Running": running}}, tmp_path / "absent", let_in)
+    if own is not None:
+        machine = tmp_path / ".minikube" / "machines" / PROFILE
+        machine.mkdir(parents=True)
+        (machine / "id_rsa.pub").write_text(own)
+    if not foreign:
+        assert made.facts().phase is (ClusterPhase.RUNNING if running else ClusterPhase.STOPPED)
+        return
+    for act in (made.facts, lambda: list(made.delete())):
+        with pytest.raises(DeployError) as caught:
+            act()
+        assert (caught.value.problems[0].code, caught.value.exit_code) == ("PROFILE_FOREIGN", ExitCode.REFUSED)
+
+
+def test_a_cluster_that_minikube_cannot_delete_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = minikube(tmp_path, container(), tmp_path / "absent")
+
+    def fails(*_: object, **__: object) -> Iterator[str]:
+        yield "* Deleting"
+        raise CommandFailed(["minikube", "delete"], 1, ("X Exiting due to GUEST_DELETE: device or resource busy",))
+
+    monkeypatch.setattr(module, "stream", fails)
+    with pytest.raises(DeployError) as caught:
+        list(made.delete())
+    (problem,) = caught.value.problems
+    assert (problem.code, caught.value.exit_code) == ("CLUSTER_DELETE", ExitCode.MACHINE)
+    assert "device or resource busy" in problem.detail and problem.hints
