@@ -18,12 +18,10 @@ from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
-from deployer.init.compose import compose, questions
+from deployer.init.compose import compose, questions, unmended, with_waivers
 from deployer.init.find import find
 from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
-from deployer.init.naming import release_names
-from deployer.init.read import read
-from deployer.init.waiving import unmended, with_waivers
+from deployer.init.read import read, release_names
 from deployer.init.write import as_yaml
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts

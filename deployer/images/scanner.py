@@ -1,4 +1,7 @@
-"""The vulnerability scanner on PATH, trivy or grype, asked for an image in a Docker daemon."""
+"""The vulnerability scanner on PATH, trivy or grype, asked for an image in a Docker daemon, and its report read.
+
+Formats: trivy's report with SchemaVersion 2 (`trivy image --format json`), grype's document (`grype -o json`).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
+from deployer.core.reading import parse_json
 from deployer.env.shell import no_proxy
-from deployer.images.scan_reports import SCANNERS, Scan, read_report
 
+SCANNERS = ("trivy", "grype")
+_SEVERITIES = ("critical", "high", "medium", "low")
+_SHOWN = 3
 # What the look at a database that is there may take, and the scan of an image.
 _LOOK_SECONDS = 30.0
 _IMAGE_SECONDS = 300.0
@@ -23,7 +31,7 @@ _FRAME = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|^(\[\d+\]|\S+Z)?\s+(ERROR|FATAL)\s+
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _Commands:
     """How a scanner is asked: to renew its database, whether that can be used as it is, and for an image.
 
     `by_hand` is the setting by which a user says that the database is renewed by hand.
@@ -40,8 +48,8 @@ class _Words:
 # Neither gets `--quiet`: with it they do not say why they failed. A user's settings may make findings a failure, with
 # which the report would be lost: not here. Telemetry and the look for a newer program are switched off by variables,
 # which older versions ignore.
-_WORDS = {
-    "trivy": _Words(
+_COMMANDS = {
+    "trivy": _Commands(
         by_hand=("TRIVY_SKIP_DB_UPDATE", "true"),
         renew=("image", "--download-db-only", "--no-progress"),
         usable=(),
@@ -50,7 +58,7 @@ _WORDS = {
         target="{ref}",
         env={"TRIVY_SKIP_VERSION_CHECK": "true", "TRIVY_DISABLE_TELEMETRY": "true"},
     ),
-    "grype": _Words(
+    "grype": _Commands(
         by_hand=("GRYPE_DB_AUTO_UPDATE", "false"),
         renew=("db", "update"),
         usable=("db", "status"),
@@ -59,6 +67,43 @@ _WORDS = {
         env={"GRYPE_CHECK_FOR_APP_UPDATE": "false", "GRYPE_DB_AUTO_UPDATE": "false"},
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vulnerability:
+    """One known weakness of one package."""
+
+    id: str
+    package: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scanner found in an image; without a scanner, `why` it was not scanned."""
+
+    scanner: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    critical: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`not scanned`, `critical` or `no critical`."""
+        if not self.scanner:
+            return "not scanned"
+        return "critical" if self.critical else "no critical"
+
+    @property
+    def words(self) -> str:
+        """The verdict in one line."""
+        if not self.scanner:
+            return f"not scanned: {self.why}"
+        others = sorted(severity for severity in self.counts if severity not in _SEVERITIES)
+        counts = ", ".join(f"{self.counts.get(severity, 0)} {severity}" for severity in (*_SEVERITIES, *others))
+        shown = ", ".join(self.critical[:_SHOWN])
+        more = f" and {len(self.critical) - _SHOWN} more" if len(self.critical) > _SHOWN else ""
+        return f"scanned by {self.scanner}: {counts}" + (f" ({shown}{more})" if shown else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +118,27 @@ class Scanner:
     @property
     def renewal(self) -> tuple[str, ...]:
         """The command that downloads its database of vulnerabilities."""
-        return (self.name, *_WORDS[self.name].renew)
+        return (self.name, *_COMMANDS[self.name].renew)
 
     def unready(self, seconds: float) -> str:
         """Why there is no database of vulnerabilities that the scanner would use; empty where there is one.
 
         Its download may take so many seconds.
         """
-        words = _WORDS[self.name]
-        name, value = words.by_hand
+        commands = _COMMANDS[self.name]
+        name, value = commands.by_hand
         if self.env.get(name, "").lower() == value:
-            why = self._ask(words.usable, _LOOK_SECONDS)[1] if words.usable else ""
+            why = self._ask(commands.usable, _LOOK_SECONDS)[1] if commands.usable else ""
         else:
-            why = self._ask(words.renew, seconds)[1]
-            if why and words.usable and not self._ask(words.usable, _LOOK_SECONDS)[1]:
+            why = self._ask(commands.renew, seconds)[1]
+            if why and commands.usable and not self._ask(commands.usable, _LOOK_SECONDS)[1]:
                 return ""
         return why and f"{self.name} has no current database of vulnerabilities: {why}"
 
     def scan(self, ref: str) -> Scan:
         """What the scanner finds in the image; not scanned, with the reason, where it fails."""
-        words = _WORDS[self.name]
-        text, why = self._ask((*words.image, words.target.format(ref=ref)), _IMAGE_SECONDS)
+        commands = _COMMANDS[self.name]
+        text, why = self._ask((*commands.image, commands.target.format(ref=ref)), _IMAGE_SECONDS)
         return Scan(why=f"{self.name} failed: {why}") if why else read_report(self.name, text)
 
     def _ask(self, words: Sequence[str], seconds: float) -> tuple[str, str]:
@@ -102,7 +147,7 @@ class Scanner:
         daemon = {"DOCKER_HOST": self.endpoint.host, "NO_PROXY": direct, "no_proxy": direct}
         if self.endpoint.cert_path is not None:
             daemon |= {"DOCKER_CERT_PATH": str(self.endpoint.cert_path), "DOCKER_TLS_VERIFY": "1"}
-        env = {**self.env, **daemon, **_WORDS[self.name].env}
+        env = {**self.env, **daemon, **_COMMANDS[self.name].env}
         try:
             return run([self.program, *words], env=env, timeout=seconds), ""
         except CommandFailed as failed:
@@ -127,3 +172,29 @@ def find_scanner(env: Mapping[str, str], endpoint: DockerEndpoint) -> Scanner | 
         if program is not None:
             return Scanner(name, program, endpoint, env)
     return None
+
+
+def read_report(scanner: str, text: str) -> Scan:
+    """The scan that the scanner's JSON report describes; not scanned where it is no report."""
+    try:
+        document = parse_json(text)
+        found = set(_trivy(document) if scanner == "trivy" else _grype(document))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Scan(why=f"{scanner} printed no report that could be read ({type(error).__name__})")
+    counts = Counter(one.severity for one in found)
+    critical = tuple(f"{one.id} in {one.package}" for one in sorted(found) if one.severity == "critical")
+    return Scan(scanner, dict(counts), critical)
+
+
+def _trivy(document: Any) -> Iterator[Vulnerability]:
+    if document["SchemaVersion"] != 2:
+        raise ValueError("another schema")
+    for result in document.get("Results") or ():
+        for one in result.get("Vulnerabilities") or ():
+            yield Vulnerability(one["VulnerabilityID"], one["PkgName"], one.get("Severity", "unknown").lower())
+
+
+def _grype(document: Any) -> Iterator[Vulnerability]:
+    for match in document["matches"]:
+        one = match["vulnerability"]
+        yield Vulnerability(one["id"], match["artifact"]["name"], one["severity"].lower())

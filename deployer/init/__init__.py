@@ -1,5 +1,5 @@
-"""A first spec for a repository that has none: what is in its files and charts, and what only a person knows.
+"""A first spec for a repository that has none, drafted from its files and charts.
 
-`finding` reads the files, `slots` and `needs` read what the charts render to, `matching` says which Dockerfile makes
-which image, `composing` makes the draft of it all, and `writing` its text. Only `finding` reads, and nothing writes.
+`find` reads the files, `read` what the charts render to, `match` pairs Dockerfiles with images, `compose` makes the
+draft and `write` its text.
 """

@@ -6,19 +6,35 @@ What the files do not say is a `Question` with a default. A default that was tak
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.core.values import path_keys
-from deployer.init import match as matching
-from deployer.init.model import Answers, Draft, Exposed, FoundDockerfile, Question, Reading, Repository, SecretNeed
-from deployer.init.naming import dashed
+from deployer.core.values import path_keys, value_at
+from deployer.init import match
+from deployer.init.model import (
+    Answers,
+    Draft,
+    Exposed,
+    FoundDockerfile,
+    Question,
+    Reading,
+    Repository,
+    SecretNeed,
+    dashed,
+)
+from deployer.preflight.rules.model import Finding
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"^(|<.*>|change[-_ ]?me.*|your[-_ ].*|xxx+|todo|example|placeholder)$", re.IGNORECASE)
 _MARK = "guessed"
+REASON = "the charts are deployed as they were found"
+# What Kubernetes runs all the same; what it would refuse, or what would not work, is left to be mended.
+TOLERATED = frozenset({
+    "CONFIG_KEY_NAME", "CONFIG_SECRET", "LIMITS_MISSING", "LIVENESS_MISSING", "READINESS_MISSING", "REPLICAS",
+    "REQUESTS_MISSING", "RUNS_AS_ROOT", "TAG_LATEST",
+})  # fmt: skip
 
 Place = tuple[str, ...]
 
@@ -56,9 +72,31 @@ def questions(repo: Repository, readings: Sequence[Reading], answers: Answers) -
 
 
 def compose(repo: Repository, readings: Sequence[Reading], answers: Answers) -> Draft:
-    """The draft under these answers, defaults standing in for those that were not given."""
+    """The draft under these answers, with defaults for those that were not given."""
     sheet = _sheet(repo, readings, answers)
     return Draft(sheet.document, sheet.comments, tuple(sheet.remarks))
+
+
+def with_waivers(draft: Draft, findings: Sequence[Finding]) -> Draft:
+    """The draft that waives what can be tolerated of these findings, for the objects where it was found."""
+    places: dict[str, list[str]] = {}
+    for one in findings:
+        if one.severity == "error" and one.rule in TOLERATED:
+            places.setdefault(one.rule, []).append(one.object)
+    if not places:
+        return draft
+    waive: list[dict[str, Any]] = []
+    for rule, objects in places.items():
+        known = sorted(set(filter(None, objects)))
+        waive.append({"rule": rule, "reason": REASON} | ({"objects": known} if known else {}))
+    comment = "guessed: rules that the charts break; mend them there, or say here why they may"
+    document = {**draft.document, "rules": {"waive": waive}}
+    return replace(draft, document=document, comments={**draft.comments, ("rules", "waive"): comment})
+
+
+def unmended(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The errors that no waiver of a draft takes away."""
+    return tuple(one for one in findings if one.severity == "error" and one.rule not in TOLERATED)
 
 
 def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _Sheet:
@@ -67,7 +105,7 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
     name, mark = sheet.ask(Question("application", "Name of the application", default))
     sheet.put(("apiVersion",), "todo-deploy/v1")
     sheet.put(("application",), name, f"{mark}the folder's name" if mark else "")
-    sheet.put(("namespace",), name, "a namespace of its own: `down` leaves nothing in those of others")
+    sheet.put(("namespace",), name, "a namespace of its own: `down` leaves nothing in other namespaces")
     if repo.env_example not in (None, ".env.example"):
         sheet.put(("env", "example"), repo.env_example, "`up` makes .env from it when there is none")
     elif repo.env_example is None and not repo.has_env:
@@ -92,7 +130,7 @@ def _makers(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> Mak
     by_name = {one.name: one for one in repo.dockerfiles}
     for reading in readings:
         for number, slot in enumerate(reading.slots):
-            found, certain = matching.best(slot, repo.dockerfiles)
+            found, certain = match.best(slot, repo.dockerfiles)
             if not certain:
                 default = found.name if found is not None else NOBODY
                 text = f"Which Dockerfile makes the image of {', '.join(slot.users)} (`{slot.image or 'no default'}`)?"
@@ -115,14 +153,14 @@ def _images(sheet: _Sheet, repo: Repository, readings: Sequence[Reading], makers
         reading, slot = uses[0]
         place = ("images", dockerfile.name)
         users = ", ".join(dict.fromkeys(user for _, one in uses for user in one.users))
-        repository = matching.repository(slot, dockerfile, taken)
+        repository = match.repository(slot, dockerfile, taken)
         taken.append(repository)
         sheet.put((*place, "repository"), repository)
-        version, known = matching.version(slot, reading.chart.app_version)
+        version, known = match.version(slot, reading.chart.app_version)
         sheet.put((*place, "version"), version, "" if known else f"{_MARK}: neither chart nor tag says one")
         _context(sheet, dockerfile, place)
         for argument, base in dockerfile.bases.items():
-            sheet.put((*place, "bases", argument), base, "a stand-in takes its place where no registry can be reached")
+            sheet.put((*place, "bases", argument), base, "replaced where no registry can be reached")
         for argument, default in dockerfile.args.items():
             if default:
                 continue
@@ -156,7 +194,7 @@ def _secrets(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> No
     for name, known in needs.items():
         place = ("secrets", name)
         if not all(need.paths for need in known):
-            sheet.put((*place, "naming"), "stable", "a template has this very name")
+            sheet.put((*place, "naming"), "stable", "a template uses exactly this name")
         keys: dict[str, bool] = {}
         for need in known:
             keys |= {key: required or keys.get(key, False) for key, required in need.keys.items()}
@@ -204,8 +242,8 @@ def _release(sheet: _Sheet, reading: Reading, makers: Makers) -> None:
     place = ("releases", reading.release)
     sheet.put((*place, "chart"), reading.chart.path)
     if reading.problem:
-        told = reading.problem.splitlines()[-1][:200]
-        sheet.comments[place] = f"its images, Secrets and Services are not known: it was not rendered ({told})"
+        why = reading.problem.splitlines()[-1][:200]
+        sheet.comments[place] = f"its images, Secrets and Services are not known: it was not rendered ({why})"
         return
     for number, slot in enumerate(reading.slots):
         maker = makers.get((reading.release, number))
@@ -236,8 +274,8 @@ def _is_opened(sheet: _Sheet, reading: Reading, one: Exposed) -> bool:
 
 
 def _urls(sheet: _Sheet, readings: Sequence[Reading]) -> None:
-    for reading, one in _all_exposed(readings):
-        if one.type_path and not _says_node_port(sheet, reading.release, one.type_path):
+    for release, one in ((reading.release, one) for reading in readings for one in reading.exposed):
+        if one.type_path and not _says_node_port(sheet, release, one.type_path):
             continue
         name = _plain(one.host or one.service)
         place = ("urls", name)
@@ -258,16 +296,8 @@ def _urls(sheet: _Sheet, readings: Sequence[Reading]) -> None:
             sheet.comments[place] = comment
 
 
-def _all_exposed(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Any]]:
-    for reading in readings:
-        yield from ((reading, one) for one in reading.exposed)
-
-
 def _says_node_port(sheet: _Sheet, release: str, path: str) -> bool:
-    place: Any = sheet.document["releases"][release].get("values", {})
-    for key in path_keys(path):
-        place = place.get(key) if isinstance(place, dict) else None
-    return bool(place == "NodePort")
+    return bool(value_at(sheet.document["releases"][release].get("values", {}), path) == "NodePort")
 
 
 def _plain(text: str) -> str:

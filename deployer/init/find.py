@@ -15,8 +15,7 @@ from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid
 from deployer.core.yaml import parse_manifest
 from deployer.env import parser as dotenv
-from deployer.init.model import FoundChart, FoundDockerfile, Repository
-from deployer.init.naming import dashed
+from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
 from deployer.sources import charts
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,3 +127,8 @@ Answers = Mapping[str, str]
 
 Rendered = Sequence[Object]
 """The objects of one rendering."""
+
+
+def dashed(text: str) -> str:
+    """The text in the characters of names, in small letters with dashes between its words; it may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

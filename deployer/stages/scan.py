@@ -15,7 +15,7 @@ from deployer.core.files import write_private
 from deployer.core.ports import ImagePort
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Clock, Steps
-from deployer.images.scan_reports import Scan
+from deployer.images.scanner import Scan
 
 STAGE = "images"
 # Of a deploy no more than this is spent on a database that does not come; less where an earlier one has spent it.

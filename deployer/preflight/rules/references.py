@@ -19,29 +19,39 @@ class Reference:
     workload: Workload
     target: ObjectRef
     key: str = ""
-    variable: str = ""
+    optional: bool = False
 
 
 def references(workload: Workload) -> Iterator[Reference]:
-    """Every reference of the workload's pods that is not optional."""
+    """Every reference of the workload's pods to a Secret or ConfigMap."""
     for container in workload.containers(init=True):
-        for one in container.get("env") or ():
-            source = one.get("valueFrom") or {}
-            for kind, field in (("Secret", "secretKeyRef"), ("ConfigMap", "configMapKeyRef")):
-                yield from _reference(workload, kind, source.get(field), "name", str(one.get("name")))
-        for one in container.get("envFrom") or ():
-            yield from _reference(workload, "Secret", one.get("secretRef"), "name")
-            yield from _reference(workload, "ConfigMap", one.get("configMapRef"), "name")
+        for one in (*(container.get("env") or ()), *(container.get("envFrom") or ())):
+            source = one.get("valueFrom") or one
+            yield from _references(workload, "Secret", source.get("secretKeyRef") or source.get("secretRef"))
+            yield from _references(workload, "ConfigMap", source.get("configMapKeyRef") or source.get("configMapRef"))
     for source in workload.volumes:
-        yield from _volume(workload, "Secret", source.get("secret"))
-        yield from _volume(workload, "ConfigMap", source.get("configMap"))
+        yield from _references(workload, "Secret", source.get("secret"))
+        yield from _references(workload, "ConfigMap", source.get("configMap"))
+
+
+def _references(workload: Workload, kind: str, source: Object | None) -> Iterator[Reference]:
+    name = (source or {}).get("secretName") or (source or {}).get("name")
+    if source and name:
+        target, optional = ObjectRef(kind, workload.namespace, str(name)), bool(source.get("optional"))
+        keys = [item.get("key") for item in source.get("items") or ()] or [source.get("key")]
+        yield from (Reference(workload, target, str(key or ""), optional) for key in keys)
+
+
+def _needed(subject: Subject) -> Iterator[Reference]:
+    """The references without which a pod does not start."""
+    for workload in subject.workloads():
+        yield from (one for one in references(workload) if not one.optional)
 
 
 def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
     """The Secrets and ConfigMaps that pods need and that neither spec nor charts make; a cluster may have them."""
     provided = _provided(subject)
-    needed = (one.target for workload in subject.workloads() for one in references(workload))
-    return tuple(sorted({target for target in needed if target not in provided}))
+    return tuple(sorted({one.target for one in _needed(subject) if one.target not in provided}))
 
 
 @rule("REFERENCE_MISSING", "error", "topology 000 Deployment; Kubernetes docs, Secrets")
@@ -49,13 +59,11 @@ def missing_objects(subject: Subject) -> Iterator[Violation]:
     """Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster."""
     provided = _provided(subject)
     present = subject.cluster.keys if subject.cluster is not None else {}
-    what: set[tuple[str, ObjectRef]] = set()
-    for workload in subject.workloads():
-        for one in references(workload):
-            known = (workload.label, one.target)
-            if one.target in provided or one.target in present or known in what:
-                continue
-            what.add(known)
+    reported: set[tuple[str, ObjectRef]] = set()
+    for one in _needed(subject):
+        known = (one.workload.label, one.target)
+        if one.target not in provided and one.target not in present and known not in reported:
+            reported.add(known)
             yield _missing_object(subject, one, provided)
 
 
@@ -63,10 +71,9 @@ def missing_objects(subject: Subject) -> Iterator[Violation]:
 def missing_keys(subject: Subject) -> Iterator[Violation]:
     """Every key of a Secret or ConfigMap that a pod names exists."""
     keys = {**(subject.cluster.keys if subject.cluster is not None else {}), **_provided(subject)}
-    for workload in subject.workloads():
-        for one in references(workload):
-            if one.key and one.target in keys and one.key not in keys[one.target]:
-                yield _missing_key(subject, one, keys[one.target])
+    for one in _needed(subject):
+        if one.key and one.target in keys and one.key not in keys[one.target]:
+            yield _missing_key(subject, one, keys[one.target])
 
 
 @rule("ENV_KEY_NEAR_MISS", "warning", "topology 003 Secrets")
@@ -82,30 +89,10 @@ def near_misses(subject: Subject) -> Iterator[Violation]:
         meant = suggest(key, taken)
         if meant is not None and not (subject.env.value(meant) or ""):
             yield Violation(
-                f"nothing takes `{key}`, and `{meant}` is not set: did you mean `{meant}`?",
+                f"nothing uses the env key `{key}`, and `{meant}` is not set",
                 Place(where=entry.where),
-                hints=(f"rename it to {meant}, or remove the line",),
+                hints=(f"did you mean `{meant}`? rename the key, or remove the line",),
             )
-
-
-def _reference(
-    workload: Workload, kind: str, source: Object | None, field: str, variable: str = ""
-) -> Iterator[Reference]:
-    if source and source.get(field) and not source.get("optional"):
-        target = ObjectRef(kind, workload.namespace, str(source[field]))
-        yield Reference(workload, target, str(source.get("key") or ""), variable)
-
-
-def _volume(workload: Workload, kind: str, source: Object | None) -> Iterator[Reference]:
-    if not source or source.get("optional"):
-        return
-    name = source.get("secretName") or source.get("name")
-    if not name:
-        return
-    target = ObjectRef(kind, workload.namespace, str(name))
-    yield Reference(workload, target)
-    for item in source.get("items") or ():
-        yield Reference(workload, target, str(item.get("key") or ""))
 
 
 def _provided(subject: Subject) -> dict[ObjectRef, frozenset[str]]:
@@ -127,16 +114,17 @@ def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, 
     close = difflib.get_close_matches(name, same, 1)
     elsewhere = sorted({other.namespace for other in provided if (other.kind, other.name) == (kind, name)})
     hints = [f"did you mean `{close[0]}`?"] if close else []
-    hints += [f"it is made in namespace `{elsewhere[0]}`; a pod reads those of its own alone"] if elsewhere else []
+    if elsewhere:
+        hints.append(f"it exists in namespace `{elsewhere[0]}`; a pod can only use those of its own namespace")
     secret = subject.loaded.spec.secrets.get(name) if kind == "Secret" else None
     if secret is not None and secret.naming == "hashed":
         hints.append(f"its name carries a hash: map it in releases.{one.workload.release.name}.secrets in the spec")
     elif secret is not None and secret.when is not None and not elsewhere:
         hints.append(f"the switch `{secret.when}` of the spec turns it off")
     elif kind == "Secret" and not close and not elsewhere:
-        hints.append(f"make it: secrets.{name} in {subject.loaded.path.name}")
+        hints.append(f"add secrets.{name} to {subject.loaded.path.name}")
     return Violation(
-        f"{one.workload.label} needs {what}, which nothing makes",
+        f"{one.workload.label} needs {what}, which does not exist",
         _place(one),
         f"neither the spec nor a chart makes it in namespace `{one.target.namespace}`",
         tuple(hints),
@@ -160,7 +148,7 @@ def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Viola
     place = _place(one)
     if mended:
         place = Place(place.release, place.object, spec=("secrets", mended, "keys"))
-    return Violation(title, place, "it has: " + (", ".join(sorted(has)) or "none"), tuple(hints))
+    return Violation(title, place, "its keys: " + (", ".join(sorted(has)) or "none"), tuple(hints))
 
 
 def _secret_of(subject: Subject, target: ObjectRef) -> str:

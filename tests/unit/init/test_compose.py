@@ -10,10 +10,9 @@ import pytest
 from deployer.config.load import load_spec
 from deployer.core.errors import Problem
 from deployer.init import match as matching
-from deployer.init.compose import compose, questions
+from deployer.init.compose import REASON, compose, questions, unmended, with_waivers
 from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
-from deployer.init.naming import hosts, release_names
-from deployer.init.waiving import REASON, unmended, with_waivers
+from deployer.init.read import hosts, release_names
 from deployer.init.write import as_yaml, scalar
 from deployer.preflight.rules.model import Finding
 from tests.unit.init.charts import chart, refused, service

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from deployer.init.match import candidates
 from deployer.init.model import Exposed, SecretNeed, Slot
 from deployer.init.read import read
-from deployer.init.slots import candidates
 from tests.unit.init.charts import Template, Values, chart, container, pods, refused, rendering, service
 
 

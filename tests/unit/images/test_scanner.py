@@ -13,8 +13,7 @@ import pytest
 from deployer.core.errors import ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import DockerEndpoint
-from deployer.images.scan_reports import Scan, read_report
-from deployer.images.scanner import Scanner, find_scanner
+from deployer.images.scanner import Scan, Scanner, find_scanner, read_report
 from deployer.stages.scan import Wanted, scan_images
 from tests import DATA
 from tests.fakes.clock import FakeClock
