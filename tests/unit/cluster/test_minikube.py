@@ -54,7 +54,7 @@ def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path, keys: 
         PROFILE,
         {"MINIKUBE_HOME": str(folder)},
         lambda name: found,
-        lambda *_: None,
+        lambda *_: keys,
         config,
         folder / "note.json",
     )
