@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployer.config.load import LoadedSpec
 from deployer.core.yaml import Location
+from deployer.core.yaml_text import block_lines
 
 DEFAULT = "default"
-_COLUMN = 48
+_COLUMN = 47
 
 
 def as_yaml(document: Mapping[str, Any], origins: Mapping[Location, str]) -> str:
     """The document as block YAML; a value with an origin is followed by `# <origin>`."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-    def noted(value: Any, at: Location) -> Any:
-        made: Any
-        if isinstance(value, Mapping) and value:
-            made = CommentedMap((key, noted(item, (*at, key))) for key, item in value.items())
-            pairs: list[tuple[Any, Any]] = list(value.items())
-        elif isinstance(value, list | tuple) and value:
-            made = CommentedSeq(noted(item, (*at, index)) for index, item in enumerate(value))
-            pairs = list(enumerate(value))
-        else:
-            return list(value) if isinstance(value, tuple) else value
-        for key, item in pairs:
-            origin = origins.get((*at, key))
-            if origin is not None and not (isinstance(item, Mapping | list | tuple) and item):
-                made.yaml_add_eol_comment(origin, key=key, column=_COLUMN)
-        return made
-
-    writer = YAML()
-    writer.width = 4096  # a folded value would take its comment into itself
-    writer.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    writer.dump(noted(document, ()), stream)
-    return stream.getvalue()
+    lines = (f"{line:<{_COLUMN}} # {origins[at]}" if at in origins else line for at, line in block_lines(document))
+    return "\n".join(lines) + "\n"
 
 
 def whole(loaded: LoadedSpec) -> dict[str, Any]:

@@ -42,12 +42,11 @@ CLIENTS: dict[str, str] = {
     "pyhelm3": "helm.client",
     "requests": "images.docker",  # the docker package raises its errors
     "rich": "ui",
-    "ruamel": "config",
     "semver": "helm.client",  # the type of pyhelm3's client_version
     "tenacity": "core.retry",
     "urllib3": "kube.client",  # the kubernetes package lets its errors out
     "websocket": "kube.portforward",  # what the kubernetes package itself speaks websocket with
-    "yaml": "core.reading",
+    "yaml": "core.yaml",
 }
 
 # Command lines of their own: scripts/setup and tests call `python -m deployer.toolchain`.
@@ -157,9 +156,9 @@ def test_every_third_party_package_is_in_the_table() -> None:
 
 def test_every_package_of_the_table_is_declared_or_comes_with_one() -> None:
     declared = (ROOT / "pyproject.toml").read_text().lower()
-    with_others = {"requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml", "ruamel", "dotenv"}
+    with_others = {"requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml", "dotenv"}
     assert [package for package in CLIENTS if package not in with_others and f'"{package}>=' not in declared] == []
-    for distribution in ("pyyaml", "ruamel.yaml", "python-dotenv"):
+    for distribution in ("pyyaml", "python-dotenv"):
         assert f'"{distribution}>=' in declared
 
 

@@ -19,7 +19,7 @@ from deployer.evidence import Ended, kept_in, summarize, witnessed
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe
 from deployer.evidence.eventlog import event_lines
-from deployer.evidence.manifests import manifest_diff, yaml_lines
+from deployer.evidence.manifests import manifest_diff
 from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
@@ -254,21 +254,6 @@ def test_a_diff_names_objects_that_came_and_went() -> None:
     text = manifest_diff(old, new, ("r 1", "r 2"))
     assert "--- r 1: configmap/old\n+++ /dev/null" in text
     assert "--- /dev/null\n+++ r 2: todo/configmap/new" in text
-
-
-@pytest.mark.parametrize(
-    ("value", "lines"),
-    [
-        ({"a": {"b": [1, "x"]}}, ["a:", "  b:", "    - 1", "    - x"]),
-        ({"a": "yes", "b": "1.5", "c": ""}, ['a: "yes"', 'b: "1.5"', 'c: ""']),
-        ({"a": "one\ntwo"}, ["a: |", "  one", "  two"]),
-        ({"a": [], "b": {}, "c": None}, ["a: []", "b: {}", "c: null"]),
-        ([{"a": 1, "b": 2}], ["- a: 1", "  b: 2"]),
-        ({"a": "b: c", "d": "e:"}, ['a: "b: c"', 'd: "e:"']),
-    ],
-)
-def test_yaml_is_written_in_one_way(value: Any, lines: list[str]) -> None:
-    assert list(yaml_lines(value)) == lines
 
 
 def test_events_are_a_table_by_time() -> None:

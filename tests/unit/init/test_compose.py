@@ -13,7 +13,7 @@ from deployer.init import match as matching
 from deployer.init.compose import REASON, compose, questions, unmended, with_waivers
 from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
 from deployer.init.read import hosts, release_names
-from deployer.init.write import as_yaml, scalar
+from deployer.init.write import as_yaml
 from deployer.preflight.rules.model import Finding
 from tests.unit.init.charts import chart, refused, service
 
@@ -197,15 +197,3 @@ def test_rules_that_a_chart_may_break_are_waived_where_it_does() -> None:
         "waive": [{"rule": "RUNS_AS_ROOT", "reason": REASON, "objects": ["deployment/web", "job/x"]}]
     }
     assert [one.rule for one in unmended(both)] == ["CAPACITY"]
-
-
-@pytest.mark.parametrize(
-    "value", ["yes", "1.0", "1e3", "{name}", "a: b", "", "#x", "null", "~", "2.4.0", "a.b/c:1", "-x", "ä"]
-)
-def test_scalars_are_read_back_as_they_are(value: str) -> None:
-    from ruamel.yaml import YAML
-
-    from deployer.core.yaml import parse_manifest
-
-    assert YAML(typ="safe", pure=True).load(f"x: {scalar(value)}") == {"x": value}
-    assert parse_manifest(f"x: {scalar(value)}") == [{"x": value}]
