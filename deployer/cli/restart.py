@@ -40,9 +40,9 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
         lambda _: locked(folder, here.clock, _steps(opened, refs, here)), here,
     )  # fmt: skip
     if session.as_json:
-        statuses = ran.value if ran.value is not None else ran.view.workloads
+        statuses = ran.value if ran.value is not None else ran.report.view.workloads
         data = {
-            "changed": ran.view.changed,
+            "changed": ran.report.changed,
             "seconds": round(ran.seconds, 3),
             "workloads": [
                 {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace,

@@ -25,7 +25,7 @@ _ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnc
 _MANAGED_SECRETS = ("helm.sh/", "kubernetes.io/")
 
 
-@rule("CONFIG_KEY_NAME", "error", "topology 000 ConfigMap")
+@rule("CONFIG_KEY_NAME", "error", "topology 000 ConfigMap", hint="use letters, digits and _, and no digit first")
 def key_names(subject: Subject) -> Iterator[Violation]:
     """Keys of ConfigMaps that are no files are names of environment variables."""
     for one in subject.objects("ConfigMap"):
@@ -48,7 +48,7 @@ def values(subject: Subject) -> Iterator[Violation]:
                 yield Violation(title, place, hints=(f'write {key}: "…", or `| quote` in the template',))
 
 
-@rule("CONFIG_IMMUTABLE", "warning", "topology 000 ConfigMap (immutable: false)")
+@rule("CONFIG_IMMUTABLE", "warning", "topology 000 ConfigMap (immutable: false)", hint="immutable: false")
 def immutable(subject: Subject) -> Iterator[Violation]:
     """ConfigMaps can be changed."""
     for one in subject.objects("ConfigMap"):
@@ -101,7 +101,7 @@ def chart_secrets(subject: Subject) -> Iterator[Violation]:
                          one.place(), hints=("put it under secrets in the spec",))  # fmt: skip
 
 
-@rule("SECRET_TYPE", "error", "topology 000 Secret")
+@rule("SECRET_TYPE", "error", "topology 000 Secret", hint="type: Opaque")
 def secret_types(subject: Subject) -> Iterator[Violation]:
     """Generic Secrets are Opaque."""
     for name, secret in subject.loaded.spec.secrets.items():
@@ -110,7 +110,12 @@ def secret_types(subject: Subject) -> Iterator[Violation]:
                          Place(spec=("secrets", name, "type")))  # fmt: skip
 
 
-@rule("ENCRYPTION_AT_REST", "warning", "topology 000 Secret; topology 003 Security")
+@rule(
+    "ENCRYPTION_AT_REST",
+    "warning",
+    "topology 000 Secret; topology 003 Security",
+    hint="use a cluster with encryption at rest for other keys",
+)
 def encryption(subject: Subject) -> Iterator[Violation]:
     """Secrets are encrypted where the cluster keeps them (Minikube does not)."""
     if subject.plan.secrets and subject.loaded.spec.cluster.provider == "minikube":
@@ -118,7 +123,12 @@ def encryption(subject: Subject) -> Iterator[Violation]:
                      Place(spec=("secrets",)))  # fmt: skip
 
 
-@rule("STORAGE_CLASS", "error", "topology 000 PersistentVolumeClaim")
+@rule(
+    "STORAGE_CLASS",
+    "error",
+    "topology 000 PersistentVolumeClaim",
+    hint="leave storageClassName out to use the default class",
+)
 def storage_class(subject: Subject) -> Iterator[Violation]:
     """Claims ask for a storage class that the running cluster has."""
     known = subject.cluster.storage_classes if subject.cluster is not None else None
@@ -132,7 +142,7 @@ def storage_class(subject: Subject) -> Iterator[Violation]:
                          "it has: " + (", ".join(sorted(known)) or "none"))  # fmt: skip
 
 
-@rule("CLAIM_ACCESS", "error", "topology 000 PersistentVolumeClaim")
+@rule("CLAIM_ACCESS", "error", "topology 000 PersistentVolumeClaim", hint="accessModes: [ReadWriteOnce]")
 def access_modes(subject: Subject) -> Iterator[Violation]:
     """Claims have an access mode that as many pods may use as there are (ReadWriteOnce: a warning)."""
     for one, claim in _claims(subject):
@@ -152,7 +162,12 @@ def access_modes(subject: Subject) -> Iterator[Violation]:
                              "error" if alone else "warning")  # fmt: skip
 
 
-@rule("CLAIM_SIZE", "error", "topology 000 PersistentVolumeClaim")
+@rule(
+    "CLAIM_SIZE",
+    "error",
+    "topology 000 PersistentVolumeClaim",
+    hint="request a size that fits on the disk, such as 1Gi",
+)
 def claim_size(subject: Subject) -> Iterator[Violation]:
     """Claims have a size (more than the disk has is a warning)."""
     free = subject.machine.free_disk_mib

@@ -12,19 +12,34 @@ from deployer.preflight.rules.quantities import quantity
 _LOWEST_USER = 1000
 
 
-@rule("REQUESTS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints")
+@rule(
+    "REQUESTS_MISSING",
+    "error",
+    "topology 000 Deployment; topology 004 Resource Constraints",
+    hint="resources.requests: {cpu: 100m, memory: 128Mi}",
+)
 def requests(subject: Subject) -> Iterator[Violation]:
     """Every long-running container requests CPU and memory."""
     yield from _lacking(subject, "requests", "the scheduler cannot tell whether it fits")
 
 
-@rule("LIMITS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints")
+@rule(
+    "LIMITS_MISSING",
+    "error",
+    "topology 000 Deployment; topology 004 Resource Constraints",
+    hint="resources.limits: {cpu: 500m, memory: 256Mi}",
+)
 def limits(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has limits for CPU and memory."""
     yield from _lacking(subject, "limits", "it may take what its neighbours need")
 
 
-@rule("QUANTITY_INVALID", "error", "Kubernetes docs, Resource Management")
+@rule(
+    "QUANTITY_INVALID",
+    "error",
+    "Kubernetes docs, Resource Management",
+    hint="write 250m or 0.5 for CPU, 512Mi or 1Gi for memory",
+)
 def quantities(subject: Subject) -> Iterator[Violation]:
     """Requests and limits are quantities."""
     for one in subject.containers(init=True):
@@ -36,7 +51,9 @@ def quantities(subject: Subject) -> Iterator[Violation]:
                     yield one.violation(f"{field}.{resource}: {error}", "resources", field)
 
 
-@rule("REQUEST_ABOVE_LIMIT", "error", "topology 003 Deployment Constraints")
+@rule(
+    "REQUEST_ABOVE_LIMIT", "error", "topology 003 Deployment Constraints", hint="lower the request or raise the limit"
+)
 def request_above_limit(subject: Subject) -> Iterator[Violation]:
     """No request is above its limit."""
     for one, resource, asked, most in _pairs(subject):
@@ -45,7 +62,12 @@ def request_above_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule("REQUEST_AT_LIMIT", "warning", "topology 003 Deployment Constraints (requests < limits)")
+@rule(
+    "REQUEST_AT_LIMIT",
+    "warning",
+    "topology 003 Deployment Constraints (requests < limits)",
+    hint="lower the request: the container may still use up to its limit",
+)
 def request_at_limit(subject: Subject) -> Iterator[Violation]:
     """A request is below its limit."""
     for one, resource, asked, most in _pairs(subject):
@@ -54,19 +76,34 @@ def request_at_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule("LIVENESS_MISSING", "error", "topologies 000, 002, 003 and 004")
+@rule(
+    "LIVENESS_MISSING",
+    "error",
+    "topologies 000, 002, 003 and 004",
+    hint="livenessProbe: {httpGet: {path: /health, port: http}}",
+)
 def liveness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a liveness probe."""
     yield from _without_probe(subject, "liveness")
 
 
-@rule("READINESS_MISSING", "error", "topologies 000, 002, 003 and 004")
+@rule(
+    "READINESS_MISSING",
+    "error",
+    "topologies 000, 002, 003 and 004",
+    hint="readinessProbe: {httpGet: {path: /ready, port: http}}",
+)
 def readiness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a readiness probe."""
     yield from _without_probe(subject, "readiness")
 
 
-@rule("PROBE_PORT", "error", "Kubernetes docs, Probes")
+@rule(
+    "PROBE_PORT",
+    "error",
+    "Kubernetes docs, Probes",
+    hint="use a port, or the name of a port, that the container declares",
+)
 def probe_ports(subject: Subject) -> Iterator[Violation]:
     """Probes ask ports that the container has (a number that is not declared is a warning)."""
     for one in subject.containers():
@@ -85,7 +122,12 @@ def probe_ports(subject: Subject) -> Iterator[Violation]:
                     yield one.violation(what, "probes", probe, severity="warning")
 
 
-@rule("PROBE_TIMEOUT", "warning", "topology 004 Health Check Requirements")
+@rule(
+    "PROBE_TIMEOUT",
+    "warning",
+    "topology 004 Health Check Requirements",
+    hint="lower timeoutSeconds or raise periodSeconds",
+)
 def probe_timeouts(subject: Subject) -> Iterator[Violation]:
     """A probe's time-out is not longer than its period."""
     for one in subject.containers():
@@ -97,7 +139,12 @@ def probe_timeouts(subject: Subject) -> Iterator[Violation]:
                 yield one.violation(what, "probes", probe)
 
 
-@rule("RUNS_AS_ROOT", "error", "topologies 000, 003 (Deployment Constraints) and 004 (Security)")
+@rule(
+    "RUNS_AS_ROOT",
+    "error",
+    "topologies 000, 003 (Deployment Constraints) and 004 (Security)",
+    hint="securityContext: {runAsNonRoot: true, runAsUser: 1001}",
+)
 def non_root(subject: Subject) -> Iterator[Violation]:
     """Every container has runAsNonRoot: true and not user 0."""
     for one in subject.containers(init=True):
@@ -108,7 +155,12 @@ def non_root(subject: Subject) -> Iterator[Violation]:
             yield one.violation("may run as root: runAsNonRoot is not true", "podSecurityContext")
 
 
-@rule("USER_NOT_NUMERIC", "error", "topology 003 Deployment Constraints; Kubernetes docs, Security Context")
+@rule(
+    "USER_NOT_NUMERIC",
+    "error",
+    "topology 003 Deployment Constraints; Kubernetes docs, Security Context",
+    hint="runAsUser: 1001 in the pod, or USER 1001 in the Dockerfile",
+)
 def numeric_user(subject: Subject) -> Iterator[Violation]:
     """The user of every container is a number, in the pod or in the image."""
     images = {image.ref: subject.machine.image_users.get(image.name) for image in subject.plan.images}
@@ -127,7 +179,7 @@ def numeric_user(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "podSecurityContext", severity="warning")
 
 
-@rule("USER_BELOW_1000", "warning", "topology 003 Deployment Constraints")
+@rule("USER_BELOW_1000", "warning", "topology 003 Deployment Constraints", hint="runAsUser: 1001")
 def low_user(subject: Subject) -> Iterator[Violation]:
     """No container runs as a user below 1000."""
     for one in subject.containers():

@@ -12,7 +12,7 @@ from deployer.sources.image_ref import parse_ref
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
 
 
-@rule("TAG_LATEST", "error", 'topology 000 Deployment (not "latest")')
+@rule("TAG_LATEST", "error", 'topology 000 Deployment (not "latest")', hint="use a tag of a version, such as 1.0.0")
 def latest(subject: Subject) -> Iterator[Violation]:
     """Every image has a tag, and none is `latest`."""
     for one in subject.containers(init=True):
@@ -23,7 +23,12 @@ def latest(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, "has the tag `latest`: no rollback can name what ran")
 
 
-@rule("TAG_FORM", "error", "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)")
+@rule(
+    "TAG_FORM",
+    "error",
+    "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)",
+    hint="use the tag that is built: map the image in the spec",
+)
 def tag_form(subject: Subject) -> Iterator[Violation]:
     """Images of the spec have a tag X.Y.Z or X.Y.Z-<commit>."""
     for one in subject.containers(init=True):
@@ -44,7 +49,12 @@ def foreign_tag(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, f"is not the one that is built: `{image.ref}`")
 
 
-@rule("TAG_POLICY", "error", "topology 002 Validation Rules")
+@rule(
+    "TAG_POLICY",
+    "error",
+    "topology 002 Validation Rules",
+    hint="set the image's tagPolicy, or leave rules.tagPolicy out of the spec",
+)
 def tag_policy(subject: Subject) -> Iterator[Violation]:
     """Every image of the spec has the tag policy of rules.tagPolicy."""
     wanted = subject.loaded.spec.rules.tag_policy

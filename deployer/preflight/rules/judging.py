@@ -62,13 +62,15 @@ def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
     try:
         yield from [_finding(rule, violation, subject.loaded) for violation in rule.check(subject)]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        title = f"the rule {rule.name} could not be applied: an object has not the shape that Kubernetes wants"
-        problem = Problem(RULE_SKIPPED, title, f"{type(error).__name__}: {error}", subject.loaded.path.name)
+        title = f"the rule {rule.name} could not be applied: an object does not have the fields of its kind"
+        hints = ("helm template CHART | kubectl apply --dry-run=server -f - shows what the API server refuses",)
+        problem = Problem(RULE_SKIPPED, title, f"{type(error).__name__}: {error}", subject.loaded.path.name, hints)
         yield Finding(RULE_SKIPPED, "warning", problem)
 
 
 def _finding(rule: Rule, violation: Violation, loaded: LoadedSpec) -> Finding:
-    problem = Problem(rule.name, violation.title, violation.detail, locate(violation.place, loaded), violation.hints)
+    hints = violation.hints or tuple(filter(None, (rule.hint,)))
+    problem = Problem(rule.name, violation.title, violation.detail, locate(violation.place, loaded), hints)
     return Finding(rule.name, violation.severity or rule.severity, problem, violation.place.object)
 
 

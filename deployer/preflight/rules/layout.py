@@ -10,7 +10,12 @@ from deployer.preflight.rules.model import Place, Subject, Violation, rule
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
-@rule("NAMESPACE", "error", "topology 002 Validation Rules (everything in `todo`)")
+@rule(
+    "NAMESPACE",
+    "error",
+    "topology 002 Validation Rules (everything in `todo`)",
+    hint="leave metadata.namespace out of the template",
+)
 def one_namespace(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.namespaces: one, everything is in the spec's namespace."""
     spec = subject.loaded.spec
@@ -26,7 +31,12 @@ def one_namespace(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"{label} is in namespace `{namespace}`, not in `{spec.namespace}`", place)
 
 
-@rule("NAMESPACE_UNKNOWN", "error", "Kubernetes docs, Namespaces")
+@rule(
+    "NAMESPACE_UNKNOWN",
+    "error",
+    "Kubernetes docs, Namespaces",
+    hint="leave metadata.namespace out of the template, or make it the namespace of a release",
+)
 def unknown_namespace(subject: Subject) -> Iterator[Violation]:
     """Every object is in a namespace that exists or is made."""
     known = {*subject.plan.namespaces, "default", "kube-system"}
@@ -38,7 +48,12 @@ def unknown_namespace(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place())
 
 
-@rule("COMPONENT_PREFIX", "error", "topology 003 ConfigMap/Secret Constraints (Naming)")
+@rule(
+    "COMPONENT_PREFIX",
+    "error",
+    "topology 003 ConfigMap/Secret Constraints (Naming)",
+    hint="rename the object, or leave rules.layout.names out of the spec",
+)
 def component_prefix(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.names: component, names begin with their component."""
     if subject.loaded.spec.rules.layout.names != "component":
@@ -50,7 +65,12 @@ def component_prefix(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("name"))
 
 
-@rule("LABELS", "error", "topology 003 Resource Definitions (app, tier, phase)")
+@rule(
+    "LABELS",
+    "error",
+    "topology 003 Resource Definitions (app, tier, phase)",
+    hint="add the label in the template, or leave it out of rules.layout.labels",
+)
 def labels(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.labels, every workload has these labels."""
     for workload in subject.workloads():
@@ -60,19 +80,24 @@ def labels(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("labels"))
 
 
-@rule("CHART_VERSION", "error", "topology 000 Helm Chart; topology 001 Helm Chart")
+@rule("CHART_VERSION", "error", "topology 000 Helm Chart; topology 001 Helm Chart", hint="version: 0.1.0 in Chart.yaml")
 def chart_version(subject: Subject) -> Iterator[Violation]:
     """The version of charts is a semantic version."""
     yield from _no_version(subject, "version")
 
 
-@rule("CHART_APP_VERSION", "warning", "topology 000 Helm Chart; topology 001 Helm Chart")
+@rule(
+    "CHART_APP_VERSION",
+    "warning",
+    "topology 000 Helm Chart; topology 001 Helm Chart",
+    hint='appVersion: "1.0.0" in Chart.yaml',
+)
 def chart_app_version(subject: Subject) -> Iterator[Violation]:
     """The appVersion of charts, where they have one, is a semantic version."""
     yield from _no_version(subject, "appVersion")
 
 
-@rule("CHART_MAINTAINERS", "warning", "topology 001 Helm Chart")
+@rule("CHART_MAINTAINERS", "warning", "topology 001 Helm Chart", hint="add maintainers: [{name: …}] to Chart.yaml")
 def chart_maintainers(subject: Subject) -> Iterator[Violation]:
     """Charts name their maintainers."""
     for one in subject.releases:

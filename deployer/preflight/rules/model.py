@@ -265,20 +265,24 @@ Check = Callable[[Subject], Iterable[Violation]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named check; `source` is the document that asks for it, `sentence` what holds where nothing breaks it."""
+    """A named check; `source` is the document that asks for it, `sentence` what holds where nothing breaks it.
+
+    `hint` says what to do about a violation that has no hint of its own.
+    """
 
     name: str
     source: str
     severity: Severity
     sentence: str
+    hint: str
     check: Check
 
 
-def rule(name: str, severity: Severity, source: str) -> Callable[[Check], Rule]:
+def rule(name: str, severity: Severity, source: str, hint: str = "") -> Callable[[Check], Rule]:
     """The decorated check as a rule; the first line of its docstring is the rule's sentence."""
 
     def made(check: Check) -> Rule:
-        return Rule(name, source, severity, (inspect.getdoc(check) or "").partition("\n")[0], check)
+        return Rule(name, source, severity, (inspect.getdoc(check) or "").partition("\n")[0], hint, check)
 
     return made
 

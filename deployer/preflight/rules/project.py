@@ -13,13 +13,18 @@ from deployer.preflight.rules.model import Place, Subject, Violation, rule
 _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
 
 
-@rule("ENV_TRACKED", "error", "topology 000 Secret (not in version control); topology 003 Security")
+@rule(
+    "ENV_TRACKED",
+    "error",
+    "topology 000 Secret (not in version control); topology 003 Security",
+    hint="git rm --cached FILE, then rotate its secrets",
+)
 def env_tracked(subject: Subject) -> Iterator[Violation]:
     """git does not track the env files."""
     yield from _env_problems(subject, "ENV_TRACKED")
 
 
-@rule("ENV_READABLE", "warning", "topology 000 Secret (access restricted)")
+@rule("ENV_READABLE", "warning", "topology 000 Secret (access restricted)", hint="chmod 600 FILE")
 def env_readable(subject: Subject) -> Iterator[Violation]:
     """Nobody but their owner can read the env files."""
     yield from (
@@ -43,7 +48,12 @@ def env_in_context(subject: Subject) -> Iterator[Violation]:
             )
 
 
-@rule("PUBLIC_URL", "warning", "topology 001 Environment Variables; topology 003 ConfigMaps")
+@rule(
+    "PUBLIC_URL",
+    "warning",
+    "topology 001 Environment Variables; topology 003 ConfigMaps",
+    hint="use an address of urls in the spec, or a path of the frontend's own origin",
+)
 def public_urls(subject: Subject) -> Iterator[Violation]:
     """Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are ones that browsers can reach."""
     served = {f"{url.node_port}" for url in subject.loaded.spec.urls.values() if url.node_port is not None}
@@ -78,7 +88,7 @@ def _built_in(subject: Subject, image: ImagePlan) -> Iterator[tuple[str, str, Pl
             yield key, value, Place(where=where)
 
 
-@rule("CONTEXT_SIZE", "note", "Docker docs, Build context")
+@rule("CONTEXT_SIZE", "note", "Docker docs, Build context", hint="list what the build does not need in .dockerignore")
 def contexts(subject: Subject) -> Iterator[Violation]:
     """The size of each build context is shown with its biggest entries."""
     for name, (size, biggest) in subject.machine.contexts.items():

@@ -22,7 +22,12 @@ _NODE_PORTS = range(30000, 32768)
 _PORTS = range(1, 65536)
 
 
-@rule("SERVICE_SELECTOR", "error", "topology 000 Service; topology 003 Service Constraints")
+@rule(
+    "SERVICE_SELECTOR",
+    "error",
+    "topology 000 Service; topology 003 Service Constraints",
+    hint="compare the selector with the labels of the pods",
+)
 def selectors(subject: Subject) -> Iterator[Violation]:
     """Every Service selects pods of a workload."""
     for one in subject.objects("Service"):
@@ -35,7 +40,12 @@ def selectors(subject: Subject) -> Iterator[Violation]:
         yield Violation(title, one.place("service"), f"nearest: {near[0]}" if near else "")
 
 
-@rule("SERVICE_TARGET_PORT", "error", "topology 003 Service Constraints")
+@rule(
+    "SERVICE_TARGET_PORT",
+    "error",
+    "topology 003 Service Constraints",
+    hint="use a port, or the name of a port, that the containers declare",
+)
 def target_ports(subject: Subject) -> Iterator[Violation]:
     """Every Service leads to a port, by number or name, that its pods have."""
     for one in subject.objects("Service"):
@@ -52,7 +62,7 @@ def target_ports(subject: Subject) -> Iterator[Violation]:
                 yield Violation(title, one.place("service", "targetPort"), f"its containers declare: {has}")
 
 
-@rule("PORT_NUMBER", "error", "topology 000 Service")
+@rule("PORT_NUMBER", "error", "topology 000 Service", hint="correct the port")
 def port_numbers(subject: Subject) -> Iterator[Violation]:
     """Ports are within 1-65535."""
     for one in subject.objects("Service"):
@@ -69,7 +79,12 @@ def port_numbers(subject: Subject) -> Iterator[Violation]:
                 yield Violation(title, workload.place("port"))
 
 
-@rule("NODE_PORT_RANGE", "error", "topology 003 Service Constraints")
+@rule(
+    "NODE_PORT_RANGE",
+    "error",
+    "topology 003 Service Constraints",
+    hint="choose a nodePort of the range, or none: the cluster then chooses one",
+)
 def node_port_range(subject: Subject) -> Iterator[Violation]:
     """NodePorts are within 30000-32767."""
     for one, number in _node_ports(subject):
@@ -113,7 +128,12 @@ def node_port_taken(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("service", "nodePort"), hints=(f"another nodePort, or: {freed}",))
 
 
-@rule("SERVICE_TYPE", "error", "topology 000 Service; topology 002 Validation Rules")
+@rule(
+    "SERVICE_TYPE",
+    "error",
+    "topology 000 Service; topology 002 Validation Rules",
+    hint="give the URL and the Service the same nodePort",
+)
 def exposure(subject: Subject) -> Iterator[Violation]:
     """A Service that a URL of the spec names is exposed, at the NodePort of the URL."""
     rendered = {(one.namespace, one.name): one for one in subject.objects("Service")}
@@ -147,7 +167,7 @@ def exposed_without_url(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("service", "type"), hints=("add it under urls, or make it ClusterIP",))
 
 
-@rule("URL_TARGET", "error", "topology 000 Service")
+@rule("URL_TARGET", "error", "topology 000 Service", hint="correct the name in the spec, or let a chart make it")
 def url_targets(subject: Subject) -> Iterator[Violation]:
     """URLs and `cors` of the spec name a Service or Ingress host that exists."""
     if len(subject.releases) < len(subject.plan.releases):  # no helm yet: nothing was rendered
@@ -168,7 +188,12 @@ def url_targets(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, Place(spec=("urls", url.name)), f"hosts: {', '.join(sorted(hosts)) or 'none'}")
 
 
-@rule("INGRESS_BACKEND", "error", "topology 004 Ingress Configuration")
+@rule(
+    "INGRESS_BACKEND",
+    "error",
+    "topology 004 Ingress Configuration",
+    hint="correct the backend's service name or port in the Ingress",
+)
 def ingress_backends(subject: Subject) -> Iterator[Violation]:
     """Every path of an Ingress leads to a Service and port that exist."""
     services = {(one.namespace, one.name): one for one in subject.objects("Service")}

@@ -44,7 +44,12 @@ def surge_of(workload: Workload, pods: int) -> int:
     return share_of((strategy.get("rollingUpdate") or {}).get("maxSurge", "25%"), pods, up=True)
 
 
-@rule("REPLICAS", "error", "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)")
+@rule(
+    "REPLICAS",
+    "error",
+    "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)",
+    hint="change the replicas, or rules.replicas in the spec",
+)
 def replicas(subject: Subject) -> Iterator[Violation]:
     """Replica counts are within rules.replicas; those that an autoscaler sets are not judged."""
     bounds, counted = subject.loaded.spec.rules.replicas, scaled(subject)
@@ -62,7 +67,12 @@ def replicas(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("replicaCount"))
 
 
-@rule("UPDATE_GAP", "warning", "topology 004 Deployment Requirements")
+@rule(
+    "UPDATE_GAP",
+    "warning",
+    "topology 004 Deployment Requirements",
+    hint="strategy: RollingUpdate with maxUnavailable: 0 and maxSurge: 1",
+)
 def gaps(subject: Subject) -> Iterator[Violation]:
     """Every Deployment keeps a ready pod while it is updated."""
     for workload in subject.workloads():
@@ -79,7 +89,12 @@ def gaps(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, place, hints=("maxUnavailable: 0 with maxSurge: 1",))
 
 
-@rule("WORKLOAD_SELECTOR", "error", "topology 000 Deployment; topology 003 Service Constraints")
+@rule(
+    "WORKLOAD_SELECTOR",
+    "error",
+    "topology 000 Deployment; topology 003 Service Constraints",
+    hint="spec.selector.matchLabels is a part of spec.template.metadata.labels",
+)
 def selected(subject: Subject) -> Iterator[Violation]:
     """A workload's selector matches its own pods."""
     for workload in subject.workloads():
@@ -89,7 +104,12 @@ def selected(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("podLabels"))
 
 
-@rule("AUTOSCALER", "error", "topology 004 Horizontal Pod Autoscaler")
+@rule(
+    "AUTOSCALER",
+    "error",
+    "topology 004 Horizontal Pod Autoscaler",
+    hint="scaleTargetRef names a workload, minReplicas <= maxReplicas, and its containers request what is measured",
+)
 def autoscalers(subject: Subject) -> Iterator[Violation]:
     """An autoscaler has a workload, sensible bounds, and requests to measure by."""
     for one in subject.objects("HorizontalPodAutoscaler"):

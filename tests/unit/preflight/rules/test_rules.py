@@ -285,7 +285,7 @@ def test_what_is_wrong_is_found_by_its_rule_alone(rule: str, severity: str, chan
     assert [(one.rule, one.severity) for one in found] == [(rule, severity)], [one.problem for one in found]
     assert fact in found[0].problem.title
     assert found[0].problem.code == rule
-    assert found[0].problem.where
+    assert found[0].problem.where and found[0].problem.hints
 
 
 def test_every_rule_has_a_case() -> None:
