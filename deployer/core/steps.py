@@ -147,53 +147,61 @@ class _Ended(Generic[K, T]):
     error: BaseException | None
 
 
-def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[dict[K, T]]:
-    """All bodies ran, at most `limit` at once; returns their values by key. The first failure stops the rest."""
-    inbox: queue.Queue[Event | _Ended[K, T]] = queue.Queue()
-    slots = threading.Semaphore(limit)
-    stops = {key: _Stop() for key in bodies}
+class _Merge(Generic[K, T]):
+    """Bodies at work side by side, each in its own thread; what they yield and how they end arrives in `inbox`."""
 
-    def stop_all() -> None:
-        for stop in stops.values():
+    def __init__(self, bodies: Mapping[K, Callable[[], Steps[T]]], limit: int) -> None:
+        self.inbox: queue.Queue[Event | _Ended[K, T]] = queue.Queue()
+        self._slots = threading.Semaphore(limit)
+        self._stops = {key: _Stop() for key in bodies}
+        self.threads = [
+            threading.Thread(target=copy_context().run, args=(self._run, key, body), name=f"merge-{key}", daemon=True)
+            for key, body in bodies.items()
+        ]
+
+    def stop(self) -> None:
+        for stop in self._stops.values():
             stop.request()
 
-    def work(key: K, body: Callable[[], Steps[T]]) -> None:
-        _current_stop.set(stops[key])
-        with slots:
-            if stops[key].requested:
-                inbox.put(_Ended(key, None, None))
-                return
+    def _run(self, key: K, body: Callable[[], Steps[T]]) -> None:
+        stop = self._stops[key]
+        _current_stop.set(stop)
+        with self._slots:
             try:
-                steps = body()
-                while True:
-                    try:
-                        event = next(steps)
-                    except StopIteration as end:
-                        inbox.put(_Ended(key, end.value, None))
-                        return
-                    inbox.put(event)
-                    if stops[key].requested:
-                        steps.close()
-                        inbox.put(_Ended(key, None, None))
-                        return
+                value = self._value(body, stop)
             except BaseException as error:
-                inbox.put(_Ended(key, None, error))
-                stop_all()  # before the slot is free for a body that must not begin any more
+                self.inbox.put(_Ended(key, None, error))
+                self.stop()  # before the slot is free for a body that must not begin any more
+            else:
+                self.inbox.put(_Ended(key, value, None))
 
-    threads = [
-        threading.Thread(target=copy_context().run, args=(work, key, body), name=f"merge-{key}", daemon=True)
-        for key, body in bodies.items()
-    ]
-    for thread in threads:
+    def _value(self, body: Callable[[], Steps[T]], stop: _Stop) -> T | None:
+        """What the body returned; None where it was stopped before its end."""
+        steps: Steps[T] | None = None
+        while not stop.requested:
+            steps = steps or body()
+            try:
+                event = next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            self.inbox.put(event)
+        if steps is not None:
+            steps.close()
+        return None
+
+
+def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[dict[K, T]]:
+    """All bodies ran, at most `limit` at once; returns their values by key. The first failure stops the rest."""
+    work = _Merge(bodies, limit)
+    for thread in work.threads:
         thread.start()
     results: dict[K, T] = {}
     failures: list[BaseException] = []
-    waiting = len(threads)
-
+    waiting = len(work.threads)
     try:
-        with on_stop(stop_all):  # a merge within a merge is given up with it
+        with on_stop(work.stop):  # a merge within a merge is given up with it
             while waiting:
-                message = inbox.get()
+                message = work.inbox.get()
                 if not isinstance(message, _Ended):
                     yield message
                     continue
@@ -203,10 +211,10 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
                 elif not failures:
                     results[message.key] = message.value  # type: ignore[assignment]
     except BaseException:
-        stop_all()
+        work.stop()
         raise
     finally:
-        for thread in threads:
+        for thread in work.threads:
             thread.join(timeout=10)
     if failures:
         raise failures[0]

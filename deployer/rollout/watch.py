@@ -6,7 +6,7 @@ Apart from the stage because a run that changes nothing loads none of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from deployer import diagnosis
@@ -34,75 +34,133 @@ _UNREACHED = ("SERVICE_NO_ENDPOINTS",)
 
 def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """As `await_rollout` says, look by look until all is done or the cause is certain."""
-    refs, clock, judging, changed = rollout.refs, rollout.clock, rollout.judging, rollout.changed
-    begun = clock.monotonic()
-    told: dict[WorkloadRef, WorkloadStatus] = {}
-    named, further = rollout.reported, set[Cause]()
-    around = Around()
-    noted: dict[Cause, int] = {}
-    patience, known = Patience(), Known()
-    overrides = {ref: judging.profile_of(ref) for ref in refs}
-    available_at: float | None = None
-    restarts = 0
-    pace, tails, seen = Pace(), Tails(), None
-    kube, counter = counted(rollout.kube)
+    watched = _Watched(rollout)
     while True:
-        looked, asked = clock.monotonic(), counter.asked
-        snapshot = seen = yield from sat_out(partial(take_snapshot, refs, kube, before=seen), STAGE, clock)
-        pace = pace.among(len(snapshot.pods))
-        statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
-        yield from _changes(statuses, told)
-        available = all(status.phase in DONE for status in statuses)
-        findings: tuple[Finding, ...] = ()
-        if changed or not available:
-            left = tuple(status.ref for status in statuses if status.phase not in DONE)
-            around = yield from sat_out(partial(look_around, around, rollout.kinds, snapshot, refs, kube), STAGE, clock)
-            tails = yield from sat_out(partial(read_tails, tails, snapshot, left, kube, pace), STAGE, clock)
-            if clock.monotonic() - looked >= _AWAY_SECONDS:
-                known = replace(known, away_until=clock.now())
-            beside = around.beside(snapshot)
-            finding_out = partial(_findings, rollout, beside, left, tails.texts, known)
-            known, findings = yield from sat_out(finding_out, STAGE, clock)
-            patience = patience.observe(findings, clock.now())
-            yield from _notes(findings, noted)
-            for rank, finding in enumerate(lasting(findings, patience, judging, clock.now())):
-                cause = (finding.code, finding.workload)
-                if cause not in named and (rank == 0 or cause not in further):
-                    (further if rank else named).add(cause)
-                    yield Warned(diagnosis.problem(finding), further=rank > 0)
-        if available and not any(finding.code in _UNREACHED for finding in findings):
-            if available_at is not None and _restarts(statuses) > restarts:
-                available_at = None  # a container that was ready once and then crashed is no success
-            if available_at is None:
-                available_at = clock.monotonic()
-                restarts = _restarts(statuses)
-                if changed and judging.hold:
-                    yield Item(STAGE, "stability", ItemState.RUNNING, f"Available; holding {judging.hold:g} s")
-            if not changed or clock.monotonic() - available_at >= judging.hold:
-                if changed and judging.hold:
-                    yield Item(STAGE, "stability", ItemState.DONE, f"stable for {judging.hold:g} s")
-                return Outcome(statuses, changed, in_words(statuses))
+        looked, asked = rollout.clock.monotonic(), watched.counter.asked
+        seen = yield from watched.tick()
+        if seen.is_done:
+            if (yield from watched.held(seen)):
+                return Outcome(seen.statuses, rollout.changed, in_words(seen.statuses))
         else:
-            available_at = None
-            took = clock.monotonic() - begun
-            late = {one.ref for one in statuses if one.phase not in DONE and took > judging.timeout_of(one.ref)}
-            # What is late is the first to be blamed for it.
-            weighed = tuple(sorted(findings, key=lambda one: bool(late) and one.workload not in late))
-            verdict = diagnosis.judge(
-                weighed, patience, clock.now(), judging.profile, deadline_passed=bool(late), overrides=overrides
-            )
-            if verdict.state == "failed":
-                assert verdict.finding is not None
-                raise _failure(verdict.finding, statuses, judging)
-        soon = any(_is_new(finding, patience, clock.now()) for finding in findings)
-        pace = pace.after(counter.asked - asked, clock.monotonic() - looked)
+            watched.available_at = None
+            watched.refuse_failed(seen)
+        watched.pace = watched.pace.after(watched.counter.asked - asked, rollout.clock.monotonic() - looked)
+        watched.rest(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one look showed."""
+
+    snapshot: Snapshot
+    statuses: tuple[WorkloadStatus, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_available(self) -> bool:
+        return all(status.phase in DONE for status in self.statuses)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_available and not any(finding.code in _UNREACHED for finding in self.findings)
+
+
+class _Watched:
+    """A rollout that is being watched: what was seen, found and reported of it so far."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self._rollout = rollout
+        self._kube, self.counter = counted(rollout.kube)
+        self._begun = rollout.clock.monotonic()
+        self._statuses: dict[WorkloadRef, WorkloadStatus] = {}
+        self._further: set[Cause] = set()
+        self._noted: dict[Cause, int] = {}
+        self._around, self._tails = Around(), Tails()
+        self._patience, self._known = Patience(), Known()
+        self._snapshot: Snapshot | None = None
+        self._restarts = 0
+        self.pace = Pace()
+        self.available_at: float | None = None
+
+    def tick(self) -> Steps[_Seen]:
+        """One look: what changed is yielded, and what is wrong once it is worth reporting."""
+        rollout, clock, looked = self._rollout, self._rollout.clock, self._rollout.clock.monotonic()
+        look = partial(take_snapshot, rollout.refs, self._kube, before=self._snapshot)
+        snapshot = self._snapshot = yield from sat_out(look, STAGE, clock)
+        self.pace = self.pace.among(len(snapshot.pods))
+        statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in rollout.refs)
+        for status in statuses:
+            if self._statuses.get(status.ref) != status:
+                self._statuses[status.ref] = status
+                yield WorkloadChanged(status)
+        seen = _Seen(snapshot, statuses, ())
+        if not rollout.changed and seen.is_available:
+            return seen
+        left = tuple(status.ref for status in statuses if status.phase not in DONE)
+        look_around_us = partial(look_around, self._around, rollout.kinds, snapshot, rollout.refs, self._kube)
+        self._around = yield from sat_out(look_around_us, STAGE, clock)
+        read = partial(read_tails, self._tails, snapshot, left, self._kube, self.pace)
+        self._tails = yield from sat_out(read, STAGE, clock)
+        if clock.monotonic() - looked >= _AWAY_SECONDS:
+            self._known = replace(self._known, away_until=clock.now())
+        beside = self._around.beside(snapshot)
+        finding_out = partial(_findings, rollout, beside, left, self._tails.texts, self._known)
+        self._known, findings = yield from sat_out(finding_out, STAGE, clock)
+        yield from self._reported(findings)
+        return replace(seen, findings=findings)
+
+    def _reported(self, findings: tuple[Finding, ...]) -> Iterable[Event]:
+        """The findings that are worth it and were not reported yet: the first alone, the further ones for who asks."""
+        now = self._rollout.clock.now()
+        self._patience = self._patience.observe(findings, now)
+        yield from _notes(findings, self._noted)
+        for rank, finding in enumerate(lasting(findings, self._patience, self._rollout.judging, now)):
+            cause = (finding.code, finding.workload)
+            if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
+                (self._further if rank else self._rollout.reported).add(cause)
+                yield Warned(diagnosis.problem(finding), further=rank > 0)
+
+    def held(self, seen: _Seen) -> Steps[bool]:
+        """Whether everything stayed Available for the hold; what was never changed has not to be held."""
+        clock, hold = self._rollout.clock, self._rollout.judging.hold if self._rollout.changed else 0.0
+        restarts = sum(status.restarts for status in seen.statuses)
+        if self.available_at is None or restarts > self._restarts:
+            # A container that was ready once and then crashed is no success.
+            self.available_at, self._restarts = clock.monotonic(), restarts
+            if hold:
+                yield Item(STAGE, "stability", ItemState.RUNNING, f"Available; holding {hold:g} s")
+        if clock.monotonic() - self.available_at < hold:
+            return False
+        if hold:
+            yield Item(STAGE, "stability", ItemState.DONE, f"stable for {hold:g} s")
+        return True
+
+    def refuse_failed(self, seen: _Seen) -> None:
+        """Returns while the rollout may yet succeed; raises the cause that is certain."""
+        clock, judging = self._rollout.clock, self._rollout.judging
+        took = clock.monotonic() - self._begun
+        late = {one.ref for one in seen.statuses if one.phase not in DONE and took > judging.timeout_of(one.ref)}
+        # What is late is the first to be blamed for it.
+        weighed = tuple(sorted(seen.findings, key=lambda one: bool(late) and one.workload not in late))
+        overrides = {ref: judging.profile_of(ref) for ref in self._rollout.refs}
+        verdict = diagnosis.judge(
+            weighed, self._patience, clock.now(), judging.profile, deadline_passed=bool(late), overrides=overrides
+        )
+        if verdict.state == "failed":
+            assert verdict.finding is not None
+            raise _failure(verdict.finding, seen.statuses, judging)
+
+    def rest(self, seen: _Seen) -> None:
+        """The time until the next look is over; it ends early when a workload comes to its end."""
+        clock, asked = self._rollout.clock, self.counter.asked
+        soon = any(_is_new(finding, self._patience, clock.now()) for finding in seen.findings)
         least = _MOMENT_SECONDS if soon else _TICK_SECONDS
-        pause, rested, asked = pace.pause(least, soon=soon), clock.monotonic(), counter.asked
+        pause, rested = self.pace.pause(least, soon=soon), clock.monotonic()
         if pause > least:
             clock.sleep(pause)
         else:
-            _rest(statuses, snapshot, kube, clock, pause)
-        pace = pace.after(counter.asked - asked, clock.monotonic() - rested)
+            _rest(seen.statuses, seen.snapshot, self._kube, clock, pause)
+        self.pace = self.pace.after(self.counter.asked - asked, clock.monotonic() - rested)
 
 
 def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort, clock: Clock, seconds: float) -> None:
@@ -174,17 +232,6 @@ def _has_happened(finding: Finding) -> bool:
     """Whether a container ended and its log says why (a killed one says nothing): no second look tells more of it."""
     counted = CAUSES[finding.code].balanced.count is not None and finding.code != "DEPENDENCY"
     return counted and (bool(finding.evidence) or finding.code == "OOM_KILLED")
-
-
-def _changes(statuses: Sequence[WorkloadStatus], told: dict[WorkloadRef, WorkloadStatus]) -> Iterable[Event]:
-    for status in statuses:
-        if told.get(status.ref) != status:
-            told[status.ref] = status
-            yield WorkloadChanged(status)
-
-
-def _restarts(statuses: Sequence[WorkloadStatus]) -> int:
-    return sum(status.restarts for status in statuses)
 
 
 def _failure(finding: Finding, statuses: Sequence[WorkloadStatus], judging: Judging) -> DeployError:
