@@ -6,10 +6,9 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
-from deployer.commands.down import STAGES, DownOptions, down_steps
-from deployer.composition import this_world
-from deployer.state.build_cache import deployment_dir
-from deployer.state.lock import locked
+from deployer.commands.down import STAGES, DownOptions
+from deployer.commands.down import down as story
+from deployer.composition import begin_run, this_world
 
 
 @click.command("down")
@@ -26,10 +25,9 @@ def down(session: Session, volumes: bool, cluster: bool) -> int:
     elif volumes:
         confirm(session, f"Remove the data of application `{spec.application}` for good?")
     options = DownOptions(volumes, cluster)
-    folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
     ran = run(
         session, "down", spec.application, STAGES,
-        lambda _: locked(folder, here.clock, down_steps(loaded, options, here)), here,
+        lambda run_id: story(begin_run(run_id, loaded, {}, here), options), here,
     )  # fmt: skip
     if session.as_json:
         removed = ran.value

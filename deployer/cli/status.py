@@ -14,7 +14,7 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.commands import addons
 from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
-from deployer.commands.status import Overview, Part, look
+from deployer.commands.status import Part, Status, read_status
 from deployer.composition import World, this_world
 from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
@@ -42,15 +42,15 @@ def status(session: Session, watch: bool) -> int:
         cluster = cluster_data(loaded.spec.cluster, opened.facts)
         print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
         return error.exit_code
-    overview = look(opened, here.clock)
+    found = read_status(opened, here.clock)
     if session.as_json:
         print_json(
-            "status", ExitCode.OK, status_data(overview) | {"addons": [asdict(one) for one in _addons(opened, here)]}
+            "status", ExitCode.OK, status_data(found) | {"addons": [asdict(one) for one in _addons(opened, here)]}
         )
         return ExitCode.OK
     if watch and sys.stdout.isatty():
         return _watch(session, here)
-    _print(overview, here)
+    _print(found, here)
     return ExitCode.OK
 
 
@@ -78,29 +78,29 @@ def forward_data(forward: Known) -> dict[str, Any] | None:
     return {"running": forward.pid is not None, "pid": forward.pid, "doors": doors}
 
 
-def status_data(overview: Overview) -> dict[str, Any]:
+def status_data(found: Status) -> dict[str, Any]:
     """The documented `data` of `status -o json`."""
-    opened = overview.opened
+    opened = found.opened
     return {
         "cluster": cluster_data(opened.loaded.spec.cluster, opened.facts),
         "application": opened.loaded.spec.application,
         "releases": [
             {"name": one.release, "namespace": one.namespace, "revision": one.revision, "status": one.status,
              "verdict": one.verdict or None}
-            for one in overview.releases
+            for one in found.releases
         ],
         "workloads": [
             {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace, "phase": one.phase.value,
              "ready": one.ready, "desired": one.desired, "restarts": one.restarts, "images": list(one.images),
-             "cause": overview.causes.get(one.ref, "")}
-            for one in overview.workloads
+             "cause": found.causes.get(one.ref, "")}
+            for one in found.workloads
         ],
         "services": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
-                     for one in overview.parts if one.kind == "Service"],
+                     for one in found.parts if one.kind == "Service"],
         "claims": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
-                   for one in overview.parts if one.kind == "PersistentVolumeClaim"],
-        "urls": [{"name": name, "url": url} for name, url in overview.urls],
-        "networkPolicies": None if overview.policies is None else asdict(overview.policies),
+                   for one in found.parts if one.kind == "PersistentVolumeClaim"],
+        "urls": [{"name": name, "url": url} for name, url in found.urls],
+        "networkPolicies": None if found.policies is None else asdict(found.policies),
         "forward": forward_data(opened.forward),
     }  # fmt: skip
 
@@ -112,7 +112,7 @@ def _addons(opened: Opened, here: World) -> tuple[AddonState, ...]:
     return addons.look(addons.Target(cluster, opened.toolchain, opened.facts, opened.kube, here))
 
 
-def _print(overview: Overview, here: World) -> None:
+def _print(found: Status, here: World) -> None:
     from deployer.ui.console import make_console
     from deployer.ui.rows import StatusRow
     from deployer.ui.tables import status_table
@@ -122,24 +122,24 @@ def _print(overview: Overview, here: World) -> None:
     rows = [
         StatusRow(
             str(one.ref), one.phase, one.ready, one.desired, one.restarts, _age(one, now, age), _image(one),
-            overview.addresses.get(one.ref, ""), overview.causes.get(one.ref, ""),
+            found.addresses.get(one.ref, ""), found.causes.get(one.ref, ""),
         )
-        for one in overview.workloads
+        for one in found.workloads
     ]  # fmt: skip
     console = make_console(sys.stdout, here.env)
-    facts = overview.opened.facts
-    name = overview.opened.loaded.spec.cluster.context or overview.opened.loaded.spec.cluster.name
+    facts = found.opened.facts
+    name = found.opened.loaded.spec.cluster.context or found.opened.loaded.spec.cluster.name
     console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
-    for addon in _addons(overview.opened, here):
+    for addon in _addons(found.opened, here):
         console.print(f"addon {addon.name}: {'ready' if addon.ready else 'not ready'}, {addon.text}")
-    if overview.policies is not None:
-        console.print(f"network policies: {overview.policies.words}")
-    for one in overview.releases:
+    if found.policies is not None:
+        console.print(f"network policies: {found.policies.words}")
+    for one in found.releases:
         told = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
-    if overview.opened.forward.doors:
-        console.print(_forward(overview.opened.forward))
-    for line in part_lines(overview.parts):
+    if found.opened.forward.doors:
+        console.print(_forward(found.opened.forward))
+    for line in part_lines(found.parts):
         console.print(line)
     console.print(status_table(rows, glyphs_for(sys.stdout.encoding)))
 
@@ -168,9 +168,9 @@ def _forward(forward: Known) -> str:
 
 def _watch(session: Session, here: World) -> int:
     while True:
-        overview = look(open_running(read_spec(session), here), here.clock)
+        found = read_status(open_running(read_spec(session), here), here.clock)
         click.clear()
-        _print(overview, here)
+        _print(found, here)
         time.sleep(2)
 
 

@@ -1,4 +1,4 @@
-"""The story of `down`: releases, Secrets, and on demand volumes and cluster, in that order."""
+"""`down`, from top to bottom: releases, Secrets, and on demand volumes, record and namespaces, or the cluster."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass, replace
 
 from deployer import composition as world
 from deployer import forwarding
-from deployer.commands.connection import Opened, open_own, refuse_shared, see_cluster
+from deployer.commands.connection import Opened, Seen, open_own, refuse_shared, see_cluster
+from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
-from deployer.composition import World
-from deployer.config.load import LoadedSpec
+from deployer.composition import Run
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
-from deployer.core.steps import Outcome, Steps, outcome_only, stage
+from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
 from deployer.helm.history import made_by_hooks
 from deployer.stages import removal
 from deployer.state import record
-from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import STAGE as TOOLCHAIN
 
@@ -46,38 +45,39 @@ class Removed:
         return bool(self.releases or self.secrets or self.volumes or self.cluster)
 
 
-def down_steps(loaded: LoadedSpec, options: DownOptions, here: World) -> Steps[Removed]:
-    """What `up` made is gone, as far as it was asked for; a cluster that does not run is only told."""
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
-    tools = yield from stage(TOOLCHAIN, ensure_tools(loaded.spec, here), here.clock)
-    seen = see_cluster(loaded, here)
+@one_at_a_time
+def down(run: Run, options: DownOptions) -> Steps[Removed]:
+    """What `up` made is gone, as far as it was asked for; a cluster that does not run is only reported."""
+    tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), run.clock)
+    cluster = world.open_cluster(run.machine, run.spec.cluster, tools.value)
+    seen = see_cluster(run.loaded, run.machine)
     if options.cluster:
-        refuse_shared(loaded, seen.facts, here)
-        forwarding.stop(folder)
-        port = world.open_cluster(here, loaded.spec.cluster, tools.value)
+        refuse_shared(run.loaded, seen.facts, run.machine)
+        removing = delete_cluster(seen, cluster)
+    elif seen.facts.phase is ClusterPhase.MISSING:
+        removing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
+    else:
+        opened = open_own(run.loaded, run.machine, removal=True)
+        helm = world.open_helm(run.machine, run.spec.cluster, tools.value, opened.facts)
+        removing = remove_application(opened, options, helm, cluster, run.clock)
+    forwarding.stop(run.folder)
+    return (yield from stage(removal.STAGE, removing, run.clock)).value
 
-        def delete() -> Steps[Outcome[Removed]]:
-            if seen.facts.phase is ClusterPhase.MISSING:
-                return Outcome(Removed(), False, "there is no cluster")
-            yield Item(removal.STAGE, loaded.spec.cluster.name, ItemState.RUNNING, "deleting the cluster")
-            yield from port.delete()
-            return Outcome(Removed(cluster=True), True, f"cluster {loaded.spec.cluster.name} deleted")
 
-        return (yield from stage(removal.STAGE, delete(), here.clock)).value
+def delete_cluster(seen: Seen, cluster: ClusterPort) -> Steps[Outcome[Removed]]:
+    """The Minikube profile is gone with everything in it."""
+    name = seen.loaded.spec.cluster.name
     if seen.facts.phase is ClusterPhase.MISSING:
-        forwarding.stop(folder)
-        nothing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
-        return (yield from stage(removal.STAGE, nothing, here.clock)).value
-    opened = open_own(loaded, here, removal=True)
-    forwarding.stop(folder)
-    helm = world.open_helm(here, loaded.spec.cluster, tools.value, opened.facts)
-    cluster = world.open_cluster(here, loaded.spec.cluster, tools.value)
-    return (yield from stage(removal.STAGE, _remove(opened, options, helm, cluster, here), here.clock)).value
+        return Outcome(Removed(), False, "there is no cluster")
+    yield Item(removal.STAGE, name, ItemState.RUNNING, "deleting the cluster")
+    yield from cluster.delete()
+    return Outcome(Removed(cluster=True), True, f"cluster {name} deleted")
 
 
-def _remove(
-    opened: Opened, options: DownOptions, helm: HelmPort, cluster: ClusterPort, here: World
+def remove_application(
+    opened: Opened, options: DownOptions, helm: HelmPort, cluster: ClusterPort, clock: Clock
 ) -> Steps[Outcome[Removed]]:
+    """Releases, what their hooks made and Secrets are gone, and on demand volumes, record and namespaces."""
     spec, kube, kept = opened.loaded.spec, opened.kube, opened.record
     objects = [ref for one in kept.releases.values() for ref in one.objects]
     claims = tuple(dict.fromkeys([*kept.claims, *removal.volume_claims(objects, kube)]))
@@ -98,11 +98,11 @@ def _remove(
     volumes = 0
     if options.volumes:
         names = removal.volumes_of(claims, kube)
-        volumes = yield from removal.remove_claims(claims, kube, here.clock)
-        yield from removal.remove_left_volumes(names, kube, cluster, here.clock)
+        volumes = yield from removal.remove_claims(claims, kube, clock)
+        yield from removal.remove_left_volumes(names, kube, cluster, clock)
         if kept.version:
             kube.delete("Secret", spec.namespace, record.record_name(spec.application))
-        yield from removal.remove_namespaces(namespaces, kube, here.clock)
+        yield from removal.remove_namespaces(namespaces, kube, clock)
     elif kept.version and kept.releases:
         # Helm will count from one again: a revision of before would name another one of its by then.
         record.save(kube, spec.namespace, spec.application, replace(kept, releases={}, history=()))

@@ -43,7 +43,7 @@ class Step:
     reason: str = ""
 
 
-def preview(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> tuple[Step, ...]:
+def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> tuple[Step, ...]:
     """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
     seen = see_cluster(loaded, here)
     complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
@@ -70,7 +70,7 @@ def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
     decision = decide(seen.facts, answers=False)
     missing = seen.facts.phase is ClusterPhase.MISSING
     yield Step("cluster", seen.loaded.spec.cluster.name, "create" if missing else "update", f"start: {decision.reason}")
-    unknown = "" if missing else "as far as can be told without the cluster"
+    unknown = "" if missing else "as far as is known without the cluster"
     yield from (Step("addon", name, "create", unknown) for name in seen.loaded.spec.cluster.addons)
     yield from (Step("image", image.name, "build", image.ref) for image in plan.images)
     yield from (Step("secret", secret.name, "create", _keys(secret)) for secret in plan.secrets)
@@ -113,10 +113,10 @@ def _secret(secret: SecretPlan, kube: KubePort) -> Step:
         return Step("secret", secret.name, "create", _keys(secret))
     data = found.get("data") or {}
     wanted = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
-    told = [f"{key}: ••• → •••" for key, value in wanted.items() if key in data and data[key] != value]
-    told += [f"{key}: added" for key in wanted if key not in data]
-    told += [f"{key}: removed" for key in data if key not in wanted]
-    return Step("secret", secret.name, "update" if told else "unchanged", "\n".join(told) or _keys(secret))
+    changes = [f"{key}: ••• → •••" for key, value in wanted.items() if key in data and data[key] != value]
+    changes += [f"{key}: added" for key in wanted if key not in data]
+    changes += [f"{key}: removed" for key in data if key not in wanted]
+    return Step("secret", secret.name, "update" if changes else "unchanged", "\n".join(changes) or _keys(secret))
 
 
 def _release(release: ReleasePlan, kept: Record, kube: KubePort) -> Step:
@@ -130,7 +130,7 @@ def _keys(secret: SecretPlan) -> str:
     return f"keys {', '.join(secret.data)}"
 
 
-def missing_env(loaded: LoadedSpec) -> dict[str, str]:
+def env_or_example(loaded: LoadedSpec) -> dict[str, str]:
     """The env values, or the example's where `up` would make the file from it."""
     env = inputs.values_of(inputs.load_env(loaded))
     if any((loaded.root / name).exists() for name in loaded.spec.env.files):

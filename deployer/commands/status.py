@@ -15,6 +15,7 @@ from deployer.helm.history import revisions_of
 from deployer.plan import is_on, switch_states
 from deployer.rollout.stage import take_snapshot, workloads_of
 from deployer.rollout.watch import take_logs
+from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.status import (
@@ -45,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class Status:
     """What `status` shows."""
 
     opened: Opened
@@ -59,8 +60,8 @@ class Overview:
     """Whether the application's NetworkPolicies are enforced; None where it has none."""
 
 
-def look(opened: Opened, clock: Clock) -> Overview:
-    """One look at the application; machine error where it was never deployed."""
+def read_status(opened: Opened, clock: Clock) -> Status:
+    """How the application stands at this moment; machine error where it was never deployed."""
     if not opened.record.releases:
         raise not_deployed(opened)
     kube = opened.kube
@@ -82,7 +83,7 @@ def look(opened: Opened, clock: Clock) -> Overview:
         for namespace in sorted({ref.namespace for ref in refs})
         for one in kube.list("Service", namespace)
     }
-    return Overview(
+    return Status(
         opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot.deployments),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
     )  # fmt: skip
@@ -142,7 +143,7 @@ def _addresses(
 
 def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[tuple[str, str], ...]:
     spec = opened.loaded.spec
-    on = switch_states(spec, {})
+    on = switch_states(spec, values_of(load_env(opened.loaded)))
     shown = []
     for name, url in spec.urls.items():
         service = services.get((url.namespace or spec.namespace, url.service or ""))

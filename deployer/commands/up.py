@@ -94,11 +94,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     # All tags, Secret names and Helm values are final before anything is touched.
     planned = plan_run(on, options.services)
     plan, has_news = planned.plan, options.rebuild or planned.has_news
-    if has_news:
-        yield from secrets_stage.await_leaving(plan.namespaces, on.kube, clock)
-    ownership.refuse_foreign(ownership.touched_by_plan(plan), on.kube, adopt=options.adopt)
-    if has_news:
-        yield from preflight(on, planned, options)
+    yield from preflight(on, planned, options, has_news=has_news)
     planned = yield from with_record(planned, on.kube)
 
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
@@ -132,13 +128,18 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     )
 
 
-def preflight(run: Connected, planned: Planned, options: UpOptions) -> Steps[None]:
-    """Neither rules nor the cluster stand against what is about to change; nothing is touched yet."""
+def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_news: bool) -> Steps[None]:
+    """What the plan names is ours, and neither rules nor the cluster refuse what is new; nothing is touched yet."""
+    plan, kube, docker = planned.plan, run.kube, run.facts.docker
+    if has_news:
+        yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
+    ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt)
+    if not has_news:
+        return
     # A run that changes nothing does not pay for their import.
     from deployer.preflight.gather import Running, Target
     from deployer.preflight.validate import before_build
 
-    plan, kube, docker = planned.plan, run.kube, run.facts.docker
     running = Running(kube, planned.record, (lambda: world.open_images(docker)) if docker else None)
     target = Target(world.host(), run.machine.cache_dir, run.helm, running)
     yield from before_build(run.loaded, plan, target, run.folder, whole=not options.services)

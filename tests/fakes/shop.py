@@ -12,7 +12,7 @@ from deployer import composition as world
 from deployer.commands import down as takedown
 from deployer.commands import rollback as rollback_command
 from deployer.commands import up as up_command
-from deployer.commands.down import DownOptions, Removed, down_steps
+from deployer.commands.down import DownOptions, Removed, down
 from deployer.commands.rollback import RollbackOptions, RolledBack, rollback
 from deployer.commands.up import UpOptions, UpResult, up
 from deployer.composition import World, begin_run
@@ -79,7 +79,8 @@ class Shop:
 
     def down(self, *, volumes: bool = False) -> Steps[Removed]:
         """`todo-deploy down`."""
-        return down_steps(load_spec(self.root / "todo-deploy.yaml"), DownOptions(volumes, False), self.here)
+        loaded = load_spec(self.root / "todo-deploy.yaml")
+        return down(begin_run("run-down", loaded, {}, self.here), DownOptions(volumes, False))
 
     def back(self, to: int | None = None, *, env: Mapping[str, str] | None = None) -> Steps[RolledBack]:
         """`todo-deploy rollback`."""

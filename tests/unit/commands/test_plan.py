@@ -9,7 +9,7 @@ import pytest
 
 from deployer.commands import addons
 from deployer.commands import connection as opening
-from deployer.commands.plan import Step, missing_env, preview
+from deployer.commands.plan import Step, env_or_example, planned_steps
 from deployer.core.ports import ClusterFacts
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
@@ -27,7 +27,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def seen(shop: Shop, version: str = "1", **env: str) -> tuple[Step, ...]:
-    return preview(shop.write(version), env or {"TOKEN": f"token-of-{version}"}, shop.here)
+    return planned_steps(shop.write(version), env or {"TOKEN": f"token-of-{version}"}, shop.here)
 
 
 def step(steps: tuple[Step, ...], kind: str) -> Step:
@@ -92,7 +92,7 @@ def test_a_cluster_that_does_not_run_is_made_or_started_first(shop: Shop, phase:
     assert actions(steps) == [("cluster", "todo-deploy", first), ("image", "api", "build"),
                               ("secret", "app", "create"), ("release", "web", "create")]  # fmt: skip
     told = step(steps, "release").reason
-    assert told == ("" if phase is ClusterPhase.MISSING else "as far as can be told without the cluster")
+    assert told == ("" if phase is ClusterPhase.MISSING else "as far as is known without the cluster")
 
 
 def test_the_file_that_makes_an_image_new_is_named(shop: Shop) -> None:
@@ -151,10 +151,10 @@ def test_an_env_file_to_be_made_or_completed_comes_first(shop: Shop) -> None:
     path = shop.root / "todo-deploy.yaml"
     path.write_text(SPEC.replace("{TOKEN: {}}", "{TOKEN: {kind: generated}}"))
     loaded = shop.write("1")
-    found = preview(loaded, {}, shop.here)[0]
+    found = planned_steps(loaded, {}, shop.here)[0]
     assert (found.kind, found.name, found.action, found.reason) == ("env", ".env", "update", "generated: TOKEN")
     (shop.root / ".env").unlink()
-    found = preview(loaded, {}, shop.here)[0]
+    found = planned_steps(loaded, {}, shop.here)[0]
     assert (found.action, found.reason) == ("create", "from .env.example; generated: TOKEN")
     (shop.root / ".env.example").write_text("TOKEN=from-example\n")
-    assert missing_env(loaded) == {"TOKEN": "from-example"}
+    assert env_or_example(loaded) == {"TOKEN": "from-example"}

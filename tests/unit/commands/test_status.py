@@ -9,7 +9,7 @@ import pytest
 
 from deployer.cli.status import forward_data, part_lines, status_data
 from deployer.commands.connection import Opened, open_running
-from deployer.commands.status import Overview, look
+from deployer.commands.status import Status, read_status
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, ObjectRef
@@ -35,8 +35,8 @@ def opened(shop: Shop) -> Opened:
     return open_running(load_spec(shop.root / "todo-deploy.yaml"), shop.here)
 
 
-def seen(shop: Shop) -> Overview:
-    return look(opened(shop), shop.kube.clock)
+def seen(shop: Shop) -> Status:
+    return read_status(opened(shop), shop.kube.clock)
 
 
 def service(shop: Shop, name: str, node_port: int | None, **selector: str) -> None:
@@ -158,7 +158,7 @@ def test_services_are_told_by_their_endpoints_and_claims_by_their_volumes(shop: 
         ObjectRef("Service", "default", "web"), ObjectRef("Service", "default", "lonely"),
         ObjectRef("StatefulSet", "default", "database"), ObjectRef("PersistentVolumeClaim", "default", "uploads"),
     )  # fmt: skip
-    found = look(with_objects(shop, *objects), shop.kube.clock)
+    found = read_status(with_objects(shop, *objects), shop.kube.clock)
     assert [(one.kind, one.name, one.phase, one.well) for one in found.parts] == [
         ("Service", "lonely", "Unavailable", False),
         ("Service", "web", "Available", True),
@@ -180,9 +180,19 @@ def test_what_this_machine_serves_itself_is_shown_at_its_address(shop: Shop) -> 
     (shop.root / "todo-deploy.yaml").write_text(text)
     service(shop, "web", 30001, app="web")
     doors = (Door("default", "web", "", 31000), Door("", "", "", 31001))
-    found = look(replace(opened(shop), forward=Known(doors, 4711)), shop.kube.clock)
+    found = read_status(replace(opened(shop), forward=Known(doors, 4711)), shop.kube.clock)
     assert dict(found.urls) == {"web": "http://127.0.0.1:31000/", "site": "http://shop.local:31001/"}
     assert found.addresses == {WEB: "http://127.0.0.1:31000"}
     data = forward_data(found.opened.forward)
     assert data is not None
     assert (data["running"], [one["localPort"] for one in data["doors"]]) == (True, [31000, 31001])
+
+
+def test_a_url_with_a_switch_is_shown_where_the_env_file_turns_it_on(shop: Shop) -> None:
+    played(shop.up("1"))
+    switched = "\nswitches: {web: {whenSet: TOKEN}}\nurls: {web: {service: web, nodePort: 30080, when: web}}\n"
+    (shop.root / "todo-deploy.yaml").write_text(SPEC + switched)
+    service(shop, "web", 30080, app="web")
+    assert seen(shop).urls == (("web", f"http://{NODE}:30080/"),)
+    (shop.root / ".env").write_text("")
+    assert seen(shop).urls == ()

@@ -1,0 +1,24 @@
+"""`restart`, from top to bottom: pods are replaced one after the other, and the rollout is watched."""
+
+from __future__ import annotations
+
+from deployer.commands.connection import Opened
+from deployer.commands.locking import one_at_a_time
+from deployer.composition import Run
+from deployer.config.spec import seconds
+from deployer.core.steps import Steps, stage
+from deployer.rollout import stage as rollout_stage
+from deployer.rollout.stage import Rollout, await_rollout, judging_by
+from deployer.stages import restart as restart_stage
+from deployer.status import WorkloadRef, WorkloadStatus
+
+STAGES = (restart_stage.STAGE, rollout_stage.STAGE)
+
+
+@one_at_a_time
+def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tuple[WorkloadStatus, ...]]:
+    """Every pod of the workloads is another one, and all stayed Available for the hold."""
+    since, rules = run.clock.now(), run.spec.rollout
+    yield from stage(restart_stage.STAGE, restart_stage.restart_workloads(refs, opened.kube, run.clock), run.clock)
+    rollout = Rollout(refs, opened.kube, run.clock, judging_by(rules, seconds(rules.timeout)), since)
+    return (yield from stage(rollout_stage.STAGE, await_rollout(rollout), run.clock)).value
