@@ -27,14 +27,14 @@ from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.retry import retried
 from deployer.kube.outage import Away, never
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
-from deployer.kube.refusals import NotFound, refusal
+from deployer.kube.refusals import Busy, NotFound, refusal
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)
 ATTEMPTS = 4
 PATIENT_ATTEMPTS = 12
 """A quarter of a minute of them when connections are refused: for a run that has seen the server answer."""
-_TRANSIENT = (http.MaxRetryError, http.NewConnectionError, http.ProtocolError)
+_TRANSIENT = (http.MaxRetryError, http.NewConnectionError, http.ProtocolError, Busy)
 _LATE = (http.ConnectTimeoutError, http.ReadTimeoutError)
 _PATIENT_SECONDS = 20.0
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536

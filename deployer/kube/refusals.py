@@ -21,6 +21,10 @@ class _Status:
     reason: str = ""
 
 
+class Busy(DeployError):
+    """The server asks to be asked again: it has too much to do, or has just learnt of a kind."""
+
+
 def refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
     try:
@@ -31,6 +35,8 @@ def refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     problem = Problem(
         f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
     )
+    if status == 429:
+        return Busy(problem, ExitCode.MACHINE)
     if status == 404:
         return NotFound(problem, ExitCode.MACHINE)
     return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)

@@ -1,0 +1,142 @@
+"""What is not ours, on a real server: objects of any kind in a namespace, a person's release, a person's Secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer import composition as world
+from deployer.cluster.ownership import Touched, foreign_objects, refuse_foreign
+from deployer.core.errors import DeployError
+from deployer.core.events import Warned
+from deployer.core.ports import MANAGED_BY, OWNER, Object, ObjectRef
+from deployer.core.steps import drive
+from deployer.stages.removal import remove_namespaces
+from deployer.toolchain import locate_toolchain
+from tests.cluster import PROFILE
+from tests.contract.conftest import BOTH, Doors
+from tests.contract.test_helm import chart, wanted
+from tests.fakes import FakeKube
+from tests.fakes.play import played
+
+pytestmark = BOTH
+__all__ = ["chart"]
+
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.contract.example"},
+    "spec": {
+        "group": "contract.example",
+        "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+            "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}],
+    },
+}  # fmt: skip
+OBJECTS: dict[str, Object] = {
+    "ConfigMap": {"apiVersion": "v1", "data": {"a": "1"}},
+    "Role": {"apiVersion": "rbac.authorization.k8s.io/v1", "rules": []},
+    "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
+    "HorizontalPodAutoscaler": {
+        "apiVersion": "autoscaling/v2",
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"}, "maxReplicas": 2},
+    },
+    "Widget": {"apiVersion": "contract.example/v1"},
+}
+
+
+@pytest.fixture
+def widgets(doors: Doors) -> Iterator[None]:
+    """The server knows a kind that this package does not."""
+    doors.kube.apply(CRD)
+    if not isinstance(doors.kube, FakeKube):
+        assert doors.kube.awaited("CustomResourceDefinition", "", "widgets.contract.example", established, 30)
+    yield
+    doors.kube.delete("CustomResourceDefinition", "", "widgets.contract.example")
+
+
+def established(definition: Object) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def kubectl(*words: str, text: str = "") -> None:
+    here = world.this_world()
+    toolchain = locate_toolchain("auto", here.cache_dir)
+    assert toolchain is not None
+    argv = [str(toolchain.kubectl), "--kubeconfig", str(here.kubeconfig), "--context", PROFILE, *words]
+    subprocess.run(argv, input=text, text=True, check=True, capture_output=True, timeout=60, env=dict(here.env))
+
+
+def put(doors: Doors, kind: str) -> None:
+    """A person makes an object `somebodys` of the kind."""
+    metadata = {"name": "somebodys", "namespace": doors.namespace}
+    body = {"kind": kind, "metadata": metadata, **OBJECTS[kind]}
+    if isinstance(doors.kube, FakeKube):
+        doors.kube.put(body)
+        return None
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return kubectl("apply", "--filename", "-", text=json.dumps(body))
+        except subprocess.CalledProcessError:  # kubectl and the server learn of a new kind after a moment
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def mark(doors: Doors) -> None:
+    """The namespace is one that we made."""
+    doors.kube.patch("Namespace", "", doors.namespace, {"metadata": {"labels": {MANAGED_BY: OWNER}}})
+
+
+def test_what_kubernetes_puts_into_a_namespace_is_nobodys(doors: Doors) -> None:
+    if not isinstance(doors.kube, FakeKube):
+        assert doors.kube.awaited("ServiceAccount", doors.namespace, "default", bool, 30)
+        assert doors.kube.awaited("ConfigMap", doors.namespace, "kube-root-ca.crt", bool, 30)
+        assert len(doors.kube.contents(doors.namespace)) >= 2
+    assert foreign_objects(doors.kube.contents(doors.namespace)) == ()
+
+
+@pytest.mark.parametrize("thing", OBJECTS)
+def test_an_object_of_any_kind_keeps_its_namespace(doors: Doors, widgets: None, thing: str) -> None:
+    mark(doors)
+    put(doors, thing)
+    assert ObjectRef(thing, doors.namespace, "somebodys") in foreign_objects(doors.kube.contents(doors.namespace))
+    assert doors.kube.contents(doors.namespace)
+    events, removed = played(remove_namespaces([doors.namespace], doors.kube, world.SystemClock()))
+    (kept,) = [one.problem for one in events if isinstance(one, Warned)]
+    assert (removed, kept.code) == (0, "NAMESPACE_KEPT")
+    assert f"{thing} {doors.namespace}/somebodys" in kept.title
+    found = doors.kube.get("Namespace", "", doors.namespace)
+    assert found is not None and not found["metadata"].get("deletionTimestamp")
+
+
+def test_an_empty_namespace_of_ours_goes(doors: Doors) -> None:
+    mark(doors)
+    assert drive(remove_namespaces([doors.namespace], doors.kube, world.SystemClock()), lambda _: None) == 1
+
+
+def test_a_persons_release_and_secret_are_refused_and_ours_are_not(doors: Doors, chart: Path) -> None:
+    asked = wanted(doors, chart)
+    touched = Touched("shop", frozenset({(doors.namespace, "app")}), frozenset({(doors.namespace, "keys")}))
+    refuse_foreign(touched, doors.kube)
+    doors.helm.upgrade(asked)
+    refuse_foreign(touched, doors.kube)
+    doors.helm.uninstall("app", doors.namespace)
+    by_hand = {"example.com/made": "by-hand"}
+    doors.helm.upgrade(type(asked)(asked.release, asked.namespace, chart, {"value": "2"}, by_hand, "by hand", 60))
+    secret = {"name": "keys", "namespace": doors.namespace}
+    data = {"KEY": base64.b64encode(b"theirs").decode()}
+    doors.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "type": "Opaque", "data": data})
+    with pytest.raises(DeployError) as caught:
+        refuse_foreign(touched, doors.kube)
+    assert [one.code for one in caught.value.problems] == ["RELEASE_FOREIGN", "SECRET_FOREIGN"]
+    refuse_foreign(touched, doors.kube, adopt=True)
