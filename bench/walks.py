@@ -26,7 +26,7 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event
 from deployer.core.ports import Upgraded, UpgradeRequest
 from deployer.core.steps import Steps, drive
-from deployer.ui.plain import PlainSink
+from deployer.ui.sinks import PlainSink
 from tests.fakes.shop import Shop
 from tests.fakes.workloads import show
 

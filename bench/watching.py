@@ -26,7 +26,7 @@ from deployer.core.steps import drive, stage
 from deployer.kube.client import KubeApi
 from deployer.rollout.lookups import looking
 from deployer.rollout.stage import Judging, Rollout, await_rollout
-from deployer.ui.plain import PlainSink
+from deployer.ui.sinks import PlainSink
 
 LARGE = Crowd(workloads=50, pods=500, seconds=40.0)
 

@@ -12,7 +12,7 @@ from deployer.composition import this_world
 from deployer.config.load import load_spec
 from deployer.core.steps import drive
 from deployer.sources.charts import stage_chart
-from deployer.ui.plain import PlainSink
+from deployer.ui.sinks import PlainSink
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,7 +16,7 @@ def main(target: Path, overrides: tuple[str, ...]) -> int:
     ran = run_up(Session(overrides=overrides), UpOptions(run=""))
     if ran.value is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(export_svg(ran.report.view, "todo-deploy up", width=96))
+        target.write_text(export_svg(ran.view, "todo-deploy up", width=96))
     return ran.exit_code
 
 

@@ -38,8 +38,7 @@ def doctor(session: Session, fix: bool) -> int:
         print_json("doctor", code, {"checks": [asdict(one) for one in found]}, problems)
         return code
     from deployer.ui.console import make_console
-    from deployer.ui.rows import CheckRow
-    from deployer.ui.tables import checks_table
+    from deployer.ui.tables import CheckRow, checks_table
     from deployer.ui.text import glyphs_for
 
     rows = [CheckRow(one.name, one.state, one.detail, one.hint) for one in found]

@@ -152,12 +152,12 @@ def _tell(words: list[str], ctx: click.Context | None, problems: tuple[Problem, 
     if _wants_json(words):
         import json
 
-        from deployer.ui.report import envelope
+        from deployer.ui.view import envelope
 
         command = next((word for word in words if word in COMMANDS), "")
         print(json.dumps(envelope(command, False, code, None, problems)))
         return
-    from deployer.ui.problems import problem_lines
+    from deployer.ui.words import problem_lines
 
     for line in problem_lines(problems):
         print(line, file=sys.stderr)

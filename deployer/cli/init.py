@@ -66,7 +66,7 @@ def _asker(session: Session) -> Callable[[Question], str] | None:
 
 
 def _tell(drafted: Drafted, target: Path) -> None:
-    from deployer.ui.problems import problem_lines
+    from deployer.ui.words import problem_lines
 
     for reading in drafted.unread:
         click.echo(f"warning: chart {reading.chart.path} was not rendered: {reading.problem}", err=True)

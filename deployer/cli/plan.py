@@ -34,8 +34,7 @@ def plan(session: Session, exit_code: bool) -> int:
         print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
         return code
     from deployer.ui.console import make_console
-    from deployer.ui.rows import PlanRow
-    from deployer.ui.tables import plan_view
+    from deployer.ui.tables import PlanRow, plan_view
 
     rows = [PlanRow(step.kind, step.name, step.action, step.reason) for step in steps]
     make_console(sys.stdout, here.env).print(plan_view(rows))

@@ -31,9 +31,9 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
         lambda run_id: story(begin_run(run_id, loaded, {}, here), opened, refs), here,
     )  # fmt: skip
     if session.as_json:
-        statuses = ran.value if ran.value is not None else ran.report.view.workloads
+        statuses = ran.value if ran.value is not None else ran.view.workloads
         data = {
-            "changed": ran.report.changed,
+            "changed": ran.view.changed,
             "seconds": round(ran.seconds, 3),
             "workloads": [
                 {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace,

@@ -17,7 +17,7 @@ from deployer.composition import begin_run, this_world
 from deployer.core.errors import ExitCode
 from deployer.sources import load as inputs
 from deployer.state.history import Entry, to_wire
-from deployer.ui.rows import HistoryRow
+from deployer.ui.tables import HistoryRow
 
 
 @click.command("rollback")
@@ -80,6 +80,6 @@ def _data(ran: Any) -> dict[str, Any]:
             {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": True}
             for one in done.releases
         ],
-        "workloads": workload_data(ran.report.view.workloads),
+        "workloads": workload_data(ran.view.workloads),
         "urls": [{"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in done.urls],
     }

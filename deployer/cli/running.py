@@ -23,19 +23,18 @@ from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
 from deployer.state import runs
 from deployer.status import WorkloadStatus
-from deployer.ui import report as reports
-from deployer.ui.choose import make_sink
-from deployer.ui.report import Report, envelope
+from deployer.ui.sinks import make_sink
+from deployer.ui.view import View, envelope, fold
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Ran(Generic[T]):
-    """How a run ended: its value when it ended well, its report always."""
+    """How a run ended: its value when it ended well, its view always."""
 
     value: T | None
-    report: Report
+    view: View
     exit_code: ExitCode
     seconds: float
     problems: tuple[Problem, ...]
@@ -75,16 +74,16 @@ def run(
     run_id = runs.new_run_id(clock.now())
     record = runs.RunRecord(here.state_dir, run_id)
     folder = runs.RunFolder(record.folder, KNOWN)
-    report = Report()
+    view = View()
     progress = "quiet" if session.quiet else (session.progress or "auto")
     value: T | None = None
     code, problems = ExitCode.OK, tuple[Problem, ...]()
     with make_sink(progress, sys.stderr, here.env, session.verbose, clock) as sink:
 
         def emit(event: Event) -> None:
-            nonlocal report
+            nonlocal view
             safe = masked(event)
-            report = reports.add(report, safe)
+            view = fold(view, safe, now=0.0)  # only times that the events state are shown
             record.write(safe, clock.now())
             sink(safe)
 
@@ -103,18 +102,18 @@ def run(
             code, problems = ExitCode.INTERRUPTED, (_interrupted(),)
         took = clock.monotonic() - begun
         outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
-        emit(RunFinished(int(code), report.changed, took, outcome))  # type: ignore[arg-type]
+        emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]
     record.close()
     spec, profile = _spec_path(session), session.profile
-    ended = evidence.Ended(command, application, outcome, int(code), report.changed, took, problems, spec, profile)
+    ended = evidence.Ended(command, application, outcome, int(code), view.changed, took, problems, spec, profile)
     evidence.summarize(folder, ended)
-    untold = [problem for problem in problems if problem not in report.problems]
+    untold = [problem for problem in problems if problem not in view.problems]
     if untold and not session.as_json:
-        from deployer.ui.problems import problem_lines
+        from deployer.ui.words import problem_lines
 
         for line in problem_lines(untold):
             print(line, file=sys.stderr)
-    return Ran(value, report, code, took, problems)
+    return Ran(value, view, code, took, problems)
 
 
 def _spec_path(session: Session) -> Path | None:

@@ -115,7 +115,7 @@ def _print(rows: tuple[KeyRow, ...]) -> None:
 
 
 def _tell(warnings: list[Problem], problems: list[Problem]) -> None:
-    from deployer.ui.problems import problem_lines
+    from deployer.ui.words import problem_lines
 
     for line in [*problem_lines(warnings, "warning"), *problem_lines(problems)]:
         print(line, file=sys.stderr)

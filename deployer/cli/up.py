@@ -121,9 +121,9 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
         for stage in _stages(ran)
     ]  # fmt: skip
     result = ran.value
-    data: dict[str, Any] = {"changed": ran.report.changed, "seconds": round(ran.seconds, 3), "stages": stages}
+    data: dict[str, Any] = {"changed": ran.view.changed, "seconds": round(ran.seconds, 3), "stages": stages}
     if result is None:
-        return data | {"images": [], "releases": [], "workloads": workload_data(ran.report.view.workloads), "urls": []}
+        return data | {"images": [], "releases": [], "workloads": workload_data(ran.view.workloads), "urls": []}
     return data | {
         "changed": result.changed,
         "images": [
@@ -135,7 +135,7 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
             {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed}
             for one in result.releases
         ],
-        "workloads": workload_data(ran.report.view.workloads),
+        "workloads": workload_data(ran.view.workloads),
         "urls": [
             {"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in result.urls
         ],
@@ -143,6 +143,6 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
 
 
 def _stages(ran: Ran[UpResult]) -> list[dict[str, Any]]:
-    from deployer.ui.report import to_data
+    from deployer.ui.view import to_data
 
-    return [stage for stage in to_data(ran.report)["stages"] if stage["state"] != "waiting"]
+    return [stage for stage in to_data(ran.view)["stages"] if stage["state"] != "waiting"]

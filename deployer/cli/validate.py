@@ -70,7 +70,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
 
 def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
     from deployer.preflight.rules.judging import RULES
-    from deployer.ui.problems import problem_lines
+    from deployer.ui.words import problem_lines
 
     errors = [one.problem for one in findings if one.severity == "error"]
     warnings = [] if quiet else [one.problem for one in findings if one.severity == "warning"]

@@ -20,7 +20,7 @@ from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import STAGE, Setting, Toolchain, Way, architecture, minikube_home
 from deployer.toolchain.resolve import ensure_toolchain
 from deployer.toolchain.source.base_images import ensure_stand_ins, stand_in
-from deployer.toolchain.source.minikube_cache import seed_minikube
+from deployer.toolchain.source.node import seed_minikube
 
 __all__ = [
     "STAGE",

@@ -1,18 +1,29 @@
-"""The toolchain of an earlier run, read from its stamp in a few milliseconds: no process is started.
+"""What this machine has and reaches: the toolchain of an earlier run, programs on PATH, hosts that answer.
 
-The stamp holds size and time of every file it names. It says nothing about images in Docker: before a cluster is
-started or repaired, `ensure_toolchain` is to be asked.
+The earlier toolchain is read from its stamp in a few milliseconds, without starting a process. The stamp holds size and
+time of every file it names; it says nothing about images in Docker, which `ensure_toolchain` looks at before a cluster
+is started or repaired.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deployer.core.process import CommandFailed, run
 from deployer.toolchain.files import fingerprint, read_json, recipe_digest, write_json
 from deployer.toolchain.model import Reach, Setting, Toolchain
+from deployer.toolchain.pins import DOWNLOADS, HELM_AT_LEAST, HELM_BELOW, KUBERNETES, MINIKUBE_AT_LEAST, REGISTRY_CHECKS
+from deployer.toolchain.source.debian import host_sources
 
 _FORMAT = 1
 _PATHS = ("minikube", "helm", "kubectl", "docker")
@@ -66,3 +77,121 @@ def _stamp(setting: Setting, cache_dir: Path) -> Path:
 def _key() -> list[Any]:
     """What makes an earlier answer worthless when it changes: the pins and the recipes."""
     return [_FORMAT, recipe_digest("."), hashlib.sha256((Path(__file__).parent / "pins.py").read_bytes()).hexdigest()]
+
+
+NAMES = ("minikube", "helm", "kubectl")
+
+_QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "minikube": ("version", "--short"),
+    "helm": ("version", "--short"),
+    "kubectl": ("version", "--client", "--output=json"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A program on PATH; `unfit` says why it cannot be used ("" when it can)."""
+
+    path: Path
+    version: str
+    unfit: str
+
+
+def look(name: str, env: Mapping[str, str]) -> Found | None:
+    """The program on PATH and what it says of itself, or None where there is none."""
+    path = shutil.which(name, path=env.get("PATH"))
+    if path is None:
+        return None
+    try:
+        said = run([path, *_QUESTIONS[name]], env=env, timeout=20)
+    except (CommandFailed, OSError, subprocess.TimeoutExpired) as error:
+        return Found(Path(path), "", f"does not tell its version ({error})")
+    match = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", said)
+    if match is None:
+        return Found(Path(path), "", "does not tell its version")
+    return Found(Path(path), match[0], unfit(name, (int(match[1]), int(match[2]))))
+
+
+def unfit(name: str, version: tuple[int, int]) -> str:
+    """Why this version of the program cannot be used, or ""."""
+    if name == "minikube" and version < MINIKUBE_AT_LEAST:
+        return f"is older than {_text(MINIKUBE_AT_LEAST)}"
+    if name == "helm" and not HELM_AT_LEAST <= version < HELM_BELOW:
+        return f"is not at least {_text(HELM_AT_LEAST)} and below {_text(HELM_BELOW)}"
+    if name == "kubectl":
+        major, minor = (int(part) for part in KUBERNETES.removeprefix("v").split(".")[:2])
+        if version[0] != major or abs(version[1] - minor) > 1:
+            return f"is more than one minor version away from Kubernetes {KUBERNETES}"
+    return ""
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+LIMIT_SECONDS = 3.0
+
+
+def probe() -> Reach:
+    """Asks all hosts at once. A group counts as reached when every host of it answers as it should."""
+    checksums = [checksum_url(item.url + item.checksum_suffix, item.version) for item in DOWNLOADS]
+    mirrors = [f"{source.uri.rstrip('/')}/dists/{source.suite}/InRelease" for source in host_sources()[:1]]
+    checks: dict[tuple[str, str], Callable[[], bool]] = {}
+    checks |= {("downloads", url): partial(_is_checksum, url) for url in checksums}
+    checks |= {("registries", url): partial(_is_registry, url) for url in REGISTRY_CHECKS}
+    checks |= {("packages", url): partial(_answers, url) for url in mirrors}
+    answers = ask(checks, LIMIT_SECONDS)
+    groups = {name: [answer for (group, _), answer in answers.items() if group == name] for name, _ in answers}
+    return Reach(*(bool(groups.get(name)) and all(groups[name]) for name in ("downloads", "registries", "packages")))
+
+
+def checksum_url(template: str, version: str) -> str:
+    """A small file that upstream publishes, for a platform that always exists."""
+    return template.format(version=version, os="linux", arch="amd64")
+
+
+def ask(checks: dict[tuple[str, str], Callable[[], bool]], limit: float) -> dict[tuple[str, str], bool]:
+    """Every check's answer after at most `limit` seconds; one that is not there by then is a no."""
+    answers = dict.fromkeys(checks, False)
+
+    def work(key: tuple[str, str], check: Callable[[], bool]) -> None:
+        answers[key] = check()
+
+    # Threads, not an executor: looking up a name has no time-out, and nobody waits for a late one.
+    threads = [threading.Thread(target=work, args=item, daemon=True) for item in checks.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + limit
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(answers)
+
+
+def _status(url: str) -> tuple[int, bytes]:
+    """The status of a GET and the first bytes of its answer; 0 when there is no answer."""
+    # Imported here, because it takes longer than everything else a quiet run does in this package.
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=LIMIT_SECONDS) as answer:  # noqa: S310 (pinned https addresses)
+            return answer.status, answer.read(256)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code, b""
+    except (OSError, ValueError):
+        return 0, b""
+
+
+def _answers(url: str) -> bool:
+    return _status(url)[0] == 200
+
+
+def _is_registry(url: str) -> bool:
+    # A proxy that forbids the host answers 403.
+    return _status(url)[0] in {200, 401}
+
+
+def _is_checksum(url: str) -> bool:
+    status, start = _status(url)
+    return status == 200 and re.match(rb"[0-9a-f]{64}\b", start) is not None

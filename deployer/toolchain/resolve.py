@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.steps import Steps, merge
 from deployer.toolchain.files import link, locked
-from deployer.toolchain.locate import read_stamp, write_stamp
+from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, write_stamp
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
-from deployer.toolchain.onpath import NAMES, Found, look
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
-from deployer.toolchain.probe import probe
 from deployer.toolchain.source import node as nodeimages
 from deployer.toolchain.source.debian import ensure_base, ensure_packages
-from deployer.toolchain.source.gobuild import built, lanes
-from deployer.toolchain.source.golang import ensure_go
+from deployer.toolchain.source.go import built, ensure_go, lanes
 
 _FROM_BUILD = {"minikube": "minikube", "helm": "helm", "kubectl": "kubernetes"}
 _PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}
@@ -107,15 +105,11 @@ def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> 
     """Everything is built: the node image and Minikube belong together, so what is on PATH does not count."""
     yield from _source_images(docker, cache_dir, env)
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
-    return _toolchain(
-        "source",
-        why,
-        paths,
-        dict(_PINNED),
-        cache_dir,
-        docker,
+    return replace(
+        _toolchain("source", why, paths, dict(_PINNED), cache_dir, docker),
         node_image=nodeimages.node_ref(cache_dir, env),
         kubernetes_binaries=built(cache_dir, _BUILDS["kubernetes"]),
+        offline_images=True,
     )
 
 
@@ -154,9 +148,8 @@ def _toolchain(
     versions: Mapping[str, str],
     cache_dir: Path,
     docker: Path,
-    node_image: str | None = None,
-    kubernetes_binaries: Path | None = None,
 ) -> Toolchain:
+    """The programs, with images that Minikube pulls by itself."""
     return Toolchain(
         way=way,
         why=why,
@@ -167,9 +160,9 @@ def _toolchain(
         bin=cache_dir / "toolchain" / "bin",
         versions=versions,
         kubernetes_version=KUBERNETES,
-        node_image=node_image,
-        kubernetes_binaries=kubernetes_binaries,
-        offline_images=node_image is not None,
+        node_image=None,
+        kubernetes_binaries=None,
+        offline_images=False,
     )
 
 

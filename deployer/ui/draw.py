@@ -11,10 +11,9 @@ from deployer.core.errors import Problem
 from deployer.core.events import ItemState, RunFinished
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
-from deployer.ui.problems import Severity
 from deployer.ui.text import clean, clean_lines, duration, elapsed, progress
 from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running, untold
-from deployer.ui.words import run_words, untold_words, why_not
+from deployer.ui.words import Severity, run_words, untold_words, why_not
 
 BAR_CELLS = 10
 _INDENT = "    "

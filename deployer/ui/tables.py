@@ -1,19 +1,71 @@
-"""Rows as rich renderables: `status`, `doctor`, `plan` and `history`; every meaning is also a word."""
+"""The tables of commands and their rows: `status`, `doctor`, `plan` and `history`; every meaning is also a word."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG
-from deployer.ui.rows import CheckRow, HistoryRow, PlanRow, StatusRow
 from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """One workload as `status` shows it; `cause` says what is wrong, if anything."""
+
+    workload: str
+    phase: Phase
+    ready: int
+    desired: int
+    restarts: int
+    age: str = ""
+    image: str = ""
+    url: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One check of `doctor`; `hint` is the command that mends what it found."""
+
+    name: str
+    state: Literal["pass", "warn", "fail", "skip"]
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One thing that `up` would do or leave alone; `reason` may have several lines and holds no secret value."""
+
+    kind: str
+    name: str
+    action: Literal["create", "build", "update", "unchanged", "delete"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One revision of the application as `history` shows it; `told` is the verdict with its cause or its limits."""
+
+    number: str
+    when: str
+    who: str
+    commit: str
+    verdict: str
+    told: str
+    seconds: str
+    why: str
+    images: str
+
 
 # Below this many columns a row of `status` that must be broken is not readable any more.
 _NARROW = 100

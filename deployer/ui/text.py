@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass
 from typing import TextIO
 
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x1b\\|\x9c|\Z)"  # OSC, DCS and their like
-    r"|\x1b[ -/]*[0-~]?",
-    re.DOTALL,
-)
-_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))  # can reorder a line
-_CONTROLS: dict[int, str | None] = {
-    **dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *_BIDI, 0xFEFF)),
+from deployer.core.text import clean_text
+
+_UNFIT = {
     **dict.fromkeys((0x09, 0x0A, 0x0B, 0x0C, 0x2028, 0x2029), " "),
     **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"),  # no stream can encode these
 }
@@ -25,8 +18,8 @@ def clean(text: str) -> str:
     """One line that moves no cursor, changes no colour and is written as it is read."""
     if text.isascii() and text.isprintable():
         return text
-    plain = _ESCAPES.sub("", text).rstrip("\r\n")
-    return plain.rpartition("\r")[2].translate(_CONTROLS)  # a progress bar's last state is what counts
+    last = text.rstrip("\r\n").rpartition("\r")[2]  # a progress bar's last state is what counts
+    return clean_text(last.translate(_UNFIT))
 
 
 def clean_lines(text: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""What a screen shows, as frozen data, and the pure fold that makes it from events (no rich, no clock)."""
+"""What a run came to so far, as frozen data, and the pure fold that makes it from events (no rich, no clock)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any, Literal, assert_never
@@ -157,6 +158,35 @@ def to_wire(view: View) -> dict[str, Any]:
     return asdict(view, dict_factory=lambda pairs: {key: _plain(value) for key, value in pairs})
 
 
+def to_data(view: View) -> dict[str, Any]:
+    """The `data` object of the envelope: stages with their items, workloads, URLs, warnings."""
+    wire = to_wire(view)
+    return {
+        "application": wire["application"],
+        "changed": wire["changed"],
+        "outcome": wire["outcome"],
+        "seconds": wire["seconds"],
+        "stages": [_stage_data(stage) for stage in wire["stages"]],
+        "workloads": list(wire["workloads"]),
+        "urls": list(wire["urls"]),
+        "warnings": [problem.to_wire() for problem in (*view.warnings, *view.further)],
+    }
+
+
+def envelope(
+    command: str, ok: bool, exit_code: int, data: dict[str, Any] | None, problems: Iterable[Problem]
+) -> dict[str, Any]:
+    """The one JSON object that every command prints under `-o json`."""
+    return {
+        "schemaVersion": 1,
+        "command": command,
+        "ok": ok,
+        "exitCode": int(exit_code),
+        "data": data,
+        "errors": [problem.to_wire() for problem in problems],
+    }
+
+
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
@@ -199,3 +229,9 @@ def _with_item(view: View, stage_name: str, item: ItemView) -> View:
 
 def _joined(before: tuple[Problem, ...], more: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return (*before, *(problem for problem in more if problem not in before))
+
+
+def _stage_data(stage: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: stage[key] for key in ("name", "state", "seconds", "text")}
+    items = [{key: item[key] for key in ("name", "state", "text")} for item in stage["items"]]
+    return {**kept, "changed": stage["state"] == "done", "items": items}

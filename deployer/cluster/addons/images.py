@@ -11,8 +11,7 @@ from deployer.core.events import Item, ItemState
 from deployer.core.ports import DockerEndpoint, ImagePort
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES, locked
-from deployer.toolchain.source.gobuild import built, ensure_built
-from deployer.toolchain.source.golang import ensure_go
+from deployer.toolchain.source.go import built, ensure_built, ensure_go
 from deployer.toolchain.source.images import OURS, Recipe, ensure_image
 from deployer.toolchain.source.node import kube_proxy_os
 

@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from deployer.core.files import draft
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES
-from deployer.toolchain.model import architecture, minikube_home
+from deployer.toolchain.model import Toolchain, architecture, minikube_home
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
 from deployer.toolchain.source import runc as runtime
 from deployer.toolchain.source.debian import base_digest, base_ref
-from deployer.toolchain.source.gobuild import built
+from deployer.toolchain.source.go import built
 from deployer.toolchain.source.images import OURS, Recipe, ensure_image
 
 _BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
+_IN_MINIKUBE = ("kubeadm", "kubelet", "kubectl")
 _NODE = RECIPES / "node"
 _IMAGES = RECIPES / "images"
 _OS_FILES = ("journald.conf", "sshd.conf", "hostpath-dir.service", "cri-docker.service", "cri-docker.socket")
@@ -131,6 +133,31 @@ def forget_cached(ref: str, env: Mapping[str, str]) -> None:
     if cached.is_dir():
         shutil.rmtree(cached)
     cached.unlink(missing_ok=True)
+
+
+def seed_minikube(toolchain: Toolchain, env: Mapping[str, str]) -> bool:
+    """Minikube finds kubeadm, kubelet and kubectl in its cache; returns whether any had to be put there.
+
+    To be called before every `minikube start`. Does nothing where Minikube downloads them itself.
+    """
+    if toolchain.kubernetes_binaries is None:
+        return False
+    folder = minikube_home(env) / "cache" / "linux" / architecture() / toolchain.kubernetes_version
+    changed = False
+    for name in _IN_MINIKUBE:
+        changed |= _copied(toolchain.kubernetes_binaries / name, folder / name)
+    return changed
+
+
+def _copied(source: Path, target: Path) -> bool:
+    built, there = source.stat(), target.stat() if target.exists() else None
+    if there is not None and (there.st_size, int(there.st_mtime)) == (built.st_size, int(built.st_mtime)):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with draft(target, lambda _: None) as complete:
+        shutil.copy2(source, complete)  # with its time, by which the next run knows it
+        complete.replace(target)
+    return True
 
 
 def _named(stem: str, recipe: Recipe) -> Recipe:

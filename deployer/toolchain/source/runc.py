@@ -20,8 +20,7 @@ from deployer.core.steps import Steps
 from deployer.toolchain.files import read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
 from deployer.toolchain.pins import RUNC_FIT
-from deployer.toolchain.source.gobuild import built, ensure_built
-from deployer.toolchain.source.golang import ensure_go
+from deployer.toolchain.source.go import built, ensure_built, ensure_go
 
 NAME = "runc-fit"
 PROGRAM = Path("/usr/local/libexec/runc-fit")

@@ -8,11 +8,10 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
-from deployer.toolchain import download, onpath, probe, resolve
+from deployer.toolchain import download, locate, resolve
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import HELM, KUBERNETES, MINIKUBE
-from deployer.toolchain.source import minikube_cache as seed
 from deployer.toolchain.source import node as nodeimages
 from tests.unit.toolchain.support import finish, nothing, program
 
@@ -189,13 +188,13 @@ def test_a_removed_program_is_looked_for_again(machine: Machine) -> None:
     ],
 )
 def test_versions_that_fit(name: str, version: tuple[int, int], fits: bool) -> None:
-    assert (onpath.unfit(name, version) == "") is fits
+    assert (locate.unfit(name, version) == "") is fits
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo hello"])
 def test_a_program_that_does_not_tell_its_version_is_unfit(tmp_path: Path, script: str) -> None:
     program(tmp_path, "helm", script)
-    found = onpath.look("helm", {"PATH": f"{tmp_path}:/bin"})
+    found = locate.look("helm", {"PATH": f"{tmp_path}:/bin"})
     assert found is not None and "does not tell its version" in found.unfit
 
 
@@ -203,7 +202,7 @@ def test_a_check_that_never_ends_is_a_no() -> None:
     import threading
 
     never = threading.Event()
-    answers = probe.ask({("a", "1"): lambda: True, ("a", "2"): lambda: never.wait(5)}, 0.2)
+    answers = locate.ask({("a", "1"): lambda: True, ("a", "2"): lambda: never.wait(5)}, 0.2)
     never.set()
     assert answers == {("a", "1"): True, ("a", "2"): False}
 
@@ -216,12 +215,12 @@ def test_what_is_reached_is_said_in_words() -> None:
 def test_minikubes_cache_is_filled_once(machine: Machine) -> None:
     built = machine.ensure("source")
     env = {"MINIKUBE_HOME": str(machine.folder / "home")}
-    assert seed.seed_minikube(built, env) is True
-    assert seed.seed_minikube(built, env) is False
-    folder = machine.folder / "home/.minikube/cache/linux" / seed.architecture() / KUBERNETES
+    assert nodeimages.seed_minikube(built, env) is True
+    assert nodeimages.seed_minikube(built, env) is False
+    folder = machine.folder / "home/.minikube/cache/linux" / nodeimages.architecture() / KUBERNETES
     assert sorted(path.name for path in folder.iterdir()) == ["kubeadm", "kubectl", "kubelet"]
     (folder / "kubelet").write_text("damaged")
-    assert seed.seed_minikube(built, env) is True
+    assert nodeimages.seed_minikube(built, env) is True
     assert (folder / "kubelet").stat().st_mode & 0o111
 
 

@@ -8,8 +8,7 @@ from deployer.core.errors import Problem
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console
 from deployer.ui.draw import problem_text
-from deployer.ui.rows import CheckRow, PlanRow, StatusRow
-from deployer.ui.tables import checks_table, plan_view, status_table
+from deployer.ui.tables import CheckRow, PlanRow, StatusRow, checks_table, plan_view, status_table
 from deployer.ui.text import ASCII, UNICODE
 
 from .scenes import CRASH

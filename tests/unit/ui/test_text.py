@@ -5,8 +5,8 @@ import io
 import pytest
 
 from deployer.core.errors import Problem
-from deployer.ui.problems import annotation, defused, problem_lines
 from deployer.ui.text import ASCII, UNICODE, Lines, age, clean, clean_lines, duration, elapsed, glyphs_for, progress
+from deployer.ui.words import annotation, defused, problem_lines
 
 from .scenes import CRASH
 

@@ -7,8 +7,17 @@ import pytest
 from deployer.core.errors import Problem
 from deployer.core.events import Item, Log, RunFinished, StageFailed, StageFinished, StageStarted
 from deployer.status import Phase
-from deployer.ui.report import Report, add, envelope, to_data
-from deployer.ui.view import LOG_TAIL, StageState, View, evidence, fold, running, to_wire
+from deployer.ui.view import (
+    LOG_TAIL,
+    StageState,
+    View,
+    envelope,
+    evidence,
+    fold,
+    running,
+    to_data,
+    to_wire,
+)
 
 from .scenes import (
     ALSO,
@@ -113,11 +122,11 @@ def test_a_problem_told_twice_is_one_problem() -> None:
 
 
 def test_a_report_is_what_the_run_came_to() -> None:
-    report = Report()
+    view = View()
     for event in events(FAILED_RUN):
-        report = add(report, event)
-    assert (report.changed, report.exit_code, report.problems) == (True, 5, (CRASH,))
-    data = json.loads(json.dumps(to_data(report)))
+        view = fold(view, event, now=0.0)
+    assert (view.changed, view.exit_code, view.problems) == (True, 5, (CRASH,))
+    data = json.loads(json.dumps(to_data(view)))
     assert [(stage["name"], stage["changed"]) for stage in data["stages"]][:3] == [
         ("cluster", True),
         ("images", True),
@@ -129,16 +138,16 @@ def test_a_report_is_what_the_run_came_to() -> None:
 
 
 def test_a_report_has_every_finding() -> None:
-    report = Report()
+    view = View()
     for event in events(FAILED_OF_MANY):
-        report = add(report, event)
-    assert [one["code"] for one in to_data(report)["warnings"]] == [LARGE.code, ALSO.code, CRASH.code]
+        view = fold(view, event, now=0.0)
+    assert [one["code"] for one in to_data(view)["warnings"]] == [LARGE.code, ALSO.code, CRASH.code]
 
 
 def test_changed_is_known_before_the_end() -> None:
-    assert add(Report(), StageFinished("images", 1, True)).changed
-    assert not add(Report(), StageFinished("images", 1, False)).changed
-    assert add(Report(), RunFinished(0, False, 1, "ok")).exit_code == 0
+    assert fold(View(), StageFinished("images", 1, True), now=0.0).changed
+    assert not fold(View(), StageFinished("images", 1, False), now=0.0).changed
+    assert fold(View(), RunFinished(0, False, 1, "ok"), now=0.0).exit_code == 0
 
 
 def test_the_envelope_has_exactly_these_fields() -> None:

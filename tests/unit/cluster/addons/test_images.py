@@ -12,7 +12,7 @@ from deployer.core.ports import DockerEndpoint, ImageFacts
 from deployer.toolchain.source.node import kube_proxy_os
 from tests.fakes import FakeImages
 from tests.unit.toolchain.support import finish, program
-from tests.unit.toolchain.test_gobuild import FAKE_GO
+from tests.unit.toolchain.test_go import FAKE_GO
 from tests.unit.toolchain.test_images import FAKE_DOCKER
 
 NODE = DockerEndpoint("tcp://192.0.2.10:2376")

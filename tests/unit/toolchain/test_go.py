@@ -12,8 +12,8 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log
 from deployer.toolchain.files import RECIPES
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, GO_AT_LEAST, GO_WHEEL, HELM, KUBERNETES, MINIKUBE, RUNC_FIT
-from deployer.toolchain.source import golang
-from deployer.toolchain.source.gobuild import built, ensure_built
+from deployer.toolchain.source import go as gobuild
+from deployer.toolchain.source.go import built, ensure_built
 from tests.unit.toolchain.support import finish, program
 
 HELM_BUILD = next(build for build in BUILDS if build.name == "helm")
@@ -82,13 +82,13 @@ def test_a_build_that_fails_leaves_nothing_and_shows_its_last_lines(tmp_path: Pa
 )
 def test_only_a_go_that_is_new_enough_is_used(tmp_path: Path, said: str, enough: bool) -> None:
     go = program(tmp_path, "go", f"echo {said}")
-    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}, GO_AT_LEAST) is enough
+    assert gobuild._new_enough(go, {"PATH": "/usr/bin:/bin"}, GO_AT_LEAST) is enough
 
 
 @pytest.mark.parametrize(("said", "enough"), [("go1.26.3", False), ("go1.26.4", True), ("go1.27", True)])
 def test_a_build_may_ask_for_a_patch_version(tmp_path: Path, said: str, enough: bool) -> None:
     go = program(tmp_path, "go", f"echo {said}")
-    assert golang._new_enough(go, {"PATH": "/usr/bin:/bin"}, (1, 26, 4)) is enough
+    assert gobuild._new_enough(go, {"PATH": "/usr/bin:/bin"}, (1, 26, 4)) is enough
 
 
 @pytest.mark.parametrize("build", [*BUILDS, RUNC_FIT], ids=lambda build: build.name)

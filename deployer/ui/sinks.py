@@ -1,11 +1,13 @@
-"""Progress as plain lines for pipes and CI: one line a change, and a sign of life when nothing changes (no rich)."""
+"""Printers of a run's events that need no rich: plain lines, JSON lines, problems only; and which one is used."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import TextIO, assert_never
+from typing import Literal, Protocol, Self, TextIO, assert_never
 
 from deployer.core.errors import Problem
 from deployer.core.events import (
@@ -21,13 +23,13 @@ from deployer.core.events import (
     UrlProven,
     Warned,
     WorkloadChanged,
+    to_wire,
 )
 from deployer.core.steps import Clock
 from deployer.status import Phase
-from deployer.ui.problems import Severity, annotation, defused, problem_lines
 from deployer.ui.text import Lines, clean, duration, elapsed, progress
 from deployer.ui.view import StageView, View, evidence, fold, running, untold
-from deployer.ui.words import run_words, untold_words, workload_words
+from deployer.ui.words import Severity, annotation, defused, problem_lines, run_words, untold_words, workload_words
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
@@ -64,7 +66,7 @@ class PlainSink:
 
     def __call__(self, event: Event) -> None:
         self._view = fold(self._view, event, self._clock.monotonic())
-        self._say(*self._told(event))
+        self._say(*self._shown(event))
 
     def beat(self) -> None:
         """If nothing was printed for 15 seconds while a stage runs, one line says what it is at."""
@@ -82,7 +84,7 @@ class PlainSink:
             self._spoke = self._clock.monotonic()
             self._lines.write(*lines)
 
-    def _told(self, event: Event) -> Iterator[str]:
+    def _shown(self, event: Event) -> Iterator[str]:
         match event:
             case RunStarted():
                 yield self._safe(f"{event.command}: {event.application} ({', '.join(event.stages)})")
@@ -104,19 +106,20 @@ class PlainSink:
             case Warned():
                 yield from self._problems((event.problem,), "warning")
             case StageFinished():
-                verb = "done" if event.changed else "unchanged"
-                text = f": {event.text}" if event.text else ""
-                yield self._safe(_prefixed(event.stage, f"{verb} in {duration(event.seconds)}{text}"))
+                yield self._safe(_prefixed(event.stage, _finish_words(event)))
             case StageFailed():
-                yield self._safe(_prefixed(event.stage, f"failed after {duration(event.seconds)}"))
-                yield from self._log_tails(event)
-                yield from self._problems(event.problems, "error")
-                if self._verbosity < 1 and (more := untold_words(untold(self._view))):
-                    yield f"  {more}"
+                yield from self._failure(event)
             case RunFinished():
                 yield self._safe(run_words(self._view.command, event))
             case _:
                 assert_never(event)
+
+    def _failure(self, event: StageFailed) -> Iterator[str]:
+        yield self._safe(_prefixed(event.stage, f"failed after {duration(event.seconds)}"))
+        yield from self._log_tails(event)
+        yield from self._problems(event.problems, "error")
+        if self._verbosity < 1 and (more := untold_words(untold(self._view))):
+            yield f"  {more}"
 
     def _if_new(self, stage: str, item: str, key: str, words: str) -> Iterator[str]:
         if self._last.get((stage, item)) != key:
@@ -140,6 +143,11 @@ class PlainSink:
 
 def _prefixed(stage: str, words: str) -> str:
     return f"{clean(stage):<{_STAGE_COLUMN}} {words}"
+
+
+def _finish_words(event: StageFinished) -> str:
+    text = f": {event.text}" if event.text else ""
+    return f"{'done' if event.changed else 'unchanged'} in {duration(event.seconds)}{text}"
 
 
 def _at(view: View) -> str:
@@ -176,3 +184,90 @@ def _heartbeat(view: View, stage: StageView, now: float) -> str:
         items = [f"{status.ref} {workload_words(status)}" for status in late]
     waiting = f": {'; '.join(items)}" if items else ""
     return clean(_prefixed(stage.name, f"still running after {elapsed(now - stage.began)}{waiting}"))
+
+
+class QuietSink:
+    """Problems are printed as they are told, and nothing else is."""
+
+    def __init__(self, stream: TextIO, *, github: bool = False) -> None:
+        self._lines = Lines(stream)
+        self._github = github
+
+    def __enter__(self) -> QuietSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageFailed):
+            lines = problem_lines(event.problems)
+            if self._github:
+                lines = [*map(defused, lines), *map(annotation, event.problems)]
+            self._lines.write(*lines)
+
+
+class JsonlSink:
+    """Every event is one line of JSON on the stream, flushed at once."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._lines = Lines(stream)
+        self._clock = clock
+
+    def __enter__(self) -> JsonlSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds")
+        wire = to_wire(event)
+        head = {"v": wire.pop("v"), "type": wire.pop("type"), "at": at.replace("+00:00", "Z")}
+        self._lines.write(json.dumps({**head, **wire}))
+
+
+Progress = Literal["auto", "live", "plain", "json", "quiet"]
+
+
+class Sink(Protocol):
+    """Takes a run's events, inside a `with`."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+def choose(progress: Progress, stderr: TextIO, env: Mapping[str, str]) -> Progress:
+    """`auto` resolved: live on a terminal that a person looks at, else plain."""
+    if progress != "auto":
+        return progress
+    watched = stderr.isatty() and env.get("TERM", "") not in ("dumb", "unknown") and not _is_ci(env)
+    return "live" if watched else "plain"
+
+
+def make_sink(progress: Progress, stderr: TextIO, env: Mapping[str, str], verbosity: int, clock: Clock) -> Sink:
+    """The sink for this run; it prints on `stderr` between its `__enter__` and `__exit__`."""
+    github = env.get("GITHUB_ACTIONS") == "true"
+    match choose(progress, stderr, env):
+        case "json":
+            return JsonlSink(stderr, clock)
+        case "quiet":
+            return QuietSink(stderr, github=github)
+        case "live":
+            from deployer.ui.console import make_console
+            from deployer.ui.live import LiveSink
+
+            return LiveSink(make_console(stderr, env), clock, verbosity=verbosity)
+        case _:
+            return PlainSink(stderr, clock, verbosity=verbosity, github=github)
+
+
+def _is_ci(env: Mapping[str, str]) -> bool:
+    return env.get("CI", "").lower() not in ("", "0", "false", "no")
