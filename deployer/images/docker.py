@@ -31,7 +31,7 @@ _CONNECT_SECONDS = 60
 
 
 class _Stream(CancellableStream):  # type: ignore[misc]  # the package has no type information
-    """What the daemon tells of a build: another thread may end it, where a generator being read cannot be closed."""
+    """The events of a build: another thread may end it, where a generator being read cannot be closed."""
 
     def __next__(self) -> Any:
         """The next chunk; the package takes every OSError for the end, and its own refusals are OSErrors too."""

@@ -26,7 +26,7 @@ _SHOWN = 3
 _LOOK_SECONDS = 30.0
 _IMAGE_SECONDS = 300.0
 _REASON = 300
-# Colours; and what stands before a message: grype's seconds, trivy's time, the level.
+# Colours; and what precedes a message: grype's seconds, trivy's time, the level.
 _FRAME = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|^(\[\d+\]|\S+Z)?\s+(ERROR|FATAL)\s+")
 
 

@@ -50,7 +50,7 @@ class _Sheet:
     questions: list[Question] = field(default_factory=list)
 
     def put(self, place: Place, value: Any, comment: str = "") -> None:
-        """The value stands at the place."""
+        """The value is at the place."""
         at = self.document
         for key in place[:-1]:
             at = at.setdefault(key, {})

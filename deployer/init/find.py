@@ -153,7 +153,7 @@ def _charts(root: Path, files: list[str]) -> Iterator[FoundChart]:
 def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
     try:
         yield from subchart_values(folder)
-    except DeployError:  # it is told, with its line, when the chart itself is read
+    except DeployError:  # reported with its line when the chart itself is read
         return
 
 

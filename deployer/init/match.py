@@ -100,7 +100,7 @@ def _words(key: str) -> set[str]:
 
 
 def _templates(image: str, paths: Sequence[Path]) -> dict[str, str]:
-    """Value path → what it stands for in the image's name."""
+    """Value path → the template of the part of the image's name that it makes."""
     ref = parse_ref(image)
     found = {}
     for match in _MARK.finditer(image):

@@ -171,7 +171,7 @@ def _whole(found: Sequence[tuple[str, bool]]) -> bool:
 
 
 def _own_name(keys: Sequence[tuple[str, bool]], plain: Mapping[str, Any], path: Path) -> str:
-    """What the Secret is called without the mark; where that cannot be told, after the value that names it."""
+    """The Secret's name without the mark; where that is not certain, one made of the value's path."""
     same = [name for name, known in plain.items() if sorted(set(known)) == sorted(set(keys))]
     return same[0] if len(same) == 1 else dashed("-".join(path))
 

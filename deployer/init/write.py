@@ -16,7 +16,7 @@ Place = tuple[str, ...]
 
 
 def as_yaml(draft: Draft, head: str) -> str:
-    """The draft's text, beneath lines of comment; what is remarkable stands at its end."""
+    """The draft's text, beneath lines of comment; remarks are at its end."""
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
     lines += _lines(draft.document, draft.comments)
     if draft.remarks:

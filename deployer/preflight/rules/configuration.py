@@ -110,12 +110,8 @@ def secret_types(subject: Subject) -> Iterator[Violation]:
                          Place(spec=("secrets", name, "type")))  # fmt: skip
 
 
-@rule(
-    "ENCRYPTION_AT_REST",
-    "warning",
-    "topology 000 Secret; topology 003 Security",
-    hint="use a cluster with encryption at rest for other keys",
-)
+@rule("ENCRYPTION_AT_REST", "warning", "topology 000 Secret; topology 003 Security",
+      hint="use a cluster with encryption at rest for other keys")  # fmt: skip
 def encryption(subject: Subject) -> Iterator[Violation]:
     """Secrets are encrypted where the cluster keeps them (Minikube does not)."""
     if subject.plan.secrets and subject.loaded.spec.cluster.provider == "minikube":
@@ -123,12 +119,8 @@ def encryption(subject: Subject) -> Iterator[Violation]:
                      Place(spec=("secrets",)))  # fmt: skip
 
 
-@rule(
-    "STORAGE_CLASS",
-    "error",
-    "topology 000 PersistentVolumeClaim",
-    hint="leave storageClassName out to use the default class",
-)
+@rule("STORAGE_CLASS", "error", "topology 000 PersistentVolumeClaim",
+      hint="leave storageClassName out to use the default class")  # fmt: skip
 def storage_class(subject: Subject) -> Iterator[Violation]:
     """Claims ask for a storage class that the running cluster has."""
     known = subject.cluster.storage_classes if subject.cluster is not None else None
@@ -162,12 +154,8 @@ def access_modes(subject: Subject) -> Iterator[Violation]:
                              "error" if alone else "warning")  # fmt: skip
 
 
-@rule(
-    "CLAIM_SIZE",
-    "error",
-    "topology 000 PersistentVolumeClaim",
-    hint="request a size that fits on the disk, such as 1Gi",
-)
+@rule("CLAIM_SIZE", "error", "topology 000 PersistentVolumeClaim",
+      hint="request a size that fits on the disk, such as 1Gi")  # fmt: skip
 def claim_size(subject: Subject) -> Iterator[Violation]:
     """Claims have a size (more than the disk has is a warning)."""
     free = subject.machine.free_disk_mib

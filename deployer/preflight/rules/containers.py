@@ -12,34 +12,22 @@ from deployer.preflight.rules.quantities import quantity
 _LOWEST_USER = 1000
 
 
-@rule(
-    "REQUESTS_MISSING",
-    "error",
-    "topology 000 Deployment; topology 004 Resource Constraints",
-    hint="resources.requests: {cpu: 100m, memory: 128Mi}",
-)
+@rule("REQUESTS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints",
+      hint="resources.requests: {cpu: 100m, memory: 128Mi}")  # fmt: skip
 def requests(subject: Subject) -> Iterator[Violation]:
     """Every long-running container requests CPU and memory."""
     yield from _lacking(subject, "requests", "the scheduler cannot tell whether it fits")
 
 
-@rule(
-    "LIMITS_MISSING",
-    "error",
-    "topology 000 Deployment; topology 004 Resource Constraints",
-    hint="resources.limits: {cpu: 500m, memory: 256Mi}",
-)
+@rule("LIMITS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints",
+      hint="resources.limits: {cpu: 500m, memory: 256Mi}")  # fmt: skip
 def limits(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has limits for CPU and memory."""
     yield from _lacking(subject, "limits", "it may take what its neighbours need")
 
 
-@rule(
-    "QUANTITY_INVALID",
-    "error",
-    "Kubernetes docs, Resource Management",
-    hint="write 250m or 0.5 for CPU, 512Mi or 1Gi for memory",
-)
+@rule("QUANTITY_INVALID", "error", "Kubernetes docs, Resource Management",
+      hint="write 250m or 0.5 for CPU, 512Mi or 1Gi for memory")  # fmt: skip
 def quantities(subject: Subject) -> Iterator[Violation]:
     """Requests and limits are quantities."""
     for one in subject.containers(init=True):
@@ -62,12 +50,8 @@ def request_above_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule(
-    "REQUEST_AT_LIMIT",
-    "warning",
-    "topology 003 Deployment Constraints (requests < limits)",
-    hint="lower the request: the container may still use up to its limit",
-)
+@rule("REQUEST_AT_LIMIT", "warning", "topology 003 Deployment Constraints (requests < limits)",
+      hint="lower the request: the container may still use up to its limit")  # fmt: skip
 def request_at_limit(subject: Subject) -> Iterator[Violation]:
     """A request is below its limit."""
     for one, resource, asked, most in _pairs(subject):
@@ -76,34 +60,22 @@ def request_at_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule(
-    "LIVENESS_MISSING",
-    "error",
-    "topologies 000, 002, 003 and 004",
-    hint="livenessProbe: {httpGet: {path: /health, port: http}}",
-)
+@rule("LIVENESS_MISSING", "error", "topologies 000, 002, 003 and 004",
+      hint="livenessProbe: {httpGet: {path: /health, port: http}}")  # fmt: skip
 def liveness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a liveness probe."""
     yield from _without_probe(subject, "liveness")
 
 
-@rule(
-    "READINESS_MISSING",
-    "error",
-    "topologies 000, 002, 003 and 004",
-    hint="readinessProbe: {httpGet: {path: /ready, port: http}}",
-)
+@rule("READINESS_MISSING", "error", "topologies 000, 002, 003 and 004",
+      hint="readinessProbe: {httpGet: {path: /ready, port: http}}")  # fmt: skip
 def readiness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a readiness probe."""
     yield from _without_probe(subject, "readiness")
 
 
-@rule(
-    "PROBE_PORT",
-    "error",
-    "Kubernetes docs, Probes",
-    hint="use a port, or the name of a port, that the container declares",
-)
+@rule("PROBE_PORT", "error", "Kubernetes docs, Probes",
+      hint="use a port, or the name of a port, that the container declares")  # fmt: skip
 def probe_ports(subject: Subject) -> Iterator[Violation]:
     """Probes ask ports that the container has (a number that is not declared is a warning)."""
     for one in subject.containers():
@@ -122,12 +94,8 @@ def probe_ports(subject: Subject) -> Iterator[Violation]:
                     yield one.violation(what, "probes", probe, severity="warning")
 
 
-@rule(
-    "PROBE_TIMEOUT",
-    "warning",
-    "topology 004 Health Check Requirements",
-    hint="lower timeoutSeconds or raise periodSeconds",
-)
+@rule("PROBE_TIMEOUT", "warning", "topology 004 Health Check Requirements",
+      hint="lower timeoutSeconds or raise periodSeconds")  # fmt: skip
 def probe_timeouts(subject: Subject) -> Iterator[Violation]:
     """A probe's time-out is not longer than its period."""
     for one in subject.containers():
@@ -139,12 +107,8 @@ def probe_timeouts(subject: Subject) -> Iterator[Violation]:
                 yield one.violation(what, "probes", probe)
 
 
-@rule(
-    "RUNS_AS_ROOT",
-    "error",
-    "topologies 000, 003 (Deployment Constraints) and 004 (Security)",
-    hint="securityContext: {runAsNonRoot: true, runAsUser: 1001}",
-)
+@rule("RUNS_AS_ROOT", "error", "topologies 000, 003 (Deployment Constraints) and 004 (Security)",
+      hint="securityContext: {runAsNonRoot: true, runAsUser: 1001}")  # fmt: skip
 def non_root(subject: Subject) -> Iterator[Violation]:
     """Every container has runAsNonRoot: true and not user 0."""
     for one in subject.containers(init=True):
@@ -155,12 +119,8 @@ def non_root(subject: Subject) -> Iterator[Violation]:
             yield one.violation("may run as root: runAsNonRoot is not true", "podSecurityContext")
 
 
-@rule(
-    "USER_NOT_NUMERIC",
-    "error",
-    "topology 003 Deployment Constraints; Kubernetes docs, Security Context",
-    hint="runAsUser: 1001 in the pod, or USER 1001 in the Dockerfile",
-)
+@rule("USER_NOT_NUMERIC", "error", "topology 003 Deployment Constraints; Kubernetes docs, Security Context",
+      hint="runAsUser: 1001 in the pod, or USER 1001 in the Dockerfile")  # fmt: skip
 def numeric_user(subject: Subject) -> Iterator[Violation]:
     """The user of every container is a number, in the pod or in the image."""
     images = {image.ref: subject.machine.image_users.get(image.name) for image in subject.plan.images}

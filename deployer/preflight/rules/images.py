@@ -23,12 +23,8 @@ def latest(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, "has the tag `latest`: no rollback can name what ran")
 
 
-@rule(
-    "TAG_FORM",
-    "error",
-    "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)",
-    hint="use the tag that is built: map the image in the spec",
-)
+@rule("TAG_FORM", "error", "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)",
+      hint="use the tag that is built: map the image in the spec")  # fmt: skip
 def tag_form(subject: Subject) -> Iterator[Violation]:
     """Images of the spec have a tag X.Y.Z or X.Y.Z-<commit>."""
     for one in subject.containers(init=True):
@@ -49,12 +45,8 @@ def foreign_tag(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, f"is not the one that is built: `{image.ref}`")
 
 
-@rule(
-    "TAG_POLICY",
-    "error",
-    "topology 002 Validation Rules",
-    hint="set the image's tagPolicy, or leave rules.tagPolicy out of the spec",
-)
+@rule("TAG_POLICY", "error", "topology 002 Validation Rules",
+      hint="set the image's tagPolicy, or leave rules.tagPolicy out of the spec")  # fmt: skip
 def tag_policy(subject: Subject) -> Iterator[Violation]:
     """Every image of the spec has the tag policy of rules.tagPolicy."""
     wanted = subject.loaded.spec.rules.tag_policy
@@ -119,7 +111,7 @@ def _tag(image: str) -> str | None:
 
 
 def _planned(subject: Subject, one: Container) -> ImagePlan | None:
-    """The image of the plan that the container uses, whatever registry stands before it."""
+    """The image of the plan that the container uses, whatever its registry is."""
     name, images = parse_ref(one.image).name, subject.plan.images
     return next((it for it in images if name == it.repository or name.endswith(f"/{it.repository}")), None)
 

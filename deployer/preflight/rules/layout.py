@@ -10,12 +10,8 @@ from deployer.preflight.rules.model import Place, Subject, Violation, rule
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
-@rule(
-    "NAMESPACE",
-    "error",
-    "topology 002 Validation Rules (everything in `todo`)",
-    hint="leave metadata.namespace out of the template",
-)
+@rule("NAMESPACE", "error", "topology 002 Validation Rules (everything in `todo`)",
+      hint="leave metadata.namespace out of the template")  # fmt: skip
 def one_namespace(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.namespaces: one, everything is in the spec's namespace."""
     spec = subject.loaded.spec
@@ -31,12 +27,8 @@ def one_namespace(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"{label} is in namespace `{namespace}`, not in `{spec.namespace}`", place)
 
 
-@rule(
-    "NAMESPACE_UNKNOWN",
-    "error",
-    "Kubernetes docs, Namespaces",
-    hint="leave metadata.namespace out of the template, or make it the namespace of a release",
-)
+@rule("NAMESPACE_UNKNOWN", "error", "Kubernetes docs, Namespaces",
+      hint="leave metadata.namespace out of the template, or make it the namespace of a release")  # fmt: skip
 def unknown_namespace(subject: Subject) -> Iterator[Violation]:
     """Every object is in a namespace that exists or is made."""
     known = {*subject.plan.namespaces, "default", "kube-system"}
@@ -48,12 +40,8 @@ def unknown_namespace(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place())
 
 
-@rule(
-    "COMPONENT_PREFIX",
-    "error",
-    "topology 003 ConfigMap/Secret Constraints (Naming)",
-    hint="rename the object, or leave rules.layout.names out of the spec",
-)
+@rule("COMPONENT_PREFIX", "error", "topology 003 ConfigMap/Secret Constraints (Naming)",
+      hint="rename the object, or leave rules.layout.names out of the spec")  # fmt: skip
 def component_prefix(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.names: component, names begin with their component."""
     if subject.loaded.spec.rules.layout.names != "component":
@@ -65,12 +53,8 @@ def component_prefix(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("name"))
 
 
-@rule(
-    "LABELS",
-    "error",
-    "topology 003 Resource Definitions (app, tier, phase)",
-    hint="add the label in the template, or leave it out of rules.layout.labels",
-)
+@rule("LABELS", "error", "topology 003 Resource Definitions (app, tier, phase)",
+      hint="add the label in the template, or leave it out of rules.layout.labels")  # fmt: skip
 def labels(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.labels, every workload has these labels."""
     for workload in subject.workloads():
@@ -86,12 +70,8 @@ def chart_version(subject: Subject) -> Iterator[Violation]:
     yield from _no_version(subject, "version")
 
 
-@rule(
-    "CHART_APP_VERSION",
-    "warning",
-    "topology 000 Helm Chart; topology 001 Helm Chart",
-    hint='appVersion: "1.0.0" in Chart.yaml',
-)
+@rule("CHART_APP_VERSION", "warning", "topology 000 Helm Chart; topology 001 Helm Chart",
+      hint='appVersion: "1.0.0" in Chart.yaml')  # fmt: skip
 def chart_app_version(subject: Subject) -> Iterator[Violation]:
     """The appVersion of charts, where they have one, is a semantic version."""
     yield from _no_version(subject, "appVersion")

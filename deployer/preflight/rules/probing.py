@@ -46,7 +46,7 @@ def mapped_values(name: str, spec: Release, plan: ReleasePlan) -> tuple[Mapped, 
 
 
 def verbatim(value: Any, objects: Sequence[Object]) -> bool:
-    """Whether a text stands in the objects as it is."""
+    """Whether the objects contain the text as it is."""
     return isinstance(value, str) and bool(value) and any(value in text for text in texts_of(list(objects)))
 
 

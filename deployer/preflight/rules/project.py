@@ -13,12 +13,8 @@ from deployer.preflight.rules.model import Place, Subject, Violation, rule
 _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
 
 
-@rule(
-    "ENV_TRACKED",
-    "error",
-    "topology 000 Secret (not in version control); topology 003 Security",
-    hint="git rm --cached FILE, then rotate its secrets",
-)
+@rule("ENV_TRACKED", "error", "topology 000 Secret (not in version control); topology 003 Security",
+      hint="git rm --cached FILE, then rotate its secrets")  # fmt: skip
 def env_tracked(subject: Subject) -> Iterator[Violation]:
     """git does not track the env files."""
     yield from _env_problems(subject, "ENV_TRACKED")
@@ -48,12 +44,8 @@ def env_in_context(subject: Subject) -> Iterator[Violation]:
             )
 
 
-@rule(
-    "PUBLIC_URL",
-    "warning",
-    "topology 001 Environment Variables; topology 003 ConfigMaps",
-    hint="use an address of urls in the spec, or a path of the frontend's own origin",
-)
+@rule("PUBLIC_URL", "warning", "topology 001 Environment Variables; topology 003 ConfigMaps",
+      hint="use an address of urls in the spec, or a path of the frontend's own origin")  # fmt: skip
 def public_urls(subject: Subject) -> Iterator[Violation]:
     """Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are ones that browsers can reach."""
     served = {f"{url.node_port}" for url in subject.loaded.spec.urls.values() if url.node_port is not None}

@@ -54,12 +54,8 @@ def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
     return tuple(sorted({one.target for one in _needed(subject) if one.target not in provided}))
 
 
-@rule(
-    "REFERENCE_MISSING",
-    "error",
-    "topology 000 Deployment; Kubernetes docs, Secrets",
-    hint="correct the name in the template, or let the spec or a chart make the object",
-)
+@rule("REFERENCE_MISSING", "error", "topology 000 Deployment; Kubernetes docs, Secrets",
+      hint="correct the name in the template, or let the spec or a chart make the object")  # fmt: skip
 def missing_objects(subject: Subject) -> Iterator[Violation]:
     """Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster."""
     provided = _provided(subject)
@@ -72,12 +68,8 @@ def missing_objects(subject: Subject) -> Iterator[Violation]:
             yield _missing_object(subject, one, provided)
 
 
-@rule(
-    "REFERENCE_KEY_MISSING",
-    "error",
-    "topology 003 Environment Variable Mapping; Kubernetes docs, Secrets",
-    hint="correct the key in the template, or add it where the object is made",
-)
+@rule("REFERENCE_KEY_MISSING", "error", "topology 003 Environment Variable Mapping; Kubernetes docs, Secrets",
+      hint="correct the key in the template, or add it where the object is made")  # fmt: skip
 def missing_keys(subject: Subject) -> Iterator[Violation]:
     """Every key of a Secret or ConfigMap that a pod names exists."""
     keys = {**(subject.cluster.keys if subject.cluster is not None else {}), **_provided(subject)}

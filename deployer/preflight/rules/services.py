@@ -22,12 +22,8 @@ _NODE_PORTS = range(30000, 32768)
 _PORTS = range(1, 65536)
 
 
-@rule(
-    "SERVICE_SELECTOR",
-    "error",
-    "topology 000 Service; topology 003 Service Constraints",
-    hint="compare the selector with the labels of the pods",
-)
+@rule("SERVICE_SELECTOR", "error", "topology 000 Service; topology 003 Service Constraints",
+      hint="compare the selector with the labels of the pods")  # fmt: skip
 def selectors(subject: Subject) -> Iterator[Violation]:
     """Every Service selects pods of a workload."""
     for one in subject.objects("Service"):
@@ -40,12 +36,8 @@ def selectors(subject: Subject) -> Iterator[Violation]:
         yield Violation(title, one.place("service"), f"nearest: {near[0]}" if near else "")
 
 
-@rule(
-    "SERVICE_TARGET_PORT",
-    "error",
-    "topology 003 Service Constraints",
-    hint="use a port, or the name of a port, that the containers declare",
-)
+@rule("SERVICE_TARGET_PORT", "error", "topology 003 Service Constraints",
+      hint="use a port, or the name of a port, that the containers declare")  # fmt: skip
 def target_ports(subject: Subject) -> Iterator[Violation]:
     """Every Service leads to a port, by number or name, that its pods have."""
     for one in subject.objects("Service"):
@@ -79,12 +71,8 @@ def port_numbers(subject: Subject) -> Iterator[Violation]:
                 yield Violation(title, workload.place("port"))
 
 
-@rule(
-    "NODE_PORT_RANGE",
-    "error",
-    "topology 003 Service Constraints",
-    hint="choose a nodePort of the range, or none: the cluster then chooses one",
-)
+@rule("NODE_PORT_RANGE", "error", "topology 003 Service Constraints",
+      hint="choose a nodePort of the range, or none: the cluster then chooses one")  # fmt: skip
 def node_port_range(subject: Subject) -> Iterator[Violation]:
     """NodePorts are within 30000-32767."""
     for one, number in _node_ports(subject):
@@ -128,12 +116,8 @@ def node_port_taken(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("service", "nodePort"), hints=(f"another nodePort, or: {freed}",))
 
 
-@rule(
-    "SERVICE_TYPE",
-    "error",
-    "topology 000 Service; topology 002 Validation Rules",
-    hint="give the URL and the Service the same nodePort",
-)
+@rule("SERVICE_TYPE", "error", "topology 000 Service; topology 002 Validation Rules",
+      hint="give the URL and the Service the same nodePort")  # fmt: skip
 def exposure(subject: Subject) -> Iterator[Violation]:
     """A Service that a URL of the spec names is exposed, at the NodePort of the URL."""
     rendered = {(one.namespace, one.name): one for one in subject.objects("Service")}
@@ -188,12 +172,8 @@ def url_targets(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, Place(spec=("urls", url.name)), f"hosts: {', '.join(sorted(hosts)) or 'none'}")
 
 
-@rule(
-    "INGRESS_BACKEND",
-    "error",
-    "topology 004 Ingress Configuration",
-    hint="correct the backend's service name or port in the Ingress",
-)
+@rule("INGRESS_BACKEND", "error", "topology 004 Ingress Configuration",
+      hint="correct the backend's service name or port in the Ingress")  # fmt: skip
 def ingress_backends(subject: Subject) -> Iterator[Violation]:
     """Every path of an Ingress leads to a Service and port that exist."""
     services = {(one.namespace, one.name): one for one in subject.objects("Service")}

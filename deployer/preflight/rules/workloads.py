@@ -44,12 +44,8 @@ def surge_of(workload: Workload, pods: int) -> int:
     return share_of((strategy.get("rollingUpdate") or {}).get("maxSurge", "25%"), pods, up=True)
 
 
-@rule(
-    "REPLICAS",
-    "error",
-    "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)",
-    hint="change the replicas, or rules.replicas in the spec",
-)
+@rule("REPLICAS", "error", "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)",
+      hint="change the replicas, or rules.replicas in the spec")  # fmt: skip
 def replicas(subject: Subject) -> Iterator[Violation]:
     """Replica counts are within rules.replicas; those that an autoscaler sets are not judged."""
     bounds, counted = subject.loaded.spec.rules.replicas, scaled(subject)
@@ -67,12 +63,8 @@ def replicas(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("replicaCount"))
 
 
-@rule(
-    "UPDATE_GAP",
-    "warning",
-    "topology 004 Deployment Requirements",
-    hint="strategy: RollingUpdate with maxUnavailable: 0 and maxSurge: 1",
-)
+@rule("UPDATE_GAP", "warning", "topology 004 Deployment Requirements",
+      hint="strategy: RollingUpdate with maxUnavailable: 0 and maxSurge: 1")  # fmt: skip
 def gaps(subject: Subject) -> Iterator[Violation]:
     """Every Deployment keeps a ready pod while it is updated."""
     for workload in subject.workloads():
@@ -89,12 +81,8 @@ def gaps(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, place, hints=("maxUnavailable: 0 with maxSurge: 1",))
 
 
-@rule(
-    "WORKLOAD_SELECTOR",
-    "error",
-    "topology 000 Deployment; topology 003 Service Constraints",
-    hint="spec.selector.matchLabels is a part of spec.template.metadata.labels",
-)
+@rule("WORKLOAD_SELECTOR", "error", "topology 000 Deployment; topology 003 Service Constraints",
+      hint="spec.selector.matchLabels is a part of spec.template.metadata.labels")  # fmt: skip
 def selected(subject: Subject) -> Iterator[Violation]:
     """A workload's selector matches its own pods."""
     for workload in subject.workloads():
@@ -104,12 +92,8 @@ def selected(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("podLabels"))
 
 
-@rule(
-    "AUTOSCALER",
-    "error",
-    "topology 004 Horizontal Pod Autoscaler",
-    hint="scaleTargetRef names a workload, minReplicas <= maxReplicas, and its containers request what is measured",
-)
+@rule("AUTOSCALER", "error", "topology 004 Horizontal Pod Autoscaler",
+      hint="scale a workload of a chart, minReplicas <= maxReplicas, with requests for what is measured")  # fmt: skip
 def autoscalers(subject: Subject) -> Iterator[Violation]:
     """An autoscaler has a workload, sensible bounds, and requests to measure by."""
     for one in subject.objects("HorizontalPodAutoscaler"):
