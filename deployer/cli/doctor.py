@@ -37,9 +37,9 @@ def doctor(session: Session, fix: bool) -> int:
         problems = tuple(Problem("CHECK_FAILED", f"{one.name}: {one.detail}", hints=(one.hint,)) for one in bad)
         print_json("doctor", code, {"checks": [asdict(one) for one in found]}, problems)
         return code
+    from deployer.core.text import glyphs_for
     from deployer.ui.console import make_console
     from deployer.ui.tables import CheckRow, checks_table
-    from deployer.ui.text import glyphs_for
 
     rows = [CheckRow(one.name, one.state, one.detail, one.hint) for one in found]
     make_console(sys.stdout, here.env).print(checks_table(rows, glyphs_for(sys.stdout.encoding)))

@@ -94,7 +94,7 @@ def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> t
 
 def _print(lines: Iterator[LogLine], follow: bool, prefix: bool) -> int:
     """How many lines were printed; ends early when nobody reads any more."""
-    from deployer.ui.text import clean
+    from deployer.core.text import clean
 
     colours: dict[str, str] | None = {} if _wants_colour(sys.stdout, os.environ) else None
     count = 0
@@ -122,7 +122,7 @@ def _wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
 
 
 def _as_data(line: LogLine) -> dict[str, Any]:
-    from deployer.ui.text import clean
+    from deployer.core.text import clean
 
     source = line.source
     return {

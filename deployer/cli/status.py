@@ -113,9 +113,9 @@ def _addons(opened: Opened, here: World) -> tuple[AddonState, ...]:
 
 
 def _print(found: Status, here: World) -> None:
+    from deployer.core.text import age, glyphs_for
     from deployer.ui.console import make_console
     from deployer.ui.tables import StatusRow, status_table
-    from deployer.ui.text import age, glyphs_for
 
     now = here.clock.now()
     rows = [

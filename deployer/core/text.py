@@ -1,8 +1,9 @@
-"""Text that came from elsewhere: cleaned of what moves a cursor or hides other text, and cut."""
+"""Text fit for a terminal: what came from elsewhere cleaned and cut, times and counts in words, marks of a screen."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 LINE_LENGTH = 400
 CUT = "…"
@@ -36,3 +37,83 @@ def one_line(text: object, length: int = LINE_LENGTH) -> str:
 def cut_lines(text: str, length: int) -> list[str]:
     """The lines of the text, each cut at `length`."""
     return [line if len(line) <= length else line[: length - 1] + CUT for line in text.splitlines()]
+
+
+_UNFIT = {
+    **dict.fromkeys((0x09, 0x0A, 0x0B, 0x0C, 0x2028, 0x2029), " "),
+    **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"),  # no stream can encode these
+}
+
+
+def clean(text: str) -> str:
+    """One line that moves no cursor, changes no colour and is written as it is read."""
+    if text.isascii() and text.isprintable():
+        return text
+    last = text.rstrip("\r\n").rpartition("\r")[2]  # a progress bar's last state is what counts
+    return clean_text(last.translate(_UNFIT))
+
+
+def clean_lines(text: str) -> list[str]:
+    """The lines of a longer text, each clean, without blank ones at the ends."""
+    return [clean(line).rstrip() for line in text.strip("\r\n").split("\n")] if text.strip() else []
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `0.8 s`, `34.2 s`, `2 m 05 s`, `1 h 02 m`."""
+    if seconds < 59.95:
+        return f"{max(seconds, 0):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} m {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} m"
+
+
+def elapsed(seconds: float) -> str:
+    """The time of something still running, in whole seconds: digits that race distract."""
+    return f"{int(seconds)} s" if 0 <= seconds < 60 else duration(seconds).replace("0.0 s", "0 s")
+
+
+def age(seconds: float) -> str:
+    """How old an object is, in the largest unit that fits: `45s`, `12m`, `3h`, `5d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(max(seconds, 0))}s"
+
+
+def progress(done: float | None, total: float | None) -> str:
+    """`4/9` where steps are counted, `42%` where the unit is something smaller, nothing where there is no total."""
+    if done is None or not total:
+        return ""
+    if total <= 99 and float(done).is_integer() and float(total).is_integer():
+        return f"{int(done)}/{int(total)}"
+    return f"{min(max(done / total, 0), 1):.0%}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The marks of a screen; each is one cell wide except `arrow` and `ellipsis`."""
+
+    done: str
+    failed: str
+    unchanged: str
+    waiting: str
+    warning: str
+    arrow: str
+    ellipsis: str
+    dot: str
+    bar: str
+    bar_rest: str
+    spinner: str
+
+
+UNICODE = Glyphs("✓", "✗", "–", "·", "!", "→", "…", "·", "━", "─", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")  # noqa: RUF001
+ASCII = Glyphs("+", "x", "-", ".", "!", "->", "...", "-", "=", ".", "|/|\\")
+
+
+def glyphs_for(encoding: str | None) -> Glyphs:
+    """The marks that a stream of this encoding can carry."""
+    return UNICODE if (encoding or "utf-8").lower().replace("-", "").startswith("utf") else ASCII

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from deployer.core.text import Glyphs, clean, glyphs_for
 from deployer.status import Phase
-from deployer.ui.text import Glyphs, clean, glyphs_for
 
 UNCUT = 1000  # off a terminal nothing is cropped or wrapped to 80 columns: `grep` wants one row a line
 CAUSE, GOOD, CARE, BUSY, QUIET, STRONG = "bold red", "green", "yellow", "cyan", "dim", "bold"

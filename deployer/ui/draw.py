@@ -9,9 +9,9 @@ from rich.text import Text
 
 from deployer.core.errors import Problem
 from deployer.core.events import ItemState, RunFinished
+from deployer.core.text import clean, clean_lines, duration, elapsed, progress
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
-from deployer.ui.text import clean, clean_lines, duration, elapsed, progress
 from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running, untold
 from deployer.ui.words import Severity, run_words, untold_words, why_not
 

@@ -11,9 +11,9 @@ from rich.live import Live
 
 from deployer.core.events import Event, Warned
 from deployer.core.steps import Clock
+from deployer.core.text import UNICODE
 from deployer.ui.console import Page, page_of
 from deployer.ui.draw import frame, summary
-from deployer.ui.text import UNICODE
 from deployer.ui.view import View, fold
 
 FRAMES_PER_SECOND = 5

@@ -26,13 +26,35 @@ from deployer.core.events import (
     to_wire,
 )
 from deployer.core.steps import Clock
+from deployer.core.text import clean, duration, elapsed, progress
 from deployer.status import Phase
-from deployer.ui.text import Lines, clean, duration, elapsed, progress
 from deployer.ui.view import StageView, View, evidence, fold, running, untold
 from deployer.ui.words import Severity, annotation, defused, problem_lines, run_words, untold_words, workload_words
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
+
+
+class Lines:
+    """Whole lines reach the stream at once, from any thread; a reader that went away does not end the run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._lock = threading.Lock()
+        self._gone = False
+
+    def write(self, *lines: str) -> None:
+        """The lines are written and flushed; characters the stream cannot carry become `?`."""
+        text = "".join(f"{line}\n" for line in lines).encode(self._encoding, "replace").decode(self._encoding)
+        with self._lock:
+            if self._gone:
+                return
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except BrokenPipeError:
+                self._gone = True
 
 
 class PlainSink:

@@ -12,9 +12,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from deployer.core.text import UNICODE, Glyphs, clean, clean_lines, count
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG
-from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count
 
 
 @dataclass(frozen=True, slots=True)

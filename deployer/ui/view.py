@@ -22,8 +22,8 @@ from deployer.core.events import (
     Warned,
     WorkloadChanged,
 )
+from deployer.core.text import clean, clean_lines
 from deployer.status import WorkloadStatus
-from deployer.ui.text import clean, clean_lines
 
 LOG_TAIL = 20
 

@@ -8,8 +8,8 @@ from typing import Literal, assert_never
 
 from deployer.core.errors import EXIT_MEANINGS, Problem
 from deployer.core.events import RunFinished
+from deployer.core.text import clean, clean_lines, count, duration
 from deployer.status import Phase, WorkloadStatus
-from deployer.ui.text import clean, clean_lines, count, duration
 
 Severity = Literal["error", "warning"]
 

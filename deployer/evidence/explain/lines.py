@@ -8,11 +8,11 @@ from itertools import zip_longest
 
 from deployer.config.spec import FailFast
 from deployer.core.errors import EXIT_MEANINGS, Problem
+from deployer.core.text import UNICODE, Glyphs, clean, clean_lines, count, duration
 from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.explain.find import Listed
 from deployer.evidence.explain.run import Run
 from deployer.evidence.timeline import Row, Sighting, Timeline
-from deployer.ui.text import UNICODE, Glyphs, clean, clean_lines, count, duration
 
 Line = tuple[tuple[str, str], ...]
 """Parts of one line, each with its style's words ("" is none)."""

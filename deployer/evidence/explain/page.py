@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
+from deployer.core.text import clean, clean_lines, duration
 from deployer.evidence.explain.lines import OUTCOMES, moment, outcome_words
 from deployer.evidence.explain.run import Run, TextFile
 from deployer.evidence.explain.waterfall import waterfall
 from deployer.evidence.nodes import cpu_words, memory_words
-from deployer.ui.text import clean, clean_lines, duration
 
 _BAD = re.compile(r"\b(?:[A-Z]\w*)?(?:[Ee]rror|ERROR|[Ee]xception|Traceback|[Ff]atal|FATAL|panic)\b")
 _CALM = re.compile(r"\b(?:INFO|DEBUG|TRACE|NOTICE)\b|\blevel\W{1,4}(?:info|debug|trace)\b")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from deployer.core.text import clean, duration
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
-from deployer.ui.text import clean, duration
 
 _KINDS = {
     "done": "good", "Available": "good", "Ready": "good", "Succeeded": "good",

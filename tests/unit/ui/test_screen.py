@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from rich.console import Group
 
 from deployer.core.events import Item, Log, RunFinished, RunStarted, StageStarted
+from deployer.core.text import ASCII, UNICODE
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console, page_of
 from deployer.ui.draw import frame, summary
 from deployer.ui.live import LiveSink, export_svg
-from deployer.ui.text import ASCII, UNICODE
 
 from .scenes import (
     ALSO,

@@ -5,11 +5,11 @@ import io
 from rich.console import Group, RenderableType
 
 from deployer.core.errors import Problem
+from deployer.core.text import ASCII, UNICODE
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console
 from deployer.ui.draw import problem_text
 from deployer.ui.tables import CheckRow, PlanRow, StatusRow, checks_table, plan_view, status_table
-from deployer.ui.text import ASCII, UNICODE
 
 from .scenes import CRASH
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from deployer.cli.entry import cli
 from deployer.core.errors import DeployError, Problem
+from deployer.core.text import ASCII
 from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.explain import (
     Line,
@@ -29,7 +30,6 @@ from deployer.evidence.explain.lines import ago
 from deployer.evidence.explain.run import TextFile
 from deployer.evidence.explain.waterfall import tick_step, waterfall
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
-from deployer.ui.text import ASCII
 
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e"
 CAUSE = Problem(

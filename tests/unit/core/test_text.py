@@ -1,14 +1,8 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 
-from deployer.core.errors import Problem
-from deployer.ui.text import ASCII, UNICODE, Lines, age, clean, clean_lines, duration, elapsed, glyphs_for, progress
-from deployer.ui.words import annotation, defused, problem_lines
-
-from .scenes import CRASH
+from deployer.core.text import ASCII, UNICODE, age, clean, clean_lines, duration, elapsed, glyphs_for, progress
 
 
 @pytest.mark.parametrize(
@@ -67,42 +61,3 @@ def test_marks_follow_the_encoding() -> None:
     assert glyphs_for("UTF-8") is UNICODE and glyphs_for(None) is UNICODE
     assert glyphs_for("ascii") is ASCII and glyphs_for("latin-1") is ASCII
     assert all(mark.isascii() for mark in (ASCII.done, ASCII.arrow, ASCII.spinner, ASCII.bar))
-
-
-def test_lines_outlive_their_reader_and_their_encoding() -> None:
-    class Gone(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    lines = Lines(Gone())
-    lines.write("one")
-    lines.write("two")
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding="ascii")
-    Lines(stream).write("日 ok")
-    assert raw.getvalue().rstrip() == b"? ok"
-
-
-def test_a_problem_reads_cause_place_evidence_help() -> None:
-    assert problem_lines([CRASH]) == [
-        "error[CRASH_LOOP]: `deployment/backend`: container `backend` exits with 1 right after its start",
-        "  --> charts/backend/values.yaml:41",
-        "  KeyError: 'DATABASE_URL'",
-        "  the previous version serves",
-        "  help: todo-deploy secrets check",
-        "  help: todo-deploy rollback",
-    ]
-    two = problem_lines([Problem("A", "a\x1b[2J"), Problem("B", "b")], "warning")
-    assert two == ["warning[A]: a", "", "warning[B]: b"]
-
-
-def test_github_annotations_name_the_line_and_are_escaped() -> None:
-    assert annotation(CRASH).startswith(
-        "::error file=charts/backend/values.yaml,line=41,title=CRASH_LOOP%3A `deployment/backend`%3A container"
-    )
-    assert "%0A" in annotation(CRASH) and "\n" not in annotation(CRASH)
-    assert annotation(Problem("A", "100%, sure", where="deployment/web"), "warning") == (
-        "::warning title=A%3A 100%25%2C sure::100%25, sure"
-    )
-    assert defused("  ::set-env name=A::b") == "  : :set-env name=A::b"
-    assert "##[" not in defused("x ##[add-path]/tmp") and defused("a::b") == "a::b"

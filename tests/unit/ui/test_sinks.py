@@ -11,7 +11,7 @@ import pytest
 
 from deployer.core.events import Event, Item, Log, RunFinished, StageFailed, StageStarted, to_wire
 from deployer.status import Phase
-from deployer.ui.sinks import JsonlSink, PlainSink, Progress, QuietSink, choose, make_sink
+from deployer.ui.sinks import JsonlSink, Lines, PlainSink, Progress, QuietSink, choose, make_sink
 
 from .scenes import (
     ALSO,
@@ -208,7 +208,7 @@ def test_the_printer_is_chosen_once(progress: Progress, stream: io.StringIO, env
 
 
 def test_printers_without_a_screen_do_not_load_rich() -> None:
-    modules = "sinks view text words"
+    modules = "sinks view words"
     code = "import sys; " + "; ".join(f"import deployer.ui.{name}" for name in modules.split())
     code += "; sys.exit(any(name.split('.')[0] == 'rich' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -217,3 +217,17 @@ def test_printers_without_a_screen_do_not_load_rich() -> None:
 def test_every_event_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     told: set[type[Event]] = {type(event) for event in events([*DONE_WELL, *FAILED_RUN])}
     assert len(told) == 10
+
+
+def test_lines_outlive_their_reader_and_their_encoding() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    lines = Lines(Gone())
+    lines.write("one")
+    lines.write("two")
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Lines(stream).write("日 ok")
+    assert raw.getvalue().rstrip() == b"? ok"
