@@ -32,6 +32,7 @@ SECRET_NAME = re.compile(
 """Names whose values are masked although nobody knows them, as in a chart's values or a ConfigMap."""
 _NOT_SECRET = frozenset({"true", "false", "null", "none"})
 _MOST_LEVELS = 3
+_REMEMBERED_TEXTS, _REMEMBERED_LENGTH = 2000, 4096
 _PEM_FRAME = re.compile(r"-{5}(BEGIN|END) [A-Z0-9 ]+-{5}")
 _URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
 
@@ -50,26 +51,37 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: frozenset[str] = frozenset()
         self._needles = _Needles(self._values)
+        self._masked: dict[str, str] = {}
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
         """These values are known, too."""
         known = self._values | {value for value in values if _is_secret(value)}
         if known != self._values:
-            self._values, self._needles = known, _Needles(known)
+            self._values, self._needles, self._masked = known, _Needles(known), {}
 
     def forget(self) -> None:
         """No value is known."""
-        self._values, self._needles = frozenset(), _Needles(frozenset())
+        self._values, self._needles, self._masked = frozenset(), _Needles(frozenset()), {}
 
     def __call__(self, text: str) -> str:
         """The text without any known value in any of its forms."""
-        needles = self._needles
-        if not needles or not text:
+        if not self._needles or not text:
             return text
+        # Events and statuses are read again and again while they stay the same.
+        masked = self._masked.get(text)
+        if masked is None:
+            masked = self._replaced(text)
+            if len(text) <= _REMEMBERED_LENGTH:
+                if len(self._masked) >= _REMEMBERED_TEXTS:
+                    self._masked.clear()
+                self._masked[text] = masked
+        return masked
+
+    def _replaced(self, text: str) -> str:
         parts: list[str] = []
         done = 0
-        for start, end in _merged(needles.spans(text)):
+        for start, end in _merged(self._needles.spans(text)):
             parts += [text[done:start], MASK]
             done = end
         return "".join([*parts, text[done:]]) if done else text
@@ -128,14 +140,13 @@ class _Needles:
 
     def spans(self, text: str) -> list[Span]:
         """Where values stand in the text."""
-        found: list[Span] = []
         readings = _readings(text)
-        for level, reading in enumerate(readings):
-            spans = list(self._in_reading(reading.text))
-            for below in range(level - 1, -1, -1) if spans else ():
-                places = _Places(readings[below].text, readings[below + 1].undone)
-                spans = [places(one) for one in spans]
-            found += spans
+        found: list[Span] = []
+        for level in range(len(readings) - 1, -1, -1):  # what was found in a reading is looked up in the one before it
+            found += self._in_reading(readings[level].text)
+            if level and found:
+                places = _Places(readings[level - 1].text, readings[level].undone)
+                found = [places(one) for one in _merged(found)]
         return found
 
     def _in_reading(self, text: str) -> Iterator[Span]:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
 import pickle
 import random
-import shlex
-import textwrap
 from collections.abc import Callable, Iterator
-from urllib.parse import quote, quote_plus
 
 import pytest
 
-from deployer.core.redact import KNOWN, MASK, MIN_LENGTH, Redactor, foreign
-from deployer.core.text import clean_text
+from deployer.core.redact import KNOWN, MASK, Redactor, foreign
+from tests.forms import ENCODERS, shown
 
 VALUES = [
     "s3cr3t-value",
@@ -31,81 +26,6 @@ VALUES = [
 ALPHABETS = (base64.b64encode, base64.urlsafe_b64encode)
 
 
-def _component(value: str) -> str:
-    """JavaScript's encodeURIComponent."""
-    return quote(value, safe="!~*'()")
-
-
-def _lower_hex(text: str) -> str:
-    import re
-
-    return re.sub(r"%[0-9A-F]{2}|\\u[0-9A-F]{4}", lambda match: match[0].lower(), text)
-
-
-def _go(value: str) -> str:
-    """JSON as Go's encoder writes it."""
-    text = json.dumps(value, ensure_ascii=False)[1:-1]
-    for one in "<>&":
-        text = text.replace(one, f"\\u{ord(one):04x}")
-    return text
-
-
-def _entities(value: str, pattern: str) -> str:
-    return "".join(pattern.format(ord(one)) if not one.isalnum() else one for one in value)
-
-
-def _coloured(value: str) -> str:
-    middle = len(value) // 2
-    return f"{value[:middle]}\x1b[31m{value[middle:]}"
-
-
-ENCODERS: dict[str, Callable[[str], str]] = {
-    "as written": str,
-    "quote": quote,
-    "quote, all": lambda value: quote(value, safe=""),
-    "quote, lower case": lambda value: _lower_hex(quote(value, safe="")),
-    "quote_plus": quote_plus,
-    "encodeURIComponent": _component,
-    "quoted twice": lambda value: quote(quote(value, safe=""), safe=""),
-    "every byte quoted": lambda value: "".join(f"%{byte:02X}" for byte in value.encode()),
-    "JSON": lambda value: json.dumps(value)[1:-1],
-    "JSON, not ASCII": lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
-    "JSON within JSON": lambda value: json.dumps(json.dumps(value)[1:-1])[1:-1],
-    "JSON of Go": _go,
-    "JSON with escaped slashes": lambda value: json.dumps(value)[1:-1].replace("/", "\\/"),
-    "URL within JSON": lambda value: json.dumps(quote(value))[1:-1],
-    "Python": lambda value: repr(value)[1:-1],
-    "Python bytes": lambda value: repr(value.encode())[2:-1],
-    "escaped bytes": lambda value: "".join(f"\\x{byte:02x}" for byte in value.encode()),
-    "octal": lambda value: "".join(f"\\{byte:03o}" for byte in value.encode()),
-    "shell": lambda value: shlex.quote(value)[1:-1] if shlex.quote(value) != value else value,
-    "YAML": lambda value: value.replace("'", "''"),
-    "HTML": html.escape,
-    "HTML, decimal": lambda value: _entities(value, "&#{};"),
-    "HTML, hexadecimal": lambda value: _entities(value, "&#x{:x};"),
-    "coloured": _coloured,
-    "coloured, in JSON": lambda value: json.dumps(_coloured(value))[1:-1],
-    "invisible": lambda value: "\u200b".join(value),
-    "base64": lambda value: base64.b64encode(value.encode()).decode(),
-    "base64, URL": lambda value: base64.urlsafe_b64encode(value.encode()).decode(),
-    "base64, not padded": lambda value: base64.b64encode(value.encode()).decode().rstrip("="),
-    "base64, quoted": lambda value: quote(base64.b64encode(value.encode()).decode(), safe=""),
-    "base64, wrapped": lambda value: "\n".join(textwrap.wrap(base64.b64encode(value.encode()).decode(), 10)),
-    "base64, wrapped in JSON": lambda value: json.dumps(base64.encodebytes(value.encode()).decode())[1:-1],
-    "hexadecimal": lambda value: value.encode().hex(),
-    "hexadecimal, upper case": lambda value: value.encode().hex().upper(),
-    "hexadecimal, spaced": lambda value: value.encode().hex(" "),
-}
-
-
-def _shown(value: str, text: str) -> list[str]:
-    """Parts of the value, 6 characters long, that a reader of the text sees."""
-    parts = {value[at : at + MIN_LENGTH] for at in range(len(value) - MIN_LENGTH + 1)}
-    plain = clean_text(text)
-    forms = {part: {part, part.encode().hex(), quote(part, safe=""), json.dumps(part)[1:-1]} for part in parts}
-    return [part for part in parts if any(form in plain for form in forms[part] if len(form) >= MIN_LENGTH)]
-
-
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("value", VALUES)
 def test_every_form_is_replaced(value: str, encoder: str) -> None:
@@ -115,7 +35,7 @@ def test_every_form_is_replaced(value: str, encoder: str) -> None:
     assert form not in masked
     assert masked.startswith("before ") and masked.endswith(" after")
     if encoder not in ("JSON", "YAML", "shell"):  # of a PEM block its frame may stay
-        assert not [part for part in _shown(value, masked) if "-----" not in part and "KEY" not in part]
+        assert not [part for part in shown(value, masked) if "-----" not in part and "KEY" not in part]
 
 
 @pytest.mark.parametrize("before", ["", "u", "user:", "admin:x", "abcdefgh:"])
@@ -159,7 +79,7 @@ def test_a_text_that_begins_or_ends_within_a_value_keeps_at_most_five_characters
     redact = Redactor([value])
     for _, tail, head in _cuts(ENCODERS[encoder](value)):
         for text in (f"{tail} and more words", f"words before {head}", f"words before {head}... more", tail, head):
-            assert not _shown(value, redact(text)), text
+            assert not shown(value, redact(text)), text
 
 
 def test_what_lies_within_a_value_on_both_sides_is_masked() -> None:
