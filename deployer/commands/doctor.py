@@ -133,7 +133,7 @@ def _authorities(loaded: LoadedSpec) -> Iterator[Check]:
     if name is None:
         return
     try:
-        count = inputs.authorities(loaded).count("BEGIN CERTIFICATE")
+        count = inputs.ca_certificates(loaded).count("BEGIN CERTIFICATE")
     except DeployError as error:
         yield from _failed("authorities", error)
         return

@@ -67,7 +67,7 @@ def plan_for(
         salt=opened.record.salt,
         images={**sources.images, **_kept_sources(opened, services, sources.images, here)},
         charts=sources.charts,
-        stand_ins=stand_ins,
+        replacements=stand_ins,
         used_tags=_used_tags(opened),
         addresses={
             name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)

@@ -57,7 +57,7 @@ def offline_plan(
         salt=salt or record.new_record().salt,
         images=sources.images,
         charts=sources.charts,
-        stand_ins=stand_ins,
+        replacements=stand_ins,
         used_tags={},
         addresses=addresses,
         commit=repository.read_commit(loaded.root),

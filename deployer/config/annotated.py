@@ -25,7 +25,7 @@ def whole(loaded: LoadedSpec) -> dict[str, Any]:
 
 
 def leaf_origins(loaded: LoadedSpec, document: Mapping[str, Any]) -> dict[Location, str]:
-    """The origin of every value of the document that is no filled map or list."""
+    """The origin of every value of the document that is not a map or list with items."""
     return {at: str(loaded.origins[at]) if at in loaded.origins else DEFAULT for at in _leaves(document, ())}
 
 

@@ -92,7 +92,7 @@ def nearest_spec() -> Path:
     except FileNotFoundError:
         raise input_error("FOLDER_GONE", "this folder is no longer there", hints=("cd to the project",)) from None
     except PermissionError as error:
-        title = f"this user may not look into {Path(error.filename or '.').parent}"
+        title = f"this user cannot read {Path(error.filename or '.').parent}"
         raise input_error("FOLDER_CLOSED", title, hints=("cd to the project", "todo-deploy -f FILE …")) from None
 
 
@@ -142,7 +142,7 @@ def _profiles(
             [
                 Problem(
                     "SPEC_INVALID",
-                    f"{'.'.join(map(str, at))}: Input should be a map of keys",
+                    f"{'.'.join(map(str, at))}: Input should be a mapping",
                     where=str(_nearest(origins, at, Origin(shown, 1))),
                 )
                 for at in wrong
@@ -157,7 +157,7 @@ def _holding(folder: Path, repository: Path | None) -> Path:
 
 
 def _is_permitted(loaded: LoadedSpec, one: Outside) -> bool:
-    """What the command line gives is the user's own word."""
+    """What the command line gives is the user's own decision."""
     return one.allowed or loaded.origin(*one.location).file == COMMAND_LINE
 
 
@@ -166,7 +166,7 @@ def _leads_out(loaded: LoadedSpec, one: Outside) -> Problem:
     return Problem(
         "PATH_OUTSIDE",
         one.title(),
-        f"the repository is {loaded.repository}; a path or link of somebody else's could take any file of yours",
+        f"the repository is {loaded.repository}; a path or link of a repository could read any of your files",
         str(loaded.origin(*one.location)),
         (f"if it is meant, allow it in the spec: `allowOutside: [{entry}]`", "todo-deploy validate"),
     )
@@ -198,7 +198,7 @@ def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin
     except Malformed as error:
         raise input_error("SPEC_YAML", str(error), where=error.at(shown)) from None
     if not isinstance(found.value, dict):
-        raise input_error("SPEC_YAML", "a spec is a map of keys", where=f"{shown}:1", hints=("todo-deploy schema",))
+        raise input_error("SPEC_YAML", "a spec is a mapping", where=f"{shown}:1", hints=("todo-deploy schema",))
     return found.value, {at: Origin(shown, line) for at, line in found.lines.items()}
 
 

@@ -1,7 +1,7 @@
 """Which paths of a spec leave the repository, links resolved: only those that the spec or the command line allows may.
 
-A spec comes with somebody's repository. What its paths and the links in it lead to is read, built into images and
-handed to Helm, so that a path out of the repository takes what the repository's author never had.
+A spec comes with a repository of any author. What its paths and links lead to is read, built into images and handed to
+Helm, so that a path out of the repository could publish any of the user's files.
 """
 
 from __future__ import annotations

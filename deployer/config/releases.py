@@ -37,7 +37,7 @@ class Image(Part):
     args: dict[str, str] = {}
     """Build arguments."""
     bases: dict[EnvName, str] = {}
-    """Build arguments that name base images; where no container registry is reachable a stand-in takes their place."""
+    """Build arguments that name base images; where no container registry is reachable a replacement image is used."""
     labels: dict[str, str] = {}
     """Further image labels."""
     max_size: Size | None = None
@@ -121,7 +121,7 @@ class Url(Part):
     expect: int = Field(default=200, ge=100, le=599)
     """Expected status."""
     show: bool = True
-    """Whether a person would open it; others are only proven."""
+    """Whether it is shown to people; others are only checked."""
     external: bool = False
     """Whether only the address counts that a load balancer gave the Service; `up` waits for it."""
     when: Name | None = None

@@ -19,7 +19,7 @@ class FailFast(Enum):
 
 
 class ServiceRollout(Part):
-    """What one service has of its own in being watched and judged."""
+    """How the rollout of one service is judged."""
 
     timeout: Duration | None = None
     """Deadline of its rollout."""
@@ -39,7 +39,7 @@ class Rollout(Part):
     on_failure: Literal["rollback", "keep"] = "rollback"
     """What follows a failed rollout when a revision was verified before."""
     services: dict[ObjectName, ServiceRollout] = {}
-    """Workloads, by name, that are judged otherwise."""
+    """Settings of single workloads, by name."""
 
 
 class Replicas(Part):
@@ -71,12 +71,12 @@ class Layout(Part):
 
 
 class Waiver(Part):
-    """A rule that may be broken; `todo-deploy validate --rules` lists their names."""
+    """A rule that may be violated; `todo-deploy validate --rules` lists their names."""
 
     rule: str
     """The rule's name."""
     reason: str
-    """Why it may be broken."""
+    """Why it may be violated."""
     objects: tuple[str, ...] = ()
     """Only where it concerns these objects (`deployment/backend`, `*` stands for anything); default: everywhere."""
 
@@ -88,7 +88,7 @@ class Waiver(Part):
 
 
 class Rules(Part):
-    """Limits that are checked before anything is built."""
+    """Rules that are checked before anything is built."""
 
     max_image_size: Size = "500m"
     """Largest image."""
@@ -103,10 +103,10 @@ class Rules(Part):
     max_limit_share: int = Field(default=70, ge=1, le=1000)
     """Per cent of the cluster, less 1 CPU and 2 GiB for the system, that all limits together may have."""
     replicas: Replicas = Replicas()
-    """Bounds of pod counts that are written down."""
+    """Bounds of the replica counts in manifests."""
     tag_policy: Literal["digest", "semver", "semver-commit"] | None = None
     """The tag policy that every image must have."""
     layout: Layout = Layout()
     """Where objects are and how they are named."""
     waive: tuple[Waiver, ...] = ()
-    """Rules that are known to be broken, each with the reason."""
+    """Rules that may be violated, each with the reason."""

@@ -80,7 +80,7 @@ class Build(Part):
     """What holds for every build on this machine; a local overlay is the place for it."""
 
     ca: str | None = None
-    """PEM file of a company's certificate authorities, relative to the spec: builds trust them."""
+    """PEM file with a company's CA certificates, relative to the spec: builds trust them."""
 
 
 class Switch(Part):

@@ -26,13 +26,13 @@ class ExitCode(IntEnum):
 
 EXIT_MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done; everything is as the spec says",
-    ExitCode.BUG: "a bug of ours; the trace is in the run record",
+    ExitCode.BUG: "a bug in todo-deploy; the trace is in the run record",
     ExitCode.INPUT: "wrong usage, spec, `.env` or chart; nothing was changed",
     ExitCode.MACHINE: "the machine, Docker, the toolchain or the cluster cannot be used",
     ExitCode.BUILD: "an image could not be built; what ran before still runs",
     ExitCode.PREVIOUS_SERVES: "the rollout failed; the previous version serves",
     ExitCode.NOTHING_SERVES: "the rollout failed; no verified version serves",
-    ExitCode.REFUSED: "refused: somebody else's cluster or object, a held lock, or data that could be lost",
+    ExitCode.REFUSED: "refused: a foreign cluster or object, a held lock, or data that could be lost",
     ExitCode.DIFFERENCES: "`plan --exit-code`: `up` would change something",
     ExitCode.INTERRUPTED: "interrupted; the next `up` goes on from here",
 }
@@ -91,5 +91,5 @@ def disk_error(error: OSError) -> DeployError | None:
 
 
 def refused(code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()) -> DeployError:
-    """A refusal to touch what is not ours or what could not be brought back."""
+    """A refusal to change what is not of this deployment, or what could not be restored."""
     return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.REFUSED)

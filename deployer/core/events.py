@@ -1,4 +1,4 @@
-"""Everything a run says about itself, as frozen values; `to_wire` is the documented JSON form (version 1).
+"""Everything that a run reports, as frozen values; `to_wire` is the documented JSON form (version 1).
 
 One JSON object a line: `{"v": 1, "type": "<snake_case name>", …fields}`. Printers add `"at"` themselves, so
 that a stage's events do not depend on time.
@@ -63,7 +63,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadChanged:
-    """A workload's status differs from the one last told."""
+    """A workload's status differs from the one last reported."""
 
     status: WorkloadStatus
 

@@ -110,7 +110,7 @@ def _replaced(
 def draft(
     path: Path, write: Callable[[IO[bytes]], object], mode: int = PRIVATE_FILE, *, sync: bool = False
 ) -> Iterator[Path]:
-    """A complete file beside the path, to be renamed to it; a draft that was not is gone afterwards. Raises OSError."""
+    """A complete file beside the path, to be renamed to it; else it is deleted afterwards. Raises OSError."""
     handle, name = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".part", dir=path.parent)  # mkstemp: 0600
     complete = Path(name)
     try:

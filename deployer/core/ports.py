@@ -1,4 +1,4 @@
-"""What the stages need from the outside, as Protocols and plain values; the adapters are the only implementations."""
+"""What the stages need from the outside, as Protocols and plain values; clients implement them."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ class Upgraded:
 
 
 class HelmPort(Protocol):
-    """Helm; it never waits for workloads (ruling 2)."""
+    """Helm; it never waits for workloads: the rollout stage watches and judges them."""
 
     def template(self, request: UpgradeRequest) -> Sequence[Object]: ...
     def upgrade(self, request: UpgradeRequest) -> Upgraded: ...

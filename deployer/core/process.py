@@ -1,4 +1,4 @@
-"""The one way child processes are run: argv lists, output line by line, ended gently when given up."""
+"""The one way child processes are run: argv lists, output line by line, ended with SIGTERM when no longer needed."""
 
 from __future__ import annotations
 

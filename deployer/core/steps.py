@@ -40,7 +40,7 @@ class Outcome(Generic[T]):
 
 
 def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]:
-    """The body's events between a start and an end; a failure is told and raised on."""
+    """The body's events between a start and an end; a failure is reported and raised again."""
     begun = clock.monotonic()
     yield StageStarted(name)
     try:
@@ -69,7 +69,7 @@ def outcome_only(outcome: Outcome[T]) -> Steps[Outcome[T]]:
 
 
 def within(name: str, steps: Steps[T]) -> Steps[T]:
-    """The steps, whose items and log lines are told as those of the stage `name`."""
+    """The steps, whose items and log lines are reported as those of the stage `name`."""
     while True:
         try:
             event = next(steps)
@@ -125,7 +125,7 @@ _current_stop: ContextVar[_Stop | None] = ContextVar("current_stop", default=Non
 
 @contextmanager
 def on_stop(callback: Callable[[], None]) -> Iterator[None]:
-    """While inside, a merge that is being given up calls `callback` from another thread."""
+    """While inside, a merge that is being stopped calls `callback` from another thread."""
     stop = _current_stop.get()
     if stop is None:
         yield
@@ -199,7 +199,7 @@ def merge(bodies: Mapping[K, Callable[[], Steps[T]]], limit: int = 8) -> Steps[d
     failures: list[BaseException] = []
     waiting = len(work.threads)
     try:
-        with on_stop(work.stop):  # a merge within a merge is given up with it
+        with on_stop(work.stop):  # a merge within a merge stops with it
             while waiting:
                 message = work.inbox.get()
                 if not isinstance(message, _Ended):

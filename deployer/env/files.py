@@ -1,4 +1,4 @@
-"""The `.env` file itself: made from its example, completed with generated values, and looked at before use.
+"""The `.env` file itself: made from its example, completed with generated values, and checked before use.
 
 Whatever happens, a file is either as it was or complete, and only its owner can read what was written.
 """
@@ -79,7 +79,7 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
         info = path.stat()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        title = f"there is no `{name}`" if missing else f"cannot look at `{name}`"
+        title = f"there is no `{name}`" if missing else f"cannot read `{name}`"
         code = "ENV_MISSING" if missing else "ENV_UNREADABLE"
         hints = ("todo-deploy secrets init",) if missing else ()
         return [Problem(code, title, "" if missing else error.strerror or "", name, hints)]
@@ -155,7 +155,7 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 def _publish(complete: Path, path: Path) -> None:
     try:
-        os.link(complete, path)  # unlike a rename, fails when somebody else was faster
+        os.link(complete, path)  # unlike a rename, fails when the file exists by now
     except FileExistsError:
         raise _exists(path) from None
     except OSError:

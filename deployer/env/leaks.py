@@ -19,7 +19,7 @@ _ENV_FILE = re.compile(r"(?:\.env(?:[._-].+)?|.+\.env)", re.IGNORECASE)
 _EXAMPLE = re.compile(r"(?:.+[._-])?(?:example|sample|template|tmpl|tpl|dist|defaults?)(?:\.env)?", re.IGNORECASE)
 _BUILD_SETTINGS = re.compile(r"\.env\.(?:production|development|test)")
 _PUBLIC_KEY = re.compile(r"(?:NEXT_PUBLIC|NUXT_PUBLIC|REACT_APP|VITE|VUE_APP|GATSBY|EXPO_PUBLIC|PUBLIC)_\w+|NODE_ENV")
-_SHORTEST = 8  # shorter values are words that stand in any file
+_SHORTEST = 8  # shorter values are words that any file contains
 _RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=-]{16,}")
 
 

@@ -1,6 +1,6 @@
-"""`.env` read strictly: what a lenient parser would swallow is an error with its line.
+"""`.env` read strictly: what a lenient parser would accept silently is an error with its line.
 
-The tokens are python-dotenv's; there is no interpolation at all, and no error tells a value. Names are told only
+The tokens are python-dotenv's; there is no interpolation at all, and no error shows a value. Names are shown only
 where they are certain to be names: a key pasted over several lines can look like one.
 """
 
@@ -140,7 +140,7 @@ def _problem(binding: Binding, where: str) -> Problem | None:
     if _SWALLOWED.search(token.strip()):
         return Problem(
             "ENV_SWALLOWED",
-            f"the value of `{binding.key}` has swallowed lines that look like other variables",
+            f"the value of `{binding.key}` contains lines that look like other variables",
             "its quotes are closed some lines further down",
             where,
             ("close the quotes on the same line", r'write line breaks as \n within "…" if they are meant'),
@@ -200,7 +200,7 @@ def has_password(value: str) -> bool:
 
 
 def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:
-    """Why the value is no real one, without telling it; None when it may be real, and for an empty one.
+    """Why the value is a placeholder, without showing it; None for an empty value and one that may be real.
 
     Ordinary words are placeholders only where the key names a secret, as is the example's own value.
     """

@@ -23,7 +23,7 @@ _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
 
 def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
-    """The plan; input error where a value cannot be made or a value path runs into something that is no map."""
+    """The plan; input error where a value cannot be made or a value path meets a value that is not a mapping."""
     on = switch_states(spec, facts.env)
     images = {name: _image(spec, root, name, facts) for name, image in spec.images.items() if is_on(image.when, on)}
     secrets = {
@@ -79,10 +79,10 @@ def cors_plans(spec: Spec, urls: tuple[UrlPlan, ...]) -> tuple[CorsPlan, ...]:
     )
 
 
-def build_args(spec: Spec, image: str, stand_ins: Mapping[str, str]) -> dict[str, str]:
-    """The image's build arguments with its base images, or their stand-ins, handed over."""
+def build_args(spec: Spec, image: str, replacements: Mapping[str, str]) -> dict[str, str]:
+    """The image's build arguments with its base images, or what replaces them."""
     wanted = spec.images[image]
-    bases = {name: stand_ins.get(base, base) for name, base in wanted.bases.items()}
+    bases = {name: replacements.get(base, base) for name, base in wanted.bases.items()}
     return {**wanted.args, **bases}
 
 
@@ -90,7 +90,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     image = spec.images[name]
     source = facts.images[name]
     tag = _tag(image, source.digest, facts)
-    args = build_args(spec, name, facts.stand_ins)
+    args = build_args(spec, name, facts.replacements)
     labels = {
         **image.labels,
         "org.opencontainers.image.version": image.version,
@@ -188,7 +188,9 @@ def _address(url: str, addresses: Mapping[str, str]) -> str:
     if url not in addresses:
         known = ", ".join(sorted(addresses)) or "none"
         raise input_error(
-            "URL_REFERENCE", f"a value needs the address of url `{url}`, which has no nodePort", detail=f"with: {known}"
+            "URL_REFERENCE",
+            f"a value needs the address of url `{url}`, which has no nodePort",
+            detail=f"URLs with one: {known}",
         )
     return addresses[url]
 

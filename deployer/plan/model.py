@@ -12,12 +12,12 @@ from deployer.plan import tags
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """The digest of everything an image is built from, and the short digest of each file for telling what changed."""
+    """The digest of everything an image is built from, and the short digest of each file to report what changed."""
 
     digest: str
     manifest: Mapping[str, str]
     bases: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Images that the Dockerfile names itself → what stands in for them; part of the digest already."""
+    """Images that the Dockerfile names itself → the images used instead; part of the digest already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Facts:
     salt: str = field(repr=False)
     images: Mapping[str, ImageSource]
     charts: Mapping[str, ChartSource]
-    stand_ins: Mapping[str, str]
+    replacements: Mapping[str, str]
     used_tags: Mapping[str, Mapping[str, str]]
     addresses: Mapping[str, str]
     commit: tags.Commit | None

@@ -1,7 +1,4 @@
-"""Image tags: which tag a content gets under each policy; a tag never names two contents.
-
-Source of the policies: the ruling on tags (`digest`, `semver`, `semver-commit`).
-"""
+"""Image tags: which tag a content gets under each policy; a tag never names two contents."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A company's certificate authorities for the programs that fetch packages in a build, and in no image.
+"""A company's CA certificates for the programs that fetch packages in a build, and in no image.
 
-Every `RUN` is preceded by some words of shell that write the authorities to the build container's `/dev/shm`, which is
-in memory and never part of a layer, and name the file to the programs. So the images are the same with and without
-them, and neither a digest nor a tag knows of them. It needs nothing of the builder: the classic one has no secrets.
+Every `RUN` is preceded by shell commands that write the certificates to the build container's `/dev/shm`, which is in
+memory and never part of a layer, and set the programs' variables to that file. So images, digests and tags are the same
+with and without them. It needs no feature of the builder: the classic one has no secrets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIABLE = "TODO_DEPLOY_CA"
 _MOST = 40_000
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _FILE, _APT = "/dev/shm/todo-deploy-ca.pem", "/dev/shm/todo-deploy-apt.conf"  # noqa: S108 - of a build's container
-# The image's own authorities, where Debian, Alpine and Fedora keep them.
+# The image's own CA certificates, where Debian, Alpine and Fedora keep them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt")
 # OpenSSL (apk too), pip and requests, curl, git, cargo, and Node.js, which adds the file to its own.
 _NAMES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO",
@@ -28,13 +28,13 @@ _SHELLS = re.compile(r'"(?:/\S*/)?(?:ba|da|a|k|z)?sh"')
 _RUN = re.compile(r"(\s*RUN\s+(?:--\S+\s+)*)", re.IGNORECASE)
 
 
-def read_authorities(path: Path, shown: str) -> str:
+def read_certificates(path: Path, shown: str) -> str:
     """The certificates of the file, and nothing else of it; input error where it holds none, or too many."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise input_error(
-            "CA_UNREADABLE", f"cannot read the certificate authorities in {shown}", detail=error.strerror or "",
+            "CA_UNREADABLE", f"cannot read the CA certificates in {shown}", detail=error.strerror or "",
             hints=(f"`build.ca` in the spec, --ca or {VARIABLE}: a PEM file",),
         ) from None  # fmt: skip
     found = "\n".join(match[0] for match in _CERTIFICATE.finditer(text))
@@ -44,17 +44,17 @@ def read_authorities(path: Path, shown: str) -> str:
         count = found.count("BEGIN")
         raise input_error(
             "CA_TOO_LARGE", f"{shown} holds {count} certificates; builds take {_MOST // 1000} kB of them",
-            hints=("give your company's own authorities alone: images have the public ones",),
+            hints=("give only your company's own certificates: images have the public ones",),
         )  # fmt: skip
     return found
 
 
-def prelude(authorities: str) -> str:
-    """Words of shell after which programs trust the image's own authorities and these; one line, ending in `;`."""
-    lines = " ".join(shlex.quote(line.strip()) for line in authorities.splitlines())
+def prelude(certificates: str) -> str:
+    """Shell commands after which programs trust the image's own CA certificates and these; one line, ending in `;`."""
+    lines = " ".join(shlex.quote(line.strip()) for line in certificates.splitlines())
     bundles = " || ".join(f"cat {path} 2>/dev/null" for path in _BUNDLES)
     exports = " ".join(f"{name}={_FILE}" for name in _NAMES)
-    # npm's setting takes the place of its own authorities: only a complete file may.
+    # npm's setting replaces its own certificates: only a complete file may.
     complete = " || ".join(f"[ -s {path} ]" for path in _BUNDLES)
     return (
         f"{{ {bundles} || true; printf '%s\\n' {lines}; }} > {_FILE}; "
@@ -64,8 +64,8 @@ def prelude(authorities: str) -> str:
     )
 
 
-def with_prelude(dockerfile: str, words: str) -> str:
-    """The Dockerfile with the words before what each `RUN` gives to a shell; every line keeps its number."""
+def with_prelude(dockerfile: str, commands: str) -> str:
+    """The Dockerfile with the commands before what each `RUN` gives to a shell; every line keeps its number."""
     lines = dockerfile.splitlines(keepends=True)
     is_shell = True
     for one in instructions(dockerfile):
@@ -74,5 +74,5 @@ def with_prelude(dockerfile: str, words: str) -> str:
         elif one.word == "SHELL":
             is_shell = bool(_SHELLS.search(one.rest.split(",")[0]))
         elif one.word == "RUN" and is_shell and not one.rest.startswith("[") and "<<" not in one.rest:
-            lines[one.first] = _RUN.sub(lambda match: match[1] + words, lines[one.first], count=1)
+            lines[one.first] = _RUN.sub(lambda match: match[1] + commands, lines[one.first], count=1)
     return "".join(lines)

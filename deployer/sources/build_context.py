@@ -22,7 +22,7 @@ from typing import IO, Literal
 
 from deployer.core.errors import input_error
 
-# Where a Dockerfile from outside the context stands in the tar; a fixed name keeps the builder's cache valid.
+# Where a Dockerfile from outside the context is in the tar; a fixed name keeps the builder's cache valid.
 OUTSIDE_DOCKERFILE = ".todo-deploy.Dockerfile"
 _NEARLY_ALL = 0.8
 _IGNORE = ".dockerignore"
@@ -152,7 +152,7 @@ def total_size(files: Iterable[ContextFile]) -> int:
 def biggest(files: Iterable[ContextFile], count: int) -> tuple[tuple[str, int], ...]:
     """What holds the most bytes, largest first: (path, bytes).
 
-    A folder of which one entry is nearly all is told as that entry: `data/models/big.bin`, not `data`.
+    A folder of which one entry is nearly all is reported as that entry: `data/models/big.bin`, not `data`.
     """
     sizes: dict[str, int] = {}
     below: dict[str, set[str]] = {}

@@ -1,6 +1,6 @@
 """Charts with their local parts put together: what Helm gets needs no `helm dependency build` for `file://`.
 
-A staged chart lies in a folder named by its content, so that it never changes while Helm reads it. Helm looks for a
+A staged chart is in a folder named by its content, so that it never changes while Helm reads it. Helm looks for a
 dependency in `charts/` by its name (and applies aliases itself), so each is there once, whatever the file names.
 """
 
@@ -82,7 +82,7 @@ class _Layout:
 
 
 def read_chart(chart_dir: Path) -> ChartInfo:
-    """What the chart says about itself; input error with file and line when it is no chart."""
+    """The contents of `Chart.yaml`; input error with file and line where it is not a chart."""
     path = chart_dir / "Chart.yaml"
     document = _read(path).value
     for key in ("apiVersion", "name", "version"):
@@ -159,7 +159,7 @@ def _check_within(path: Path, within: Sequence[Path], where: str) -> None:
         raise input_error(
             "PATH_OUTSIDE",
             f"the chart leads out of the repository, to {path.resolve()}",
-            detail="a link or dependency of somebody else's could take any file of yours",
+            detail="a link or dependency of a chart could read any of your files",
             where=where,
             hints=("if it is meant, allow the folder in the spec: `allowOutside: […]`", "todo-deploy validate"),
         )
@@ -187,7 +187,7 @@ def _check_match(found: ChartInfo, item: Dependency) -> None:
         title = f"the chart in `{found.path}` is named `{found.name}`, not `{item.name}`"
         raise input_error("CHART_NAME", title, where=item.where, hints=("use `alias` for another name",))
     if (exact := _EXACT.fullmatch(item.version)) and exact[1] != found.version.removeprefix("v"):
-        # Helm would leave such a dependency out without a word.
+        # Helm would silently leave such a dependency out.
         title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
         raise input_error("CHART_VERSION", title, where=item.where)
 
@@ -254,7 +254,7 @@ def _copy(layout: _Layout, digest: Digest, target: Path) -> None:
             raise OSError("a file was changed while it was being copied")
         temporary.rename(target)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # there already: somebody else was faster
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # there already: another process was faster
             detail, hints = error.strerror or str(error), ("todo-deploy up",)
             refused = input_error("CHART_COPY", f"cannot copy a chart to `{target}`", detail=detail, hints=hints)
             raise disk_error(error) or refused from None

@@ -64,7 +64,7 @@ class FileHashes:
     """Hashes of files, remembered by path, size, times and inode, so that an unchanged file is not read again.
 
     A file that was touched within two seconds of its hashing is read again next time: it may change once more
-    without any of its numbers changing (git's racy index). A cache that cannot be read or written is done without.
+    without any of its numbers changing (git's racy index). A cache that cannot be read or written is ignored.
     """
 
     def __init__(self, cache_path: Path | None = None, now: Callable[[], int] = time.time_ns) -> None:
@@ -98,7 +98,7 @@ class FileHashes:
         return value
 
     def save(self) -> None:
-        """What was learnt is in the cache file, whole or not at all; a cache that cannot be written is no error."""
+        """New hashes are in the cache file, all or none; a cache that cannot be written is not an error."""
         if self._path is None or not self._dirty:
             return
         entries = self._used if len(self._known) > _CACHE_LIMIT else self._known
@@ -141,7 +141,7 @@ def changed_files(old: Manifest, new: Manifest) -> list[Change]:
         elif old[path] != new[path]:
             changes.append(Change(path, "modified"))
     if any("Dockerfile" in change.path.rpartition("/")[2] and change.path != "/Dockerfile" for change in changes):
-        # It lies in the context, where it has been told already.
+        # It is a file of the context, and reported as such.
         changes = [change for change in changes if change.path != "/Dockerfile"]
     return changes
 

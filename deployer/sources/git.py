@@ -1,4 +1,4 @@
-"""What git says of the project's folder, and the files of a commit in a folder of their own."""
+"""What git knows of the project's folder, and the files of a commit in a folder of their own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SECONDS, _WRITE_SECONDS = 20, 120
 
 def read_commit(root: Path) -> Commit | None:
     """The commit that the spec's folder is at; None outside git, before the first commit, or without git."""
-    words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
+    argv = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
     try:
-        lines = run(words, timeout=_SECONDS).splitlines()
+        lines = run(argv, timeout=_SECONDS).splitlines()
     except (CommandFailed, OSError, subprocess.TimeoutExpired):
         return None
     sha = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
@@ -37,10 +37,10 @@ def would_add(path: Path) -> bool:
     return _ended("-C", str(path.parent), "check-ignore", "--quiet", path.name) == 1
 
 
-def _ended(*words: str) -> int | None:
+def _ended(*argv: str) -> int | None:
     """How git ended; None where there is no git or it did not end."""
     try:
-        run(["git", *words], timeout=_SECONDS)
+        run(["git", *argv], timeout=_SECONDS)
     except CommandFailed as failed:
         return failed.returncode
     except (OSError, subprocess.TimeoutExpired):
@@ -49,7 +49,7 @@ def _ended(*words: str) -> int | None:
 
 
 class NoCheckout(Exception):
-    """Why the commit's files cannot be had, in the words of a sentence's end."""
+    """The commit's files cannot be checked out; its text is the end of a sentence that says why."""
 
 
 @contextmanager
@@ -61,13 +61,13 @@ def checked_out(spec: Path, sha: str, env: Mapping[str, str]) -> Iterator[tuple[
     """
     with tempfile.TemporaryDirectory(prefix="todo-deploy-") as name:
         folder = Path(name)
-        words = ["git", "-C", str(spec.parent)]
+        argv = ["git", "-C", str(spec.parent)]
         private = {**env, "GIT_INDEX_FILE": str(folder / "index")}
-        _run([*words, "rev-parse", "--git-dir"], env, "this folder is in no git repository")
-        prefix = run([*words, "rev-parse", "--show-prefix"], env=dict(env), timeout=_SECONDS).strip()
-        known = [*words, "cat-file", "-e", f"{sha}^{{commit}}"]
+        _run([*argv, "rev-parse", "--git-dir"], env, "this folder is in no git repository")
+        prefix = run([*argv, "rev-parse", "--show-prefix"], env=dict(env), timeout=_SECONDS).strip()
+        known = [*argv, "cat-file", "-e", f"{sha}^{{commit}}"]
         _run(known, env, f"commit {sha[:7]} is not in this clone (git fetch may bring it)")
-        top = run([*words, "rev-parse", "--show-toplevel"], env=dict(env), timeout=_SECONDS).strip()
+        top = run([*argv, "rev-parse", "--show-toplevel"], env=dict(env), timeout=_SECONDS).strip()
         tree = folder / "tree"
         why = f"commit {sha[:7]} cannot be checked out"
         _run(["git", "-C", top, "read-tree", sha], private, why)
@@ -86,9 +86,9 @@ def _take_overlay(spec: Path, path: Path) -> None:
         copy_within(path.parent, overlay.name, overlay)
 
 
-def _run(words: list[str], env: Mapping[str, str], why: str) -> None:
+def _run(argv: list[str], env: Mapping[str, str], why: str) -> None:
     try:
-        run(words, env=dict(env), timeout=_WRITE_SECONDS)
+        run(argv, env=dict(env), timeout=_WRITE_SECONDS)
     except FileNotFoundError:
         raise NoCheckout("there is no git on PATH") from None
     except (CommandFailed, subprocess.TimeoutExpired):

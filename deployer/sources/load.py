@@ -1,4 +1,4 @@
-"""What the user wrote, read and checked before anything is touched: env files, build contexts, charts, the commit."""
+"""The inputs of a run, read and checked before anything is changed: env files, build contexts, charts, the commit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ from deployer.plan import (
     missing_keys,
     switch_states,
 )
-from deployer.sources import build_ca as buildca
+from deployer.sources import build_ca, charts, digest
 from deployer.sources import build_context as context
-from deployer.sources import charts, digest
 from deployer.sources.dockerfile import base_images
 
 
@@ -62,7 +61,7 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
     A file that exists is never overwritten: absent generated keys are appended or filled in, every other byte stays.
     """
     spec, path = loaded.spec, loaded.root / loaded.spec.env.files[0]
-    told: list[str] = []
+    done: list[str] = []
     if not any((loaded.root / name).exists() for name in spec.env.files):
         if not spec.secrets:
             return ()
@@ -70,14 +69,14 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
         example = loaded.root / spec.env.example if given and spec.env.example else None
         made = envfile.init_env_file(path, example, generated_keys(spec, given))
         source = f" from {spec.env.example}" if example is not None else ""
-        told.append(
+        done.append(
             f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)"
         )
     absent = generated_keys(spec, values_of(load_env(loaded)))
     if absent:
         added = envfile.append_generated(path, absent)
-        told.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
-    return tuple(told)
+        done.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
+    return tuple(done)
 
 
 def example_values(loaded: LoadedSpec) -> dict[str, str]:
@@ -126,12 +125,14 @@ def wanted_bases(loaded: LoadedSpec, env: Mapping[str, str]) -> tuple[str, ...]:
         if not is_on(image.when, on):
             continue
         found.update(image.bases.values())
-        if dockerfile.is_file():  # one that is missing is told, with its place, when the sources are read
+        if dockerfile.is_file():  # a missing one is reported when the sources are read
             found.update(_named_bases(dockerfile.read_bytes(), build_args(spec, name, {})))
     return tuple(sorted(found))
 
 
-def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], cache_dir: Path) -> Sources:
+def read_sources(
+    loaded: LoadedSpec, env: Mapping[str, str], replacements: Mapping[str, str], cache_dir: Path
+) -> Sources:
     """Digests of every context and chart; input error for a context that is absent or too large, or a bad chart."""
     spec, root = loaded.spec, loaded.root
     on = switch_states(spec, env)
@@ -146,12 +147,12 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
         files = context.context_files(folder, dockerfile)
         _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
         content = dockerfile.read_bytes()
-        bases = {argument: stand_ins.get(base, base) for argument, base in image.bases.items()}
-        named = _named_bases(content, build_args(spec, name, stand_ins))
-        stood_in = {base: stand_ins[base] for base in named if base in stand_ins}
-        wanted = digest.BuildInputs(folder, files, content, image.args, image.target, bases=bases | stood_in)
+        bases = {argument: replacements.get(base, base) for argument, base in image.bases.items()}
+        named = _named_bases(content, build_args(spec, name, replacements))
+        replaced = {base: replacements[base] for base in named if base in replacements}
+        wanted = digest.BuildInputs(folder, files, content, image.args, image.target, bases=bases | replaced)
         found = digest.image_digest(wanted, hashes)
-        images[name] = ImageSource(found.value, found.manifest, stood_in)
+        images[name] = ImageSource(found.value, found.manifest, replaced)
     staged = {}
     for name, release in spec.releases.items():
         where = str(loaded.origin("releases", name, "chart"))
@@ -165,15 +166,15 @@ def read_sources(loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[
 
 
 def build_prelude(loaded: LoadedSpec) -> str:
-    """What stands before every step of a build, to trust the company's authorities; input error for a bad file."""
-    found = authorities(loaded)
-    return buildca.prelude(found) if found else ""
+    """Shell commands before every step of a build that make it trust the company's CA; input error for a bad file."""
+    found = ca_certificates(loaded)
+    return build_ca.prelude(found) if found else ""
 
 
-def authorities(loaded: LoadedSpec) -> str:
-    """The company's certificate authorities; empty where the spec names none, input error for a bad file."""
+def ca_certificates(loaded: LoadedSpec) -> str:
+    """The company's CA certificates; empty where the spec names none, input error for a bad file."""
     name = loaded.spec.build.ca
-    return buildca.read_authorities(loaded.root / name, name) if name else ""
+    return build_ca.read_certificates(loaded.root / name, name) if name else ""
 
 
 def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:

@@ -25,7 +25,7 @@ from deployer.commands.toolchain import stand_ins_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
 from deployer.plan import ImagePlan, ImageSource
-from deployer.sources.build_ca import prelude, read_authorities
+from deployer.sources.build_ca import prelude, read_certificates
 from deployer.stages.images import Building, ensure_images
 from deployer.toolchain import ensure_stand_ins, locate_toolchain
 from tests.contract.conftest import opened
@@ -156,7 +156,7 @@ def test_what_a_build_fetches_is_refused_without_the_authorities_and_accepted_wi
     assert error.problems[0].code == "BUILD_FAILED"
     assert error.problems[0].where.endswith("Dockerfile:3")
 
-    trusted = prelude(read_authorities(company.authority, "ca.pem"))
+    trusted = prelude(read_certificates(company.authority, "ca.pem"))
     how = Building({}, rebuild=True, prelude=trusted)
     events, done = played(ensure_images([wanted], daemon, _no_supply, {}, how, clock))
     assert done.value[0].built
@@ -168,7 +168,7 @@ def test_an_image_holds_no_trace_of_them(
 ) -> None:
     text = f'FROM {bases[PYTHON]} AS one\nRUN test -s "$SSL_CERT_FILE" && touch /done\nFROM {bases[PYTHON]}\n'
     wanted = image(tmp_path, text + 'COPY --from=one /done /done\nUSER 1000\nRUN test -s "$PIP_CERT"\n')
-    trusted = prelude(read_authorities(company.authority, "ca.pem"))
+    trusted = prelude(read_certificates(company.authority, "ca.pem"))
     clock = world.this_world().clock
     played(ensure_images([wanted], daemon, _no_supply, {}, Building({}, rebuild=True, prelude=trusted), clock))
     config = json.loads(_output("docker", "image", "inspect", wanted.ref))[0]["Config"]

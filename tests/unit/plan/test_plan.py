@@ -82,7 +82,7 @@ def facts(env: Mapping[str, str] = ENV, **more: Any) -> Facts:
         "salt": "salt",
         "images": {"api": ImageSource(DIGEST, {}), "db": ImageSource(OTHER, {})},
         "charts": {"app": ChartSource("chart-digest", Path("staged"))},
-        "stand_ins": {},
+        "replacements": {},
         "used_tags": {},
         "addresses": {"web": "http://192.0.2.1:30000"},
         "commit": None,
@@ -277,9 +277,9 @@ def test_what_is_switched_off_misses_and_generates_nothing() -> None:
     assert generated_keys(wanted, {"TOKEN": "x", "DB_PASSWORD": ""}) == {"DB_PASSWORD": 43}
 
 
-def test_base_images_are_handed_over_with_their_stand_ins() -> None:
+def test_base_images_are_handed_over_with_their_replacements() -> None:
     assert plan().images[0].args == {"A": "1", "PYTHON": "python:3.11-slim"}
-    standing = plan(stand_ins={"python:3.11-slim": "local/python:1"}).images[0]
+    standing = plan(replacements={"python:3.11-slim": "local/python:1"}).images[0]
     assert (standing.args["PYTHON"], standing.bases) == ("local/python:1", ("local/python:1",))
 
 
@@ -346,5 +346,7 @@ def test_a_tag_without_its_commit_is_marked_with_the_reason() -> None:
 
 
 def test_the_base_of_an_image_is_on_it() -> None:
-    made = plan(change={"images/api/bases": {"BASE": "python:3.11-slim"}}, stand_ins={"python:3.11-slim": "local/py:1"})
+    made = plan(
+        change={"images/api/bases": {"BASE": "python:3.11-slim"}}, replacements={"python:3.11-slim": "local/py:1"}
+    )
     assert made.images[0].labels["org.opencontainers.image.base.name"] == "local/py:1"

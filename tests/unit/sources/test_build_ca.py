@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.sources.build_ca import prelude, read_authorities, with_prelude
+from deployer.sources.build_ca import prelude, read_certificates, with_prelude
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+a/Z=\n-----END CERTIFICATE-----"
 
@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_certificates_are_taken_and_nothing_else_of_the_file(tmp_path: Path) -> None:
     key = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
     path = written(tmp_path, f"# our authority\n{PEM}\n{key}\n{PEM}\n")
-    assert read_authorities(path, "ca.pem") == f"{PEM}\n{PEM}"
+    assert read_certificates(path, "ca.pem") == f"{PEM}\n{PEM}"
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_certificates_are_taken_and_nothing_else_of_the_file(tmp_path: Path) -> 
 )
 def test_a_file_that_is_not_a_companys_is_refused(tmp_path: Path, text: str, code: str) -> None:
     with pytest.raises(DeployError) as caught:
-        read_authorities(written(tmp_path, text), "ca.pem")
+        read_certificates(written(tmp_path, text), "ca.pem")
     assert (caught.value.problems[0].code, caught.value.exit_code) == (code, ExitCode.INPUT)
 
 
 def test_a_file_that_is_not_there_is_named_with_the_setting(tmp_path: Path) -> None:
     with pytest.raises(DeployError) as caught:
-        read_authorities(tmp_path / "absent.pem", "absent.pem")
+        read_certificates(tmp_path / "absent.pem", "absent.pem")
     (problem,) = caught.value.problems
     assert problem.code == "CA_UNREADABLE"
     assert "TODO_DEPLOY_CA" in problem.hints[0]
