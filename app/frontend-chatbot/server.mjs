@@ -234,7 +234,8 @@ async function session(request, response, path) {
     const answer = await ask("POST", `/api/auth/${action}`, headers, body);
     const data = JSON.parse(await text(answer));
     const status = answer.statusCode ?? 502;
-    if (status >= 300) return sendJson(response, status, data);
+    const again = answer.headers["retry-after"];
+    if (status >= 300) return sendJson(response, status, data, again === undefined ? {} : { "Retry-After": again });
     const user = { id: data.user.id, email: data.user.email };
     sendJson(response, status, { user }, { "Set-Cookie": sessionCookie(request, data.access_token, data.expires_in) });
   } catch (error) {

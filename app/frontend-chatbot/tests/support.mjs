@@ -17,8 +17,8 @@ export async function fakeBackend(routes = {}) {
     }
     requests.push({ method: request.method, url: request.url, headers: request.headers, body });
     const route = routes[`${request.method} ${request.url}`];
-    const [status, answer] = route ? route(request) : [200, { method: request.method, url: request.url, body }];
-    response.writeHead(status, { "Content-Type": "application/json" });
+    const [status, answer, headers] = route ? route(request) : [200, { method: request.method, url: request.url, body }];
+    response.writeHead(status, { "Content-Type": "application/json", ...headers });
     response.end(status === 204 ? undefined : JSON.stringify(answer));
   });
   server.listen(0, "127.0.0.1");

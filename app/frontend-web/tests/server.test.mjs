@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 
 import { SignJWT } from "jose";
 
-import { fakeBackend, startServer } from "./support.mjs";
+import { fakeBackend, settingsFor, startServer } from "./support.mjs";
 
 const SECRET = "test-secret-of-forty-three-characters-length";
 const USER = { id: "7", email: "ann@example.com" };
@@ -106,6 +106,18 @@ test("the backend's refusal is passed on, without a cookie", async () => {
   assert.equal(answer.status, 409);
   assert.equal((await answer.json()).detail, "this e-mail address is already registered");
   assert.equal(answer.headers.get("set-cookie"), null);
+});
+
+test("too many attempts: the browser learns when to try again", async () => {
+  const limited = await fakeBackend({ "POST /api/auth/login": () => [429, { detail: "too many attempts" }, { "Retry-After": "17" }] });
+  const own = await startServer(settingsFor(limited.url));
+  try {
+    const answer = await fetch(`${own.url}/session/login`, { method: "POST", body: "{}" });
+    assert.deepEqual([answer.status, answer.headers.get("retry-after")], [429, "17"]);
+  } finally {
+    own.stop();
+    limited.close();
+  }
 });
 
 test("who is logged in, and logging out", async () => {
