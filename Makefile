@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults load lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: setup ## All tests, those on the real cluster included
 
 bench: setup ## The same deployment by a script and by todo-deploy, and a large rollout watched (5 minutes, on a quiet machine)
 	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.watching
+
+load: setup ## Bodies of 200 MB against the running application's own pods (2 minutes)
+	@$(BIN)/python -m bench.load_application
 
 faults: setup ## Every fault of the table in the real application, and ten healthy rollouts without an alarm (20 minutes)
 	@$(BIN)/python -m bench.faults

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from bench.crowd import Crowd, objects
+from bench.load_application import Answer, Memory, Visits, row, send
 from bench.report import RESULTS, recorded
 from bench.watching import table, watch
 from deployer.status import Phase, Snapshot, workload_status
@@ -45,3 +48,30 @@ def test_a_whole_run_replaces_the_result_and_a_part_of_it_does_not(tmp_path: Pat
 
 def test_results_carry_no_dates_in_their_names() -> None:
     assert [path.name for path in RESULTS.iterdir() if path.suffix != ".md" or any(map(str.isdigit, path.name))] == []
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_large_body_is_sent_until_it_is_refused(stubborn: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 413 Content Too Large\r\n\r\n")
+            while stubborn and connection.recv(65_536):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.recv(65_536)
+            connection.close()
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        answer = send(server.getsockname()[1], chunked=True, stubborn=stubborn)
+        thread.join()
+    assert answer.sent < 100_000_000 and answer.status in ((413, 0) if stubborn else (413,))
+
+
+def test_the_row_of_a_service_has_the_measured_figures() -> None:
+    answers = [Answer(413, 0.5, 3_000_000), Answer(0, 1.5, 5_000_000)]
+    memory = Memory(before=2**20, highest=3 * 2**20, limit=512 * 2**20, resident=2 * 2**20)
+    cells = row("backend", answers, memory, Visits([0.2, 0.1, 0.3], ["503"]), restarted=1).split(" | ")
+    assert cells[1:6] == ["1 x 413, 1 x closed", "4.0 of 200 MB", "1.5 s", "1 → 3, 512 MiB", "2 MiB"]
+    assert cells[6:] == ["1", "3, median 200 ms, slowest 300 ms", "1 x 503 |"]
