@@ -1,4 +1,4 @@
-"""`todo-deploy config`."""
+"""`todo-deploy config` and `todo-deploy schema`."""
 
 from __future__ import annotations
 
@@ -52,4 +52,22 @@ def profiles(session: Session) -> int:
         return ExitCode.OK
     for name in names:
         click.echo(name)
+    return ExitCode.OK
+
+
+@click.command("schema")
+@common_options
+def schema(session: Session) -> int:
+    """Print the JSON Schema of the spec, for editors and checks."""
+    from deployer.config.schema import spec_schema
+
+    text = spec_schema()
+    if session.as_json:
+        import json
+
+        from deployer.cli.running import print_json
+
+        print_json("schema", ExitCode.OK, json.loads(text))
+    else:
+        click.echo(text, nl=False)
     return ExitCode.OK

@@ -34,16 +34,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print or follow the logs of a service."),
     "exec": ("exec_", "Run a command in a container of a service."),
     "restart": ("restart", "Restart the pods of a service."),
-    "env": ("env", "Print shell exports for kubectl, helm, minikube and docker."),
+    "env": ("shell", "Print shell exports for kubectl, helm, minikube and docker."),
     "down": ("down", "Remove releases and what was made for them; volumes stay unless asked."),
     "doctor": ("doctor", "Check machine, Docker, toolchain, cluster, spec and `.env`."),
     "validate": ("validate", "Check spec, `.env`, sources and charts without touching anything."),
     "config": ("config", "Show the merged spec and where each value comes from."),
     "init": ("init", "Draft the spec from Dockerfiles, charts and env file."),
-    "schema": ("schema", "Print the JSON Schema of the spec."),
+    "schema": ("config", "Print the JSON Schema of the spec."),
     "secrets": ("secrets", "Make and check the env file."),
     "images": ("images", "Show the images that serve; remove those that no kept revision refers to."),
-    "completion": ("completion", "Print the completion script of a shell."),
+    "completion": ("shell", "Print the completion script of a shell."),
 }
 
 

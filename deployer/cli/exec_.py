@@ -11,8 +11,7 @@ from types import FrameType
 
 import click
 
-from deployer.cli.completing import complete_services
-from deployer.cli.options import Session, common_options
+from deployer.cli.options import Session, common_options, complete_services
 from deployer.core.errors import input_error, machine_error
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from deployer.cli.completing import complete_services
-from deployer.cli.options import Session, common_options
+from deployer.cli.options import Session, common_options, complete_services
 from deployer.core.errors import ExitCode, input_error
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli.completing import complete_services
-from deployer.cli.options import Session, common_options
+from deployer.cli.options import Session, common_options, complete_services
 
 
 @click.command("restart")

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from deployer.cli.completing import complete_services
-from deployer.cli.options import Session, common_options
+from deployer.cli.options import Session, common_options, complete_services
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
 from deployer.commands import connection as opening
 from deployer.commands.up import UpOptions, UpResult, notices, stages_of

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployer.cli.completing import complete_urls
-from deployer.cli.options import Session, common_options
+from deployer.cli.options import Session, common_options, complete_urls
 from deployer.core.errors import ExitCode, input_error, machine_error
 
 if TYPE_CHECKING:

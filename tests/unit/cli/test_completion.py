@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.shell_completion import BashComplete
+from packaging.requirements import Requirement
 
-from deployer.cli import completing
+from deployer.cli import options
 from deployer.cli.entry import cli
 from deployer.config import load as specfile
+from tests import ROOT
 from tests.unit.cli.conftest import Run
 
 HEAVY = ("pydantic", "ruamel", "rich", "docker", "kubernetes", "pyhelm3", "requests")
@@ -33,6 +36,19 @@ def test_every_shell_has_its_script(shell: str, project: Path, run: Run) -> None
     assert run("completion", shell, "-o", "json").document["data"]["shell"] == shell
 
 
+def test_every_version_of_click_that_is_allowed_completes_every_shell() -> None:
+    """PowerShell came with click 8.5; `completion powershell` ended as a bug with those before."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (click,) = (one for one in map(Requirement, project["dependencies"]) if one.name == "click")
+    assert not click.specifier.contains("8.4.99")
+
+
+def test_a_click_without_the_shell_is_said(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.shell_completion.get_completion_class", lambda _: None)
+    told = run("completion", "powershell", "-o", "json")
+    assert (told.code, told.document["errors"][0]["code"]) == (2, "SHELL_UNKNOWN")
+
+
 def test_bash_takes_its_script(project: Path, run: Run) -> None:
     script = run("completion", "bash").out
     subprocess.run(["bash", "-n", "-c", script], check=True)
@@ -44,7 +60,7 @@ def test_services_urls_and_profiles_come_from_the_spec(project: Path) -> None:
     assert answers("restart", "fr") == ["frontend"]
     assert answers("exec", "b") == ["backend"]
     assert answers("open", "") == ["web", "health"]
-    assert completing.complete_profiles(cli.make_context("todo-deploy", ["urls"]), cli.params[0], "s") == ["small"]
+    assert options.complete_profiles(cli.make_context("todo-deploy", ["urls"]), cli.params[0], "s") == ["small"]
 
 
 def test_the_spec_that_is_named_and_its_overlay_are_asked(project: Path, tmp_path: Path) -> None:
@@ -67,7 +83,7 @@ def test_no_spec_offers_nothing(tmp_path: Path, home: Path, monkeypatch: pytest.
 
 
 def test_both_ways_of_reading_look_for_the_same_file() -> None:
-    assert completing._SPEC_NAME == specfile.SPEC_NAME
+    assert options._SPEC_NAME == specfile.SPEC_NAME
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`todo-deploy env`."""
+"""What a shell evaluates: `todo-deploy env` and `todo-deploy completion`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.core.errors import ExitCode, machine_error
+from deployer.core.errors import ExitCode, input_error, machine_error
 from deployer.env.shell import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
 
 
@@ -67,3 +67,39 @@ def _variables(session: Session) -> Variables:
         docker=seen.facts.docker,
         node_ip=seen.facts.node_ip,
     )
+
+
+_PROGRAM = "todo-deploy"
+_VARIABLE = "_TODO_DEPLOY_COMPLETE"
+
+
+@click.command("completion")
+@click.argument("shell", required=False, type=click.Choice(SHELLS))
+@common_options
+def completion(session: Session, shell: Shell | None) -> int:
+    """Print the completion script of a SHELL; default: that of $SHELL.
+
+    \b
+    bash:        eval "$(todo-deploy completion bash)"         in ~/.bashrc
+    zsh:         eval "$(todo-deploy completion zsh)"          in ~/.zshrc, after compinit
+    fish:        todo-deploy completion fish | source          in ~/.config/fish/config.fish
+    PowerShell:  todo-deploy completion powershell | Out-String | Invoke-Expression
+    """
+    from click.shell_completion import get_completion_class
+
+    from deployer.cli.entry import cli
+
+    chosen = shell or shell_of(os.environ)
+    made = get_completion_class(chosen)
+    if made is None:
+        raise input_error(
+            "SHELL_UNKNOWN", f"this version of click completes nothing in {chosen}", hints=("pip install -U click",)
+        )
+    script = made(cli, {}, _PROGRAM, _VARIABLE).source()
+    if session.as_json:
+        from deployer.cli.running import print_json
+
+        print_json("completion", ExitCode.OK, {"shell": chosen, "script": script})
+    else:
+        click.echo(script)
+    return ExitCode.OK
