@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.report import recorded
 from deployer.commands.toolchain import stand_ins_for
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
 
 APP = Path(__file__).parent / "app"
@@ -131,7 +131,7 @@ class Tool:
 @contextmanager
 def ground(profile: str) -> Iterator[Ground]:
     """Two copies of the application beside a cluster that runs."""
-    tools = locate_toolchain("auto", this_world().cache_dir)
+    tools = locate_toolchain("auto", this_machine().cache_dir)
     assert tools is not None, "there is no toolchain yet: make up"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("script", "tool"):

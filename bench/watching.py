@@ -24,7 +24,7 @@ from deployer.config.spec import FailFast
 from deployer.core.clock import SystemClock
 from deployer.core.steps import drive, stage
 from deployer.kube.client import KubeApi
-from deployer.rollout.lookups import looking
+from deployer.rollout.lookups import lookup_of
 from deployer.rollout.stage import Judging, Rollout, await_rollout
 from deployer.ui.sinks import PlainSink
 
@@ -78,7 +78,7 @@ def watch(crowd: Crowd, hold: float = 5.0) -> Watched:
         kube, clock = KubeApi(kubeconfig(Path(folder), port), "crowd"), SystemClock()
         judging = Judging(crowd.seconds + 60, hold, FailFast.BALANCED)
         begun, cpu = time.monotonic(), time.process_time()
-        look = looking(kube, lambda: (), lambda: ())
+        look = lookup_of(kube, lambda: (), lambda: ())
         rollout = Rollout(tuple(crowd.refs), kube, clock, judging, clock.now(), look=look, kinds=("Node", "Service"))
         body = await_rollout(rollout)
         with PlainSink(io.StringIO(), clock) as sink:

@@ -22,8 +22,8 @@ from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmP
 from deployer.core.steps import Clock
 from deployer.env.shell import unexported
 from deployer.kube.masking import masked
-from deployer.kube.outage import Away, never
-from deployer.rollout.lookups import Look, nothing_more
+from deployer.kube.outage import WhyStopped, unknown
+from deployer.rollout.lookups import Lookup, no_lookup
 from deployer.stages.cluster import Host
 from deployer.state.build_cache import deployment_dir
 from deployer.state.cluster_lock import ClusterLock
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Machine:
     """The machine as this run sees it: environment, folders and clock."""
 
     env: Mapping[str, str] = field(repr=False)
@@ -65,7 +65,7 @@ class Run:
     loaded: LoadedSpec
     values: Mapping[str, str] = field(repr=False)
     """Those of the env files, by key."""
-    machine: World
+    machine: Machine
     lock: ClusterLock
 
     @property
@@ -92,21 +92,21 @@ class Connected(Run):
     facts: ClusterFacts
     kube: KubePort
     helm: HelmPort
-    look: Look = nothing_more
+    look: Lookup = no_lookup
     forward: Forward | None = None
     """What this machine is to serve itself, where the node cannot be reached."""
-    away: Away = never
+    why_stopped: WhyStopped = unknown
     """Why the cluster does not answer any more."""
 
 
-def begin_run(run: str, loaded: LoadedSpec, values: Mapping[str, str], machine: World) -> Run:
+def begin_run(run: str, loaded: LoadedSpec, values: Mapping[str, str], machine: Machine) -> Run:
     """The run of that id, before anything was opened."""
     return Run(run, loaded, values, machine, ClusterLock(loaded.spec.application, run, machine.clock))
 
 
-def this_world() -> World:
-    """The world of this process, seen as from a shell that did not take the exports of `todo-deploy env`."""
-    return World(unexported(os.environ), cache_folder(), state_folder(), SystemClock())
+def this_machine() -> Machine:
+    """The machine of this process, seen as from a shell that did not take the exports of `todo-deploy env`."""
+    return Machine(unexported(os.environ), cache_folder(), state_folder(), SystemClock())
 
 
 def host() -> Host:
@@ -119,18 +119,18 @@ def host() -> Host:
     return Host(cpus, memory)
 
 
-def open_images(endpoint: DockerEndpoint, away: Away = never) -> ImagePort:
+def open_images(endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown) -> ImagePort:
     """The daemon at the endpoint; `away` tells why it will not answer."""
     from deployer.images.docker import DockerEngine
 
-    return DockerEngine(endpoint, away)
+    return DockerEngine(endpoint, why_stopped)
 
 
-def open_scanner(world: World, endpoint: DockerEndpoint) -> Scanner | None:
+def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
     """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
     from deployer.images.scanner import find_scanner
 
-    return find_scanner(world.env, endpoint)
+    return find_scanner(machine.env, endpoint)
 
 
 def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:
@@ -138,29 +138,31 @@ def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:
     return open_images(endpoint).refs() if endpoint is not None else ()
 
 
-def open_cluster(world: World, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:
+def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:
     """The cluster that the spec names."""
     if wanted.provider == "context":
         from deployer.cluster.existing import ContextCluster
 
         assert wanted.context is not None
-        return ContextCluster(wanted.context, lambda: open_kube(world, wanted))
+        return ContextCluster(wanted.context, lambda: open_kube(machine, wanted))
     from deployer.cluster.minikube import Minikube
     from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:
-        with closing(DockerEngine(world.host_docker)) as engine:
+        with closing(DockerEngine(machine.host_docker)) as engine:
             return engine.container(name)
 
     def read_file(name: str, path: str) -> str | None:
-        with closing(DockerEngine(world.host_docker)) as engine:
+        with closing(DockerEngine(machine.host_docker)) as engine:
             return engine.read_file(name, path)
 
-    note = world.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
-    return Minikube(toolchain, wanted.name, world.env, inspect, read_file, world.kubeconfig, note)
+    note = machine.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
+    return Minikube(toolchain, wanted.name, machine.env, inspect, read_file, machine.kubeconfig, note)
 
 
-def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Away = never) -> KubePort:
+def open_kube(
+    machine: Machine, wanted: Cluster, *, patient: bool = False, why_stopped: WhyStopped = unknown
+) -> KubePort:
     """The API server of the spec's cluster; refused where its context is somebody else's cluster.
 
     `patient`: a server that is being restarted is waited for, call by call, unless `away` tells that it will not come.
@@ -170,13 +172,15 @@ def open_kube(world: World, wanted: Cluster, *, patient: bool = False, away: Awa
 
     context = wanted.context or wanted.name
     if wanted.provider == "minikube":
-        refuse_foreign(world.kubeconfig, context)
-    return masked(KubeApi(world.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, away))
+        refuse_foreign(machine.kubeconfig, context)
+    return masked(KubeApi(machine.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, why_stopped))
 
 
-def open_helm(world: World, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, away: Away = never) -> HelmPort:
+def open_helm(
+    machine: Machine, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, why_stopped: WhyStopped = unknown
+) -> HelmPort:
     """Helm against the spec's cluster; `away` tells why that will not answer."""
     from deployer.helm.client import Helm
 
     context = wanted.context or wanted.name
-    return Helm(toolchain.helm, world.kubeconfig, context, facts.kubernetes_version, away)
+    return Helm(toolchain.helm, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)

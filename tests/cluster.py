@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError
 from deployer.toolchain import locate_toolchain
@@ -70,7 +70,7 @@ def run_cli(
 def cluster_answers() -> bool:
     """Whether the API server of the profile answers, as far as the kubeconfig knows of it."""
     try:
-        return world.open_kube(world.this_world(), Cluster(name=PROFILE)).ready()
+        return composition.open_kube(composition.this_machine(), Cluster(name=PROFILE)).ready()
     except DeployError:
         return False
 
@@ -114,7 +114,7 @@ def _probe(root: Path) -> Path:
 
 def helm() -> Path:
     """The helm that the product deploys with; the toolchain is known once the cluster runs."""
-    toolchain = locate_toolchain("auto", world.this_world().cache_dir)
+    toolchain = locate_toolchain("auto", composition.this_machine().cache_dir)
     if toolchain is None:
         raise RuntimeError("no toolchain yet: start the cluster of the tests first")
     return toolchain.helm

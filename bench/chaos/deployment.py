@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.chaos import changes, checks
 from bench.chaos.changes import Wanted
 from bench.chaos.victim import Victim
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from tests.cluster import ensure_test_cluster
 from tests.e2e.browser import Browser
 from tests.e2e.project import Project, make_project
@@ -84,7 +84,7 @@ def deployment(keep: bool) -> Iterator[Deployment]:
     folder = Path(tempfile.mkdtemp(prefix="todo-chaos-"))
     project = replace(make_project(folder), more_environment={"XDG_CACHE_HOME": str(folder / "cache")})
     cache = folder / "cache" / "todo-deploy"
-    share_cache(this_world().cache_dir, cache)
+    share_cache(this_machine().cache_dir, cache)
     changes.prepare(project)
     _, ann = first_up(project, HOLD)
     made = Deployment(project, cache, ann)

@@ -16,7 +16,7 @@ from bench.chaos import changes
 from bench.chaos.deployment import HOLD, Deployment
 from bench.chaos.kills import token
 from bench.chaos.victim import Victim
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.core.steps import drive
 from deployer.toolchain import ensure_docker, minikube_home
 from deployer.toolchain.files import read_json
@@ -186,7 +186,7 @@ def _empty(project: Project) -> None:
 
 def _restart_host_daemon(project: Project) -> None:
     """The machine's own daemon, as this tool has started it, ends with all its containers and is started again."""
-    here = this_world()
+    here = this_machine()
     pid = (read_json(here.state_dir / "dockerd.json") or {}).get("pid")
     assert isinstance(pid, int), "only a daemon that todo-deploy started can be started again in the same way"
     subprocess.run(["kill", str(pid)], check=True)

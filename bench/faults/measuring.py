@@ -13,7 +13,7 @@ from bench.faults.model import NAMESPACE, Fault
 from bench.faults.printing import line_of
 from bench.faults.recording import Recorder, secrets_of
 from bench.faults.watching import Watch
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.status import WorkloadRef
 from tests.cluster import PROFILE
@@ -27,7 +27,7 @@ def run_faults(bench: Bench, faults: tuple[Fault, ...], record: Path | None = No
     bench.prepare()
     recorder = None
     if record is not None:
-        kube = world.open_kube(world.this_world(), Cluster(name=PROFILE))
+        kube = composition.open_kube(composition.this_machine(), Cluster(name=PROFILE))
         recorder = Recorder(record, kube, secrets_of(bench.project.env_file.read_text().splitlines()))
     if recorder is not None:
         record_a_job(bench, recorder)

@@ -19,7 +19,7 @@ from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
 from deployer.diagnosis import Patience
 from deployer.rollout.stage import take_snapshot
-from deployer.rollout.surroundings import Around, look_around
+from deployer.rollout.surroundings import Surroundings, read_surroundings
 from deployer.rollout.watch import take_logs
 from deployer.status import Snapshot, WorkloadRef, workload_status
 from deployer.status.objects import dig, find, name_of, rows, uid_of
@@ -54,7 +54,7 @@ class Recorder:
         """The workload as it is now is a case of this name, if the code is among its findings (or none is wanted)."""
         now = time.time()
         snapshot = take_snapshot([ref], self.kube)
-        snapshot = look_around(Around(), _KINDS, snapshot, [ref], self.kube).beside(snapshot)
+        snapshot = read_surroundings(Surroundings(), _KINDS, snapshot, [ref], self.kube).beside(snapshot)
         logs = take_logs(snapshot, [ref], self.kube)
         kept = _kept(snapshot, ref)
         case = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rollbacks.restored import Shown
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.core.errors import ExitCode
 from deployer.toolchain import locate_toolchain, minikube_home
 from tests.cluster import PROFILE, ensure_test_cluster
@@ -96,7 +96,7 @@ def small() -> Iterator[Small]:
     """The application's folder beside a running cluster with nothing of it."""
     ensure_test_cluster(shown=True)
     with tempfile.TemporaryDirectory(prefix="todo-mending-") as name:
-        here = this_world()
+        here = this_machine()
         toolchain = locate_toolchain("auto", here.cache_dir)
         assert toolchain is not None
         project = Project(Path(name) / "clone", Path(name), toolchain)
@@ -220,7 +220,7 @@ def profile_of_somebody_else(app: Small) -> list[str]:
 
 def expired_certificate(app: Small) -> list[str]:
     """The client certificate of the kubeconfig has run out: Minikube's start makes a new one."""
-    home = minikube_home(this_world().env)
+    home = minikube_home(this_machine().env)
     profile = home / "profiles" / PROFILE
     certificate = profile / "client.crt"
     before = certificate.read_bytes()

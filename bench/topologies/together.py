@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from bench.topologies.application import Application, Broken, Object, everything
 from bench.topologies.journey import SMALL, left_behind
-from deployer import composition as world
+from deployer import composition
 from deployer.commands.connection import see_cluster
 from deployer.commands.validate import offline_plan
 from deployer.config.load import profile_names
@@ -94,14 +94,14 @@ def _started(app: Application, result: Together) -> Object | None:
 
 def requested(app: Application) -> Fraction:
     """The CPU that its pods request together, as the tool's own rule counts it."""
-    here = world.this_world()
+    here = composition.this_machine()
     loaded = app.loaded
     env = inputs.values_of(inputs.load_env(loaded)) or inputs.example_values(loaded)
     seen = see_cluster(loaded, here)
     assert seen.toolchain is not None, "the cluster of the tests runs, so its toolchain is known"
     plan = offline_plan(loaded, env, {}, here)
-    helm = world.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts)
-    subject = gather(loaded, plan, Target(world.host(), here.cache_dir, helm), thorough=False)
+    helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts)
+    subject = gather(loaded, plan, Target(composition.host(), here.cache_dir, helm), thorough=False)
     return sum((one.pods * one.one.get("cpu", Fraction(0)) for one in capacity.loads(subject)), Fraction(0))
 
 

@@ -12,7 +12,7 @@ from deployer.cli.running import print_json, read_spec, run
 from deployer.commands import doctor as checks
 from deployer.commands import up as pipeline
 from deployer.commands.toolchain import prepare_cluster_start
-from deployer.composition import World, this_world
+from deployer.composition import Machine, this_machine
 from deployer.core.errors import ExitCode, Problem
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.sources import load as inputs
@@ -24,7 +24,7 @@ from deployer.toolchain import STAGE as TOOLCHAIN
 @common_options
 def doctor(session: Session, fix: bool) -> int:
     """Check machine, Docker, toolchain, cluster, spec and `.env`; each failure names the command that mends it."""
-    here = this_world()
+    here = this_machine()
     if fix:
         code = _mend(session, here)
         if code != ExitCode.OK:
@@ -46,7 +46,7 @@ def doctor(session: Session, fix: bool) -> int:
     return code
 
 
-def _mend(session: Session, here: World) -> ExitCode:
+def _mend(session: Session, here: Machine) -> ExitCode:
     loaded = read_spec(session)
     told = inputs.ensure_env(loaded)
     for name in loaded.spec.env.files:

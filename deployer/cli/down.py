@@ -8,7 +8,7 @@ from deployer.cli.options import Session, common_options
 from deployer.cli.running import confirm, print_json, read_spec, run
 from deployer.commands.down import STAGES, DownOptions
 from deployer.commands.down import down as story
-from deployer.composition import begin_run, this_world
+from deployer.composition import begin_run, this_machine
 
 
 @click.command("down")
@@ -18,7 +18,7 @@ from deployer.composition import begin_run, this_world
 def down(session: Session, volumes: bool, cluster: bool) -> int:
     """Remove releases and what was made for them; volumes and cluster stay unless asked for."""
     loaded = read_spec(session)
-    here = this_world()
+    here = this_machine()
     spec = loaded.spec
     if cluster:
         confirm(session, f"Delete the cluster `{spec.cluster.name}` with everything in it?")

@@ -31,12 +31,12 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     from deployer.cli.running import read_spec
     from deployer.commands.connection import open_own
     from deployer.commands.services import best_pod, chosen, services_of
-    from deployer.composition import this_world
+    from deployer.composition import this_machine
     from deployer.env.shell import no_proxy
     from deployer.rollout.stage import take_snapshot
     from deployer.status.objects import dig, rows
 
-    loaded, here = read_spec(session), this_world()
+    loaded, here = read_spec(session), this_machine()
     opened = open_own(loaded, here)
     (ref, *_) = chosen(services_of(opened), (service,))
     if opened.toolchain is None:

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json
-from deployer.composition import World, this_world
+from deployer.composition import Machine, this_machine
 from deployer.core.errors import ExitCode, input_error
 from deployer.core.files import write_private
 from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
@@ -19,7 +19,7 @@ from deployer.evidence.explain.data import list_data, rules_data, run_data
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    known = list_runs(this_world().state_dir)
+    known = list_runs(this_machine().state_dir)
     return [CompletionItem(one.id, help=one.outcome) for one in known if one.id.startswith(incomplete)]
 
 
@@ -36,7 +36,7 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     """Tell again why a run ended as it did: the newest that failed, or RUN (the begin of its id)."""
     if sum((listing, rules, page is not None)) > 1:
         raise input_error("USAGE", "--list, --rules and --html exclude each other")
-    here = this_world()
+    here = this_machine()
     if rules:
         return _told(session, here, rule_lines(), rules_data())
     known = list_runs(here.state_dir)
@@ -61,7 +61,7 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     return _told(session, here, verdict_lines(read, width, shown.glyphs), {})
 
 
-def _told(session: Session, here: World, lines: Iterable[Line], data: dict[str, object]) -> int:
+def _told(session: Session, here: Machine, lines: Iterable[Line], data: dict[str, object]) -> int:
     if session.as_json:
         print_json("explain", ExitCode.OK, data)
         return ExitCode.OK

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.commands.connection import Opened, not_deployed, open_own, open_running
-from deployer.composition import World, this_world
+from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Event, Warned
@@ -33,7 +33,7 @@ def images() -> None:
 @common_options
 def list_(session: Session) -> int:
     """Show the images of the revision that serves: tag, registry, size, layers, age, base, digest."""
-    found = built_images(_opened(read_spec(session), this_world()))
+    found = built_images(_opened(read_spec(session), this_machine()))
     if session.as_json:
         print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
         return ExitCode.OK
@@ -49,7 +49,7 @@ def list_(session: Session) -> int:
 @common_options
 def prune(session: Session) -> int:
     """Remove images and Secret copies that no kept revision refers to; shows them only, until --yes is given."""
-    waste = drive(pruned(read_spec(session), this_world(), remove=session.yes), _tell_waiting)
+    waste = drive(pruned(read_spec(session), this_machine(), remove=session.yes), _tell_waiting)
     if session.as_json:
         data = {
             "removed": session.yes,
@@ -103,7 +103,7 @@ def built_images(opened: Opened) -> tuple[ListedImage, ...]:
     return tuple(found)
 
 
-def pruned(loaded: LoadedSpec, here: World, *, remove: bool) -> Steps[Waste]:
+def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
     """What no kept revision refers to; with `remove` it is gone.
 
     Removed while no run is at work: what one has built is not yet part of a revision.
@@ -128,7 +128,9 @@ def _tell_waiting(event: Event) -> None:
         click.echo(event.problem.title, err=True)
 
 
-def _opened(loaded: LoadedSpec, here: World, connect: Callable[[LoadedSpec, World], Opened] = open_running) -> Opened:
+def _opened(
+    loaded: LoadedSpec, here: Machine, connect: Callable[[LoadedSpec, Machine], Opened] = open_running
+) -> Opened:
     opened = connect(loaded, here)
     if not opened.is_deployed:
         raise not_deployed(opened)
@@ -138,7 +140,7 @@ def _opened(loaded: LoadedSpec, here: World, connect: Callable[[LoadedSpec, Worl
 def _daemon(opened: Opened) -> ImagePort:
     if opened.facts.docker is None:
         raise machine_error("NO_DAEMON", "this cluster has no Docker daemon that can be reached")
-    return world.open_images(opened.facts.docker)
+    return composition.open_images(opened.facts.docker)
 
 
 def _namespaces(opened: Opened) -> list[str]:

@@ -29,7 +29,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
     """
     from deployer.cli.running import print_json
     from deployer.commands.init import draft_spec
-    from deployer.composition import this_world
+    from deployer.composition import this_machine
     from deployer.config.load import SPEC_NAME
 
     target = (session.file or Path(SPEC_NAME)).absolute()
@@ -38,7 +38,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
             "SPEC_EXISTS", f"`{target.name}` exists and is not overwritten", where=target.name,
             hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
         )  # fmt: skip
-    drafted = draft_spec(target, this_world(), _asker(session), session.overrides)
+    drafted = draft_spec(target, this_machine(), _asker(session), session.overrides)
     if only_shown and not session.as_json:
         click.echo(drafted.text, nl=False)
         return ExitCode.OK

@@ -42,13 +42,13 @@ def logs(
     from deployer.cli.running import print_json, read_spec
     from deployer.commands.connection import open_running
     from deployer.commands.services import chosen, services_of
-    from deployer.composition import this_world
+    from deployer.composition import this_machine
     from deployer.kube import logs as podlogs
     from deployer.sources.load import load_env
 
     loaded = read_spec(session)
     load_env(loaded)  # refused where it is malformed: its values would not be masked
-    opened = open_running(loaded, this_world())
+    opened = open_running(loaded, this_machine())
     refs = chosen(services_of(opened), services, _spec_hint(services))
 
     def look(before: bool = False) -> tuple[Source, ...]:

@@ -10,7 +10,7 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
 from deployer.commands.plan import env_or_example, planned_steps
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.core.errors import DeployError, ExitCode
 from deployer.sources import load as inputs
 
@@ -26,7 +26,7 @@ def plan(session: Session, exit_code: bool) -> int:
     problems = inputs.env_problems(loaded, inputs.load_env(loaded))
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
-    here = this_world()
+    here = this_machine()
     steps = planned_steps(loaded, env_or_example(loaded), here)
     changes = [step for step in steps if step.action != "unchanged"]
     code = ExitCode.DIFFERENCES if changes and exit_code else ExitCode.OK

@@ -17,10 +17,10 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
     from deployer.commands.restart import STAGES
     from deployer.commands.restart import restart as story
     from deployer.commands.services import chosen, services_of
-    from deployer.composition import begin_run, this_world
+    from deployer.composition import begin_run, this_machine
     from deployer.sources.load import load_env
 
-    loaded, here = read_spec(session), this_world()
+    loaded, here = read_spec(session), this_machine()
     load_env(loaded)  # refused where it is malformed: its values would not be masked
     opened = open_own(loaded, here)
     refs = chosen(services_of(opened), services)

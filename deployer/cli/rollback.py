@@ -13,7 +13,7 @@ from deployer.cli.running import duration_option, print_json, read_spec, run, wo
 from deployer.commands.connection import open_running
 from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as story
-from deployer.composition import begin_run, this_world
+from deployer.composition import begin_run, this_machine
 from deployer.core.errors import ExitCode
 from deployer.sources import load as inputs
 from deployer.state.history import Entry, to_wire
@@ -28,7 +28,7 @@ from deployer.ui.tables import HistoryRow
 def rollback(session: Session, to: int | None, hold: float | None, timeout: float | None) -> int:
     """Bring back the newest revision that was verified healthy: code, configuration and Secrets."""
     loaded = read_spec(session)
-    here = this_world()
+    here = this_machine()
     values = inputs.values_of(inputs.load_env(loaded))
     ran = run(
         session, "rollback", loaded.spec.application, STAGES,
@@ -44,7 +44,7 @@ def rollback(session: Session, to: int | None, hold: float | None, timeout: floa
 @common_options
 def history(session: Session) -> int:
     """Show the application's revisions: when, who, commit, images, verdict, why; from the cluster alone."""
-    opened = open_running(read_spec(session), this_world())
+    opened = open_running(read_spec(session), this_machine())
     entries = opened.record.history
     if session.as_json:
         print_json("history", ExitCode.OK, {"revisions": [to_wire(entry) for entry in entries]})
@@ -52,7 +52,7 @@ def history(session: Session) -> int:
     from deployer.ui.console import make_console
     from deployer.ui.tables import history_table
 
-    make_console(sys.stdout, this_world().env).print(history_table([_row(entry) for entry in entries]))
+    make_console(sys.stdout, this_machine().env).print(history_table([_row(entry) for entry in entries]))
     return ExitCode.OK
 
 

@@ -14,7 +14,7 @@ import click
 
 from deployer import evidence
 from deployer.cli.options import Session
-from deployer.composition import World, this_world
+from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
@@ -59,14 +59,14 @@ def _for_context(context: str) -> list[str]:
     """A context of Minikube's is its profile; any other is used as it is."""
     from deployer.kube.kubeconfig import owner, read
 
-    if owner(read(this_world().kubeconfig), context) == "minikube":
+    if owner(read(this_machine().kubeconfig), context) == "minikube":
         return [f"cluster.name={context}"]
     return [f"cluster.context={context}", "cluster.provider=context"]
 
 
 def run(
     session: Session, command: str, application: str, stages: tuple[str, ...], steps: Callable[[str], Steps[T]],
-    here: World,
+    here: Machine,
 ) -> Ran[T]:  # fmt: skip
     """The steps are driven to their end, every event shown, recorded and folded; a failure is told, not raised."""
     clock = here.clock

@@ -38,14 +38,14 @@ def env(session: Session, shell: Shell | None, unset: bool) -> int:
 
 def _variables(session: Session) -> Variables:
     """The running cluster's variables; a private kubeconfig for them is written beside this machine's other memory."""
-    from deployer import composition as world
+    from deployer import composition
     from deployer.cli.running import read_spec
     from deployer.commands.connection import not_running, see_cluster
     from deployer.kube import kubeconfig
     from deployer.state.build_cache import deployment_dir
     from deployer.status import ClusterPhase
 
-    loaded, here = read_spec(session), world.this_world()
+    loaded, here = read_spec(session), composition.this_machine()
     seen = see_cluster(loaded, here)
     if seen.facts.phase is not ClusterPhase.RUNNING:
         raise not_running(seen)

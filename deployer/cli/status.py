@@ -15,7 +15,7 @@ from deployer.cli.running import print_json, read_spec
 from deployer.commands import addons
 from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.commands.status import Part, Status, read_status
-from deployer.composition import World, this_world
+from deployer.composition import Machine, this_machine
 from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
 from deployer.stages.addons import AddonState
@@ -28,7 +28,7 @@ from deployer.status import ClusterPhase, WorkloadStatus
 def status(session: Session, watch: bool) -> int:
     """Show workloads, releases and URLs, and the cause where something is wrong."""
     loaded = read_spec(session)
-    here = this_world()
+    here = this_machine()
     if session.as_json:
         seen = see_cluster(loaded, here)
         if seen.facts.phase is not ClusterPhase.RUNNING:
@@ -105,14 +105,14 @@ def status_data(found: Status) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _addons(opened: Opened, here: World) -> tuple[AddonState, ...]:
+def _addons(opened: Opened, here: Machine) -> tuple[AddonState, ...]:
     cluster = opened.loaded.spec.cluster
     if not cluster.addons or opened.toolchain is None:
         return ()
     return addons.look(addons.Target(cluster, opened.toolchain, opened.facts, opened.kube, here))
 
 
-def _print(found: Status, here: World) -> None:
+def _print(found: Status, here: Machine) -> None:
     from deployer.core.text import age, glyphs_for
     from deployer.ui.console import make_console
     from deployer.ui.tables import StatusRow, status_table
@@ -165,7 +165,7 @@ def _forward(forward: Known) -> str:
     return f"forward: ports {ports} of this machine lead into the cluster (pid {forward.pid})"
 
 
-def _watch(session: Session, here: World) -> int:
+def _watch(session: Session, here: Machine) -> int:
     while True:
         found = read_status(open_running(read_spec(session), here), here.clock)
         click.clear()

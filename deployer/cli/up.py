@@ -12,7 +12,7 @@ from deployer.cli.running import Ran, confirm, duration_option, print_json, read
 from deployer.commands import connection as opening
 from deployer.commands.up import UpOptions, UpResult, notices, stages_of
 from deployer.commands.up import up as story
-from deployer.composition import World, begin_run, this_world
+from deployer.composition import Machine, begin_run, this_machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, input_error
@@ -69,7 +69,7 @@ def up(
 def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     """How the `up` went; input error, before anything is touched, where spec or env files are wrong."""
     loaded = read_spec(session)
-    here = this_world()
+    here = this_machine()
     if any((loaded.root / name).exists() for name in loaded.spec.env.files):
         _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
     done = inputs.ensure_env(loaded)
@@ -94,7 +94,7 @@ def _refuse_env(loaded: LoadedSpec) -> EnvFile:
     return env
 
 
-def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: World) -> None:
+def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: Machine) -> None:
     """A cluster that is to be deleted is ours alone, and where one must be made or started, the rules hold before that.
 
     They are asked again in any case.

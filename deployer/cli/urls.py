@@ -98,9 +98,9 @@ def _launch(url: str) -> bool:
 def _addresses(session: Session) -> list[Address]:
     from deployer.cli.running import read_spec
     from deployer.commands.connection import not_deployed, open_running
-    from deployer.composition import this_world
+    from deployer.composition import this_machine
 
-    opened = open_running(read_spec(session), this_world())
+    opened = open_running(read_spec(session), this_machine())
     if not opened.record.releases:
         raise not_deployed(opened)
     return addresses(opened)

@@ -10,7 +10,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.preflight.rules.model import Finding
@@ -61,7 +61,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
 
     try:
         problems = inputs.env_problems(loaded, inputs.load_env(loaded))
-        return errors(problems) if problems else validation.examine(loaded, this_world())
+        return errors(problems) if problems else validation.examine(loaded, this_machine())
     except DeployError as error:
         if error.exit_code is ExitCode.MACHINE:
             raise

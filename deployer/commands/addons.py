@@ -6,13 +6,12 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deployer import composition as world
-from deployer import diagnosis
+from deployer import composition, diagnosis
 from deployer.cluster.addons import images as supply
 from deployer.cluster.addons.certificates import ensure_certificate
 from deployer.cluster.addons.manifests import address_range, templates, waves
 from deployer.cluster.addons.table import ADDONS, Addon
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Warned
@@ -37,7 +36,7 @@ class Target:
     toolchain: Toolchain
     facts: ClusterFacts
     kube: KubePort
-    machine: World
+    machine: Machine
 
 
 def ensure(target: Target) -> Steps[Outcome[tuple[AddonState, ...]]]:
@@ -111,7 +110,7 @@ def _minikubes(addon: Addon, target: Target) -> WantedAddon:
     values = _values(texts, target.facts)
 
     def make() -> Steps[Waves]:
-        cluster = world.open_cluster(target.machine, target.wanted, target.toolchain)
+        cluster = composition.open_cluster(target.machine, target.wanted, target.toolchain)
         yield from within(addons_stage.STAGE, cluster.enable_addon(addon.name))
         return waves(addon.name, texts, values)
 
@@ -135,7 +134,7 @@ def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
     daemon, machine = target.facts.docker, target.machine
     if daemon is None:
         raise machine_error("ADDON_DAEMON", "the cluster's Docker daemon is not known: addons cannot be put there")
-    host, cluster = world.open_images(machine.host_docker), world.open_images(daemon)
+    host, cluster = composition.open_images(machine.host_docker), composition.open_images(daemon)
     steps = supply.ensure_images(addons, target.toolchain.docker, host, cluster, daemon, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from deployer import composition as world
-from deployer import forwarding
+from deployer import composition, forwarding
 from deployer.cluster import ownership
 from deployer.commands.toolchain import prepare_cluster_start
-from deployer.composition import Connected, Run, World
+from deployer.composition import Connected, Machine, Run, image_refs
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
@@ -19,8 +19,8 @@ from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
 from deployer.helm.history import made_by_hooks
 from deployer.kube.masking import learn_secrets
-from deployer.kube.outage import never, why_away
-from deployer.rollout.lookups import looking
+from deployer.kube.outage import unknown, watch_node
+from deployer.rollout.lookups import lookup_of
 from deployer.sources.load import load_env
 from deployer.stages.cluster import ensure_cluster
 from deployer.state import record
@@ -71,19 +71,19 @@ class Opened:
 def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[Outcome[Connected]]:
     """The cluster runs and answers, and its clients are open; it is deleted and made anew where that was asked for."""
     wanted, machine = run.spec.cluster, run.machine
-    cluster = world.open_cluster(machine, wanted, toolchain)
+    cluster = composition.open_cluster(machine, wanted, toolchain)
     # Only a node that is a container of ours can be asked for in a moment.
     ours = wanted.provider == "minikube" and wanted.driver == "docker"
-    away = why_away(cluster.facts, wanted.name, run.clock) if ours else never
+    why_stopped = watch_node(cluster.facts, wanted.name, run.clock) if ours else unknown
     if recreate:
         refuse_shared(run.loaded, cluster.facts(), machine)
         yield from cluster.delete()
     running = yield from ensure_cluster(
         wanted,
         cluster,
-        lambda: world.open_kube(machine, wanted, patient=True, away=away),
+        lambda: composition.open_kube(machine, wanted, patient=True, why_stopped=why_stopped),
         lambda: prepare_cluster_start(run.spec, machine),
-        world.host(),
+        composition.host(),
         run.clock,
     )
     facts, kube = running.value
@@ -92,28 +92,28 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         forwarding.stop(run.folder)
     connected = Connected(
         run.id, run.loaded, run.values, machine, run.lock, toolchain, facts, kube,
-        helm=world.open_helm(machine, wanted, toolchain, facts, away),
-        look=looking(kube, lambda: world.image_refs(facts.docker), lambda: world.image_refs(machine.host_docker)),
+        helm=composition.open_helm(machine, wanted, toolchain, facts, why_stopped),
+        look=lookup_of(kube, partial(image_refs, facts.docker), partial(image_refs, machine.host_docker)),
         forward=forward,
-        away=away,
+        why_stopped=why_stopped,
     )  # fmt: skip
     return Outcome(connected, running.changed, running.text)
 
 
-def see_cluster(loaded: LoadedSpec, here: World) -> Seen:
+def see_cluster(loaded: LoadedSpec, here: Machine) -> Seen:
     """The cluster's facts, in milliseconds and without its API server; no state of it is an error.
 
     Machine error where the host's Docker does not answer.
     """
     toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
-    port = world.open_cluster(here, loaded.spec.cluster, toolchain or _unresolved(here))
+    port = composition.open_cluster(here, loaded.spec.cluster, toolchain or _unresolved(here))
     try:
         return Seen(loaded, port.facts(), toolchain)
     except FileNotFoundError as error:  # drivers without a container of ours are asked through Minikube itself
         raise machine_error("TOOLCHAIN_MISSING", f"no {error.filename} on PATH", hints=("todo-deploy up",)) from None
 
 
-def open_running(loaded: LoadedSpec, here: World) -> Opened:
+def open_running(loaded: LoadedSpec, here: Machine) -> Opened:
     """The running cluster with its record, and the application's secret values known to be masked.
 
     Machine error with the way to get there where it does not run.
@@ -122,7 +122,7 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
     if seen.facts.phase is not ClusterPhase.RUNNING:
         raise not_running(seen)
     ownership.refuse_foreign_cluster(loaded.spec.cluster, seen.facts, here.kubeconfig)
-    kube = world.open_kube(here, loaded.spec.cluster)
+    kube = composition.open_kube(here, loaded.spec.cluster)
     with suppress(DeployError):  # it is for `up` and `validate` to say what is wrong with them
         load_env(loaded)
     learn_secrets(kube, loaded.spec.application)
@@ -131,7 +131,7 @@ def open_running(loaded: LoadedSpec, here: World) -> Opened:
     return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))
 
 
-def open_own(loaded: LoadedSpec, here: World, *, removal: bool = False) -> Opened:
+def open_own(loaded: LoadedSpec, here: Machine, *, removal: bool = False) -> Opened:
     """As `open_running`, for a command that changes something: refused where anything that it may touch is not ours.
 
     `removal`: what the spec names counts beside what was deployed.
@@ -143,7 +143,7 @@ def open_own(loaded: LoadedSpec, here: World, *, removal: bool = False) -> Opene
     return opened
 
 
-def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> None:
+def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> None:
     """Returns when the Minikube cluster may be deleted: it is this user's, and nothing in it is anybody else's.
 
     A cluster that does not answer cannot be asked what it holds: deleting it is what a person has confirmed.
@@ -155,7 +155,7 @@ def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> None:
     if facts.phase is not ClusterPhase.RUNNING:
         return
     try:
-        kube = world.open_kube(here, wanted)
+        kube = composition.open_kube(here, wanted)
         kept = record.load(kube, spec.namespace, spec.application)
     except DeployError as error:
         if error.exit_code is ExitCode.REFUSED:
@@ -194,13 +194,13 @@ def not_deployed(opened: Opened) -> DeployError:
     )
 
 
-def known_tools(here: World) -> Toolchain | None:
+def known_tools(here: Machine) -> Toolchain | None:
     """The toolchain of an earlier run, or the programs of PATH where helm is among them; starts nothing."""
     found = locate_toolchain("auto", here.cache_dir)
     return found or (_unresolved(here) if shutil.which("helm", path=here.env.get("PATH")) else None)
 
 
-def _unresolved(here: World) -> Toolchain:
+def _unresolved(here: Machine) -> Toolchain:
     """The programs of PATH, only to ask with; a cluster whose node is a container of ours needs none of them."""
     search = here.env.get("PATH")
     found = {name: Path(shutil.which(name, path=search) or name) for name in ("minikube", "helm", "kubectl", "docker")}

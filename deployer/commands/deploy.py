@@ -12,7 +12,7 @@ from deployer.commands.verdict import Deployed, failed, rollout_of
 from deployer.composition import Connected
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import KubePort
-from deployer.core.process_identity import whoami
+from deployer.core.process_identity import user_and_host
 from deployer.core.steps import Outcome, Steps, merge, within
 from deployer.helm import storage as helmstorage
 from deployer.helm.manifests import objects_of
@@ -23,7 +23,7 @@ from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.stage import Judging, Rollout, await_rollout, workloads_of
 from deployer.stages import releases as releases_stage
 from deployer.state import history, record
-from deployer.state.cluster_lock import LeaseLost
+from deployer.state.cluster_lock import LockLost
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, ReleaseRecord
 
@@ -51,7 +51,7 @@ def deploy(run: Connected, planned: Planned, judging: Judging) -> Steps[Outcome[
             yield from _await_needed(run, wave, applied, judging)
             done = yield from merge({one.name: apply(one) for one in wave})
         except DeployError as error:
-            if isinstance(error, LeaseLost) or error.exit_code is ExitCode.MACHINE:
+            if isinstance(error, LockLost) or error.exit_code is ExitCode.MACHINE:
                 raise  # no verdict on what was applied: the next `up` goes on from there
             made = (*applied, *_begun(wave, kept, run.kube))
             if not any(one.changed for one in made):
@@ -148,7 +148,7 @@ def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequ
         number=0,
         run=run.id,
         at=run.clock.now(),
-        who=whoami(),
+        who=user_and_host(),
         why="; ".join(f"{one.name}: {one.reason}" for one in applied if one.changed),
         commit=commit.sha if commit is not None else "",
         dirty=commit is not None and not commit.clean,

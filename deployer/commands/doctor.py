@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deployer import composition as world
-from deployer import forwarding
+from deployer import composition, forwarding
 from deployer.commands import addons
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
@@ -41,7 +40,7 @@ class Check:
     hint: str = ""
 
 
-def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
+def examine(load: Callable[[], LoadedSpec], here: Machine) -> Iterator[Check]:
     """Every check, in the order in which a run would trip over them; none changes anything."""
     try:
         loaded = load()
@@ -68,7 +67,7 @@ def examine(load: Callable[[], LoadedSpec], here: World) -> Iterator[Check]:
     yield from _cluster(loaded, toolchain, here)
 
 
-def _folders(here: World) -> Check:
+def _folders(here: Machine) -> Check:
     """Whether this user can write where the tool keeps what it makes."""
     for folder in (here.cache_dir, here.state_dir):
         try:
@@ -80,8 +79,8 @@ def _folders(here: World) -> Check:
     return Check("folders", "pass", f"{here.cache_dir}, {here.state_dir}")
 
 
-def _machine(loaded: LoadedSpec, here: World) -> Iterator[Check]:
-    host = world.host()
+def _machine(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
+    host = composition.host()
     _, warnings = start_request(loaded.spec.cluster, host)
     told = f"{host.cpus} CPUs, {host.memory_mib / 1024:.0f} GiB memory"
     yield Check("machine", "warn" if warnings else "pass", "; ".join([told, *(one.title for one in warnings)]))
@@ -92,9 +91,9 @@ def _machine(loaded: LoadedSpec, here: World) -> Iterator[Check]:
     yield Check("disk", state, f"{free:.0f} GiB free at {place}", "" if state == "pass" else "docker system prune")
 
 
-def _docker(here: World) -> Check:
+def _docker(here: Machine) -> Check:
     try:
-        world.open_images(here.host_docker)
+        composition.open_images(here.host_docker)
     except DeployError as error:
         problem = error.problems[0]
         kept_out = problem.code == "DOCKER_PERMISSION"
@@ -140,7 +139,7 @@ def _authorities(loaded: LoadedSpec) -> Iterator[Check]:
     yield Check("authorities", "pass", f"builds trust {count} of {name}")
 
 
-def _sources(loaded: LoadedSpec, here: World) -> Iterator[Check]:
+def _sources(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
     try:
         sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
     except DeployError as error:
@@ -155,11 +154,11 @@ def _sources(loaded: LoadedSpec, here: World) -> Iterator[Check]:
     yield Check("sources", "pass", f"{len(sources.images)} build contexts, {len(sources.charts)} charts")
 
 
-def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[Check]:
+def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterator[Check]:
     wanted = loaded.spec.cluster
     try:
-        facts = world.open_cluster(here, wanted, toolchain).facts()
-        kube = world.open_kube(here, wanted) if facts.phase is ClusterPhase.RUNNING else None
+        facts = composition.open_cluster(here, wanted, toolchain).facts()
+        kube = composition.open_kube(here, wanted) if facts.phase is ClusterPhase.RUNNING else None
         answers = kube is not None and kube.ready()
     except DeployError as error:
         yield from _failed("cluster", error)
@@ -170,20 +169,22 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: World) -> Iterator[
         return
     yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
     yield _forward(loaded, facts, here)
-    for problem in differences(wanted, facts, world.host()):
+    for problem in differences(wanted, facts, composition.host()):
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
     if wanted.addons and kube is not None:
         yield from _addons(wanted, toolchain, facts, kube, here)
 
 
-def _addons(wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: World) -> Iterator[Check]:
+def _addons(
+    wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, kube: KubePort, here: Machine
+) -> Iterator[Check]:
     for one in addons.look(addons.Target(wanted, toolchain, facts, kube, here)):
         yield Check(
             f"addon {one.name}", "pass" if one.ready else "warn", one.text, "" if one.ready else "todo-deploy up"
         )
 
 
-def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Check:
+def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Check:
     """Whether the URLs are reached at the node itself, or through this machine's own ports."""
     spec = loaded.spec
     address = facts.node_ip or "127.0.0.1"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deployer import composition as world
-from deployer import forwarding
+from deployer import composition, forwarding
 from deployer.commands.connection import Opened, Seen, open_own, refuse_shared, see_cluster
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
@@ -49,7 +48,7 @@ class Removed:
 def down(run: Run, options: DownOptions) -> Steps[Removed]:
     """What `up` made is gone, as far as it was asked for; a cluster that does not run is only reported."""
     tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), run.clock)
-    cluster = world.open_cluster(run.machine, run.spec.cluster, tools.value)
+    cluster = composition.open_cluster(run.machine, run.spec.cluster, tools.value)
     seen = see_cluster(run.loaded, run.machine)
     if options.cluster:
         refuse_shared(run.loaded, seen.facts, run.machine)
@@ -58,7 +57,7 @@ def down(run: Run, options: DownOptions) -> Steps[Removed]:
         removing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
     else:
         opened = open_own(run.loaded, run.machine, removal=True)
-        helm = world.open_helm(run.machine, run.spec.cluster, tools.value, opened.facts)
+        helm = composition.open_helm(run.machine, run.spec.cluster, tools.value, opened.facts)
         removing = remove_application(opened, options, helm, cluster, run.clock)
     forwarding.stop(run.folder)
     return (yield from stage(removal.STAGE, removing, run.clock)).value

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands import connection as opening
 from deployer.commands.validate import examine
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.load import load_spec
 from deployer.config.paths import work_tree
 from deployer.config.spec import Cluster
@@ -46,7 +46,7 @@ class Drafted:
 
 
 def draft_spec(
-    target: Path, here: World, ask: Callable[[Question], str] | None, overrides: Sequence[str] = ()
+    target: Path, here: Machine, ask: Callable[[Question], str] | None, overrides: Sequence[str] = ()
 ) -> Drafted:
     """The draft for the folder of `target`; `ask` answers questions, None takes every default.
 
@@ -73,7 +73,7 @@ def draft_spec(
     return Drafted(text, draft, tuple(one for one in readings if one.problem), unmended(findings))
 
 
-def read_charts(repo: Repository, here: World) -> tuple[Reading, ...]:
+def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
     """Each chart under the name of its release, rendered where there is a helm."""
     helm = _helm(here)
     if helm is None:
@@ -100,16 +100,16 @@ def read_charts(repo: Repository, here: World) -> tuple[Reading, ...]:
     )
 
 
-def _helm(here: World) -> HelmPort | None:
+def _helm(here: Machine) -> HelmPort | None:
     """The tool's own helm, or the one of PATH before there is any."""
     toolchain = opening.known_tools(here)
     if toolchain is None:
         return None
     facts = ClusterFacts(ClusterPhase.MISSING, kubernetes_version=Cluster().kubernetes_version)
-    return world.open_helm(here, Cluster(), toolchain, facts)
+    return composition.open_helm(here, Cluster(), toolchain, facts)
 
 
-def _judged(target: Path, text: str, here: World, overrides: Sequence[str]) -> tuple[Finding, ...]:
+def _judged(target: Path, text: str, here: Machine, overrides: Sequence[str]) -> tuple[Finding, ...]:
     """What the rules find of the draft, which stands beside the target for as long as it is judged."""
     with _standing(target, text) as path:
         try:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer import composition as world
-from deployer import forwarding
+from deployer import composition, forwarding
 from deployer.commands import addons
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import stand_ins_for
 from deployer.commands.validate import offline_plan
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
@@ -43,13 +42,13 @@ class Step:
     reason: str = ""
 
 
-def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: World) -> tuple[Step, ...]:
+def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> tuple[Step, ...]:
     """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
     seen = see_cluster(loaded, here)
     complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
     first = tuple(_env_steps(loaded, env))
     if seen.facts.phase is ClusterPhase.RUNNING:
-        kube = world.open_kube(here, loaded.spec.cluster)
+        kube = composition.open_kube(here, loaded.spec.cluster)
         if kube.ready():
             return (*first, *_running(seen, kube, complete, here))
     stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, complete)) if seen.toolchain else {}
@@ -77,7 +76,7 @@ def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
     yield from (Step("release", release.name, "create", unknown) for release in plan.releases)
 
 
-def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) -> Iterator[Step]:
+def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) -> Iterator[Step]:
     loaded = seen.loaded
     yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
     if loaded.spec.cluster.addons and seen.toolchain is not None:
@@ -89,7 +88,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: World) ->
     doors = Known(forward.doors) if forward is not None else NOTHING
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, doors)
     plan = plan_for(opened, env, repository.read_commit(loaded.root), here)
-    daemon = world.open_images(seen.facts.docker) if seen.facts.docker is not None else None
+    daemon = composition.open_images(seen.facts.docker) if seen.facts.docker is not None else None
     path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     before = memory.recall(path)
     yield from (_image(image, daemon, before) for image in plan.images)

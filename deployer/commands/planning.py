@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands.connection import Opened
 from deployer.commands.toolchain import stand_ins_for
-from deployer.composition import Connected, World
+from deployer.composition import Connected, Machine
 from deployer.core.errors import input_error
 from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.core.steps import Steps
@@ -55,7 +55,7 @@ def plan_run(run: Connected, services: Sequence[str] = ()) -> Planned:
 
 
 def plan_for(
-    opened: Opened, env: Mapping[str, str], commit: Commit | None, here: World, services: Sequence[str] = ()
+    opened: Opened, env: Mapping[str, str], commit: Commit | None, here: Machine, services: Sequence[str] = ()
 ) -> Plan:
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
@@ -89,7 +89,7 @@ def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
     by_version = {one.repository for one in opened.loaded.spec.images.values() if one.tag_policy != "digest"}
     if not by_version or opened.facts.docker is None:
         return used
-    daemon = world.open_images(opened.facts.docker)
+    daemon = composition.open_images(opened.facts.docker)
     for ref in daemon.refs():
         named = parse_ref(ref)
         image = daemon.image(ref) if named.name in by_version else None
@@ -99,7 +99,7 @@ def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
 
 
 def _kept_sources(
-    opened: Opened, services: Sequence[str], known: Mapping[str, ImageSource], here: World
+    opened: Opened, services: Sequence[str], known: Mapping[str, ImageSource], here: Machine
 ) -> dict[str, ImageSource]:
     if not services:
         return {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands.connection import Opened
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import proxy_args, supply_bases
@@ -107,7 +107,7 @@ def _missing_images(run: Connected, entry: Entry) -> dict[str, str]:
     """Name → reference of the revision's images that the cluster's daemon no longer has."""
     if run.facts.docker is None:
         return {}
-    daemon = world.open_images(run.facts.docker, run.away)
+    daemon = composition.open_images(run.facts.docker, run.why_stopped)
     return {name: ref for name, ref in entry.images.items() if daemon.image(ref) is None}
 
 
@@ -162,7 +162,7 @@ def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
     bases = inputs.wanted_bases(source.loaded, run.values)
     building = images_stage.ensure_images(
         (image,),
-        world.open_images(daemon, run.away),
+        composition.open_images(daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
         Building(proxy_args(run.machine.env), prelude=inputs.build_prelude(run.loaded)),

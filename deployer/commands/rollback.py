@@ -29,7 +29,7 @@ from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import KubePort
-from deployer.core.process_identity import whoami
+from deployer.core.process_identity import user_and_host
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.helm.history import revisions_of
 from deployer.helm.result import Applied
@@ -239,7 +239,7 @@ def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Ap
         entry,
         run=run.id,
         at=run.clock.now(),
-        who=whoami(),
+        who=user_and_host(),
         why=f"rollback to revision {entry.number}",
         releases={one.name: one.revision for one in applied},
         verdict="unfinished",

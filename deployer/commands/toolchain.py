@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from deployer import composition as world
-from deployer.composition import World
+from deployer import composition
+from deployer.composition import Machine
 from deployer.config.spec import Spec
 from deployer.core.errors import Problem
 from deployer.core.events import Item, ItemState, Warned
@@ -33,7 +33,7 @@ _FIRST_RUN = Problem(
 _PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
-def ensure_tools(spec: Spec, here: World) -> Steps[Outcome[Toolchain]]:
+def ensure_tools(spec: Spec, here: Machine) -> Steps[Outcome[Toolchain]]:
     """Docker runs and every program is there; where they are, this takes milliseconds and starts no process."""
     found = locate_toolchain(spec.toolchain, here.cache_dir)
     if found is None:
@@ -46,7 +46,7 @@ def ensure_tools(spec: Spec, here: World) -> Steps[Outcome[Toolchain]]:
     return Outcome(found, True, "Docker started")
 
 
-def prepare_cluster_start(spec: Spec, here: World) -> Steps[Toolchain]:
+def prepare_cluster_start(spec: Spec, here: Machine) -> Steps[Toolchain]:
     """Everything that starting a cluster needs is there: Docker, programs, and the images in the host's Docker."""
     docker = yield from ensure_docker(here.cache_dir, here.state_dir, here.env)
     return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker))
@@ -60,7 +60,7 @@ def stand_ins_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
 
 
 def supply_bases(
-    lacking: Sequence[str], bases: Sequence[str], toolchain: Toolchain, daemon: DockerEndpoint, here: World
+    lacking: Sequence[str], bases: Sequence[str], toolchain: Toolchain, daemon: DockerEndpoint, here: Machine
 ) -> Steps[None]:
     """The stand-ins among the lacking base images are in the cluster's daemon; the others are pulled by the build."""
     wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
@@ -69,7 +69,7 @@ def supply_bases(
     yield from within(images_stage.STAGE, ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env))
     refs = sorted(set(wanted.values()))
     yield Item(images_stage.STAGE, "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
-    world.open_images(here.host_docker).copy_to(daemon, refs)
+    composition.open_images(here.host_docker).copy_to(daemon, refs)
     yield Item(images_stage.STAGE, "base images", ItemState.DONE, ", ".join(sorted(wanted)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cluster import ownership
 from deployer.commands.connection import connect
 from deployer.commands.deploy import deploy
@@ -140,8 +140,8 @@ def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_news:
     from deployer.preflight.gather import Running, Target
     from deployer.preflight.validate import before_build
 
-    running = Running(kube, planned.record, (lambda: world.open_images(docker)) if docker else None)
-    target = Target(world.host(), run.machine.cache_dir, run.helm, running)
+    running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None)
+    target = Target(composition.host(), run.machine.cache_dir, run.helm, running)
     yield from before_build(run.loaded, plan, target, run.folder, whole=not options.services)
 
 
@@ -182,7 +182,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     before = build_cache.recall(path)
     outcome = yield from images_stage.ensure_images(
         plan.images,
-        world.open_images(daemon, run.away),
+        composition.open_images(daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, machine),
         before,
         images_stage.Building(
@@ -196,8 +196,8 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
         return outcome
     scans = yield from scan_images(
         tuple(Wanted(one.name, one.ref, one.built) for one in outcome.value),
-        world.open_images(daemon),
-        world.open_scanner(machine, daemon),
+        composition.open_images(daemon),
+        composition.open_scanner(machine, daemon),
         mode,
         path.with_name("scans.json"),
         run.clock,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands import connection as opening
 from deployer.commands.toolchain import stand_ins_for
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError
 from deployer.core.ports import ClusterFacts
@@ -23,7 +23,7 @@ from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
 
 
-def examine(loaded: LoadedSpec, here: World) -> Examined:
+def examine(loaded: LoadedSpec, here: Machine) -> Examined:
     """What an `up` would find and take at this moment; a cluster that does not run is taken for a new one.
 
     Input error, all problems together, where the sources cannot be read or a chart does not render.
@@ -41,12 +41,12 @@ def examine(loaded: LoadedSpec, here: World) -> Examined:
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     tools = seen.toolchain or opening.known_tools(here)
     facts = replace(seen.facts, kubernetes_version=version)
-    helm = world.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
-    return validation.examine(loaded, plan, Target(world.host(), here.cache_dir, helm, running))
+    helm = composition.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
+    return validation.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running))
 
 
 def offline_plan(
-    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: World,
+    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: Machine,
     node: str = "node", salt: str = "",
 ) -> Plan:  # fmt: skip
     """The plan as it would be for a cluster where the application was never deployed."""
@@ -65,14 +65,14 @@ def offline_plan(
     return make_plan(loaded.spec, loaded.root, facts)
 
 
-def _running(loaded: LoadedSpec, facts: ClusterFacts, here: World) -> Running | None:
+def _running(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Running | None:
     """The cluster if it runs and answers; what we have there is known by its record."""
     if facts.phase is not ClusterPhase.RUNNING:
         return None
     try:
-        kube = world.open_kube(here, loaded.spec.cluster)
+        kube = composition.open_kube(here, loaded.spec.cluster)
         kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     except DeployError:
         return None
     docker = facts.docker
-    return Running(kube, kept, (lambda: world.open_images(docker)) if docker is not None else None)
+    return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None)

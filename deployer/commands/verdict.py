@@ -15,13 +15,13 @@ from deployer.core.steps import Outcome, Steps, within
 from deployer.helm.result import Applied
 from deployer.plan import CorsPlan, UrlPlan
 from deployer.rollout.stage import Judging, Rollout, await_rollout, workloads_of
-from deployer.rollout.surroundings import kinds_around
+from deployer.rollout.surroundings import surrounding_kinds
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
 from deployer.state import history, record
-from deployer.state.cluster_lock import LeaseLost
+from deployer.state.cluster_lock import LockLost
 from deployer.state.record import Record
 from deployer.status import WorkloadStatus
 
@@ -62,7 +62,7 @@ def rollout_of(run: Connected, deployed: Deployed, judging: Judging, since: floa
     return Rollout(
         tuple(ref for one in deployed.releases for ref in workloads_of(one.objects)),
         run.kube, run.clock, judging, since,
-        changed=deployed.is_new, look=run.look, kinds=kinds_around(objects), releases=deployed.releases,
+        changed=deployed.is_new, look=run.look, kinds=surrounding_kinds(objects), releases=deployed.releases,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
     try:
         yield
     except DeployError as error:
-        if isinstance(error, LeaseLost) or error.exit_code is not ExitCode.NOTHING_SERVES:
+        if isinstance(error, LockLost) or error.exit_code is not ExitCode.NOTHING_SERVES:
             raise
         if not deployed.is_new:
             raise _of_the_surroundings(error) from None

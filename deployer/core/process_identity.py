@@ -10,14 +10,14 @@ import socket
 _IDENTITY = re.compile(r"@(?P<host>\S+) pid (?P<pid>\d+) run \S+")
 
 
-def whoami() -> str:
+def user_and_host() -> str:
     """`user@host`."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def identity(run: str) -> str:
     """The run's identity, by which another process of this host can tell whether it still lives."""
-    return f"{whoami()} pid {os.getpid()} run {run}"
+    return f"{user_and_host()} pid {os.getpid()} run {run}"
 
 
 def is_gone(text: str) -> bool | None:

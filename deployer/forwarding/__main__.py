@@ -60,10 +60,10 @@ class Api:
         self._opened: tuple[int, KubePort] | None = None
 
     def connect(self) -> KubePort:
-        """The door to the API server; raises as `world.open_kube` does."""
+        """The door to the API server; raises as `composition.open_kube` does."""
         from dataclasses import replace
 
-        from deployer import composition as world
+        from deployer import composition
         from deployer.config.spec import Cluster
 
         seen = Path(self._written.kubeconfig).stat().st_mtime_ns
@@ -73,7 +73,7 @@ class Api:
                 wanted = Cluster(name=name)
                 if self._written.provider == "context":
                     wanted = Cluster(provider="context", context=name)
-                self._opened = seen, world.open_kube(replace(world.this_world(), env=self._env), wanted)
+                self._opened = seen, composition.open_kube(replace(composition.this_machine(), env=self._env), wanted)
             return self._opened[1]
 
     def exists(self) -> bool:

@@ -29,7 +29,7 @@ from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 from deployer.core.yaml import parse_manifest
 from deployer.helm.manifests import objects_of
-from deployer.kube.outage import Away, attended, never
+from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 from deployer.state.lock import held
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ _EVERY = "0"
 class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no type information
     """Runs helm as a list of words in a session of its own, and ends it gently when the run is given up."""
 
-    away: Away
+    why_stopped: WhyStopped
 
     def client_version(self) -> semver.Version:
         """Always 3: the toolchain has already checked which helm this is."""
@@ -76,7 +76,7 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
 
         try:
             # Both end it from another thread; the second where this one is given up with the rest.
-            with attended(self.away, kill), on_stop(end):
+            with ended_with_cluster(self.why_stopped, kill), on_stop(end):
                 stdout, stderr = await process.communicate(input)
                 if process.returncode:
                     raise _classified(process.returncode, stdout, stderr)
@@ -91,11 +91,16 @@ class Helm:
     """Helm against one context of one kubeconfig."""
 
     def __init__(
-        self, executable: Path, kubeconfig: Path, context: str, kubernetes_version: str, away: Away = never
+        self,
+        executable: Path,
+        kubeconfig: Path,
+        context: str,
+        kubernetes_version: str,
+        why_stopped: WhyStopped = unknown,
     ) -> None:
         self._kubernetes_version = kubernetes_version
         self._command = _Command(executable=str(executable), kubeconfig=kubeconfig, kubecontext=context)
-        self._command.away = away
+        self._command.why_stopped = why_stopped
 
     def template(self, request: UpgradeRequest) -> Sequence[Object]:
         """The objects that the chart renders to, hooks included, without asking the cluster."""

@@ -24,7 +24,7 @@ from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
-from deployer.kube.outage import Away, attended, never
+from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60
@@ -66,9 +66,9 @@ class _Client(APIClient):  # type: ignore[misc]  # the package has no type infor
 class DockerEngine:
     """One daemon at one address."""
 
-    def __init__(self, endpoint: DockerEndpoint, away: Away = never) -> None:
+    def __init__(self, endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown) -> None:
         self.endpoint = endpoint
-        self._away = away
+        self._why_stopped = why_stopped
         certificates = endpoint.cert_path
         tls: TLSConfig | bool = False
         if certificates is not None:
@@ -81,7 +81,7 @@ class DockerEngine:
         try:
             self._client = _Client(base_url=base, tls=tls, version="auto", timeout=_CONNECT_SECONDS)
         except docker.errors.DockerException as error:
-            raise away() or _unreachable(endpoint, error) from None
+            raise why_stopped() or _unreachable(endpoint, error) from None
 
     def container(self, name: str) -> Mapping[str, Any] | None:
         """What `docker inspect` knows of a container, or None where there is none."""
@@ -135,7 +135,7 @@ class DockerEngine:
                     stream = self._begun(request)
                     stack.callback(stream.release)
                     stack.enter_context(on_stop(stream.end))
-                    with attended(self._away, stream.end):
+                    with ended_with_cluster(self._why_stopped, stream.end):
                         for chunk in stream:
                             # A request that is refused as a whole (an unreadable Dockerfile) answers with a message.
                             refusal = chunk.get("error") or chunk.get("message")
@@ -190,7 +190,7 @@ class DockerEngine:
         except refusals:
             raise
         except requests.exceptions.RequestException as error:
-            raise self._away() or _unreachable(self.endpoint, error) from None
+            raise self._why_stopped() or _unreachable(self.endpoint, error) from None
 
     def close(self) -> None:
         """The connection is closed."""

@@ -25,7 +25,7 @@ from deployer.core.objects import fitted, well_formed
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.retry import retried
-from deployer.kube.outage import Away, never
+from deployer.kube.outage import WhyStopped, unknown
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
 from deployer.kube.refusals import Busy, NotFound, refusal
 
@@ -71,10 +71,12 @@ _SUMMARY = {
 class KubeApi:
     """One context of one kubeconfig; the user's current-context is neither read nor changed."""
 
-    def __init__(self, kubeconfig: Path, context: str, attempts: int = ATTEMPTS, away: Away = never) -> None:
+    def __init__(
+        self, kubeconfig: Path, context: str, attempts: int = ATTEMPTS, why_stopped: WhyStopped = unknown
+    ) -> None:
         self.context = context
         self._attempts = attempts
-        self._away = away
+        self._why_stopped = why_stopped
         self._was_away = False
         try:
             self._client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
@@ -374,7 +376,7 @@ class KubeApi:
 
     def _refuse_away(self) -> None:
         """Returns where the cluster may answer the next time."""
-        why = self._away()
+        why = self._why_stopped()
         self._was_away = why is not None
         if why is not None:
             raise why

@@ -1,4 +1,4 @@
-"""Times in which the cluster does not answer: sat out while they may pass, and named as soon as they will not."""
+"""Times in which the cluster does not answer: retried while they may pass, and reported as soon as they will not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployer.status import ClusterPhase
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 90.0
+LIMIT_SECONDS = 90.0
 """An API server that was restarted is there again after some ten seconds, on a busy machine after half a minute."""
 
 STILL_SECONDS = 30.0
@@ -40,55 +40,55 @@ _WHY = {
 _ENDED = (ClusterPhase.STOPPED, ClusterPhase.BROKEN, ClusterPhase.MISSING)
 
 
-class ClusterAway(DeployError):
+class ClusterStopped(DeployError):
     """The cluster was stopped under the run: nothing that is waited for comes."""
 
 
-Away = Callable[[], ClusterAway | None]
+WhyStopped = Callable[[], ClusterStopped | None]
 """Why the cluster does not answer and will not soon; None while it runs, or while that may pass."""
 
 
-def never() -> ClusterAway | None:
+def unknown() -> ClusterStopped | None:
     """None: nothing is known of where the cluster runs."""
     return None
 
 
-def why_away(look: Callable[[], ClusterFacts], name: str, clock: Clock) -> Away:
+def watch_node(look: Callable[[], ClusterFacts], name: str, clock: Clock) -> WhyStopped:
     """Asks what the node is found to be; one that is not there for a moment only is none that was stopped."""
     still: float | None = None
     ended = False
 
-    def ask() -> ClusterAway | None:
+    def ask() -> ClusterStopped | None:
         nonlocal still, ended
         phase = _phase(look)
         if phase is None or phase is ClusterPhase.PAUSED:
             still = clock.monotonic() if still is None else still
-            return _away(name, phase) if clock.monotonic() - still >= STILL_SECONDS else None
+            return _stopped(name, phase) if clock.monotonic() - still >= STILL_SECONDS else None
         still = None
         if phase in _ENDED and not ended:
             clock.sleep(_MOMENT_SECONDS)
             phase = _phase(look)
         ended = phase in _ENDED
-        return _away(name, phase) if ended else None
+        return _stopped(name, phase) if ended else None
 
     return ask
 
 
 @contextmanager
-def attended(away: Away, end: Callable[[], None]) -> Iterator[None]:
+def ended_with_cluster(why_stopped: WhyStopped, end: Callable[[], None]) -> Iterator[None]:
     """While inside, `end` is called from another thread once the cluster will not answer; that is raised then."""
     over = threading.Event()
-    found: list[ClusterAway] = []
+    found: list[ClusterStopped] = []
 
     def watch() -> None:
         while not found and not over.wait(_LOOK_SECONDS):
-            why = away()
+            why = why_stopped()
             if why is not None and not over.is_set():
                 found.append(why)
                 end()
 
-    if away is not never:
-        threading.Thread(target=watch, name="attended", daemon=True).start()
+    if why_stopped is not unknown:
+        threading.Thread(target=watch, name="node", daemon=True).start()
     try:
         yield
     except Exception:
@@ -106,10 +106,10 @@ def is_outage(error: DeployError) -> bool:
     return error.problems[0].code in _PASSING
 
 
-def sat_out(look: Callable[[], T], stage: str, clock: Clock, patience: float = PATIENCE_SECONDS) -> Steps[T]:
-    """What the look sees, however often the API server has to be asked for it; a machine error after the patience."""
+def retried(look: Callable[[], T], stage: str, clock: Clock, limit: float = LIMIT_SECONDS) -> Steps[T]:
+    """What the look sees, however often the API server has to be asked for it; machine error after `limit` seconds."""
     begun = clock.monotonic()
-    told = False
+    reported = False
     while True:
         try:
             seen = look()
@@ -117,19 +117,19 @@ def sat_out(look: Callable[[], T], stage: str, clock: Clock, patience: float = P
             if not is_outage(error):
                 raise
             took = clock.monotonic() - begun
-            if took > patience:
+            if took > limit:
                 raise machine_error(
                     "API_UNREACHABLE",
                     f"the API server has not answered for {took:.0f} s",
                     detail="\n".join(filter(None, (error.problems[0].title, error.problems[0].detail))),
                     hints=("todo-deploy up", "todo-deploy doctor"),
                 ) from None
-            if not told:
-                told = True
+            if not reported:
+                reported = True
                 yield Item(stage, _ITEM, ItemState.RUNNING, "it does not answer; waiting for it")
             clock.sleep(_TICK_SECONDS)
             continue
-        if told:
+        if reported:
             yield Item(stage, _ITEM, ItemState.DONE, f"it answers again after {clock.monotonic() - begun:.0f} s")
         return seen
 
@@ -142,11 +142,11 @@ def _phase(look: Callable[[], ClusterFacts]) -> ClusterPhase | None:
         return None
 
 
-def _away(name: str, phase: ClusterPhase | None) -> ClusterAway:
+def _stopped(name: str, phase: ClusterPhase | None) -> ClusterStopped:
     code = "DOCKER_AWAY" if phase is None else f"CLUSTER_{phase.name}"
     problem = Problem(
         code, _WHY[phase].format(name),
         detail="nothing is lost: the next `up` starts it and goes on from here",
         hints=("todo-deploy up", "todo-deploy doctor"),
     )  # fmt: skip
-    return ClusterAway(problem, ExitCode.MACHINE)
+    return ClusterStopped(problem, ExitCode.MACHINE)

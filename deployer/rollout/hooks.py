@@ -156,7 +156,7 @@ class _Hooks:
     def _look(self, pending: _Pending) -> Steps[Finding | None]:
         """Logs are kept and findings told; returns the one that ends the wait."""
         from deployer import diagnosis
-        from deployer.rollout.watch import lasting, take_logs
+        from deployer.rollout.watch import take_logs, worth_reporting
 
         helm, now = self._helm, self._helm.clock.now()
         jobs = tuple(sorted(workloads_of(pending.hooks)))
@@ -171,7 +171,7 @@ class _Hooks:
         findings = tuple(one for one in found if one.workload in fresh)
         self._findings = findings or self._findings
         patience = self._patience = (self._patience or diagnosis.Patience()).observe(findings, now)
-        for one in lasting(findings, patience, helm.judging, now):
+        for one in worth_reporting(findings, patience, helm.judging, now):
             if (one.code, one.workload) not in self._reported:
                 self._reported.add((one.code, one.workload))
                 yield Warned(diagnosis.problem(one))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Refs = Callable[[], Sequence[str]]
 """The images of a daemon."""
 
-Look = Callable[["Known", Snapshot, Sequence[WorkloadRef], Sequence["Finding"], float], "Known"]
+Lookup = Callable[["Known", Snapshot, Sequence[WorkloadRef], Sequence["Finding"], float], "Known"]
 """What is known after another look, at that moment: the same object where nothing was looked up."""
 
 _IMAGES = {"IMAGE_NEVER_PULL", "IMAGE_NOT_FOUND", "IMAGE_DENIED", "IMAGE_NETWORK", "IMAGE_PULL"}
@@ -26,14 +26,14 @@ MEASURE_SECONDS = 4.0
 """So far apart the kubelets are asked for the memory in use: they measure it themselves only every ten seconds."""
 
 
-def nothing_more(
+def no_lookup(
     known: Known, snapshot: Snapshot, refs: Sequence[WorkloadRef], findings: Sequence[Finding], now: float
 ) -> Known:
     """Nothing is looked up."""
     return known
 
 
-def looking(kube: KubePort, node_images: Refs, host_images: Refs) -> Look:
+def lookup_of(kube: KubePort, node_images: Refs, host_images: Refs) -> Lookup:
     """Looks into both daemons, at the names of the namespace's objects, and at the memory of pods that start."""
 
     def look(

@@ -16,8 +16,8 @@ from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm.result import Applied
-from deployer.kube.outage import sat_out
-from deployer.rollout.lookups import Look, nothing_more
+from deployer.kube.outage import retried
+from deployer.rollout.lookups import Lookup, no_lookup
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.status.objects import dig
 
@@ -103,7 +103,7 @@ def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
 class Rollout:
     """What is watched and how it is judged; `since` is when it began, in seconds since the epoch.
 
-    `changed`: whether it has yet to be verified; `kinds` are those of what is around the workloads (`kinds_around`).
+    `changed`: whether it has yet to be verified; `kinds` are those of the surroundings (`surrounding_kinds`).
     """
 
     refs: tuple[WorkloadRef, ...]
@@ -112,7 +112,7 @@ class Rollout:
     judging: Judging
     since: float
     changed: bool = True
-    look: Look = nothing_more
+    look: Lookup = no_lookup
     kinds: tuple[str, ...] = ()
     releases: tuple[Applied, ...] = ()
     """Those that the workloads belong to."""
@@ -129,7 +129,7 @@ def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
     """All workloads are Available, and after a change stayed so for the hold; the first certain cause is raised."""
     refs, kube, clock = rollout.refs, rollout.kube, rollout.clock
     if not rollout.changed:
-        snapshot = yield from sat_out(lambda: take_snapshot(refs, kube), STAGE, clock)
+        snapshot = yield from retried(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         if all(status.phase in DONE for status in statuses):
             for status in statuses:

@@ -23,7 +23,7 @@ _CLAIMS = "PersistentVolumeClaim"
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class Surroundings:
     """What was seen around the workloads, by kind, and how many looks it took."""
 
     objects: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
@@ -34,16 +34,16 @@ class Around:
         return replace(snapshot, **{_FIELDS[kind]: found for kind, found in self.objects.items()})
 
 
-def kinds_around(objects: Iterable[ObjectRef]) -> tuple[str, ...]:
+def surrounding_kinds(objects: Iterable[ObjectRef]) -> tuple[str, ...]:
     """The kinds that are worth looking at for releases of these objects."""
     has = {one.kind for one in objects}
     classes = ("IngressClass",) if "Ingress" in has else ()
     return ("Node", *sorted(has & {"Service", "Ingress", "HorizontalPodAutoscaler"}), *classes)
 
 
-def look_around(
-    before: Around, kinds: Sequence[str], snapshot: Snapshot, refs: Collection[WorkloadRef], kube: KubePort
-) -> Around:
+def read_surroundings(
+    before: Surroundings, kinds: Sequence[str], snapshot: Snapshot, refs: Collection[WorkloadRef], kube: KubePort
+) -> Surroundings:
     """All kinds at the first look, half of them at each later one; volume claims while a pod waits for them."""
     asked = [kind for at, kind in enumerate(kinds) if not before.looks or at % 2 == before.looks % 2]
     if _waits_for_claims(snapshot, refs):
@@ -57,7 +57,7 @@ def look_around(
         )
         for kind in asked
     }
-    return Around({**before.objects, **found}, before.looks + 1)
+    return Surroundings({**before.objects, **found}, before.looks + 1)
 
 
 def _waits_for_claims(snapshot: Snapshot, refs: Collection[WorkloadRef]) -> bool:

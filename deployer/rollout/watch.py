@@ -16,9 +16,9 @@ from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
-from deployer.kube.outage import sat_out
+from deployer.kube.outage import retried
 from deployer.rollout.stage import DONE, STAGE, Cause, Judging, Rollout, in_words, take_snapshot
-from deployer.rollout.surroundings import Around, look_around
+from deployer.rollout.surroundings import Surroundings, read_surroundings
 from deployer.rollout.throttle import Key, Pace, Tails, counted, log_end, read_tails
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
@@ -75,7 +75,7 @@ class _Watched:
         self._statuses: dict[WorkloadRef, WorkloadStatus] = {}
         self._further: set[Cause] = set()
         self._noted: dict[Cause, int] = {}
-        self._around, self._tails = Around(), Tails()
+        self._around, self._tails = Surroundings(), Tails()
         self._patience, self._known = Patience(), Known()
         self._snapshot: Snapshot | None = None
         self._restarts = 0
@@ -86,7 +86,7 @@ class _Watched:
         """One look: what changed is yielded, and what is wrong once it is worth reporting."""
         rollout, clock, looked = self._rollout, self._rollout.clock, self._rollout.clock.monotonic()
         look = partial(take_snapshot, rollout.refs, self._kube, before=self._snapshot)
-        snapshot = self._snapshot = yield from sat_out(look, STAGE, clock)
+        snapshot = self._snapshot = yield from retried(look, STAGE, clock)
         self.pace = self.pace.among(len(snapshot.pods))
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in rollout.refs)
         for status in statuses:
@@ -97,15 +97,15 @@ class _Watched:
         if not rollout.changed and seen.is_available:
             return seen
         left = tuple(status.ref for status in statuses if status.phase not in DONE)
-        look_around_us = partial(look_around, self._around, rollout.kinds, snapshot, rollout.refs, self._kube)
-        self._around = yield from sat_out(look_around_us, STAGE, clock)
+        look_around_us = partial(read_surroundings, self._around, rollout.kinds, snapshot, rollout.refs, self._kube)
+        self._around = yield from retried(look_around_us, STAGE, clock)
         read = partial(read_tails, self._tails, snapshot, left, self._kube, self.pace)
-        self._tails = yield from sat_out(read, STAGE, clock)
+        self._tails = yield from retried(read, STAGE, clock)
         if clock.monotonic() - looked >= _AWAY_SECONDS:
             self._known = replace(self._known, away_until=clock.now())
         beside = self._around.beside(snapshot)
         finding_out = partial(_findings, rollout, beside, left, self._tails.texts, self._known)
-        self._known, findings = yield from sat_out(finding_out, STAGE, clock)
+        self._known, findings = yield from retried(finding_out, STAGE, clock)
         yield from self._reported(findings)
         return replace(seen, findings=findings)
 
@@ -114,7 +114,7 @@ class _Watched:
         now = self._rollout.clock.now()
         self._patience = self._patience.observe(findings, now)
         yield from _notes(findings, self._noted)
-        for rank, finding in enumerate(lasting(findings, self._patience, self._rollout.judging, now)):
+        for rank, finding in enumerate(worth_reporting(findings, self._patience, self._rollout.judging, now)):
             cause = (finding.code, finding.workload)
             if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
                 (self._further if rank else self._rollout.reported).add(cause)
@@ -217,7 +217,7 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Eve
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
-def lasting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
+def worth_reporting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
         seen = patience.seen.get((finding.code, finding.workload))

@@ -28,7 +28,7 @@ from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.result import Applied
 from deployer.helm.values_diff import in_words, value_changes
-from deployer.kube.outage import is_outage, sat_out
+from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan
 from deployer.state.record import ReleaseRecord
 
@@ -97,7 +97,7 @@ def ensure_release(
 ) -> Steps[Outcome[Applied]]:
     """The release is deployed with the plan's chart and values; nothing is done when it already is."""
     for attempt in range(1, _ATTEMPTS + 1):
-        latest, decision = yield from sat_out(lambda: observe(wanted, known, kube), STAGE, clock)
+        latest, decision = yield from retried(lambda: observe(wanted, known, kube), STAGE, clock)
         if decision.action == "keep":
             assert latest is not None and known is not None
             yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")

@@ -17,7 +17,7 @@ from deployer.core.events import Item, ItemState, UrlProven
 from deployer.core.ports import KubePort, LocalPorts
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.kube.outage import sat_out
+from deployer.kube.outage import retried
 from deployer.plan import UrlPlan
 from deployer.status import Object
 
@@ -215,7 +215,7 @@ def _prove(
         except OSError as error:
             status, answer = 0, foreign(error) or type(error).__name__
             asked = clock.monotonic()
-            yield from sat_out(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
+            yield from retried(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
             deadline += clock.monotonic() - asked
         if status == url.expect:
             return status

@@ -17,7 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Warned
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.steps import Clock, Steps
-from deployer.kube.outage import ClusterAway
+from deployer.kube.outage import ClusterStopped
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _OVERDUE_SECONDS = 60.0
 _PATIENCE_SECONDS = 900.0
 
 
-class LeaseLost(DeployError):
+class LockLost(DeployError):
     """Another run may be at work by now: nothing may be written any more."""
 
 
@@ -98,7 +98,7 @@ class _Heartbeat(threading.Thread):
         self._ended = threading.Event()
         self.overdue = threading.Event()
         self.lost = threading.Event()
-        self.away: ClusterAway | None = None
+        self.away: ClusterStopped | None = None
 
     def run(self) -> None:
         renewed = time.monotonic()
@@ -112,7 +112,7 @@ class _Heartbeat(threading.Thread):
                 self._kube.replace(_renewed(found, self._identity, time.time()))
                 renewed = time.monotonic()
                 self.overdue.clear()
-            except ClusterAway as why:
+            except ClusterStopped as why:
                 self.away = why
                 return
             except DeployError:
@@ -211,6 +211,6 @@ def _is_free(lease: Object, identity: str, now: float) -> bool:
     return now - renewed.timestamp() > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
 
 
-def _lost(application: str) -> LeaseLost:
+def _lost(application: str) -> LockLost:
     title = f"lost the deployment lock of `{application}` while the API server could not be reached"
-    return LeaseLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)
+    return LockLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)

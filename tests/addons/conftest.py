@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from tests.charts.staging import CHARTS
@@ -109,7 +109,7 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lights]:
     for name in ("workload", "component"):
         shutil.copytree(CHARTS / name, root / "charts" / name)
     first = cli(root, ("up", "-o", "json", "--progress", "plain", "--hold", "1s"))
-    kube = world.open_kube(world.this_world(), Cluster(name=PROFILE))
+    kube = composition.open_kube(composition.this_machine(), Cluster(name=PROFILE))
     nodes = kube.list("Node")
     node = next(one["address"] for one in nodes[0]["status"]["addresses"] if one["type"] == "InternalIP")
     try:

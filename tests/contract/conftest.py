@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.images.docker import DockerEngine
@@ -35,14 +35,14 @@ class Connected:
 def connected() -> Iterator[Connected]:
     """The test cluster runs."""
     ensure_test_cluster()
-    here, wanted = world.this_world(), Cluster(name=PROFILE)
+    here, wanted = composition.this_machine(), Cluster(name=PROFILE)
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None
-    cluster = world.open_cluster(here, wanted, toolchain)
+    cluster = composition.open_cluster(here, wanted, toolchain)
     facts = cluster.facts()
     assert facts.docker is not None
-    kube = world.open_kube(here, wanted)
-    helm = world.open_helm(here, wanted, toolchain, facts)
+    kube = composition.open_kube(here, wanted)
+    helm = composition.open_helm(here, wanted, toolchain, facts)
     with opened(facts.docker) as images:
         yield Connected(facts, cluster, kube, helm, images)
 
@@ -50,7 +50,7 @@ def connected() -> Iterator[Connected]:
 @contextmanager
 def opened(endpoint: DockerEndpoint) -> Iterator[ImagePort]:
     """The daemon, until its connections are closed."""
-    images = world.open_images(endpoint)
+    images = composition.open_images(endpoint)
     try:
         yield images
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands.toolchain import stand_ins_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
@@ -111,7 +111,7 @@ def _make_packages(site: Path, address: str) -> None:
 @pytest.fixture(scope="module")
 def bases() -> Mapping[str, str]:
     """Upstream's names → what builds of this machine stand on."""
-    here = world.this_world()
+    here = composition.this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None
     played(ensure_stand_ins([PYTHON, NODE], toolchain, here.cache_dir, here.env))
@@ -121,7 +121,7 @@ def bases() -> Mapping[str, str]:
 
 @pytest.fixture
 def daemon() -> Iterator[ImagePort]:
-    with opened(world.this_world().host_docker) as images:
+    with opened(composition.this_machine().host_docker) as images:
         yield images
         images.remove("todo-deploy-test-ca:1")
 
@@ -149,7 +149,7 @@ def test_what_a_build_fetches_is_refused_without_the_authorities_and_accepted_wi
 ) -> None:
     base, words = FETCHES[tool]
     wanted = image(tmp_path, f"FROM {bases[base]}\nUSER root\nRUN {words.format(address=company.address)}\n")
-    clock = world.this_world().clock
+    clock = composition.this_machine().clock
 
     _, error = failed(ensure_images([wanted], daemon, _no_supply, {}, Building({}, rebuild=True), clock))
     assert isinstance(error, DeployError)
@@ -169,7 +169,7 @@ def test_an_image_holds_no_trace_of_them(
     text = f'FROM {bases[PYTHON]} AS one\nRUN test -s "$SSL_CERT_FILE" && touch /done\nFROM {bases[PYTHON]}\n'
     wanted = image(tmp_path, text + 'COPY --from=one /done /done\nUSER 1000\nRUN test -s "$PIP_CERT"\n')
     trusted = prelude(read_certificates(company.authority, "ca.pem"))
-    clock = world.this_world().clock
+    clock = composition.this_machine().clock
     played(ensure_images([wanted], daemon, _no_supply, {}, Building({}, rebuild=True, prelude=trusted), clock))
     config = json.loads(_output("docker", "image", "inspect", wanted.ref))[0]["Config"]
     before = json.loads(_output("docker", "image", "inspect", bases[PYTHON]))[0]["Config"]

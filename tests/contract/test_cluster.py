@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort
 from deployer.status import ClusterPhase
@@ -35,10 +35,10 @@ def absent(kind: str, request: pytest.FixtureRequest, name: str) -> ClusterPort:
     if kind == "fake":
         return FakeCluster(ClusterFacts(ClusterPhase.MISSING))
     request.getfixturevalue("connected")
-    here = world.this_world()
+    here = composition.this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None
-    return world.open_cluster(here, Cluster(name=name), toolchain)
+    return composition.open_cluster(here, Cluster(name=name), toolchain)
 
 
 @BOTH

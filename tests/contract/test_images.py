@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.core.errors import DeployError, input_error
 from deployer.core.events import Log
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
@@ -49,7 +49,7 @@ def images(doors: Doors, name: str) -> Iterator[ImagePort]:
 def other(kind: str, doors: Doors) -> Iterator[tuple[DockerEndpoint, ImagePort]]:
     """Another daemon, which images are copied to."""
     if kind == "real":
-        host = world.this_world().host_docker
+        host = composition.this_machine().host_docker
         with opened(host) as daemon:
             yield host, daemon
         return
@@ -147,7 +147,7 @@ def shell_image(connected: Connected) -> str:
     """An image of the cluster's daemon that has a shell: an application's, or else the host's own Debian base."""
     for found in connected.images.images("todo-deploy.dev/application"):
         return found.ref
-    host = world.open_images(world.this_world().host_docker)
+    host = composition.open_images(composition.this_machine().host_docker)
     if host.image(base_ref()) is None:
         pytest.skip("images can be pulled on this machine, so that no base of our own is here")
     endpoint = connected.facts.docker

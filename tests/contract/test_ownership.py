@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cluster.ownership import Touched, foreign_objects, refuse_foreign
 from deployer.core.errors import DeployError
 from deployer.core.events import Warned
@@ -68,7 +68,7 @@ def established(definition: Object) -> bool:
 
 
 def kubectl(*words: str, text: str = "") -> None:
-    here = world.this_world()
+    here = composition.this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None
     argv = [str(toolchain.kubectl), "--kubeconfig", str(here.kubeconfig), "--context", PROFILE, *words]
@@ -111,7 +111,7 @@ def test_an_object_of_any_kind_keeps_its_namespace(doors: Doors, widgets: None, 
     put(doors, thing)
     assert ObjectRef(thing, doors.namespace, "somebodys") in foreign_objects(doors.kube.contents(doors.namespace))
     assert doors.kube.contents(doors.namespace)
-    events, removed = played(remove_namespaces([doors.namespace], doors.kube, world.SystemClock()))
+    events, removed = played(remove_namespaces([doors.namespace], doors.kube, composition.SystemClock()))
     (kept,) = [one.problem for one in events if isinstance(one, Warned)]
     assert (removed, kept.code) == (0, "NAMESPACE_KEPT")
     assert f"{thing} {doors.namespace}/somebodys" in kept.title
@@ -121,7 +121,7 @@ def test_an_object_of_any_kind_keeps_its_namespace(doors: Doors, widgets: None, 
 
 def test_an_empty_namespace_of_ours_goes(doors: Doors) -> None:
     mark(doors)
-    assert drive(remove_namespaces([doors.namespace], doors.kube, world.SystemClock()), lambda _: None) == 1
+    assert drive(remove_namespaces([doors.namespace], doors.kube, composition.SystemClock()), lambda _: None) == 1
 
 
 def test_a_persons_release_and_secret_are_refused_and_ours_are_not(doors: Doors, chart: Path) -> None:

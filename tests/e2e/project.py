@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.core.yaml import parse_manifest
 from deployer.toolchain import Toolchain, locate_toolchain
 from tests.cluster import PROFILE, PROGRAM, CompletedCli, run_cli
@@ -326,7 +326,7 @@ def make_project(folder: Path) -> Project:
         if source.is_file():  # git still lists what was deleted since
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    here = this_world()
+    here = this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None, "the cluster of the tests runs, so its toolchain must be known"
     project = Project(root, folder, toolchain)

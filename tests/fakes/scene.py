@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.composition import Connected, World
+from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
@@ -72,5 +72,5 @@ class LivingHelm(FakeHelm):
 def connected(kube: FakeKube, helm: FakeHelm, facts: ClusterFacts = RUNNING, run: str = "run-1") -> Connected:
     """A run of the application `shop`, with the clients of a cluster that runs."""
     loaded = LoadedSpec(SPEC, Path("todo-deploy.yaml"), None, {}, {}, Path())
-    world = World({}, Path("cache"), Path("state"), kube.clock)
+    world = Machine({}, Path("cache"), Path("state"), kube.clock)
     return Connected(run, loaded, {}, world, ClusterLock("shop", run, kube.clock), TOOLS, facts, kube, helm)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands import down as takedown
 from deployer.commands import rollback as rollback_command
 from deployer.commands import up as up_command
 from deployer.commands.down import DownOptions, Removed, down
 from deployer.commands.rollback import RollbackOptions, RolledBack, rollback
 from deployer.commands.up import UpOptions, UpResult, up
-from deployer.composition import World, begin_run
+from deployer.composition import Machine, begin_run
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.core.steps import Outcome, Steps
 from deployer.kube.masking import masked
@@ -50,16 +50,16 @@ class Shop:
         self.helm = LivingHelm(self.kube)
         self.images = FakeImages()
         self.root = path / "project"
-        self.here = World({"HOME": str(path)}, path / "cache", path / "state", self.kube.clock)
+        self.here = Machine({"HOME": str(path)}, path / "cache", path / "state", self.kube.clock)
         for folder in ("api", "chart/templates"):
             (self.root / folder).mkdir(parents=True)
         (self.root / "todo-deploy.yaml").write_text(SPEC)
         (self.root / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: 0.1.0\n")
         self.cluster = FakeCluster()
-        patch.setattr(world, "open_cluster", lambda *_: self.cluster)
-        patch.setattr(world, "open_kube", lambda *_, **__: masked(self.kube))
-        patch.setattr(world, "open_helm", lambda *_: self.helm)
-        patch.setattr(world, "open_images", lambda *_: self.images)
+        patch.setattr(composition, "open_cluster", lambda *_: self.cluster)
+        patch.setattr(composition, "open_kube", lambda *_, **__: masked(self.kube))
+        patch.setattr(composition, "open_helm", lambda *_: self.helm)
+        patch.setattr(composition, "open_images", lambda *_: self.images)
         patch.setattr(up_command, "ensure_tools", _tools)
         patch.setattr(rollback_command, "ensure_tools", _tools)
         patch.setattr(takedown, "ensure_tools", _tools)

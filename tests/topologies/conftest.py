@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.toolchain import locate_toolchain
 from tests.charts.conftest import helm as helm
 from tests.cluster import ensure_test_cluster
@@ -52,6 +52,6 @@ def live(request: pytest.FixtureRequest, clone: Project) -> Iterator[Live]:
 @pytest.fixture(scope="session")
 def own_helm() -> str:
     """The helm that the tool deploys with."""
-    toolchain = locate_toolchain("auto", this_world().cache_dir)
+    toolchain = locate_toolchain("auto", this_machine().cache_dir)
     assert toolchain is not None
     return str(toolchain.helm)

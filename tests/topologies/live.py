@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.topologies.application import Application, Object, everything
-from deployer import composition as world
+from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.ports import KubePort
 from deployer.core.yaml import parse_manifest
@@ -133,7 +133,7 @@ class Watch:
         return self.seen[name][-1] if self.seen[name] else None
 
     def _look(self) -> None:
-        kube, here = open_kube(), world.this_world()
+        kube, here = open_kube(), composition.this_machine()
         while not self._over.wait(_SECONDS):
             snapshot = take_snapshot(self._refs, kube, events=False)
             for ref in self._refs:
@@ -179,7 +179,7 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = 90) -> Non
 
 def open_kube() -> KubePort:
     """The door to the API server of the tests' cluster."""
-    return world.open_kube(world.this_world(), Cluster(name=PROFILE))
+    return composition.open_kube(composition.this_machine(), Cluster(name=PROFILE))
 
 
 def _comparable(body: Object) -> Object:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from bench.topologies.checklists import TOPOLOGIES
 from deployer.commands.validate import offline_plan
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.plan import Plan
 from tests.charts.conftest import KUBE_VERSION
@@ -83,7 +83,7 @@ def render(
 ) -> Topology:
     """The topology under these env values; OUTSIDE names a database, ENV does not."""
     loaded = load_spec(TOPOLOGIES / f"{name}.yaml", profile)
-    plan = offline_plan(loaded, env, {}, replace(this_world(), cache_dir=cache), node)
+    plan = offline_plan(loaded, env, {}, replace(this_machine(), cache_dir=cache), node)
     objects: dict[tuple[str, str], Object] = {}
     owners: dict[tuple[str, str], str] = {}
     for release in plan.releases:

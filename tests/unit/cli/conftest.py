@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cli.entry import main
 from deployer.commands import connection as opening
 from deployer.core.ports import ClusterFacts, DockerEndpoint
@@ -164,7 +164,7 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         ],
         "users": [{"name": name, "user": {"token": f"token-of-{name}"}} for name in ("work", "tiny")],
     }))  # fmt: skip
-    monkeypatch.setattr(world, "open_cluster", lambda *_: cluster)
-    monkeypatch.setattr(world, "open_kube", lambda *_, **__: masked(kube))
+    monkeypatch.setattr(composition, "open_cluster", lambda *_: cluster)
+    monkeypatch.setattr(composition, "open_kube", lambda *_, **__: masked(kube))
     monkeypatch.setattr(opening, "locate_toolchain", lambda *_: toolchain)
     return Staged(kube, cluster, toolchain, kubeconfig)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.commands import init as draft
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
@@ -53,7 +53,7 @@ class Chart:
 
 @pytest.fixture
 def with_helm(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(world, "open_helm", lambda *_: Chart())
+    monkeypatch.setattr(composition, "open_helm", lambda *_: Chart())
     monkeypatch.setattr(draft, "examine", lambda *_: Examined(()))
     return folder
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cluster.addons import images as supply
 from deployer.cluster.addons.table import ADDONS, KUBE_ROUTER
 from deployer.commands import addons
-from deployer.composition import World
+from deployer.composition import Machine
 from deployer.config.spec import Cluster
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.ports import DockerEndpoint, Object
@@ -36,9 +36,9 @@ class Scene:
         self.cluster = FakeCluster(FACTS)
         self.node = FakeImages()
         self.host = FakeImages(others={NODE: self.node})
-        self.here = World({"PATH": "/usr/bin:/bin"}, path / "cache", path / "state", self.kube.clock)
-        patch.setattr(world, "open_cluster", lambda *_: self.cluster)
-        patch.setattr(world, "open_images", lambda endpoint: self.node if endpoint == NODE else self.host)
+        self.here = Machine({"PATH": "/usr/bin:/bin"}, path / "cache", path / "state", self.kube.clock)
+        patch.setattr(composition, "open_cluster", lambda *_: self.cluster)
+        patch.setattr(composition, "open_images", lambda endpoint: self.node if endpoint == NODE else self.host)
         apply = self.kube.apply
 
         def living(body: Object) -> Object:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployer import composition as world
+from deployer import composition
 from deployer.cli import exec_
 from deployer.cli.entry import main
 from deployer.commands import connection
@@ -26,7 +26,7 @@ from tests.fakes.play import played
 from tests.fakes.scene import TOOLS
 from tests.fakes.shop import SPEC, Shop
 
-OPEN_KUBE = world.open_kube  # before a test puts a fake in its place
+OPEN_KUBE = composition.open_kube  # before a test puts a fake in its place
 
 TEXT = SPEC.replace("secrets:\n", "secrets:\n  other: {naming: stable, namespace: vault, keys: {TOKEN: {}}}\n")
 VERBS: dict[str, tuple[str, ...]] = {
@@ -147,8 +147,8 @@ class Scene:
         patch.chdir(self.shop.root)
         patch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
         patch.setattr(exec_, "_run", lambda *_: 0)
-        patch.setattr(world, "open_kube", OPEN_KUBE)
-        patch.setattr(world, "SystemClock", lambda: self.shop.kube.clock)
+        patch.setattr(composition, "open_kube", OPEN_KUBE)
+        patch.setattr(composition, "SystemClock", lambda: self.shop.kube.clock)
         patch.setattr(client, "KubeApi", lambda *_: self.shop.kube)
         played(self.shop.up("1"))
         played(self.shop.up("2"))

@@ -13,7 +13,7 @@ from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.ports import INPUTS_LABEL
 from deployer.core.steps import Steps
 from deployer.helm import storage as helmstorage
-from deployer.state.cluster_lock import LeaseLost, lease_name
+from deployer.state.cluster_lock import LockLost, lease_name
 from deployer.state.history import Entry
 from deployer.state.record import Record
 from tests.fakes.play import code, failed, played
@@ -349,11 +349,11 @@ def test_a_lost_hold_writes_no_verdict_and_brings_nothing_back(shop: Shop) -> No
     played(shop.up("1"))
     shop.helm.slow = {"2"}
     steps = shop.up("2")
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LockLost):
         for event in steps:
             if isinstance(event, StageStarted) and event.stage == "rollout":
                 lost = DeployError(Problem("LEASE_LOST", "lost"), ExitCode.REFUSED)
-                steps.throw(LeaseLost(lost.problems, lost.exit_code))
+                steps.throw(LockLost(lost.problems, lost.exit_code))
     assert shop.verdicts == ["verified", "unfinished"]
     assert shop.helm.served("web") == "2"
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deployer.core.process_identity import has_ended, identity, is_gone, whoami
+from deployer.core.process_identity import has_ended, identity, is_gone, user_and_host
 
 HOST = socket.gethostname()
 
@@ -23,8 +23,8 @@ def ended() -> int:
 
 
 def test_an_identity_tells_person_host_process_and_run() -> None:
-    assert whoami().endswith(f"@{HOST}")
-    assert identity("r7") == f"{whoami()} pid {os.getpid()} run r7"
+    assert user_and_host().endswith(f"@{HOST}")
+    assert identity("r7") == f"{user_and_host()} pid {os.getpid()} run r7"
 
 
 def test_a_run_that_lives_is_told_from_one_that_ended(ended: int) -> None:

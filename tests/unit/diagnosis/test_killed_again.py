@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.diagnosis import Known, diagnose
-from deployer.rollout.lookups import looking
+from deployer.rollout.lookups import lookup_of
 from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import epoch
 from tests import DATA
@@ -33,7 +33,7 @@ def test_killed_again(first: str, code: str) -> None:
     now, since = epoch(CASE["now"]), epoch(CASE["since"])
     assert now is not None and since is not None
     kube = FakeKube()
-    look, before, after = looking(kube, lambda: (), lambda: ()), seen(first), seen("Error")
+    look, before, after = lookup_of(kube, lambda: (), lambda: ()), seen(first), seen("Error")
     found = diagnose(before, (REF,), {}, now, since)
     known = look(Known(), before, (REF,), found, now)
     assert [one.code for one in diagnose(after, (REF,), {}, now, since, known=known)] == [code]

@@ -13,7 +13,7 @@ import pytest
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import BuildFailed, BuildRequest, ClusterFacts, DockerEndpoint
 from deployer.images.docker import DockerEngine
-from deployer.kube.outage import ClusterAway, why_away
+from deployer.kube.outage import ClusterStopped, watch_node
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code
@@ -81,8 +81,8 @@ def test_a_daemon_that_hangs_up_is_named(call: str, endpoint: DockerEndpoint) ->
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_daemon_whose_cluster_was_stopped_is_named_so(call: str, endpoint: DockerEndpoint) -> None:
-    engine = DockerEngine(endpoint, why_away(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", FakeClock()))
-    with pytest.raises(ClusterAway):
+    engine = DockerEngine(endpoint, watch_node(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", FakeClock()))
+    with pytest.raises(ClusterStopped):
         CALLS[call](engine)
     engine.close()
 

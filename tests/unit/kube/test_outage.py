@@ -8,7 +8,7 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts
-from deployer.kube.outage import STILL_SECONDS, ClusterAway, attended, never, sat_out, why_away
+from deployer.kube.outage import STILL_SECONDS, ClusterStopped, ended_with_cluster, retried, unknown, watch_node
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, items, played
@@ -35,14 +35,14 @@ def unreachable() -> DeployError:
 def test_a_server_that_answers_is_asked_once_and_nothing_is_told() -> None:
     clock = FakeClock()
     server = Server(clock, 0, unreachable())
-    assert played(sat_out(server, "rollout", clock)) == ([], "seen")
+    assert played(retried(server, "rollout", clock)) == ([], "seen")
     assert server.asked == 1
 
 
 @pytest.mark.parametrize("name", ["API_UNREACHABLE", "API_SERVICEUNAVAILABLE"])
 def test_a_restart_is_sat_out_and_told_once(name: str) -> None:
     clock = FakeClock()
-    events, value = played(sat_out(Server(clock, 20, machine_error(name, "away")), "rollout", clock))
+    events, value = played(retried(Server(clock, 20, machine_error(name, "away")), "rollout", clock))
     assert value == "seen"
     assert [(state, words) for _, state, words in items(events)] == [
         ("running", "it does not answer; waiting for it"),
@@ -52,7 +52,7 @@ def test_a_restart_is_sat_out_and_told_once(name: str) -> None:
 
 def test_a_server_that_stays_away_is_named_with_the_next_command() -> None:
     clock = FakeClock()
-    _, error = failed(sat_out(Server(clock, 3600, unreachable()), "rollout", clock, patience=60))
+    _, error = failed(retried(Server(clock, 3600, unreachable()), "rollout", clock, patience=60))
     assert (code(error), error.exit_code) == ("API_UNREACHABLE", ExitCode.MACHINE)
     assert "has not answered for 61 s" in error.problems[0].title
     assert "NewConnectionError" in error.problems[0].detail
@@ -61,7 +61,7 @@ def test_a_server_that_stays_away_is_named_with_the_next_command() -> None:
 
 def test_an_answer_that_is_a_refusal_is_no_outage() -> None:
     clock = FakeClock()
-    _, error = failed(sat_out(Server(clock, 9, refused("API_FORBIDDEN", "no")), "rollout", clock))
+    _, error = failed(retried(Server(clock, 9, refused("API_FORBIDDEN", "no")), "rollout", clock))
     assert (code(error), clock.elapsed) == ("API_FORBIDDEN", 0)
 
 
@@ -79,7 +79,7 @@ class Node:
 @pytest.mark.parametrize("phase", [ClusterPhase.STOPPED, ClusterPhase.BROKEN, ClusterPhase.MISSING])
 def test_a_stopped_cluster_is_named_within_a_moment_with_the_next_command(phase: ClusterPhase) -> None:
     clock = FakeClock()
-    ask = why_away(lambda: ClusterFacts(phase), "todo", clock)
+    ask = watch_node(lambda: ClusterFacts(phase), "todo", clock)
     why = ask()
     assert why is not None and (code(why), why.exit_code) == (f"CLUSTER_{phase.name}", ExitCode.MACHINE)
     assert "`todo`" in why.problems[0].title
@@ -90,12 +90,12 @@ def test_a_stopped_cluster_is_named_within_a_moment_with_the_next_command(phase:
 
 def test_a_node_that_is_there_again_a_moment_later_was_not_stopped() -> None:
     clock = FakeClock()
-    assert why_away(Node(clock, STOPPED=0, RUNNING=0.5), "todo", clock)() is None
+    assert watch_node(Node(clock, STOPPED=0, RUNNING=0.5), "todo", clock)() is None
 
 
 def test_a_node_that_stands_still_for_ten_seconds_is_no_alarm() -> None:
     clock = FakeClock()
-    ask = why_away(Node(clock, PAUSED=0, RUNNING=10), "todo", clock)
+    ask = watch_node(Node(clock, PAUSED=0, RUNNING=10), "todo", clock)
     for _ in range(int(STILL_SECONDS) * 2):
         assert ask() is None
         clock.sleep(1)
@@ -103,7 +103,7 @@ def test_a_node_that_stands_still_for_ten_seconds_is_no_alarm() -> None:
 
 def test_a_node_that_stands_still_for_long_is_named() -> None:
     clock = FakeClock()
-    ask = why_away(Node(clock, PAUSED=0), "todo", clock)
+    ask = watch_node(Node(clock, PAUSED=0), "todo", clock)
     assert ask() is None
     clock.sleep(STILL_SECONDS)
     why = ask()
@@ -115,7 +115,7 @@ def test_a_docker_that_does_not_answer_is_being_restarted_until_it_takes_too_lon
         raise machine_error("DOCKER_UNREACHABLE", "no")
 
     clock = FakeClock()
-    ask = why_away(look, "todo", clock)
+    ask = watch_node(look, "todo", clock)
     assert ask() is None
     clock.sleep(STILL_SECONDS)
     why = ask()
@@ -125,26 +125,26 @@ def test_a_docker_that_does_not_answer_is_being_restarted_until_it_takes_too_lon
 
 def test_a_server_whose_cluster_was_stopped_is_not_sat_out() -> None:
     clock = FakeClock()
-    why = why_away(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", clock)()
+    why = watch_node(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", clock)()
     assert why is not None
-    events, error = failed(sat_out(Server(clock, 3600, why), "rollout", clock))
+    events, error = failed(retried(Server(clock, 3600, why), "rollout", clock))
     assert (code(error), items(events)) == ("CLUSTER_STOPPED", [])
 
 
 def test_what_waits_for_the_cluster_is_ended_once_that_was_stopped() -> None:
     ended = threading.Event()
-    ask = why_away(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", FakeClock())
-    with pytest.raises(ClusterAway), attended(ask, ended.set):
+    ask = watch_node(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", FakeClock())
+    with pytest.raises(ClusterStopped), ended_with_cluster(ask, ended.set):
         assert ended.wait(10)
         raise ConnectionError("what hung was ended")
-    with pytest.raises(ClusterAway), attended(ask, ended.clear):
+    with pytest.raises(ClusterStopped), ended_with_cluster(ask, ended.clear):
         while ended.is_set():
             threading.Event().wait(0.01)
 
 
 def test_what_fails_by_itself_says_so_itself() -> None:
-    with pytest.raises(ConnectionError), attended(never, lambda: None):
+    with pytest.raises(ConnectionError), ended_with_cluster(unknown, lambda: None):
         raise ConnectionError
-    running = why_away(lambda: ClusterFacts(ClusterPhase.RUNNING), "todo", FakeClock())
-    with pytest.raises(ConnectionError), attended(running, lambda: None):
+    running = watch_node(lambda: ClusterFacts(ClusterPhase.RUNNING), "todo", FakeClock())
+    with pytest.raises(ConnectionError), ended_with_cluster(running, lambda: None):
         raise ConnectionError

@@ -12,7 +12,7 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
-from deployer.rollout.lookups import Look, looking, nothing_more
+from deployer.rollout.lookups import Lookup, lookup_of, no_lookup
 from deployer.rollout.stage import Judging, Own, Rollout, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
@@ -31,7 +31,7 @@ def kube() -> FakeKube:
 
 def rollout(
     kube: FakeKube, *names: str, hold: float = 5.0, timeout: float = 60.0, changed: bool = True,
-    profile: FailFast = FailFast.BALANCED, services: Mapping[str, Own] | None = None, look: Look = nothing_more,
+    profile: FailFast = FailFast.BALANCED, services: Mapping[str, Own] | None = None, look: Lookup = no_lookup,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
     judging = Judging(timeout, hold, profile, services or {})
     refs = [ref(name) for name in names or ("api",)]
@@ -282,7 +282,7 @@ def test_an_image_that_may_not_be_pulled_is_looked_for_in_both_daemons(
         asked.append(which)
         return refs
 
-    look = looking(kube, partial(images, "node", node), partial(images, "host", host))
+    look = lookup_of(kube, partial(images, "node", node), partial(images, "host", host))
     show(kube, "api", ready=False, waiting=NEVER_PULL)
     _, error = failed(rollout(kube, look=look))
     assert told in error.problems[0].detail
@@ -294,7 +294,7 @@ def test_a_daemon_that_does_not_answer_leaves_the_cause_as_it_is(kube: FakeKube)
         raise machine_error("DOCKER_UNREACHABLE", "gone")
 
     show(kube, "api", ready=False, waiting=NEVER_PULL)
-    _, error = failed(rollout(kube, look=looking(kube, lambda: ("web:1",), gone)))
+    _, error = failed(rollout(kube, look=lookup_of(kube, lambda: ("web:1",), gone)))
     assert code(error) == "IMAGE_NEVER_PULL"
     assert "daemon" not in error.problems[0].detail
 
@@ -302,7 +302,7 @@ def test_a_daemon_that_does_not_answer_leaves_the_cause_as_it_is(kube: FakeKube)
 def test_a_missing_secret_has_its_near_miss_among_the_clusters_own(kube: FakeKube) -> None:
     kube.put({"kind": "Secret", "metadata": {"name": "app-secrets", "namespace": "default"}, "data": {"A": "eA=="}})
     show(kube, "api", ready=False, waiting=("CreateContainerConfigError", 'secret "app-secret" not found'))
-    _, error = failed(rollout(kube, look=looking(kube, lambda: (), lambda: ())))
+    _, error = failed(rollout(kube, look=lookup_of(kube, lambda: (), lambda: ())))
     assert any("app-secrets" in hint for hint in error.problems[0].hints)
 
 
@@ -329,7 +329,7 @@ def test_memory_in_use_stands_beside_the_limit(kube: FakeKube, used: int, told: 
     kube.memory["node"] = {("default", "api-pod", "api"): used, ("other", "api-pod", "api"): 2**40}
     kube.clock.at(10, partial(killed, kube, 1))
     kube.clock.at(20, partial(killed, kube, 2))
-    _, error = failed(rollout(kube, look=looking(kube, lambda: (), lambda: ())))
+    _, error = failed(rollout(kube, look=lookup_of(kube, lambda: (), lambda: ())))
     assert code(error) == "OOM_KILLED"
     assert f"memory limit 64Mi; {told}" in error.problems[0].detail
 

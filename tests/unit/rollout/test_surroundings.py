@@ -4,7 +4,7 @@ from typing import Any
 
 from deployer.core.ports import Object, ObjectRef
 from deployer.rollout.stage import take_snapshot
-from deployer.rollout.surroundings import Around, kinds_around, look_around
+from deployer.rollout.surroundings import Surroundings, read_surroundings, surrounding_kinds
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.workloads import object_ref, ref, show
 
@@ -27,9 +27,9 @@ def service(name: str) -> Object:
 
 
 def test_only_what_the_releases_have_is_looked_at() -> None:
-    assert kinds_around([object_ref("api")]) == ("Node",)
+    assert surrounding_kinds([object_ref("api")]) == ("Node",)
     objects = [ObjectRef(kind, "default", "x") for kind in ("Service", "Ingress", "Secret", "HorizontalPodAutoscaler")]
-    assert set(kinds_around(objects)) == {"Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler"}
+    assert set(surrounding_kinds(objects)) == {"Node", "Service", "Ingress", "IngressClass", "HorizontalPodAutoscaler"}
 
 
 def test_the_first_look_sees_everything_and_each_later_one_half() -> None:
@@ -39,11 +39,11 @@ def test_the_first_look_sees_everything_and_each_later_one_half() -> None:
     kube.put(service("api"))
     snapshot = take_snapshot([ref("api")], kube)
     kube.asked.clear()
-    around = look_around(Around(), KINDS, snapshot, [ref("api")], kube)
+    around = read_surroundings(Surroundings(), KINDS, snapshot, [ref("api")], kube)
     assert kube.asked == ["Node", "Service"]
     kube.put(service("web"))
     for _ in range(2):
-        around = look_around(around, KINDS, snapshot, [ref("api")], kube)
+        around = read_surroundings(around, KINDS, snapshot, [ref("api")], kube)
     assert sorted(kube.asked[2:]) == ["Node", "Service"]
     seen = around.beside(snapshot)
     assert [one["metadata"]["name"] for one in seen.services] == ["api", "web"]
@@ -61,5 +61,5 @@ def test_claims_are_looked_at_while_a_pod_waits_for_them() -> None:
         kube.put(pod)
         snapshot = take_snapshot([ref("api")], kube)
         kube.asked.clear()
-        look_around(Around(), (), snapshot, [ref("api")], kube)
+        read_surroundings(Surroundings(), (), snapshot, [ref("api")], kube)
         assert kube.asked == asked

@@ -311,7 +311,7 @@ def test_the_logs_of_hooks_stand_before_those_of_the_rollout(state: Path) -> Non
 
 
 def test_the_command(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("deployer.cli.explain.this_world", lambda: _World(state))
+    monkeypatch.setattr("deployer.cli.explain.this_machine", lambda: _World(state))
     told = CliRunner().invoke(cli, ["explain"])
     assert told.exit_code == 0 and "error[CRASH_LOOP]: it ended" in told.output
     document = json.loads(CliRunner().invoke(cli, ["explain", "aaaa", "-o", "json"]).output)
