@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.report import recorded
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
 
 SERVICES = {"backend": 8000, "frontend-web": 3000, "frontend-chatbot": 3001}
@@ -280,7 +280,7 @@ def main() -> int:
     parser.add_argument("--namespace", default="default")
     parser.add_argument("services", nargs="*", help="default: all of them, which writes the result")
     given = parser.parse_args()
-    here = this_world()
+    here = this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     if toolchain is None:
         raise SystemExit("bring the application up first: todo-deploy up")
