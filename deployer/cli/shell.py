@@ -8,7 +8,17 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error, machine_error
-from deployer.env.shell import SHELLS, Shell, Variables, cleared_variables, cluster_variables, lines, shell_of, usage
+from deployer.env.shell import (
+    SHELLS,
+    Shell,
+    ShellTarget,
+    Variables,
+    cleared_variables,
+    cluster_variables,
+    lines,
+    shell_of,
+    usage,
+)
 
 
 @click.command("env")
@@ -58,15 +68,9 @@ def _variables(session: Session) -> Variables:
     context = cluster.context or cluster.name
     private = deployment_dir(here.state_dir, cluster.name, application) / "kubeconfig"
     kubeconfig.write_narrowed(here.kubeconfig, context, private)
-    return cluster_variables(
-        os.environ,
-        bin=seen.toolchain.bin,
-        kubeconfig=private,
-        context=context,
-        profile=cluster.name if cluster.provider == "minikube" else None,
-        docker=seen.facts.docker,
-        node_ip=seen.facts.node_ip,
-    )
+    profile = cluster.name if cluster.provider == "minikube" else None
+    target = ShellTarget(seen.toolchain.bin, private, context, profile, seen.facts.docker, seen.facts.node_ip)
+    return cluster_variables(os.environ, target)
 
 
 _PROGRAM = "todo-deploy"

@@ -1,0 +1,1 @@
+"""What every package uses: errors, events, steps, files, processes, text and foreign data."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -34,32 +35,43 @@ Variables = dict[str, str | None]
 """Variables by name; None removes one."""
 
 
-def cluster_variables(
-    env: Mapping[str, str], *, bin: Path, kubeconfig: Path, context: str, profile: str | None,
-    docker: DockerEndpoint | None, node_ip: str | None,
-) -> Variables:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class ShellTarget:
+    """The cluster and the folder of programs that a shell is to use; `profile` is Minikube's, if it is a profile."""
+
+    bin: Path
+    kubeconfig: Path
+    context: str
+    profile: str | None = None
+    docker: DockerEndpoint | None = None
+    node_ip: str | None = None
+
+
+def cluster_variables(env: Mapping[str, str], target: ShellTarget) -> Variables:
     """What makes plain kubectl, helm, minikube and docker the tool's own and talk to this cluster."""
     before = unexported(env)
+    exceptions = no_proxy(before, target.node_ip)
     found: Variables = {
-        "PATH": _joined(str(bin), before.get("PATH", os.defpath)),
-        _BIN: str(bin),
-        "KUBECONFIG": str(kubeconfig),
-        "HELM_KUBECONTEXT": context,
-        "NO_PROXY": no_proxy(before, node_ip),
-        "no_proxy": no_proxy(before, node_ip),
+        "PATH": _joined(str(target.bin), before.get("PATH", os.defpath)),
+        _BIN: str(target.bin),
+        "KUBECONFIG": str(target.kubeconfig),
+        "HELM_KUBECONTEXT": target.context,
+        "NO_PROXY": exceptions,
+        "no_proxy": exceptions,
     }
-    if profile is not None:
-        found["MINIKUBE_PROFILE"] = profile
+    if target.profile is not None:
+        found["MINIKUBE_PROFILE"] = target.profile
         if before.get("MINIKUBE_HOME"):
             found["MINIKUBE_HOME"] = before["MINIKUBE_HOME"]
-    if docker is not None:
-        found["DOCKER_HOST"] = docker.host
-        found["DOCKER_TLS_VERIFY"] = "1" if docker.cert_path is not None else None
-        found["DOCKER_CERT_PATH"] = str(docker.cert_path) if docker.cert_path is not None else None
-        found[_ACTIVE_DOCKER] = profile or context
-    for name, keeper in _BEFORE.items():
+    if target.docker is not None:
+        certificates = target.docker.cert_path
+        found["DOCKER_HOST"] = target.docker.host
+        found["DOCKER_TLS_VERIFY"] = "1" if certificates is not None else None
+        found["DOCKER_CERT_PATH"] = str(certificates) if certificates is not None else None
+        found[_ACTIVE_DOCKER] = target.profile or target.context
+    for name, kept in _BEFORE.items():
         if name in found:
-            found[keeper] = before.get(name)
+            found[kept] = before.get(name)
     wanted = {**cleared_variables(env), **found}
     return {name: value for name, value in wanted.items() if value is not None or name in env}
 

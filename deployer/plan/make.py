@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer.config.spec import Image, Release, Spec, seconds
+from deployer.config.spec import Image, Spec, seconds
 from deployer.core.errors import input_error
 from deployer.core.values import overlaid, set_at
 from deployer.plan import tags
@@ -30,7 +30,7 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
         name: plan_secret(spec, name, secret, facts) for name, secret in spec.secrets.items() if is_on(secret.when, on)
     }
     releases = tuple(
-        _release(spec, name, release, facts, images, secrets, on)
+        _release(spec, name, facts, images, secrets)
         for name, release in spec.releases.items()
         if is_on(release.when, on)
     )
@@ -130,35 +130,10 @@ def _tag(image: Image, digest: str, facts: Facts) -> tags.Tag:
 
 
 def _release(
-    spec: Spec,
-    name: str,
-    release: Release,
-    facts: Facts,
-    images: Mapping[str, ImagePlan],
-    secrets: Mapping[str, SecretPlan],
-    on: Mapping[str, bool],
+    spec: Spec, name: str, facts: Facts, images: Mapping[str, ImagePlan], secrets: Mapping[str, SecretPlan]
 ) -> ReleasePlan:
-    values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
-    for image_name, mapping in release.images.items():
-        image = images.get(image_name)
-        if image is None:
-            continue
-        known = {"registry": "", "repository": image.repository, "name": image.repository, "tag": image.tag,
-                 "ref": image.ref}  # fmt: skip
-        for path, template in mapping.items():
-            _set_value(values, name, path, _filled(template, known, name, path))
-    for secret_name, mapping in release.secrets.items():
-        secret = secrets.get(secret_name)
-        if secret is None:
-            continue
-        for path, template in mapping.items():
-            exact = template == "{checksums}"
-            known = {"name": secret.served, "checksum": secret.checksum}
-            _set_value(values, name, path, dict(secret.checksums) if exact else _filled(template, known, name, path))
-    for switch, paths in release.switches.items():
-        for path in paths:
-            _set_value(values, name, path, on[switch])
-    chart = facts.charts[name]
+    release, chart, on = spec.releases[name], facts.charts[name], switch_states(spec, facts.env)
+    values = _values(spec, name, facts, images, secrets)
     canonical = json.dumps([chart.digest, values], sort_keys=True, ensure_ascii=False)
     return ReleasePlan(
         name=name,
@@ -171,6 +146,35 @@ def _release(
         needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
         timeout=seconds(release.timeout or spec.rollout.timeout),
     )
+
+
+def _values(
+    spec: Spec, name: str, facts: Facts, images: Mapping[str, ImagePlan], secrets: Mapping[str, SecretPlan]
+) -> dict[str, Any]:
+    """The release's values: its files', the spec's over them, and what images, Secrets and switches map to."""
+    release, on = spec.releases[name], switch_states(spec, facts.env)
+    values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
+    for image, mapping in release.images.items():
+        if image in images:
+            known = _image_texts(images[image])
+            for path, template in mapping.items():
+                _set_value(values, name, path, _filled(template, known, name, path))
+    for secret, mapping in release.secrets.items():
+        if secret in secrets:
+            known = {"name": secrets[secret].served, "checksum": secrets[secret].checksum}
+            for path, template in mapping.items():
+                every = template == "{checksums}"
+                value = dict(secrets[secret].checksums) if every else _filled(template, known, name, path)
+                _set_value(values, name, path, value)
+    for switch, paths in release.switches.items():
+        for path in paths:
+            _set_value(values, name, path, on[switch])
+    return values
+
+
+def _image_texts(image: ImagePlan) -> dict[str, str]:
+    repository = image.repository
+    return {"registry": "", "repository": repository, "name": repository, "tag": image.tag, "ref": image.ref}
 
 
 def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from deployer.core.ports import DockerEndpoint
-from deployer.env.shell import Shell, cleared_variables, cluster_variables, lines, no_proxy, shell_of, unexported
+from deployer.env.shell import (
+    Shell,
+    ShellTarget,
+    cleared_variables,
+    cluster_variables,
+    lines,
+    no_proxy,
+    shell_of,
+    unexported,
+)
 from deployer.kube.kubeconfig import narrowed
 from tests.unit.cli.conftest import Run, Staged
 
@@ -31,8 +40,9 @@ def applied(env: dict[str, str], variables: dict[str, str | None]) -> dict[str, 
 
 def of_cluster(env: dict[str, str], profile: str = "tiny", node_ip: str = "192.0.2.10") -> dict[str, str | None]:
     daemon = DockerEndpoint("tcp://127.0.0.1:32771", Path("/certs"))
-    return cluster_variables(env, bin=Path("/tools"), kubeconfig=Path("/state/kubeconfig"), context=profile,
-                             profile=profile, docker=daemon, node_ip=node_ip)  # fmt: skip
+    return cluster_variables(
+        env, ShellTarget(Path("/tools"), Path("/state/kubeconfig"), profile, profile, daemon, node_ip)
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -91,8 +101,7 @@ def test_minikubes_own_docker_env_is_undone_too() -> None:
 
 
 def test_an_existing_context_gets_no_minikube_and_no_docker() -> None:
-    found = cluster_variables(BEFORE, bin=Path("/tools"), kubeconfig=Path("/k"), context="work", profile=None,
-                              docker=None, node_ip=None)  # fmt: skip
+    found = cluster_variables(BEFORE, ShellTarget(Path("/tools"), Path("/k"), "work"))
     assert not {name for name in found if name.startswith(("DOCKER", "MINIKUBE"))}
     assert found["HELM_KUBECONTEXT"] == "work"
 
