@@ -120,7 +120,7 @@ def host() -> Host:
 
 
 def open_images(endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown) -> ImagePort:
-    """The daemon at the endpoint; `away` tells why it will not answer."""
+    """The daemon at the endpoint; `why_stopped` says why it does not answer."""
     from deployer.images.docker import DockerEngine
 
     return DockerEngine(endpoint, why_stopped)
@@ -165,7 +165,7 @@ def open_kube(
 ) -> KubePort:
     """The API server of the spec's cluster; refused where its context is somebody else's cluster.
 
-    `patient`: a server that is being restarted is waited for, call by call, unless `away` tells that it will not come.
+    `patient`: calls to a server that is being restarted are retried, unless `why_stopped` says that it will not come.
     """
     from deployer.kube.client import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
     from deployer.kube.kubeconfig import refuse_foreign
@@ -179,7 +179,7 @@ def open_kube(
 def open_helm(
     machine: Machine, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, why_stopped: WhyStopped = unknown
 ) -> HelmPort:
-    """Helm against the spec's cluster; `away` tells why that will not answer."""
+    """Helm against the spec's cluster; `why_stopped` says why that does not answer."""
     from deployer.helm.client import Helm
 
     context = wanted.context or wanted.name

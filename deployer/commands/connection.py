@@ -42,7 +42,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A cluster that runs, the door to its API server, and what it remembers of the application."""
+    """A cluster that runs, the client of its API server, and the application's record in it."""
 
     loaded: LoadedSpec
     facts: ClusterFacts

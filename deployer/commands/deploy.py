@@ -135,7 +135,7 @@ def _remember(run: Connected, planned: Planned, applied: Sequence[Applied]) -> D
 
 
 def needed_revisions(kept: Record, release: str) -> set[int]:
-    """The release's revisions that the kept history can go back to."""
+    """The release's revisions that a revision of the kept history needs for a rollback."""
     return {one.releases[release] for one in kept.history if release in one.releases}
 
 

@@ -82,8 +82,8 @@ def _folders(here: Machine) -> Check:
 def _machine(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
     host = composition.host()
     _, warnings = start_request(loaded.spec.cluster, host)
-    told = f"{host.cpus} CPUs, {host.memory_mib / 1024:.0f} GiB memory"
-    yield Check("machine", "warn" if warnings else "pass", "; ".join([told, *(one.title for one in warnings)]))
+    shown = f"{host.cpus} CPUs, {host.memory_mib / 1024:.0f} GiB memory"
+    yield Check("machine", "warn" if warnings else "pass", "; ".join([shown, *(one.title for one in warnings)]))
     place = next(path for path in (here.cache_dir, *here.cache_dir.parents) if path.exists())
     free = shutil.disk_usage(place).free / 2**30
     least = mebibytes(loaded.spec.rules.min_free_disk) / 1024

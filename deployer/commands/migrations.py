@@ -21,7 +21,7 @@ _HIDDEN = ("_", ".")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The migrations of an image that ran, or may have run, after the revision that is gone back to."""
+    """The migrations of an image that ran, or may have run, after the revision of the rollback."""
 
     image: str
     newer: tuple[str, ...]
@@ -68,9 +68,9 @@ def warnings(moved: Sequence[Moved], spec: Spec, number: int) -> tuple[Problem, 
 
 
 def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
-    told = [f"newer: {', '.join(moved.newer)}"] if moved.newer else []
-    told += [f"edited since: {', '.join(moved.edited)}"] if moved.edited else []
-    told.append("the data stays as it is: older code meets the newer schema")
+    shown = [f"newer: {', '.join(moved.newer)}"] if moved.newer else []
+    shown += [f"edited since: {', '.join(moved.edited)}"] if moved.edited else []
+    shown.append("the data stays as it is: older code meets the newer schema")
     wanted = spec.images[moved.image].migrations if moved.image in spec.images else None
     back = wanted.back if wanted is not None else None
     if back is None:
@@ -82,7 +82,7 @@ def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
         # Only the newer code knows how its own migrations are undone.
         hints = (f"with the newer code: todo-deploy exec {moved.image} -- {command}",) if moved.newer else ()
     title = f"the schema of `{moved.image}` moved since revision {number}"
-    return Problem("SCHEMA_MOVED", title, "\n".join(told), hints=hints)
+    return Problem("SCHEMA_MOVED", title, "\n".join(shown), hints=hints)
 
 
 def _number(name: str) -> str:

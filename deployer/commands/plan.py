@@ -85,8 +85,8 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     kept = load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = memory.deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
-    doors = Known(forward.doors) if forward is not None else NOTHING
-    opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, doors)
+    known = Known(forward.doors) if forward is not None else NOTHING
+    opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, known)
     plan = plan_for(opened, env, repository.read_commit(loaded.root), here)
     daemon = composition.open_images(seen.facts.docker) if seen.facts.docker is not None else None
     path = memory.memory_path(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)

@@ -216,7 +216,7 @@ def _why(entry: Entry, kept: Record) -> str:
     passed = [str(one.number) for one in kept.history if entry.number < one.number < last.number]
     skipped = f"; not {', '.join(passed)}: failed, not verified as a whole, or the same as now" if passed else ""
     made = f", commit {entry.commit[:7]}" if entry.commit else ""
-    return f"revision {entry.number} ({entry.told}), run {entry.run}{made}{skipped}"
+    return f"revision {entry.number} ({entry.verdict_text}), run {entry.run}{made}{skipped}"
 
 
 def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:

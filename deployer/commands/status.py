@@ -133,8 +133,8 @@ def _addresses(
             selector = (service.get("spec") or {}).get("selector") or {}
             own = labels.get((ref.namespace, ref.name)) or {}
             if namespace == ref.namespace and selector and selector.items() <= own.items():
-                doors = (key for key in opened.local if key[:2] == (namespace, name))
-                here = next((forwarded_origin(*key, opened.local) for key in doors), None)
+                keys = (key for key in opened.local if key[:2] == (namespace, name))
+                here = next((forwarded_origin(*key, opened.local) for key in keys), None)
                 origin = here or service_origin(service, None, opened.node_ip)
                 if origin is not None:
                     found[ref] = origin

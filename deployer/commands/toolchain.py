@@ -62,7 +62,7 @@ def stand_ins_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
 def supply_bases(
     lacking: Sequence[str], bases: Sequence[str], toolchain: Toolchain, daemon: DockerEndpoint, here: Machine
 ) -> Steps[None]:
-    """The stand-ins among the lacking base images are in the cluster's daemon; the others are pulled by the build."""
+    """The replacements of lacking base images are in the cluster's daemon; the others are pulled by the build."""
     wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
     if not wanted:
         return

@@ -87,7 +87,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """A stage ended well; `changed` tells whether it changed anything, `text` says what in a few words."""
+    """A stage ended well; `changed`: whether it changed anything, `text` says what in a few words."""
 
     stage: str
     seconds: float

@@ -55,7 +55,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
     A run of ours that may just be ending is waited for, for a minute and a half at most.
     """
     name = helmstorage.secret_name(latest.release, latest.revision)
-    told = False
+    shown = False
     while True:
         secret = kube.get("Secret", latest.namespace, name)
         labels = {} if secret is None else secret["metadata"].get("labels") or {}
@@ -74,8 +74,8 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
                 detail=f"it is taken for dead in {left:.0f} s" + (f"; its label is {label}" if label else ""),
                 hints=(f"wait, then: todo-deploy {'rollback' if stage == 'rollback' else 'up'}",),
             )
-        if not told:
-            told = True
+        if not shown:
+            shown = True
             yield Item(stage, latest.release, ItemState.RUNNING, f"waiting for the helm of {label} to end")
         clock.sleep(_TICK_SECONDS)
 

@@ -1,6 +1,6 @@
 """Helm's hooks: while helm waits for them they are watched and diagnosed like workloads, and their logs are kept.
 
-Helm waits for hooks even where it is told not to wait, prints nothing meanwhile, and a delete policy takes a hook's Job
+Helm waits for hooks even without `--wait`, prints nothing meanwhile, and a delete policy takes a hook's Job
 with its log the moment it has ended (https://helm.sh/docs/topics/charts_hooks/).
 """
 
@@ -154,7 +154,7 @@ class _Hooks:
         return self._known[key]
 
     def _look(self, pending: _Pending) -> Steps[Finding | None]:
-        """Logs are kept and findings told; returns the one that ends the wait."""
+        """Logs are kept and findings reported; returns the one that ends the wait."""
         from deployer import diagnosis
         from deployer.rollout.watch import take_logs, worth_reporting
 

@@ -1,7 +1,7 @@
 """The rollout stage: every workload is Available and stays so, or the reason why not is named.
 
 One level-triggered LIST per kind and tick; what is seen decides, never the edge of an event. Helm is not asked to
-wait (ruling 2): its readiness needs `replicas - maxUnavailable` pods, which can be none.
+wait: its readiness needs `replicas - maxUnavailable` pods, which can be none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from deployer.status.objects import container_statuses, dig, name_of, uid_of
 
 _FEW_PODS = 100
 _OF_FEW, _OF_MANY = (10.0, 60.0), (4.5, 10.0)
-"""Requests a second, and those that may be made at once: of many pods five a second in any minute (design §7)."""
+"""Requests a second, and those that may be made at once: of many pods five a second in any minute."""
 
 _LOGS_AT_ONCE = 4
 

@@ -229,7 +229,7 @@ def worth_reporting(findings: Sequence[Finding], patience: Patience, judging: Ju
 
 
 def _has_happened(finding: Finding) -> bool:
-    """Whether a container ended and its log says why (a killed one says nothing): no second look tells more of it."""
+    """Whether a container ended and its log says why (a killed one says nothing): a second look shows nothing more."""
     counted = CAUSES[finding.code].balanced.count is not None and finding.code != "DEPENDENCY"
     return counted and (bool(finding.evidence) or finding.code == "OOM_KILLED")
 

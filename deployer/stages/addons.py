@@ -122,7 +122,7 @@ def _await(
     name: str, refs: Sequence[ObjectRef], kube: KubePort, clock: Clock, explain: Callable[[ObjectRef], str]
 ) -> Steps[None]:
     begun = clock.monotonic()
-    told = ""
+    shown = ""
     for ref in refs:
         ask_at = begun + _ORDINARY_SECONDS
         while lack := lacking(kube.get(ref.kind, ref.namespace, ref.name)):
@@ -131,12 +131,12 @@ def _await(
             if now >= ask_at or late:
                 ask_at = now + _ORDINARY_SECONDS
                 text = "\n".join(filter(None, (text, explain(ref))))
-                if "\n" in text and text != told:
+                if "\n" in text and text != shown:
                     yield Item(STAGE, name, ItemState.RUNNING, text.replace("\n", "; "))
-                    told = text
-            elif not told:
+                    shown = text
+            elif not shown:
                 yield Item(STAGE, name, ItemState.RUNNING, text)
-                told = text
+                shown = text
             if late:
                 raise machine_error(
                     "ADDON_NOT_READY",
@@ -145,7 +145,7 @@ def _await(
                     hints=("todo-deploy up", "todo-deploy doctor"),
                 )
             clock.sleep(_TICK_SECONDS)
-        told = ""
+        shown = ""
 
 
 def lacking(body: Object | None) -> str:

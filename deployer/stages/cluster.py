@@ -17,7 +17,7 @@ from deployer.status import ClusterPhase
 STAGE = "cluster"
 
 # After a start of the machine's Docker the API server needs some seconds; a healthy one answers at once.
-_PATIENCE_SECONDS = 20.0
+_LIMIT_SECONDS = 20.0
 _READY_SECONDS = 180.0
 # What the machine itself needs beside the cluster.
 _HOST_RESERVE_MIB = 1024
@@ -79,11 +79,11 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
         ("cpus", str(request.cpus), str(facts.cpus)),
         ("memory (MiB)", str(request.memory_mib), str(facts.memory_mib)),
     ]
-    told = [f"{name}: the spec asks for {asked}, the cluster has {has}" for name, asked, has in pairs if asked != has]
-    if not told or not facts.driver:
+    shown = [f"{name}: the spec asks for {asked}, the cluster has {has}" for name, asked, has in pairs if asked != has]
+    if not shown or not facts.driver:
         return ()
     hints = ("todo-deploy up --recreate-cluster",)
-    return (Problem("CLUSTER_DIFFERS", f"the cluster `{wanted.name}` is kept as it is", "\n".join(told), hints=hints),)
+    return (Problem("CLUSTER_DIFFERS", f"the cluster `{wanted.name}` is kept as it is", "\n".join(shown), hints=hints),)
 
 
 def ensure_cluster(
@@ -133,7 +133,7 @@ def ensure_cluster(
 
 
 def _connected(name: str, cluster: ClusterPort, connect: Callable[[], KubePort]) -> Steps[KubePort | None]:
-    """The door to a running cluster, also in a kubeconfig that did not know it; None where only a start can help."""
+    """The client of a running cluster, also in a kubeconfig that did not know it; None where only a start can help."""
     try:
         return connect()
     except DeployError as error:
@@ -150,14 +150,14 @@ def _connected(name: str, cluster: ClusterPort, connect: Callable[[], KubePort])
 def await_node(kube: KubePort, name: str, clock: Clock) -> Steps[None]:
     """A node is Ready and the default service account exists, without which no pod can be made."""
     deadline = clock.monotonic() + _READY_SECONDS
-    told = ""
+    shown = ""
     while True:
         message = _lacking(kube)
         if not message:
             return
-        if message != told:
+        if message != shown:
             yield Item(STAGE, name, ItemState.RUNNING, message)
-            told = message
+            shown = message
         if clock.monotonic() > deadline:
             raise machine_error(
                 "CLUSTER_NOT_READY", f"the cluster `{name}` is not ready", detail=message, hints=("todo-deploy doctor",)
@@ -192,7 +192,7 @@ def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) 
             hints=("ip route", "todo-deploy doctor"),
         )
     yield Item(STAGE, name, ItemState.RUNNING, "its API server does not answer; waiting for it")
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    deadline = clock.monotonic() + _LIMIT_SECONDS
     while clock.monotonic() < deadline:
         clock.sleep(0.5)
         if kube.ready():

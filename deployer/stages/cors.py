@@ -16,7 +16,7 @@ from deployer.core.steps import Clock, Steps
 from deployer.plan import CorsPlan
 
 STAGE = "urls"
-_PATIENCE_SECONDS = 10.0
+_LIMIT_SECONDS = 10.0
 _ALLOWED = "access-control-allow-origin"
 # What a server answers that has no preflight of its own: the simple request then decides.
 _NO_PREFLIGHT = (404, 405, 501)
@@ -33,7 +33,7 @@ def prove_cors(plans: Sequence[CorsPlan], served: Mapping[str, str], kube: KubeP
             title = f"whether `{plan.service}` allows the origins of browsers could not be asked"
             yield Warned(Problem("CORS_UNPROVEN", title, str(error) or type(error).__name__))
             continue
-        refused = [_refusal(plan, origin, *told) for origin, told in answers.items() if not _allows(told[1], origin)]
+        refused = [_refusal(plan, origin, *shown) for origin, shown in answers.items() if not _allows(shown[1], origin)]
         if refused:
             raise DeployError(tuple(refused), ExitCode.NOTHING_SERVES)
         yield Item(STAGE, f"cors {plan.name}", ItemState.DONE, f"allows {', '.join(origins)}")
@@ -47,8 +47,8 @@ def origin_of(address: str) -> str:
 
 def _pod_behind(plan: CorsPlan, kube: KubePort, clock: Clock) -> Steps[tuple[str, int]]:
     """A ready pod of the Service, and its port; ConnectionError where there is none for a while."""
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
-    told = False
+    deadline = clock.monotonic() + _LIMIT_SECONDS
+    shown = False
     while True:
         labels = f"kubernetes.io/service-name={plan.service}"
         for body in kube.list("EndpointSlice", plan.namespace, labels=labels):
@@ -59,9 +59,9 @@ def _pod_behind(plan: CorsPlan, kube: KubePort, clock: Clock) -> Steps[tuple[str
                     return str(target["name"]), ports[0]
         if clock.monotonic() > deadline:
             raise ConnectionError(f"no ready pod is behind Service `{plan.service}`")
-        if not told:
+        if not shown:
             yield Item(STAGE, f"cors {plan.name}", ItemState.RUNNING, "no ready pod yet")
-            told = True
+            shown = True
         clock.sleep(0.3)
 
 
@@ -93,11 +93,11 @@ def _allows(answer: PodAnswer, origin: str) -> bool:
 
 def _refusal(plan: CorsPlan, origin: str, method: str, answer: PodAnswer) -> Problem:
     allowed = answer.headers.get(_ALLOWED) or "none"
-    told = f"{method} {plan.path} with Origin {origin}: HTTP {answer.status}, Access-Control-Allow-Origin: {allowed}"
+    shown = f"{method} {plan.path} with Origin {origin}: HTTP {answer.status}, Access-Control-Allow-Origin: {allowed}"
     setting = f"add {origin} to {plan.setting} in the spec, then: todo-deploy up" if plan.setting else ""
     return Problem(
         "CORS_REFUSED",
         f"`{plan.service}` does not let browsers at {origin} read its answers",
-        told,
+        shown,
         hints=(setting or f"allow {origin} in the service's CORS settings, then: todo-deploy up",),
     )

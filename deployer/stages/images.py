@@ -28,7 +28,7 @@ _PARSE_ERROR = re.compile(r"parse error (?:on )?line (\d+)")
 _PARALLEL_BUILDS = 4
 # A daemon that is restarted under a build takes the build with it.
 _ATTEMPTS = 3
-_PATIENCE_SECONDS = 60.0
+_LIMIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class BuiltImage:
 class Building:
     """How to build: extra build arguments (proxies), and whether images are built again although they are there.
 
-    `prelude` stands before what every `RUN` does, and is not told (deployer.sources.build_ca).
+    `prelude` stands before what every `RUN` does, and is not shown (deployer.sources.build_ca).
     """
 
     args: Mapping[str, str]
@@ -148,7 +148,7 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
 
 
 def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
-    """The daemon has told all it had to tell of the build; where its connection is lost, that is the same."""
+    """The build has ended, or the connection to its daemon was lost."""
     files = context.context_files(image.context, image.dockerfile)
     name = context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == context.OUTSIDE_DOCKERFILE else None
@@ -182,15 +182,15 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
 
 def _found(ref: str, item: str, daemon: ImagePort, clock: Clock) -> Steps[ImageFacts | None]:
     """What the daemon has of that name, once it answers again; its error after a minute without an answer."""
-    deadline, told = clock.monotonic() + _PATIENCE_SECONDS, False
+    deadline, shown = clock.monotonic() + _LIMIT_SECONDS, False
     while True:
         try:
             return daemon.image(ref)
         except DeployError as error:
             if not _is_lost(error) or clock.monotonic() > deadline:
                 raise
-        if not told:
-            told = True
+        if not shown:
+            shown = True
             yield Item(STAGE, item, ItemState.RUNNING, "the daemon does not answer; waiting for it")
         clock.sleep(1.0)
 
@@ -231,7 +231,7 @@ def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
 
 
 def _dockerfile_line(dockerfile: Path, number: int) -> str:
-    """The Dockerfile's line at which its instruction of that number begins; its first line where that cannot be told.
+    """The Dockerfile's line at which its instruction of that number begins; its first line where that cannot be found.
 
     The builder counts every instruction, `ARG` before `FROM` included; comments and empty lines end no instruction.
     """

@@ -37,7 +37,7 @@ STAGE = "releases"
 _ATTEMPTS = 3
 INPUTS_CHANGED = "chart, values, images or secrets changed"
 CHART_LABEL = f"{LABEL_PREFIX}/chart"
-# As many as Helm itself keeps unless it is told otherwise.
+# As many as Helm itself keeps unless another limit is set.
 _KEPT = 10
 
 
@@ -52,7 +52,7 @@ class Decision:
 def decide(
     wanted: ReleasePlan, latest: Revision | None, known: ReleaseRecord | None, lost: Sequence[ObjectRef]
 ) -> Decision:
-    """Inputs decide, never a render: a chart may render differently each time (rulings, "Any chart")."""
+    """Inputs decide, never a render: a chart may render differently each time."""
     if latest is None:
         return Decision("upgrade", "first install")
     if latest.status.startswith("pending-"):
@@ -162,7 +162,7 @@ def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
 
 
 def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:
-    """The revision carries the verdict of its rollout; with a failed one Helm's own history says so too (ruling 2)."""
+    """The revision carries the verdict of its rollout; with a failed one Helm's own history says so too."""
     if verdict == "failed":
         secret = stored_revision(applied.name, applied.namespace, applied.revision, kube)
         if secret is not None:
@@ -181,7 +181,7 @@ def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:
 
 
 def trim(release: str, namespace: str, needed: Collection[int], kube: KubePort) -> None:
-    """Helm remembers the newest revisions and those that are needed to go back to, and no others."""
+    """Helm remembers the newest revisions and those that a rollback may need, and no others."""
     for one in revisions_of(release, namespace, kube)[:-_KEPT]:
         if one.revision not in needed and one.status != "deployed":
             kube.delete("Secret", namespace, helmstorage.secret_name(release, one.revision))

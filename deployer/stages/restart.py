@@ -20,7 +20,7 @@ _KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 def restart_workloads(
     refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock
 ) -> Steps[Outcome[tuple[WorkloadRef, ...]]]:
-    """Every workload was told to replace its pods; input error for a Job, machine error for one that is gone."""
+    """The pods of every workload are being replaced; input error for a Job, machine error for one that is gone."""
     job = next((ref for ref in refs if ref.kind not in _KINDS), None)
     if job is not None:
         raise input_error("RESTART_JOB", f"`{job.name}` is a {job.kind}: it runs once and cannot be restarted")

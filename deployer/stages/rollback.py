@@ -41,7 +41,7 @@ def apply_revision(
 ) -> Steps[Outcome[tuple[Applied, ...]]]:
     """Documented Secret names hold the revision's content and every release of it is applied again.
 
-    Plain `helm rollback` cannot bring a Secret of a documented name back (ruling 4): its immutable copy does.
+    Plain `helm rollback` cannot bring a Secret of a documented name back: its immutable copy does.
     """
     for one in entry.secrets:
         if one.served != one.copy:
@@ -108,4 +108,4 @@ def serve_copy(ref: KeptSecretRef, kube: KubePort) -> bool:
 
 def names(entries: Sequence[Entry]) -> str:
     """The revisions' numbers with their verdicts, for a message."""
-    return ", ".join(f"{entry.number} ({entry.told})" for entry in entries) or "none"
+    return ", ".join(f"{entry.number} ({entry.verdict_text})" for entry in entries) or "none"

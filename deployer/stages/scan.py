@@ -19,7 +19,7 @@ from deployer.images.scanner import Scan
 
 STAGE = "images"
 # Of a deploy no more than this is spent on a database that does not come; less where an earlier one has spent it.
-_PATIENCE, _IMPATIENCE = 120.0, 10.0
+_DATABASE_SECONDS, _WITHOUT_BUILD_SECONDS = 120.0, 10.0
 # The databases of vulnerabilities change daily.
 _FRESH_SECONDS = 86_400.0
 
@@ -59,13 +59,13 @@ def scan_images(
     memory: Path,
     clock: Clock,
 ) -> Steps[tuple[Scan, ...]]:
-    """Each image tells its scan; with `block`, none has a critical vulnerability. `scanner` None: none is there.
+    """Every image has the verdict of its scan; with `block`, none has a critical vulnerability. `scanner` may be None.
 
     The scan of an image that has not changed is taken from `memory` for a day, unless it would block and can be made
     anew. The scanner is asked once whether it can scan: what keeps it from it (a database that cannot be downloaded) is
     waited for once and not for each image.
     """
-    known, told, scans, said = _recall(memory, clock), [], {}, set[str]()
+    known, shown, scans, said = _recall(memory, clock), [], {}, set[str]()
     unready = None if scanner is not None else "neither trivy nor grype is on PATH"
     for image in images:
         facts = daemon.image(image.ref)
@@ -74,8 +74,8 @@ def scan_images(
         if found is None or (mode == "block" and found.critical and scanner is not None):
             if scanner is not None:
                 yield Item(STAGE, image.name, ItemState.RUNNING, f"{scanner.name} looks for vulnerabilities")
-                patience = _PATIENCE if any(one.fresh for one in images) else _IMPATIENCE
-                unready = scanner.unready(patience) if unready is None else unready
+                limit = _DATABASE_SECONDS if any(one.fresh for one in images) else _WITHOUT_BUILD_SECONDS
+                unready = scanner.unready(limit) if unready is None else unready
             new = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
             found = new if new.scanner or found is None else found
             words = found.words if found.scanner or found.why not in said else "not scanned, for the same reason"
@@ -83,23 +83,23 @@ def scan_images(
             yield Item(STAGE, image.name, ItemState.DONE if found.scanner else ItemState.UNCHANGED, words)
         if found.scanner:
             scans[key] = found
-        told.append((image, found))
+        shown.append((image, found))
     _remember(memory, known, scans, clock)
-    without = sorted({found.why for image, found in told if not found.scanner and image.fresh})
+    without = sorted({found.why for image, found in shown if not found.scanner and image.fresh})
     if without:
         way = "install trivy or grype" if scanner is None else f"`{' '.join(scanner.renewal)}` downloads its database"
         yield Warned(Problem("NOT_SCANNED", "images were not scanned for vulnerabilities", "\n".join(without),
                              hints=(f"{way}; `rules.scan: off` asks for no scan",)))  # fmt: skip
-    bad = [(image, found) for image, found in told if found.critical]
+    bad = [(image, found) for image, found in shown if found.critical]
     if bad and mode == "block":
         raise DeployError([_vulnerable(image, found) for image, found in bad], ExitCode.BUILD)
-    return tuple(found for _, found in told)
+    return tuple(found for _, found in shown)
 
 
 def _vulnerable(image: Wanted, found: Scan) -> Problem:
     many = "a critical vulnerability" if len(found.critical) == 1 else f"{len(found.critical)} critical vulnerabilities"
     title = f"image `{image.ref}` has {many} ({found.scanner})"
-    hints = ("build it on a newer base image, or update the packages; `rules.scan: report` tells them only",)
+    hints = ("build it on a newer base image, or update the packages; `rules.scan: report` only reports them",)
     return Problem("IMAGE_VULNERABLE", title, "\n".join(found.critical[:20]), hints=hints)
 
 

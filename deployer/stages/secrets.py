@@ -68,14 +68,14 @@ def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
 
 
 def await_leaving(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[None]:
-    """No namespace is on its way out any more, as after a `down`; one that stays is left to be told of later."""
+    """No namespace is on its way out any more, as after a `down`; one that stays is refused later."""
     deadline = clock.monotonic() + _LEAVING_SECONDS
     for namespace in namespaces:
-        told = False
+        shown = False
         while _is_leaving(namespace, kube) and clock.monotonic() < deadline:
-            if not told:
+            if not shown:
                 yield Item(STAGE, f"namespace {namespace}", ItemState.RUNNING, "it is being deleted; waiting")
-            told = True
+            shown = True
             clock.sleep(0.5)
 
 
@@ -85,7 +85,7 @@ def _is_leaving(namespace: str, kube: KubePort) -> bool:
 
 
 def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
-    """The immutable copy and, for a documented name, the object of that name (ruling 4)."""
+    """The immutable copy and, for a documented name, the object of that name."""
     labels = {
         **secret.labels,
         "app.kubernetes.io/part-of": application,

@@ -23,7 +23,7 @@ from deployer.status import Object
 
 STAGE = "urls"
 _ANSWER_SECONDS = 10.0
-_PATIENCE_SECONDS = 30.0
+_LIMIT_SECONDS = 30.0
 _REDIRECTS = 5
 _AT_ONCE = 8
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
@@ -56,7 +56,7 @@ def prove_urls(
 ) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
     """Every URL answers with the status the spec expects; a failure names the first that does not.
 
-    An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, or is told how.
+    An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, and a hint says how.
     """
     proven, asked = [], []
     asking = ThreadPoolExecutor(_AT_ONCE)
@@ -160,13 +160,13 @@ def _await_balancer(url: UrlPlan, kube: KubePort, clock: Clock) -> Steps[None]:
     if not url.external:
         return
     assert url.service is not None
-    deadline, told = clock.monotonic() + _PATIENCE_SECONDS, False
+    deadline, reported = clock.monotonic() + _LIMIT_SECONDS, False
     while (service := kube.get("Service", url.namespace, url.service)) is not None and _balanced(service) is None:
         if clock.monotonic() > deadline:
             return
-        if not told:
+        if not reported:
             yield Item(STAGE, url.name, ItemState.RUNNING, f"Service {url.service} has no external address yet")
-            told = True
+            reported = True
         clock.sleep(0.3)
 
 
@@ -206,8 +206,8 @@ def _get(address: str, host: str | None, timeout: float) -> tuple[int, str]:
 def _prove(
     url: UrlPlan, address: str, host: str | None, first: Callable[[], int], kube: KubePort, clock: Clock
 ) -> Steps[int]:
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
-    told, answered = "", first
+    deadline = clock.monotonic() + _LIMIT_SECONDS
+    reported, answered = "", first
     while True:
         try:
             status = answered()
@@ -219,9 +219,9 @@ def _prove(
             deadline += clock.monotonic() - asked
         if status == url.expect:
             return status
-        if answer != told:
+        if answer != reported:
             yield Item(STAGE, url.name, ItemState.RUNNING, f"{address}: {answer}")
-            told = answer
+            reported = answer
         if clock.monotonic() > deadline:
             raise _failure(
                 "URL_FAILED",

@@ -28,7 +28,7 @@ DURATION_SECONDS = 30
 _RENEW_SECONDS = 8.0
 _AGAIN_SECONDS = 1.0
 _OVERDUE_SECONDS = 60.0
-_PATIENCE_SECONDS = 900.0
+_LIMIT_SECONDS = 900.0
 
 
 class LockLost(DeployError):
@@ -149,8 +149,8 @@ def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
 
 
 def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
-    told = ""
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    shown = ""
+    deadline = clock.monotonic() + _LIMIT_SECONDS
     while True:
         found = kube.get("Lease", NAMESPACE, lease_name(application))
         if found is None or _is_free(found, identity, clock.now()):
@@ -159,8 +159,8 @@ def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Step
                 return
             continue
         holder = _holder(found)
-        if holder != told:
-            told = holder
+        if holder != shown:
+            shown = holder
             yield Warned(Problem("LOCK_WAIT", f"waiting for another run of `{application}`: {holder}"))
         if clock.monotonic() > deadline:
             raise refused("LOCKED", f"another run holds `{application}`: {holder}")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 KEPT = 10
-"""Revisions that are remembered, besides the newest that can be gone back to."""
+"""Revisions that are remembered, besides the newest verified ones."""
 
 KEPT_VERIFIED = 3
 """Verified revisions that are remembered however many failed since."""
@@ -55,11 +55,11 @@ class Entry:
 
     @property
     def sound(self) -> bool:
-        """Whether all of it was verified, so that it can be gone back to unasked."""
+        """Whether all of it was verified, so that an automatic rollback may choose it."""
         return self.verdict == "verified" and not self.unproven
 
     @property
-    def told(self) -> str:
+    def verdict_text(self) -> str:
         """The verdict with its cause or its limits, in the words of the history."""
         if self.verdict == "verified" and self.unproven:
             return f"verified but for {', '.join(self.unproven)}"
@@ -89,7 +89,7 @@ def without_gone(history: Sequence[Entry], release: str, revision: int) -> tuple
 def target(
     history: Sequence[Entry], wanted: int | None = None, cut_short: Mapping[str, str] | None = None
 ) -> Entry | None:
-    """The revision to go back to: the one asked for, or the newest sound one before the last that is not the same.
+    """The revision to roll back to: the one asked for, or the newest sound one before the last that is not the same.
 
     A rollback that was killed is carried on. `cut_short` are the inputs of what a killed run has applied and the
     history does not know: those of an earlier revision are such a rollback, others an `up`, before which the last was.

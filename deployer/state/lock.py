@@ -19,7 +19,7 @@ from deployer.core.steps import Clock, Steps
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 900.0
+_LIMIT_SECONDS = 900.0
 _held: ContextVar[tuple[int, ...]] = ContextVar("held", default=())
 
 
@@ -28,10 +28,10 @@ def held() -> tuple[int, ...]:
     return _held.get()
 
 
-def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> Steps[IO[str] | None]:
+def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO[str] | None]:
     """The lock is held until the returned file is closed; waits for another holder, saying who it is.
 
-    None on systems without file locks. Refused when the other holder is still there after `patience` seconds.
+    None on systems without file locks. Refused when the other holder is still there after `limit` seconds.
     """
     try:
         import fcntl  # noqa: F401
@@ -40,7 +40,7 @@ def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> St
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("a+")
     try:
-        yield from _await(stream, clock, patience)
+        yield from _await(stream, clock, limit)
     except BaseException:
         stream.close()
         raise
@@ -51,11 +51,11 @@ def acquire(path: Path, clock: Clock, patience: float = _PATIENCE_SECONDS) -> St
     return stream
 
 
-def _await(stream: IO[str], clock: Clock, patience: float) -> Steps[None]:
+def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[None]:
     import fcntl
 
-    told = False
-    deadline = clock.monotonic() + patience
+    shown = False
+    deadline = clock.monotonic() + limit
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,8 +65,8 @@ def _await(stream: IO[str], clock: Clock, patience: float) -> Steps[None]:
             holder = stream.read().strip() or "another run"
             if clock.monotonic() > deadline:
                 raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
-            if not told:
-                told = True
+            if not shown:
+                shown = True
                 yield Warned(Problem("LOCK_WAIT", f"waiting for {_words(holder)}"))
             clock.sleep(0.2)
 

@@ -428,7 +428,7 @@ def test_what_a_part_carried_over_is_not_called_verified(shop: Shop) -> None:
     failed(shop.up("0"))
     played(shop.up("0", services=("web",)))
     last = shop.record.history[-1]
-    assert (last.verdict, last.unproven, last.told) == ("verified", ("db",), "verified but for db")
+    assert (last.verdict, last.unproven, last.verdict_text) == ("verified", ("db",), "verified but for db")
     failed(shop.up("2"))
     assert shop.helm.served("web") == "2", "there is nothing sound to go back to"
 

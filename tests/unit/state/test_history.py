@@ -53,7 +53,7 @@ def test_what_never_had_a_verdict_is_superseded_by_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "told"),
+    ("one", "text"),
     [
         (entry(1), "verified"),
         (entry(1, unproven=("db", "queue")), "verified but for db, queue"),
@@ -61,8 +61,8 @@ def test_what_never_had_a_verdict_is_superseded_by_the_next() -> None:
         (entry(1, "superseded"), "superseded"),
     ],
 )
-def test_the_verdict_in_words(one: Entry, told: str) -> None:
-    assert one.told == told
+def test_the_verdict_in_words(one: Entry, text: str) -> None:
+    assert one.verdict_text == text
 
 
 def test_what_is_verified_in_part_is_not_gone_back_to_unasked() -> None:

@@ -83,7 +83,7 @@ def test_patience_ends_with_a_refusal(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "lock"
     holder = Holder(path)
     try:
-        _, error = failed(acquire(path, clock, patience=30))
+        _, error = failed(acquire(path, clock, limit=30))
     finally:
         holder.end()
     assert (code(error), error.exit_code) == ("LOCKED", ExitCode.REFUSED)
