@@ -57,7 +57,7 @@ class Cluster(Part):
     """Disk size, for drivers that have disks."""
     kubernetes_version: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v1.34.4"
     """The Kubernetes version."""
-    addons: tuple[str, ...] = ()
+    addons: tuple[Name, ...] = ()
     """Cluster addons the application needs, by Minikube's names: `metallb`, `metrics-server`, `ingress`, …"""
 
     @model_validator(mode="after")

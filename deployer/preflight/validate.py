@@ -21,6 +21,7 @@ from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.judging import errors, judge, warnings
 from deployer.preflight.rules.model import Finding, Subject
 from deployer.sources import load as inputs
+from deployer.sources.charts import files_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,16 @@ def _narrowed(subject: Subject) -> Subject:
 
 
 def _outside(loaded: LoadedSpec) -> tuple[Finding, ...]:
-    """A note for each path of the spec that leaves the repository, as the spec allows or the command line says."""
+    """A note for each path of the spec or chart that leaves the repository, as the spec or the command line allows."""
+    notes = [(one.title(), one.location) for one in loaded.outside]
+    for name, release in loaded.spec.releases.items() if loaded.spec.allow_outside else ():
+        files = files_outside(loaded.root / release.chart, loaded.repository, loaded.readable)
+        if files:
+            title = f"the chart of release `{name}` takes {len(files)} files from outside the repository: {files[0]}, …"
+            notes.append((title, ("releases", name, "chart")))
     return tuple(
-        Finding("PATH_OUTSIDE", "note", Problem("PATH_OUTSIDE", one.title(), where=str(loaded.origin(*one.location))))
-        for one in loaded.outside
+        Finding("PATH_OUTSIDE", "note", Problem("PATH_OUTSIDE", title, where=str(loaded.origin(*location))))
+        for title, location in notes
     )
 
 

@@ -120,6 +120,12 @@ def stage_chart(
     return StagedChart(target, digest, remote)
 
 
+def files_outside(chart_dir: Path, repository: Path, within: Sequence[Path]) -> tuple[Path, ...]:
+    """The files of the chart's links and dependencies that are neither in its folder nor in the repository."""
+    files = _layout(chart_dir, (chart_dir.resolve(), *within)).files.values()
+    return tuple(sorted({one.resolve() for one in files if not is_within(one, (chart_dir.resolve(), repository))}))
+
+
 def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = ()) -> _Layout:
     info = read_chart(chart_dir)
     charts = chart_dir / "charts"

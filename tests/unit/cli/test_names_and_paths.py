@@ -32,12 +32,16 @@ def chart(folder: Path, name: str, dependencies: str = "") -> None:
 
 
 def validate(project: Path) -> tuple[int, dict[str, Any]]:
+    return run(project, "validate", "-o", "json")
+
+
+def run(project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     home = project.parent.parent
     env = {
         "PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"),
         "XDG_STATE_HOME": str(home / ".state"), "PYTHONPATH": str(ROOT), "DOCKER_HOST": "unix:///nowhere",
     }  # fmt: skip
-    words = [sys.executable, "-m", "deployer", "validate", "-o", "json"]
+    words = [sys.executable, "-m", "deployer", *arguments]
     done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, json.loads(done.stdout)
 
@@ -77,3 +81,18 @@ def test_validate_says_which_paths_leave_the_repository(project: Path) -> None:
     code, document = validate(project)
     notes = [one for one in document["data"]["findings"] if one["code"] == "PATH_OUTSIDE"]
     assert code == 0 and [one["where"] for one in notes] == ["todo-deploy.yaml:4"]
+    (project / "chart" / "templates" / "x").symlink_to(project.parent.parent / "shared" / "Chart.yaml")
+    (project / "todo-deploy.yaml").write_text(SPEC + "allowOutside: [../../shared]\n")
+    code, document = validate(project)
+    notes = [one for one in document["data"]["findings"] if one["code"] == "PATH_OUTSIDE"]
+    assert code == 0 and "shared/Chart.yaml" in notes[0]["title"]
+
+
+def test_a_draft_is_not_written_through_a_link(project: Path) -> None:
+    theirs = project.parent.parent / "profile"
+    theirs.write_text("theirs")
+    (project / "todo-deploy.yaml").unlink()
+    for name in ("todo-deploy.yaml", ".todo-deploy.yaml.draft"):
+        (project / name).symlink_to(theirs)
+    code, _ = run(project, "init", "--overwrite", "-o", "json")
+    assert code in (0, 2) and theirs.read_text() == "theirs"
