@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployer.core.text import clean_text
 from deployer.diagnosis.crashes import (
     crash_finding,
     dependency_finding,
@@ -18,7 +19,7 @@ from deployer.diagnosis.crashes import (
     run_finding,
 )
 from deployer.diagnosis.dependencies import excuse
-from deployer.diagnosis.finding import Finding, Scene, clean, event_time, first_time, last_lines, named
+from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, last_lines, named
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
     CONFIG_REASONS,
@@ -95,7 +96,7 @@ def _again(container: Container) -> bool:
 
 
 def _waiting(scene: Scene, container: Container, waiting: Object) -> Finding | None:
-    reason, message = str(waiting.get("reason") or ""), clean(waiting.get("message") or "")
+    reason, message = str(waiting.get("reason") or ""), clean_text(waiting.get("message") or "")
     if reason in IMAGE_REASONS:
         return image_finding(scene, container, reason, message)
     if reason in CONFIG_REASONS:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployer.core.text import one_line
 from deployer.diagnosis.containers import START_SECONDS
-from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, one_line
+from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
 from deployer.diagnosis.logs import log_of, telling_line
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number, rows

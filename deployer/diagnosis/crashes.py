@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from deployer.core.text import clean_text, one_line
 from deployer.diagnosis.dependencies import excuse, host_of
-from deployer.diagnosis.finding import Finding, Scene, clean, first_time, last_lines, named, one_line
+from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
 from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Object
@@ -16,17 +17,17 @@ CANNOT_RUN = {"ContainerCannotRun", "StartError"}
 """`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
 
 _RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("EXEC_FORMAT", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*exec format error|exec format error")),
-    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*executable file not found")),
-    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*no such file or directory")),
-    ("RUN_PERMISSION", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .*permission denied")),
+    ("EXEC_FORMAT", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,400}exec format error|exec format error")),
+    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,400}executable file not found")),
+    ("RUN_NO_SUCH_FILE", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,400}no such file or directory")),
+    ("RUN_PERMISSION", re.compile(r"exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,400}permission denied")),
 )
 _RUNTIME = re.compile(r"^.*(?:OCI runtime create failed|Error response from daemon): (?:runc create failed: )?", re.S)
 
 
 def run_finding(scene: Scene, container: Container, message: str, ended: Object | None = None) -> Finding:
     """Why the container's first process could not be executed."""
-    code, what = "RUN_FAILED", _RUNTIME.sub("", clean(message))
+    code, what = "RUN_FAILED", _RUNTIME.sub("", clean_text(message))
     for known, pattern in _RUNS:
         if match := pattern.search(message):
             code, what = known, f"`{match['what']}`" if match["what"] else _UNNAMED[known]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from deployer.core.text import cut_lines
 from deployer.diagnosis.causes import CAUSES
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
 from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time
+from deployer.diagnosis.logs import LINES, LONGEST_LINE
 from deployer.diagnosis.scheduling import mount_finding, rejected_findings, sandbox_finding, scheduling_finding
 from deployer.diagnosis.surroundings import surrounding_findings
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
@@ -35,7 +37,8 @@ def diagnose(
     """
     ours = tuple(sorted(refs))
     events = _grouped(snapshot.events, since)
-    scene = Scene(snapshot, ours, logs, now, since, known or Known(), events)
+    short = {key: "\n".join(cut_lines(text, LONGEST_LINE)[-LINES:]) for key, text in logs.items()}
+    scene = Scene(snapshot, ours, short, now, since, known or Known(), events)
     found = [one for ref in ours if ref not in settled for one in _of_workload(scene, ref)]
     return tuple(sorted((*found, *surrounding_findings(scene)), key=_rank))
 

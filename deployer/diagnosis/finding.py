@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deployer.core.errors import Problem
+from deployer.core.text import clean_text, one_line
 from deployer.diagnosis.causes import CAUSES
 from deployer.status import Object, Snapshot, WorkloadRef
 from deployer.status.objects import dig, epoch, name_of
 
-EVIDENCE_LINES, LINE_LENGTH = 10, 400
+EVIDENCE_LINES = 10
 Logs = Mapping[tuple[str, str, bool], str]
 """(pod, container, previous) → the tail of that container's log."""
 
@@ -118,25 +118,9 @@ class _Words(dict[str, str]):
         return "?"
 
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-
-
-def clean(text: object) -> str:
-    """The text without what could move a terminal's cursor or hide other text."""
-    plain = _ESCAPES.sub("", str(text)).replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", plain)
-
-
-def one_line(text: object, length: int = LINE_LENGTH) -> str:
-    """The text cleaned, on one line, cut at `length`."""
-    line = " ".join(clean(text).split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
 def last_lines(text: str, count: int = EVIDENCE_LINES) -> tuple[str, ...]:
     """The last lines that say something, cleaned."""
-    lines = [one_line(line) for line in clean(text).splitlines() if line.strip()]
+    lines = [one_line(line) for line in clean_text(text).splitlines() if line.strip()]
     return tuple(lines[-count:])
 
 

@@ -6,39 +6,50 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployer.diagnosis.finding import LogRequest, Logs, clean, last_lines
+from deployer.core.text import clean_text
+from deployer.diagnosis.finding import LogRequest, Logs, last_lines
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import dig, name_of, rows
 
 PODS_PER_WORKLOAD, REQUESTS = 2, 16
 
+LINES, LONGEST_LINE = 40, 1000
+"""Lines of a log, and characters of a line, that are looked at: a cause is said last, in a few words."""
+
+_IN_USE = r"EADDRINUSE|address already in use|Errno 98\]"
+# Each pattern takes time in proportion to its line, whatever that holds: what repeats begins at an edge or is bounded
+# (`python -m bench.worst_lines` measures it).
 # One row: the code it leads to, the pattern (its group `what` is what the title names). The latest match in the
 # log wins, because a program's last words are why it ended.
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern, re.IGNORECASE))
     for code, pattern in (
         ("READ_ONLY_FS", r"(?:Read-only file system|EROFS|Errno 30\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
-        ("PORT_IN_USE", r"\('[\d.:]*', (?P<what>\d+)[^)]*\): (?:\[errno 98\] )?address already in use"),
-        ("PORT_IN_USE", r"(?:EADDRINUSE|address already in use|Errno 98\])[^\n]*?(?P<what>:?\d{2,5}\b)?\)?$"),
-        ("EXEC_FORMAT", r"(?:exec:? \"?(?P<what>[^\s\":]+)\"?: .*)?exec format error"),
-        ("RUN_NO_SUCH_FILE", r"(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),
+        ("PORT_IN_USE", r"\('[\d.:]*', (?P<what>\d+)[^)]{0,40}\): (?:\[errno 98\] )?address already in use"),
+        ("PORT_IN_USE", rf"(?:{_IN_USE})(?:.{{0,200}}[^\d:])?(?P<what>:{{0,2}}\d{{2,5}})\)?$"),
+        ("PORT_IN_USE", _IN_USE),
+        ("EXEC_FORMAT", r"(?:exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,200})?exec format error"),
+        ("RUN_NO_SUCH_FILE", r"(?<![\w./-])(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),
         ("DB_PASSWORD", r"password authentication failed|Access denied for user|WRONGPASS"),
         ("NO_SPACE", r"no space left on device|ENOSPC|Errno 28\]"),
         ("MODULE_MISSING", r"(?:No module named|Cannot find (?:module|package)) '?(?P<what>[\w@./-]+)"),
         ("MODULE_MISSING", r"error while loading shared libraries: (?P<what>[\w.+-]+)"),
         ("ENV_MISSING", r"KeyError: '(?P<what>[A-Z][A-Z0-9_]+)'"),
-        ("ENV_MISSING", r"(?-i:(?P<what>[A-Z][A-Z0-9]*_[A-Z0-9_]+))\b.{0,40}(?:is required|not set|is missing)"),
+        ("ENV_MISSING", (r"(?-i:(?<![A-Z0-9_])(?P<what>[A-Z][A-Z0-9]*_[A-Z0-9_]+))\b.{0,40}"
+                        r"(?:is required|not set|is missing)")),
         ("ENV_MISSING", r"missing (?:required )?env\w*(?: variables?)?:? '?(?-i:(?P<what>[A-Z][A-Z0-9_]+))"),
         ("FILE_PERMISSION", r"(?:Permission denied|EACCES|Errno 13\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
         ("DEPENDENCY", r"failed to resolve host '(?P<what>[^']+)"),
         ("DEPENDENCY", r"could not translate host name \"(?P<what>[^\"]+)"),
         ("DEPENDENCY", r"getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (?P<what>[\w.-]+)"),
         ("DEPENDENCY", r"lookup (?P<what>[\w.-]+)(?: on [\d.:]+)?: no such host"),
-        ("DEPENDENCY", r"connection to server at \"(?P<what>[^\"]+)\"[^\n]*failed"),
+        ("DEPENDENCY", r"connection to server at \"(?P<what>[^\"]+)\".{0,200}failed"),
         ("DEPENDENCY", r"(?:ECONNREFUSED|Connect call failed)[ (]+'?(?P<what>[\w.-]+)[:', ]+\d+"),
         ("DEPENDENCY", r"dial tcp (?P<what>[\w.-]+):\d+: (?:connect: connection refused|i/o timeout)"),
-        ("DEPENDENCY", r"(?P<what>[\w.-]+):(?:5432|3306|6379|27017)\b.*(?:refused|no response|not ready|timed? ?out)"),
-        ("DEPENDENCY", r"connection refused[^\n]*?(?:(?P<what>[\w.-]+):\d+)?$"),
+        ("DEPENDENCY", (r"(?<![\w.-])(?P<what>[\w.-]+):(?:5432|3306|6379|27017)\b.{0,200}"
+                       r"(?:refused|no response|not ready|timed? ?out)")),
+        ("DEPENDENCY", r"connection refused.{0,200}(?<![\w.-])(?P<what>[\w.-]{1,253}):\d{1,5}$"),
+        ("DEPENDENCY", r"connection refused"),
         ("DEPENDENCY", r"Name or service not known|Temporary failure in name res|bad address '(?P<what>[\w.-]+)"),
         ("DEPENDENCY", r"the database system is starting up"),
     )
@@ -78,7 +89,7 @@ def exit_meaning(code: int) -> str:
 
 def last_words(text: str) -> LastWords | None:
     """The latest line of the log that a known cause explains."""
-    for line in reversed(clean(text).splitlines()):
+    for line in reversed(clean_text(text).splitlines()):
         for code, pattern in _PATTERNS:
             if match := pattern.search(line):
                 return LastWords(code, (match.groupdict().get("what") or "").strip("'^:"), line.strip())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, one_line, pod_words
+from deployer.core.text import one_line
+from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, pod_words
 from deployer.sources.image_ref import parse_ref
 from deployer.status import Object, WorkloadRef
 from deployer.status.objects import dig
@@ -34,7 +35,9 @@ _PULLS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )  # fmt: skip
 _MISSING = re.compile(r"(?P<kind>secret|configmap) \"(?P<name>[^\"]+)\" not found", re.IGNORECASE)
 _MISSING_KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>\S+)")
-_WRONG_USER = re.compile(r"image has non-numeric user \([^)]*\)|image will run as root|breaks non-root policy", re.I)
+_WRONG_USER = re.compile(
+    r"image has non-numeric user \([^)]{0,200}\)|image will run as root|breaks non-root policy", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)

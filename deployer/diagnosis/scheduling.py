@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, one_line, pod_words
+from deployer.core.text import one_line
+from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, pod_words
 from deployer.diagnosis.needs import missing_object
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, number, rows

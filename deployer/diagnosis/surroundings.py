@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deployer.diagnosis.finding import Finding, Scene, first_time, named, near, one_line
+from deployer.core.text import one_line
+from deployer.diagnosis.finding import Finding, Scene, first_time, named, near
 from deployer.status import Object, PvcPhase, ServicePhase, WorkloadRef, current_pods, pvc_phase, service_phase
 from deployer.status.objects import condition, dig, epoch, find, is_terminating, name_of, rows
 from deployer.status.parts import is_ready

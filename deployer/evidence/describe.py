@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from deployer.core.text import one_line
 from deployer.diagnosis import exit_meaning
-from deployer.diagnosis.finding import one_line
 from deployer.evidence.eventlog import clock_time, event_lines
 from deployer.status import Object, pod_phase
 from deployer.status.objects import container_statuses, dig, name_of, number, rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from deployer.diagnosis.finding import event_time, first_time, one_line
+from deployer.core.text import one_line
+from deployer.diagnosis.finding import event_time, first_time
 from deployer.status import Object
 from deployer.status.objects import dig, number
 

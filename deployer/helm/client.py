@@ -27,6 +27,7 @@ from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, Upgrad
 from deployer.core.reading import Malformed, decode, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
+from deployer.core.text import cut_lines
 from deployer.core.yaml import parse_manifest
 from deployer.helm.manifests import objects_of
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
@@ -230,15 +231,20 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "the values of release `{release}` do not meet the chart's schema", ExitCode.INPUT),
     (re.compile(r"execution error|parse error|failed to render|yaml parse|template:"), "CHART_RENDER",
      "the chart of release `{release}` does not render", ExitCode.INPUT),
-    (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.* failed"), "HOOK_FAILED",
+    (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.{0,200} failed"), "HOOK_FAILED",
      "a hook of release `{release}` did not succeed", ExitCode.NOTHING_SERVES),
 )  # fmt: skip
 
 
-_FIXED_FIELD = re.compile(r'(?P<kind>[A-Z]\w+)[\w.]* "(?P<name>[^"]+)" is invalid: (?P<field>[\w.\[\]]+): ')
+_LONGEST_LINE = 2000
+"""Characters of a line of helm's that are looked at."""
+_FIXED_FIELD = re.compile(
+    r'(?<!\w)(?P<kind>[A-Z]\w+)(?:\.[\w.]*)? "(?P<name>[^"]+)" is invalid: (?P<field>[\w.\[\]]+): '
+)
 
 
 def _explained(text: str, release: str) -> DeployError:
+    text = "\n".join(cut_lines(text, _LONGEST_LINE))
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "coalesce.go"))]
     detail = "\n".join(lines[:12])
     fixed = _FIXED_FIELD.search(text)

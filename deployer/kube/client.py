@@ -37,6 +37,7 @@ PATIENT_ATTEMPTS = 12
 _TRANSIENT = (http.MaxRetryError, http.NewConnectionError, http.ProtocolError, Busy)
 _LATE = (http.ConnectTimeoutError, http.ReadTimeoutError)
 _PATIENT_SECONDS = 20.0
+_LONGEST_LINE = 65536
 _HEAD_END, _MOST_HEAD = b"\r\n\r\n", 65536
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 # Aggregated discovery (Kubernetes 1.30; beta since 1.27): two requests for every kind that the server knows.
@@ -235,7 +236,7 @@ class KubeApi:
         query |= {"previous": "true"} if previous else {}
         query |= {"follow": "true"} if follow else {}
         url = self._url(_path("Pod", namespace, pod) + "/log", query)
-        for line in self._lines(url, "*/*", None):
+        for line in self._lines(url, "*/*", None, _LONGEST_LINE):
             yield line.decode("utf-8", "replace")
 
     def ask_pod(
@@ -289,8 +290,10 @@ class KubeApi:
         url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
         return open_stream(self._client.configuration, url, self._headers("*/*"), timeout)
 
-    def _lines(self, url: str, accept: str, silence: float | None) -> Generator[bytes, None, None]:
-        """The lines of an answer as they come; none of a refusal."""
+    def _lines(
+        self, url: str, accept: str, silence: float | None, longest: int | None = None
+    ) -> Generator[bytes, None, None]:
+        """The lines of an answer as they come, longer ones in pieces; none of a refusal."""
         response = self._client.rest_client.pool_manager.request(
             "GET", url, headers=self._headers(accept), preload_content=False, timeout=silence, retries=False
         )
@@ -301,6 +304,9 @@ class KubeApi:
             for chunk in response.stream(4096):
                 *lines, pending = (pending + chunk).split(b"\n")
                 yield from lines
+                if longest is not None and len(pending) >= longest:  # what has no end must not be copied over and over
+                    yield pending
+                    pending = b""
             if pending:
                 yield pending
         finally:

@@ -12,6 +12,9 @@ from deployer.core.errors import DeployError
 from deployer.core.ports import APPLICATION_LABEL, KubePort, Object, made_for
 from deployer.core.redact import KNOWN, foreign
 
+LONGEST_MESSAGE = 4096
+"""Characters of a message that are kept: the kubelet keeps no more of a container's, events have at most 1024."""
+
 
 def masked(kube: KubePort) -> KubePort:
     """The same API server, whose texts hold no known secret value; values of our Secrets are known once read."""
@@ -89,4 +92,4 @@ def _mask_messages(value: Any) -> None:
 def _mask(obj: Object, names: Sequence[str]) -> None:
     for name in names:
         if isinstance(text := obj.get(name), str):
-            obj[name] = foreign(text)
+            obj[name] = foreign(text)[:LONGEST_MESSAGE]

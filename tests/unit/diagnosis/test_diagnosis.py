@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from deployer.config.spec import FailFast
+from deployer.core.text import clean_text
 from deployer.diagnosis import Finding, Patience, exit_meaning, judge, logs_wanted
 from deployer.diagnosis.causes import CAUSES
-from deployer.diagnosis.finding import clean, last_lines, named, near
+from deployer.diagnosis.finding import last_lines, named, near
 from deployer.diagnosis.logs import PODS_PER_WORKLOAD, REQUESTS, last_words, signature
 from deployer.status import Object, Snapshot, WorkloadRef
 
@@ -190,7 +191,7 @@ def test_signatures_forget_numbers() -> None:
 
 
 def test_foreign_text_cannot_move_the_cursor() -> None:
-    assert clean("\x1b]0;title\x07\x1b[2Ja\x1b[31mb\x1b[0m\x00c\u202ed\r\ne\rf") == "abcd\ne\nf"
+    assert clean_text("\x1b]0;title\x07\x1b[2Ja\x1b[31mb\x1b[0m\x00c\u202ed\r\ne\rf") == "abcd\ne\nf"
     assert last_lines("a\n\n\x1b[1mb\x1b[0m\n" + "x" * 999)[-2:] == ("b", "x" * 399 + "…")
 
 
