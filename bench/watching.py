@@ -24,7 +24,7 @@ from deployer.config.spec import FailFast
 from deployer.core.clock import SystemClock
 from deployer.core.steps import drive, stage
 from deployer.kube.client import KubeApi
-from deployer.rollout.lookups import lookup_of
+from deployer.rollout.observe import lookup_of
 from deployer.rollout.stage import Judging, Rollout, await_rollout
 from deployer.ui.sinks import PlainSink
 

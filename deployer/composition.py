@@ -23,7 +23,7 @@ from deployer.core.steps import Clock
 from deployer.env.shell import unexported
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
-from deployer.rollout.lookups import Lookup, no_lookup
+from deployer.rollout.observe import Lookup, no_lookup
 from deployer.stages.cluster import Host
 from deployer.state.build_cache import deployment_dir
 from deployer.state.cluster_lock import ClusterLock

@@ -18,8 +18,8 @@ from deployer.config.spec import FailFast
 from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
 from deployer.diagnosis import Patience
+from deployer.rollout.observe import Surroundings, read_surroundings
 from deployer.rollout.stage import take_snapshot
-from deployer.rollout.surroundings import Surroundings, read_surroundings
 from deployer.rollout.watch import take_logs
 from deployer.status import Snapshot, WorkloadRef, workload_status
 from deployer.status.objects import dig, find, name_of, rows, uid_of

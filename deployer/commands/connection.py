@@ -20,7 +20,7 @@ from deployer.forwarding import NOTHING, Known
 from deployer.helm.history import made_by_hooks
 from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import unknown, watch_node
-from deployer.rollout.lookups import lookup_of
+from deployer.rollout.observe import lookup_of
 from deployer.sources.load import load_env
 from deployer.stages.cluster import ensure_cluster
 from deployer.state import record

@@ -14,8 +14,8 @@ from deployer.core.ports import LocalPorts
 from deployer.core.steps import Outcome, Steps, within
 from deployer.helm.result import Applied
 from deployer.plan import CorsPlan, UrlPlan
+from deployer.rollout.observe import surrounding_kinds
 from deployer.rollout.stage import Judging, Rollout, await_rollout, workloads_of
-from deployer.rollout.surroundings import surrounding_kinds
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import urls as urls_stage

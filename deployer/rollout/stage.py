@@ -17,7 +17,7 @@ from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm.result import Applied
 from deployer.kube.outage import retried
-from deployer.rollout.lookups import Lookup, no_lookup
+from deployer.rollout.observe import Lookup, no_lookup
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.status.objects import dig
 

@@ -17,9 +17,8 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import retried
+from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
 from deployer.rollout.stage import DONE, STAGE, Cause, Judging, Rollout, in_words, take_snapshot
-from deployer.rollout.surroundings import Surroundings, read_surroundings
-from deployer.rollout.throttle import Key, Pace, Tails, counted, log_end, read_tails
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.diagnosis import Known, diagnose
-from deployer.rollout.lookups import lookup_of
+from deployer.rollout.observe import lookup_of
 from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import epoch
 from tests import DATA

@@ -12,7 +12,7 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
-from deployer.rollout.lookups import Lookup, lookup_of, no_lookup
+from deployer.rollout.observe import Lookup, lookup_of, no_lookup
 from deployer.rollout.stage import Judging, Own, Rollout, await_rollout, judging_by, take_snapshot, workloads_of
 from deployer.status import Phase, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube

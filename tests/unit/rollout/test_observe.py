@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.core.ports import Object, ObjectRef
+from deployer.rollout.observe import Surroundings, read_surroundings, surrounding_kinds
 from deployer.rollout.stage import take_snapshot
-from deployer.rollout.surroundings import Surroundings, read_surroundings, surrounding_kinds
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.workloads import object_ref, ref, show
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from deployer.rollout.observe import Pace, Tails, counted, read_tails
 from deployer.rollout.stage import take_snapshot
-from deployer.rollout.throttle import Pace, Tails, counted, read_tails
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.workloads import ref, show
 
