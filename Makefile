@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults load lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults fuzz load lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ load: setup ## Bodies of 200 MB against the running application's own pods (2 mi
 
 faults: setup ## Every fault of the table in the real application, and ten healthy rollouts without an alarm (20 minutes)
 	@$(BIN)/python -m bench.faults
+
+fuzz: setup ## 10,000 mutated inputs of each kind: none may end with exit code 1; the table in bench/results/fuzz.md (10 minutes)
+	@$(BIN)/python -m bench.fuzz
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)
 	@$(BIN)/python -m bench.chaos

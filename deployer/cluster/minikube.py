@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event, Item, ItemState, Log
+from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.reading import Malformed, parse_json, read_json, shaped
@@ -32,6 +33,18 @@ _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
 _MADE_BY = "created_by.minikube.sigs.k8s.io"
 _API_PORT = 8443
+_CONFIG = {
+    "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int, "KubernetesConfig": {"KubernetesVersion": str},
+}  # fmt: skip
+"""A profile's config.json, as far as it is read."""
+_CONTAINER = {
+    "Id": str,
+    "State": {"Paused": bool, "Running": bool}, "Config": {"Labels": {"*": str}},
+    "NetworkSettings": {
+        "Ports": {"*": [{"HostPort": str}]}, "Networks": {"*": {"IPAddress": str, "IPPrefixLen": int}},
+    },
+}  # fmt: skip
+"""What `docker inspect` shows of the node, as far as it is read."""
 _WAKE_SECONDS = 20
 _AUTHORIZED_KEYS = "/home/docker/.ssh/authorized_keys"
 # The last error is a box that asks for a bug report; what went wrong is the one before.
@@ -72,22 +85,22 @@ class Minikube:
             return ClusterFacts(ClusterPhase.MISSING)
         kubernetes = config.get("KubernetesConfig") or {}
         known = {
-            "driver": str(config.get("Driver", "")),
-            "kubernetes_version": str(kubernetes.get("KubernetesVersion", "")),
-            "cpus": int(config.get("CPUs") or 0),
-            "memory_mib": int(config.get("Memory") or 0),
+            "driver": config.get("Driver", ""),
+            "kubernetes_version": kubernetes.get("KubernetesVersion", ""),
+            "cpus": config.get("CPUs", 0),
+            "memory_mib": config.get("Memory", 0),
         }
         if known["driver"] != "docker":
             return self._asked(known)
-        container = self._inspect(self._profile)
+        container = self._node()
         if container is None:
-            return ClusterFacts(ClusterPhase.BROKEN, detail="the node's container is gone", **known)  # type: ignore[arg-type]
-        self._refuse_node_of_another_user(str(container.get("Id") or ""))
+            return ClusterFacts(ClusterPhase.BROKEN, detail="the node's container is gone", **known)
+        self._refuse_node_of_another_user(container.get("Id", ""))
         state = container.get("State") or {}
         if state.get("Paused"):
-            return ClusterFacts(ClusterPhase.PAUSED, **known)  # type: ignore[arg-type]
+            return ClusterFacts(ClusterPhase.PAUSED, **known)
         if not state.get("Running"):
-            return ClusterFacts(ClusterPhase.STOPPED, **known)  # type: ignore[arg-type]
+            return ClusterFacts(ClusterPhase.STOPPED, **known)
         network = container.get("NetworkSettings") or {}
         port = _published(network, _DAEMON_PORT)
         attached = (network.get("Networks") or {}).get(self._profile) or {}
@@ -101,7 +114,7 @@ class Minikube:
             docker=endpoint,
             node_network=_network(attached),
             moved_from=self._moved_from(servers) if node_ip else "",
-            **known,  # type: ignore[arg-type]
+            **known,
         )
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
@@ -235,18 +248,23 @@ class Minikube:
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:
-            return read_json(path, dict[str, Any])
+            return fitted(_CONFIG, read_json(path, dict[str, Any]))
         except (FileNotFoundError, NotADirectoryError, Malformed):
             return None
         except PermissionError:
             raise self._foreign(f"{path} cannot be read by this user") from None
 
+    def _node(self) -> Mapping[str, Any] | None:
+        """The node's container as the host's Docker shows it; None where there is none."""
+        found = self._inspect(self._profile)
+        return fitted(_CONTAINER, dict(found)) if found is not None else None
+
     def _refuse_strange_node(self) -> None:
         """A node of the profile's name that this user's Minikube does not know is not started over."""
         container = None
         with suppress(DeployError):  # no Docker, no node: what needs one says so
-            container = self._inspect(self._profile)
-        labels = ((container or {}).get("Config") or {}).get("Labels") or {}
+            container = self._node()
+        labels = (container or {}).get("Config", {}).get("Labels", {})
         if _MADE_BY in labels:
             raise self._foreign(f"its node is there as a container, and {self._home} does not know the profile")
 
@@ -306,12 +324,15 @@ class Minikube:
 def _network(attached: Mapping[str, Any]) -> str | None:
     """The Docker network that the node is attached to."""
     address, prefix = attached.get("IPAddress"), attached.get("IPPrefixLen")
-    return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False)) if address and prefix else None
+    with suppress(ValueError):
+        return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False)) if address and prefix else None
+    return None
 
 
 def _published(network: Mapping[str, Any], port: str) -> str:
     """The port of this machine that leads to the container's; empty where none does."""
-    return str(((network.get("Ports") or {}).get(port) or [{}])[0].get("HostPort") or "")
+    found = network.get("Ports", {}).get(port)
+    return str(found[0].get("HostPort") or "") if found else ""
 
 
 @dataclass(frozen=True, slots=True)

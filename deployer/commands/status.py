@@ -28,6 +28,7 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
+from deployer.status.objects import dig, name_of
 
 # Events older than this say nothing about how things stand now.
 _RECENT_SECONDS = 600.0
@@ -122,9 +123,7 @@ def _addresses(
 ) -> dict[WorkloadRef, str]:
     """Where the workloads that a Service exposes are reached from this machine."""
     labels = {
-        (one["metadata"].get("namespace", ""), one["metadata"]["name"]): one["spec"]["template"]["metadata"].get(
-            "labels"
-        )
+        (one["metadata"].get("namespace", ""), name_of(one)): dig(one, "spec", "template", "metadata", "labels")
         for one in deployments
     }
     found: dict[WorkloadRef, str] = {}

@@ -195,22 +195,26 @@ def well_formed(body: dict[str, Any], kind: str = "") -> dict[str, Any]:
     """
     if kind:
         body["kind"] = kind
-    identified(body)
+    if not isinstance(body.get("metadata"), dict):
+        body["metadata"] = {}
     _fit(_EVERY, body)
     _fit(_KINDS.get(body.get("kind", ""), {}), body)
     return body
 
 
 def identified(body: dict[str, Any]) -> dict[str, Any]:
-    """The object itself; its kind, name and namespace are texts where it has them, and its metadata is a map.
+    """The object itself, without what is no map or list where the API has one; its name and kind are texts.
 
-    Everything else is as it was: what a chart renders wrongly is for the rules and the API server to say.
+    A scalar of another type stays, and so does any entry of labels or data: what a chart renders wrongly is for the
+    rules and the API server to say. It has metadata always.
     """
     if not isinstance(body.get("metadata"), dict):
         body["metadata"] = {}
     for holder, name in ((body, "kind"), (body["metadata"], "name"), (body["metadata"], "namespace")):
         if not isinstance(holder.get(name, ""), str):
             del holder[name]
+    _fit(_EVERY, body, loose=True)
+    _fit(_KINDS.get(body.get("kind", ""), {}), body, loose=True)
     return body
 
 
@@ -220,16 +224,16 @@ def fitted(shape: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _fit(shape: Any, value: Any) -> bool:
-    """Whether the value has the shape, once what does not fit within it was taken out."""
+def _fit(shape: Any, value: Any, *, loose: bool = False) -> bool:
+    """Whether the value has the shape, once what does not fit within it was taken out; `loose` as of `identified`."""
     if type(shape) is dict:
         if type(value) is not dict:
             return False
-        rest, wrong = shape.get("*"), []
+        rest, wrong = None if loose and shape is _TEXTS else shape.get("*"), []
         for name, one in value.items():  # a thousand pods are looked at every second: no call for a scalar
             wanted = shape.get(name, rest)
-            fits = wanted is None or (type(one) is wanted if type(wanted) is type else _fit(wanted, one))
-            if one is None or not fits:
+            fits = wanted is None or type(one) is wanted or (one is not None and _fit(wanted, one, loose=loose))
+            if not fits:
                 wrong.append(name)
         for name in wrong:
             del value[name]
@@ -238,8 +242,10 @@ def _fit(shape: Any, value: Any) -> bool:
         if type(value) is not list:
             return False
         inner = shape[0]
-        fitting = [one for one in value if (type(one) is inner if type(inner) is type else _fit(inner, one))]
+        fitting = [one for one in value if type(one) is inner or _fit(inner, one, loose=loose)]
         if len(fitting) < len(value):
             value[:] = fitting
         return True
+    if loose:
+        return type(value) in (str, int, float, bool)
     return type(value) in shape if type(shape) is tuple else type(value) is shape

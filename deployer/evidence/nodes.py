@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from deployer.status import Object
@@ -20,6 +21,39 @@ def quantity(text: object) -> float:
     """A Kubernetes quantity as a number; 0 for what is none."""
     found = _QUANTITY.fullmatch(str(text if text is not None else "0").strip())
     return float(found[1]) * _UNITS.get(found[2], 1.0) if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """CPUs, and bytes of memory."""
+
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionShape:
+    """One of a node's conditions."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShape:
+    """What `node_data` says of a node, as a record has it."""
+
+    name: str
+    kubelet: str
+    conditions: tuple[ConditionShape, ...]
+    taints: tuple[str, ...]
+    pods: int
+    podCapacity: str  # noqa: N815 (a name of the record's JSON)
+    allocatable: Amounts
+    requests: Amounts
+    limits: Amounts
 
 
 def node_data(nodes: Sequence[Object], pods: Sequence[Object]) -> list[dict[str, Any]]:

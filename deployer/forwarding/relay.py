@@ -19,6 +19,7 @@ from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, PodConnection
 from deployer.forwarding.decide import HOST
 from deployer.forwarding.state import Door
+from deployer.status.objects import rows
 
 _CHUNK = 65536
 # How long a browser waits for a pod to become ready before its connection is closed.
@@ -79,7 +80,7 @@ def _ingress(kube: KubePort) -> list[Backend]:
     for pod in kube.list("Pod"):
         if (pod.get("status") or {}).get("phase") != "Running":
             continue
-        for container in pod["spec"].get("containers") or ():
+        for container in rows(pod, "spec", "containers"):
             found += [
                 (pod["metadata"]["namespace"], pod["metadata"]["name"], int(port["containerPort"]))
                 for port in container.get("ports") or () if port.get("hostPort") == _HTTP

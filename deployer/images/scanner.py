@@ -16,7 +16,7 @@ from typing import Any
 
 from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
-from deployer.core.reading import parse_json
+from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.env.shell import no_proxy
 
 SCANNERS = ("trivy", "grype")
@@ -179,22 +179,62 @@ def read_report(scanner: str, text: str) -> Scan:
     try:
         document = parse_json(text)
         found = set(_trivy(document) if scanner == "trivy" else _grype(document))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return Scan(why=f"{scanner} printed no report that could be read ({type(error).__name__})")
+    except Malformed as error:
+        return Scan(why=f"{scanner} printed no report that could be read ({error})")
     counts = Counter(one.severity for one in found)
     critical = tuple(f"{one.id} in {one.package}" for one in sorted(found) if one.severity == "critical")
     return Scan(scanner, dict(counts), critical)
 
 
+@dataclass(frozen=True, slots=True)
+class _TrivyFinding:
+    VulnerabilityID: str  # the scanners' own names, here and below
+    PkgName: str
+    Severity: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _TrivyResult:
+    Vulnerabilities: list[_TrivyFinding] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _TrivyReport:
+    SchemaVersion: int
+    Results: list[_TrivyResult] | None = None
+
+
 def _trivy(document: Any) -> Iterator[Vulnerability]:
-    if document["SchemaVersion"] != 2:
-        raise ValueError("another schema")
-    for result in document.get("Results") or ():
-        for one in result.get("Vulnerabilities") or ():
-            yield Vulnerability(one["VulnerabilityID"], one["PkgName"], one.get("Severity", "unknown").lower())
+    report = shaped(_TrivyReport, document)
+    if report.SchemaVersion != 2:
+        raise Malformed("it has another schema")
+    for result in report.Results or ():
+        for one in result.Vulnerabilities or ():
+            yield Vulnerability(one.VulnerabilityID, one.PkgName, one.Severity.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class _GrypeVulnerability:
+    id: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class _GrypeArtifact:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _GrypeMatch:
+    vulnerability: _GrypeVulnerability
+    artifact: _GrypeArtifact
+
+
+@dataclass(frozen=True, slots=True)
+class _GrypeReport:
+    matches: list[_GrypeMatch]
 
 
 def _grype(document: Any) -> Iterator[Vulnerability]:
-    for match in document["matches"]:
-        one = match["vulnerability"]
-        yield Vulnerability(one["id"], match["artifact"]["name"], one["severity"].lower())
+    for match in shaped(_GrypeReport, document).matches:
+        yield Vulnerability(match.vulnerability.id, match.artifact.name, match.vulnerability.severity.lower())

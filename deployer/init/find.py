@@ -157,9 +157,10 @@ def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
         return
 
 
-def _values(folder: Path) -> dict[str, Any]:
-    """The chart's values over those of its parts, as Helm lays them."""
-    of_parts = {name: _values(place) for name, place in _parts(folder)}
+def _values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The chart's values over those of its parts, as Helm lays them; a chart below itself is left out."""
+    chain = (*above, folder.resolve())
+    of_parts = {name: _values(place, chain) for name, place in _parts(folder) if place.resolve() not in chain}
     return overlaid(of_parts, _read(folder / "values.yaml"))
 
 

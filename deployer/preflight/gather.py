@@ -29,6 +29,7 @@ from deployer.sources import load as inputs
 from deployer.sources.dockerfile import declared_values
 from deployer.stages.cluster import Host, start_request
 from deployer.state.record import Record
+from deployer.status.objects import dig
 
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -130,7 +131,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
     return Cluster(
         name=wanted.context or wanted.name,
         allocatable=capacity.node_amounts(nodes),
-        architectures=frozenset(str(one["status"]["nodeInfo"]["architecture"]) for one in nodes),
+        architectures=frozenset(str(dig(one, "status", "nodeInfo", "architecture") or "") for one in nodes),
         pods=tuple(kube.list("Pod")),
         services=tuple(kube.list("Service")),
         ours=objects_of(plan, running.record),

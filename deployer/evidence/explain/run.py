@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
-from deployer.core.reading import Malformed
+from deployer.core.reading import Malformed, shaped
 from deployer.core.reading import read_json as read_json_file
+from deployer.evidence.nodes import NodeShape
 from deployer.evidence.timeline import Timeline, from_wire, timeline_of
 from deployer.state.runs import SUMMARY, TIMELINE, read_events, read_json
 
@@ -143,7 +144,9 @@ def _output(records: Sequence[Mapping[str, Any]]) -> Iterator[TextFile]:
 
 def _nodes(path: Path) -> list[dict[str, Any]]:
     with suppress(OSError, Malformed):
-        return read_json_file(path / "cluster" / "nodes.json", list[dict[str, Any]])
+        found = read_json_file(path / "cluster" / "nodes.json", list[dict[str, Any]])
+        shaped(list[NodeShape], found)
+        return found
     return []
 
 

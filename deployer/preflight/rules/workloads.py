@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 from deployer.core.ports import Object, ObjectRef
 from deployer.preflight.rules.model import Manifest, Place, Subject, Violation, Workload, rule, without_addon
+from deployer.status.objects import number
 
 _COUNTED = ("Deployment", "StatefulSet")
 
 
 def scaled(subject: Subject) -> dict[ObjectRef, int]:
     """The workloads whose replicas an autoscaler sets, with the least that it sets."""
-    return {_target(one): int(one.spec.get("minReplicas", 1)) for one in subject.objects("HorizontalPodAutoscaler")}
+    scalers = subject.objects("HorizontalPodAutoscaler")
+    return {_target(one): number(one.spec, "minReplicas", default=1) for one in scalers}
 
 
 def _target(autoscaler: Manifest) -> ObjectRef:

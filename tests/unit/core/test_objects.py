@@ -36,8 +36,9 @@ def test_there_is_metadata_always(body: dict[str, Any]) -> None:
 
 
 def test_a_rendered_object_keeps_what_is_wrong_in_it() -> None:
-    body = {"kind": "Pod", "metadata": {"name": 1, "labels": {"a": 1}}, "spec": {"containers": "none"}}
-    assert identified(body) == {"kind": "Pod", "metadata": {"labels": {"a": 1}}, "spec": {"containers": "none"}}
+    spec = {"replicas": "2", "template": 3}
+    body = {"kind": "Deployment", "metadata": {"name": 1, "labels": {"a": {}}}, "spec": spec}
+    assert identified(body) == {"kind": "Deployment", "metadata": {"labels": {"a": {}}}, "spec": {"replicas": "2"}}
 
 
 def test_any_map_can_be_fitted() -> None:
