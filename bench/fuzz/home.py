@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ def deployed() -> FakeKube:
         secret = release_secret("shop", "default", number, "deployed", objects=list(good_objects().values()))
         kube.put(secret)
     kube.put(record.encode("shop", "default", RECORD))
-    kube.put(record.encode("another", "default", RECORD))
+    kube.put(record.encode("another", "default", ANOTHER))
     return kube
 
 
@@ -234,6 +234,7 @@ RECORD = record.Record(
         for number in (1, 2)
     ),
 )  # fmt: skip
+ANOTHER = replace(RECORD, releases={"another": ReleaseRecord("default", 1, "digest", (object_ref("another"),))})
 
 
 class _Rendering(FakeHelm):

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import yaml
 
 from bench.fuzz import mutate
-from bench.fuzz.home import CHART, DOCKERFILE, ENV, EXAMPLE, KUBECONFIG, RECORD, SPEC, VALUES, Home
+from bench.fuzz.home import ANOTHER, CHART, DOCKERFILE, ENV, EXAMPLE, KUBECONFIG, RECORD, SPEC, VALUES, Home
 from deployer.cluster.minikube import Minikube
 from deployer.core.errors import DeployError
 from deployer.core.objects import well_formed
@@ -148,7 +148,7 @@ def run_records(home: Home, random: Random) -> Tried:
 def cluster_records(home: Home, random: Random) -> Tried:
     """The record in the cluster, of this application or another."""
     application = random.choice(("shop", "shop", "another"))
-    body = record.encode(application, "default", RECORD)
+    body = record.encode(application, "default", RECORD if application == "shop" else ANOTHER)
     document = json.loads(base64.b64decode(body["data"]["record"]))
     packed = _json(random, document)
     body["data"] = {"record": base64.b64encode(packed).decode()}
@@ -273,14 +273,6 @@ def _minikube(home: Home, random: Random) -> Tried:
     places = home.kubeconfig, home.root / "note"
     env = {"HOME": str(home.root)}
     cluster = Minikube(TOOLS, "tiny", env, lambda name: shown, lambda name, path: "", *places)
-        TOOLS,
-        "tiny",
-        {"HOME": str(home.root)},
-        lambda name: shown,
-        lambda name, path: "",
-        home.kubeconfig,
-        home.root / "note",
-    )
 
     def look() -> None:
         with suppress(FileNotFoundError):  # a driver without a container is asked through Minikube, which is not here
