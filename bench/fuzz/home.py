@@ -20,7 +20,7 @@ from deployer.cli.entry import main
 from deployer.commands import connection, down, rollback, up
 from deployer.core.errors import DeployError
 from deployer.core.objects import identified, well_formed
-from deployer.core.ports import Object, Revision, UpgradeRequest
+from deployer.core.ports import APPLICATION_LABEL, INPUTS_LABEL, Object, Revision, UpgradeRequest
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import decide
 from deployer.kube.masking import masked
@@ -199,6 +199,12 @@ KUBECONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
+def stored(number: int, status: str) -> Object:
+    """The Secret with a revision that todo-deploy made."""
+    labels = {INPUTS_LABEL: "digest", APPLICATION_LABEL: "shop"}
+    return release_secret("shop", "default", number, status, labels=labels, objects=list(good_objects().values()))
+
+
 def deployed() -> FakeKube:
     """A cluster on which the application is deployed twice, and another one too."""
     kube = FakeKube()
@@ -207,8 +213,7 @@ def deployed() -> FakeKube:
     for body in (*good_objects().values(), NODE, EVENT):
         kube.put({**body, "metadata": {"namespace": "default", **body["metadata"]}})
     for number in (1, 2):
-        secret = release_secret("shop", "default", number, "deployed", objects=list(good_objects().values()))
-        kube.put(secret)
+        kube.put(stored(number, "deployed"))
     kube.put(record.encode("shop", "default", RECORD))
     kube.put(record.encode("another", "default", ANOTHER))
     return kube

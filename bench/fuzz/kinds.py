@@ -17,7 +17,7 @@ from unittest.mock import patch
 import yaml
 
 from bench.fuzz import mutate
-from bench.fuzz.home import ANOTHER, CHART, DOCKERFILE, ENV, EXAMPLE, KUBECONFIG, RECORD, SPEC, VALUES, Home
+from bench.fuzz.home import ANOTHER, CHART, DOCKERFILE, ENV, EXAMPLE, KUBECONFIG, RECORD, SPEC, VALUES, Home, stored
 from deployer.cluster.minikube import Minikube
 from deployer.core.errors import DeployError
 from deployer.core.objects import well_formed
@@ -30,7 +30,6 @@ from deployer.kube.kubeconfig import read, server_of, write_narrowed
 from deployer.state import record
 from deployer.status import Snapshot, WorkloadRef, current_pods, is_told_done, old_pods, workload_status
 from tests import DATA, ROOT
-from tests.fakes.helm import release_secret
 from tests.fakes.scene import TOOLS
 from tests.unit.preflight.rules.subjects import good_objects
 
@@ -165,8 +164,7 @@ def cluster_records(home: Home, random: Random) -> Tried:
 def helm_storage(home: Home, random: Random) -> Tried:
     """A Secret that holds a revision of Helm's."""
     number = random.randint(1, 3)
-    body = release_secret("shop", "default", number, random.choice(("deployed", "failed", "pending-upgrade")),
-                          objects=list(good_objects().values()))  # fmt: skip
+    body = stored(number, random.choice(("deployed", "failed", "pending-upgrade")))
     document = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(body["data"]["release"]))))
     document["hooks"] = [{"manifest": "kind: Job\nmetadata: {name: x}\n", "events": ["pre-upgrade"]}]
     if random.random() < 0.2:
