@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer_bytes(lists[min(int(now - self.server.began), len(lists) - 1)], "application/json")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is told on standard error."""
+        """Nothing is printed on standard error."""
 
     def _count(self, what: str) -> None:
         self.server.asked[what] = self.server.asked.get(what, 0) + 1

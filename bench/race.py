@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.report import recorded
-from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.toolchain import replacements_for
 from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
 
@@ -53,8 +53,8 @@ class Ground:
 
     @property
     def env(self) -> dict[str, str]:
-        """The script's environment: the tool's own programs on PATH, and the base image where a stand-in is used."""
-        base = stand_ins_for(self.tools, (BASE,)).get(BASE, "")
+        """The script's environment: the tool's own programs on PATH, and the replacement of the base image, if any."""
+        base = replacements_for(self.tools, (BASE,)).get(BASE, "")
         path = f"{self.tools.bin}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "PROFILE": self.profile, "PYTHON_IMAGE": base,
                 "XDG_STATE_HOME": str(self.root / "state"), "NO_COLOR": "1"}  # fmt: skip

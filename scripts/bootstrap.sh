@@ -32,12 +32,12 @@ apt_install() {
   apt-get install -y --no-install-recommends python3 python3-venv
 }
 
-# On Debian and its relatives as root, what is missing is installed; elsewhere the person is told how.
+# On Debian and its relatives as root, what is missing is installed; elsewhere a message says how.
 install_python() {
   if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && command -v apt-get > /dev/null; then
     say "installing Python with apt-get"
     export DEBIAN_FRONTEND=noninteractive
-    # What fails here is told by the caller, who looks for Python again.
+    # The caller looks for Python again, and reports that it is missing.
     apt_install >&2 || { apt-get update >&2 && apt_install >&2; } || true
   fi
 }

@@ -8,7 +8,7 @@ logs=${XDG_CACHE_HOME:-$HOME/.cache}/todo-deploy/app-tests
 
 step() { printf '\n== %(%H:%M:%S)T %s\n' -1 "$*"; }
 
-# beside NAME COMMAND…: begins the command; how it ended is told when it has, with all that it printed if it failed.
+# beside NAME COMMAND…: begins the command; how it ended is printed when it has, with all its output if it failed.
 beside() {
   local name=$1 log
   log=$logs/$name.log

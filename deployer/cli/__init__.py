@@ -2,7 +2,7 @@
 
 import signal
 
-# Until `main` can tell of an interrupt, one ends the program as it ends any other: without a trace of our imports.
+# Until `main` reports interrupts, one ends the program as it ends any other: without a trace of our imports.
 _before = signal.getsignal(signal.SIGINT)
 _ours = _before is signal.default_int_handler
 if _ours:

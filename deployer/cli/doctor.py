@@ -23,7 +23,7 @@ from deployer.toolchain import STAGE as TOOLCHAIN
 @click.option("--fix", is_flag=True, help="Mend what can be mended: Docker, toolchain, env file.")
 @common_options
 def doctor(session: Session, fix: bool) -> int:
-    """Check machine, Docker, toolchain, cluster, spec and `.env`; each failure names the command that mends it."""
+    """Check machine, Docker, toolchain, cluster, spec and `.env`; each failure comes with the command that mends it."""
     here = this_machine()
     if fix:
         code = _mend(session, here)
@@ -48,14 +48,14 @@ def doctor(session: Session, fix: bool) -> int:
 
 def _mend(session: Session, here: Machine) -> ExitCode:
     loaded = read_spec(session)
-    told = inputs.ensure_env(loaded)
+    done = inputs.ensure_env(loaded)
     for name in loaded.spec.env.files:
         path = loaded.root / name
         if path.is_file():
             path.chmod(0o600)
 
     def steps(run_id: str) -> Steps[None]:
-        yield from pipeline.notices(told)
+        yield from pipeline.notices(done)
 
         def body() -> Steps[Outcome[None]]:
             toolchain = yield from prepare_cluster_start(loaded.spec, here)

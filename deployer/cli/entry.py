@@ -7,7 +7,6 @@ import gc
 import importlib
 import signal
 import sys
-import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -28,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show workloads, releases and URLs."),
     "rollback": ("rollback", "Bring back the newest revision that was verified healthy."),
     "history": ("rollback", "Show the application's revisions and their verdicts."),
-    "explain": ("explain", "Tell why a run ended as it did, from its record; also as a page."),
+    "explain": ("explain", "Show why a run ended as it did, from its record; also as a page."),
     "urls": ("urls", "Print the application's URLs."),
     "open": ("urls", "Open a URL in the browser."),
     "logs": ("logs", "Print or follow the logs of a service."),
@@ -119,23 +118,23 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except click.UsageError as error:
         code = ExitCode.INPUT
         hint = f"{error.ctx.command_path} --help" if error.ctx is not None else "todo-deploy --help"
-        _tell(words, error.ctx, (Problem("USAGE", error.format_message(), hints=(hint,)),), code)
+        _report(words, error.ctx, (Problem("USAGE", error.format_message(), hints=(hint,)),), code)
     except DeployError as error:
         code = error.exit_code
-        _tell(words, None, error.problems, code)
+        _report(words, None, error.problems, code)
     except (KeyboardInterrupt, click.Abort):
         code = ExitCode.INTERRUPTED
-        _tell(words, None, (Problem("INTERRUPTED", "interrupted"),), code)
+        _report(words, None, (Problem("INTERRUPTED", "interrupted"),), code)
     except BrokenPipeError:
         sys.stderr.close()
         code = ExitCode.OK
     except OSError as error:
         explained = disk_error(error)
         code = explained.exit_code if explained is not None else ExitCode.BUG
-        _tell(words, None, explained.problems if explained is not None else (_bug(error),), code)
+        _report(words, None, explained.problems if explained is not None else (_bug(error),), code)
     except Exception as error:
         code = ExitCode.BUG
-        _tell(words, None, (_bug(error),), code)
+        _report(words, None, (_bug(error),), code)
     sys.exit(int(code))
 
 
@@ -144,7 +143,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _tell(words: list[str], ctx: click.Context | None, problems: tuple[Problem, ...], code: int) -> None:
+def _report(words: list[str], ctx: click.Context | None, problems: tuple[Problem, ...], code: int) -> None:
     """The problems as the user asked for them: one JSON document, or lines on standard error."""
     from deployer.core.redact import masked
 
@@ -173,6 +172,8 @@ def _wants_json(words: list[str]) -> bool:
 
 def _bug(error: Exception) -> Problem:
     """An error of ours; its trace goes to a file, because a trace on screen helps nobody who did not write it."""
+    import traceback
+
     from deployer.state.runs import keep_trace
 
     path = keep_trace("".join(traceback.format_exception(error)))

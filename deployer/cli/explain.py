@@ -33,7 +33,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 )  # fmt: skip
 @common_options
 def explain(session: Session, run: str | None, listing: bool, rules: bool, page: Path | None) -> int:
-    """Tell again why a run ended as it did: the newest that failed, or RUN (the begin of its id)."""
+    """Show again why a run ended as it did: the newest that failed, or RUN (the begin of its id)."""
     if sum((listing, rules, page is not None)) > 1:
         raise input_error("USAGE", "--list, --rules and --html exclude each other")
     here = this_machine()

@@ -74,8 +74,9 @@ def _tell(drafted: Drafted, target: Path) -> None:
     for line in problem_lines(problems, "warning"):
         click.echo(line, err=True)
     count = guesses(drafted.text)
-    told = f", {count} {'lines' if count != 1 else 'line'} guessed" if count else ""
-    click.echo(f"{target.name} was drafted{told}. Next: todo-deploy validate (--rules lists what is checked)", err=True)
+    guessed = f", {count} {'lines' if count != 1 else 'line'} guessed" if count else ""
+    click.echo(f"{target.name} was drafted{guessed}", err=True)
+    click.echo("next: todo-deploy validate (--rules lists what is checked)", err=True)
 
 
 def guesses(text: str) -> int:

@@ -68,8 +68,8 @@ def logs(
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     if not count and not session.quiet:
-        told = "no container was restarted, so there is no previous log" if previous else "no log lines"
-        click.echo(told, err=True)
+        why = "no container was restarted, so there is no previous log" if previous else "no log lines"
+        click.echo(why, err=True)
     return ExitCode.OK
 
 

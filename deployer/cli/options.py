@@ -70,12 +70,12 @@ def _documents(ctx: click.Context) -> Iterator[Mapping[str, Any]]:
 
     path = _spec(ctx)
     for file in () if path is None else (path, path.with_name(path.stem + ".local.yaml")):
-        with suppress(Exception):  # a Tab is no place to tell an error
+        with suppress(Exception):  # Tab shows no errors
             yield from parse_manifest(read_text(file))[:1]
 
 
 def _spec(ctx: click.Context) -> Path | None:
-    """The file that --file names, here or before the command; else the nearest."""
+    """The file of --file, here or before the command; else the nearest."""
     asked: click.Context | None = ctx
     while asked is not None:
         if asked.params.get("file"):
@@ -99,7 +99,7 @@ _OPTIONS = (
     click.option("--forward", type=click.Choice(["auto", "always", "never"]),
                  help="Whether this machine serves the URLs itself, by a background process."),
     click.option("--ca", type=click.Path(path_type=Path),
-                 help="PEM file of a company's certificate authorities, for builds."),
+                 help="PEM file of a company's CA certificates, for builds."),
     click.option("-y", "--yes", is_flag=True, default=None, help="Answer yes to every question."),
     click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the spec."),
 )  # fmt: skip

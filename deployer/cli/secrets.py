@@ -38,12 +38,12 @@ def init(session: Session) -> int:
             "ENV_EXISTS", f"`{existing}` exists and is never overwritten", where=existing,
             hints=("todo-deploy secrets check", f"move `{existing}` away first, or edit it"),
         )  # fmt: skip
-    told = inputs.ensure_env(loaded)
+    done = inputs.ensure_env(loaded)
     problems = inputs.env_problems(loaded, inputs.load_env(loaded))
     if session.as_json:
-        print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(told)})
+        print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(done)})
         return ExitCode.OK
-    for sentence in told or ("nothing to do: the spec has no secrets",):
+    for sentence in done or ("nothing to do: the spec has no secrets",):
         click.echo(sentence)
     for problem in problems:
         click.echo(f"still to do: {problem.title}", err=True)

@@ -61,7 +61,7 @@ def open_(session: Session, name: str | None) -> int:
         known = ", ".join(one.name for one in found) or "none"
         close = difflib.get_close_matches(name or "", [one.name for one in found], 1)
         raise input_error(
-            "URL_UNKNOWN", f"no url `{name}` in the spec" if name else "the spec names no url to open",
+            "URL_UNKNOWN", f"no url `{name}` in the spec" if name else "the spec has no url to open",
             detail=f"its urls: {known}", hints=(f"did you mean `{close[0]}`?",) if close else (),
         )  # fmt: skip
     if not chosen.url:

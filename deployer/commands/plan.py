@@ -11,7 +11,7 @@ from deployer import composition, forwarding
 from deployer.commands import addons
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.planning import plan_for
-from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.toolchain import replacements_for
 from deployer.commands.validate import offline_plan
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
@@ -51,8 +51,8 @@ def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> 
         kube = composition.open_kube(here, loaded.spec.cluster)
         if kube.ready():
             return (*first, *_running(seen, kube, complete, here))
-    stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, complete)) if seen.toolchain else {}
-    return (*first, *_not_running(seen, offline_plan(loaded, complete, stand_ins, here)))
+    replacements = replacements_for(seen.toolchain, inputs.wanted_bases(loaded, complete)) if seen.toolchain else {}
+    return (*first, *_not_running(seen, offline_plan(loaded, complete, replacements, here)))
 
 
 def _env_steps(loaded: LoadedSpec, env: Mapping[str, str]) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from deployer import composition
 from deployer.commands.connection import Opened
-from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.toolchain import replacements_for
 from deployer.composition import Connected, Machine
 from deployer.core.errors import input_error
 from deployer.core.ports import LABEL_PREFIX, KubePort
@@ -60,14 +60,14 @@ def plan_for(
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
     bases = inputs.wanted_bases(loaded, env)
-    stand_ins = stand_ins_for(opened.toolchain, bases) if opened.toolchain is not None else {}
-    sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
+    replacements = replacements_for(opened.toolchain, bases) if opened.toolchain is not None else {}
+    sources = inputs.read_sources(loaded, env, replacements, here.cache_dir)
     facts = Facts(
         env=env,
         salt=opened.record.salt,
         images={**sources.images, **_kept_sources(opened, services, sources.images, here)},
         charts=sources.charts,
-        replacements=stand_ins,
+        replacements=replacements,
         used_tags=_used_tags(opened),
         addresses={
             name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)

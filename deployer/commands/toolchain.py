@@ -18,10 +18,10 @@ from deployer.stages import images as images_stage
 from deployer.toolchain import (
     Toolchain,
     ensure_docker,
-    ensure_stand_ins,
+    ensure_replacements,
     ensure_toolchain,
     locate_toolchain,
-    stand_in,
+    replacement_of,
 )
 
 _FIRST_RUN = Problem(
@@ -52,21 +52,21 @@ def prepare_cluster_start(spec: Spec, here: Machine) -> Steps[Toolchain]:
     return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker))
 
 
-def stand_ins_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
+def replacements_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
     """Base image → the image that stands in for it on this machine; empty where images can be pulled."""
     if not toolchain.offline_images:
         return {}
-    return {base: found for base in bases if (found := stand_in(base)) is not None}
+    return {base: found for base in bases if (found := replacement_of(base)) is not None}
 
 
 def supply_bases(
     lacking: Sequence[str], bases: Sequence[str], toolchain: Toolchain, daemon: DockerEndpoint, here: Machine
 ) -> Steps[None]:
     """The replacements of lacking base images are in the cluster's daemon; the others are pulled by the build."""
-    wanted = {base: ref for base, ref in stand_ins_for(toolchain, bases).items() if ref in lacking}
+    wanted = {base: ref for base, ref in replacements_for(toolchain, bases).items() if ref in lacking}
     if not wanted:
         return
-    yield from within(images_stage.STAGE, ensure_stand_ins(wanted, toolchain, here.cache_dir, here.env))
+    yield from within(images_stage.STAGE, ensure_replacements(wanted, toolchain, here.cache_dir, here.env))
     refs = sorted(set(wanted.values()))
     yield Item(images_stage.STAGE, "base images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
     composition.open_images(here.host_docker).copy_to(daemon, refs)

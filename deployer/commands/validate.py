@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deployer import composition
 from deployer.commands import connection as opening
-from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.toolchain import replacements_for
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError
@@ -34,10 +34,10 @@ def examine(loaded: LoadedSpec, here: Machine) -> Examined:
     except DeployError:  # no Docker: what does not need it is checked all the same
         toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
         seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
-    stand_ins = stand_ins_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
+    replacements = replacements_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
     running = _running(loaded, seen.facts, here)
     salt = running.record.salt if running is not None else ""
-    plan = offline_plan(loaded, values, stand_ins, here, seen.facts.node_ip or "node", salt)
+    plan = offline_plan(loaded, values, replacements, here, seen.facts.node_ip or "node", salt)
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
     tools = seen.toolchain or opening.known_tools(here)
     facts = replace(seen.facts, kubernetes_version=version)
@@ -46,18 +46,18 @@ def examine(loaded: LoadedSpec, here: Machine) -> Examined:
 
 
 def offline_plan(
-    loaded: LoadedSpec, env: Mapping[str, str], stand_ins: Mapping[str, str], here: Machine,
+    loaded: LoadedSpec, env: Mapping[str, str], replacements: Mapping[str, str], here: Machine,
     node: str = "node", salt: str = "",
 ) -> Plan:  # fmt: skip
     """The plan as it would be for a cluster where the application was never deployed."""
-    sources = inputs.read_sources(loaded, env, stand_ins, here.cache_dir)
+    sources = inputs.read_sources(loaded, env, replacements, here.cache_dir)
     addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
     facts = Facts(
         env=env,
         salt=salt or record.new_record().salt,
         images=sources.images,
         charts=sources.charts,
-        replacements=stand_ins,
+        replacements=replacements,
         used_tags={},
         addresses=addresses,
         commit=repository.read_commit(loaded.root),

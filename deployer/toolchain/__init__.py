@@ -8,8 +8,8 @@ A run asks, in this order:
 - `ensure_toolchain(setting, cache_dir, env, docker)` → steps to a `Toolchain`: before a cluster is created,
   started or repaired. Also makes sure of the images in the host's Docker.
 - `seed_minikube(toolchain, env)`: before every `minikube start`.
-- `stand_in(upstream)` → the name of the image that stands in for a base image, or None; pure.
-- `ensure_stand_ins(upstreams, toolchain, cache_dir, env)` → steps to {upstream: stand-in}, all in the
+- `replacement_of(upstream)` → the name of the image that replaces a base image, or None; pure.
+- `ensure_replacements(upstreams, toolchain, cache_dir, env)` → steps to {upstream: replacement image}, all in the
   host's Docker; {} where images can be pulled. Copying them into the node's Docker is the caller's work.
 
 Everything lives under `cache_dir/toolchain`, appears by rename, and is made under one lock.
@@ -19,7 +19,7 @@ from deployer.toolchain.dockerhost import docker_mending, ensure_docker
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import STAGE, Setting, Toolchain, Way, architecture, minikube_home
 from deployer.toolchain.resolve import ensure_toolchain
-from deployer.toolchain.source.base_images import ensure_stand_ins, stand_in
+from deployer.toolchain.source.base_images import ensure_replacements, replacement_of
 from deployer.toolchain.source.node import seed_minikube
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
     "architecture",
     "docker_mending",
     "ensure_docker",
-    "ensure_stand_ins",
+    "ensure_replacements",
     "ensure_toolchain",
     "locate_toolchain",
     "minikube_home",
+    "replacement_of",
     "seed_minikube",
-    "stand_in",
 ]

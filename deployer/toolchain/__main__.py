@@ -12,16 +12,16 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.folders import cache_folder, state_folder
 from deployer.core.steps import Steps, drive
-from deployer.toolchain import Toolchain, ensure_docker, ensure_stand_ins, ensure_toolchain
+from deployer.toolchain import Toolchain, ensure_docker, ensure_replacements, ensure_toolchain
 
 
 def main() -> int:
-    """Runs Docker, the toolchain and the named stand-ins; returns the exit code."""
+    """Runs Docker, the toolchain and the replacement images that are asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployer.toolchain", description=__doc__)
     parser.add_argument("--setting", choices=("auto", "path", "download", "source"), default="auto")
     parser.add_argument("--cache", type=Path, default=cache_folder())
     parser.add_argument("--state", type=Path, default=state_folder())
-    parser.add_argument("--stand-in", action="append", default=[], metavar="IMAGE")
+    parser.add_argument("--replacement", action="append", default=[], metavar="IMAGE")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
     begun = time.monotonic()
@@ -39,7 +39,7 @@ def main() -> int:
         environment = dict(os.environ)
         docker = yield from ensure_docker(given.cache, given.state, environment)
         toolchain = yield from ensure_toolchain(given.setting, given.cache, environment, docker)
-        yield from ensure_stand_ins(given.stand_in, toolchain, given.cache, environment)
+        yield from ensure_replacements(given.replacement, toolchain, given.cache, environment)
         return toolchain
 
     try:

@@ -51,7 +51,7 @@ def ensure_docker(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> S
         elif env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
             raise machine_error(
                 "DOCKER_UNREACHABLE",
-                "Docker does not answer at the address that DOCKER_HOST or DOCKER_CONTEXT names",
+                "Docker does not answer at the address in DOCKER_HOST or DOCKER_CONTEXT",
                 detail=trouble,
                 hints=("docker version", "unset DOCKER_HOST DOCKER_CONTEXT"),
             )
@@ -194,7 +194,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _forget_dead() -> None:
-    """No file names a process that is no longer Docker's.
+    """No pid file holds the number of a process that is no longer Docker's.
 
     After a hard kill Docker believes its pid file when any process has that number by now.
     """
@@ -212,7 +212,7 @@ def _command(pid: int) -> str:
 
 
 def _start_time(pid: int) -> str:
-    """What tells a process from a later one with the same number."""
+    """When the process started, which no later process with its number shares; "" where there is none."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
     return ""

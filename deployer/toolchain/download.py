@@ -144,14 +144,14 @@ def _attempt(url: str, part: Path, name: str) -> Generator[Item, None, None]:
             have = 0  # the server does not carry on: from the start
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
-        told = -1
+        shown = -1
         with part.open("r+b" if have else "wb") as file:
             file.seek(have)
             while chunk := answer.read(_CHUNK):
                 file.write(chunk)
                 have += len(chunk)
-                if total and have * 20 // total != told:
-                    told = have * 20 // total
+                if total and have * 20 // total != shown:
+                    shown = have * 20 // total
                     yield Item(STAGE, name, ItemState.RUNNING, "downloading", done=have, total=total)
             file.flush()
             os.fsync(file.fileno())

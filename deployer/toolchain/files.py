@@ -107,17 +107,17 @@ def locked(cache_dir: Path, body: Steps[T]) -> Steps[T]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     with _closing(descriptor):
-        told = False
+        waited = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not waited:
                     yield Item(STAGE, "lock", ItemState.RUNNING, "another run is preparing the same toolchain")
-                    told = True
+                    waited = True
                 time.sleep(0.2)
-        if told:
+        if waited:
             yield Item(STAGE, "lock", ItemState.DONE, "the other run has ended")
         # What killed runs left: whoever holds the lock is the only one at work.
         for stale in (cache_dir / "toolchain" / "work").glob("*"):

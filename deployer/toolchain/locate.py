@@ -1,7 +1,7 @@
 """What this machine has and reaches: the toolchain of an earlier run, programs on PATH, hosts that answer.
 
 The earlier toolchain is read from its stamp in a few milliseconds, without starting a process. The stamp holds size and
-time of every file it names; it says nothing about images in Docker, which `ensure_toolchain` looks at before a cluster
+time of every program; it says nothing about images in Docker, which `ensure_toolchain` looks at before a cluster
 is started or repaired.
 """
 
@@ -105,10 +105,10 @@ def look(name: str, env: Mapping[str, str]) -> Found | None:
     try:
         said = run([path, *_QUESTIONS[name]], env=env, timeout=20)
     except (CommandFailed, OSError, subprocess.TimeoutExpired) as error:
-        return Found(Path(path), "", f"does not tell its version ({error})")
+        return Found(Path(path), "", f"does not print its version ({error})")
     match = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", said)
     if match is None:
-        return Found(Path(path), "", "does not tell its version")
+        return Found(Path(path), "", "does not print its version")
     return Found(Path(path), match[0], unfit(name, (int(match[1]), int(match[2]))))
 
 

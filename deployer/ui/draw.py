@@ -12,8 +12,8 @@ from deployer.core.events import ItemState, RunFinished
 from deployer.core.text import clean, clean_lines, duration, elapsed, progress
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
-from deployer.ui.view import ItemView, StageState, StageView, View, evidence, running, untold
-from deployer.ui.words import Severity, run_words, untold_words, why_not
+from deployer.ui.view import ItemView, StageState, StageView, View, evidence, not_shown, running
+from deployer.ui.words import Severity, further_words, run_words, why_not
 
 BAR_CELLS = 10
 _INDENT = "    "
@@ -46,7 +46,7 @@ def summary(view: View, page: Page) -> list[Text]:
     tails = [line for item in evidence(view) for line in _tail(item, page)]
     for number, problem in enumerate(view.problems):
         lines += [Text(), *problem_text(problem, page, "error", tails if number == 0 else [])]
-    if view.problems and (more := untold_words(untold(view))):
+    if view.problems and (more := further_words(not_shown(view))):
         lines += [Text(), Text(f"  {more}", style=QUIET)]
     return lines
 

@@ -28,8 +28,8 @@ from deployer.core.events import (
 from deployer.core.steps import Clock
 from deployer.core.text import clean, duration, elapsed, progress
 from deployer.status import Phase
-from deployer.ui.view import StageView, View, evidence, fold, running, untold
-from deployer.ui.words import Severity, annotation, defused, problem_lines, run_words, untold_words, workload_words
+from deployer.ui.view import StageView, View, evidence, fold, not_shown, running
+from deployer.ui.words import Severity, annotation, defused, further_words, problem_lines, run_words, workload_words
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
@@ -140,7 +140,7 @@ class PlainSink:
         yield self._safe(_prefixed(event.stage, f"failed after {duration(event.seconds)}"))
         yield from self._log_tails(event)
         yield from self._problems(event.problems, "error")
-        if self._verbosity < 1 and (more := untold_words(untold(self._view))):
+        if self._verbosity < 1 and (more := further_words(not_shown(self._view))):
             yield f"  {more}"
 
     def _if_new(self, stage: str, item: str, key: str, words: str) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _at(view: View) -> str:
 
 
 def _key(event: Item) -> str:
-    """What must differ for an item to be told again: bytes are told by quarters, steps one by one."""
+    """What must differ for an item to be printed again: bytes are printed by quarters, steps one by one."""
     amount = progress(event.done, event.total)
     if event.state is ItemState.RUNNING and amount.endswith("%"):
         return f"running {int(amount[:-1]) // 25}"
@@ -209,7 +209,7 @@ def _heartbeat(view: View, stage: StageView, now: float) -> str:
 
 
 class QuietSink:
-    """Problems are printed as they are told, and nothing else is."""
+    """Problems are printed as they come, and nothing else is."""
 
     def __init__(self, stream: TextIO, *, github: bool = False) -> None:
         self._lines = Lines(stream)

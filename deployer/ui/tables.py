@@ -54,7 +54,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One revision of the application as `history` shows it; `told` is the verdict with its cause or its limits."""
+    """One revision of the application as `history` shows it; `verdict` comes with its cause or its limits."""
 
     number: str
     when: str

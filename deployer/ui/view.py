@@ -67,7 +67,7 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run as far as it was told."""
+    """A run so far."""
 
     command: str = ""
     application: str = ""
@@ -133,21 +133,21 @@ def running(view: View) -> tuple[StageView, ...]:
     return tuple(stage for stage in view.stages if stage.state is StageState.RUNNING)
 
 
-def untold(view: View) -> int:
+def not_shown(view: View) -> int:
     """How many findings are not on a screen that shows the first ones only."""
-    told = {(one.code, one.where) for one in (*view.warnings, *view.problems)}
-    return len({(one.code, one.where) for one in view.further} - told)
+    shown = {(one.code, one.where) for one in (*view.warnings, *view.problems)}
+    return len({(one.code, one.where) for one in view.further} - shown)
 
 
 def evidence(view: View) -> tuple[ItemView, ...]:
-    """The items whose output explains a failure and is not told in it: those that failed, else those running."""
-    told = {line.strip() for problem in view.problems for line in clean_lines(problem.detail)}
+    """The items whose output explains a failure and is not in its detail: those that failed, else those running."""
+    shown = {line.strip() for problem in view.problems for line in clean_lines(problem.detail)}
     items = [
         item
         for stage in view.stages
         if stage.state is StageState.FAILED
         for item in stage.items
-        if any(clean(line).strip() not in told for line in item.log)
+        if any(clean(line).strip() not in shown for line in item.log)
     ]
     failed = tuple(item for item in items if item.state is ItemState.FAILED)
     return failed or tuple(item for item in items if item.state is ItemState.RUNNING)

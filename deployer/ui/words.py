@@ -69,7 +69,7 @@ def run_words(command: str, event: RunFinished) -> str:
             assert_never(event.outcome)
 
 
-def untold_words(number: int) -> str:
+def further_words(number: int) -> str:
     """Where the findings are that a screen of the first ones leaves out; nothing where there are none."""
     return f"{count(number, 'further finding')}: -v, or todo-deploy explain" if number else ""
 

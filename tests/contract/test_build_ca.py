@@ -21,13 +21,13 @@ from pathlib import Path
 import pytest
 
 from deployer import composition
-from deployer.commands.toolchain import stand_ins_for
+from deployer.commands.toolchain import replacements_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
 from deployer.plan import ImagePlan, ImageSource
 from deployer.sources.build_ca import prelude, read_certificates
 from deployer.stages.images import Building, ensure_images
-from deployer.toolchain import ensure_stand_ins, locate_toolchain
+from deployer.toolchain import ensure_replacements, locate_toolchain
 from tests.contract.conftest import opened
 from tests.fakes.play import failed, played
 
@@ -114,8 +114,8 @@ def bases() -> Mapping[str, str]:
     here = composition.this_machine()
     toolchain = locate_toolchain("auto", here.cache_dir)
     assert toolchain is not None
-    played(ensure_stand_ins([PYTHON, NODE], toolchain, here.cache_dir, here.env))
-    found = stand_ins_for(toolchain, [PYTHON, NODE])
+    played(ensure_replacements([PYTHON, NODE], toolchain, here.cache_dir, here.env))
+    found = replacements_for(toolchain, [PYTHON, NODE])
     return {base: found.get(base, base) for base in (PYTHON, NODE)}
 
 

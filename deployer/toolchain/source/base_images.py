@@ -1,7 +1,7 @@
-"""Stand-ins for application base images that cannot be pulled where no container registry is reachable.
+"""Replacement images for application base images that cannot be pulled where no container registry is reachable.
 
 Debian has the same majors (Python 3.11, Node.js 18, nginx, PostgreSQL 15), so each is a small Dockerfile on the
-Debian base. All tags of a family share one stand-in: `python:3.11-slim` and `python:3.11-alpine` are the same
+Debian base. All tags of a family share one replacement image: `python:3.11-slim` and `python:3.11-alpine` are the same
 program. Its name holds the digest of its recipe, so that a changed recipe is another image.
 """
 
@@ -29,7 +29,7 @@ _FOLDER = RECIPES / "standins"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Upstream names that one stand-in serves; `asks` are the settings of this machine it takes."""
+    """Upstream names that one replacement image serves; `asks` are the settings of this machine it takes."""
 
     name: str
     pattern: str
@@ -52,16 +52,16 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def stand_in(upstream: str) -> str | None:
-    """The name of the image that stands in for `upstream`, or None where there is none. Starts nothing."""
+def replacement_of(upstream: str) -> str | None:
+    """The name of the image that replaces `upstream`, or None where there is none. Starts nothing."""
     family = _family(upstream)
     return None if family is None else _ref(family)
 
 
-def ensure_stand_ins(
+def ensure_replacements(
     upstreams: Iterable[str], toolchain: Toolchain, cache_dir: Path, env: Mapping[str, str]
 ) -> Steps[Mapping[str, str]]:
-    """Each upstream name that has a stand-in is there in the host's Docker; returns upstream → stand-in.
+    """The replacement images of these upstream names are in the host's Docker; returns upstream → replacement.
 
     Empty where images can be pulled: the Dockerfiles' own defaults hold there.
     """

@@ -93,7 +93,7 @@ def base_ref() -> str:
 
 
 def ca_bundle(env: Mapping[str, str]) -> bytes:
-    """The certificate authorities that this machine trusts."""
+    """The CA certificates that this machine trusts."""
     for name in (env.get("SSL_CERT_FILE"), env.get("CURL_CA_BUNDLE"), *_BUNDLES):
         if name and Path(name).is_file():
             return Path(name).read_bytes()

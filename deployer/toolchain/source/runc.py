@@ -98,7 +98,7 @@ def restart_needed(command: str) -> Problem:
     return Problem(
         "DOCKER_RESTART",
         "Docker must be restarted before it can run Minikube's node on this machine",
-        detail=f"{CONFIGURATION} now names {NAME} as default runtime; the running daemon is not this tool's",
+        detail=f"{CONFIGURATION} now sets {NAME} as default runtime; the running daemon is not this tool's",
         where=str(CONFIGURATION),
         hints=(command,),
     )

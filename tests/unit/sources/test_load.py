@@ -234,8 +234,8 @@ def test_base_images_come_from_the_spec_and_from_the_dockerfiles(root: Path) -> 
     assert inputs.wanted_bases(loaded, {}) == ("node:18-alpine", "postgres:15-alpine", "python:3.11-slim")
     assert inputs.wanted_bases(loaded, {"DATABASE_URL": "x"}) == ("node:18-alpine", "python:3.11-slim")
     plain = sources(root, text)
-    stand_ins = {"node:18-alpine": "local/node:1", "python:3.11-slim": "local/python:1"}
-    standing = inputs.read_sources(loaded, {}, stand_ins, root.parent / "cache")
+    replacements = {"node:18-alpine": "local/node:1", "python:3.11-slim": "local/python:1"}
+    standing = inputs.read_sources(loaded, {}, replacements, root.parent / "cache")
     assert plain.images["api"].bases == {}
     assert standing.images["api"].bases == {"node:18-alpine": "local/node:1"}, "the other one is a build argument"
     assert standing.images["api"].digest != plain.images["api"].digest

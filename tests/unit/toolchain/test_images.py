@@ -149,7 +149,7 @@ def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
-    names = {standins.stand_in(upstream) for upstream in upstreams}
+    names = {standins.replacement_of(upstream) for upstream in upstreams}
     assert len(names) == 1
     assert str(names.pop()).startswith(start)
 
@@ -158,7 +158,7 @@ def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
     "upstream", ["python:3.12-slim", "python", "node:20-alpine", "postgres:16", "ghcr.io/x/node:18"]
 )
 def test_what_debian_does_not_have_has_no_stand_in(upstream: str) -> None:
-    assert standins.stand_in(upstream) is None
+    assert standins.replacement_of(upstream) is None
 
 
 def toolchain(docker: Path, offline: bool) -> Toolchain:
@@ -170,10 +170,10 @@ def test_stand_ins_are_made_only_where_images_cannot_be_pulled(
 ) -> None:
     monkeypatch.setattr(standins, "ensure_base", nothing)
     names = ["python:3.11-slim", "python:3.11-alpine", "alpine:3"]
-    assert finish(standins.ensure_stand_ins(names, toolchain(docker, False), tmp_path, env(store))) == {}
+    assert finish(standins.ensure_replacements(names, toolchain(docker, False), tmp_path, env(store))) == {}
     assert builds(store) == 0
-    made = finish(standins.ensure_stand_ins(names, toolchain(docker, True), tmp_path, env(store)))
-    assert made == {name: standins.stand_in(name) for name in names[:2]}
+    made = finish(standins.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store)))
+    assert made == {name: standins.replacement_of(name) for name in names[:2]}
     assert builds(store) == 1
 
 
@@ -187,7 +187,7 @@ def test_the_machines_index_is_handed_over_and_credentials_are_not(
         "NPM_CONFIG_REGISTRY": "https://me:secret@npm.example/",
     }
     names = ["python:3.11-slim", "node:18-alpine"]
-    finish(standins.ensure_stand_ins(names, toolchain(docker, True), tmp_path, env(store, **settings)), events)
+    finish(standins.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store, **settings)), events)
     calls = (store / "calls").read_text()
     assert "PIP_INDEX_URL=https://index.example/simple" in calls
     assert "secret" not in calls
