@@ -26,7 +26,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for code, pattern in (
         ("READ_ONLY_FS", r"(?:Read-only file system|EROFS|Errno 30\])[^'\"\n/]*['\"]?(?P<what>/[\w./-]+)?"),
         ("PORT_IN_USE", r"\('[\d.:]*', (?P<what>\d+)[^)]{0,40}\): (?:\[errno 98\] )?address already in use"),
-        ("PORT_IN_USE", rf"(?:{_IN_USE})(?:.{{0,200}}[^\d:])?(?P<what>:{{0,2}}\d{{2,5}})\)?$"),
+        ("PORT_IN_USE", rf"(?:{_IN_USE})(?:.{{0,200}}[^\d:])?(?P<what>:{{0,3}}\d{{2,5}})\)?$"),
         ("PORT_IN_USE", _IN_USE),
         ("EXEC_FORMAT", r"(?:exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,200})?exec format error"),
         ("RUN_NO_SUCH_FILE", r"(?<![\w./-])(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),
