@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from deployer.commands.toolchain import ensure_tools
-from deployer.composition import this_world
+from deployer.composition import this_machine
 from deployer.config.load import load_spec
 from deployer.core.steps import drive
 from deployer.sources.charts import stage_chart
@@ -19,12 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     """The number of charts that are not clean."""
-    here = this_world()
+    here = this_machine()
     with PlainSink(sys.stderr, here.clock) as sink:
         helm = drive(ensure_tools(load_spec(ROOT / "todo-deploy.yaml").spec, here), sink).value.helm
     charts = sorted(path.parent for path in (ROOT / "charts").glob("*/Chart.yaml"))
     with tempfile.TemporaryDirectory() as folder:
-        return sum(not is_clean(helm, stage_chart(chart, Path(folder)).path, chart.name) for chart in charts)
+        return sum(
+            not is_clean(helm, stage_chart(chart, Path(folder), within=(ROOT,)).path, chart.name) for chart in charts
+        )
 
 
 def is_clean(helm: Path, staged: Path, name: str) -> bool:
