@@ -21,8 +21,7 @@ from pathlib import Path
 from bench.crowd import Crowd
 from bench.report import recorded
 from deployer.config.spec import FailFast
-from deployer.core.clock import SystemClock
-from deployer.core.steps import drive, stage
+from deployer.core.steps import SystemClock, drive, stage
 from deployer.kube.client import KubeApi
 from deployer.rollout.observe import lookup_of
 from deployer.rollout.stage import Judging, Rollout, await_rollout

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
-from deployer.core.clock import SystemClock
 from deployer.core.files import path_component
 from deployer.core.folders import cache_folder, state_folder
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
-from deployer.core.steps import Clock
+from deployer.core.steps import Clock, SystemClock
 from deployer.env.shell import unexported
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown

@@ -23,10 +23,10 @@ def config(ctx: click.Context, session: Session) -> None:
 def view(session: Session, show_origin: bool, defaults: bool) -> int:
     """The spec as it is used: file, local overlay, profile and --set merged."""
     from deployer.cli.running import print_json, read_spec
-    from deployer.config.annotated import as_yaml, leaf_origins, whole
+    from deployer.config.load import annotated_yaml, leaf_origins, with_defaults
 
     loaded = read_spec(session)
-    document = whole(loaded) if defaults else dict(loaded.document)
+    document = with_defaults(loaded) if defaults else dict(loaded.document)
     origins = leaf_origins(loaded, document) if show_origin else {}
     if session.as_json:
         data = {"profile": loaded.profile, "spec": document}
@@ -34,7 +34,7 @@ def view(session: Session, show_origin: bool, defaults: bool) -> int:
             data["origins"] = {".".join(map(str, at)): origin for at, origin in origins.items()}
         print_json("config", ExitCode.OK, data)
         return ExitCode.OK
-    click.echo(as_yaml(document, origins), nl=False)
+    click.echo(annotated_yaml(document, origins), nl=False)
     return ExitCode.OK
 
 

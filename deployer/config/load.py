@@ -10,7 +10,7 @@ import difflib
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import DEEPEST, Malformed, read_text
 from deployer.core.values import path_keys
 from deployer.core.yaml import Location, parse_yaml
+from deployer.core.yaml_text import block_lines
 
 SPEC_NAME = "todo-deploy.yaml"
 COMMAND_LINE = "--set"
+DEFAULT = "default"
+_NOTE_COLUMN = 47
 _LOCAL_SUFFIX = ".local.yaml"
 
 
@@ -150,6 +153,33 @@ def _profiles(
             ExitCode.INPUT,
         )
     return profiles
+
+
+def annotated_yaml(document: Mapping[str, Any], origins: Mapping[Location, str]) -> str:
+    """The document as block YAML; a value with an origin is followed by `# <origin>`."""
+    lines = (f"{line:<{_NOTE_COLUMN}} # {origins[at]}" if at in origins else line for at, line in block_lines(document))
+    return "\n".join(lines) + "\n"
+
+
+def with_defaults(loaded: LoadedSpec) -> dict[str, Any]:
+    """The spec with every default filled in."""
+    return loaded.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def leaf_origins(loaded: LoadedSpec, document: Mapping[str, Any]) -> dict[Location, str]:
+    """The origin of every value of the document that is not a map or list with items."""
+    return {at: str(loaded.origins[at]) if at in loaded.origins else DEFAULT for at in _leaves(document, ())}
+
+
+def _leaves(value: Any, at: Location) -> Iterator[Location]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, (*at, key))
+    elif isinstance(value, list | tuple) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*at, index))
+    elif at:
+        yield at
 
 
 def _holding(folder: Path, repository: Path | None) -> Path:

@@ -34,7 +34,8 @@ _NOT_SECRET = frozenset({"true", "false", "null", "none"})
 _MOST_LEVELS = 3
 _REMEMBERED_TEXTS, _REMEMBERED_LENGTH = 2000, 4096
 _PEM_FRAME = re.compile(r"-{5}(BEGIN|END) [A-Z0-9 ]+-{5}")
-_URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
+URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
+"""A URL with a password, which is its only group."""
 
 Span = tuple[int, int]
 
@@ -113,7 +114,7 @@ def _parts(value: str) -> set[str]:
     if "\n" in value or "\r" in value:
         lines = (line.strip() for line in value.splitlines())
         parts |= {line for line in lines if len(line) >= MIN_LENGTH and not _PEM_FRAME.fullmatch(line)}
-    for match in _URL_PASSWORD.finditer(value):
+    for match in URL_PASSWORD.finditer(value):
         parts |= {password for password in (match[1], unquote(match[1])) if _is_secret(password)}
     return parts
 

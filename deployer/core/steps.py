@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -28,6 +29,19 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
     def now(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """Real time; `now` in seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)

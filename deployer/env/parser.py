@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.redact import URL_PASSWORD
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -186,7 +187,6 @@ _WEAK_SECRET = re.compile(
 _SECRET_KEY = re.compile(
     r"PASS(WORD|WD|PHRASE)?($|_)|SECRET|TOKEN|(^|_)(API_?|PRIVATE_?|ACCESS_?)?KEY($|_)|CREDENTIAL", re.I
 )
-_URL_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/\s:@]*:([^/\s]+)@")
 
 
 def names_secret(key: str) -> bool:
@@ -196,7 +196,7 @@ def names_secret(key: str) -> bool:
 
 def has_password(value: str) -> bool:
     """Whether the value is a URL with a password."""
-    return _URL_PASSWORD.match(value) is not None
+    return URL_PASSWORD.match(value) is not None
 
 
 def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:
@@ -211,7 +211,7 @@ def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:
         return "it refers to another variable, and nothing is filled in here"
     if _PLACEHOLDER.fullmatch(text):
         return "it is a placeholder"
-    url = _URL_PASSWORD.match(text)
+    url = URL_PASSWORD.match(text)
     if url is not None and (_PLACEHOLDER.fullmatch(unquote(url[1])) or url[1].lower() == "password"):
         return "its password is a placeholder"
     if not names_secret(key):

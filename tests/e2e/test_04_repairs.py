@@ -11,9 +11,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from deployer.config.spec import Cluster
-from deployer.core.clock import SystemClock
 from deployer.core.errors import ExitCode
-from deployer.core.steps import drive
+from deployer.core.steps import SystemClock, drive
 from deployer.forwarding import Door, Forward, ensure, known, stop
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request

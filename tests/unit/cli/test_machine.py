@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from deployer.core import errors
-from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import StageFailed
-from deployer.core.steps import Outcome, Steps, stage
+from deployer.core.steps import Outcome, Steps, SystemClock, stage
 from tests import ROOT
 from tests.fakes.play import failed
 

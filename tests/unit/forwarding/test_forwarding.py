@@ -13,8 +13,8 @@ import pytest
 
 from deployer import forwarding
 from deployer.config.spec import Spec
-from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError
+from deployer.core.steps import SystemClock
 from deployer.forwarding import Door, Forward, state
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen

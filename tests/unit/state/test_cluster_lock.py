@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from deployer.core.clock import SystemClock
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Log, Warned
 from deployer.core.process_identity import identity
-from deployer.core.steps import Clock, Steps
+from deployer.core.steps import Clock, Steps, SystemClock
 from deployer.state import cluster_lock as lease_module
 from deployer.state.cluster_lock import DURATION_SECONDS, ClusterLock, lease_name
 from tests.fakes.clock import FakeClock

@@ -127,7 +127,7 @@ def test_giving_up_while_waiting_leaves_no_open_file(tmp_path: Path) -> None:
 ORPHAN = """
 import subprocess, sys
 from pathlib import Path
-from deployer.core.clock import SystemClock
+from deployer.core.steps import SystemClock
 from deployer.state.lock import held, locked
 
 def steps():

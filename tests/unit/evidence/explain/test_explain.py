@@ -331,6 +331,6 @@ def test_the_command(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 class _World:
     def __init__(self, state: Path) -> None:
-        from deployer.core.clock import SystemClock
+        from deployer.core.steps import SystemClock
 
         self.state_dir, self.env, self.clock = state, dict[str, str](), SystemClock()
