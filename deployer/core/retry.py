@@ -1,9 +1,16 @@
-"""Retry of a single call that failed in transit, counted in attempts (waiting for states is the stages' work)."""
+"""Retry of a single call that failed in transit, counted in attempts (waiting for states is the stages' work).
+
+`http_errors` are those of urllib3, which the clients of Kubernetes and Docker let out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+
+from urllib3 import exceptions as http_errors
+
+__all__ = ["http_errors", "retried"]
 
 T = TypeVar("T")
 

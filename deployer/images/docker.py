@@ -15,7 +15,6 @@ from typing import Any
 
 import docker.errors
 import requests.exceptions
-import urllib3.exceptions
 from docker.api.client import APIClient
 from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
@@ -23,6 +22,7 @@ from docker.types.daemon import CancellableStream
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 from deployer.core.redact import foreign
+from deployer.core.retry import http_errors
 from deployer.core.steps import on_stop
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 
@@ -39,7 +39,7 @@ class _Stream(CancellableStream):  # type: ignore[misc]  # the package has no ty
             return next(self._stream)
         except docker.errors.APIError:
             raise
-        except (urllib3.exceptions.ProtocolError, OSError):
+        except (http_errors.ProtocolError, OSError):
             raise StopIteration from None
 
     def end(self) -> None:

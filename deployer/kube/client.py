@@ -18,12 +18,12 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
-from urllib3 import exceptions as http
 
 from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.objects import fitted, well_formed
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.retry import http_errors as http
 from deployer.core.retry import retried
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.kube.portforward import PodStream, open_stream, parsed_head

@@ -44,7 +44,7 @@ CLIENTS: dict[str, str] = {
     "rich": "ui",
     "semver": "helm.client",  # the type of pyhelm3's client_version
     "tenacity": "core.retry",
-    "urllib3": "kube.client",  # the kubernetes package lets its errors out
+    "urllib3": "core.retry",  # its errors, which the docker and kubernetes packages let out
     "websocket": "kube.portforward",  # what the kubernetes package itself speaks websocket with
     "yaml": "core.yaml",
 }
