@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import click
 
-from deployer import composition
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.commands.connection import Opened, not_deployed, open_own, open_running
-from deployer.composition import Machine, this_machine
-from deployer.config.load import LoadedSpec
-from deployer.core.errors import ExitCode, machine_error
+from deployer.commands.images import built_images, open_deployed, pruned
+from deployer.composition import this_machine
+from deployer.core.errors import ExitCode
 from deployer.core.events import Event, Warned
-from deployer.core.ports import ImagePort
-from deployer.core.steps import Steps, drive
-from deployer.images.prune import Waste, find_waste, remove_waste, used_images
-from deployer.plan import BASE_LABEL
-from deployer.sources.image_ref import parse_ref
-from deployer.state.build_cache import deployment_dir
-from deployer.state.lock import locked
+from deployer.core.steps import drive
+from deployer.images.prune import Waste
 
 
 @click.group("images")
@@ -33,7 +25,7 @@ def images() -> None:
 @common_options
 def list_(session: Session) -> int:
     """Show the images of the revision that serves: tag, registry, size, layers, age, base, digest."""
-    found = built_images(_opened(read_spec(session), this_machine()))
+    found = built_images(open_deployed(read_spec(session), this_machine()))
     if session.as_json:
         print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
         return ExitCode.OK
@@ -63,90 +55,9 @@ def prune(session: Session) -> int:
     return ExitCode.OK
 
 
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """An image of the application, as the daemon has it; without a digest where it is gone."""
-
-    name: str
-    registry: str
-    repository: str
-    tag: str
-    size: int
-    layers: int
-    created: str
-    base: str
-    digest: str
-
-
-def built_images(opened: Opened) -> tuple[ListedImage, ...]:
-    """The images of the newest revision; they are in the node's own daemon, and no registry has them."""
-    daemon = _daemon(opened)
-    found = []
-    for name, ref in sorted(opened.record.history[-1].images.items()) if opened.record.history else ():
-        facts = daemon.image(ref)
-        named = parse_ref(ref)
-        registry = named.registry or f"{opened.loaded.spec.cluster.provider} (local)"
-        labels = facts.labels if facts is not None else {}
-        found.append(
-            ListedImage(
-                name,
-                registry,
-                named.name,
-                named.tag,
-                facts.size if facts is not None else 0,
-                facts.layers if facts is not None else 0,
-                facts.created if facts is not None else "",
-                labels.get(BASE_LABEL, ""),
-                facts.id if facts is not None else "",
-            )
-        )
-    return tuple(found)
-
-
-def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
-    """What no kept revision refers to; with `remove` it is gone.
-
-    Removed while no run is at work: what one has built is not yet part of a revision.
-    """
-
-    def look() -> Steps[Waste]:
-        yield from ()
-        opened = _opened(loaded, here, open_own if remove else open_running)
-        daemon, spaces = _daemon(opened), _namespaces(opened)
-        used = used_images(spaces, opened.kube)
-        waste = find_waste(loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
-        if remove:
-            remove_waste(waste, opened.kube, daemon)
-        return waste
-
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
-    return (yield from locked(folder, here.clock, look()) if remove else look())
-
-
 def _tell_waiting(event: Event) -> None:
     if isinstance(event, Warned):
         click.echo(event.problem.title, err=True)
-
-
-def _opened(
-    loaded: LoadedSpec, here: Machine, connect: Callable[[LoadedSpec, Machine], Opened] = open_running
-) -> Opened:
-    opened = connect(loaded, here)
-    if not opened.is_deployed:
-        raise not_deployed(opened)
-    return opened
-
-
-def _daemon(opened: Opened) -> ImagePort:
-    if opened.facts.docker is None:
-        raise machine_error("NO_DAEMON", "this cluster has no Docker daemon that can be reached")
-    return composition.open_images(opened.facts.docker)
-
-
-def _namespaces(opened: Opened) -> list[str]:
-    spec = opened.loaded.spec
-    named = [secret.namespace or spec.namespace for secret in spec.secrets.values()]
-    return [spec.namespace, *named, *(one.namespace for one in opened.record.releases.values())]
 
 
 def _tell(waste: Waste, *, removed: bool) -> None:

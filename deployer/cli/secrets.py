@@ -10,6 +10,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
+from deployer.core.text import table_lines
 
 if TYPE_CHECKING:
     from deployer.config.load import LoadedSpec
@@ -109,9 +110,8 @@ def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
 def _print(rows: tuple[KeyRow, ...]) -> None:
     table = [("SECRET", "KEY", "FROM", "KIND", "STATE", "WHERE")]
     table += [(row.secret, row.key, row.source, row.kind, row.state, row.where) for row in rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table_lines(table):
+        click.echo(line)
 
 
 def _tell(warnings: list[Problem], problems: list[Problem]) -> None:

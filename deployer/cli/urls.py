@@ -6,7 +6,6 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -15,17 +14,7 @@ from deployer.cli.options import Session, common_options, complete_urls
 from deployer.core.errors import ExitCode, input_error, machine_error
 
 if TYPE_CHECKING:
-    from deployer.commands.connection import Opened
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A URL of the spec at its address; without one, `problem` says why."""
-
-    name: str
-    url: str
-    show: bool
-    problem: str = ""
+    from deployer.commands.services import Address
 
 
 @click.command("urls")
@@ -98,33 +87,10 @@ def _launch(url: str) -> bool:
 def _addresses(session: Session) -> list[Address]:
     from deployer.cli.running import read_spec
     from deployer.commands.connection import not_deployed, open_running
+    from deployer.commands.services import addresses
     from deployer.composition import this_machine
 
     opened = open_running(read_spec(session), this_machine())
     if not opened.record.releases:
         raise not_deployed(opened)
     return addresses(opened)
-
-
-def addresses(opened: Opened) -> list[Address]:
-    """Every URL of the spec, in its order."""
-    from deployer.core.errors import DeployError
-    from deployer.plan import UrlPlan, is_on, switch_states
-    from deployer.sources import load as inputs
-    from deployer.stages.urls import resolve
-
-    spec = opened.loaded.spec
-    switches = switch_states(spec, inputs.values_of(inputs.load_env(opened.loaded))) if spec.switches else {}
-    found = []
-    for name, url in spec.urls.items():
-        if not is_on(url.when, switches):
-            continue
-        wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
-                         url.expect, url.show, url.external)  # fmt: skip
-        try:
-            address, host = resolve(wanted, opened.node_ip, opened.kube, opened.local)
-        except DeployError as error:
-            found.append(Address(name, "", url.show, error.problems[0].title))
-        else:
-            found.append(Address(name, f"http://{host}{url.path}" if host else address, url.show))
-    return found

@@ -1,15 +1,29 @@
-"""A service as people name it: a workload of the application, and the pods it has at a moment."""
+"""A service as people name it: a workload of the application, the pods it has at a moment, and the URLs."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from deployer.commands.connection import Opened, not_deployed
-from deployer.core.errors import input_error
+from deployer.core.errors import DeployError, input_error
+from deployer.plan import UrlPlan, is_on, switch_states
 from deployer.rollout.stage import workloads_of
+from deployer.sources import load as inputs
+from deployer.stages.urls import resolve
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
 from deployer.status.objects import find, name_of, uid_of
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL of the spec at its address; without one, `problem` says why."""
+
+    name: str
+    url: str
+    show: bool
+    problem: str = ""
 
 
 def services_of(opened: Opened) -> tuple[WorkloadRef, ...]:
@@ -53,3 +67,22 @@ def best_pod(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, bool] | None
         return ready, True
     running = next((pod for pod in pods if pod_phase(pod) is PodPhase.RUNNING), None)
     return None if running is None else (running, False)
+
+
+def addresses(opened: Opened) -> list[Address]:
+    """Every URL of the spec, in its order."""
+    spec = opened.loaded.spec
+    switches = switch_states(spec, inputs.values_of(inputs.load_env(opened.loaded))) if spec.switches else {}
+    found = []
+    for name, url in spec.urls.items():
+        if not is_on(url.when, switches):
+            continue
+        wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
+                         url.expect, url.show, url.external)  # fmt: skip
+        try:
+            address, host = resolve(wanted, opened.node_ip, opened.kube, opened.local)
+        except DeployError as error:
+            found.append(Address(name, "", url.show, error.problems[0].title))
+        else:
+            found.append(Address(name, f"http://{host}{url.path}" if host else address, url.show))
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from deployer.core.text import one_line
+from deployer.core.text import one_line, table_lines
 from deployer.diagnosis.finding import event_time, first_time
 from deployer.status import Object
 from deployer.status.objects import dig, number
@@ -22,12 +22,7 @@ def event_lines(events: Sequence[Object], *, about: bool = True) -> list[str]:
     rows = [_HEAD, *(_row(event) for event in sorted_events(events))]
     if len(rows) == 1:
         return ["no events"]
-    kept = (0, 1, 2, 3, 4) if about else (0, 1, 2, 4)
-    widths = {column: max(len(row[column]) for row in rows) for column in kept[:-1]}
-    return [
-        "  ".join([*(f"{row[column]:<{widths[column]}}" for column in kept[:-1]), row[kept[-1]]]).rstrip()
-        for row in rows
-    ]
+    return table_lines([row if about else (*row[:3], row[4]) for row in rows])
 
 
 def clock_time(stamp: object) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cli.images import built_images, pruned
 from deployer.commands.connection import Opened
+from deployer.commands.images import built_images, pruned
 from deployer.config.load import load_spec
 from deployer.core.events import Warned
 from deployer.plan import BASE_LABEL
