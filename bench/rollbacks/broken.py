@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,20 +90,8 @@ def go_wrong(version: Version, scene: Scene) -> Row:
     failures = [one for page in pages for one in page.failures]
     found += [f"a request failed: {one}" for one in failures[:3]]
     failed, back = scene.helm_history()[-2:]
-    if (failed["status"], back["status"]) != ("failed", "deployed"):
-        found.append(f"helm history says {failed['status']}, {back['status']}")
-    if not failed["description"].startswith(f"{version.cause}: "):
-        found.append(f"helm's reason is {failed['description']!r}")
-    if back["revision"] != before["revision"] + 2:
-        found.append(f"helm is at revision {back['revision']}, was at {before['revision']}")
-    told = scene.history()
-    ends = [(one["verdict"], one["cause"]) for one in told[-2:]]
-    if len(told) < len(revisions) + 2 and len(told) < 10:
-        found.append("todo-deploy history has not two revisions more")
-    if ends != [("failed", version.cause), ("verified", "")]:
-        found.append(f"todo-deploy history says {ends}")
-    if not re.match(r"rollback to revision \d+", told[-1]["why"]):
-        found.append(f"its last reason is {told[-1]['why']!r}")
+    found += _helm_complaints(version, before, failed, back)
+    found += _history_complaints(version, len(revisions), scene.history())
     if scene.image() != served:
         found.append(f"{scene.image()} serves, not {served}")
     if scene.project.rolled(pods):
@@ -115,6 +103,29 @@ def go_wrong(version: Version, scene: Scene) -> Row:
     helm = f"{failed['revision']} {failed['status']} ({version.cause}), {back['revision']} {back['status']}"
     asked = sum(page.asked for page in pages)
     return Row(version, done.returncode, ", ".join(codes), done.seconds, asked, len(failures), helm, tuple(found))
+
+
+def _helm_complaints(
+    version: Version, before: Mapping[str, Any], failed: Mapping[str, Any], back: Mapping[str, Any]
+) -> Iterator[str]:
+    """Helm's history has the failure with its cause, and the rollback after it."""
+    if (failed["status"], back["status"]) != ("failed", "deployed"):
+        yield f"helm history says {failed['status']}, {back['status']}"
+    if not failed["description"].startswith(f"{version.cause}: "):
+        yield f"helm's reason is {failed['description']!r}"
+    if back["revision"] != before["revision"] + 2:
+        yield f"helm is at revision {back['revision']}, was at {before['revision']}"
+
+
+def _history_complaints(version: Version, before: int, history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The application's history has the failure with its cause, and the rollback after it; it keeps ten revisions."""
+    if len(history) < before + 2 and len(history) < 10:
+        yield "todo-deploy history has not two revisions more"
+    ends = [(one["verdict"], one["cause"]) for one in history[-2:]]
+    if ends != [("failed", version.cause), ("verified", "")]:
+        yield f"todo-deploy history says {ends}"
+    if not re.match(r"rollback to revision \d+", history[-1]["why"]):
+        yield f"its last reason is {history[-1]['why']!r}"
 
 
 def _hook_complaints(scene: Scene, document: Mapping[str, Any]) -> Iterator[str]:

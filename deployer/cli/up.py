@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -35,23 +35,15 @@ from deployer.status import ClusterPhase
 @click.option("--on-failure", type=click.Choice(["rollback", "keep"]), help="What follows a failed rollout.")
 @click.option("--fail-fast", type=click.Choice([one.value for one in FailFast]), help="How soon a bad sign is fatal.")
 @common_options
-def up(
-    session: Session, services: tuple[str, ...], rebuild: bool, no_build: bool, adopt: bool, recreate_cluster: bool,
-    hold: float | None, timeout: float | None, on_failure: Literal["rollback", "keep"] | None, fail_fast: str | None,
-) -> int:  # fmt: skip
+def up(session: Session, no_build: bool, recreate_cluster: bool, fail_fast: str | None, **more: Any) -> int:
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
-    if rebuild and no_build:
+    if more["rebuild"] and no_build:
         raise input_error("USAGE", "--rebuild and --no-build exclude each other")
     asked = UpOptions(
-        services=services,
-        rebuild=rebuild,
         build=not no_build,
-        adopt=adopt,
         recreate=recreate_cluster,
-        hold=hold,
-        timeout=timeout,
         fail_fast=FailFast(fail_fast) if fail_fast else None,
-        on_failure=on_failure,
+        **more,
     )
     if recreate_cluster:
         name = read_spec(session).spec.cluster.name

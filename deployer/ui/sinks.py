@@ -123,10 +123,9 @@ class PlainSink:
             case UrlProven():
                 words = f"{event.url} answered {event.status}"
                 yield from self._if_new(_at(self._view), event.name, words, words)
-            case Warned(further=True) if self._verbosity < 1:
-                pass
             case Warned():
-                yield from self._problems((event.problem,), "warning")
+                shown = not event.further or self._verbosity >= 1
+                yield from self._problems((event.problem,), "warning") if shown else ()
             case StageFinished():
                 yield self._safe(_prefixed(event.stage, _finish_words(event)))
             case StageFailed():
