@@ -79,10 +79,14 @@ class UrlProven:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something a person should know that does not stop the run; `further` ones for those who ask for all."""
+    """Something a person should know that does not stop the run; `further` ones for those who ask for all.
+
+    `since` is when Kubernetes showed it, in seconds since 1970, where the warning reports a finding.
+    """
 
     problem: Problem
     further: bool = False
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
 
 from deployer.diagnosis.diagnose import diagnose
-from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem
+from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem, warned
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
 from deployer.diagnosis.surroundings import AROUND
 from deployer.diagnosis.verdicts import Patience, Verdict, judge
@@ -19,4 +19,5 @@ __all__ = [
     "judge",
     "logs_wanted",
     "problem",
+    "warned",
 ]

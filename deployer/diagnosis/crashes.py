@@ -59,12 +59,19 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
         made,
         detail=made.detail or exit_meaning(exit_code),
         since=finished,
+        first=_first_end(scene, container),
         evidence=last_lines(text or message),
         observations=number(container.status, "restartCount") + (made.code == "OOM_KILLED" and down),
         signature=signature(exit_code, text),
         predates=made.predates or _older_than_run(scene, container),
         excused=made.excused or _job_tries_again(container),
     )
+
+
+def _first_end(scene: Scene, container: Container) -> float | None:
+    """When the container first ended in this run, as far as its status tells."""
+    ends = (epoch(dig(container.status, state, "terminated", "finishedAt")) for state in ("lastState", "state"))
+    return min((at for at in ends if at is not None and at + 1 > scene.since), default=None)
 
 
 def _named(scene: Scene, container: Container, ended: Object, text: str) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deployer.core.errors import Problem
+from deployer.core.events import Warned
 from deployer.core.text import clean_text, one_line
 from deployer.diagnosis.causes import CAUSES
 from deployer.status import Object, Snapshot, WorkloadRef
@@ -50,7 +51,8 @@ class Known:
 class Finding:
     """One thing wrong with a workload (or with the cluster, where `workload` is None).
 
-    `since` is when Kubernetes first showed it. `observations` is what Kubernetes counted (restarts, kills), of
+    `since` is when Kubernetes showed it, `first` when it did so first in this run, if that was earlier.
+    `observations` is what Kubernetes counted (restarts, kills), of
     which all but the last are older than the run where `predates`. `signature` is equal for two crashes alike.
     `excused` says why it may still be an ordinary moment: then it is a note on screen and never fails the run.
     """
@@ -62,6 +64,7 @@ class Finding:
     pod: str = ""
     container: str = ""
     since: float | None = None
+    first: float | None = None
     evidence: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     observations: int = 1
@@ -154,6 +157,11 @@ def problem(found: Finding) -> Problem:
     where = "/".join(filter(None, (str(found.workload or ""), found.pod, found.container)))
     detail = "\n".join(dict.fromkeys(filter(None, (found.detail, *found.evidence))))
     return Problem(found.code, found.title, detail, where, found.hints)
+
+
+def warned(found: Finding, *, further: bool = False) -> Warned:
+    """The event that reports the finding."""
+    return Warned(problem(found), further, found.since if found.first is None else found.first)
 
 
 def pod_words(ref: WorkloadRef, pod: Object, container: str = "", **more: str) -> dict[str, str]:

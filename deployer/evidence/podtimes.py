@@ -26,19 +26,6 @@ def image_ids(pods: Iterable[Object]) -> dict[str, str]:
     }
 
 
-def crash_times(pods: Iterable[Object], pod: str, container: str, since: float) -> list[float]:
-    """When the container ended in this run: a finding tells of its last end, Kubernetes showed the first one."""
-    ends = [
-        epoch(dig(status, state, "terminated", "finishedAt"))
-        for one in pods
-        if name_of(one) == pod
-        for status in container_statuses(one)
-        if status.get("name") == container
-        for state in ("state", "lastState")
-    ]
-    return [at for at in ends if at is not None and at + 1 > since]
-
-
 def _row(pod: Object, now: float) -> Row | None:
     begun = epoch(dig(pod, "metadata", "creationTimestamp"))
     if begun is None:

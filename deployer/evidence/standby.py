@@ -100,12 +100,13 @@ def witnessed(
                 break
             yield event
             if isinstance(event, Warned) and not event.further:
-                called().note(event.problem)
+                called().note(event)
     except DeployError as error:
         kept.finish()  # what went well before it comes first
         for problem in called().untold(error.problems):
-            yield Warned(problem)  # capturing takes a moment, and a cause is named at once
-            called().note(problem)
+            warning = Warned(problem)  # capturing takes a moment, and a cause is named at once
+            yield warning
+            called().note(warning)
         error.problems = called().keep_failure(error.problems)
         raise
     finally:

@@ -6,24 +6,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 
-from deployer import diagnosis
 from deployer.core.errors import Problem
+from deployer.core.events import Warned
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock
-from deployer.diagnosis import Finding
 from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
-from deployer.evidence.podtimes import crash_times
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
 from deployer.helm.result import Applied
-from deployer.rollout.stage import take_snapshot
-from deployer.rollout.watch import take_logs
 from deployer.state.runs import RunFolder, read_json
-from deployer.status import Object, WorkloadRef
+from deployer.status import WorkloadRef
 
 LIMIT_SECONDS = 5.0
 _SUCCESS_SECONDS = 1.5
-_SAME_LOOK_SECONDS = 0.5
 
 
 class Witness:
@@ -38,9 +33,6 @@ class Witness:
         self._clock = clock
         self._since = since
         self._sightings: tuple[Sighting, ...] = ()
-        self._findings: tuple[Finding, ...] = ()
-        self._pods: tuple[Object, ...] = ()
-        self._looked: float | None = None
 
     def untold(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """Those of the problems that were not named before."""
@@ -80,28 +72,11 @@ class Witness:
 
         return finish
 
-    def note(self, problem: Problem) -> None:
-        """The problem was named just now; when Kubernetes showed it is found out."""
-        since, named = None, self._clock.now()
-        with suppress(Exception):
-            match = (problem.code, problem.where)
-            shown = next((one for one in self._look() if (one.code, diagnosis.problem(one).where) == match), None)
-            if shown is not None and shown.since is not None:
-                since = min([shown.since, *crash_times(self._pods, shown.pod, shown.container, self._since)])
-        made = sighting(problem.code, problem.title, problem.where, since, named, self._since)
+    def note(self, event: Warned) -> None:
+        """The finding was reported just now."""
+        problem = event.problem
+        made = sighting(problem.code, problem.title, problem.where, event.since, self._clock.now(), self._since)
         self._sightings = (*self._sightings, made)
-
-    def _look(self) -> tuple[Finding, ...]:
-        """The findings of this moment; several that are told in one breath share a look."""
-        now = self._clock.monotonic()
-        if self._looked is None or now - self._looked > _SAME_LOOK_SECONDS:
-            kube, refs = self._scope.kube, self._scope.refs
-            snapshot = take_snapshot(refs, kube)
-            logs = take_logs(snapshot, refs, kube)
-            now_at, self._pods = self._clock.now(), snapshot.pods
-            self._findings = diagnosis.diagnose(snapshot, refs, logs, now=now_at, since=self._since)
-            self._looked = now
-        return self._findings
 
     def _write(self, seen: Seen, *, failed: bool) -> None:
         releases = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.core.events import Item, ItemState, Log, Warned
+from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import KubePort, ObjectRef
 from deployer.core.steps import Clock, Steps, merge
 from deployer.helm import storage as helmstorage
@@ -174,7 +174,7 @@ class _Hooks:
         for one in worth_reporting(findings, patience, helm.judging, now):
             if (one.code, one.workload) not in self._reported:
                 self._reported.add((one.code, one.workload))
-                yield Warned(diagnosis.problem(one))
+                yield diagnosis.warned(one)
         own = {ref: helm.judging.profile_of(ref) for ref in fresh}
         verdict = diagnosis.judge(findings, patience, now, helm.judging.profile, overrides=own)
         return verdict.finding if verdict.state == "failed" else None

@@ -11,7 +11,7 @@ from functools import partial
 
 from deployer import diagnosis
 from deployer.core.errors import DeployError, ExitCode
-from deployer.core.events import Event, Item, ItemState, Warned, WorkloadChanged
+from deployer.core.events import Event, Item, ItemState, WorkloadChanged
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Patience
@@ -117,7 +117,7 @@ class _Watched:
             cause = (finding.code, finding.workload)
             if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
                 (self._further if rank else self._rollout.reported).add(cause)
-                yield Warned(diagnosis.problem(finding), further=rank > 0)
+                yield diagnosis.warned(finding, further=rank > 0)
 
     def held(self, seen: _Seen) -> Steps[bool]:
         """Whether everything stayed Available for the hold; what was never changed has not to be held."""

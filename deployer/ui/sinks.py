@@ -28,7 +28,7 @@ from deployer.core.events import (
 from deployer.core.steps import Clock
 from deployer.core.text import clean, duration, elapsed, progress
 from deployer.status import Phase
-from deployer.ui.view import StageView, View, evidence, fold, not_shown, running
+from deployer.ui.view import StageView, View, evidence, fold, news_of, not_shown, running
 from deployer.ui.words import Severity, annotation, defused, further_words, problem_lines, run_words, workload_words
 
 HEARTBEAT_SECONDS = 15.0
@@ -138,7 +138,7 @@ class PlainSink:
     def _failure(self, event: StageFailed) -> Iterator[str]:
         yield self._safe(_prefixed(event.stage, f"failed after {duration(event.seconds)}"))
         yield from self._log_tails(event)
-        yield from self._problems(event.problems, "error")
+        yield from self._problems(tuple(news_of(one, self._view) for one in event.problems), "error")
         if self._verbosity < 1 and (more := further_words(not_shown(self._view))):
             yield f"  {more}"
 

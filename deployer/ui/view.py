@@ -128,6 +128,17 @@ def fold(view: View, event: Event, now: float) -> View:
             assert_never(event)
 
 
+def news_of(problem: Problem, view: View) -> Problem:
+    """What the problem says beyond the warning that showed it before; the whole problem where none did."""
+    same = [one for one in view.warnings if (one.code, one.where) == (problem.code, problem.where)]
+    shown = {line.strip() for one in same for line in (one.title, *one.detail.splitlines(), *one.hints)}
+    return replace(
+        problem,
+        detail="\n".join(line for line in problem.detail.splitlines() if line.strip() not in shown),
+        hints=tuple(hint for hint in problem.hints if hint not in shown),
+    ) if same else problem  # fmt: skip
+
+
 def running(view: View) -> tuple[StageView, ...]:
     """The stages at work now."""
     return tuple(stage for stage in view.stages if stage.state is StageState.RUNNING)

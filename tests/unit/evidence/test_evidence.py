@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from deployer import diagnosis
 from deployer.config.spec import FailFast
 from deployer.core.errors import Problem
 from deployer.core.events import Event, ItemState, RunFinished, RunStarted, Warned
 from deployer.core.ports import Object
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
+from deployer.diagnosis import Finding
 from deployer.evidence import Ended, kept_in, summarize, witnessed
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe
@@ -27,7 +29,7 @@ from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighti
 from deployer.helm.result import Applied
 from deployer.rollout.stage import Judging, Rollout, await_rollout
 from deployer.state.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
-from deployer.status import WorkloadStatus
+from deployer.status import Snapshot, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import failed, played
@@ -120,6 +122,22 @@ def test_findings_know_when_kubernetes_showed_them(kube: FakeKube, folder: RunFo
     assert seen["code"] == "CRASH_LOOP"
     assert seen["since"] == kube.clock.now() - kube.clock.elapsed + 3
     assert 0 < seen["delay"] <= 3.5
+
+
+def test_a_look_is_diagnosed_once(kube: FakeKube, folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(kube, "api", ready=False, restarts=1, waiting=CRASHED, crashed=1)
+    looks: list[object] = []
+    diagnose = diagnosis.diagnose
+
+    def counted(snapshot: Snapshot, *args: Any, **named: Any) -> tuple[Finding, ...]:
+        looks.append(snapshot)
+        return diagnose(snapshot, *args, **named)
+
+    monkeypatch.setattr(diagnosis, "diagnose", counted)
+    with kept_in(folder):
+        events, _ = failed(rollout(kube))
+    assert [one.since for one in events if isinstance(one, Warned)] == [kube.clock.now() - kube.clock.elapsed]
+    assert len({id(one) for one in looks}) == len(looks)
 
 
 def test_a_success_leaves_its_pods_times_and_images(kube: FakeKube, folder: RunFolder) -> None:

@@ -6,10 +6,12 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from deployer.core.events import Event, Item, Log, RunFinished, StageFailed, StageStarted, to_wire
+from deployer.core.errors import Problem
+from deployer.core.events import Event, Item, Log, RunFinished, StageFailed, StageStarted, Warned, to_wire
 from deployer.status import Phase
 from deployer.ui.sinks import JsonlSink, Lines, PlainSink, Progress, QuietSink, choose, make_sink
 
@@ -85,6 +87,23 @@ def test_plain_shows_the_first_finding_and_all_when_asked() -> None:
     every = plain(FAILED_OF_MANY, verbosity=1)
     assert f"warning[{ALSO.code}]: {ALSO.title}" in every
     assert not any("further finding" in line for line in every)
+
+
+def test_plain_shows_the_cause_of_a_failure_once() -> None:
+    cause = Problem("CRASH_LOOP", "backend ended", "exit code 1\nKeyError", "deployment/backend", ("see the log",))
+    ended = replace(cause, detail=f"{cause.detail}\nevidence: /runs/1", hints=(*cause.hints, "todo-deploy explain"))
+    lines = plain([(0, Warned(cause)), (0, StageFailed("rollout", 1.0, (ended,)))])
+    for once in (
+        "  exit code 1",
+        "  KeyError",
+        "  help: see the log",
+        "  evidence: /runs/1",
+        "  help: todo-deploy explain",
+    ):
+        assert lines.count(once) == 1
+    assert [line for line in lines if "CRASH_LOOP" in line] == [
+        "warning[CRASH_LOOP]: backend ended", "error[CRASH_LOOP]: backend ended",
+    ]  # fmt: skip
 
 
 def test_plain_prints_build_output_when_asked() -> None:
