@@ -90,25 +90,18 @@ def refuse_foreign_cluster(wanted: Cluster, facts: ClusterFacts, kubeconfig: Pat
         )
 
 
-def refuse_foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> None:
-    """Returns when every release and Secret that a command touches is free or ours; refused with all that is not.
+def refuse_foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> tuple[Problem, ...]:
+    """Every release and Secret that a command touches is free or ours; refused with all that is not.
 
-    `adopt`: those that no application of ours has made are taken over.
-    """
-    problems = foreign(touched, kube, adopt=adopt)
-    if problems:
-        raise DeployError(problems, ExitCode.REFUSED)
-
-
-def foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> tuple[Problem, ...]:
-    """Why each release and Secret that is not ours is not; one request for each namespace, and one.
-
-    A release is ours if one of its revisions has our label, which Helm hands on, and no other application knows it.
+    `adopt`: those that no application of ours has made are taken over. Returns the records of other applications that
+    cannot be read, as warnings. A release is ours if one of its revisions has our label, which Helm hands on, and no
+    other application knows it. One request for each namespace, and one.
     """
     namespaces = sorted({namespace for namespace, _ in touched.releases | touched.secrets})
     found = {name: kube.list("Secret", name, metadata_only=True) for name in namespaces}
     problems: list[Problem] = []
-    others = _releases_of_others(touched.application, kube) if touched.releases else {}
+    records, unread = record.of_all_applications(kube) if touched.releases else ({}, ())
+    others = _releases_of_others(touched.application, records)
     for namespace, name in sorted(touched.releases):
         made = storage.revisions(found[namespace], name)
         if not made or made[-1].status == "uninstalled":
@@ -121,7 +114,9 @@ def foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> tuple[P
         body = next((one for one in found[namespace] if one["metadata"]["name"] == name), None)
         problem = foreign_secret(body, touched.application, adopt=adopt)
         problems += [problem] if problem is not None else []
-    return tuple(problems)
+    if problems:
+        raise DeployError(problems, ExitCode.REFUSED)
+    return unread
 
 
 def foreign_secret(found: Object | None, application: str, *, adopt: bool = False) -> Problem | None:
@@ -144,11 +139,11 @@ def foreign_secret(found: Object | None, application: str, *, adopt: bool = Fals
     )
 
 
-def _releases_of_others(application: str, kube: KubePort) -> dict[tuple[str, str], str]:
+def _releases_of_others(application: str, records: Mapping[str, Record]) -> dict[tuple[str, str], str]:
     """Namespace and name of each release that another application's record knows, and that application."""
     return {
         (known.namespace, name): other
-        for other, kept in record.of_all_applications(kube)[0].items()
+        for other, kept in records.items()
         if other != application
         for name, known in kept.releases.items()
     }

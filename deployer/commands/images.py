@@ -10,6 +10,7 @@ from deployer.commands.connection import Opened, not_deployed, open_own, open_ru
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import machine_error
+from deployer.core.events import Warned
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
@@ -66,11 +67,12 @@ def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
     """
 
     def look() -> Steps[Waste]:
-        yield from ()
         opened = open_deployed(loaded, here, open_own if remove else open_running)
         daemon, spaces = _daemon(opened), _namespaces(opened)
         used = used_images(spaces, opened.kube)
         waste = find_waste(loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
+        for one in waste.unread:
+            yield Warned(one)
         if remove:
             remove_waste(waste, opened.kube, daemon)
         return waste

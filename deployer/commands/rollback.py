@@ -87,7 +87,8 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     spec, clock, since = run.spec, run.clock, run.clock.now()
     kept = record.load(run.kube, spec.namespace, spec.application)
     entry = target(kept, options.to, _begun_by_killed_run(kept, run.kube) if options.to is None else None)
-    ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube)
+    for one in ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube):
+        yield Warned(one)
     judging = _judged_by(spec, entry, options)
     applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, judging), clock)
     deployed, urls = applied.value, url_plans(spec, run.values)

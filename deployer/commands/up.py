@@ -133,7 +133,8 @@ def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_news:
     plan, kube, docker = planned.plan, run.kube, run.facts.docker
     if has_news:
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
-    ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt)
+    for one in ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt):
+        yield Warned(one)
     if not has_news:
         return
     # A run that changes nothing does not pay for their import.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from deployer.core.errors import Problem
 from deployer.core.ports import (
     APPLICATION_LABEL,
     SECRET_LABEL,
@@ -26,6 +27,8 @@ class Waste:
 
     images: tuple[ImageFacts, ...]
     secrets: tuple[ObjectRef, ...]
+    unread: tuple[Problem, ...] = ()
+    """The records of other applications that cannot be read, so that nothing is known of what they need."""
 
     @property
     def size(self) -> int:
@@ -40,7 +43,8 @@ def find_waste(
 
     Applications of one cluster may use the same image: the revisions of the others count, too.
     """
-    entries = [entry for one in (kept, *of_all_applications(kube)[0].values()) for entry in one.history]
+    records, unread = of_all_applications(kube)
+    entries = [entry for one in (kept, *records.values()) for entry in one.history]
     needed = {parse_ref(ref).familiar for entry in entries for ref in entry.images.values()}
     needed |= {parse_ref(ref).familiar for ref in used}
     kept_ids = {image.id for ref in needed if (image := images.image(ref)) is not None}
@@ -57,6 +61,7 @@ def find_waste(
     return Waste(
         tuple(image for image in ours if parse_ref(image.ref).familiar not in needed and image.id not in kept_ids),
         tuple(ref for ref in secrets if (ref.namespace, ref.name) not in copies | served | in_pods),
+        unread,
     )
 
 

@@ -82,14 +82,14 @@ def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *,
 def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
     """Releases and Secrets that are somebody else's, and fields of ours that cannot change."""
     plan, kept, kube = subject.plan, running.record, running.kube
-    checks: tuple[Callable[[], None], ...] = (
+    checks: tuple[Callable[[], object], ...] = (
         lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube),
         lambda: immutable.refuse(_objects(subject), objects_of(plan, kept), kube),
     )
     return tuple(found for check in checks for found in _refusals(check))
 
 
-def _refusals(check: Callable[[], None]) -> tuple[Finding, ...]:
+def _refusals(check: Callable[[], object]) -> tuple[Finding, ...]:
     try:
         check()
     except DeployError as error:

@@ -160,7 +160,9 @@ def of_all_applications(kube: KubePort) -> tuple[dict[str, Record], tuple[Proble
         try:
             found[str(one["metadata"]["labels"][label])] = decode(one)
         except DeployError as error:
-            problems += error.problems
+            (why,) = error.problems
+            title = f"{why.title}: it is left out of account"
+            problems.append(replace(why, code="RECORD_SKIPPED", title=title, hints=()))
     return found, tuple(problems)
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from deployer.core.errors import ExitCode
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object
 from deployer.helm import storage as helmstorage
 from tests import ROOT
@@ -87,3 +88,22 @@ def test_a_verdict_is_read_from_its_label() -> None:
     labels = {VERDICT_LABEL: "verified"}
     (found,) = helmstorage.revisions([release_secret("app", "default", 1, "deployed", labels=labels)], "app")
     assert found.verdict == "verified"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, {"release": 3}, {"release": "%"}, {"release": "bm8="}, {"release": helmstorage.encode({})},
+     {"release": helmstorage.encode({"info": []})}, {"release": helmstorage.encode({"info": {}, "hooks": ["x"]})},
+     {"release": RECORDED["data"]["release"][:200]}],
+    ids=range(9),
+)  # fmt: skip
+def test_a_secret_that_holds_no_revision_is_damaged(data: object) -> None:
+    with pytest.raises(helmstorage.Damaged) as caught:
+        helmstorage.decode({**RECORDED, "data": data})
+    assert caught.value.exit_code is ExitCode.REFUSED
+
+
+@pytest.mark.parametrize("version", [None, "x", "-1", "", "9" * 40])
+def test_a_revision_without_a_number_is_none(version: str | None) -> None:
+    labels = {**RECORDED["metadata"]["labels"], "version": version}
+    assert helmstorage.revisions([{"metadata": {**RECORDED["metadata"], "labels": labels}}], "probe") == ()

@@ -4,9 +4,13 @@ import base64
 import json
 from dataclasses import replace
 
-from deployer.core.ports import ObjectRef
+import pytest
+
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import Object, ObjectRef
 from deployer.state import record
 from deployer.state.record import Record, ReleaseRecord
+from tests.fakes import FakeKube
 
 RELEASE = ReleaseRecord("default", 3, "inputs", (ObjectRef("Deployment", "default", "api"),))
 FULL = Record(
@@ -64,3 +68,47 @@ def test_a_release_replaces_its_older_self_alone() -> None:
 
 def test_the_salt_is_not_shown() -> None:
     assert "salt='" not in repr(FULL)
+
+
+def altered(application: str = "todo", **changes: object) -> Object:
+    """A record with other fields; None takes a field out."""
+    body = record.encode(application, "default", FULL)
+    document = json.loads(base64.b64decode(body["data"]["record"])) | changes
+    kept = {key: value for key, value in document.items() if value is not None}
+    body["data"]["record"] = base64.b64encode(json.dumps(kept).encode()).decode()
+    return body
+
+
+def refusal(body: Object) -> Problem:
+    with pytest.raises(DeployError) as caught:
+        record.decode(body)
+    assert caught.value.exit_code is ExitCode.REFUSED
+    return caught.value.problems[0]
+
+
+def test_a_record_of_a_newer_version_is_refused() -> None:
+    assert refusal(altered(format=2, releases="elsewhere now")).code == "RECORD_NEWER"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"salt": 3}, {"salt": None}, {"releases": []}, {"releases": {"app": None}}, {"history": [None]},
+     {"tags": {"a": 1}}, {"history": [{"number": "1"}]}, {"claims": [["Pod"]]}, {"releases": {"app": {"namespace": "x"}}}],
+)  # fmt: skip
+def test_a_damaged_record_is_refused(changes: dict[str, object]) -> None:
+    assert refusal(altered(**changes)).code == "RECORD_DAMAGED"
+
+
+@pytest.mark.parametrize("data", [None, {}, {"record": "%"}, {"record": "bm8="}, {"record": "//4="}, {"record": 3}])
+def test_a_secret_without_a_record_is_refused(data: object) -> None:
+    assert refusal({**record.encode("todo", "default", FULL), "data": data}).code == "RECORD_DAMAGED"
+
+
+def test_records_of_other_applications_that_cannot_be_read_are_left_out_with_a_warning() -> None:
+    kube = FakeKube()
+    for body in (altered("one"), altered("two", format=2), altered("three", salt=3)):
+        kube.put(body)
+    found, problems = record.of_all_applications(kube)
+    assert list(found) == ["one"]
+    assert {problem.code for problem in problems} == {"RECORD_SKIPPED"}
+    assert len(problems) == 2
