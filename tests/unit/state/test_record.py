@@ -93,7 +93,8 @@ def test_a_record_of_a_newer_version_is_refused() -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"salt": 3}, {"salt": None}, {"releases": []}, {"releases": {"app": None}}, {"history": [None]},
-     {"tags": {"a": 1}}, {"history": [{"number": "1"}]}, {"claims": [["Pod"]]}, {"releases": {"app": {"namespace": "x"}}}],
+     {"tags": {"a": 1}}, {"history": [{"number": "1"}]}, {"claims": [["Pod"]]},
+     {"releases": {"app": {"namespace": "x"}}}],
 )  # fmt: skip
 def test_a_damaged_record_is_refused(changes: dict[str, object]) -> None:
     assert refusal(altered(**changes)).code == "RECORD_DAMAGED"
