@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         _report(words, None, error.problems, code)
     except (KeyboardInterrupt, click.Abort):
         code = ExitCode.INTERRUPTED
-        _report(words, None, (Problem("INTERRUPTED", "interrupted"),), code)
+        _report(words, None, (Problem("INTERRUPTED", "interrupted", hints=("run the command again",)),), code)
     except BrokenPipeError:
         sys.stderr.close()
         code = ExitCode.OK
@@ -178,5 +178,8 @@ def _bug(error: Exception) -> Problem:
 
     path = keep_trace("".join(traceback.format_exception(error)))
     return Problem(
-        "BUG", f"a bug in todo-deploy: {type(error).__name__}", detail=f"the trace is in {path}" if path else str(error)
+        "BUG",
+        f"a bug in todo-deploy: {type(error).__name__}",
+        f"the trace is in {path}" if path else str(error),
+        hints=("run the command again with -v, and report it with the trace",),
     )

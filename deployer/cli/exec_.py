@@ -54,7 +54,12 @@ def exec_(session: Session, service: str, command: tuple[str, ...], container: s
     containers = [str(one["name"]) for one in rows(pod, "spec", "containers")]
     if container is not None and container not in containers:
         known = ", ".join(containers)
-        raise input_error("CONTAINER_UNKNOWN", f"no container `{container}` in {name}", detail=f"it has: {known}")
+        raise input_error(
+            "CONTAINER_UNKNOWN",
+            f"no container `{container}` in {name}",
+            detail=f"its containers: {known}",
+            hints=("--container NAME",),
+        )
     cluster = loaded.spec.cluster
     argv = [
         str(opened.toolchain.kubectl), "--kubeconfig", str(here.kubeconfig),

@@ -35,7 +35,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def explain(session: Session, run: str | None, listing: bool, rules: bool, page: Path | None) -> int:
     """Show again why a run ended as it did: the newest that failed, or RUN (the begin of its id)."""
     if sum((listing, rules, page is not None)) > 1:
-        raise input_error("USAGE", "--list, --rules and --html exclude each other")
+        raise input_error("USAGE", "--list, --rules and --html exclude each other", hints=("use one of them",))
     here = this_machine()
     if rules:
         return _told(session, here, rule_lines(), rules_data())
@@ -80,4 +80,5 @@ def _write(path: Path, text: str) -> None:
     try:
         write_private(path.parent.resolve(strict=True) / path.name, text)
     except OSError as error:
-        raise input_error("PAGE_UNWRITABLE", f"cannot write {path}", detail=error.strerror or str(error)) from None
+        detail = error.strerror or str(error)
+        raise input_error("PAGE_UNWRITABLE", f"cannot write {path}", detail=detail, hints=("--html FILE",)) from None

@@ -156,9 +156,9 @@ def confirm(session: Session, question: str) -> None:
     if session.yes:
         return
     if session.as_json or not sys.stdin.isatty():
-        raise refused("CONFIRMATION", f"this needs a yes: {question}", hints=("add --yes",))
+        raise refused("CONFIRMATION", f"this needs a confirmation: {question}", hints=("add --yes",))
     if not click.confirm(question, default=False, err=True):
-        raise refused("CONFIRMATION", "nothing was removed")
+        raise refused("CONFIRMATION", "not confirmed: nothing was removed", hints=("answer y, or add --yes",))
 
 
 def _interrupted() -> Problem:

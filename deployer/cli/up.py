@@ -38,7 +38,7 @@ from deployer.status import ClusterPhase
 def up(session: Session, no_build: bool, recreate_cluster: bool, fail_fast: str | None, **more: Any) -> int:
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
     if more["rebuild"] and no_build:
-        raise input_error("USAGE", "--rebuild and --no-build exclude each other")
+        raise input_error("USAGE", "--rebuild and --no-build exclude each other", hints=("use one of them",))
     asked = UpOptions(
         build=not no_build,
         recreate=recreate_cluster,

@@ -40,7 +40,11 @@ class ContextCluster:
     def delete(self) -> Generator[Event, None, None]:
         """Never done: refused."""
         yield from ()
-        raise refused("CLUSTER_FOREIGN", f"the cluster of context `{self._context}` is not ours to delete")
+        raise refused(
+            "CLUSTER_FOREIGN",
+            f"the cluster of context `{self._context}` is not deleted: todo-deploy did not make it",
+            hints=("todo-deploy down, which leaves the cluster",),
+        )
 
     def wake(self) -> None:
         """Never done: its nodes are not ours."""
@@ -55,8 +59,16 @@ class ContextCluster:
     def enable_addon(self, name: str) -> Generator[Event, None, None]:
         """Never done: refused."""
         yield from ()
-        raise refused("CLUSTER_FOREIGN", f"the addon {name} is not ours to add to context `{self._context}`")
+        raise refused(
+            "CLUSTER_FOREIGN",
+            f"addon {name} is not installed: context `{self._context}` was not made by todo-deploy",
+            hints=("install it yourself, or leave it out of cluster.addons",),
+        )
 
     def remove_folder(self, path: str) -> None:
         """Never done: refused."""
-        raise refused("CLUSTER_FOREIGN", f"no folder of the cluster of context `{self._context}` is ours to remove")
+        raise refused(
+            "CLUSTER_FOREIGN",
+            f"the nodes of context `{self._context}` were not made by todo-deploy: not changed",
+            hints=("todo-deploy down, which leaves the nodes",),
+        )

@@ -222,7 +222,12 @@ class Minikube:
             run(words, env=self._environment())
         except CommandFailed as failed:
             detail = "\n".join(failed.tail)
-            raise machine_error("FOLDER_KEPT", f"the node's folder {path} cannot be removed", detail=detail) from None
+            raise machine_error(
+                "FOLDER_KEPT",
+                f"the node's folder {path} cannot be removed",
+                detail=detail,
+                hints=(f"minikube ssh --profile {self._profile} -- sudo rm -r {path}",),
+            ) from None
 
     def restore_context(self) -> bool:
         """The user's current context is what it was before a start that was killed; whether it had to be changed."""

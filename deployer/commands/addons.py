@@ -133,7 +133,11 @@ def _flat(values: dict[str, str]) -> list[str]:
 def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
     daemon, machine = target.facts.docker, target.machine
     if daemon is None:
-        raise machine_error("ADDON_DAEMON", "the cluster's Docker daemon is not known: addons cannot be put there")
+        raise machine_error(
+            "ADDON_DAEMON",
+            "the images of addons cannot be loaded: the cluster has no Docker daemon",
+            hints=("leave cluster.addons out of the spec", "todo-deploy doctor"),
+        )
     host, cluster = composition.open_images(machine.host_docker), composition.open_images(daemon)
     steps = supply.ensure_images(addons, target.toolchain.docker, host, cluster, daemon, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
@@ -168,6 +172,7 @@ def _unknown(name: str) -> DeployError:
 def _foreign(cluster: Cluster) -> Problem:
     return Problem(
         "ADDONS_FOREIGN",
-        f"the cluster of context `{cluster.context}` is only used: its addons are its owner's matter",
-        detail="asked for: " + ", ".join(cluster.addons),
+        f"addons are not installed in the cluster of context `{cluster.context}`: it was not made by todo-deploy",
+        detail="cluster.addons: " + ", ".join(cluster.addons),
+        hints=("install them yourself, or leave cluster.addons out of the spec",),
     )

@@ -151,7 +151,11 @@ def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Non
     spec, wanted = loaded.spec, loaded.spec.cluster
     ownership.refuse_foreign_cluster(wanted, facts, here.kubeconfig)
     if wanted.provider != "minikube":
-        raise refused("CLUSTER_FOREIGN", f"the cluster of context `{wanted.context}` is not ours to delete")
+        raise refused(
+            "CLUSTER_FOREIGN",
+            f"the cluster of context `{wanted.context}` is not deleted: todo-deploy did not make it",
+            hints=("todo-deploy down, which leaves the cluster",),
+        )
     if facts.phase is not ClusterPhase.RUNNING:
         return
     try:

@@ -112,7 +112,7 @@ def _env(loaded: LoadedSpec) -> Iterator[Check]:
     for name in loaded.spec.env.files:
         path = loaded.root / name
         problems = envfile.file_problems(path, loaded.root)
-        if problems and problems[0].code == "ENV_MISSING":
+        if problems and problems[0].code == "ENV_FILE_MISSING":
             yield Check(name, "warn", "not there yet; `up` makes it", "todo-deploy secrets init")
             continue
         problems += tracked(path)

@@ -93,7 +93,11 @@ def open_deployed(
 
 def _daemon(opened: Opened) -> ImagePort:
     if opened.facts.docker is None:
-        raise machine_error("NO_DAEMON", "this cluster has no Docker daemon that can be reached")
+        title, hint = (
+            "this cluster has no Docker daemon that can be reached",
+            "images prune works with Minikube's Docker only",
+        )
+        raise machine_error("NO_DAEMON", title, hints=(hint,))
     return composition.open_images(opened.facts.docker)
 
 

@@ -26,7 +26,7 @@ from deployer.toolchain import (
 
 _FIRST_RUN = Problem(
     "FIRST_RUN",
-    "first run on this machine: the toolchain is looked for, downloaded or built",
+    "first run on this machine: minikube, helm and kubectl are searched for, downloaded or built",
     detail="about 4 minutes with downloads, about 20 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
 )
 # Docker's own predefined build arguments (docs.docker.com/reference/dockerfile): never part of an image's history.

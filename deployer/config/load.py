@@ -147,6 +147,7 @@ def _profiles(
                     "SPEC_INVALID",
                     f"{'.'.join(map(str, at))}: Input should be a mapping",
                     where=str(_nearest(origins, at, Origin(shown, 1))),
+                    hints=("todo-deploy schema",),
                 )
                 for at in wrong
             ],
@@ -226,7 +227,7 @@ def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin
         hints = (f"ls -ld {path}",)
         raise input_error("SPEC_UNREADABLE", f"cannot read {path}", detail=str(error), hints=hints) from None
     except Malformed as error:
-        raise input_error("SPEC_YAML", str(error), where=error.at(shown)) from None
+        raise input_error("SPEC_YAML", str(error), where=error.at(shown), hints=("todo-deploy schema",)) from None
     if not isinstance(found.value, dict):
         raise input_error("SPEC_YAML", "a spec is a mapping", where=f"{shown}:1", hints=("todo-deploy schema",))
     return found.value, {at: Origin(shown, line) for at, line in found.lines.items()}
@@ -291,7 +292,7 @@ def _apply_override(document: dict[str, Any], origins: dict[Location, Origin], o
         value: Any = parse_yaml(text).value if text else ""
     except Malformed as error:
         title = f"the value of `--set {path}=…` is not YAML"
-        raise input_error("SET_MALFORMED", title, detail=str(error)) from None
+        raise input_error("SET_MALFORMED", title, detail=str(error), hints=("--set cluster.cpus=2",)) from None
     overlay: Any = value
     for key in reversed(keys):
         overlay = {key: overlay}
@@ -319,7 +320,8 @@ def _problem(item: Any, origins: Mapping[Location, Origin], shown: str) -> Probl
     if item["type"] == "missing":
         return Problem("SPEC_MISSING_KEY", f"missing key `{path}`", where=where, hints=("todo-deploy schema",))
     message = str(item["msg"]).removeprefix("Value error, ")
-    return Problem("SPEC_INVALID", f"{path}: {message}" if path else message, where=where)
+    title = f"{path}: {message}" if path else message
+    return Problem("SPEC_INVALID", title, where=where, hints=("todo-deploy schema",))
 
 
 def _fields_at(location: Location) -> list[str]:

@@ -64,7 +64,11 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
     with _draft(target, bom + _append(filled, rest).encode()) as complete:
         _keep_owner(complete, target.stat())
         if target.read_bytes() != raw:
-            raise input_error("ENV_CHANGED", f"`{path.name}` was changed by another program meanwhile")
+            raise input_error(
+                "ENV_CHANGED",
+                f"another program changed `{path.name}` at the same time",
+                hints=("run the command again",),
+            )
         complete.replace(target)
     return tuple(wanted)
 
@@ -72,7 +76,7 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
 def file_problems(path: Path, project_root: Path) -> list[Problem]:
     """What is wrong with the file itself, worst first; callers decide what stops them.
 
-    Codes: ENV_MISSING, ENV_DIRECTORY, ENV_NOT_REGULAR, ENV_UNREADABLE; ENV_MODE and ENV_OWNER are warnings.
+    Codes: ENV_FILE_MISSING, ENV_DIRECTORY, ENV_NOT_REGULAR, ENV_UNREADABLE; ENV_MODE and ENV_OWNER are warnings.
     """
     name = _name(path, project_root)
     try:
@@ -80,17 +84,17 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         title = f"there is no `{name}`" if missing else f"cannot read `{name}`"
-        code = "ENV_MISSING" if missing else "ENV_UNREADABLE"
-        hints = ("todo-deploy secrets init",) if missing else ()
+        code = "ENV_FILE_MISSING" if missing else "ENV_UNREADABLE"
+        hints = ("todo-deploy secrets init",) if missing else (f"ls -ld {name}",)
         return [Problem(code, title, "" if missing else error.strerror or "", name, hints)]
     if stat.S_ISDIR(info.st_mode):
         # Docker makes a directory of a bind mount whose file is missing.
         return [Problem("ENV_DIRECTORY", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))]
     if not stat.S_ISREG(info.st_mode):
-        return [Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name)]
+        return [Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name, hints=(f"ls -l {name}",))]
     if not os.access(path, os.R_OK):
         hint = f'sudo chown "$USER" {name} && chmod 600 {name}'
-        return [Problem("ENV_UNREADABLE", f"you may not read `{name}`", where=name, hints=(hint,))]
+        return [Problem("ENV_UNREADABLE", f"this user cannot read `{name}`", where=name, hints=(hint,))]
     return _permissions(info, name)
 
 
@@ -103,7 +107,8 @@ def _permissions(info: os.stat_result, name: str) -> list[Problem]:
         title = f"others on this machine can use `{name}`"
         problems.append(Problem("ENV_MODE", title, mode, name, (f"chmod 600 {name}",)))
     if info.st_uid not in (os.geteuid(), 0):
-        problems.append(Problem("ENV_OWNER", f"`{name}` belongs to another user", f"uid {info.st_uid}", name))
+        hints = (f'sudo chown "$USER" {name}',)
+        problems.append(Problem("ENV_OWNER", f"`{name}` belongs to another user", f"uid {info.st_uid}", name, hints))
     return problems
 
 

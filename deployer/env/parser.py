@@ -135,9 +135,9 @@ def _problem(binding: Binding, where: str) -> Problem | None:
         )
     if not _KEY.fullmatch(binding.key):
         rule = "a name has letters, digits and `_` only, and does not start with a digit"
-        return Problem("ENV_BAD_NAME", "what stands before `=` is not a variable's name", rule, where)
+        return Problem("ENV_BAD_NAME", "what is before `=` is not a variable's name", rule, where, ("rename it",))
     if "\0" in binding.value:
-        return Problem("ENV_NUL", f"`{binding.key}` contains a NUL character", where=where)
+        return Problem("ENV_NUL", f"`{binding.key}` contains a NUL character", where=where, hints=("remove it",))
     if _SWALLOWED.search(token.strip()):
         return Problem(
             "ENV_SWALLOWED",
@@ -152,7 +152,12 @@ def _problem(binding: Binding, where: str) -> Problem | None:
 def _unreadable(token: str, where: str) -> Problem:
     match = _ASSIGNMENT.match(token)
     if match is None or match[2] not in ("'", '"'):
-        return Problem("ENV_SYNTAX", "a line of the env file is not KEY=value", where=where)
+        return Problem(
+            "ENV_SYNTAX",
+            "a line of the env file is not KEY=value",
+            where=where,
+            hints=("write KEY=value, or # before a comment",),
+        )
     return Problem(
         "ENV_QUOTES",
         f"the quotes of `{match[1]}` are not closed, or something follows them",

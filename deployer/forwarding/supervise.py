@@ -50,7 +50,12 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
             state.write(forward.folder, *asked)
             _start(forward.folder, env)
         except OSError as error:
-            raise machine_error("STATE_UNWRITABLE", f"cannot write in {forward.folder}", detail=str(error)) from None
+            raise machine_error(
+                "STATE_UNWRITABLE",
+                f"cannot write in {forward.folder}",
+                detail=str(error),
+                hints=(f"ls -ld {forward.folder}",),
+            ) from None
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while not all(_open(door) for door in forward.doors):
         if clock.monotonic() > deadline:

@@ -112,8 +112,9 @@ class Helm:
         try:
             return [identified(one) for one in parse_manifest(decode(raw))]
         except Malformed as error:
-            title = f"the chart of release `{request.release}` renders to what is not YAML"
-            raise input_error("CHART_RENDER", title, detail=str(error)) from None
+            title = f"the chart of release `{request.release}` does not render to valid YAML"
+            hints = (f"helm template {request.release} {request.chart} --debug",)
+            raise input_error("CHART_RENDER", title, detail=str(error), hints=hints) from None
 
     def upgrade(self, request: UpgradeRequest) -> Upgraded:
         """A new revision of the release is recorded and its objects are applied; nothing is waited for but hooks."""
@@ -200,7 +201,12 @@ def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
     try:
         told = shaped(_Told, parse_json(raw))
     except Malformed as error:
-        raise machine_error("HELM_FAILED", "helm printed no release that can be read", detail=str(error)) from None
+        raise machine_error(
+            "HELM_OUTPUT",
+            "helm's output is not the release that it should print",
+            detail=str(error),
+            hints=("helm version", "todo-deploy doctor"),
+        ) from None
     info = told.info
     revision = Revision(told.name, namespace, told.version, info.status, inputs, info.last_deployed, info.description)
     return Upgraded(revision, tuple(objects_of(told.manifest, namespace)))
@@ -258,5 +264,6 @@ def _explained(text: str, release: str) -> DeployError:
             hints = ("todo-deploy up", "todo-deploy doctor") if code == "API_UNREACHABLE" else ()
             return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
     if not release:
-        return machine_error("HELM_FAILED", "helm failed", detail=detail)
-    return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail)
+        return machine_error("HELM_FAILED", "helm failed", detail=detail, hints=("todo-deploy doctor",))
+    hints = (f"helm status {release}", "todo-deploy validate")
+    return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail, hints=hints)

@@ -170,7 +170,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return next(iter(parse_manifest(read_text(path))), {})
     except Malformed as error:
-        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=str(error), where=error.at(str(path))) from None
+        hints = (f"helm lint {path.parent}",)
+        title = f"cannot read `{path}`"
+        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(path)), hints=hints) from None
 
 
 def _env_keys(path: Path) -> dict[str, str]:

@@ -154,8 +154,12 @@ class KubeApi:
         for root in ("api", "apis"):
             document = self._json("GET", f"/{root}", accept=_DISCOVERY)
             if document.get("kind") != "APIGroupDiscoveryList":
-                raise refused("DISCOVERY_MISSING", f"the API server of `{self.context}` does not list its kinds",
-                              detail="it is older than Kubernetes 1.27")  # fmt: skip
+                raise refused(
+                    "DISCOVERY_MISSING",
+                    f"the API server of `{self.context}` does not list its kinds",
+                    detail="it is older than Kubernetes 1.27",
+                    hints=("upgrade the cluster, or delete the namespace yourself",),
+                )
             for group in document.get("items") or ():
                 name = str(group["metadata"].get("name") or "")
                 if name.endswith(_MEASURED):

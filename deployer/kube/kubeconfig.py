@@ -76,10 +76,13 @@ def read(source: Path) -> Mapping[str, Any]:
         return {}
     except OSError as error:
         detail = error.strerror or str(error)
-        raise machine_error("KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=detail) from None
+        raise machine_error(
+            "KUBECONFIG_UNREADABLE", f"cannot read {source}", detail=detail, hints=(f"ls -l {source}",)
+        ) from None
     except Malformed as error:
-        title, where = f"{source} is no kubeconfig", error.at(str(source))
-        raise machine_error("KUBECONFIG_UNREADABLE", title, detail=str(error), where=where) from None
+        title, where = f"{source} is not a kubeconfig", error.at(str(source))
+        hints = (f"kubectl config view --kubeconfig {source}",)
+        raise machine_error("KUBECONFIG_UNREADABLE", title, detail=str(error), where=where, hints=hints) from None
 
 
 def owner(document: Mapping[str, Any], context: str) -> Owner:
@@ -137,7 +140,12 @@ def write_narrowed(source: Path, context: str, target: Path) -> None:
     try:
         write_private(target, json.dumps(found, indent=2, default=str) + "\n")
     except OSError as error:
-        raise machine_error("STATE_UNWRITABLE", f"cannot write {target}", detail=error.strerror or "") from None
+        raise machine_error(
+            "STATE_UNWRITABLE",
+            f"cannot write {target}",
+            detail=error.strerror or "",
+            hints=(f"ls -ld {target.parent}",),
+        ) from None
 
 
 def _cluster(document: Mapping[str, Any], context: str) -> Mapping[str, Any]:

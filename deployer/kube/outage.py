@@ -120,7 +120,7 @@ def retried(look: Callable[[], T], stage: str, clock: Clock, limit: float = LIMI
             if took > limit:
                 raise machine_error(
                     "API_UNREACHABLE",
-                    f"the API server has not answered for {took:.0f} s",
+                    f"the API server has not responded for {took:.0f} s",
                     detail="\n".join(filter(None, (error.problems[0].title, error.problems[0].detail))),
                     hints=("todo-deploy up", "todo-deploy doctor"),
                 ) from None

@@ -33,7 +33,10 @@ def refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
         told = _Status()
     message, reason = foreign(told.message), told.reason
     problem = Problem(
-        f"API_{reason.upper() or status}", f"the API server refused {method} {path} ({status})", detail=message
+        f"API_{reason.upper() or status}",
+        f"the API server refused {method} {path} ({status})",
+        detail=message,
+        hints=("kubectl auth whoami",) if status in (401, 403) else ("run the command again", "todo-deploy doctor"),
     )
     if status == 429:
         return Busy(problem, ExitCode.MACHINE)

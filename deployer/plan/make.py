@@ -195,6 +195,7 @@ def _address(url: str, addresses: Mapping[str, str]) -> str:
             "URL_REFERENCE",
             f"a value needs the address of url `{url}`, which has no nodePort",
             detail=f"URLs with one: {known}",
+            hints=(f"set urls.{url}.nodePort in the spec",),
         )
     return addresses[url]
 
@@ -205,7 +206,9 @@ def _filled(template: str, known: Mapping[str, str], release: str, path: str) ->
     except (KeyError, ValueError, IndexError, AttributeError):
         names = ", ".join(f"{{{name}}}" for name in known)
         raise input_error(
-            "VALUE_TEMPLATE", f"releases.{release}: `{template}` for `{path}` is not a template of {names}"
+            "VALUE_TEMPLATE",
+            f"releases.{release}: `{template}` for `{path}` is not a template",
+            hints=(f"it can contain {names}",),
         ) from None
 
 
@@ -213,4 +216,6 @@ def _set_value(values: dict[str, Any], release: str, path: str, value: Any) -> N
     try:
         set_at(values, path, value)
     except ValueError as error:
-        raise input_error("VALUE_PATH", f"releases.{release}: {error}") from None
+        raise input_error(
+            "VALUE_PATH", f"releases.{release}: {error}", hints=("correct the path in the spec",)
+        ) from None

@@ -59,7 +59,11 @@ def expand(template: str, env: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         found = env.get(match[1])
         if not found:
-            raise input_error("ENV_REFERENCE", f"a default in the spec needs `{match[1]}`, which no env file gives")
+            raise input_error(
+                "ENV_REFERENCE",
+                f"a default in the spec needs `{match[1]}`, which no env file sets",
+                hints=(f"add a line {match[1]}=… to the env file",),
+            )
         return urllib.parse.quote(found, safe="") if match[2] else found
 
     return _REFERENCE.sub(value, template)

@@ -38,8 +38,9 @@ def validated_tag(tag: str, *, where: str = "") -> str:
     if tag.lower() == "latest":
         raise input_error(
             "TAG_LATEST",
-            "the tag `latest` is never used",
-            detail="Kubernetes pulls `latest` at every start, and a rollback could not name what ran before",
+            "the tag `latest` cannot be used",
+            detail="Kubernetes pulls `latest` at every start, and no rollback can name what ran before",
+            hints=("use a tag of a version, such as 1.0.0",),
             where=where,
         )
     if not _TAG.fullmatch(tag):
@@ -47,6 +48,7 @@ def validated_tag(tag: str, *, where: str = "") -> str:
             "TAG_INVALID",
             f"`{tag[:140]}` is not an image tag",
             detail="up to 128 letters, digits, `_`, `.` and `-`, starting with a letter, a digit or `_`",
+            hints=("correct the tag in the spec",),
             where=where,
         )
     return tag
@@ -94,7 +96,11 @@ def semver_commit_tag(version: str, digest: str, commit: Commit | None, used: Ma
 
 def _checked(version: str) -> str:
     if not _VERSION.fullmatch(version):
-        raise input_error("VERSION_INVALID", f"`{version}` is not a version X.Y.Z of three numbers")
+        raise input_error(
+            "VERSION_INVALID",
+            f"`{version}` is not a version X.Y.Z of three numbers",
+            hints=("correct the image's version in the spec",),
+        )
     return version
 
 

@@ -120,10 +120,9 @@ def _outside(loaded: LoadedSpec) -> tuple[Finding, ...]:
         if files:
             title = f"the chart of release `{name}` takes {len(files)} files from outside the repository: {files[0]}, …"
             notes.append((title, ("releases", name, "chart")))
-    return tuple(
-        Finding("PATH_OUTSIDE", "note", Problem("PATH_OUTSIDE", title, where=str(loaded.origin(*location))))
-        for title, location in notes
-    )
+    hints = ("nothing to do if this is meant",)
+    problems = [Problem("PATH_OUTSIDE", title, "", str(loaded.origin(*place)), hints) for title, place in notes]
+    return tuple(Finding(one.code, "note", one) for one in problems)
 
 
 def _unrendered() -> Finding:

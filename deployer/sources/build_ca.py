@@ -39,11 +39,13 @@ def read_certificates(path: Path, shown: str) -> str:
         ) from None  # fmt: skip
     found = "\n".join(match[0] for match in _CERTIFICATE.finditer(text))
     if not found:
-        raise input_error("CA_EMPTY", f"{shown} holds no PEM certificate", hints=("openssl x509 -inform der -in FILE",))
+        raise input_error(
+            "CA_EMPTY", f"{shown} contains no PEM certificate", hints=("openssl x509 -inform der -in FILE",)
+        )
     if len(found) > _MOST:
         count = found.count("BEGIN")
         raise input_error(
-            "CA_TOO_LARGE", f"{shown} holds {count} certificates; builds take {_MOST // 1000} kB of them",
+            "CA_TOO_LARGE", f"{shown} contains {count} certificates; builds take {_MOST // 1000} kB of them",
             hints=("give only your company's own certificates: images have the public ones",),
         )  # fmt: skip
     return found

@@ -75,8 +75,9 @@ def parse_dockerignore(text: str, source: str = _IGNORE) -> tuple[Pattern, ...]:
         except (ValueError, re.error) as error:
             raise input_error(
                 "DOCKERIGNORE_PATTERN",
-                f"`{stripped}` is not a pattern",
+                f"`{stripped}` is not a pattern of .dockerignore",
                 detail=str(error),
+                hints=("see https://docs.docker.com/build/concepts/context/#dockerignore-files",),
                 where=f"{source}:{number}",
             ) from None
     return tuple(patterns)

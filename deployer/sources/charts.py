@@ -87,7 +87,8 @@ def read_chart(chart_dir: Path) -> ChartInfo:
     document = _read(path).value
     for key in ("apiVersion", "name", "version"):
         if not _text(document, key):
-            raise input_error("CHART_FIELD", f"`{path}` has no `{key}`", where=f"{path}:1")
+            hints = (f"add `{key}`: https://helm.sh/docs/topics/charts/#the-chartyaml-file",)
+            raise input_error("CHART_FIELD", f"`{path}` has no `{key}`", where=f"{path}:1", hints=hints)
     source = chart_dir / "requirements.yaml"
     if document["apiVersion"] != "v1" or not source.is_file():
         source = path
@@ -151,7 +152,10 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
         if source.resolve() in real:
             chain = " → ".join(path.name for path in (*real, source.resolve()))
             where = next((item.where for item in info.dependencies if item.name == name), str(source))
-            raise input_error("CHART_CYCLE", f"the chart `{name}` depends on itself", detail=chain, where=where)
+            hints = ("remove one of these dependencies",)
+            raise input_error(
+                "CHART_CYCLE", f"the chart `{name}` depends on itself", detail=chain, where=where, hints=hints
+            )
         # An archive of the same chart is what `helm dependency build` made of an earlier state of the folder.
         files = {path: file for path, file in files.items() if not _is_archive(path, name)}
         below = _layout(source, within, real)
@@ -179,13 +183,18 @@ def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequ
         raise _absent(item, f"{item.repository} is {source}, and there is no Chart.yaml")
     if before is not None and before.resolve() != source.resolve():
         detail = f"one is {before}, the other {source}"
-        raise input_error("CHART_AMBIGUOUS", f"two charts are named `{item.name}`", detail=detail, where=item.where)
+        hints = ("remove one of them, or use `alias`",)
+        raise input_error(
+            "CHART_AMBIGUOUS", f"two charts have the name `{item.name}`", detail=detail, where=item.where, hints=hints
+        )
     _check_match(read_chart(source), item)
     return source
 
 
 def _absent(item: Dependency, detail: str) -> DeployError:
-    return input_error("CHART_DEPENDENCY", f"the chart `{item.name}` is not there", detail=detail, where=item.where)
+    hints = ("helm dependency update CHART", "or correct its name, version and repository in Chart.yaml")
+    title = f"the dependency `{item.name}` is missing"
+    return input_error("CHART_DEPENDENCY", title, detail=detail, where=item.where, hints=hints)
 
 
 def _check_match(found: ChartInfo, item: Dependency) -> None:
@@ -195,7 +204,8 @@ def _check_match(found: ChartInfo, item: Dependency) -> None:
     if (exact := _EXACT.fullmatch(item.version)) and exact[1] != found.version.removeprefix("v"):
         # Helm would silently leave such a dependency out.
         title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
-        raise input_error("CHART_VERSION", title, where=item.where)
+        hints = ("give the dependency the chart's version in Chart.yaml",)
+        raise input_error("CHART_DEPENDENCY_VERSION", title, where=item.where, hints=hints)
 
 
 def _is_archive(path: str, name: str) -> bool:
@@ -222,12 +232,18 @@ def _files(chart_dir: Path, apart: frozenset[str], within: Sequence[Path]) -> It
             if child.is_dir():
                 real = child.resolve()
                 if real in above:
-                    raise input_error("CHART_LINK", f"the link `{child}` leads to a folder that holds it")
+                    raise input_error(
+                        "CHART_LINK",
+                        f"the symbolic link `{child}` leads to a folder that contains it",
+                        hints=(f"rm {child}",),
+                    )
                 pending.append((path, (*above, real)))
             elif child.is_file():
                 yield path, child
             elif child.is_symlink():
-                raise input_error("CHART_LINK", f"the link `{child}` leads nowhere")
+                raise input_error(
+                    "CHART_LINK", f"the target of the symbolic link `{child}` does not exist", hints=(f"rm {child}",)
+                )
 
 
 def _ignore_rules(chart_dir: Path) -> tuple[Pattern, ...]:
@@ -243,7 +259,9 @@ def _lines(file: Path) -> list[str]:
     try:
         return read_text(file).splitlines()
     except Malformed as error:
-        raise input_error("CHART_YAML", f"cannot read `{file}`", detail=str(error), where=error.at(str(file))) from None
+        hints = (f"helm lint {file.parent}",)
+        title = f"cannot read `{file}`"
+        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(file)), hints=hints) from None
 
 
 def _digest(layout: _Layout, hashes: FileHashes) -> Digest:
@@ -288,7 +306,7 @@ def _dependencies(path: Path) -> tuple[Dependency, ...]:
         where = f"{path}:{document.lines.get(('dependencies', index), 1)}"
         name, version, repository, alias = (_text(fields, key) for key in ("name", "version", "repository", "alias"))
         if not name:
-            raise input_error("CHART_DEPENDENCY", "a dependency has no `name`", where=where)
+            raise input_error("CHART_DEPENDENCY", "a dependency has no `name`", where=where, hints=("add its `name`",))
         for one in filter(None, (name, alias)):
             path_component(one, "a dependency", where)
         found.append(Dependency(name, version, repository, alias, where))
@@ -305,12 +323,25 @@ def _read(path: Path) -> Document:
     try:
         document = parse_texts(read_text(path))
     except FileNotFoundError:
-        raise input_error("CHART_MISSING", f"there is no `{path}`", where=str(path)) from None
+        raise input_error(
+            "CHART_MISSING",
+            f"there is no `{path}`",
+            where=str(path),
+            hints=("correct the chart's path in the spec", "helm create NAME"),
+        ) from None
     except OSError as error:
         detail = error.strerror or ""
-        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=detail, where=str(path)) from None
+        hints = (f"ls -l {path}",)
+        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=detail, where=str(path), hints=hints) from None
     except Malformed as error:
-        raise input_error("CHART_YAML", f"cannot read `{path}`", detail=str(error), where=error.at(str(path))) from None
+        hints = (f"helm lint {path.parent}",)
+        title = f"cannot read `{path}`"
+        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(path)), hints=hints) from None
     if not isinstance(document.value, dict):
-        raise input_error("CHART_YAML", f"`{path}` is not a map of keys to values", where=f"{path}:1")
+        raise input_error(
+            "CHART_YAML",
+            f"`{path}` is not a mapping of keys to values",
+            where=f"{path}:1",
+            hints=(f"helm lint {path.parent}",),
+        )
     return document

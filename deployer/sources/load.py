@@ -158,7 +158,12 @@ def read_sources(
         where = str(loaded.origin("releases", name, "chart"))
         folder = root / release.chart
         if not folder.is_dir():
-            raise input_error("CHART_MISSING", f"release `{name}`: no chart at {release.chart}", where=where)
+            raise input_error(
+                "CHART_MISSING",
+                f"release `{name}`: no chart at {release.chart}",
+                where=where,
+                hints=("correct the chart's path in the spec",),
+            )
         chart = charts.stage_chart(folder, cache_dir / "charts", hashes, loaded.readable)
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name))
     hashes.save()
@@ -189,15 +194,27 @@ def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
         try:
             documents = parse_manifest(read_text(loaded.root / file))
         except FileNotFoundError:
-            raise input_error("VALUES_MISSING", f"release `{name}`: no values file {file}", where=where) from None
+            raise input_error(
+                "VALUES_MISSING",
+                f"release `{name}`: no values file {file}",
+                where=where,
+                hints=(f"correct releases.{name}.valuesFiles in the spec",),
+            ) from None
         except OSError as error:
             title = f"release `{name}`: cannot read {file}"
-            raise input_error("VALUES_YAML", title, detail=error.strerror or "", where=where) from None
+            hints = (f"ls -l {file}",)
+            raise input_error("VALUES_YAML", title, detail=error.strerror or "", where=where, hints=hints) from None
         except Malformed as error:
             title = f"release `{name}`: cannot read {file}"
-            raise input_error("VALUES_YAML", title, detail=str(error), where=error.at(file)) from None
+            hints = ("correct the line; `helm lint --values` shows it too",)
+            raise input_error("VALUES_YAML", title, detail=str(error), where=error.at(file), hints=hints) from None
         if len(documents) != 1:
-            raise input_error("VALUES_YAML", f"release `{name}`: {file} is not one map of keys", where=where)
+            raise input_error(
+                "VALUES_YAML",
+                f"release `{name}`: {file} is not one mapping of keys",
+                where=where,
+                hints=("a values file is one YAML document with keys",),
+            )
         merged = overlaid(merged, documents[0])
     return merged
 
@@ -218,11 +235,16 @@ def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path
     if not folder.is_dir():
         where = str(loaded.origin("images", name, "context"))
         raise input_error(
-            "CONTEXT_MISSING_FOLDER", f"image `{name}`: no folder {_shown(folder, loaded.root)}", where=where
+            "CONTEXT_MISSING_FOLDER",
+            f"image `{name}`: no folder {_shown(folder, loaded.root)}",
+            where=where,
+            hints=(f"correct images.{name}.context in the spec",),
         )
     if not dockerfile.is_file():
         where = str(loaded.origin("images", name, "dockerfile"))
-        raise input_error("DOCKERFILE_MISSING", f"image `{name}`: no {_shown(dockerfile, loaded.root)}", where=where)
+        hints = (f"correct images.{name}.dockerfile or context in the spec",)
+        title = f"image `{name}`: no {_shown(dockerfile, loaded.root)}"
+        raise input_error("DOCKERFILE_MISSING", title, where=where, hints=hints)
 
 
 def _check_size(loaded: LoadedSpec, name: str, files: tuple[context.ContextFile, ...], most: int) -> None:

@@ -60,12 +60,18 @@ def start_request(wanted: Cluster, host: Host) -> tuple[StartRequest, tuple[Prob
     cpus = min(wanted.cpus, host.cpus)
     if cpus < wanted.cpus:
         warnings.append(Problem("CLUSTER_CPUS", f"the spec asks for {wanted.cpus} CPUs; this machine has {host.cpus}",
-                                detail=f"the cluster gets {cpus}"))  # fmt: skip
+                                f"the cluster gets {cpus}", hints=("lower cluster.cpus in the spec",)))  # fmt: skip
     asked, most = mebibytes(wanted.memory), max(host.memory_mib - _HOST_RESERVE_MIB, 1800)
     memory = min(asked, most)
     if memory < asked:
-        warnings.append(Problem("CLUSTER_MEMORY", f"the spec asks for {asked} MiB; this machine can give {most} MiB",
-                                detail=f"the cluster gets {memory} MiB"))  # fmt: skip
+        warnings.append(
+            Problem(
+                "CLUSTER_MEMORY",
+                f"the spec asks for {asked} MiB; this machine can give {most} MiB",
+                f"the cluster gets {memory} MiB",
+                hints=("lower cluster.memory in the spec",),
+            )
+        )
     request = StartRequest(wanted.name, wanted.driver, cpus, memory, wanted.disk, wanted.kubernetes_version)
     return request, tuple(warnings)
 

@@ -30,8 +30,9 @@ def prove_cors(plans: Sequence[CorsPlan], served: Mapping[str, str], kube: KubeP
             pod, port = yield from _pod_behind(plan, kube, clock)
             answers = {origin: _asked(plan, pod, port, origin, kube) for origin in origins}
         except OSError as error:
-            title = f"whether `{plan.service}` allows the origins of browsers could not be asked"
-            yield Warned(Problem("CORS_UNPROVEN", title, str(error) or type(error).__name__))
+            title = f"could not check whether `{plan.service}` allows the origins of browsers (CORS)"
+            hints = (f"todo-deploy logs {plan.service}",)
+            yield Warned(Problem("CORS_UNPROVEN", title, str(error) or type(error).__name__, hints=hints))
             continue
         refused = [_refusal(plan, origin, *shown) for origin, shown in answers.items() if not _allows(shown[1], origin)]
         if refused:

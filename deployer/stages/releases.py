@@ -194,7 +194,11 @@ def ordered(releases: Sequence[ReleasePlan]) -> tuple[tuple[ReleasePlan, ...], .
     while left:
         wave = tuple(one for one in left.values() if not any(need in left for need in one.needs))
         if not wave:
-            raise refused("RELEASE_CYCLE", "these releases need each other: " + ", ".join(sorted(left)))
+            raise refused(
+                "RELEASE_CYCLE",
+                "these releases need each other: " + ", ".join(sorted(left)),
+                hints=("remove one of releases.*.needs in the spec",),
+            )
         waves.append(wave)
         left = {name: one for name, one in left.items() if one not in wave}
     return tuple(waves)

@@ -23,7 +23,11 @@ def restart_workloads(
     """The pods of every workload are being replaced; input error for a Job, machine error for one that is gone."""
     job = next((ref for ref in refs if ref.kind not in _KINDS), None)
     if job is not None:
-        raise input_error("RESTART_JOB", f"`{job.name}` is a {job.kind}: it runs once and cannot be restarted")
+        raise input_error(
+            "RESTART_JOB",
+            f"`{job.name}` is a {job.kind}: it runs once and cannot be restarted",
+            hints=("todo-deploy up",),
+        )
     now = datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     body = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: now}}}}}
     for ref in refs:

@@ -53,7 +53,11 @@ def apply_revision(
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         stored = stored_revision(name, namespace, revision, kube)
         if stored is None:
-            raise refused("ROLLBACK_RELEASE", f"release `{name}` has no revision {revision} any more")
+            raise refused(
+                "ROLLBACK_RELEASE",
+                f"release `{name}` has no revision {revision} any more",
+                hints=("todo-deploy history",),
+            )
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
         objects = tuple(objects_of(helmstorage.manifest_of(stored), namespace))
         yield from _make_ready(name, namespace, revision, kube, clock)

@@ -163,7 +163,9 @@ def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Step
             shown = holder
             yield Warned(Problem("LOCK_WAIT", f"waiting for another run of `{application}`: {holder}"))
         if clock.monotonic() > deadline:
-            raise refused("LOCKED", f"another run holds `{application}`: {holder}")
+            raise refused(
+                "LOCKED", f"another run deploys `{application}`: {holder}", hints=("wait until it has ended",)
+            )
         clock.sleep(0.5)
 
 

@@ -64,7 +64,9 @@ def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[None]:
             stream.seek(0)
             holder = stream.read().strip() or "another run"
             if clock.monotonic() > deadline:
-                raise refused("LOCKED", f"another run holds this deployment: {holder}") from None
+                raise refused(
+                    "LOCKED", f"another run holds this deployment: {holder}", hints=("wait until it has ended",)
+                ) from None
             if not shown:
                 shown = True
                 yield Warned(Problem("LOCK_WAIT", f"waiting for {_words(holder)}"))

@@ -174,7 +174,11 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             os.fsync(file.fileno())
     except (KeyError, tarfile.TarError) as error:
         raise machine_error(
-            "TOOLCHAIN_DOWNLOAD", f"the archive does not hold {member}", detail=str(error), where=str(archive)
+            "TOOLCHAIN_ARCHIVE",
+            f"the archive does not contain {member}",
+            detail=str(error),
+            where=str(archive),
+            hints=(f"rm {archive}, and run the command again",),
         ) from error
 
 

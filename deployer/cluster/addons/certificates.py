@@ -55,7 +55,10 @@ def _made(host: str, env: Mapping[str, str]) -> tuple[bytes, bytes]:
             run(words, env=env)
         except CommandFailed as error:
             raise machine_error(
-                "ADDON_CERTIFICATE", f"no certificate for {host}", detail="\n".join(error.tail)
+                "ADDON_CERTIFICATE",
+                f"openssl could not make a certificate for {host}",
+                detail="\n".join(error.tail),
+                hints=("openssl version", "todo-deploy up"),
             ) from None
         return certificate.read_bytes(), key.read_bytes()
 

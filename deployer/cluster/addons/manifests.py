@@ -38,10 +38,18 @@ def address_range(network: str | None, node_ip: str | None) -> str:
     """Addresses of the node's network that Docker gives to nobody; machine error where there is no room for them."""
     known = network or (f"{node_ip}/24" if node_ip else None)
     if known is None:
-        raise machine_error("ADDON_NETWORK", "the node has no address of which a load balancer could be given another")
+        raise machine_error(
+            "ADDON_NETWORK",
+            "metallb needs free addresses beside the node's, and the node's is not known",
+            hints=("leave metallb out of cluster.addons", "todo-deploy doctor"),
+        )
     block = ipaddress.ip_network(known, strict=False)
     if block.num_addresses < _LEAST_NETWORK:
-        raise machine_error("ADDON_NETWORK", f"the node's network {block} is too small for load balancers")
+        raise machine_error(
+            "ADDON_NETWORK",
+            f"the node's network {block} has too few addresses for metallb",
+            hints=("leave metallb out of cluster.addons, or use a larger network",),
+        )
     last = block.broadcast_address - _SPARED
     return f"{last - _ADDRESSES}-{last}"
 

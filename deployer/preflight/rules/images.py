@@ -33,7 +33,7 @@ def tag_form(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, "has a tag that is not X.Y.Z or X.Y.Z-<commit>")
 
 
-@rule("TAG_NOT_BUILT", "error", "topology 002 Docker Image")
+@rule("TAG_NOT_BUILT", "error", "topology 002 Docker Image", hint="map the image to the chart's values in the spec")
 def foreign_tag(subject: Subject) -> Iterator[Violation]:
     """Pods use the spec's images under the tags that are built."""
     refs = {image.ref for image in subject.plan.images}

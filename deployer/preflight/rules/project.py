@@ -26,7 +26,7 @@ def env_readable(subject: Subject) -> Iterator[Violation]:
     yield from (
         Violation(one.title, Place(where=one.where), one.detail, one.hints)
         for one in subject.machine.env_problems
-        if one.code not in ("ENV_TRACKED", "ENV_MISSING")
+        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING")
     )
 
 

@@ -193,7 +193,8 @@ def ingress_backends(subject: Subject) -> Iterator[Violation]:
                     yield Violation(title, one.place("ingress"), f"its ports: {', '.join(map(str, has))}")
 
 
-@rule("INGRESS_CONTROLLER", "warning", "topology 004 Ingress Configuration; Kubernetes docs, Ingress Controllers")
+@rule("INGRESS_CONTROLLER", "warning", "topology 004 Ingress Configuration; Kubernetes docs, Ingress Controllers",
+      hint="cluster.addons: [ingress]")  # fmt: skip
 def ingress_controller(subject: Subject) -> Iterator[Violation]:
     """A cluster that gets an Ingress has an Ingress controller among its addons."""
     yield from without_addon(subject, "Ingress", "ingress", "an Ingress controller")

@@ -113,7 +113,8 @@ def autoscalers(subject: Subject) -> Iterator[Violation]:
                 yield Violation(title, place)
 
 
-@rule("AUTOSCALER_METRICS", "warning", "topology 004 Horizontal Pod Autoscaler")
+@rule("AUTOSCALER_METRICS", "warning", "topology 004 Horizontal Pod Autoscaler",
+      hint="cluster.addons: [metrics-server]")  # fmt: skip
 def metrics(subject: Subject) -> Iterator[Violation]:
     """A cluster that gets an autoscaler has metrics-server among its addons."""
     yield from without_addon(subject, "HorizontalPodAutoscaler", "metrics-server", "metrics")

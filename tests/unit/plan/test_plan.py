@@ -247,7 +247,7 @@ def test_a_value_path_through_something_that_is_no_map_is_an_input_error(path: s
 def test_a_template_out_of_shape_is_an_input_error(template: str) -> None:
     error = refusal(change={"releases/app/images/api": {"api.image": template}})
     assert error.problems[0].code == "VALUE_TEMPLATE"
-    assert "{ref}" in error.problems[0].title
+    assert "{ref}" in error.problems[0].hints[0]
 
 
 def test_a_default_that_needs_an_absent_value_is_an_input_error() -> None:

@@ -171,7 +171,7 @@ def test_remote_dependencies_are_listed_until_they_are_there(tmp_path: Path) -> 
         (local("c", "../none"), "CHART_DEPENDENCY"),
         (local("c", "../empty"), "CHART_DEPENDENCY"),
         (local("d", "../c"), "CHART_NAME"),
-        ("{name: c, version: 0.2.0, repository: 'file://../c'}", "CHART_VERSION"),
+        ("{name: c, version: 0.2.0, repository: 'file://../c'}", "CHART_DEPENDENCY_VERSION"),
         (local("t", "."), "CHART_CYCLE"),
         ("{name: c, version: 0.1.0}", "CHART_DEPENDENCY"),
         ("{version: 0.1.0}", "CHART_DEPENDENCY"),

@@ -251,8 +251,9 @@ def test_a_program_is_taken_out_of_its_archive(server: Server, tmp_path: Path) -
 
 def test_an_archive_without_the_program_is_refused(server: Server, tmp_path: Path) -> None:
     server.serve("helm", archive("other"))
-    with pytest.raises(DeployError, match="does not hold"):
+    with pytest.raises(DeployError) as caught:
         finish(download.ensure_downloaded(tmp_path, item(server, "helm", member="{os}-{arch}/helm")))
+    assert caught.value.problems[0].code == "TOOLCHAIN_ARCHIVE"
 
 
 def test_an_unknown_platform_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
