@@ -138,8 +138,8 @@ def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
             "the images of addons cannot be loaded: the cluster has no Docker daemon",
             hints=("leave cluster.addons out of the spec", "todo-deploy doctor"),
         )
-    host, cluster = composition.open_images(machine.host_docker), composition.open_images(daemon)
-    steps = supply.ensure_images(addons, target.toolchain.docker, host, cluster, daemon, machine.cache_dir, machine.env)
+    daemons = supply.Daemons(composition.open_images(machine.host_docker), composition.open_images(daemon), daemon)
+    steps = supply.ensure_images(addons, target.toolchain.docker, daemons, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.cluster.addons.table import STAGE, Addon, AddonImage
@@ -52,18 +52,21 @@ def _named(image: AddonImage) -> str:
     return f"IMAGE_{image.program.upper().replace('-', '_')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Daemons:
+    """Where images are built and where they are needed, with the endpoint of the latter."""
+
+    host: ImagePort
+    cluster: ImagePort
+    endpoint: DockerEndpoint
+
+
 def ensure_images(
-    addons: Sequence[Addon],
-    docker: Path,
-    host: ImagePort,
-    cluster: ImagePort,
-    daemon: DockerEndpoint,
-    cache_dir: Path,
-    env: Mapping[str, str],
+    addons: Sequence[Addon], docker: Path, daemons: Daemons, cache_dir: Path, env: Mapping[str, str]
 ) -> Steps[None]:
     """The addons' images are in the cluster's daemon; what was once built is kept in the cache and in the host's."""
     recipes = [(image, recipe(image, cache_dir, env)) for addon in addons for image in addon.images]
-    lacking = [(image, one) for image, one in recipes if cluster.image(one.ref) is None]
+    lacking = [(image, one) for image, one in recipes if daemons.cluster.image(one.ref) is None]
     if not lacking:
         return
 
@@ -77,9 +80,9 @@ def ensure_images(
         for _, one in lacking:
             yield from ensure_image(docker, one, cache_dir, env)
 
-    if any(host.image(one.ref) is None for _, one in lacking):
+    if any(daemons.host.image(one.ref) is None for _, one in lacking):
         yield from locked(cache_dir, made())
     refs = [one.ref for _, one in lacking]
     yield Item(STAGE, "images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
-    host.copy_to(daemon, refs)
+    daemons.host.copy_to(daemons.endpoint, refs)
     yield Item(STAGE, "images", ItemState.DONE, f"{len(refs)} in the cluster's daemon")
