@@ -1,10 +1,11 @@
 """Counts how many functions and files three things pass on their way through the package: `python -m bench.walks`.
 
 A function handles a thing if one of its arguments or its result holds it, at most three steps deep (an item of a
-sequence, a value of a mapping, a field of a dataclass). Functions inside others count as the outer one. Not counted
-are the rules of preflight, which check a thing on its way and hand nothing on, and in `rollback` what only judges pods.
-Each walk ends where its thing arrives: the image tag when helm is asked, the cause when its line is on the screen, the
-rollback with the command. The walks run on the fakes of the unit tests.
+sequence, a value of a mapping, a field of a dataclass). Functions inside others count as the outer one. Not counted is
+what would carry anything: `core`, the locks and the masks around a run; the rules of preflight, which check a thing on
+its way and hand nothing on; and in `rollback` what only judges pods. Each walk begins with the spec that was read and
+ends where its thing arrives: the image tag when helm is asked, the cause when its line is on the screen, the rollback
+with the command. The walks run on the fakes of the unit tests.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.fakes.workloads import show
 
 PACKAGE = str(Path(deployer.__file__).parent)
 DEPTH = 3
+CARRIERS = ("core", "preflight", "state/lock", "state/cluster_lock", "kube/masking")
 NEVER_PULL = ("ErrImageNeverPull", 'Container image "shop/api:1" is not present with pull policy of Never')
 
 
@@ -51,8 +53,8 @@ class Walk:
 class Tracer:
     """Notes every function of the package that `handles` is true of, from its arguments and its results."""
 
-    def __init__(self, handles: Callable[[Any], bool], but: tuple[str, ...] = ("preflight",)) -> None:
-        self._but = but
+    def __init__(self, handles: Callable[[Any], bool], but: tuple[str, ...] = ()) -> None:
+        self._but = (*CARRIERS, *but)
         self.functions: set[str] = set()
         self.arrived = False
         self._handles = handles
@@ -120,8 +122,9 @@ def image_tag(shop: Shop) -> Walk:
         return upgrade(request)
 
     shop.helm.upgrade = arrive  # type: ignore[method-assign]
+    steps = shop.up("1")
     with tracer.running():
-        _played(shop.up("1"), lambda _: None)
+        _played(steps, lambda _: None)
     return Walk("an image tag, from the spec to the Helm values", frozenset(tracer.functions))
 
 
@@ -146,9 +149,10 @@ def rollback(shop: Shop) -> Walk:
     """The revision that is gone back to, from the command to its end."""
     for version in ("1", "2"):
         _played(shop.up(version), lambda _: None)
-    tracer = Tracer(lambda value: holds(value, "web"), but=("preflight", "status", "diagnosis"))
+    tracer = Tracer(lambda value: holds(value, "web"), but=("status", "diagnosis"))
+    steps = shop.back()
     with tracer.running():
-        _played(shop.back(), lambda _: None)
+        _played(steps, lambda _: None)
     return Walk("rollback", frozenset(tracer.functions))
 
 
