@@ -79,9 +79,7 @@ def _await_needed(
 def _with_evidence(error: DeployError, rollout: Rollout) -> Steps[DeployError]:
     """The failure, which says where its evidence is kept."""
     try:
-        yield from evidence.witnessed(
-            _raising(error), rollout.releases, rollout.refs, rollout.kube, rollout.clock, rollout.since
-        )
+        yield from evidence.witnessed(_raising(error), rollout)
     except DeployError as kept:
         return kept
     return error

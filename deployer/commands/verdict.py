@@ -68,9 +68,7 @@ def rollout_of(run: Connected, deployed: Deployed, judging: Judging, since: floa
 
 def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """As `await_rollout`; the evidence of a failure is kept."""
-    return evidence.witnessed(
-        await_rollout(rollout), rollout.releases, rollout.refs, rollout.kube, rollout.clock, rollout.since
-    )
+    return evidence.witnessed(await_rollout(rollout), rollout)
 
 
 def answer(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from deployer.core.errors import DeployError, Problem
 from deployer.core.events import Warned
-from deployer.core.ports import KubePort
-from deployer.core.steps import Clock, Steps
-from deployer.helm.result import Applied
+from deployer.core.steps import Steps
+from deployer.rollout.stage import Rollout
 from deployer.state.runs import RunFolder
-from deployer.status import WorkloadRef
 
 if TYPE_CHECKING:
     from deployer.evidence.witness import Witness
@@ -71,10 +69,7 @@ def keeper() -> Callable[[str, str], None]:
     return keep
 
 
-def witnessed(
-    body: Steps[T], releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort, clock: Clock,
-    since: float,
-) -> Steps[T]:  # fmt: skip
+def witnessed(body: Steps[T], rollout: Rollout) -> Steps[T]:
     """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
     kept = _kept.get()
     if kept is None:
@@ -88,7 +83,7 @@ def witnessed(
         if witness is None:
             from deployer.evidence.witness import Witness
 
-            witness = Witness(folder, releases, refs, kube, clock, since)
+            witness = Witness(folder, rollout)
         return witness
 
     try:
@@ -111,7 +106,7 @@ def witnessed(
         raise
     finally:
         body.close()
-    if any(one.changed for one in releases):
+    if any(one.changed for one in rollout.releases):
         kept.begun.append(called().begin_success())  # the run goes on meanwhile
     return value
 

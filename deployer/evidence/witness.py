@@ -8,14 +8,11 @@ from dataclasses import asdict, replace
 
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
-from deployer.core.ports import KubePort
-from deployer.core.steps import Clock
 from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
 from deployer.evidence.standby import ROLLOUT
 from deployer.evidence.timeline import Sighting, sighting
-from deployer.helm.result import Applied
+from deployer.rollout.stage import Rollout
 from deployer.state.runs import RunFolder, read_json
-from deployer.status import WorkloadRef
 
 LIMIT_SECONDS = 5.0
 _SUCCESS_SECONDS = 1.5
@@ -24,14 +21,11 @@ _SUCCESS_SECONDS = 1.5
 class Witness:
     """Stands beside one rollout; nothing it does delays a finding, changes a verdict or raises."""
 
-    def __init__(
-        self, folder: RunFolder, releases: Sequence[Applied], refs: Sequence[WorkloadRef], kube: KubePort,
-        clock: Clock, since: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: RunFolder, rollout: Rollout) -> None:
         self._folder = folder
-        self._scope = Scope(tuple(releases), tuple(refs), kube)
-        self._clock = clock
-        self._since = since
+        self._scope = Scope(rollout.releases, rollout.refs, rollout.kube)
+        self._clock = rollout.clock
+        self._since = rollout.since
         self._sightings: tuple[Sighting, ...] = ()
 
     def untold(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:

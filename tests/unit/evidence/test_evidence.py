@@ -62,9 +62,9 @@ def applied(kube: FakeKube, *names: str, changed: bool = True) -> tuple[Applied,
 
 def rollout(kube: FakeKube, *names: str, changed: bool = True) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     refs = tuple(ref(name) for name in names or ("api",))
-    since = kube.clock.now()
-    body = await_rollout(Rollout(refs, kube, kube.clock, Judging(60, 0, FailFast.BALANCED), since, changed))
-    return witnessed(body, applied(kube, *names, changed=changed), refs, kube, kube.clock, since)
+    judging, releases = Judging(60, 0, FailFast.BALANCED), applied(kube, *names, changed=changed)
+    watched = Rollout(refs, kube, kube.clock, judging, kube.clock.now(), changed, releases=releases)
+    return witnessed(await_rollout(watched), watched)
 
 
 def files(folder: RunFolder) -> list[str]:
