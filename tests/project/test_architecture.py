@@ -186,6 +186,35 @@ def test_text_is_read_and_written_as_utf_8_whatever_the_machine_prefers() -> Non
     assert unsaid == []
 
 
+# Modules that write files themselves: streams that grow (logs, locks, records), and the toolchain's builds, whose names
+# come from our own tables. All else is written by `core.files`, whole, private, and not outside its folder.
+WRITERS = ("core.files", "core.process", "state.lock", "state.runs", "forwarding.state", "toolchain")
+WRITES = {
+    "write_text",
+    "write_bytes",
+    "copyfile",
+    "copy",
+    "copy2",
+    "copytree",
+    "move",
+    "symlink_to",
+    "mkstemp",
+    "touch",
+}
+
+
+def test_files_are_written_in_one_place() -> None:
+    def writes(node: ast.AST) -> bool:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return False
+        modes = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        opens = node.func.attr == "open" and any(set(mode) & set("wax+") for mode in modes if len(mode) < 4)
+        return opens or (node.func.attr in WRITES and not (node.func.attr == "copy" and not node.args))
+
+    users = {module for module in MODULES if any(writes(node) for node in ast.walk(tree(module)))}
+    assert sorted(module for module in users if not within(module, *WRITERS)) == []
+
+
 def test_only_the_entry_ends_the_process() -> None:
     def ends(node: ast.AST) -> bool:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
