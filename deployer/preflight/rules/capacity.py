@@ -17,7 +17,7 @@ Amounts = Mapping[str, Fraction]
 
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _JUDGED = (*_RESOURCES, "pods")
-# "1 reserved for system", "2GB reserved for system": S3, Minikube Cluster Capacity.
+# "1 reserved for system", "2GB reserved for system": topology 003, Minikube Cluster Capacity.
 RESERVED = {"cpu": Fraction(1), "memory": Fraction(2 * 2**30)}
 """What of the cluster is kept for the pods of SYSTEM."""
 SYSTEM = "kube-system"
