@@ -24,7 +24,7 @@ from deployer.config.spec import FailFast
 from deployer.core.steps import SystemClock, drive, stage
 from deployer.kube.client import KubeApi
 from deployer.rollout.observe import lookup_of
-from deployer.rollout.stage import Judging, Rollout, await_rollout
+from deployer.rollout.stage import Limits, Rollout, await_rollout
 from deployer.ui.sinks import PlainSink
 
 LARGE = Crowd(workloads=50, pods=500, seconds=40.0)
@@ -75,10 +75,10 @@ def watch(crowd: Crowd, hold: float = 5.0) -> Watched:
     """The crowd's rollout was watched to its end, as `up` watches it."""
     with tempfile.TemporaryDirectory() as folder, serving(crowd) as port:
         kube, clock = KubeApi(kubeconfig(Path(folder), port), "crowd"), SystemClock()
-        judging = Judging(crowd.seconds + 60, hold, FailFast.BALANCED)
+        limits = Limits(crowd.seconds + 60, hold, FailFast.BALANCED)
         begun, cpu = time.monotonic(), time.process_time()
         look = lookup_of(kube, lambda: (), lambda: ())
-        rollout = Rollout(tuple(crowd.refs), kube, clock, judging, clock.now(), look=look, kinds=("Node", "Service"))
+        rollout = Rollout(tuple(crowd.refs), kube, clock, limits, clock.now(), look=look, kinds=("Node", "Service"))
         body = await_rollout(rollout)
         with PlainSink(io.StringIO(), clock) as sink:
             drive(stage("rollout", body, clock), sink)

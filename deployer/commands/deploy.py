@@ -20,7 +20,7 @@ from deployer.helm.result import Applied
 from deployer.plan import ReleasePlan
 from deployer.rollout import hooks
 from deployer.rollout.hooks import HelmAtWork
-from deployer.rollout.stage import Judging, Rollout, await_rollout, workloads_of
+from deployer.rollout.stage import Limits, Rollout, await_rollout, workloads_of
 from deployer.stages import releases as releases_stage
 from deployer.state import history, record
 from deployer.state.cluster_lock import LockLost
@@ -30,7 +30,7 @@ from deployer.state.record import Record, ReleaseRecord
 NOT_FINISHED = "helm did not come to its end"
 
 
-def deploy(run: Connected, planned: Planned, judging: Judging) -> Steps[Outcome[Deployed]]:
+def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[Deployed]]:
     """Every release is at the plan's revision, wave by wave, and the cluster's record knows it.
 
     Where helm fails, what it has begun is a failed revision of which the evidence is kept; nothing begun, no revision.
@@ -41,14 +41,14 @@ def deploy(run: Connected, planned: Planned, judging: Judging) -> Steps[Outcome[
     def apply(one: ReleasePlan) -> Callable[[], Steps[Outcome[Applied]]]:
         known = kept.releases.get(one.name)
         at_work = HelmAtWork(
-            releases_stage.STAGE, ((one.name, one.namespace),), run.kube, run.clock, judging, evidence.keeper()
+            releases_stage.STAGE, ((one.name, one.namespace),), run.kube, run.clock, limits, evidence.keeper()
         )
         helm = releases_stage.ensure_release(one, known, run.kube, run.helm, run.clock, run.id)
         return lambda: hooks.watched(helm, at_work)
 
     for wave in releases_stage.ordered(planned.plan.releases):
         try:
-            yield from _await_needed(run, wave, applied, judging)
+            yield from _await_needed(run, wave, applied, limits)
             done = yield from merge({one.name: apply(one) for one in wave})
         except DeployError as error:
             if isinstance(error, LockLost) or error.exit_code is ExitCode.MACHINE:
@@ -57,7 +57,7 @@ def deploy(run: Connected, planned: Planned, judging: Judging) -> Steps[Outcome[
             if not any(one.changed for one in made):
                 raise
             deployed = _remember(run, replace(planned, partial=True), made)
-            failure = yield from _with_evidence(error, rollout_of(run, deployed, judging, since))
+            failure = yield from _with_evidence(error, rollout_of(run, deployed, limits, since))
             raise failed(run, deployed, failure, since) from None
         applied += [done[release.name].value for release in wave]
     changed = [one for one in applied if one.changed]
@@ -66,13 +66,13 @@ def deploy(run: Connected, planned: Planned, judging: Judging) -> Steps[Outcome[
 
 
 def _await_needed(
-    run: Connected, wave: Sequence[ReleasePlan], applied: Sequence[Applied], judging: Judging
+    run: Connected, wave: Sequence[ReleasePlan], applied: Sequence[Applied], limits: Limits
 ) -> Steps[None]:
     """What the wave's releases need is Available, judged as the rollout will be."""
     needed = {need for release in wave for need in release.needs}
     refs = tuple(ref for one in applied if one.name in needed for ref in workloads_of(one.objects))
     if refs:
-        rollout = Rollout(refs, run.kube, run.clock, judging, run.clock.now(), changed=False, look=run.look)
+        rollout = Rollout(refs, run.kube, run.clock, limits, run.clock.now(), changed=False, look=run.look)
         yield from within(releases_stage.STAGE, await_rollout(rollout.without_hold))
 
 

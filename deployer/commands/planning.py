@@ -37,13 +37,13 @@ class Planned:
     """Whether only some services were asked for: what the others run stays part of the revision."""
 
     @property
-    def has_news(self) -> bool:
+    def has_changes(self) -> bool:
         """Whether a release of the plan was never applied, or not with these inputs."""
         known = self.record.releases
         return any(one.name not in known or known[one.name].inputs != one.inputs for one in self.plan.releases)
 
 
-def plan_run(run: Connected, services: Sequence[str] = ()) -> Planned:
+def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
     learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
@@ -128,7 +128,7 @@ def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
     return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
 
 
-def with_record(planned: Planned, kube: KubePort) -> Steps[Planned]:
+def ensure_record(planned: Planned, kube: KubePort) -> Steps[Planned]:
     """The cluster has a record of the application before anything is named by its salt."""
     if planned.record.version:
         return planned

@@ -8,7 +8,7 @@ from deployer.composition import Run
 from deployer.config.spec import seconds
 from deployer.core.steps import Steps, stage
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Rollout, await_rollout, judging_by
+from deployer.rollout.stage import Rollout, await_rollout, limits_from
 from deployer.stages import restart as restart_stage
 from deployer.status import WorkloadRef, WorkloadStatus
 
@@ -20,5 +20,5 @@ def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tu
     """Every pod of the workloads is another one, and all stayed Available for the hold."""
     since, rules = run.clock.now(), run.spec.rollout
     yield from stage(restart_stage.STAGE, restart_stage.restart_workloads(refs, opened.kube, run.clock), run.clock)
-    rollout = Rollout(refs, opened.kube, run.clock, judging_by(rules, seconds(rules.timeout)), since)
+    rollout = Rollout(refs, opened.kube, run.clock, limits_from(rules, seconds(rules.timeout)), since)
     return (yield from stage(rollout_stage.STAGE, await_rollout(rollout), run.clock)).value

@@ -18,11 +18,11 @@ from deployer.commands.verdict import (
     Deployed,
     RolloutFailed,
     Serving,
-    answer,
+    check_urls,
+    hold_steady,
     rollout_of,
-    stay,
     verdict,
-    watch,
+    watch_rollout,
 )
 from deployer.composition import Connected, Run
 from deployer.config.spec import Spec, seconds
@@ -37,7 +37,7 @@ from deployer.plan import url_plans
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
-from deployer.rollout.stage import Judging, judging_by
+from deployer.rollout.stage import Limits, limits_from
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import rollback as rollback_stage
@@ -89,19 +89,19 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     entry = target(kept, options.to, _begun_by_killed_run(kept, run.kube) if options.to is None else None)
     for one in ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube):
         yield Warned(one)
-    judging = _judged_by(spec, entry, options)
-    applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, judging), clock)
+    limits = _limits_of(spec, entry, options)
+    applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, limits), clock)
     deployed, urls = applied.value, url_plans(spec, run.values)
-    rollout = rollout_of(run, deployed, judging, since)
+    rollout = rollout_of(run, deployed, limits, since)
     with verdict(run, deployed, since):
-        workloads = yield from stage(rollout_stage.STAGE, watch(rollout.without_hold), clock)
-        proven = yield from stage(urls_stage.STAGE, answer(run, urls), clock)
+        workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), clock)
+        proven = yield from stage(urls_stage.STAGE, check_urls(run, urls), clock)
         seen = Serving(workloads.value, proven.value)
-        stable = yield from stage(STABILITY, stay(run, rollout, seen, urls), clock)
+        stable = yield from stage(STABILITY, hold_steady(run, rollout, seen, urls), clock)
     return RolledBack(entry, deployed.releases, stable.value.workloads, stable.value.urls)
 
 
-def _apply(run: Connected, entry: Entry, kept: Record, judging: Judging) -> Steps[Outcome[Deployed]]:
+def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits) -> Steps[Outcome[Deployed]]:
     """All that the revision needs is there, its releases are applied again, and the cluster's record knows it."""
     spec, kube, clock = run.spec, run.kube, run.clock
     yield Item(rollback_stage.STAGE, "target", ItemState.DONE, _why(entry, kept))
@@ -109,8 +109,8 @@ def _apply(run: Connected, entry: Entry, kept: Record, judging: Judging) -> Step
         yield Warned(problem)
     yield from rebuild.ensure_revision(run, entry, kept)
     releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
-    at_work = HelmAtWork(rollback_stage.STAGE, releases, kube, clock, judging, evidence.keeper())
-    helm = rollback_stage.apply_revision(entry, kept, kube, run.helm, judging.timeout, clock)
+    at_work = HelmAtWork(rollback_stage.STAGE, releases, kube, clock, limits, evidence.keeper())
+    helm = rollback_stage.apply_revision(entry, kept, kube, run.helm, limits.timeout, clock)
     try:
         done = yield from hooks.watched(helm, at_work)
     except DeployError as error:
@@ -135,7 +135,7 @@ class Wanted(Protocol):
     def on_failure(self) -> Literal["rollback", "keep"] | None: ...
 
 
-def roll_back_failed(run: Connected, failed: RolloutFailed, options: Wanted) -> Steps[DeployError]:
+def automatic_rollback(run: Connected, failed: RolloutFailed, options: Wanted) -> Steps[DeployError]:
     """The failure to raise, once the newest verified revision runs again; what failed stays where that is not wanted.
 
     A first install that failed is kept for inspection.
@@ -155,11 +155,11 @@ def roll_back_failed(run: Connected, failed: RolloutFailed, options: Wanted) -> 
     return DeployError((*failed.problems, done), ExitCode.PREVIOUS_SERVES)
 
 
-def _judged_by(spec: Spec, entry: Entry, options: RollbackOptions) -> Judging:
+def _limits_of(spec: Spec, entry: Entry, options: RollbackOptions) -> Limits:
     """How the rollout is judged: as the command line says, then the spec for the longest release of the revision."""
     own = [one.timeout or spec.rollout.timeout for name, one in spec.releases.items() if name in entry.releases]
     timeout = options.timeout or max(map(seconds, own or [spec.rollout.timeout]))
-    return judging_by(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
+    return limits_from(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
 
 
 def _begun_by_killed_run(kept: Record, kube: KubePort) -> Mapping[str, str] | None:

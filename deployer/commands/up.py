@@ -11,10 +11,19 @@ from deployer.cluster import ownership
 from deployer.commands.connection import connect
 from deployer.commands.deploy import deploy
 from deployer.commands.locking import one_at_a_time
-from deployer.commands.planning import Planned, plan_run, with_record
-from deployer.commands.rollback import roll_back_failed
+from deployer.commands.planning import Planned, ensure_record, plan_up
+from deployer.commands.rollback import automatic_rollback
 from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
-from deployer.commands.verdict import STABILITY, RolloutFailed, Serving, answer, rollout_of, stay, verdict, watch
+from deployer.commands.verdict import (
+    STABILITY,
+    RolloutFailed,
+    Serving,
+    check_urls,
+    hold_steady,
+    rollout_of,
+    verdict,
+    watch_rollout,
+)
 from deployer.composition import Connected, Run
 from deployer.config.spec import FailFast, Spec
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -24,7 +33,7 @@ from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.helm.result import Applied
 from deployer.plan import Plan
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Judging, judging_by
+from deployer.rollout.stage import Limits, limits_from
 from deployer.sources import load as inputs
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
@@ -88,38 +97,38 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     clock = run.clock
     tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), clock)
     cluster = yield from stage(cluster_stage.STAGE, connect(run, tools.value, recreate=options.recreate), clock)
-    on = cluster.value
-    yield from run.lock.take(on.kube)
+    connected = cluster.value
+    yield from run.lock.take(connected.kube)
 
     # All tags, Secret names and Helm values are final before anything is touched.
-    planned = plan_run(on, options.services)
-    plan, has_news = planned.plan, options.rebuild or planned.has_news
-    yield from preflight(on, planned, options, has_news=has_news)
-    planned = yield from with_record(planned, on.kube)
+    planned = plan_up(connected, options.services)
+    plan, has_changes = planned.plan, options.rebuild or planned.has_changes
+    yield from preflight(connected, planned, options, has_changes=has_changes)
+    planned = yield from ensure_record(planned, connected.kube)
 
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
     # a build fails, pods that restart meanwhile still find the values that they ran with.
-    done = yield from merge(side_by_side(on, plan, options, copies_only=has_news))
-    if has_news:
-        done["served"] = yield from secrets(on, plan, options)
+    done = yield from merge(images_secrets_addons(connected, plan, options, copies_only=has_changes))
+    if has_changes:
+        done["served"] = yield from secrets(connected, plan, options)
 
-    since, judging = clock.now(), judged_by(on.spec, plan, options)
+    since, limits = clock.now(), limits_of(connected.spec, plan, options)
     try:
-        releases = yield from stage(releases_stage.STAGE, deploy(on, planned, judging), clock)
+        releases = yield from stage(releases_stage.STAGE, deploy(connected, planned, limits), clock)
         deployed = releases.value
-        rollout = rollout_of(on, deployed, judging, since)
-        with verdict(on, deployed, since):
-            workloads = yield from stage(rollout_stage.STAGE, watch(rollout.without_hold), clock)
+        rollout = rollout_of(connected, deployed, limits, since)
+        with verdict(connected, deployed, since):
+            workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), clock)
             # A person may click as soon as all is Available; whether it stays so is seen while they do.
-            urls = yield from stage(urls_stage.STAGE, answer(on, plan.urls), clock)
+            urls = yield from stage(urls_stage.STAGE, check_urls(connected, plan.urls), clock)
             seen = Serving(workloads.value, urls.value)
-            stable = yield from stage(STABILITY, stay(on, rollout, seen, plan.urls, plan.cors), clock)
+            stable = yield from stage(STABILITY, hold_steady(connected, rollout, seen, plan.urls, plan.cors), clock)
     except RolloutFailed as failed:
-        raise (yield from roll_back_failed(on, failed, options)) from None
+        raise (yield from automatic_rollback(connected, failed, options)) from None
 
     return UpResult(
         changed=any(one.changed for one in (cluster, *done.values(), releases)),
-        cluster=on.facts,
+        cluster=connected.facts,
         images=done["images"].value,
         secrets=done.get("served", done["secrets"]).value,
         releases=deployed.releases,
@@ -128,14 +137,14 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     )
 
 
-def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_news: bool) -> Steps[None]:
+def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_changes: bool) -> Steps[None]:
     """What the plan names is ours, and neither rules nor the cluster refuse what is new; nothing is touched yet."""
     plan, kube, docker = planned.plan, run.kube, run.facts.docker
-    if has_news:
+    if has_changes:
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
     for one in ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt):
         yield Warned(one)
-    if not has_news:
+    if not has_changes:
         return
     # A run that changes nothing does not pay for their import.
     from deployer.preflight.gather import Running, Target
@@ -146,7 +155,7 @@ def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_news:
     yield from before_build(run.loaded, plan, target, run.folder, whole=not options.services)
 
 
-def side_by_side(
+def images_secrets_addons(
     run: Connected, plan: Plan, options: UpOptions, *, copies_only: bool
 ) -> dict[str, Callable[[], Steps[Outcome[Any]]]]:
     """The stages of images, Secrets and addons."""
@@ -207,10 +216,10 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     return replace(outcome, value=tuple(scanned))
 
 
-def judged_by(spec: Spec, plan: Plan, options: UpOptions) -> Judging:
+def limits_of(spec: Spec, plan: Plan, options: UpOptions) -> Limits:
     """How the rollout is judged: as the command line says, then the spec."""
     longest = max((one.timeout for one in plan.releases), default=0.0)
-    return judging_by(spec.rollout, longest, own_timeout=options.timeout, hold=options.hold, profile=options.fail_fast)
+    return limits_from(spec.rollout, longest, own_timeout=options.timeout, hold=options.hold, profile=options.fail_fast)
 
 
 def notices(sentences: Sequence[str]) -> Steps[None]:

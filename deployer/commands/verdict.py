@@ -15,7 +15,7 @@ from deployer.core.steps import Outcome, Steps, within
 from deployer.helm.result import Applied
 from deployer.plan import CorsPlan, UrlPlan
 from deployer.rollout.observe import surrounding_kinds
-from deployer.rollout.stage import Judging, Rollout, await_rollout, workloads_of
+from deployer.rollout.stage import Limits, Rollout, await_rollout, workloads_of
 from deployer.stages import cors as cors_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import urls as urls_stage
@@ -56,22 +56,22 @@ class RolloutFailed(DeployError):
     """A failed verdict on releases that were applied."""
 
 
-def rollout_of(run: Connected, deployed: Deployed, judging: Judging, since: float) -> Rollout:
+def rollout_of(run: Connected, deployed: Deployed, limits: Limits, since: float) -> Rollout:
     """What is to be watched of the releases; what was verified before is only looked at."""
     objects = [ref for one in deployed.releases for ref in one.objects]
     return Rollout(
         tuple(ref for one in deployed.releases for ref in workloads_of(one.objects)),
-        run.kube, run.clock, judging, since,
+        run.kube, run.clock, limits, since,
         changed=deployed.is_new, look=run.look, kinds=surrounding_kinds(objects), releases=deployed.releases,
     )  # fmt: skip
 
 
-def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+def watch_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """As `await_rollout`; the evidence of a failure is kept."""
     return evidence.witnessed(await_rollout(rollout), rollout)
 
 
-def answer(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
+def check_urls(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
     """Every URL answers as the spec expects, through this machine's own ports where the node cannot be reached."""
     if run.forward is not None:
         yield from forwarding.ensure(run.forward, run.machine.env, run.clock)
@@ -79,21 +79,21 @@ def answer(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[Prove
     return (yield from urls_stage.prove_urls(urls, node, run.kube, run.clock, _local_ports(run)))
 
 
-def stay(
+def hold_steady(
     run: Connected, rollout: Rollout, seen: Serving, urls: Sequence[UrlPlan], cors: Sequence[CorsPlan] = ()
 ) -> Steps[Outcome[Serving]]:
     """What is new stayed Available for the hold, answers still, and lets browsers read it as the spec says."""
     if not rollout.changed:
         return Outcome(seen, False, "was verified before")
     text = "not held (--hold 0)"
-    if rollout.judging.hold:
-        workloads = yield from within(STABILITY, watch(rollout))
-        proven = yield from within(STABILITY, answer(run, urls))
+    if rollout.limits.hold:
+        workloads = yield from within(STABILITY, watch_rollout(rollout))
+        proven = yield from within(STABILITY, check_urls(run, urls))
         seen = Serving(workloads.value, proven.value)
         text = f"{workloads.text}; {proven.text}" if urls else workloads.text
     origins = _origins(urls, seen.urls, _local_ports(run))
     yield from within(STABILITY, cors_stage.prove_cors(cors, origins, run.kube, run.clock))
-    return Outcome(seen, rollout.judging.hold > 0, text)
+    return Outcome(seen, rollout.limits.hold > 0, text)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from deployer.core.steps import Clock, Steps, merge
 from deployer.helm import storage as helmstorage
 from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.manifests import objects_of
-from deployer.rollout.stage import Judging, take_snapshot, workloads_of
+from deployer.rollout.stage import Limits, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
 
@@ -43,7 +43,7 @@ class HelmAtWork:
     releases: tuple[tuple[str, str], ...]
     kube: KubePort
     clock: Clock
-    judging: Judging
+    limits: Limits
     keep: Keep
 
 
@@ -171,12 +171,12 @@ class _Hooks:
         findings = tuple(one for one in found if one.workload in fresh)
         self._findings = findings or self._findings
         patience = self._patience = (self._patience or diagnosis.Patience()).observe(findings, now)
-        for one in worth_reporting(findings, patience, helm.judging, now):
+        for one in worth_reporting(findings, patience, helm.limits, now):
             if (one.code, one.workload) not in self._reported:
                 self._reported.add((one.code, one.workload))
                 yield diagnosis.warned(one)
-        own = {ref: helm.judging.profile_of(ref) for ref in fresh}
-        verdict = diagnosis.judge(findings, patience, now, helm.judging.profile, overrides=own)
+        own = {ref: helm.limits.profile_of(ref) for ref in fresh}
+        verdict = diagnosis.judge(findings, patience, now, helm.limits.profile, overrides=own)
         return verdict.finding if verdict.state == "failed" else None
 
     def _show(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:

@@ -39,7 +39,7 @@ Cause = tuple[str, WorkloadRef | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class ServiceLimits:
     """What a service has of its own in being judged; None as the others."""
 
     timeout: float | None = None
@@ -47,7 +47,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class Limits:
     """How a rollout is judged: seconds until the deadline, seconds to hold, and how soon a bad sign is fatal.
 
     `services` are workloads, by name, that are judged otherwise.
@@ -56,7 +56,7 @@ class Judging:
     timeout: float
     hold: float
     profile: FailFast
-    services: Mapping[str, Own] = field(default_factory=dict)
+    services: Mapping[str, ServiceLimits] = field(default_factory=dict)
 
     def timeout_of(self, ref: WorkloadRef) -> float:
         """Seconds until the workload's deadline."""
@@ -69,23 +69,23 @@ class Judging:
         return own.profile if own is not None and own.profile is not None else self.profile
 
 
-def judging_by(
+def limits_from(
     rules: Rules,
     timeout: float,
     *,
     own_timeout: float | None = None,
     hold: float | None = None,
     profile: FailFast | None = None,
-) -> Judging:
+) -> Limits:
     """As the spec's rules say, `timeout` being the default; what the command line asks (the rest) goes before all."""
     services = {
-        name: Own(
+        name: ServiceLimits(
             seconds(one.timeout) if one.timeout is not None and own_timeout is None else None,
             FailFast(one.fail_fast) if one.fail_fast is not None and profile is None else None,
         )
         for name, one in rules.services.items()
     }
-    return Judging(
+    return Limits(
         own_timeout or timeout,
         hold if hold is not None else seconds(rules.hold),
         profile or FailFast(rules.fail_fast),
@@ -109,7 +109,7 @@ class Rollout:
     refs: tuple[WorkloadRef, ...]
     kube: KubePort
     clock: Clock
-    judging: Judging
+    limits: Limits
     since: float
     changed: bool = True
     look: Lookup = no_lookup
@@ -122,7 +122,7 @@ class Rollout:
     @property
     def without_hold(self) -> Rollout:
         """The same, over as soon as everything is Available."""
-        return replace(self, judging=replace(self.judging, hold=0.0))
+        return replace(self, limits=replace(self.limits, hold=0.0))
 
 
 def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:

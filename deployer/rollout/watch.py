@@ -18,7 +18,7 @@ from deployer.diagnosis import Finding, Known, Patience
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
-from deployer.rollout.stage import DONE, STAGE, Cause, Judging, Rollout, in_words, take_snapshot
+from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
 from deployer.status.objects import dig, find
 
@@ -113,7 +113,7 @@ class _Watched:
         now = self._rollout.clock.now()
         self._patience = self._patience.observe(findings, now)
         yield from _notes(findings, self._noted)
-        for rank, finding in enumerate(worth_reporting(findings, self._patience, self._rollout.judging, now)):
+        for rank, finding in enumerate(worth_reporting(findings, self._patience, self._rollout.limits, now)):
             cause = (finding.code, finding.workload)
             if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
                 (self._further if rank else self._rollout.reported).add(cause)
@@ -121,7 +121,7 @@ class _Watched:
 
     def held(self, seen: _Seen) -> Steps[bool]:
         """Whether everything stayed Available for the hold; what was never changed has not to be held."""
-        clock, hold = self._rollout.clock, self._rollout.judging.hold if self._rollout.changed else 0.0
+        clock, hold = self._rollout.clock, self._rollout.limits.hold if self._rollout.changed else 0.0
         restarts = sum(status.restarts for status in seen.statuses)
         if self.available_at is None or restarts > self._restarts:
             # A container that was ready once and then crashed is no success.
@@ -136,18 +136,18 @@ class _Watched:
 
     def refuse_failed(self, seen: _Seen) -> None:
         """Returns while the rollout may yet succeed; raises the cause that is certain."""
-        clock, judging = self._rollout.clock, self._rollout.judging
+        clock, limits = self._rollout.clock, self._rollout.limits
         took = clock.monotonic() - self._begun
-        late = {one.ref for one in seen.statuses if one.phase not in DONE and took > judging.timeout_of(one.ref)}
+        late = {one.ref for one in seen.statuses if one.phase not in DONE and took > limits.timeout_of(one.ref)}
         # What is late is the first to be blamed for it.
         weighed = tuple(sorted(seen.findings, key=lambda one: bool(late) and one.workload not in late))
-        overrides = {ref: judging.profile_of(ref) for ref in self._rollout.refs}
+        overrides = {ref: limits.profile_of(ref) for ref in self._rollout.refs}
         verdict = diagnosis.judge(
-            weighed, self._patience, clock.now(), judging.profile, deadline_passed=bool(late), overrides=overrides
+            weighed, self._patience, clock.now(), limits.profile, deadline_passed=bool(late), overrides=overrides
         )
         if verdict.state == "failed":
             assert verdict.finding is not None
-            raise _failure(verdict.finding, seen.statuses, judging)
+            raise _failure(verdict.finding, seen.statuses, limits)
 
     def rest(self, seen: _Seen) -> None:
         """The time until the next look is over; it ends early when a workload comes to its end."""
@@ -216,12 +216,12 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Eve
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
-def worth_reporting(findings: Sequence[Finding], patience: Patience, judging: Judging, now: float) -> Iterable[Finding]:
+def worth_reporting(findings: Sequence[Finding], patience: Patience, limits: Limits, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
         seen = patience.seen.get((finding.code, finding.workload))
         if seen is not None and not finding.excused:
-            certain = CAUSES[finding.code].policy(judging.profile_of(finding.workload)).now
+            certain = CAUSES[finding.code].policy(limits.profile_of(finding.workload)).now
             certain = certain or finding.code in diagnosis.AROUND or _has_happened(finding)
             if certain or now - seen.first_seen >= _MOMENT_SECONDS:
                 yield finding
@@ -233,10 +233,10 @@ def _has_happened(finding: Finding) -> bool:
     return counted and (bool(finding.evidence) or finding.code == "OOM_KILLED")
 
 
-def _failure(finding: Finding, statuses: Sequence[WorkloadStatus], judging: Judging) -> DeployError:
+def _failure(finding: Finding, statuses: Sequence[WorkloadStatus], limits: Limits) -> DeployError:
     problem = diagnosis.problem(finding)
     if finding.code == "DEADLINE":  # nothing is known to be wrong: how things stand is all there is to tell
-        late = [f"{one.ref}: {one.phase.value} ({one.message}), within {judging.timeout_of(one.ref):g} s"
+        late = [f"{one.ref}: {one.phase.value} ({one.message}), within {limits.timeout_of(one.ref):g} s"
                 for one in statuses if one.phase not in DONE]  # fmt: skip
         problem = replace(problem, detail="\n".join(late), hints=("todo-deploy logs", "todo-deploy status"))
     return DeployError(problem, ExitCode.NOTHING_SERVES)

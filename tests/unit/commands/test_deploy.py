@@ -12,8 +12,17 @@ from urllib.parse import quote
 import pytest
 
 from deployer.commands.deploy import deploy
-from deployer.commands.planning import Planned, with_record
-from deployer.commands.verdict import Deployed, RolloutFailed, Serving, answer, rollout_of, stay, verdict, watch
+from deployer.commands.planning import Planned, ensure_record
+from deployer.commands.verdict import (
+    Deployed,
+    RolloutFailed,
+    Serving,
+    check_urls,
+    hold_steady,
+    rollout_of,
+    verdict,
+    watch_rollout,
+)
 from deployer.config.spec import FailFast
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
@@ -22,7 +31,7 @@ from deployer.core.steps import Steps, stage
 from deployer.helm import storage as helmstorage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
-from deployer.rollout.stage import Judging
+from deployer.rollout.stage import Limits
 from deployer.stages.secrets import ensure_secrets
 from deployer.state.history import KeptSecretRef
 from deployer.state.record import Record, load, new_record
@@ -34,7 +43,7 @@ from tests.fakes.workloads import show
 
 CANARY = "kq/canary+7f3=?&"
 HERE = Path("api")
-JUDGING = Judging(60.0, 0.0, FailFast.BALANCED)
+JUDGING = Limits(60.0, 0.0, FailFast.BALANCED)
 
 
 def image(tag: str) -> ImagePlan:
@@ -77,7 +86,7 @@ class Shop:
 
     def planned(self, wanted: Plan, commit: Commit | None = None) -> Planned:
         known = load(self.kube, wanted.namespace, "shop")
-        return played(with_record(Planned(wanted, known, commit), self.kube))[1]
+        return played(ensure_record(Planned(wanted, known, commit), self.kube))[1]
 
     def deploy(self, wanted: Plan, run: str = "run-1", commit: Commit | None = None) -> Deployed:
         on = connected(self.kube, self.helm, run=run)
@@ -86,14 +95,14 @@ class Shop:
     def settling(
         self, deployed: Deployed, urls: tuple[UrlPlan, ...] = (), hold: float = 5.0, cors: tuple[CorsPlan, ...] = ()
     ) -> Steps[Serving]:
-        judging, since = Judging(60.0, hold, FailFast.BALANCED), self.clock.now()
+        limits, since = Limits(60.0, hold, FailFast.BALANCED), self.clock.now()
         on = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
-        rollout = rollout_of(on, deployed, judging, since)
+        rollout = rollout_of(on, deployed, limits, since)
         with verdict(on, deployed, since):
-            workloads = yield from stage("rollout", watch(rollout.without_hold), self.clock)
-            proven = yield from stage("urls", answer(on, urls), self.clock)
+            workloads = yield from stage("rollout", watch_rollout(rollout.without_hold), self.clock)
+            proven = yield from stage("urls", check_urls(on, urls), self.clock)
             seen = Serving(workloads.value, proven.value)
-            return (yield from stage("stability", stay(on, rollout, seen, urls, cors), self.clock)).value
+            return (yield from stage("stability", hold_steady(on, rollout, seen, urls, cors), self.clock)).value
 
     def up(self, version: str) -> list[Event]:
         return played(self.settling(self.deploy(plan(version))))[0]
@@ -123,19 +132,19 @@ def stages(events: list[Event]) -> list[str]:
 
 def test_an_application_gets_its_namespace_and_its_record_once(shop: Shop) -> None:
     fresh = Planned(plan("1", namespace="shop"), new_record(), None)
-    events, known = played(with_record(fresh, shop.kube))
+    events, known = played(ensure_record(fresh, shop.kube))
     assert ("namespace shop", "done", "created") in items(events)
     stored = load(shop.kube, "shop", "shop")
     assert (stored.salt, stored.version) == (fresh.record.salt, known.record.version)
     shop.kube.writes.clear()
-    events, again = played(with_record(known, shop.kube))
+    events, again = played(ensure_record(known, shop.kube))
     assert (events, again, shop.kube.writes) == ([], known, [])
 
 
 def test_two_first_runs_do_not_take_each_others_record_away(shop: Shop) -> None:
-    played(with_record(Planned(plan("1"), new_record(), None), shop.kube))
+    played(ensure_record(Planned(plan("1"), new_record(), None), shop.kube))
     before = shop.record.salt
-    _, error = failed(with_record(Planned(plan("1"), new_record(), None), shop.kube))
+    _, error = failed(ensure_record(Planned(plan("1"), new_record(), None), shop.kube))
     assert (error.exit_code, shop.record.salt) == (ExitCode.REFUSED, before)
 
 

@@ -27,7 +27,7 @@ from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
 from deployer.helm.result import Applied
-from deployer.rollout.stage import Judging, Rollout, await_rollout
+from deployer.rollout.stage import Limits, Rollout, await_rollout
 from deployer.state.runs import RunFolder, RunRecord, new_run_id, read_events, read_json
 from deployer.status import Snapshot, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
@@ -62,8 +62,8 @@ def applied(kube: FakeKube, *names: str, changed: bool = True) -> tuple[Applied,
 
 def rollout(kube: FakeKube, *names: str, changed: bool = True) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     refs = tuple(ref(name) for name in names or ("api",))
-    judging, releases = Judging(60, 0, FailFast.BALANCED), applied(kube, *names, changed=changed)
-    watched = Rollout(refs, kube, kube.clock, judging, kube.clock.now(), changed, releases=releases)
+    limits, releases = Limits(60, 0, FailFast.BALANCED), applied(kube, *names, changed=changed)
+    watched = Rollout(refs, kube, kube.clock, limits, kube.clock.now(), changed, releases=releases)
     return witnessed(await_rollout(watched), watched)
 
 

@@ -15,7 +15,7 @@ from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
 from deployer.helm import storage as helmstorage
 from deployer.rollout.hooks import HelmAtWork, pending_hooks, watched
-from deployer.rollout.stage import Judging
+from deployer.rollout.stage import Limits
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, played
@@ -88,7 +88,7 @@ class Scene:
             (("web", "default"),),
             self.kube,
             self.kube.clock,
-            Judging(60.0, 0.0, FailFast.BALANCED),
+            Limits(60.0, 0.0, FailFast.BALANCED),
             lambda n, t: self.kept.update({n: t}),
         )
         return watched(self.helm(work, error), at_work)

@@ -13,7 +13,15 @@ from deployer.core.events import Event, Item, Warned, WorkloadChanged
 from deployer.core.ports import ObjectRef
 from deployer.core.steps import Outcome, Steps
 from deployer.rollout.observe import Lookup, lookup_of, no_lookup
-from deployer.rollout.stage import Judging, Own, Rollout, await_rollout, judging_by, take_snapshot, workloads_of
+from deployer.rollout.stage import (
+    Limits,
+    Rollout,
+    ServiceLimits,
+    await_rollout,
+    limits_from,
+    take_snapshot,
+    workloads_of,
+)
 from deployer.status import Phase, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -31,11 +39,12 @@ def kube() -> FakeKube:
 
 def rollout(
     kube: FakeKube, *names: str, hold: float = 5.0, timeout: float = 60.0, changed: bool = True,
-    profile: FailFast = FailFast.BALANCED, services: Mapping[str, Own] | None = None, look: Lookup = no_lookup,
+    profile: FailFast = FailFast.BALANCED, services: Mapping[str, ServiceLimits] | None = None,
+    look: Lookup = no_lookup,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
-    judging = Judging(timeout, hold, profile, services or {})
+    limits = Limits(timeout, hold, profile, services or {})
     refs = [ref(name) for name in names or ("api",)]
-    return await_rollout(Rollout(tuple(refs), kube, kube.clock, judging, kube.clock.now(), changed, look))
+    return await_rollout(Rollout(tuple(refs), kube, kube.clock, limits, kube.clock.now(), changed, look))
 
 
 def phases(events: list[Event]) -> list[tuple[str, str]]:
@@ -213,14 +222,14 @@ def test_one_service_may_be_judged_with_more_patience_than_the_others(kube: Fake
     assert code(error) == "CRASH_LOOP"
     again = FakeKube(FakeClock())
     crashing(again, "api", until=24)
-    played(rollout(again, services={"api": Own(profile=FailFast.PATIENT)}))
+    played(rollout(again, services={"api": ServiceLimits(profile=FailFast.PATIENT)}))
     assert again.clock.elapsed > 24
 
 
 def test_one_service_may_be_judged_with_less_patience_than_the_others(kube: FakeKube) -> None:
     crashing(kube, "api", until=50)
     show(kube, "web")
-    _, error = failed(rollout(kube, "api", "web", services={"api": Own(profile=FailFast.STRICT)}))
+    _, error = failed(rollout(kube, "api", "web", services={"api": ServiceLimits(profile=FailFast.STRICT)}))
     assert (code(error), kube.clock.elapsed < 5 + 2 * TICK) == ("CRASH_LOOP", True)
 
 
@@ -228,14 +237,14 @@ def test_a_service_may_have_a_deadline_of_its_own(kube: FakeKube) -> None:
     show(kube, "api", ready=False)
     kube.clock.at(50, lambda: show(kube, "api"))
     show(kube, "web")
-    played(rollout(kube, "api", "web", timeout=10, services={"api": Own(timeout=60)}, hold=0))
+    played(rollout(kube, "api", "web", timeout=10, services={"api": ServiceLimits(timeout=60)}, hold=0))
     assert 50 <= kube.clock.elapsed < 52
 
 
 def test_what_is_late_is_blamed_for_it_and_not_a_neighbour_that_has_more_time(kube: FakeKube) -> None:
     show(kube, "api", ready=False)
     show(kube, "web", ready=False)
-    _, error = failed(rollout(kube, "api", "web", timeout=40, services={"api": Own(timeout=90)}))
+    _, error = failed(rollout(kube, "api", "web", timeout=40, services={"api": ServiceLimits(timeout=90)}))
     assert "web" in error.problems[0].where
     assert 40 < kube.clock.elapsed < 43
 
@@ -258,10 +267,10 @@ def test_the_spec_says_how_services_are_judged_and_the_command_line_goes_before_
         timeout="1m", hold="2s", fail_fast="strict", services={"api": ServiceRollout(timeout="5m", fail_fast="patient")}
     )
     api, web = ref("api"), ref("web")
-    spec = judging_by(rules, 60.0)
+    spec = limits_from(rules, 60.0)
     assert (spec.timeout_of(api), spec.timeout_of(web), spec.hold) == (300.0, 60.0, 2.0)
     assert (spec.profile_of(api), spec.profile_of(web)) == (FailFast.PATIENT, FailFast.STRICT)
-    asked = judging_by(rules, 60.0, own_timeout=10.0, hold=0.0, profile=FailFast.BALANCED)
+    asked = limits_from(rules, 60.0, own_timeout=10.0, hold=0.0, profile=FailFast.BALANCED)
     assert {asked.timeout_of(api), asked.timeout_of(web)} == {10.0}
     assert (asked.profile_of(api), asked.hold) == (FailFast.BALANCED, 0.0)
 
@@ -379,7 +388,7 @@ def test_workloads_are_told_from_other_objects_in_a_fixed_order() -> None:
 
 
 def test_a_release_without_workloads_is_available_at_once(kube: FakeKube) -> None:
-    _, outcome = played(await_rollout(Rollout((), kube, kube.clock, Judging(60, 0, FailFast.BALANCED), 0)))
+    _, outcome = played(await_rollout(Rollout((), kube, kube.clock, Limits(60, 0, FailFast.BALANCED), 0)))
     assert outcome.value == ()
 
 
@@ -401,9 +410,9 @@ def test_an_outage_is_sat_out_whatever_was_being_asked(kinds: tuple[str, ...]) -
     away = Away(FakeClock(), 2, 40, *kinds)
     show(away, "api", ready=False)
     away.clock.at(50, lambda: show(away, "api"))
-    judging = Judging(120, 0, FailFast.BALANCED)
+    limits = Limits(120, 0, FailFast.BALANCED)
     _, outcome = played(
-        await_rollout(Rollout((ref("api"),), away, away.clock, judging, away.clock.now(), kinds=("Node",)))
+        await_rollout(Rollout((ref("api"),), away, away.clock, limits, away.clock.now(), kinds=("Node",)))
     )
     assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
     assert 50 <= away.clock.elapsed < 52
@@ -425,8 +434,8 @@ def test_a_controllers_deadline_that_ran_on_in_an_outage_does_not_end_the_rollou
 
     away.clock.at(61, late)
     away.clock.at(90, lambda: show(away, "api"))
-    judging = Judging(200, 0, FailFast.BALANCED)
-    steps = await_rollout(Rollout((ref("api"),), away, away.clock, judging, away.clock.now()))
+    limits = Limits(200, 0, FailFast.BALANCED)
+    steps = await_rollout(Rollout((ref("api"),), away, away.clock, limits, away.clock.now()))
     if ends_at == 90:
         played(steps)
     else:

@@ -9,7 +9,7 @@ import pytest
 from deployer.config.spec import FailFast
 from deployer.core.events import Warned
 from deployer.core.steps import Outcome, Steps
-from deployer.rollout.stage import Cause, Judging, Rollout, await_rollout
+from deployer.rollout.stage import Cause, Limits, Rollout, await_rollout
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -33,10 +33,10 @@ def kube() -> FakeKube:
 def rollout(
     kube: FakeKube, *, changed: bool = True, told: set[Cause] | None = None
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
-    judging = Judging(60, 0, FailFast.BALANCED)
+    limits = Limits(60, 0, FailFast.BALANCED)
     return await_rollout(
         Rollout(
-            (ref("api"),), kube, kube.clock, judging, kube.clock.now(), changed, kinds=KINDS,
+            (ref("api"),), kube, kube.clock, limits, kube.clock.now(), changed, kinds=KINDS,
             reported=told if told is not None else set(),
         )
     )  # fmt: skip
