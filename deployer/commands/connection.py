@@ -143,8 +143,17 @@ def open_own(loaded: LoadedSpec, here: Machine, *, removal: bool = False) -> Ope
     return opened
 
 
-def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> None:
+def open_locked(run: Run, *, removal: bool = False) -> Steps[Opened]:
+    """As `open_own`, once no other run works on the application: what the cluster remembers of it stays so."""
+    open_own(run.loaded, run.machine, removal=removal)
+    yield from run.lock.take(composition.open_kube(run.machine, run.spec.cluster))
+    return open_own(run.loaded, run.machine, removal=removal)
+
+
+def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> KubePort | None:
     """Returns when the Minikube cluster may be deleted: it is this user's, and nothing in it is anybody else's.
+
+    The value is the client that was asked; None where the cluster does not answer.
 
     A cluster that does not answer cannot be asked what it holds: deleting it is what a person has confirmed.
     """
@@ -157,17 +166,18 @@ def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Non
             hints=("todo-deploy down, which leaves the cluster",),
         )
     if facts.phase is not ClusterPhase.RUNNING:
-        return
+        return None
     try:
         kube = composition.open_kube(here, wanted)
         kept = record.load(kube, spec.namespace, spec.application)
     except DeployError as error:
         if error.exit_code is ExitCode.REFUSED:
             raise
-        return
+        return None
     ownership.refuse_foreign(ownership.touched_by_removal(spec, kept), kube)
     hooks = [ref for name, one in kept.releases.items() for ref in made_by_hooks(name, one.namespace, kube)]
     ownership.refuse_shared(wanted, spec.application, kept, kube, hooks)
+    return kube
 
 
 def not_running(seen: Seen) -> DeployError:

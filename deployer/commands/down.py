@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deployer import composition, forwarding
-from deployer.commands.connection import Opened, Seen, open_own, refuse_shared, see_cluster
+from deployer.commands.connection import Opened, Seen, open_locked, refuse_shared, see_cluster
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Run
@@ -51,12 +51,15 @@ def down(run: Run, options: DownOptions) -> Steps[Removed]:
     cluster = composition.open_cluster(run.machine, run.spec.cluster, tools.value)
     seen = see_cluster(run.loaded, run.machine)
     if options.cluster:
-        refuse_shared(run.loaded, seen.facts, run.machine)
+        kube = refuse_shared(run.loaded, seen.facts, run.machine)
+        if kube is not None:  # no other run is at work; the lock itself goes with the cluster
+            yield from run.lock.take(kube)
+            run.lock.release()
         removing = delete_cluster(seen, cluster)
     elif seen.facts.phase is ClusterPhase.MISSING:
         removing = outcome_only(Outcome(Removed(), False, "there is no cluster"))
     else:
-        opened = open_own(run.loaded, run.machine, removal=True)
+        opened = yield from open_locked(run, removal=True)
         helm = composition.open_helm(run.machine, run.spec.cluster, tools.value, opened.facts)
         removing = remove_application(opened, options, helm, cluster, run.clock)
     forwarding.stop(run.folder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployer import composition
-from deployer.commands.connection import Opened, not_deployed, open_own, open_running
-from deployer.composition import Machine
+from deployer.commands.connection import Opened, not_deployed, open_locked, open_running
+from deployer.commands.locking import one_at_a_time
+from deployer.composition import Machine, Run, begin_run
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import machine_error
 from deployer.core.events import Warned
@@ -16,8 +16,7 @@ from deployer.core.steps import Steps
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
 from deployer.sources.image_ref import parse_ref
-from deployer.state.build_cache import deployment_dir
-from deployer.state.lock import locked
+from deployer.state.runs import new_run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +64,34 @@ def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
 
     Removed while no run is at work: what one has built is not yet part of a revision.
     """
-
-    def look() -> Steps[Waste]:
-        opened = open_deployed(loaded, here, open_own if remove else open_running)
-        daemon, spaces = _daemon(opened), _namespaces(opened)
-        used = used_images(spaces, opened.kube)
-        waste = find_waste(loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
-        for one in waste.unread:
-            yield Warned(one)
-        if remove:
-            remove_waste(waste, opened.kube, daemon)
-        return waste
-
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
-    return (yield from locked(folder, here.clock, look()) if remove else look())
+    if remove:
+        return (yield from _removed(begin_run(new_run_id(here.clock.now()), loaded, {}, here)))
+    return (yield from _waste(open_running(loaded, here)))
 
 
-def open_deployed(
-    loaded: LoadedSpec, here: Machine, connect: Callable[[LoadedSpec, Machine], Opened] = open_running
-) -> Opened:
+@one_at_a_time
+def _removed(run: Run) -> Steps[Waste]:
+    opened = yield from open_locked(run)
+    waste = yield from _waste(opened)
+    remove_waste(waste, opened.kube, _daemon(opened))
+    return waste
+
+
+def _waste(opened: Opened) -> Steps[Waste]:
+    daemon, spaces = _daemon(_deployed(opened)), _namespaces(opened)
+    used = used_images(spaces, opened.kube)
+    waste = find_waste(opened.loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
+    for one in waste.unread:
+        yield Warned(one)
+    return waste
+
+
+def open_deployed(loaded: LoadedSpec, here: Machine) -> Opened:
     """The application on its cluster; machine error where it is not deployed."""
-    opened = connect(loaded, here)
+    return _deployed(open_running(loaded, here))
+
+
+def _deployed(opened: Opened) -> Opened:
     if not opened.is_deployed:
         raise not_deployed(opened)
     return opened

@@ -18,6 +18,7 @@ STAGES = (restart_stage.STAGE, rollout_stage.STAGE)
 @one_at_a_time
 def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tuple[WorkloadStatus, ...]]:
     """Every pod of the workloads is another one, and all stayed Available for the hold."""
+    yield from run.lock.take(opened.kube)
     since, rules = run.clock.now(), run.spec.rollout
     yield from stage(restart_stage.STAGE, restart_stage.restart_workloads(refs, opened.kube, run.clock), run.clock)
     rollout = Rollout(refs, opened.kube, run.clock, limits_from(rules, seconds(rules.timeout)), since)

@@ -14,6 +14,7 @@ from typing import IO
 
 from deployer.core.files import write_private
 from deployer.core.ports import LocalPorts
+from deployer.core.process_identity import has_ended, start_time
 from deployer.core.reading import Malformed, read_json
 
 LOG = "forward.log"
@@ -101,14 +102,18 @@ def forget(folder: Path) -> None:
 
 
 def running(folder: Path) -> int | None:
-    """The supervisor's process id while it holds its file; None where nothing runs."""
+    """The supervisor's process id while it holds its file; None where nothing runs.
+
+    A file that is left of a process whose number another one has by now names nobody.
+    """
     path = folder / _PID
     try:
         with path.open("r+") as stream:
             if _locked(stream):
                 return None
             stream.seek(0)
-            return int(stream.read())
+            pid, _, started = stream.read().partition(" ")
+            return None if has_ended(int(pid), started) and int(pid) != os.getpid() else int(pid)
     except (OSError, ValueError):
         return None
 
@@ -124,7 +129,7 @@ def holding(folder: Path) -> Iterator[bool]:
             held = _locked(stream)
         if held:
             stream.truncate(0)
-            stream.write(str(os.getpid()))
+            stream.write(f"{os.getpid()} {start_time(os.getpid())}")
             stream.flush()
         yield held
         if held:

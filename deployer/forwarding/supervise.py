@@ -17,6 +17,7 @@ from deployer import __version__
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import companion, detached
+from deployer.core.process_identity import has_ended
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Steps
 from deployer.forwarding import state
@@ -81,7 +82,7 @@ def stop(folder: Path) -> bool:
     with suppress(OSError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while (state.running(folder) is not None or not _gone(pid)) and time.monotonic() < deadline:
+    while (state.running(folder) is not None or not has_ended(pid)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return True
 
@@ -149,19 +150,6 @@ def _over(folder: Path, mine: Written) -> bool:
 
 def _open(door: Door) -> bool:
     with suppress(OSError), socket.create_connection((HOST, door.local), timeout=1):
-        return True
-    return False
-
-
-def _gone(pid: int) -> bool:
-    """Whether no process has the number any more; one that this process itself started is taken off the list."""
-    if os.name != "posix":  # where signal 0 is no question
-        return True
-    with suppress(OSError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except OSError:
         return True
     return False
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from dataclasses import dataclass
 from typing import Literal
 
 from deployer.core.errors import refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import KubePort, Revision
-from deployer.core.process_identity import has_ended
+from deployer.core.process_identity import has_ended, machine
 from deployer.core.steps import Clock, Steps
 from deployer.helm import storage as helmstorage
 
-_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
+_OWNER = re.compile(r"(?P<machine>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # Twice the Lease's duration, and some seconds in which a helm that lost its connection gives up.
 _OURS_SECONDS = 90.0
 # A helm that is not ours may still be at work on a pending revision for about its own time-out.
@@ -38,7 +37,7 @@ class Owner:
 
 def owner_label(revision: int) -> str:
     """This process as the owner of a revision that it makes, in the characters of a label."""
-    return f"{_host()}.{os.getpid()}.{revision}"
+    return f"{machine()}.{os.getpid()}.{revision}"
 
 
 def owner_of(label: str, revision: int) -> Owner:
@@ -46,7 +45,7 @@ def owner_of(label: str, revision: int) -> Owner:
     found = _OWNER.fullmatch(label)
     if found is None or int(found["revision"]) != revision:
         return Owner("foreign")
-    return Owner("here" if found["host"] == _host() else "elsewhere", int(found["pid"]))
+    return Owner("here" if found["machine"] == machine() else "elsewhere", int(found["pid"]))
 
 
 def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[None]:
@@ -56,6 +55,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
     """
     name = helmstorage.secret_name(latest.release, latest.revision)
     shown = False
+    begun = clock.monotonic()
     while True:
         secret = kube.get("Secret", latest.namespace, name)
         labels = {} if secret is None else secret["metadata"].get("labels") or {}
@@ -63,7 +63,9 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
             return  # it has come to its end meanwhile
         label = str(labels.get(helmstorage.OWNER_LABEL, ""))
         owner = owner_of(label, latest.revision)
-        left = _patience(owner) - (clock.now() - _began(latest))
+        # The time in a revision is that of the machine whose helm made it: another machine's clock may be any other.
+        age = clock.monotonic() - begun if owner.who == "elsewhere" else clock.now() - _began(latest)
+        left = _grace_period(owner) - age
         if left <= 0:
             kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
             return
@@ -80,8 +82,8 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
         clock.sleep(_TICK_SECONDS)
 
 
-def _patience(owner: Owner) -> float:
-    """Seconds from the revision's begin after which its owner is no longer at work."""
+def _grace_period(owner: Owner) -> float:
+    """Seconds after which its owner is no longer at work: from the revision's begin, or our first look at it."""
     if owner.who == "foreign":
         return _FOREIGN_SECONDS
     return float("-inf") if owner.who == "here" and has_ended(owner.pid) else _OURS_SECONDS
@@ -89,7 +91,3 @@ def _patience(owner: Owner) -> float:
 
 def _began(latest: Revision) -> float:
     return float(latest.updated) if latest.updated.isdigit() else 0.0
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40].strip("-") or "host"

@@ -54,6 +54,13 @@ class ClusterLock:
         self._heartbeat = _Heartbeat(kube, self._application, self._identity)
         self._heartbeat.start()
 
+    def release(self) -> None:
+        """The lock is not held any more, if it was."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat.release()
+            self._heartbeat = None
+
     def during(self, steps: Steps[T]) -> Steps[T]:
         """The steps, in the course of which the lock is taken; it is released at their end.
 
@@ -71,9 +78,7 @@ class ClusterLock:
                 yield event
         finally:
             steps.close()
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
-                self._heartbeat.release()
+            self.release()
 
     def _failure(self) -> Steps[DeployError | None]:
         """Why the steps must end; None while the lock is held, or not taken yet."""
@@ -151,9 +156,17 @@ def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
 def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
     shown = ""
     deadline = clock.monotonic() + _LIMIT_SECONDS
+    seen: Object | None = None
+    since = clock.monotonic()
     while True:
         found = kube.get("Lease", NAMESPACE, lease_name(application))
-        if found is None or _is_free(found, identity, clock.now()):
+        spec = (found or {}).get("spec") or {}
+        if spec != seen:
+            seen, since = spec, clock.monotonic()
+        # Its holder's clock may be any other: what counts is how long it was not renewed before our eyes.
+        silent = clock.monotonic() - since
+        expired = silent > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        if found is None or expired or _is_free(found, identity):
             with suppress(_Conflict):
                 _write(kube, found, application, identity, clock.now())
                 return
@@ -202,15 +215,10 @@ def _holder(lease: Object) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
-def _is_free(lease: Object, identity: str, now: float) -> bool:
+def _is_free(lease: Object, identity: str) -> bool:
+    """Whether nobody holds it, or a run of this machine that has ended."""
     holder = _holder(lease)
-    if not holder or holder == identity:
-        return True
-    if holder_of.is_gone(holder):
-        return True
-    spec = lease.get("spec") or {}
-    renewed = datetime.fromisoformat(str(spec.get("renewTime") or "1970-01-01T00:00:00Z").replace("Z", "+00:00"))
-    return now - renewed.timestamp() > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+    return not holder or holder == identity or bool(holder_of.is_gone(holder))
 
 
 def _lost(application: str) -> LockLost:

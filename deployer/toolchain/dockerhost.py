@@ -20,6 +20,7 @@ from pathlib import Path
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import CommandFailed, run
+from deployer.core.process_identity import start_time
 from deployer.core.steps import Steps
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
@@ -152,7 +153,7 @@ def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]
     else:
         _forget_dead()
         pid = _spawn(log, env)
-        write_json(state_dir / "dockerd.json", {"pid": pid, "started": _start_time(pid)})
+        write_json(state_dir / "dockerd.json", {"pid": pid, "started": start_time(pid)})
     deadline = time.monotonic() + START_SECONDS
     while (trouble := _trouble(docker, env)) is not None:
         ended = pid is not None and _has_ended(pid)
@@ -190,7 +191,7 @@ def _has_ended(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG) != (0, 0)
     except ChildProcessError:
-        return _start_time(pid) == ""
+        return start_time(pid) == ""
 
 
 def _forget_dead() -> None:
@@ -211,24 +212,17 @@ def _command(pid: int) -> str:
         return ""
 
 
-def _start_time(pid: int) -> str:
-    """When the process started, which no later process with its number shares; "" where there is none."""
-    with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
-    return ""
-
-
 def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]:
     """A daemon that we started reads its changed configuration; another's is left alone."""
     ours = read_json(state_dir / "dockerd.json") or {}
     pid = ours.get("pid")
-    if not isinstance(pid, int) or not ours.get("started") or _start_time(pid) != ours["started"]:
+    if not isinstance(pid, int) or not ours.get("started") or start_time(pid) != ours["started"]:
         command = "systemctl restart docker" if _has_systemd() else "stop dockerd; todo-deploy up starts it again"
         raise DeployError(runtime.restart_needed(command), ExitCode.MACHINE)
     yield Item(STAGE, "docker", ItemState.RUNNING, "restarting for its changed configuration")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30
-    while _start_time(pid) == ours["started"] and time.monotonic() < deadline:
+    while start_time(pid) == ours["started"] and time.monotonic() < deadline:
         _has_ended(pid)  # one that we started in this very run stays a zombie until it is asked for
         time.sleep(0.1)
     yield from _start(docker, state_dir, env)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from deployer import forwarding
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError
 from deployer.core.steps import SystemClock
-from deployer.forwarding import Door, Forward, state
+from deployer.forwarding import Door, Forward, state, supervise
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen
 from deployer.state.build_cache import deployment_dir
@@ -321,3 +323,19 @@ def test_an_up_that_needs_none_ends_what_an_earlier_one_left(
     start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
     played(shop.up("1"))
     assert forwarding.known(folder) == forwarding.NOTHING
+
+
+def test_a_pid_file_that_names_another_process_by_now_ends_nobody(tmp_path: Path) -> None:
+    """Its lock is held by whoever looks, or inherited; the number is that of a process that began at another time."""
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        with (tmp_path / "forward.pid").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.write(f"{other.pid} 1")
+            stream.flush()
+            assert state.running(tmp_path) is None
+            assert supervise.stop(tmp_path) is False
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

@@ -94,7 +94,7 @@ def test_docker_is_installed_and_started_in_the_background(tmp_path: Path, monke
     ours = json.loads((state / "dockerd.json").read_text())
     try:
         assert os.getsid(ours["pid"]) == ours["pid"]
-        assert dockerhost._start_time(ours["pid"]) == ours["started"] != ""
+        assert dockerhost.start_time(ours["pid"]) == ours["started"] != ""
         assert "listening" in (state / "dockerd.log").read_text()
     finally:
         os.kill(ours["pid"], 9)
