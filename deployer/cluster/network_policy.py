@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployer.core.ports import Object
-from deployer.status.parts import is_ready
+from deployer.status.objects import is_ready
 
 _FOLDERS = ("/etc/cni", "/opt/cni")
 # A part of the DaemonSet's name → whether what it installs enforces policies. kindnet does in its newer versions only.

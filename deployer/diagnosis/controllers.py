@@ -11,8 +11,7 @@ from deployer.diagnosis.containers import START_SECONDS
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
 from deployer.diagnosis.logs import log_of, telling_line
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
-from deployer.status.objects import condition, dig, epoch, find, is_terminating, lags, name_of, number, rows
-from deployer.status.parts import is_ready
+from deployer.status.objects import condition, dig, epoch, find, is_ready, is_terminating, lags, name_of, number, rows
 from deployer.status.pods import new_replica_set
 
 _STARTING = ("ContainerCreating", "PodInitializing")

@@ -8,8 +8,7 @@ from dataclasses import replace
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Scene, first_time, named, near
 from deployer.status import Object, PvcPhase, ServicePhase, WorkloadRef, current_pods, pvc_phase, service_phase
-from deployer.status.objects import condition, dig, epoch, find, is_terminating, name_of, rows
-from deployer.status.parts import is_ready
+from deployer.status.objects import condition, dig, epoch, find, is_ready, is_terminating, name_of, rows
 
 RELEASE = "meta.helm.sh/release-name"
 AROUND = frozenset({

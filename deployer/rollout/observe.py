@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.status import Snapshot, WorkloadRef, current_pods
-from deployer.status.objects import container_statuses, dig, name_of, rows, uid_of
-from deployer.status.parts import is_ready
+from deployer.status.objects import container_statuses, dig, is_ready, name_of, rows, uid_of
 
 if TYPE_CHECKING:  # a run that changes nothing loads no diagnosis
     from deployer.diagnosis import Finding, Known, LogRequest, Measured

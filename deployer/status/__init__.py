@@ -1,6 +1,6 @@
 """Status of Kubernetes objects as a pure function of plain dicts and a `now`; no client, no clock."""
 
-from deployer.status.parts import pod_phase, pvc_phase, service_phase
+from deployer.status.objects import pod_phase, pvc_phase, service_phase
 from deployer.status.phases import (
     Absence,
     ClusterPhase,
@@ -16,11 +16,9 @@ from deployer.status.phases import (
     WorkloadStatus,
 )
 from deployer.status.pods import current_pods, old_pods
-from deployer.status.seed_words import SEED_WORDS
 from deployer.status.workloads import is_told_done, workload_status
 
 __all__ = [
-    "SEED_WORDS",
     "Absence",
     "ClusterPhase",
     "Object",

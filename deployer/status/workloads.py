@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.status.objects import condition, container_statuses, dig, epoch, find, is_terminating, lags, number, rows
-from deployer.status.parts import is_ready
+from deployer.status.objects import (
+    condition,
+    container_statuses,
+    dig,
+    epoch,
+    find,
+    is_ready,
+    is_terminating,
+    lags,
+    number,
+    rows,
+)
 from deployer.status.phases import Object, Phase, Snapshot, WorkloadRef, WorkloadStatus
 from deployer.status.pods import current_pods, old_pods
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.topologies.journey import left_behind
-from deployer.status import SEED_WORDS, PodPhase
+from deployer.status import PodPhase
 from tests.e2e.browser import Browser, request
+from tests.seed_words import SEED_WORDS
 from tests.topologies.live import Live, Watch, differences, eventually, first_task, pod_phases
 
 NAME = "000-todo-chatbot"

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from bench.topologies.journey import left_behind
-from deployer.status import SEED_WORDS, Phase, PodPhase, ServicePhase, service_phase
+from deployer.status import Phase, PodPhase, ServicePhase, service_phase
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
+from tests.seed_words import SEED_WORDS
 from tests.topologies.live import Live, Watch, differences, eventually, first_task, open_kube, pod_phases
 
 NAME = "001-phase-iv"

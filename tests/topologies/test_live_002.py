@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from bench.topologies.journey import left_behind
-from deployer.status import SEED_WORDS, Phase
+from deployer.status import Phase
 from tests.e2e.browser import request
+from tests.seed_words import SEED_WORDS
 from tests.topologies.live import Live, Watch, differences, eventually, first_task
 
 NAME = "002-k8s-deployment"

@@ -74,7 +74,8 @@ def test_status(case: Case) -> None:
     got = workload_status(case.ref, case.snapshot, case.now, was_available=case.was_available)
     told = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
     told["phase"] = got.phase.value
-    assert told | case.expect.get("status", {}) == told
+    wanted = case.expect.get("status", {})
+    assert {name: told[name] for name in wanted} == wanted
 
 
 OVER = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO)
@@ -100,9 +101,9 @@ def test_pods_that_count(case: Case) -> None:
 
 def test_phases_of_parts(case: Case) -> None:
     phases = {name_of(pod): pod_phase(pod).value for pod in case.snapshot.pods}
-    assert phases | case.expect.get("pods", {}) == phases
     services = {name_of(one): service_phase(one, case.snapshot.endpointslices).value for one in case.snapshot.services}
-    assert services | case.expect.get("services", {}) == services
+    for found, wanted in ((phases, case.expect.get("pods", {})), (services, case.expect.get("services", {}))):
+        assert {name: found.get(name) for name in wanted} == wanted
 
 
 def test_findings(case: Case) -> None:
@@ -110,11 +111,13 @@ def test_findings(case: Case) -> None:
     wanted = [{"code": one} if isinstance(one, str) else one for one in case.expect["findings"]]
     assert [one.code for one in found] == [one["code"] for one in wanted]
     for one, want in zip(found, wanted, strict=True):
-        for name in ("title", "container", "detail", "observations"):
-            assert getattr(one, name) == want.get(name, getattr(one, name))
-        assert str(one.workload) == want.get("workload", str(one.workload))
-        assert bool(one.excused) == want.get("excused", bool(one.excused)), one.excused
-        assert one.since == (epoch(want["since"]) if "since" in want else one.since)
+        shown = {
+            "code": one.code, "title": one.title, "container": one.container, "detail": one.detail,
+            "observations": one.observations, "workload": str(one.workload), "excused": bool(one.excused),
+            "since": one.since,
+        }  # fmt: skip
+        named = {key: epoch(value) if key == "since" else value for key, value in want.items() if key in shown}
+        assert {key: shown[key] for key in named} == named
         assert want.get("hint", "") in "\n".join(one.hints)
         assert want.get("evidence", "") in "\n".join(one.evidence)
 
@@ -139,7 +142,8 @@ def test_findings_do_not_depend_on_the_order_of_lists(case: Case) -> None:
 def test_logs_wanted(case: Case) -> None:
     wanted = [[log.pod, log.container, log.previous] for log in logs_wanted(case.snapshot, case.refs)]
     expected = case.expect.get("logs_wanted")
-    assert wanted == (wanted if expected is None else expected)
+    if expected is not None:
+        assert wanted == expected
     assert {tuple(log) for log in wanted} >= set(case.logs)
 
 
