@@ -15,7 +15,7 @@ from deployer.composition import Machine, this_machine
 from deployer.core.errors import ExitCode, input_error
 from deployer.core.files import write_private
 from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
-from deployer.evidence.explain.data import list_data, rules_data, run_data
+from deployer.evidence.explain.run import list_data, rules_data, run_data
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.ports import KubePort, Object, Revision
-from deployer.evidence.describe import describe
-from deployer.evidence.eventlog import event_lines, sorted_events
-from deployer.evidence.gather import WORKLOADS, Gathered, gather
+from deployer.evidence.describe import describe, event_lines, sorted_events
+from deployer.evidence.gather import WORKLOADS, Gathered, gather, masked
 from deployer.evidence.manifests import manifest_diff
-from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines
 from deployer.evidence.podtimes import image_ids, pod_rows
 from deployer.evidence.timeline import Row

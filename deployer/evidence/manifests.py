@@ -11,7 +11,7 @@ from deployer.core.reading import Malformed
 from deployer.core.redact import MASK
 from deployer.core.yaml import parse_manifest
 from deployer.core.yaml_text import block_lines
-from deployer.evidence.masks import masked
+from deployer.evidence.gather import masked
 
 _CONTEXT_LINES = 4
 

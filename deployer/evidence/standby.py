@@ -17,7 +17,7 @@ from deployer.rollout.stage import Rollout
 from deployer.state.runs import RunFolder
 
 if TYPE_CHECKING:
-    from deployer.evidence.witness import Witness
+    from deployer.evidence.recorder import Witness
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def witnessed(body: Steps[T], rollout: Rollout) -> Steps[T]:
         """The witness, which a rollout that is well and new to nobody never needs."""
         nonlocal witness
         if witness is None:
-            from deployer.evidence.witness import Witness
+            from deployer.evidence.recorder import Witness
 
             witness = Witness(folder, rollout)
         return witness
@@ -132,6 +132,6 @@ def summarize(folder: RunFolder, ended: Ended) -> None:
         with suppress(OSError):
             (folder.path / ROLLOUT).unlink(missing_ok=True)
         return
-    from deployer.evidence.summary import write_summary
+    from deployer.evidence.recorder import write_summary
 
     write_summary(folder, ended)

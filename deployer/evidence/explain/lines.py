@@ -10,8 +10,7 @@ from deployer.config.spec import FailFast
 from deployer.core.errors import EXIT_MEANINGS, Problem
 from deployer.core.text import UNICODE, Glyphs, clean, clean_lines, count, duration
 from deployer.diagnosis.causes import CAUSES
-from deployer.evidence.explain.find import Listed
-from deployer.evidence.explain.run import Run
+from deployer.evidence.explain.run import Listed, Run
 from deployer.evidence.timeline import Row, Sighting, Timeline
 
 Line = tuple[tuple[str, str], ...]

@@ -19,10 +19,9 @@ from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis import Finding
 from deployer.evidence import Ended, kept_in, summarize, witnessed
 from deployer.evidence.capture import within
-from deployer.evidence.describe import describe
-from deployer.evidence.eventlog import event_lines
+from deployer.evidence.describe import describe, event_lines
+from deployer.evidence.gather import masked
 from deployer.evidence.manifests import manifest_diff
-from deployer.evidence.masks import masked
 from deployer.evidence.nodes import node_data, node_lines, quantity
 from deployer.evidence.podtimes import pod_rows
 from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
@@ -208,7 +207,7 @@ def test_a_broken_capture_hides_nothing(folder: RunFolder) -> None:
 
 
 def test_a_capture_that_hangs_is_left_behind(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployer.evidence.witness.LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr("deployer.evidence.recorder.LIMIT_SECONDS", 0.2)
     kube = BrokenKube(FakeClock())
     kube.hang = threading.Event()
     show(kube, "api", ready=False, waiting=NEVER_PULL)
@@ -442,7 +441,7 @@ def test_events_cut_short_by_a_kill_are_read(tmp_path: Path) -> None:
 
 
 def test_images_know_their_ids() -> None:
-    from deployer.evidence.summary import images_of
+    from deployer.evidence.recorder import images_of
 
     told = records({"type": "item", "stage": "images", "item": "api", "state": ItemState.DONE.value, "text": "api:1"})
     ids = {"docker.io/library/api:1": "docker://sha256:aa", "busybox:1": "docker-pullable://b@sha256:bb"}
