@@ -89,7 +89,7 @@ def run(
 
         emit(RunStarted(command, application, stages))
         try:
-            with evidence.kept_in(folder):
+            with evidence.recording_in(folder):
                 value = drive(steps(run_id), emit)
         except DeployError as error:
             code, problems = error.exit_code, masked(error.problems)
@@ -107,11 +107,11 @@ def run(
     spec, profile = _spec_path(session), session.profile
     ended = evidence.Ended(command, application, outcome, int(code), view.changed, took, problems, spec, profile)
     evidence.summarize(folder, ended)
-    untold = [problem for problem in problems if problem not in view.problems]
-    if untold and not session.as_json:
+    unreported = [problem for problem in problems if problem not in view.problems]
+    if unreported and not session.as_json:
         from deployer.ui.words import problem_lines
 
-        for line in problem_lines(untold):
+        for line in problem_lines(unreported):
             print(line, file=sys.stderr)
     return Ran(value, view, code, took, problems)
 

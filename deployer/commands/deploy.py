@@ -41,7 +41,7 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
     def apply(one: ReleasePlan) -> Callable[[], Steps[Outcome[Applied]]]:
         known = kept.releases.get(one.name)
         at_work = HelmAtWork(
-            releases_stage.STAGE, ((one.name, one.namespace),), run.kube, run.clock, limits, evidence.keeper()
+            releases_stage.STAGE, ((one.name, one.namespace),), run.kube, run.clock, limits, evidence.text_writer()
         )
         helm = releases_stage.ensure_release(one, known, run.kube, run.helm, run.clock, run.id)
         return lambda: hooks.watched(helm, at_work)
@@ -79,7 +79,7 @@ def _await_needed(
 def _with_evidence(error: DeployError, rollout: Rollout) -> Steps[DeployError]:
     """The failure, which says where its evidence is kept."""
     try:
-        yield from evidence.witnessed(_raising(error), rollout)
+        yield from evidence.recorded(_raising(error), rollout)
     except DeployError as kept:
         return kept
     return error

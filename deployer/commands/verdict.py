@@ -68,7 +68,7 @@ def rollout_of(run: Connected, deployed: Deployed, limits: Limits, since: float)
 
 def watch_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """As `await_rollout`; the evidence of a failure is kept."""
-    return evidence.witnessed(await_rollout(rollout), rollout)
+    return evidence.recorded(await_rollout(rollout), rollout)
 
 
 def check_urls(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:

@@ -1,6 +1,6 @@
 """What a run leaves: when each finding was named, how the cluster stood when it failed, and its summary.
 
-Apart from `standby` because a run that changes nothing loads none of it.
+Apart from `recording` because a run that changes nothing loads none of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deployer import __version__
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
-from deployer.evidence.standby import ROLLOUT, Ended
+from deployer.evidence.recording import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, sighting, timeline_of, to_wire
 from deployer.rollout.stage import Rollout
 from deployer.sources import git as repository
@@ -25,7 +25,7 @@ LIMIT_SECONDS = 5.0
 _SUCCESS_SECONDS = 1.5
 
 
-class Witness:
+class Recorder:
     """Stands beside one rollout; nothing it does delays a finding, changes a verdict or raises."""
 
     def __init__(self, folder: RunFolder, rollout: Rollout) -> None:
@@ -35,7 +35,7 @@ class Witness:
         self._since = rollout.since
         self._sightings: tuple[Sighting, ...] = ()
 
-    def untold(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    def unreported(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """Those of the problems that were not named before."""
         told = {(one.code, one.where) for one in self._sightings}
         return tuple(one for one in problems if (one.code, one.where) not in told)

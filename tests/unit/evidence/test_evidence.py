@@ -17,7 +17,7 @@ from deployer.core.ports import Object
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis import Finding
-from deployer.evidence import Ended, kept_in, summarize, witnessed
+from deployer.evidence import Ended, recorded, recording_in, summarize
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe, event_lines
 from deployer.evidence.gather import masked
@@ -63,7 +63,7 @@ def rollout(kube: FakeKube, *names: str, changed: bool = True) -> Steps[Outcome[
     refs = tuple(ref(name) for name in names or ("api",))
     limits, releases = Limits(60, 0, FailFast.BALANCED), applied(kube, *names, changed=changed)
     watched = Rollout(refs, kube, kube.clock, limits, kube.clock.now(), changed, releases=releases)
-    return witnessed(await_rollout(watched), watched)
+    return recorded(await_rollout(watched), watched)
 
 
 def files(folder: RunFolder) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_failed_rollout_leaves_the_cluster_as_it_stood(kube: FakeKube, folder:
     kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app-secrets", "namespace": "default"},
               "data": {"KEY": "c2VjcmV0"}})  # fmt: skip
     kube.container_logs["default", "api-pod", "api", True] = [f"connecting with {SECRET}", "ValueError: broken"]
-    with kept_in(folder):
+    with recording_in(folder):
         _, error = failed(rollout(kube))
     (problem,) = error.problems
     assert problem.code == "CRASH_LOOP"
@@ -104,7 +104,7 @@ def test_a_failed_rollout_leaves_the_cluster_as_it_stood(kube: FakeKube, folder:
 
 def test_what_is_kept_is_its_owners_only(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api", ready=False, waiting=NEVER_PULL)
-    with kept_in(folder):
+    with recording_in(folder):
         failed(rollout(kube))
     modes = {stat.S_IMODE(one.stat().st_mode) for one in folder.path.rglob("*") if one.is_file()}
     assert modes == {0o600}
@@ -114,7 +114,7 @@ def test_what_is_kept_is_its_owners_only(kube: FakeKube, folder: RunFolder) -> N
 def test_findings_know_when_kubernetes_showed_them(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api", ready=False)
     kube.clock.at(3, lambda: show(kube, "api", ready=False, restarts=1, waiting=CRASHED, crashed=1))
-    with kept_in(folder):
+    with recording_in(folder):
         events, _ = failed(rollout(kube))
     assert any(isinstance(one, Warned) for one in events)
     (seen,) = read_json(folder.path / "rollout.json")["sightings"]
@@ -133,7 +133,7 @@ def test_a_look_is_diagnosed_once(kube: FakeKube, folder: RunFolder, monkeypatch
         return diagnose(snapshot, *args, **named)
 
     monkeypatch.setattr(diagnosis, "diagnose", counted)
-    with kept_in(folder):
+    with recording_in(folder):
         events, _ = failed(rollout(kube))
     assert [one.since for one in events if isinstance(one, Warned)] == [kube.clock.now() - kube.clock.elapsed]
     assert len({id(one) for one in looks}) == len(looks)
@@ -141,7 +141,7 @@ def test_a_look_is_diagnosed_once(kube: FakeKube, folder: RunFolder, monkeypatch
 
 def test_a_success_leaves_its_pods_times_and_images(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api")
-    with kept_in(folder):
+    with recording_in(folder):
         played(rollout(kube))
     notes = read_json(folder.path / "rollout.json")
     assert [(one["name"], one["revision"], one["verdict"]) for one in notes["releases"]] == [("app", 2, "verified")]
@@ -153,7 +153,7 @@ def test_a_rollout_that_ended_well_goes_on_while_its_evidence_is_kept(folder: Ru
     kube = BrokenKube(FakeClock())
     kube.hang = threading.Event()
     show(kube, "api")
-    with kept_in(folder):
+    with recording_in(folder):
         played(rollout(kube))
         assert files(folder) == []
         kube.hang.set()
@@ -162,7 +162,7 @@ def test_a_rollout_that_ended_well_goes_on_while_its_evidence_is_kept(folder: Ru
 
 def test_what_went_well_before_a_failure_is_kept_before_it(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api")
-    with kept_in(folder):
+    with recording_in(folder):
         played(rollout(kube))
         show(kube, "api", ready=False, waiting=NEVER_PULL)
         failed(rollout(kube))
@@ -172,7 +172,7 @@ def test_what_went_well_before_a_failure_is_kept_before_it(kube: FakeKube, folde
 
 def test_nothing_changed_leaves_nothing(kube: FakeKube, folder: RunFolder) -> None:
     show(kube, "api")
-    with kept_in(folder):
+    with recording_in(folder):
         played(rollout(kube, changed=False))
     assert files(folder) == []
 
@@ -199,7 +199,7 @@ class BrokenKube(FakeKube):
 def test_a_broken_capture_hides_nothing(folder: RunFolder) -> None:
     kube = BrokenKube(FakeClock())
     show(kube, "api", ready=False, waiting=NEVER_PULL)
-    with kept_in(folder):
+    with recording_in(folder):
         _, error = failed(rollout(kube))
     assert error.problems[0].code == "IMAGE_NEVER_PULL"
     assert "went away" in (folder.path / "cluster/not-captured.txt").read_text()
@@ -212,7 +212,7 @@ def test_a_capture_that_hangs_is_left_behind(folder: RunFolder, monkeypatch: pyt
     kube.hang = threading.Event()
     show(kube, "api", ready=False, waiting=NEVER_PULL)
     began = time.monotonic()
-    with kept_in(folder):
+    with recording_in(folder):
         _, error = failed(rollout(kube))
     assert time.monotonic() - began < 3
     assert error.problems[0].code == "IMAGE_NEVER_PULL"
@@ -222,7 +222,7 @@ def test_a_capture_that_hangs_is_left_behind(folder: RunFolder, monkeypatch: pyt
 def test_an_unwritable_folder_hides_nothing(kube: FakeKube, tmp_path: Path) -> None:
     show(kube, "api", ready=False, waiting=NEVER_PULL)
     (tmp_path / "file").write_text("")
-    with kept_in(RunFolder(tmp_path / "file" / "run", Redactor())):
+    with recording_in(RunFolder(tmp_path / "file" / "run", Redactor())):
         _, error = failed(rollout(kube))
     assert error.problems[0].code == "IMAGE_NEVER_PULL"
     assert "evidence" not in error.problems[0].detail

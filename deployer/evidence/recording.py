@@ -17,7 +17,7 @@ from deployer.rollout.stage import Rollout
 from deployer.state.runs import RunFolder
 
 if TYPE_CHECKING:
-    from deployer.evidence.recorder import Witness
+    from deployer.evidence.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _kept: ContextVar[_Kept | None] = ContextVar("run_folder", default=None)
 
 
 @contextmanager
-def kept_in(folder: RunFolder) -> Iterator[None]:
+def recording_in(folder: RunFolder) -> Iterator[None]:
     """While inside, the evidence of rollouts is kept in this folder; all of it is there afterwards."""
     kept = _Kept(folder)
     token = _kept.set(kept)
@@ -54,7 +54,7 @@ def kept_in(folder: RunFolder) -> Iterator[None]:
         kept.finish()
 
 
-def keeper() -> Callable[[str, str], None]:
+def text_writer() -> Callable[[str, str], None]:
     """Writes a text into the record of this run under a name; nothing is written where the run has none.
 
     The folder is looked up here, because threads that a run starts do not see whose run they belong to.
@@ -69,22 +69,22 @@ def keeper() -> Callable[[str, str], None]:
     return keep
 
 
-def witnessed(body: Steps[T], rollout: Rollout) -> Steps[T]:
+def recorded(body: Steps[T], rollout: Rollout) -> Steps[T]:
     """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
     kept = _kept.get()
     if kept is None:
         return (yield from body)
     folder = kept.folder
-    witness: Witness | None = None
+    recorder: Recorder | None = None
 
-    def called() -> Witness:
-        """The witness, which a rollout that is well and new to nobody never needs."""
-        nonlocal witness
-        if witness is None:
-            from deployer.evidence.recorder import Witness
+    def opened() -> Recorder:
+        """The recorder, which a rollout that is well and new to nobody never needs."""
+        nonlocal recorder
+        if recorder is None:
+            from deployer.evidence.recorder import Recorder
 
-            witness = Witness(folder, rollout)
-        return witness
+            recorder = Recorder(folder, rollout)
+        return recorder
 
     try:
         while True:
@@ -95,19 +95,19 @@ def witnessed(body: Steps[T], rollout: Rollout) -> Steps[T]:
                 break
             yield event
             if isinstance(event, Warned) and not event.further:
-                called().note(event)
+                opened().note(event)
     except DeployError as error:
         kept.finish()  # what went well before it comes first
-        for problem in called().untold(error.problems):
+        for problem in opened().unreported(error.problems):
             warning = Warned(problem)  # capturing takes a moment, and a cause is named at once
             yield warning
-            called().note(warning)
-        error.problems = called().keep_failure(error.problems)
+            opened().note(warning)
+        error.problems = opened().keep_failure(error.problems)
         raise
     finally:
         body.close()
     if any(one.changed for one in rollout.releases):
-        kept.begun.append(called().begin_success())  # the run goes on meanwhile
+        kept.begun.append(opened().begin_success())  # the run goes on meanwhile
     return value
 
 
