@@ -13,7 +13,6 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.text import table_lines
 
 if TYPE_CHECKING:
-    from deployer.config.load import LoadedSpec
     from deployer.env.files import KeyRow
 
 
@@ -56,11 +55,12 @@ def init(session: Session) -> int:
 def check(session: Session) -> int:
     """Show where each secret key stands, never its value; fails where something required is wrong."""
     from deployer.cli.running import print_json, read_spec
+    from deployer.commands.validate import env_file_problems
     from deployer.env.files import key_rows
     from deployer.sources import load as inputs
 
     loaded = read_spec(session)
-    warnings = _file_problems(loaded)
+    warnings = env_file_problems(loaded)
     fatal = [one for one in warnings if one.code not in ("ENV_MODE", "ENV_OWNER", "ENV_TRACKED", "ENV_NOT_IGNORED")]
     if fatal:
         raise DeployError(fatal, ExitCode.INPUT)
@@ -75,36 +75,6 @@ def check(session: Session) -> int:
     _print(rows)
     _tell(warnings, problems)
     return code
-
-
-def _file_problems(loaded: LoadedSpec) -> list[Problem]:
-    """What is wrong with the files themselves; one that is not there is no problem while another is."""
-    from deployer.env.files import file_problems
-    from deployer.preflight.gather import tracked
-
-    names = loaded.spec.env.files
-    if not any(secret.keys for secret in loaded.spec.secrets.values()):
-        return []
-    present = [name for name in names if (loaded.root / name).exists()]
-    found: list[Problem] = []
-    for name in present or names[:1]:
-        path = loaded.root / name
-        problems = file_problems(path, loaded.root)
-        found += problems
-        if path.is_file():
-            is_tracked = tracked(path)
-            found += is_tracked or _not_ignored(loaded, name)
-    return found
-
-
-def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
-    """The problem that the next `git add` would take the env file in, if it would."""
-    from deployer.sources import git as repository
-
-    if not repository.would_add(loaded.root / name):
-        return []
-    hint = f"echo {name} >> .gitignore"
-    return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]
 
 
 def _print(rows: tuple[KeyRow, ...]) -> None:

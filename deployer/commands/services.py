@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployer.commands.connection import Opened, not_deployed
-from deployer.core.errors import DeployError, input_error
+from deployer.composition import Machine
+from deployer.core.errors import DeployError, input_error, machine_error
+from deployer.env.shell import no_proxy
 from deployer.plan import UrlPlan, is_on, switch_states
-from deployer.rollout.stage import workloads_of
+from deployer.rollout.stage import take_snapshot, workloads_of
 from deployer.sources import load as inputs
 from deployer.stages.urls import resolve
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
-from deployer.status.objects import find, name_of, uid_of
+from deployer.status.objects import find, name_of, rows, uid_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,50 @@ def addresses(opened: Opened) -> list[Address]:
         else:
             found.append(Address(name, f"http://{host}{url.path}" if host else address, url.show))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that runs, and whether its pod is ready."""
+
+    namespace: str
+    pod: str
+    name: str
+    ready: bool
+
+
+def container_of(opened: Opened, service: str, name: str | None) -> Container:
+    """The container of that name, or the first, in the service's best pod; machine error where no pod of it runs."""
+    (ref, *_) = chosen(services_of(opened), (service,))
+    found = best_pod(ref, take_snapshot((ref,), opened.kube, events=False))
+    if found is None:
+        hints = (f"todo-deploy logs {service}", "todo-deploy status")
+        raise machine_error("NO_RUNNING_POD", f"no pod of `{service}` runs", hints=hints)
+    pod, ready = found
+    names = [str(one["name"]) for one in rows(pod, "spec", "containers")]
+    if name is not None and name not in names:
+        raise input_error(
+            "CONTAINER_UNKNOWN",
+            f"no container `{name}` in {name_of(pod)}",
+            detail=f"its containers: {', '.join(names)}",
+            hints=("--container NAME",),
+        )
+    return Container(ref.namespace, name_of(pod), name or names[0], ready)
+
+
+def kubectl_exec(
+    opened: Opened, machine: Machine, container: Container, words: Sequence[str], *, terminal: bool
+) -> tuple[list[str], dict[str, str]]:
+    """The arguments and environment of a `kubectl exec` of the words; standard input is always passed on."""
+    if opened.toolchain is None:
+        hints = ("todo-deploy up",)
+        raise machine_error("TOOLCHAIN_MISSING", "this machine has no kubectl of the tool yet", hints=hints)
+    cluster = opened.loaded.spec.cluster
+    argv = [
+        str(opened.toolchain.kubectl), "--kubeconfig", str(machine.kubeconfig),
+        "--context", cluster.context or cluster.name, "--namespace", container.namespace,
+        "exec", "--stdin", *(("--tty",) if terminal else ()), container.pod,
+        "--container", container.name, "--", *words,
+    ]  # fmt: skip
+    proxies = no_proxy(machine.env, opened.facts.node_ip)
+    return argv, {**machine.env, "NO_PROXY": proxies, "no_proxy": proxies}

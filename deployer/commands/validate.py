@@ -10,11 +10,12 @@ from deployer.commands import connection as opening
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import ClusterFacts
+from deployer.env.files import file_problems
 from deployer.plan import Facts, Plan, make_plan
 from deployer.preflight import validate as validation
-from deployer.preflight.gather import Running, Target
+from deployer.preflight.gather import Running, Target, tracked
 from deployer.preflight.validate import Examined
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
@@ -76,3 +77,28 @@ def _running(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Running 
         return None
     docker = facts.docker
     return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None)
+
+
+def env_file_problems(loaded: LoadedSpec) -> list[Problem]:
+    """What is wrong with the files themselves; one that is not there is no problem while another is."""
+    names = loaded.spec.env.files
+    if not any(secret.keys for secret in loaded.spec.secrets.values()):
+        return []
+    present = [name for name in names if (loaded.root / name).exists()]
+    found: list[Problem] = []
+    for name in present or names[:1]:
+        path = loaded.root / name
+        problems = file_problems(path, loaded.root)
+        found += problems
+        if path.is_file():
+            is_tracked = tracked(path)
+            found += is_tracked or _not_ignored(loaded, name)
+    return found
+
+
+def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
+    """The problem that the next `git add` would take the env file in, if it would."""
+    if not repository.would_add(loaded.root / name):
+        return []
+    hint = f"echo {name} >> .gitignore"
+    return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]
