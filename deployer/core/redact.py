@@ -119,18 +119,26 @@ def _parts(value: str) -> set[str]:
     return parts
 
 
+def _forms(parts: set[str]) -> tuple[list[str], list[str], list[str]]:
+    """The parts as written and as a text is read once escapes in it are undone, in base64, and in hexadecimal."""
+    readings = {reading.text for part in parts for reading in _readings(part)}
+    raw = [part.encode("utf-8", "surrogateescape") for part in parts]
+    return (
+        sorted(form for form in readings if len(form) >= MIN_LENGTH),
+        sorted({form for one in raw for form in _base64_forms(one)}),
+        sorted({one.hex() for one in raw}),
+    )
+
+
 class _Needles:
     """What is looked for in each of a text's readings."""
 
     def __init__(self, values: frozenset[str]) -> None:
         parts = {part for value in values for part in _parts(value)}
         long = {part for part in parts if len(part) >= MIN_LENGTH}
-        # As written, and as a text is read once escapes in it are undone.
-        readings = {reading.text for part in long for reading in _readings(part)}
-        self._plain = sorted(form for form in readings if len(form) >= MIN_LENGTH)
-        raw = [part.encode("utf-8", "surrogateescape") for part in long]
-        self._base64 = sorted({form for one in raw for form in _base64_forms(one)})
-        self._hex = sorted({one.hex() for one in raw})
+        self._plain, self._base64, self._hex = _forms(long)
+        # What a cut leaves of a URL may be its scheme or host, which are words of everyday; its password is a part.
+        self._cut = _forms({part for part in long if not URL_PASSWORD.search(part)})
         short = {form for part in parts - long for form in (part, *_short_base64(part))}
         words = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
         self._short = re.compile(rf"(?<![A-Za-z0-9_-])(?:{words})(?![A-Za-z0-9_-])") if short else None
@@ -166,15 +174,15 @@ class _Needles:
 
     @cached_property
     def _plain_index(self) -> _Index:
-        return _index(self._plain)
+        return _index(self._cut[0])
 
     @cached_property
     def _base64_index(self) -> _Index:
-        return _index(self._base64)
+        return _index(self._cut[1])
 
     @cached_property
     def _hex_index(self) -> _Index:
-        return _index(self._hex)
+        return _index(self._cut[2])
 
 
 # --- A text's readings: as it is, and with its escapes undone, one level after the other

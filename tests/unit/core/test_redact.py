@@ -165,3 +165,10 @@ def test_nothing_is_revealed_by_the_object_itself() -> None:
 def test_foreign_text_is_clean_and_has_no_value_that_a_control_sequence_hid() -> None:
     KNOWN.learn(["s3cr3t-value"])
     assert foreign("a s3c\x1b[31mr3t\x1b[0m-va\u200blue b\r\n\x1b]0;title\x07c") == f"a {MASK} b\nc"
+
+
+@pytest.mark.parametrize("text", ["database", "statefulset/database", "waiting for postgresql", "service:5432/todo"])
+def test_the_words_of_a_url_with_a_password_are_no_secret(text: str) -> None:
+    redact = Redactor(["postgresql://todo:hunter2-and-more@database-service:5432/todo"])
+    assert redact(text) == text
+    assert redact("postgresql://todo:hunter2-an") == f"postgresql://todo:{MASK}"
