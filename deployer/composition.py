@@ -144,7 +144,7 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
 
         assert wanted.context is not None
         return ContextCluster(wanted.context, lambda: open_kube(machine, wanted))
-    from deployer.cluster.minikube import Minikube
+    from deployer.cluster.minikube import Minikube, NodeContainers
     from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:
@@ -156,7 +156,7 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
             return engine.read_file(name, path)
 
     note = machine.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
-    return Minikube(toolchain, wanted.name, machine.env, inspect, read_file, machine.kubeconfig, note)
+    return Minikube(toolchain, wanted.name, machine.env, NodeContainers(inspect, read_file), machine.kubeconfig, note)
 
 
 def open_kube(

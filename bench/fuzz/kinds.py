@@ -18,7 +18,7 @@ import yaml
 
 from bench.fuzz import mutate
 from bench.fuzz.home import ANOTHER, CHART, DOCKERFILE, ENV, EXAMPLE, KUBECONFIG, RECORD, SPEC, VALUES, Home, stored
-from deployer.cluster.minikube import Minikube
+from deployer.cluster.minikube import Minikube, NodeContainers
 from deployer.core.errors import DeployError
 from deployer.core.objects import well_formed
 from deployer.core.ports import Object
@@ -270,7 +270,7 @@ def _minikube(home: Home, random: Random) -> Tried:
     home.kubeconfig.write_text(json.dumps(KUBECONFIG))
     places = home.kubeconfig, home.root / "note"
     env = {"HOME": str(home.root)}
-    cluster = Minikube(TOOLS, "tiny", env, lambda name: shown, lambda name, path: "", *places)
+    cluster = Minikube(TOOLS, "tiny", env, NodeContainers(lambda name: shown, lambda name, path: ""), *places)
 
     def look() -> None:
         with suppress(FileNotFoundError):  # a driver without a container is asked through Minikube, which is not here

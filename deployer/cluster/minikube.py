@@ -51,8 +51,16 @@ _AUTHORIZED_KEYS = "/home/docker/.ssh/authorized_keys"
 _BOX = "\u256d"
 
 
+@dataclass(frozen=True, slots=True)
+class NodeContainers:
+    """What the host's Docker daemon shows: a container by its name, and a file in one."""
+
+    inspect: Callable[[str], Mapping[str, Any] | None]
+    read_file: Callable[[str, str], str | None]
+
+
 class Minikube:
-    """One profile; `inspect` asks the host's Docker daemon for a container by name, `read_file` for a file in one.
+    """One profile, whose node is a container of the host's Docker.
 
     `note` is a file in which a start that is killed leaves what the user's current context was.
     """
@@ -62,8 +70,7 @@ class Minikube:
         toolchain: Toolchain,
         profile: str,
         env: Mapping[str, str],
-        inspect: Callable[[str], Mapping[str, Any] | None],
-        read_file: Callable[[str, str], str | None],
+        containers: NodeContainers,
         kubeconfig: Path,
         note: Path,
     ) -> None:
@@ -71,8 +78,8 @@ class Minikube:
         self._profile = profile
         self._env = dict(env)
         self._home = minikube_home(env)
-        self._inspect = inspect
-        self._read_file = read_file
+        self._inspect = containers.inspect
+        self._read_file = containers.read_file
         self._known_node = ""
         self._kubeconfig = kubeconfig
         self._note = note

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from deployer.core.text import cut_lines
 from deployer.diagnosis.causes import CAUSES
@@ -27,19 +27,18 @@ def diagnose(
     since: float,
     *,
     known: Known | None = None,
-    settled: Collection[WorkloadRef] = (),
 ) -> tuple[Finding, ...]:
     """Everything wrong with the workloads at `now`, always in the same order: alarms, then what is excused; root
     causes before symptoms.
 
     Only pods of the present template count, and no event from before `since`. Logs are given without secrets. Nothing
-    is said of `settled` workloads, beside which the others are judged.
+    is said of workloads that are known to be settled.
     """
     ours = tuple(sorted(refs))
     events = _grouped(snapshot.events, since)
     short = {key: "\n".join(cut_lines(text, LONGEST_LINE)[-LINES:]) for key, text in logs.items()}
     scene = Scene(snapshot, ours, short, now, since, known or Known(), events)
-    found = [one for ref in ours if ref not in settled for one in _of_workload(scene, ref)]
+    found = [one for ref in ours if ref not in scene.known.settled for one in _of_workload(scene, ref)]
     return tuple(sorted((*found, *surrounding_findings(scene)), key=_rank))
 
 

@@ -33,6 +33,7 @@ class Known:
     `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
     container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
     the runtime does not say so each time. `away_until`: when the cluster answered again after it had not for long.
+    `settled`: workloads that are done, beside which the others are judged.
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Known:
     growable: bool = False
     killed: frozenset[tuple[str, str]] = frozenset()
     away_until: float = 0.0
+    settled: frozenset[WorkloadRef] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,17 @@ _SUMMARY = {
 """A kubelet's `stats/summary`, as far as it is read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """The media types of what is sent and of what is asked for."""
+
+    content: str = "application/json"
+    accept: str = "application/json"
+
+
+_JSON = _Media()
+
+
 class KubeApi:
     """One context of one kubeconfig; the user's current-context is neither read nor changed."""
 
@@ -97,7 +108,7 @@ class KubeApi:
     def ready(self) -> bool:
         """Whether the API server says of itself that it is ready."""
         try:
-            self._call("GET", "/readyz", accept="text/plain", attempts=1)
+            self._call("GET", "/readyz", media=_Media(accept="text/plain"), attempts=1)
         except DeployError:
             return False
         return True
@@ -124,7 +135,7 @@ class KubeApi:
         query = {name: value for name, value in asked.items() if value}
         accept = _METADATA_LIST if metadata_only else "application/json"
         try:
-            answer = self._json("GET", _path(kind, namespace), query, accept=accept)
+            answer = self._json("GET", _path(kind, namespace), query, media=_Media(accept=accept))
             items = shaped(_List, answer).items or []  # an empty list is null
         except NotFound:
             return []
@@ -143,7 +154,8 @@ class KubeApi:
         inside = f"/namespaces/{namespace}" if namespace else ""
         for api, plural, kind in self._listable():
             with suppress(NotFound):  # its definition was removed meanwhile
-                for one in self._json("GET", f"/{api}{inside}/{plural}", accept=_METADATA_LIST)["items"] or ():
+                answer = self._json("GET", f"/{api}{inside}/{plural}", media=_Media(accept=_METADATA_LIST))
+                for one in answer["items"] or ():
                     one["metadata"].pop("managedFields", None)
                     found.setdefault(one["metadata"]["uid"], {"kind": kind, "metadata": one["metadata"]})
         return tuple(found.values())
@@ -152,7 +164,7 @@ class KubeApi:
         """API, plural and kind of everything in namespaces that the server can list."""
         known: dict[tuple[str, str], tuple[str, str, str]] = {}
         for root in ("api", "apis"):
-            document = self._json("GET", f"/{root}", accept=_DISCOVERY)
+            document = self._json("GET", f"/{root}", media=_Media(accept=_DISCOVERY))
             if document.get("kind") != "APIGroupDiscoveryList":
                 raise refused(
                     "DISCOVERY_MISSING",
@@ -197,7 +209,9 @@ class KubeApi:
     def apply(self, body: Object) -> Object:
         """The object's fields are as given (server-side apply, ours by force)."""
         query = {"fieldManager": OWNER, "force": "true"}
-        return self._json("PATCH", _path(*_address(body)), query, body, content="application/apply-patch+yaml")
+        return self._json(
+            "PATCH", _path(*_address(body)), query, body, media=_Media(content="application/apply-patch+yaml")
+        )
 
     def replace(self, body: Object) -> Object:
         """The object is as given, if nobody changed it since its resourceVersion."""
@@ -207,7 +221,9 @@ class KubeApi:
         """The merge patch lies over the object; None where there is none."""
         path = _path(kind, namespace, name)
         try:
-            return self._json("PATCH", path, {"fieldManager": OWNER}, body, content="application/merge-patch+json")
+            return self._json(
+                "PATCH", path, {"fieldManager": OWNER}, body, media=_Media(content="application/merge-patch+json")
+            )
         except NotFound:
             return None
 
@@ -228,7 +244,9 @@ class KubeApi:
         if previous:
             query["previous"] = "true"
         with suppress(DeployError):
-            raw = self._call("GET", _path("Pod", namespace, pod) + "/log", query, accept="*/*", attempts=1)
+            raw = self._call(
+                "GET", _path("Pod", namespace, pod) + "/log", query, media=_Media(accept="*/*"), attempts=1
+            )
             return raw.decode("utf-8", "replace").splitlines()
         return ()
 
@@ -323,11 +341,10 @@ class KubeApi:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         *,
-        content: str = "application/json",
-        accept: str = "application/json",
+        media: _Media = _JSON,
         attempts: int | None = None,
     ) -> Object:
-        answer = self._call(method, path, query, body, content=content, accept=accept, attempts=attempts)
+        answer = self._call(method, path, query, body, media=media, attempts=attempts)
         try:
             return shaped(dict[str, Any], parse_json(answer))
         except Malformed as error:
@@ -349,11 +366,10 @@ class KubeApi:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         *,
-        content: str = "application/json",
-        accept: str = "application/json",
+        media: _Media = _JSON,
         attempts: int | None = None,
     ) -> bytes:
-        headers = self._headers(accept) | ({"Content-Type": content} if body is not None else {})
+        headers = self._headers(media.accept) | ({"Content-Type": media.content} if body is not None else {})
 
         def once() -> bytes:
             if self._was_away:  # a stopped node would be waited for in each of the calls that a failed run still makes

@@ -185,10 +185,9 @@ def _findings(
     now, settled = rollout.clock.now(), frozenset(rollout.refs) - frozenset(left)
 
     def diagnosed(known: Known) -> tuple[Finding, ...]:
-        return diagnosis.diagnose(
-            snapshot, rollout.refs, logs, now=now, since=rollout.since, known=known, settled=settled
-        )
+        return diagnosis.diagnose(snapshot, rollout.refs, logs, now=now, since=rollout.since, known=known)
 
+    known = known if known.settled == settled else replace(known, settled=settled)
     findings = diagnosed(known)
     more = rollout.look(known, snapshot, left, findings, now) if left else known
     return (known, findings) if more is known else (more, diagnosed(more))

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
@@ -23,36 +23,34 @@ def config_map(request: UpgradeRequest) -> list[Object]:
     return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": request.release}, "data": data}]
 
 
-def release_secret(
-    name: str,
-    namespace: str,
-    revision: int,
-    status: str,
-    *,
-    description: str = "",
-    labels: Mapping[str, str] | None = None,
-    updated: float = 0.0,
-    objects: Sequence[Object] = (),
-) -> Object:
+class Stored(TypedDict, total=False):
+    """What a stored revision may have besides its status."""
+
+    description: str
+    labels: Mapping[str, str]
+    updated: float
+    objects: Sequence[Object]
+
+
+def release_secret(name: str, namespace: str, revision: int, status: str, **stored: Unpack[Stored]) -> Object:
     """The Secret that holds a revision, as helm's `secrets` driver writes it."""
-    manifest = "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+    manifest = "".join(f"---\n{json.dumps(one)}\n" for one in stored.get("objects", ()))
     document: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
         "version": revision,
-        "info": {"status": status, "description": description},
+        "info": {"status": status, "description": stored.get("description", "")},
         "chart": {"metadata": {"name": name, "version": "0.1.0"}},
         "config": {},
         "manifest": manifest,
     }
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
-    known = {
-        "owner": "helm", "name": name, "version": str(revision), "status": status, "modifiedAt": str(int(updated))
-    }  # fmt: skip
+    modified = str(int(stored.get("updated", 0.0)))
+    known = {"owner": "helm", "name": name, "version": str(revision), "status": status, "modifiedAt": modified}
     metadata = {
         "name": helmstorage.secret_name(name, revision),
         "namespace": namespace,
-        "labels": {**(labels or {}), **known},
+        "labels": {**stored.get("labels", {}), **known},
     }
     return {
         "apiVersion": "v1",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.cluster import minikube as module
-from deployer.cluster.minikube import Minikube
+from deployer.cluster.minikube import Minikube, NodeContainers
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import StartRequest
 from deployer.core.process import CommandFailed
@@ -53,8 +53,7 @@ def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path, keys: 
         toolchain,
         PROFILE,
         {"MINIKUBE_HOME": str(folder)},
-        lambda name: found,
-        lambda *_: keys,
+        NodeContainers(lambda name: found, lambda *_: keys),
         config,
         folder / "note.json",
     )

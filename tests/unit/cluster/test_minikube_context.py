@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cluster.minikube import Minikube
+from deployer.cluster.minikube import Minikube, NodeContainers
 from deployer.core.ports import StartRequest
 from deployer.toolchain import Toolchain
 from tests.fakes.play import failed
@@ -39,7 +39,12 @@ def profile(folder: Path, **env: str) -> Minikube:
     toolchain = Toolchain("path", "", minikube, nowhere, nowhere, nowhere, folder, {}, "v1.34.4", None, None, False)
     settings = {"MINIKUBE_HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "PATH": "/usr/bin:/bin", **env}
     return Minikube(
-        toolchain, "c", settings, lambda name: None, lambda *_: None, folder / "kubeconfig", folder / "note.json"
+        toolchain,
+        "c",
+        settings,
+        NodeContainers(lambda name: None, lambda *_: None),
+        folder / "kubeconfig",
+        folder / "note.json",
     )
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -38,11 +40,10 @@ def kube() -> FakeKube:
 
 
 def rollout(
-    kube: FakeKube, *names: str, hold: float = 5.0, timeout: float = 60.0, changed: bool = True,
-    profile: FailFast = FailFast.BALANCED, services: Mapping[str, ServiceLimits] | None = None,
-    look: Lookup = no_lookup,
-) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:  # fmt: skip
-    limits = Limits(timeout, hold, profile, services or {})
+    kube: FakeKube, *names: str, changed: bool = True, look: Lookup = no_lookup, **given: Any
+) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    """The steps of a rollout, judged by the defaults of these tests but for what is given."""
+    limits = replace(Limits(timeout=60.0, hold=5.0, profile=FailFast.BALANCED), **given)
     refs = [ref(name) for name in names or ("api",)]
     return await_rollout(Rollout(tuple(refs), kube, kube.clock, limits, kube.clock.now(), changed, look))
 
