@@ -6,19 +6,21 @@ import base64
 import json
 import signal
 import time
-import urllib.parse
 from pathlib import Path
 from secrets import token_urlsafe
 
 import pytest
 
 from deployer.core.errors import ExitCode
+from deployer.core.redact import MASK
 from tests.cluster import PROFILE, CompletedCli
 from tests.e2e.browser import Browser, InsideVisitor, Visitors, served_files
 from tests.e2e.project import CURRENT_CONTEXT, RELEASE, ProcessList, Project, command_lines, one_document, tell
+from tests.forms import shown
 
 SOURCE = "app/backend/todo_backend/routes/health.py"
 BACKEND = "dockerfiles/backend.Dockerfile"
+MAIN = "app/backend/todo_backend/app.py"
 # Made anew for each run, so that it stands in no source; with characters that URLs and base64 write otherwise.
 CANARY = f"sk-canary/{token_urlsafe(12)}+&={token_urlsafe(12)}"
 # A duration that nobody else's sleep has.
@@ -69,14 +71,9 @@ def test_one_line_of_the_backend(app: Project, urls: dict[str, str], ann: Browse
     assert app.json("plan", "--exit-code")["data"]["changes"] is False
 
 
-def _forms(value: str) -> set[str]:
-    """How a value may look when it leaks: plain, in URLs, in JSON, in base64 at any of three offsets."""
-    forms = {value, urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value), json.dumps(value)[1:-1]}
-    for ahead in range(3):
-        encoded = base64.b64encode(b"x" * ahead + value.encode()).decode()
-        # The first and the last characters depend on what stands beside the value.
-        forms.add(encoded[4 if ahead else 0 : -4])
-    return forms
+def _leaks(value: str, told: dict[str, str]) -> list[str]:
+    """Where a part of the value, 6 characters long, stands in some form."""
+    return [name for name, text in told.items() if shown(value, text)]
 
 
 def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
@@ -132,10 +129,44 @@ def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
     assert any("helm" in words and "upgrade" in words for words in processes.seen), "the watch would have seen a leak"
     assert len([name for name in told if name.endswith("events.jsonl")]) >= 3
     for key in ("OPENAI_API_KEY", "POSTGRES_PASSWORD", "BETTER_AUTH_SECRET"):
-        for form in _forms(app.env_value(key)):
-            leaks = [name for name, text in told.items() if form in text]
-            assert leaks == [], f"{key} stands in {leaks}"
+        assert _leaks(app.env_value(key), told) == [], key
     tell("places searched for secrets", f"{len(told)}, {len(processes.seen)} command lines")
+
+
+_FUTURE = "from __future__ import annotations\n"
+# What a program prints that cannot start with the key it was given, each form on a line.
+_PRINTS_ITS_KEY = """
+import base64, html, json, os, sys, urllib.parse
+_key = os.environ["OPENAI_API_KEY"]
+for _form in (
+    _key, urllib.parse.quote(_key, safe=""), urllib.parse.quote_plus(_key), json.dumps(_key), html.escape(_key),
+    base64.b64encode(_key.encode()).decode(), base64.b64encode(b"user:" + _key.encode() + b"@").decode(),
+    _key.encode().hex(), _key[:9] + "\\x1b[31m" + _key[9:], "x" * 390 + _key,
+):
+    print("invalid key", _form, file=sys.stderr)
+raise SystemExit("cannot start with " + _key)
+"""
+
+
+def test_a_program_that_prints_its_key_leaks_it_nowhere(app: Project) -> None:
+    app.set_env("OPENAI_API_KEY", CANARY)
+    told: dict[str, str] = {}
+    page = app.root.parent / "canary.html"
+    with app.edited(MAIN, lambda text: text.replace(_FUTURE, _FUTURE + _PRINTS_ITS_KEY)):
+        for words in (
+            ("up", "-v", "-v", "--progress", "plain", "-o", "json", "--on-failure", "keep"), ("status",),
+            ("status", "-o", "json"), ("logs", "backend"), ("logs", "backend", "--previous", "-o", "json"),
+            ("explain",), ("explain", "-o", "json"), ("explain", "--html", str(page)), ("history",), ("plan",),
+            ("rollback",),
+        ):  # fmt: skip
+            ran = app.run(*words)
+            told[" ".join(words)] = ran.stdout + ran.stderr
+    told[str(page)] = page.read_text()
+    told |= {str(file): file.read_text(errors="replace") for file in app.state.rglob("*") if file.is_file()}
+    assert sum(text.count(MASK) for text in told.values()) > 20, "what is not printed cannot leak"
+    assert _leaks(CANARY, told) == []
+    assert app.run("up").returncode == ExitCode.OK
+    tell("places searched for the key of a crashing program", str(len(told)))
 
 
 def test_ctrl_c_in_a_build_and_while_it_is_deployed(app: Project) -> None:
