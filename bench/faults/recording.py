@@ -17,7 +17,7 @@ from deployer import diagnosis
 from deployer.config.spec import FailFast
 from deployer.core.ports import KubePort
 from deployer.core.redact import Redactor
-from deployer.diagnosis import Patience
+from deployer.diagnosis import Observed
 from deployer.rollout.observe import Surroundings, read_surroundings
 from deployer.rollout.stage import take_snapshot
 from deployer.rollout.watch import take_logs
@@ -117,13 +117,13 @@ def _expected(case: dict[str, Any], ref: WorkloadRef, now: float, since: float) 
     now, since = _parsed(case["now"]), _parsed(case["since"])
     status = workload_status(ref, snapshot, now)
     found = diagnosis.diagnose(snapshot, (ref,), logs, now, since)
-    memory, fails = Patience(), "never"
+    memory, fails = Observed(), "never"
     for second in range(_LONG):
         memory = memory.observe(found, now + second)
         if diagnosis.judge(found, memory, now + second, FailFast.BALANCED).state == "failed":
             fails = str(second)
             break
-    findings = [{"code": one.code, "title": one.title, "excused": bool(one.excused)} for one in found]
+    findings = [{"code": one.code, "title": one.title, "ignored": bool(one.ignored)} for one in found]
     told = {name: getattr(status, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
     return {
         "status": {"phase": status.phase.value, **told},

@@ -4,7 +4,7 @@ from deployer.diagnosis.diagnose import diagnose
 from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem, warned
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
 from deployer.diagnosis.surroundings import AROUND
-from deployer.diagnosis.verdicts import Patience, Verdict, judge
+from deployer.diagnosis.verdicts import Observed, Verdict, judge
 
 __all__ = [
     "AROUND",
@@ -12,7 +12,7 @@ __all__ = [
     "Known",
     "LogRequest",
     "Measured",
-    "Patience",
+    "Observed",
     "Verdict",
     "diagnose",
     "exit_meaning",

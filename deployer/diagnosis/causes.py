@@ -72,19 +72,19 @@ def settle(strict: float, balanced: float, patient: float | None) -> Policies:
     return after(strict), after(balanced), after(patient) if patient is not None else DEADLINE
 
 
-# Where the rules come from: R3 is the project's ruling 3 (when a fault fails the run); K: is a page below
+# Where the rules come from: K: is a page below
 # https://kubernetes.io/docs/; kubelet: and controller: are words of Kubernetes' own source.
-_SCHEDULING = "R3; K:concepts/scheduling-eviction/kube-scheduler"
-_IMAGES = "R3; K:concepts/containers/images"
-_SECRETS = "R3; K:concepts/configuration/secret#optional-secrets"
-_RUN = "R3; kubelet: RunContainerError, runc's message"
-_PODS = "R3; K:concepts/workloads/pods/pod-lifecycle#restart-policy"
-_PROBES = "R3; K:concepts/workloads/pods/pod-lifecycle#container-probes"
-_ADMIT = "R3; K:reference/access-authn-authz/admission-controllers"
+_SCHEDULING = "K:concepts/scheduling-eviction/kube-scheduler"
+_IMAGES = "K:concepts/containers/images"
+_SECRETS = "K:concepts/configuration/secret#optional-secrets"
+_RUN = "kubelet: RunContainerError, runc's message"
+_PODS = "K:concepts/workloads/pods/pod-lifecycle#restart-policy"
+_PROBES = "K:concepts/workloads/pods/pod-lifecycle#container-probes"
+_ADMIT = "K:reference/access-authn-authz/admission-controllers"
 
 _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     # --- the cluster
-    ("API_UNREACHABLE", 1, "the API server does not answer", LATE, "R3: connection errors",
+    ("API_UNREACHABLE", 1, "the API server does not answer", LATE, "requests: connection errors",
      ("minikube status", "a paused or stopped cluster is brought back by `todo-deploy up`")),
     ("NODE_NOT_READY", 5, "node `{name}` is not ready: {what}", settle(20, 60, None), "K:concepts/architecture/nodes",
      ("kubectl describe node {name}", "minikube status")),
@@ -93,7 +93,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("minikube ssh -- docker system df", "minikube ssh -- docker image prune")),
     # --- pods that are not even created
     ("QUOTA", 20, "{workload}: the namespace's quota does not admit its pods: {what}", CERTAIN,
-     "R3; K:concepts/policy/resource-quotas", ("kubectl describe resourcequota -n {namespace}",)),
+     "K:concepts/policy/resource-quotas", ("kubectl describe resourcequota -n {namespace}",)),
     ("ADMISSION", 21, "{workload}: its pods are refused by {name}: {what}", CERTAIN, _ADMIT,
      ("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations",)),
     ("SERVICE_ACCOUNT", 22, "{workload}: service account `{name}` does not exist", settle(5, 10, 60),
@@ -127,7 +127,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("POD_REJECTED", 34, "{workload}: the node refused its pod: {what}",
      (Policy(count=1), Policy(count=3), DEADLINE), "K:concepts/scheduling-eviction/node-pressure-eviction",
      ("kubectl describe node",)),
-    ("VOLUME_MOUNT", 35, "{workload} cannot mount {what}", settle(10, 20, 120), "R3; kubelet: FailedMount",
+    ("VOLUME_MOUNT", 35, "{workload} cannot mount {what}", settle(10, 20, 120), "kubelet: FailedMount",
      ("kubectl describe pod {pod} -n {namespace}",)),
     ("SANDBOX", 36, "{workload}: the node cannot set up its pod: {what}", settle(30, 60, None),
      "kubelet: FailedCreatePodSandBox", ("minikube status", "minikube logs")),
@@ -158,7 +158,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("CONFIG_KEY_MISSING", 46, "{workload} needs {key}, which is not in {name}", MISSING, _SECRETS,
      ("add {key} to `.env` or to the values, then `todo-deploy up`",)),
     ("NON_NUMERIC_USER", 47, "{workload}: `runAsNonRoot` is set, and {what}", CERTAIN,
-     "R3; K:tasks/configure-pod-container/security-context",
+     "K:tasks/configure-pod-container/security-context",
      ("a numeric `USER 1001` in the Dockerfile, or `runAsUser: 1001` in the chart",)),
     ("CONFIG_CACHE", 48, "{workload}: the node has not yet read its configuration", settle(60, 90, None),
      "kubelet: failed to sync secret cache", ()),
@@ -175,7 +175,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("kubectl describe pod {pod} -n {namespace}",)),
     # --- processes that end
     ("OOM_KILLED", 52, "{workload}: `{container}` was killed for using more memory than its limit of {what}",
-     (Policy(count=1), Policy(count=2), Policy(count=4)), "R3; K:tasks/configure-pod-container/assign-memory-resource",
+     (Policy(count=1), Policy(count=2), Policy(count=4)), "K:tasks/configure-pod-container/assign-memory-resource",
      ("raise `resources.limits.memory`", "kubectl top pod {pod} -n {namespace}")),
     ("READ_ONLY_FS", 53, "{workload}: `{container}` writes to {what}, which is read-only", CRASH, _PODS,
      ("mount an `emptyDir` there (`readOnlyRootFilesystem` stays on)",)),
@@ -194,7 +194,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("minikube ssh -- df -h", "minikube ssh -- docker system df")),
     ("JOB_FAILED", 56, "{workload} failed: {what}", CERTAIN, "K:concepts/workloads/controllers/job",
      ("kubectl logs {workload} -n {namespace}",)),
-    ("HOOK_FAILED", 56, "hook {workload} failed: {what}", CERTAIN, "R3; a chart's hook is a Job",
+    ("HOOK_FAILED", 56, "hook {workload} failed: {what}", CERTAIN, "a chart's hook is a Job",
      ("kubectl logs {workload} -n {namespace}",)),
     ("INIT_FAILED", 57, "{workload}: init container `{container}` ended with {what}", CRASH, _PODS,
      ("kubectl logs {pod} -c {container} -n {namespace} --previous",)),

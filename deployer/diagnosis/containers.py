@@ -18,7 +18,7 @@ from deployer.diagnosis.crashes import (
     probe_words,
     run_finding,
 )
-from deployer.diagnosis.dependencies import excuse
+from deployer.diagnosis.dependencies import why_ignored
 from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, last_lines, named
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
@@ -78,7 +78,7 @@ def _of(scene: Scene, container: Container) -> Finding | None:
 
 
 def _being_killed(scene: Scene, container: Container) -> Finding | None:
-    """A container that a probe has told to stop may take its whole grace period for it."""
+    """A container that a probe has said to stop may take its whole grace period for it."""
     killer = killed_by(scene, container, dig(container.status, "state", "running"))
     kills = map(event_time, events_of(scene, container, "Killing"))
     at, started = max(filter(None, kills), default=0.0), _started(container)
@@ -115,8 +115,8 @@ def _init_runs(scene: Scene, container: Container) -> Finding | None:
     if text is None or words is None or words.code != "DEPENDENCY":
         return None
     made = dependency_finding(scene, container, words, scene.now)
-    excused = made.excused or "it goes on trying"
-    return replace(made, evidence=last_lines(text), since=_started(container), excused=excused)
+    ignored = made.ignored or "it goes on trying"
+    return replace(made, evidence=last_lines(text), since=_started(container), ignored=ignored)
 
 
 def _not_ready(scene: Scene, container: Container) -> Finding | None:
@@ -144,9 +144,11 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     else:
         made = named(code, container.words(), workload=container.ref)
     failures = sum(number(event, "count", default=1) for event in unhealthy)
-    excused = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
-    if not excused and started is not None and started + 1 < scene.since:
-        excused, _ = excuse(scene, container, "", None)  # it was ready before the run: another part of it is not yet
+    ignored = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
+    if not ignored and started is not None and started + 1 < scene.since:
+        ignored, _ = why_ignored(
+            scene, container, "", None
+        )  # it was ready before the run: another part of it is not yet
     return replace(
         made,
         detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))),
@@ -154,7 +156,7 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
         evidence=last_lines(text),
         # A probe's failures are the deadline's to judge; what counts for a dependency is restarts.
         observations=max(1, failures) if made.code == code else number(container.status, "restartCount"),
-        excused=made.excused or excused,
+        ignored=made.ignored or ignored,
     )
 
 

@@ -84,9 +84,9 @@ def _refusal(scene: Scene, ref: WorkloadRef, message: str, since: float | None) 
     what = re.sub(r"^(?:.*? error: )?(?:pods \"[^\"]*\" is forbidden: )?", "", message)
     words = {"workload": str(ref), "namespace": ref.namespace, "what": what, "name": name or "the API server"}
     leaving = [name_of(pod) for pod in old_pods(ref, scene.snapshot) if is_terminating(pod)]
-    excused = f"{leaving[0]} is still terminating and will free its share" if leaving and code == "QUOTA" else ""
+    ignored = f"{leaving[0]} is still terminating and will free its share" if leaving and code == "QUOTA" else ""
     made = named(code, words, workload=ref)
-    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), excused=excused)
+    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), ignored=ignored)
 
 
 def _job(scene: Scene, ref: WorkloadRef, job: Object) -> Iterator[Finding]:
@@ -125,10 +125,10 @@ def _no_progress(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[F
         since = epoch(progressing.get("lastTransitionTime"))
         made = named("PROGRESS_DEADLINE", words, workload=ref)
         allowed = number(workload, "spec", "progressDeadlineSeconds", default=600)
-        excused = "its time began before this run" if scene.now - scene.since < allowed else ""
+        ignored = "its time began before this run" if scene.now - scene.since < allowed else ""
         if scene.now - scene.known.away_until < allowed:
-            excused = excused or "its time went on while the cluster did not answer"
-        yield replace(made, detail=one_line(progressing.get("message") or ""), since=since, excused=excused)
+            ignored = ignored or "its time went on while the cluster did not answer"
+        yield replace(made, detail=one_line(progressing.get("message") or ""), since=since, ignored=ignored)
 
 
 def _blocked(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Finding]:
@@ -141,7 +141,7 @@ def _blocked(scene: Scene, ref: WorkloadRef, workload: Object) -> Iterator[Findi
         if not is_ready(pod) and not is_terminating(pod):
             words = {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod)}
             since = epoch(condition(pod, "Ready").get("lastTransitionTime"))
-            yield replace(named("STATEFULSET_BLOCKED", words, workload=ref), since=since, excused=_starts(scene, pod))
+            yield replace(named("STATEFULSET_BLOCKED", words, workload=ref), since=since, ignored=_starts(scene, pod))
             return
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from deployer.core.text import clean_text, one_line
-from deployer.diagnosis.dependencies import excuse, host_of
+from deployer.diagnosis.dependencies import host_of, why_ignored
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
 from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
@@ -64,12 +64,12 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
         observations=number(container.status, "restartCount") + (made.code == "OOM_KILLED" and down),
         signature=signature(exit_code, text),
         predates=made.predates or _older_than_run(scene, container),
-        excused=made.excused or _job_tries_again(container),
+        ignored=made.ignored or _job_tries_again(container),
     )
 
 
 def _first_end(scene: Scene, container: Container) -> float | None:
-    """When the container first ended in this run, as far as its status tells."""
+    """When the container first ended in this run, as far as its status says."""
     ends = (epoch(dig(container.status, state, "terminated", "finishedAt")) for state in ("lastState", "state"))
     return min((at for at in ends if at is not None and at + 1 > scene.since), default=None)
 
@@ -80,8 +80,8 @@ def _named(scene: Scene, container: Container, ended: Object, text: str) -> Find
     if ended.get("reason") == "OOMKilled" or again:
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
-        told = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"
-        return replace(made, detail=f"{told}; {_in_use(scene, container, epoch(ended.get('finishedAt')))}")
+        said = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"
+        return replace(made, detail=f"{said}; {_in_use(scene, container, epoch(ended.get('finishedAt')))}")
     if killer := killed_by(scene, container, ended):
         return killer
     if words is None:
@@ -121,15 +121,15 @@ _UNNAMED = {
 def dependency_finding(
     scene: Scene, container: Container, words: LastWords, at: float | None, *, runs: bool = False
 ) -> Finding:
-    """The container says that it cannot reach something; excused while that is still starting."""
+    """The container says that it cannot reach something; ignored while that is still starting."""
     host = host_of(words, scene, container.ref)
-    why, counted_from = excuse(scene, container, host, at, runs=runs)
+    why, counted_from = why_ignored(scene, container, host, at, runs=runs)
     made = named(
         "DEPENDENCY", container.words(what=f"`{host}`" if host else "a service it needs"), workload=container.ref
     )
     created = epoch(dig(container.pod, "metadata", "creationTimestamp")) or 0.0
     # Restarts from the time when the dependency was still starting do not count.
-    return replace(made, detail=one_line(words.line), excused=why, predates=counted_from > created)
+    return replace(made, detail=one_line(words.line), ignored=why, predates=counted_from > created)
 
 
 def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None:

@@ -49,7 +49,9 @@ def _candidates(scene: Scene, container: Container, host: str) -> list[WorkloadR
     return [ref for ref in others if selector.items() <= labels[ref].items()]
 
 
-def excuse(scene: Scene, container: Container, host: str, at: float | None, *, runs: bool = False) -> tuple[str, float]:
+def why_ignored(
+    scene: Scene, container: Container, host: str, at: float | None, *, runs: bool = False
+) -> tuple[str, float]:
     """Why failing to reach `host` at `at` is still ordinary ("" if it is not), and since when the host is up.
 
     `runs`: the container did not end by it, but tries again.
@@ -62,8 +64,8 @@ def excuse(scene: Scene, container: Container, host: str, at: float | None, *, r
             return f"{ref} is still starting", up
         up = max(up, *(_ready_since(pod) for pod in current_pods(ref, scene.snapshot)))
     if at is not None and at <= up:
-        tells = "what it needs has only just come up"
-        return tells if runs else "it ended before what it needs was ready, and will be started again", up
+        reason = "what it needs has only just come up"
+        return reason if runs else "it ended before what it needs was ready, and will be started again", up
     return "", up
 
 

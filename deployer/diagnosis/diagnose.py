@@ -28,7 +28,7 @@ def diagnose(
     *,
     known: Known | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything wrong with the workloads at `now`, always in the same order: alarms, then what is excused; root
+    """Everything wrong with the workloads at `now`, always in the same order: alarms, then what is ignored; root
     causes before symptoms.
 
     Only pods of the present template count, and no event from before `since`. Logs are given without secrets. Nothing
@@ -59,7 +59,7 @@ def _rank(found: Finding) -> tuple[object, ...]:
     ref = found.workload
     kind = _KINDS.index(ref.kind) if ref else -1
     return (
-        bool(found.excused),
+        bool(found.ignored),
         CAUSES[found.code].rank,
         kind,
         str(ref or ""),

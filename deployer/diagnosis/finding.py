@@ -28,7 +28,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was looked up beside the snapshot: names that exist, where images are, the memory that was in use.
+    """What was looked up besides the snapshot: names that exist, where images are, the memory that was in use.
 
     `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
     container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
@@ -56,7 +56,7 @@ class Finding:
     `since` is when Kubernetes showed it, `first` when it did so first in this run, if that was earlier.
     `observations` is what Kubernetes counted (restarts, kills), of
     which all but the last are older than the run where `predates`. `signature` is equal for two crashes alike.
-    `excused` says why it may still be an ordinary moment: then it is a note on screen and never fails the run.
+    `ignored` says why it may still be an ordinary moment: then it is a note on screen and never fails the run.
     """
 
     code: str
@@ -72,7 +72,7 @@ class Finding:
     observations: int = 1
     signature: str = ""
     predates: bool = False
-    excused: str = ""
+    ignored: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,9 +111,9 @@ class Scene:
 def named(code: str, words: Mapping[str, str], *hints: str, workload: WorkloadRef | None = None) -> Finding:
     """A finding of that code whose title and hints are filled in from the table of causes, own hints first."""
     cause = CAUSES[code]
-    told = _Words({key: one_line(value, 200) for key, value in words.items()})
-    title = one_line(cause.title.format_map(told), 300)
-    advice = (*hints, *(hint.format_map(told) for hint in cause.hints))
+    said = _Words({key: one_line(value, 200) for key, value in words.items()})
+    title = one_line(cause.title.format_map(said), 300)
+    advice = (*hints, *(hint.format_map(said) for hint in cause.hints))
     pod, container = words.get("pod", ""), words.get("container", "")
     return Finding(code, title, workload=workload, pod=pod, container=container, hints=advice)
 

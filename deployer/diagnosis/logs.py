@@ -110,10 +110,10 @@ def signature(exit_code: int, text: str | None) -> str:
     """Equal for two crashes that ended alike; empty where the log was not seen."""
     if text is None:
         return ""
-    told = telling_line(text)
+    said = telling_line(text)
     # A server's last lines are often those of requests, which differ where the reason does not.
-    told = told if _TELLING.search(told) else "\n".join(last_lines(text, 5))
-    same = re.sub(r"0x[0-9a-f]+|\d+", "#", told)
+    said = said if _TELLING.search(said) else "\n".join(last_lines(text, 5))
+    same = re.sub(r"0x[0-9a-f]+|\d+", "#", said)
     return f"{exit_code}\n{same}"
 
 

@@ -42,7 +42,7 @@ _WRONG_USER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of a pod that counts: its spec and its status beside each other."""
+    """One container of a pod that counts: its spec and its status together."""
 
     ref: WorkloadRef
     pod: Object
@@ -72,12 +72,12 @@ def events_of(scene: Scene, container: Container, *reasons: str) -> tuple[Object
 def image_finding(scene: Scene, container: Container, reason: str, message: str) -> Finding:
     """Why the image cannot be had."""
     events = events_of(scene, container, "Failed", "ErrImageNeverPull", "InspectFailed")
-    told = " ".join((message, *(str(e.get("message") or "") for e in events if "pull" in str(e.get("message")))))
+    said = " ".join((message, *(str(e.get("message") or "") for e in events if "pull" in str(e.get("message")))))
     if reason == "ErrImageNeverPull":
         code = "IMAGE_NEVER_PULL"
     else:
         # The image's own name may hold any of the words that are looked for.
-        text = f"{reason} {told}".replace(container.image, "")
+        text = f"{reason} {said}".replace(container.image, "")
         code = next((code for code, pattern in _PULLS if pattern.search(text)), "IMAGE_PULL")
     place, *hints = _where_it_is(scene.known, parse_ref(container.image).familiar)
     made = named(code, container.words(), *hints, workload=container.ref)

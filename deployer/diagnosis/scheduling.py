@@ -49,8 +49,8 @@ def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding |
     reasons = message.partition("preemption:")[0]
     code = next((code for code, pattern in _REASONS if re.search(pattern, reasons)), "UNSCHEDULABLE")
     made = named(code, pod_words(ref, pod, what=_what(scene, code, pod, reasons)), workload=ref)
-    excused = _passing(scene, ref, code, message, since)
-    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), excused=excused)
+    ignored = _passing(scene, ref, code, message, since)
+    return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), ignored=ignored)
 
 
 def _will_free(ref: WorkloadRef, snapshot: Snapshot) -> bool:
@@ -81,10 +81,10 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
     if resource:
         asked = (dig(spec, "resources", "requests", resource) for spec in rows(pod, "spec", "containers"))
         allowed = (dig(node, "status", "allocatable", resource) for node in scene.snapshot.nodes)
-        told = f"requests {' + '.join(str(one) for one in asked if one)}"
+        said = f"requests {' + '.join(str(one) for one in asked if one)}"
         nodes = [_amount(str(one)) for one in allowed if one]
         have = "the node has" if len(nodes) == 1 else "the nodes have"
-        return f"{told}; {have} {', '.join(nodes)} in all" if nodes else told
+        return f"{said}; {have} {', '.join(nodes)} in all" if nodes else said
     if code == "UNSCHEDULABLE_SELECTOR":
         selector = dig(pod, "spec", "nodeSelector") or {}
         return ", ".join(f"{key}={value}" for key, value in sorted(selector.items())) or "its affinity"
@@ -96,7 +96,7 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
 
 
 def _amount(text: str) -> str:
-    """The quantity as a person would write it: the kubelet tells memory in Ki."""
+    """The quantity as a person would write it: the kubelet gives memory in Ki."""
     kibibytes = text.removesuffix("Ki")
     return f"{int(kibibytes) / 2**20:.1f}Gi" if kibibytes != text and kibibytes.isdigit() else text
 
@@ -137,7 +137,7 @@ def sandbox_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | No
         detail=one_line(message),
         since=first_time(events),
         evidence=_lines(events),
-        excused="" if tried > 1 else "the kubelet tries again",
+        ignored="" if tried > 1 else "the kubelet tries again",
     )
 
 

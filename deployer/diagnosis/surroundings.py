@@ -14,7 +14,7 @@ RELEASE = "meta.helm.sh/release-name"
 AROUND = frozenset({
     "NODE_NOT_READY", "NODE_PRESSURE", "PVC_PENDING", "SERVICE_NO_ENDPOINTS", "INGRESS_NO_CONTROLLER", "HPA_NO_METRICS",
 })  # fmt: skip
-"""What is found here: none of it is an ordinary moment of a rollout that outlasts its excuse."""
+"""What is found here: none of it is an ordinary moment of a rollout that outlasts its grace period."""
 BINDING_SECONDS, METRICS_SECONDS = 20.0, 90.0
 _PRESSURES = {"DiskPressure": "disk", "MemoryPressure": "memory", "PIDPressure": "process ids"}
 
@@ -147,7 +147,7 @@ def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
     young = scene.now - (epoch(dig(hpa, "metadata", "creationTimestamp")) or 0.0) < METRICS_SECONDS
     message = str(active.get("message") or "")
     absent = "could not find the requested resource" in message  # then nobody serves metrics at all
-    excused = "metrics come about a minute after a start" if young and not absent else ""
+    ignored = "metrics come about a minute after a start" if young and not absent else ""
     what = "the cluster has no metrics server" if absent else str(active.get("reason"))
     made = named("HPA_NO_METRICS", {"name": name_of(hpa), "what": what}, workload=ref)
-    yield replace(made, detail=one_line(message), since=since, excused=excused)
+    yield replace(made, detail=one_line(message), since=since, ignored=ignored)

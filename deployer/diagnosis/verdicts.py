@@ -1,4 +1,4 @@
-"""When a finding fails the run: patience as an immutable memory, judged by the table of causes."""
+"""When a finding fails the run: observed as an immutable memory, judged by the table of causes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Observed:
     """Since when and how often each cause was seen in this run."""
 
     seen: Mapping[Key, Memory] = field(default_factory=dict)
 
-    def observe(self, findings: tuple[Finding, ...], now: float) -> Patience:
-        """The memory after this round; excused findings leave no trace, so that their time does not count."""
+    def observe(self, findings: tuple[Finding, ...], now: float) -> Observed:
+        """The memory after this round; ignored findings leave no trace, so that their time does not count."""
         worst: dict[Key, Finding] = {}
         for found in findings:
             known = worst.get((found.code, found.workload))
-            if not found.excused and (known is None or known.observations < found.observations):
+            if not found.ignored and (known is None or known.observations < found.observations):
                 worst[found.code, found.workload] = found
         kept = {key: one for key, one in self.seen.items() if _holds(key, one, now)}
-        return Patience(kept | {key: _again(kept.get(key), found, now) for key, found in worst.items()})
+        return Observed(kept | {key: _again(kept.get(key), found, now) for key, found in worst.items()})
 
 
 def _holds(key: Key, memory: Memory, now: float) -> bool:
@@ -75,7 +75,7 @@ class Verdict:
 
 def judge(
     findings: tuple[Finding, ...],
-    memory: Patience,
+    memory: Observed,
     now: float,
     profile: FailFast = FailFast.BALANCED,
     *,
@@ -88,14 +88,14 @@ def judge(
     """
     own = overrides or {}
     for found in findings:
-        if found.excused:
+        if found.ignored:
             continue
         mine = own.get(found.workload, profile) if found.workload else profile
         seen = memory.seen.get((found.code, found.workload))
         if seen is not None and _is_certain(CAUSES[found.code].policy(mine), seen, now):
             return Verdict("failed", _root(found, findings))
     if deadline_passed:
-        # What was excused so far is not excused any more.
+        # What was ignored so far is not ignored any more.
         return Verdict("failed", _root(findings[0], findings) if findings else named("DEADLINE", {}))
     return Verdict("wait", findings[0] if findings else None)
 

@@ -30,7 +30,7 @@ _LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rollout is about: its releases, their workloads, and the door to the cluster."""
+    """What a rollout is about: its releases, their workloads, and the client of the cluster."""
 
     releases: tuple[Applied, ...]
     refs: tuple[WorkloadRef, ...]
@@ -39,7 +39,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the run's own files tell of the cluster."""
+    """What the run's own files say of the cluster."""
 
     kubernetes: str = ""
     images: dict[str, str] | None = None
@@ -47,7 +47,7 @@ class Seen:
 
 
 def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
-    """Whether the work was done in so many seconds; else it is left behind, and told that it is late."""
+    """Whether the work was done in so many seconds; else it is left behind, and knows that it is late."""
     return begun(limit, work)()
 
 
@@ -55,7 +55,7 @@ def begun(limit: float, work: Callable[[Callable[[], bool]], Any]) -> Callable[[
     """The work has begun, and what is returned waits for its end as `within` does, from now on.
 
     It runs in a thread of its own because an API server that hangs can be given up in no other way. An interrupt
-    ends the wait and nothing else: what is being captured explains a failure that is still to be told.
+    ends the wait and nothing else: what is being captured explains a failure that is still to be reported.
     """
     end = time.monotonic() + limit
     given_up = threading.Event()
@@ -65,7 +65,7 @@ def begun(limit: float, work: Callable[[Callable[[], bool]], Any]) -> Callable[[
         return given_up.is_set() or time.monotonic() >= end
 
     def body() -> None:
-        with suppress(Exception):  # a thread's trace on the screen would hide what is being told there
+        with suppress(Exception):  # a thread's trace on the screen would hide what is shown there
             work(late)
             done.set()
 
@@ -94,7 +94,7 @@ def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool
             seen = next(steps)
         except StopIteration:
             break
-        except Exception as error:  # whatever is wrong with a piece, the failure itself is what must be told
+        except Exception as error:  # whatever is wrong with a piece, the failure itself must be reported
             notes.append(f"{type(error).__name__}: {error}")
             break
     for piece in (_diff, _nodes):
@@ -182,7 +182,7 @@ def _release_diff(applied: Applied, kube: KubePort) -> str:
 
 
 def _baseline(earlier: Sequence[Revision]) -> Revision | None:
-    """The newest revision that was known to be good: beside another failed one a fault would not be seen."""
+    """The newest revision that was known to be good: compared with a failed one a fault would not be seen."""
     good = [one for one in earlier if one.verdict == "verified"]
     return next(reversed(good or earlier), None)
 

@@ -121,6 +121,6 @@ def _about(event: Object) -> str:
 
 
 def _place(event: Object) -> tuple[str, str]:
-    """Pods that are gone already told their owner's story, too: they are known by kind and name only."""
+    """Pods that are gone belong to the story of their owner, too: they are known by kind and name only."""
     who = dig(event, "involvedObject") or dig(event, "regarding") or {}
     return str(who.get("kind")), str(who.get("name"))

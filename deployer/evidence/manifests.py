@@ -51,7 +51,7 @@ def _lines(one: Object | None, before: Object | None = None) -> list[str]:
         data, was = one.get(name), (before or {}).get(name)
         if isinstance(data, dict) and isinstance(was, dict):  # a masked value that differs is still a difference
             shown[name] = {
-                key: f"{MASK} (changed)" if told == MASK and key in was and was[key] != data[key] else told
-                for key, told in shown[name].items()
+                key: f"{MASK} (changed)" if said == MASK and key in was and was[key] != data[key] else said
+                for key, said in shown[name].items()
             }
     return [line for _, line in block_lines(shown)]

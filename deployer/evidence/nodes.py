@@ -1,4 +1,4 @@
-"""The nodes as a rollout meets them: their conditions, and what is requested of them beside what they have."""
+"""The nodes as a rollout meets them: their conditions, and what is requested of what they have."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _node(node: Object, pods: Sequence[Object]) -> dict[str, Any]:
 
 
 def _needs(pod: Object, kind: str, name: str) -> float:
-    """Containers run together, ordinary init containers one after the other, sidecars beside all that follow."""
+    """Containers run together, ordinary init containers one after the other, sidecars with all that follow."""
 
     def of(spec: Object) -> float:
         return quantity(dig(spec, "resources", kind, name))

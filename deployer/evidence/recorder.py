@@ -26,7 +26,7 @@ _SUCCESS_SECONDS = 1.5
 
 
 class Recorder:
-    """Stands beside one rollout; nothing it does delays a finding, changes a verdict or raises."""
+    """Records one rollout; nothing it does delays a finding, changes a verdict or raises."""
 
     def __init__(self, folder: RunFolder, rollout: Rollout) -> None:
         self._folder = folder
@@ -37,8 +37,8 @@ class Recorder:
 
     def unreported(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """Those of the problems that were not named before."""
-        told = {(one.code, one.where) for one in self._sightings}
-        return tuple(one for one in problems if (one.code, one.where) not in told)
+        said = {(one.code, one.where) for one in self._sightings}
+        return tuple(one for one in problems if (one.code, one.where) not in said)
 
     def keep_failure(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """The evidence is in the folder; returns the problems, the first of which says where it is."""
@@ -51,8 +51,8 @@ class Recorder:
         first, *rest = problems
         if not self._folder.path.is_dir():
             return tuple(problems)
-        told = "\n".join(filter(None, (first.detail, f"evidence: {self._folder.path}")))
-        return (replace(first, detail=told, hints=(*first.hints, "todo-deploy explain")), *rest)
+        said = "\n".join(filter(None, (first.detail, f"evidence: {self._folder.path}")))
+        return (replace(first, detail=said, hints=(*first.hints, "todo-deploy explain")), *rest)
 
     def begin_success(self) -> Callable[[], None]:
         """What changed and how long each pod took is looked at; it is in the folder once what is returned has ended."""
@@ -117,13 +117,13 @@ def write_summary(folder: RunFolder, ended: Ended) -> None:
 
 def images_of(records: Sequence[Mapping[str, Any]], ids: Mapping[str, str]) -> list[dict[str, str]]:
     """The run's images with the ids that the node knows them by."""
-    told = {
+    said = {
         str(record["item"]): (str(record.get("text") or ""), str(record["state"]))
         for record in records
         if record.get("type") == "item" and record.get("stage") == "images" and record.get("state") != "running"
     }
     found = [
-        {"name": name, "ref": ref, "state": state, "id": _id(ref, ids)} for name, (ref, state) in sorted(told.items())
+        {"name": name, "ref": ref, "state": state, "id": _id(ref, ids)} for name, (ref, state) in sorted(said.items())
     ]
     refs = {one["ref"] for one in found}
     others = sorted((ref, known) for ref, known in ids.items() if not any(_same(ref, mine) for mine in refs))

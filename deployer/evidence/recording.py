@@ -1,4 +1,4 @@
-"""Stands by a run for its record; what reads and writes the evidence is loaded when there is something to keep."""
+"""Records the evidence of a run; what reads and writes the evidence is loaded when there is something to keep."""
 
 from __future__ import annotations
 

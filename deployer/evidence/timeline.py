@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A finding: `since` is when Kubernetes showed it (whole seconds mostly), `named` when a person was told.
+    """A finding: `since` is when Kubernetes showed it (whole seconds mostly), `named` when a person was shown it.
 
     `delay` counts from the run's own begin where Kubernetes knew before that; None where it never said when.
     """
@@ -61,7 +61,7 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """How long the run took; never nothing, so that shares of it can be told."""
+        """How long the run took; never nothing, so that shares of it can be computed."""
         return max(self.ended - self.begun, 0.001)
 
 
@@ -74,7 +74,7 @@ def sighting(code: str, title: str, where: str, since: float | None, named: floa
 def timeline_of(
     records: Sequence[Wire], pods: Iterable[Row] = (), sightings: Iterable[Sighting] = ()
 ) -> Timeline:  # fmt: skip
-    """The timeline that the events tell, with what only the cluster knew; warnings stand in for absent sightings."""
+    """The timeline in the events, with what only the cluster knew; warnings replace absent sightings."""
     begun = float(records[0].get("at", 0.0)) if records else 0.0
     ended = float(records[-1].get("at", begun)) if records else begun
     seen = tuple(sightings) or tuple(_warnings(records))

@@ -15,7 +15,7 @@ from deployer.status.objects import container_statuses, dig, name_of, uid_of
 ALL_LINES = 1_000_000_000
 
 _LOOK_SECONDS = 1.0
-# A stream that ended while its container is still told to run: soon after, that is mostly an old telling.
+# A stream that ended while its container still has the status of running: soon after, that is mostly an old status.
 _REOPEN_SECONDS = 5.0
 _WAITING_LINES = 10_000
 
@@ -35,12 +35,12 @@ class Source:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells runs apart."""
+        """What distinguishes runs."""
         return self.pod_uid, self.container, self.run
 
     @property
     def label(self) -> str:
-        """What a person tells it by: the pod, and the container where the pod has several."""
+        """The name that a person knows it by: the pod, and the container where the pod has several."""
         return self.pod if self.is_alone else f"{self.pod}/{self.container}"
 
 

@@ -24,7 +24,7 @@ from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, 
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of
 
 if TYPE_CHECKING:  # most helms run no hook, and a run that changes nothing no helm
-    from deployer.diagnosis import Finding, Patience
+    from deployer.diagnosis import Finding, Observed
 
 T = TypeVar("T")
 Keep = Callable[[str, str], None]
@@ -95,7 +95,7 @@ class _Hooks:
         self._logs: dict[tuple[str, str], str] = {}
         self._shown: dict[str, str] = {}
         self._reported: set[tuple[str, WorkloadRef | None]] = set()
-        self._patience: Patience | None = None
+        self._observed: Observed | None = None
         self._findings: tuple[Finding, ...] = ()
 
     def watch(self, over: threading.Event) -> Steps[None]:
@@ -170,13 +170,13 @@ class _Hooks:
         found = diagnosis.diagnose(snapshot, refs, logs, now=now, since=self._since)
         findings = tuple(one for one in found if one.workload in fresh)
         self._findings = findings or self._findings
-        patience = self._patience = (self._patience or diagnosis.Patience()).observe(findings, now)
-        for one in worth_reporting(findings, patience, helm.limits, now):
+        observed = self._observed = (self._observed or diagnosis.Observed()).observe(findings, now)
+        for one in worth_reporting(findings, observed, helm.limits, now):
             if (one.code, one.workload) not in self._reported:
                 self._reported.add((one.code, one.workload))
                 yield diagnosis.warned(one)
         own = {ref: helm.limits.profile_of(ref) for ref in fresh}
-        verdict = diagnosis.judge(findings, patience, now, helm.limits.profile, overrides=own)
+        verdict = diagnosis.judge(findings, observed, now, helm.limits.profile, overrides=own)
         return verdict.finding if verdict.state == "failed" else None
 
     def _show(self, jobs: Sequence[WorkloadRef], snapshot: Snapshot) -> Steps[None]:

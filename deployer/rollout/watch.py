@@ -14,7 +14,7 @@ from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, ItemState, WorkloadChanged
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.diagnosis import Finding, Known, Patience
+from deployer.diagnosis import Finding, Known, Observed
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
@@ -75,7 +75,7 @@ class _Watched:
         self._further: set[Cause] = set()
         self._noted: dict[Cause, int] = {}
         self._around, self._tails = Surroundings(), Tails()
-        self._patience, self._known = Patience(), Known()
+        self._observed, self._known = Observed(), Known()
         self._snapshot: Snapshot | None = None
         self._restarts = 0
         self.pace = Pace()
@@ -111,9 +111,9 @@ class _Watched:
     def _reported(self, findings: tuple[Finding, ...]) -> Iterable[Event]:
         """The findings that are worth it and were not reported yet: the first alone, the further ones for who asks."""
         now = self._rollout.clock.now()
-        self._patience = self._patience.observe(findings, now)
+        self._observed = self._observed.observe(findings, now)
         yield from _notes(findings, self._noted)
-        for rank, finding in enumerate(worth_reporting(findings, self._patience, self._rollout.limits, now)):
+        for rank, finding in enumerate(worth_reporting(findings, self._observed, self._rollout.limits, now)):
             cause = (finding.code, finding.workload)
             if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
                 (self._further if rank else self._rollout.reported).add(cause)
@@ -143,7 +143,7 @@ class _Watched:
         weighed = tuple(sorted(seen.findings, key=lambda one: bool(late) and one.workload not in late))
         overrides = {ref: limits.profile_of(ref) for ref in self._rollout.refs}
         verdict = diagnosis.judge(
-            weighed, self._patience, clock.now(), limits.profile, deadline_passed=bool(late), overrides=overrides
+            weighed, self._observed, clock.now(), limits.profile, deadline_passed=bool(late), overrides=overrides
         )
         if verdict.state == "failed":
             assert verdict.finding is not None
@@ -152,7 +152,7 @@ class _Watched:
     def rest(self, seen: _Seen) -> None:
         """The time until the next look is over; it ends early when a workload comes to its end."""
         clock, asked = self._rollout.clock, self.counter.asked
-        soon = any(_is_new(finding, self._patience, clock.now()) for finding in seen.findings)
+        soon = any(_is_new(finding, self._observed, clock.now()) for finding in seen.findings)
         least = _MOMENT_SECONDS if soon else _TICK_SECONDS
         pause, rested = self.pace.pause(least, soon=soon), clock.monotonic()
         if pause > least:
@@ -193,10 +193,10 @@ def _findings(
     return (known, findings) if more is known else (more, diagnosed(more))
 
 
-def _is_new(finding: Finding, patience: Patience, now: float) -> bool:
+def _is_new(finding: Finding, observed: Observed, now: float) -> bool:
     """Whether the finding is not named yet only because it was seen a moment ago for the first time."""
-    seen = patience.seen.get((finding.code, finding.workload))
-    return not finding.excused and seen is not None and now - seen.first_seen < _MOMENT_SECONDS
+    seen = observed.seen.get((finding.code, finding.workload))
+    return not finding.ignored and seen is not None and now - seen.first_seen < _MOMENT_SECONDS
 
 
 def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str, bool], str]:
@@ -208,18 +208,18 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Eve
     """What may still be an ordinary moment is said without alarm once it was seen in two rounds."""
     for finding in findings:
         key = (finding.code, finding.workload)
-        if finding.excused:
+        if finding.ignored:
             noted[key] = noted.get(key, 0) + 1
             if noted[key] == _NOTED_ROUNDS:
-                text = f"{finding.title} ({finding.excused})"
+                text = f"{finding.title} ({finding.ignored})"
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
 
 
-def worth_reporting(findings: Sequence[Finding], patience: Patience, limits: Limits, now: float) -> Iterable[Finding]:
+def worth_reporting(findings: Sequence[Finding], observed: Observed, limits: Limits, now: float) -> Iterable[Finding]:
     """Those worth naming: certain ones at once, others once they have outlived an ordinary moment of a rollout."""
     for finding in findings:
-        seen = patience.seen.get((finding.code, finding.workload))
-        if seen is not None and not finding.excused:
+        seen = observed.seen.get((finding.code, finding.workload))
+        if seen is not None and not finding.ignored:
             certain = CAUSES[finding.code].policy(limits.profile_of(finding.workload)).now
             certain = certain or finding.code in diagnosis.AROUND or _has_happened(finding)
             if certain or now - seen.first_seen >= _MOMENT_SECONDS:

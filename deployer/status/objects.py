@@ -34,7 +34,7 @@ def number(obj: Object | None, *path: str, default: int = 0) -> int:
 
 
 def container_statuses(pod: Object | None) -> list[Object]:
-    """What the pod tells of its containers, of its init containers first."""
+    """The statuses of the pod's containers, of its init containers first."""
     return rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
 
 

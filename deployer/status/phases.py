@@ -1,4 +1,4 @@
-"""The phases of everything that is watched, and the values that carry them (design §6)."""
+"""The phases of everything that is watched, and the values that carry them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Object = Mapping[str, Any]
 
 
 class Phase(Enum):
-    """A workload's phase (design §6)."""
+    """A workload's phase."""
 
     PENDING = "Pending"
     PROGRESSING = "Progressing"
@@ -71,7 +71,7 @@ class ReleasePhase(Enum):
 
 
 class ClusterPhase(Enum):
-    """The local cluster's phase (design §6)."""
+    """The local cluster's phase."""
 
     MISSING = "Missing"
     STOPPED = "Stopped"

@@ -1,6 +1,6 @@
 """A workload's status: deletion first, then the generation its controller has seen, then the kind's own rule.
 
-The rules are those of `kubectl rollout status`, with the pods beside them: a controller's counts may lag, and
+The rules are those of `kubectl rollout status`, with the pods as well: a controller's counts may lag, and
 https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status knows no lost replicas.
 """
 

@@ -1,4 +1,4 @@
-"""`todo-deploy explain`: a run's verdict, told again from its record alone, without a cluster."""
+"""`todo-deploy explain`: a run's verdict, shown again from its record alone, without a cluster."""
 
 from deployer.evidence.explain.lines import Line, list_lines, rule_lines, verdict_lines
 from deployer.evidence.explain.page import html

@@ -32,8 +32,8 @@ def verdict_lines(run: Run, width: int = 100, glyphs: Glyphs = UNICODE) -> list[
     lines = [*_head(run, glyphs)]
     for problem in run.problems:
         lines += [_BLANK, *_problem(problem, glyphs, "error" if problem.code != "ROLLED_BACK" else "then")]
-    told = {(problem.code, problem.where) for problem in run.problems}
-    also = [one for one in run.warnings if (one.code, one.where) not in told and one.code != "NOTICE"]
+    said = {(problem.code, problem.where) for problem in run.problems}
+    also = [one for one in run.warnings if (one.code, one.where) not in said and one.code != "NOTICE"]
     for problem in also:
         lines += [_BLANK, *_problem(problem, glyphs, "warning")]
     lines += [_BLANK, *timeline_lines(run.timeline, width, glyphs)]

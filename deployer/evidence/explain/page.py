@@ -46,14 +46,14 @@ def html(run: Run) -> str:
 def _sections(run: Run, cause: str) -> Iterator[str]:
     yield _verdict(run, cause)
     yield from (_also(one, "ok" if one.code == "ROLLED_BACK" else "failed") for one in run.problems[1:])
-    told = {(one.code, one.where) for one in run.problems}
-    also = [one for one in run.warnings if (one.code, one.where) not in told]
+    said = {(one.code, one.where) for one in run.problems}
+    also = [one for one in run.warnings if (one.code, one.where) not in said]
     if run.timeline.rows:
         yield _card("When", f"{duration(run.timeline.seconds)} in all", waterfall(run.timeline))
     if also:
         yield _card("Also seen", "", "".join(_also(one, "care") for one in also))
     if run.diff:
-        yield _card("What the revision changed", "beside the last one that was good", _diff(run.diff))
+        yield _card("What the revision changed", "compared with the last good one", _diff(run.diff))
     if run.logs:
         logs = sorted(run.logs, key=_by_cause(run))
         files = "".join(_file(one, "search", first=one is logs[0]) for one in logs)
@@ -89,9 +89,9 @@ def _verdict(run: Run, cause: str) -> str:
         "Kubernetes": run.versions.get("kubernetes", ""),
         "todo-deploy": run.versions.get("todo-deploy", ""),
     }
-    told = "".join(f"<span>{_text(name)} <b>{_text(value)}</b></span>" for name, value in facts.items() if value)
+    said = "".join(f"<span>{_text(name)} <b>{_text(value)}</b></span>" for name, value in facts.items() if value)
     notes = f'<p class="pill care">not captured: {_text(run.notes)}</p>' if run.notes else ""
-    return "".join([*parts, f'<div class="facts">{told}</div>{notes}</section>'])
+    return "".join([*parts, f'<div class="facts">{said}</div>{notes}</section>'])
 
 
 def _also(problem: Problem, kind: str) -> str:
@@ -131,7 +131,7 @@ def _tools() -> str:
 
 
 def _file(one: TextFile, mark: str = "", *, first: bool = False) -> str:
-    """A file that opens; the first log, which is the telling one, is open from the start."""
+    """A file that opens; the first log, which says most, is open from the start."""
     opened = " open" if first else ""
     data = f" data-{mark}" if mark else ""
     name = one.name.removesuffix(".txt").removesuffix(".log")
@@ -188,8 +188,8 @@ def _node(node: Mapping[str, Any]) -> str:
     odd = [
         one for one in node["conditions"] if (one["type"] == "Ready") != (one["status"] == "True")
     ]  # Ready is to be true, every pressure false
-    told = ", ".join(f"{one['type']} is {one['status']}: {one['message']}" for one in odd) or "healthy"
-    head = f"{node['name']}: {told}; {node['pods']} pods of {node['podCapacity']}; kubelet {node['kubelet']}"
+    said = ", ".join(f"{one['type']} is {one['status']}: {one['message']}" for one in odd) or "healthy"
+    head = f"{node['name']}: {said}; {node['pods']} pods of {node['podCapacity']}; kubelet {node['kubelet']}"
     table = _table(("", "requests", "", "limits", "allocatable"), rows)
     return f"<p>{_text(head)}</p>{table}"
 

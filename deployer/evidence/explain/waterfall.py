@@ -22,7 +22,7 @@ _MOST_PODS, _TICKS = 60, 8
 
 
 def waterfall(timeline: Timeline) -> str:
-    """The chart; times are told in full by each bar's title."""
+    """The chart; each time is in each bar's title."""
     step = tick_step(timeline.seconds)
     parts = [
         f'<div class="chart" style="--step:{_share(step, timeline)}">',

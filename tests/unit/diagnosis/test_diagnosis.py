@@ -1,4 +1,4 @@
-"""Patience over time, the words of logs, and the table of causes."""
+"""Observed over time, the words of logs, and the table of causes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from deployer.config.spec import FailFast
 from deployer.core.text import clean_text
-from deployer.diagnosis import Finding, Patience, exit_meaning, judge, logs_wanted
+from deployer.diagnosis import Finding, Observed, exit_meaning, judge, logs_wanted
 from deployer.diagnosis.causes import CAUSES
 from deployer.diagnosis.finding import last_lines, named, near
 from deployer.diagnosis.logs import PODS_PER_WORKLOAD, REQUESTS, last_words, signature
@@ -24,7 +24,7 @@ def found(code: str, **changes: object) -> Finding:
 
 
 def fails_at(rounds: list[tuple[float, Finding | None]], profile: FailFast = FailFast.BALANCED) -> float | None:
-    memory = Patience()
+    memory = Observed()
     for now, one in rounds:
         findings = (one,) if one else ()
         memory = memory.observe(findings, now)
@@ -72,14 +72,14 @@ def test_time_counts_only_without_a_break() -> None:
 
 
 def test_time_of_an_excuse_does_not_count() -> None:
-    cpu, excused = found("UNSCHEDULABLE_CPU"), found("UNSCHEDULABLE_CPU", excused="old pods go")
-    assert fails_at([(float(n), excused if n < 100 else cpu) for n in range(200)]) == 115
+    cpu, ignored = found("UNSCHEDULABLE_CPU"), found("UNSCHEDULABLE_CPU", ignored="old pods go")
+    assert fails_at([(float(n), ignored if n < 100 else cpu) for n in range(200)]) == 115
 
 
 def test_observing_does_not_change_the_memory_before() -> None:
-    before = Patience()
+    before = Observed()
     assert before.observe((crash(1, 1),), 1.0) != before
-    assert before == Patience()
+    assert before == Observed()
 
 
 @pytest.mark.parametrize(("profile", "at"), [("strict", 0), ("balanced", 0), ("patient", 30)])
@@ -89,7 +89,7 @@ def test_profiles_differ_in_patience(profile: str, at: float) -> None:
 
 def test_a_service_may_have_a_profile_of_its_own() -> None:
     one = (found("CONFIG_KEY_MISSING"),)
-    memory = Patience().observe(one, 0)
+    memory = Observed().observe(one, 0)
     verdict = judge(one, memory, 0, FailFast.STRICT, overrides={REF: FailFast.PATIENT})
     assert verdict.state == "wait" and verdict.finding == one[0]
 
@@ -98,11 +98,11 @@ def test_a_symptom_gives_way_to_its_workloads_cause() -> None:
     symptom, cause = found("PROGRESS_DEADLINE"), found("READINESS_PROBE")
     other = replace(found("IMAGE_NETWORK"), workload=DB)
     findings = (other, cause, symptom)
-    assert judge(findings, Patience().observe(findings, 0), 0).finding == cause
+    assert judge(findings, Observed().observe(findings, 0), 0).finding == cause
 
 
 def test_the_deadline_without_a_finding_has_a_name() -> None:
-    verdict = judge((), Patience(), 0, deadline_passed=True)
+    verdict = judge((), Observed(), 0, deadline_passed=True)
     assert verdict.state == "failed" and verdict.finding is not None and verdict.finding.code == "DEADLINE"
 
 

@@ -37,23 +37,23 @@ def seen(*, now: str, since: str, started: str, database_ready: bool, log: str) 
     return tuple(one for one in diagnose(snapshot, REFS, logs, at, begun) if one.workload == REFS[0])
 
 
-@pytest.mark.parametrize(("now", "excused"), [("2026-03-02T09:01:50Z", True), ("2026-03-02T09:02:30Z", False)])
-def test_who_tries_again_gets_the_time_to(now: str, excused: bool) -> None:
+@pytest.mark.parametrize(("now", "ignored"), [("2026-03-02T09:01:50Z", True), ("2026-03-02T09:02:30Z", False)])
+def test_who_tries_again_gets_the_time_to(now: str, ignored: bool) -> None:
     (found,) = seen(
         now=now, since="2026-03-02T09:00:00Z", started="2026-03-02T09:00:03Z", database_ready=True, log=REFUSED
     )
     assert found.code == "DEPENDENCY"
-    assert bool(found.excused) is excused, found.excused
+    assert bool(found.ignored) is ignored, found.ignored
 
 
-@pytest.mark.parametrize(("ready", "excused"), [(False, True), (True, False)])
-def test_a_pod_from_before_the_run_waits_for_what_the_run_restarts(ready: bool, excused: bool) -> None:
+@pytest.mark.parametrize(("ready", "ignored"), [(False, True), (True, False)])
+def test_a_pod_from_before_the_run_waits_for_what_the_run_restarts(ready: bool, ignored: bool) -> None:
     (found,) = seen(
         now="2026-03-02T09:01:50Z", since="2026-03-02T09:01:00Z", started="2026-03-02T08:50:00Z", database_ready=ready,
         log="",
     )  # fmt: skip
     assert found.code == "READINESS_PROBE"
-    assert bool(found.excused) is excused, found.excused
+    assert bool(found.ignored) is ignored, found.ignored
 
 
 def test_what_a_program_says_is_told_before_its_probe_fails() -> None:
@@ -61,5 +61,5 @@ def test_what_a_program_says_is_told_before_its_probe_fails() -> None:
         now="2026-03-02T09:00:05Z", since="2026-03-02T09:00:00Z", started="2026-03-02T09:00:03Z", database_ready=True,
         log='failed to resolve host "x": connection to server at "nowhere", port 5432 failed: Connection refused',
     )  # fmt: skip
-    assert (found.code, bool(found.excused)) == ("DEPENDENCY", True)
+    assert (found.code, bool(found.ignored)) == ("DEPENDENCY", True)
     assert "nowhere" in found.title

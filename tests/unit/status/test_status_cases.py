@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deployer.config.spec import FailFast
-from deployer.diagnosis import Finding, Known, Patience, diagnose, judge, logs_wanted, problem
+from deployer.diagnosis import Finding, Known, Observed, diagnose, judge, logs_wanted, problem
 from deployer.status import (
     Phase,
     Snapshot,
@@ -113,7 +113,7 @@ def test_findings(case: Case) -> None:
     for one, want in zip(found, wanted, strict=True):
         shown = {
             "code": one.code, "title": one.title, "container": one.container, "detail": one.detail,
-            "observations": one.observations, "workload": str(one.workload), "excused": bool(one.excused),
+            "observations": one.observations, "workload": str(one.workload), "ignored": bool(one.ignored),
             "since": one.since,
         }  # fmt: skip
         named = {key: epoch(value) if key == "since" else value for key, value in want.items() if key in shown}
@@ -151,7 +151,7 @@ def test_verdict(case: Case) -> None:
     """Were the snapshot to stay as it is, the run fails after so many seconds, and for this."""
     if "fails" not in case.expect:
         return
-    found, memory, verdict = case.findings(), Patience(), None
+    found, memory, verdict = case.findings(), Observed(), None
     for second in range(LONG):
         memory = memory.observe(found, case.now + second)
         verdict = judge(found, memory, case.now + second, FailFast.BALANCED)
@@ -179,7 +179,7 @@ def changed(case: Case, **kinds: list[Any]) -> Case:
 def test_a_sandbox_that_failed_once_is_the_kubelets_to_make_again() -> None:
     case = loaded("sandbox")
     once = changed(case, events=[{**event, "count": 1} for event in case.snapshot.events])
-    assert [(one.code, one.excused) for one in once.findings()] == [("SANDBOX", "the kubelet tries again")]
+    assert [(one.code, one.ignored) for one in once.findings()] == [("SANDBOX", "the kubelet tries again")]
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_readiness_is_asked_for_once_the_startup_probe_has_succeeded(
     pods = [{**pod, "spec": {**pod["spec"], "containers": [slow]}}]
     case = changed(case, pods=pods, events=events)
     case.now = started + now_after
-    assert [bool(one.excused) for one in case.findings() if one.code == "READINESS_PROBE"] == told
+    assert [bool(one.ignored) for one in case.findings() if one.code == "READINESS_PROBE"] == told
