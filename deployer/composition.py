@@ -24,8 +24,8 @@ from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
 from deployer.stages.cluster import Host
-from deployer.state.build_cache import deployment_dir
 from deployer.state.cluster_lock import ClusterLock
+from deployer.state.deployment import deployment_folder
 from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Machine:
         """The kubeconfig that Minikube writes to: the first of KUBECONFIG, or the user's own."""
         first = self.env.get("KUBECONFIG", "").split(os.pathsep)[0]
         return Path(first) if first else Path(self.env.get("HOME") or Path.home()) / ".kube" / "config"
+
+    def folder(self, spec: Spec) -> Path:
+        """Where this machine keeps what concerns the spec's application on its cluster."""
+        return deployment_folder(self.state_dir, spec.cluster, spec.application, self.kubeconfig)
 
     @property
     def host_docker(self) -> DockerEndpoint:
@@ -80,7 +84,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where this machine keeps what concerns the deployment."""
-        return deployment_dir(self.machine.state_dir, self.spec.cluster.name, self.spec.application)
+        return self.machine.folder(self.spec)
 
 
 @dataclass(frozen=True, slots=True)

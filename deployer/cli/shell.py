@@ -52,7 +52,6 @@ def _variables(session: Session) -> Variables:
     from deployer.cli.running import read_spec
     from deployer.commands.connection import not_running, see_cluster
     from deployer.kube import kubeconfig
-    from deployer.state.build_cache import deployment_dir
     from deployer.status import ClusterPhase
 
     loaded, here = read_spec(session), composition.this_machine()
@@ -64,9 +63,9 @@ def _variables(session: Session) -> Variables:
             "TOOLCHAIN_MISSING", "this machine has no kubectl, helm and minikube of the tool yet",
             hints=("todo-deploy up",),
         )  # fmt: skip
-    cluster, application = loaded.spec.cluster, loaded.spec.application
+    cluster = loaded.spec.cluster
     context = cluster.context or cluster.name
-    private = deployment_dir(here.state_dir, cluster.name, application) / "kubeconfig"
+    private = here.folder(loaded.spec) / "kubeconfig"
     kubeconfig.write_narrowed(here.kubeconfig, context, private)
     profile = cluster.name if cluster.provider == "minikube" else None
     target = ShellTarget(seen.toolchain.bin, private, context, profile, seen.facts.docker, seen.facts.node_ip)

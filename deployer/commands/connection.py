@@ -24,7 +24,6 @@ from deployer.rollout.observe import lookup_of
 from deployer.sources.load import load_env
 from deployer.stages.cluster import ensure_cluster
 from deployer.state import record
-from deployer.state.build_cache import deployment_dir
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, locate_toolchain
@@ -127,7 +126,7 @@ def open_running(loaded: LoadedSpec, here: Machine) -> Opened:
         load_env(loaded)
     learn_secrets(kube, loaded.spec.application)
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
-    folder = deployment_dir(here.state_dir, loaded.spec.cluster.name, loaded.spec.application)
+    folder = here.folder(loaded.spec)
     return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))
 
 

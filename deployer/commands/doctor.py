@@ -20,7 +20,6 @@ from deployer.env import files as envfile
 from deployer.preflight.gather import tracked
 from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
-from deployer.state.build_cache import deployment_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
 
@@ -188,7 +187,7 @@ def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Check:
     """Whether the URLs are reached at the node itself, or through this machine's own ports."""
     spec = loaded.spec
     address = facts.node_ip or "127.0.0.1"
-    folder = deployment_dir(here.state_dir, spec.cluster.name, spec.application)
+    folder = here.folder(spec)
     found = forwarding.known(folder)
     if found.pid is not None:
         ports = ", ".join(f"{door.local} to {door.target}" for door in found.doors)

@@ -104,7 +104,7 @@ def _kept_sources(
     if not services:
         return {}
     spec = opened.loaded.spec
-    before = build_cache.recall(build_cache.memory_path(here.state_dir, spec.cluster.name, spec.application))
+    before = build_cache.recall(build_cache.memory_path(here.folder(spec)))
     return {name: before[name].source for name in known if name not in services and name in before}
 
 

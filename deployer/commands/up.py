@@ -188,7 +188,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     if daemon is None:
         raise DeployError(images_stage.no_daemon(run.spec.cluster.context or ""), ExitCode.MACHINE)
     bases = inputs.wanted_bases(run.loaded, run.values)
-    path = build_cache.memory_path(machine.state_dir, run.spec.cluster.name, run.spec.application)
+    path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)
     outcome = yield from images_stage.ensure_images(
         plan.images,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +100,17 @@ def owner(document: Mapping[str, Any], context: str) -> Owner:
 def server_of(document: Mapping[str, Any], context: str) -> str:
     """The address of the API server that the context leads to; empty where the kubeconfig has none."""
     return str(_cluster(document, context).get("server") or "")
+
+
+def identity_of(source: Path, context: str) -> tuple[str, str]:
+    """Server and CA certificate (its digest) of the context's cluster, by which it is told from another of the name."""
+    cluster = _cluster(read(source), context)
+    certificate = str(cluster.get("certificate-authority-data") or "").encode()
+    path = cluster.get("certificate-authority")
+    if path and not certificate:
+        with suppress(OSError):
+            certificate = base64.b64encode((source.parent / str(path)).read_bytes())
+    return str(cluster.get("server") or ""), hashlib.sha256(certificate).hexdigest()
 
 
 def refuse_foreign(source: Path, context: str) -> None:

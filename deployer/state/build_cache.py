@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.core.files import path_component, write_private
+from deployer.core.files import write_private
 from deployer.core.reading import Malformed, read_json
 from deployer.plan import ImagePlan, ImageSource
 
@@ -21,15 +21,9 @@ class Previous:
     source: ImageSource
 
 
-def deployment_dir(state_dir: Path, cluster: str, application: str) -> Path:
-    """Where this machine keeps what concerns one deployment: two clones of the same one share it."""
-    name = f"{path_component(cluster, 'a cluster')}.{path_component(application, 'an application')}"
-    return state_dir / "deployments" / name
-
-
-def memory_path(state_dir: Path, cluster: str, application: str) -> Path:
-    """Where the memory of one deployment's images is."""
-    return deployment_dir(state_dir, cluster, application) / "images.json"
+def memory_path(folder: Path) -> Path:
+    """Where the deployment that has the folder keeps the memory of its images."""
+    return folder / "images.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,3 +157,19 @@ def test_unset_needs_neither_spec_nor_cluster(
     told = run("env", "--unset", "--shell", "bash")
     assert told.code == 0
     assert "unset KUBECONFIG" in told.out.splitlines()
+
+
+def test_another_contexts_shell_does_not_turn_the_first_ones_kubectl(staged: Staged, run: Run) -> None:
+    """Both belong to the same spec, whose `cluster.name` is one."""
+    first = Path(run("env", "-o", "json").document["data"]["variables"]["KUBECONFIG"])
+    before = first.read_text()
+    second = Path(run("--context", "work", "env", "-o", "json").document["data"]["variables"]["KUBECONFIG"])
+    assert first.read_text() == before and json.loads(before)["current-context"] == "tiny"
+    assert json.loads(second.read_text())["current-context"] == "work"
+
+
+def test_down_of_another_context_ends_no_forward_of_this_deployment(staged: Staged, run: Run) -> None:
+    folder = Path(run("env", "-o", "json").document["data"]["variables"]["KUBECONFIG"]).parent
+    (folder / "forward.json").write_text("{}")
+    run("--context", "work", "down")
+    assert (folder / "forward.json").exists()

@@ -10,7 +10,6 @@ from deployer.commands.images import built_images, pruned
 from deployer.config.load import load_spec
 from deployer.core.events import Warned
 from deployer.plan import BASE_LABEL
-from deployer.state.build_cache import deployment_dir
 from deployer.state.lock import acquire
 from tests.fakes.cluster import RUNNING
 from tests.fakes.play import code, failed, played
@@ -46,7 +45,7 @@ def test_what_a_run_at_work_has_built_is_not_pruned(shop: Shop) -> None:
     loaded = load_spec(shop.root / "todo-deploy.yaml")
     _, waste = played(pruned(loaded, shop.here, remove=False))
     assert [one.ref for one in waste.images] == [stray.ref]
-    lock = deployment_dir(shop.here.state_dir, loaded.spec.cluster.name, "shop") / "lock"
+    lock = shop.here.folder(loaded.spec) / "lock"
     _, held = played(acquire(lock, shop.kube.clock))
     assert held is not None
     events, error = failed(pruned(loaded, shop.here, remove=True))

@@ -20,7 +20,6 @@ from deployer.core.steps import SystemClock
 from deployer.forwarding import Door, Forward, state, supervise
 from deployer.forwarding.decide import choose
 from deployer.forwarding.relay import backends, listen
-from deployer.state.build_cache import deployment_dir
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 from tests.fakes.shop import Shop
@@ -305,7 +304,7 @@ def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, mon
 
 def test_down_ends_it(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(tmp_path, monkeypatch)
-    folder = deployment_dir(shop.here.state_dir, "todo-deploy", "shop")
+    folder = shop.here.state_dir / "deployments" / "todo-deploy.shop"
     played(shop.up("1"))
     start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
     pid = forwarding.known(folder).pid
@@ -319,7 +318,7 @@ def test_an_up_that_needs_none_ends_what_an_earlier_one_left(
     tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop(tmp_path, monkeypatch)
-    folder = deployment_dir(shop.here.state_dir, "todo-deploy", "shop")
+    folder = shop.here.state_dir / "deployments" / "todo-deploy.shop"
     start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
     played(shop.up("1"))
     assert forwarding.known(folder) == forwarding.NOTHING

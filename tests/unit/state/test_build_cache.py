@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deployer.plan import ImagePlan, ImageSource
-from deployer.state.build_cache import Previous, deployment_dir, memory_path, recall, remember
+from deployer.state.build_cache import Previous, memory_path, recall, remember
 
 
 def image(name: str, digest: str) -> ImagePlan:
@@ -19,26 +19,26 @@ def previous(name: str, digest: str) -> Previous:
 
 
 def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
-    path = memory_path(tmp_path, "cluster", "todo")
+    path = memory_path(tmp_path)
     remember(path, {}, (image("api", "d1"),))
     assert recall(path) == {"api": previous("api", "d1")}
 
 
 def test_images_that_were_not_part_of_the_run_stay_remembered(tmp_path: Path) -> None:
-    path = memory_path(tmp_path, "cluster", "todo")
+    path = memory_path(tmp_path)
     remember(path, {}, (image("api", "d1"), image("web", "d1")))
     remember(path, recall(path), (image("api", "d2"),))
     assert recall(path) == {"api": previous("api", "d2"), "web": previous("web", "d1")}
 
 
 def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
-    path = memory_path(tmp_path, "cluster", "todo")
+    path = memory_path(tmp_path)
     remember(path, {"api": previous("api", "d1")}, (image("api", "d1"),))
     assert not path.exists()
 
 
 def test_no_draft_is_left_behind(tmp_path: Path) -> None:
-    path = memory_path(tmp_path, "cluster", "todo")
+    path = memory_path(tmp_path)
     remember(path, {}, (image("api", "d1"),))
     assert [one.name for one in path.parent.iterdir()] == ["images.json"]
 
@@ -56,9 +56,4 @@ def test_no_memory_is_empty(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "deployments").write_text("a file")
-    remember(memory_path(tmp_path, "cluster", "todo"), {}, (image("api", "d1"),))
-
-
-def test_deployments_are_told_apart_by_cluster_and_application(tmp_path: Path) -> None:
-    places = {deployment_dir(tmp_path, cluster, name) for cluster in ("a", "b") for name in ("x", "y")}
-    assert len(places) == 4
+    remember(memory_path(tmp_path), {}, (image("api", "d1"),))
