@@ -33,7 +33,7 @@ class ContextCluster:
         yield from ()
         raise machine_error(
             "CLUSTER_DOWN",
-            f"the cluster of context `{self._context}` does not answer, and it is not ours to start",
+            f"the cluster of context `{self._context}` does not answer, and todo-deploy does not start it",
             hints=(f"kubectl --context {self._context} get nodes",),
         )
 

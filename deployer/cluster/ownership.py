@@ -84,7 +84,7 @@ def refuse_foreign_cluster(wanted: Cluster, facts: ClusterFacts, kubeconfig: Pat
     if facts.moved_from:
         raise refused(
             "CLUSTER_MOVED",
-            f"the context `{wanted.name}` leads to {facts.moved_from}, where this cluster is no more",
+            f"the context `{wanted.name}` points to {facts.moved_from}, which is not this cluster's address any more",
             detail="another cluster may have that address by now",
             hints=("todo-deploy up, which writes the new address", f"minikube update-context --profile {wanted.name}"),
         )
@@ -176,7 +176,7 @@ def refuse_shared(
     if others:
         raise refused(
             "CLUSTER_SHARED",
-            f"the cluster `{wanted.name}` holds what application `{application}` did not make",
+            f"the cluster `{wanted.name}` contains objects that application `{application}` did not make",
             detail=listed(others),
             hints=(
                 "remove it, or take its application down",

@@ -177,7 +177,7 @@ def _begun_by_killed_run(kept: Record, kube: KubePort) -> Mapping[str, str] | No
 
 _NOTHING_SOUND = Problem(
     "FAILED_KEPT",
-    "no revision was verified before: what failed is kept, to be looked at",
+    "no revision was verified before: the failed one is kept for inspection",
     hints=("todo-deploy status", "todo-deploy logs", "todo-deploy down, to clean up (volumes stay)"),
 )
 
@@ -188,7 +188,7 @@ def _kept_why(kept: Sequence[Entry], *, wanted: bool) -> Problem | None:
     if newest is None:
         return _NOTHING_SOUND
     if not wanted:
-        title = f"what failed is kept, as asked; revision {newest.number} was verified"
+        title = f"the failed revision is kept, as requested; revision {newest.number} was verified"
         return Problem("FAILED_KEPT", title, hints=("todo-deploy rollback",))
     if history.same(newest, kept[-1]):
         # An older version was not asked for, and need not be better.

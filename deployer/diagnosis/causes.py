@@ -114,7 +114,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      _SCHEDULING, ("minikube ssh -- df -h /var",)),
     ("UNSCHEDULABLE_PODS", 30, "{workload} does not fit: every node runs as many pods as it may", SCHEDULE, _SCHEDULING,
      ("remove what is no longer needed, or raise the kubelet's `maxPods`",)),
-    ("UNSCHEDULABLE_TAINT", 31, "{workload} tolerates no node: {what}", SCHEDULE, _SCHEDULING,
+    ("UNSCHEDULABLE_TAINT", 31, "{workload} does not tolerate the taints of any node: {what}", SCHEDULE, _SCHEDULING,
      ("kubectl describe node | grep Taints",)),
     ("UNSCHEDULABLE_SELECTOR", 31, "{workload}: no node has the labels it asks for: {what}", SCHEDULE, _SCHEDULING,
      ("compare `nodeSelector` and affinity with `kubectl get nodes --show-labels`",)),
@@ -129,7 +129,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("kubectl describe node",)),
     ("VOLUME_MOUNT", 35, "{workload} cannot mount {what}", settle(10, 20, 120), "kubelet: FailedMount",
      ("kubectl describe pod {pod} -n {namespace}",)),
-    ("SANDBOX", 36, "{workload}: the node cannot set up its pod: {what}", settle(30, 60, None),
+    ("SANDBOX", 36, "{workload}: the node cannot create its pod sandbox: {what}", settle(30, 60, None),
      "kubelet: FailedCreatePodSandBox", ("minikube status", "minikube logs")),
     # --- images
     ("IMAGE_NAME_INVALID", 40, "{workload}: `{image}` is not an image name", CERTAIN, _IMAGES,
@@ -165,7 +165,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("CREATE_CONTAINER", 49, "{workload}: container `{container}` cannot be created: {what}", settle(10, 20, 60),
      "kubelet: CreateContainerError", ("kubectl describe pod {pod} -n {namespace}",)),
     # --- the first process
-    ("EXEC_FORMAT", 50, "{workload}: `{container}` starts {what}, which is no program for this machine", CERTAIN, _RUN,
+    ("EXEC_FORMAT", 50, "{workload}: `{container}` starts {what}, which the node's platform cannot run", CERTAIN, _RUN,
      ("build the image for the node's platform", "a script needs its `#!` line first")),
     ("RUN_NO_SUCH_FILE", 50, "{workload}: `{container}` starts {what}, which is not in the image", CERTAIN, _RUN,
      ("check CMD, ENTRYPOINT and `command:`", "a script that does exist has CRLF line ends in its `#!` line")),
@@ -226,7 +226,7 @@ _SYMPTOMS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("PROGRESS_DEADLINE", 90, "{workload} made no progress within its `progressDeadlineSeconds`", CERTAIN,
      "K:concepts/workloads/controllers/deployment#failed-deployment",
      ("kubectl describe {workload} -n {namespace}",)),
-    ("DEADLINE", 95, "the rollout did not end within its time-out", CERTAIN, "the run's own `--timeout`",
+    ("DEADLINE", 95, "the rollout did not end within its timeout", CERTAIN, "the run's own `--timeout`",
      ("raise `--timeout`", "kubectl get pods,events -n {namespace}")),
 )  # fmt: skip
 

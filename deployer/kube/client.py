@@ -179,8 +179,8 @@ class KubeApi:
                 for version in group["versions"]:
                     api = "/".join(filter(None, (root, name, version["version"])))
                     if version.get("freshness") == "Stale":
-                        raise refused("DISCOVERY_STALE", f"the API server does not know at the moment what {api} has",
-                                      hints=("kubectl get apiservices",))  # fmt: skip
+                        title = f"the API server cannot list the objects of {api} at the moment"
+                        raise refused("DISCOVERY_STALE", title, hints=("kubectl get apiservices",))
                     for one in version.get("resources") or ():
                         if one["scope"] == "Namespaced" and "list" in one["verbs"]:
                             kind = str(one["responseKind"]["kind"])

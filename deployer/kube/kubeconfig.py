@@ -119,7 +119,7 @@ def refuse_foreign(source: Path, context: str) -> None:
     if owner(document, context) == "foreign":
         raise refused(
             "CONTEXT_FOREIGN",
-            f"the context `{context}` in {source} is not a Minikube cluster",
+            f"the context `{context}` in {source} does not belong to Minikube",
             detail=f"its server is {_cluster(document, context).get('server', 'unknown')}",
             hints=("give `cluster.name` another name", "or name it as `cluster.context` with `provider: context`"),
         )

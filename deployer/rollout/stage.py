@@ -173,4 +173,5 @@ def _versions(objects: Iterable[Mapping[str, Any]]) -> dict[object, object]:
 def in_words(statuses: Sequence[WorkloadStatus]) -> str:
     """What a rollout came to."""
     ready, desired = sum(one.ready for one in statuses), sum(one.desired for one in statuses)
-    return f"{len(statuses)} workloads Available, {ready}/{desired} pods ready"
+    count = f"{len(statuses)} workload{'' if len(statuses) == 1 else 's'}"
+    return f"{count} available, {ready}/{desired} pods ready"

@@ -45,7 +45,7 @@ def read_certificates(path: Path, shown: str) -> str:
     if len(found) > _MOST:
         count = found.count("BEGIN")
         raise input_error(
-            "CA_TOO_LARGE", f"{shown} contains {count} certificates; builds take {_MOST // 1000} kB of them",
+            "CA_TOO_LARGE", f"{shown} contains {count} certificates; a build can take {_MOST // 1000} kB of them",
             hints=("give only your company's own certificates: images have the public ones",),
         )  # fmt: skip
     return found

@@ -89,7 +89,14 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
     if not shown or not facts.driver:
         return ()
     hints = ("todo-deploy up --recreate-cluster",)
-    return (Problem("CLUSTER_DIFFERS", f"the cluster `{wanted.name}` is kept as it is", "\n".join(shown), hints=hints),)
+    return (
+        Problem(
+            "CLUSTER_DIFFERS",
+            f"the cluster `{wanted.name}` differs from the spec and is kept",
+            "\n".join(shown),
+            hints=hints,
+        ),
+    )
 
 
 def ensure_cluster(
@@ -193,7 +200,7 @@ def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) 
     if facts.node_ip is not None and not has_route(facts.node_ip):
         raise machine_error(
             "NETWORK_DOWN",
-            f"this machine has no network: there is no way to the node of `{name}`",
+            f"this machine has no network: no route to the node of `{name}`",
             detail=f"the node runs at {facts.node_ip}, and the API server is not reached by another address either",
             hints=("ip route", "todo-deploy doctor"),
         )

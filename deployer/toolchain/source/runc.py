@@ -72,7 +72,7 @@ def ensure_runtime(cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
             "DOCKER_CONFIGURATION",
             "Docker's configuration is not a JSON object",
             where=str(CONFIGURATION),
-            hints=(f"mend {CONFIGURATION}",),
+            hints=(f"correct {CONFIGURATION}",),
         )
     after = with_runtime(before or {})
     if after == before:

@@ -208,7 +208,7 @@ def test_a_release_is_not_touched_when_what_it_needs_fails(shop: Shop) -> None:
 def test_a_stable_rollout_is_verified_in_helm_and_in_the_history(shop: Shop) -> None:
     events = shop.up("1")
     assert stages(events) == ["rollout", "urls", "stability"]
-    assert held(events) == "1 workloads Available, 1/1 pods ready"
+    assert held(events) == "1 workload available, 1/1 pods ready"
     assert 5 <= shop.clock.elapsed < 8
     assert shop.revision(1)[:2] == ("deployed", "verified")
     (entry,) = shop.record.history

@@ -73,7 +73,7 @@ def test_the_way_back_is_a_command_of_the_spec_that_nobody_runs_unasked() -> Non
     moved = (Moved("api", ("0002_tasks.py", "0003_tags.py"), (), "0001_users.py"),)
     (told,) = warnings(moved, spec("alembic downgrade {revision}"), 4)
     assert told.code == "SCHEMA_MOVED"
-    assert told.title == "the schema of `api` moved since revision 4"
+    assert told.code == "SCHEMA_MOVED" and "`api`" in told.title and "revision 4" in told.title
     assert "newer: 0002_tasks.py, 0003_tags.py" in told.detail
     assert told.hints == ("with the newer code: todo-deploy exec api -- alembic downgrade 0001",)
     (steps,) = warnings(moved, spec("migrate down {steps}"), 4)

