@@ -43,6 +43,8 @@ class Walk:
 
     name: str
     functions: frozenset[str]
+    frames: int
+    """The package's frames on the deepest stack that the thing was on."""
 
     @property
     def files(self) -> frozenset[str]:
@@ -56,6 +58,7 @@ class Tracer:
     def __init__(self, handles: Callable[[Any], bool], but: tuple[str, ...] = ()) -> None:
         self._but = (*CARRIERS, *but)
         self.functions: set[str] = set()
+        self.frames = 0
         self.arrived = False
         self._handles = handles
 
@@ -77,11 +80,20 @@ class Tracer:
         if self.arrived or event not in ("call", "return") or not code.co_filename.startswith(PACKAGE):
             return
         name = _name(code)
-        if name is None or name in self.functions or name.startswith(self._but):
+        if name is None or name.startswith(self._but):
             return
         held = [result] if event == "return" else [frame.f_locals.get(one) for one in _parameters(code)]
         if any(self._handles(one) for one in held):
             self.functions.add(name)
+            self.frames = max(self.frames, _depth(frame))
+
+
+def _depth(frame: FrameType | None) -> int:
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith(PACKAGE)
+        frame = frame.f_back
+    return count
 
 
 def _parameters(code: CodeType) -> tuple[str, ...]:
@@ -125,7 +137,7 @@ def image_tag(shop: Shop) -> Walk:
     steps = shop.up("1")
     with tracer.running():
         _played(steps, lambda _: None)
-    return Walk("an image tag, from the spec to the Helm values", frozenset(tracer.functions))
+    return Walk("an image tag, from the spec to the Helm values", frozenset(tracer.functions), tracer.frames)
 
 
 def never_pull(shop: Shop) -> Walk:
@@ -142,7 +154,7 @@ def never_pull(shop: Shop) -> Walk:
     with tracer.running():
         _played(shop.up("1"), show_event)
     assert tracer.arrived, screen.getvalue()
-    return Walk("ErrImageNeverPull, from the pod to the screen", frozenset(tracer.functions))
+    return Walk("ErrImageNeverPull, from the pod to the screen", frozenset(tracer.functions), tracer.frames)
 
 
 def rollback(shop: Shop) -> Walk:
@@ -153,7 +165,7 @@ def rollback(shop: Shop) -> Walk:
     steps = shop.back()
     with tracer.running():
         _played(steps, lambda _: None)
-    return Walk("rollback", frozenset(tracer.functions))
+    return Walk("rollback", frozenset(tracer.functions), tracer.frames)
 
 
 def _played(steps: Steps[Any], sink: Callable[[Any], None]) -> None:
@@ -168,7 +180,7 @@ def main() -> int:
     for walk in (image_tag, never_pull, rollback):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             found = walk(Shop(Path(folder), patch))
-        print(f"{found.name}: {len(found.functions)} functions in {len(found.files)} files")
+        print(f"{found.name}: {len(found.functions)} functions in {len(found.files)} files, {found.frames} frames deep")
         if "-v" in sys.argv:
             print(*(f"    {one}" for one in sorted(found.functions)), sep="\n")
     return 0
