@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,13 +23,16 @@ from deployer.commands import connection, down, rollback, up
 from deployer.core.errors import DeployError
 from deployer.core.objects import identified, well_formed
 from deployer.core.ports import APPLICATION_LABEL, INPUTS_LABEL, Object, Revision, UpgradeRequest
+from deployer.core.redact import KNOWN
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import decide
 from deployer.kube.masking import masked
+from deployer.sources import git
 from deployer.state import record
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import ReleaseRecord
 from tests.fakes import FakeHelm, FakeKube
+from tests.fakes import kube as fake_kube
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.helm import release_secret
 from tests.fakes.images import FakeImages
@@ -148,6 +153,7 @@ class Home:
 
     def reset(self) -> None:
         """Files, cluster and charts are whole again."""
+        KNOWN.forget()
         self.kube, self.rendered = deployed(), list(good_objects().values())
         self.project.mkdir(exist_ok=True)  # it stays: it is the folder that the process is in
         for old in (*self.project.iterdir(), self.root / "state", self.root / "cache", self.root / ".minikube"):
@@ -284,6 +290,9 @@ def _texts(value: Any) -> dict[str, str]:
 def home() -> Iterator[Home]:
     """A home that every path of the tool leads to while inside; only the clients are fakes."""
 
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError("git")
+
     def tools(*_: object) -> Steps[Outcome[object]]:
         yield from ()
         return Outcome(TOOLS, False, "path")
@@ -308,6 +317,8 @@ def home() -> Iterator[Home]:
             (composition, "open_kube", lambda *_, **__: masked(_Served(made.kube))),
             (composition, "open_helm", lambda *_: _Rendering(made)),
             (composition, "open_images", lambda *_: FakeImages(["shop-api:1"])),
+            (git, "run", missing),
+            (fake_kube, "copy", SimpleNamespace(deepcopy=lambda value: pickle.loads(pickle.dumps(value)))),  # faster
             (decide, "reachable", lambda *_: True),
             (composition, "SystemClock", lambda: made.kube.clock),
             (connection, "locate_toolchain", lambda *_: TOOLS),
