@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from deployer import composition
+from deployer.commands import down
 from deployer.core.ports import DockerEndpoint
+from deployer.core.steps import Outcome, Steps
 from deployer.env.shell import (
     Shell,
     ShellTarget,
@@ -21,6 +24,8 @@ from deployer.env.shell import (
     unexported,
 )
 from deployer.kube.kubeconfig import narrowed
+from deployer.toolchain import Toolchain
+from tests.fakes import FakeHelm
 from tests.unit.cli.conftest import Run, Staged
 
 NASTY = """a b'c"d$HOME`id`\\n!x;&|*?~#%{}()<>\N{LATIN SMALL LETTER E WITH ACUTE}
@@ -168,8 +173,16 @@ def test_another_contexts_shell_does_not_turn_the_first_ones_kubectl(staged: Sta
     assert json.loads(second.read_text())["current-context"] == "work"
 
 
-def test_down_of_another_context_ends_no_forward_of_this_deployment(staged: Staged, run: Run) -> None:
+def test_down_of_another_context_ends_no_forward_of_this_deployment(
+    staged: Staged, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tools(*_: object) -> Steps[Outcome[Toolchain]]:
+        yield from ()
+        return Outcome(staged.toolchain, False)
+
+    monkeypatch.setattr(down, "ensure_tools", tools)
+    monkeypatch.setattr(composition, "open_helm", lambda *_: FakeHelm(staged.kube))
     folder = Path(run("env", "-o", "json").document["data"]["variables"]["KUBECONFIG"]).parent
     (folder / "forward.json").write_text("{}")
-    run("--context", "work", "down")
+    assert run("--context", "work", "down").code == 0
     assert (folder / "forward.json").exists()
