@@ -39,7 +39,7 @@ def test_a_kubeconfig_may_be_empty(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "user",
     ["{}", "{client-certificate-data: '%'}", "{exec: {}}", "{exec: 3}", "{auth-provider: x}", "{token: 3}", "[]",
-     "{client-certificate: /nowhere, client-key: /nowhere}"],
+     "{client-certificate: /nowhere, client-key: /nowhere}", "{client-certificate: {a: 1}, client-key: [1]}"],
 )  # fmt: skip
 def test_a_user_that_nobody_can_be_is_explained_or_refused_by_the_server(tmp_path: Path, user: str) -> None:
     path = tmp_path / "config"
