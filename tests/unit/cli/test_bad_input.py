@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,3 +136,17 @@ def test_a_named_context_that_does_not_answer_is_not_ours_to_start(staged: Stage
     told = run("--context", "work", "-o", "json", "urls")
     assert told.code == ExitCode.MACHINE
     assert told.document["errors"][0]["hints"] == ["kubectl --context work get nodes"]
+
+
+@pytest.mark.parametrize("words", ["history", "status", "urls", "images list", "plan", "restart backend"])
+@pytest.mark.parametrize(
+    ("document", "code"), [({"format": 99}, "RECORD_NEWER"), ({"salt": 1}, "RECORD_DAMAGED"), ([], "RECORD_DAMAGED")]
+)
+def test_a_record_that_cannot_be_read_is_refused(
+    words: str, document: object, code: str, staged: Staged, run: Run
+) -> None:
+    found = staged.kube.get("Secret", "default", record_name("shop"))
+    assert found is not None
+    staged.kube.put({**found, "data": {"record": base64.b64encode(json.dumps(document).encode()).decode()}})
+    ended = run("-o", "json", *words.split())
+    assert (ended.code, ended.errors) == (ExitCode.REFUSED, [code])
