@@ -62,7 +62,7 @@ def expand(template: str, env: Mapping[str, str]) -> str:
             raise input_error(
                 "ENV_REFERENCE",
                 f"a default in the spec needs `{match[1]}`, which no env file sets",
-                hints=(f"add a line {match[1]}=… to the env file",),
+                hints=("todo-deploy secrets init", f"or add a line {match[1]}=… to the env file"),
             )
         return urllib.parse.quote(found, safe="") if match[2] else found
 
