@@ -22,8 +22,7 @@ from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.reading import Malformed, parse_json, read_json, shaped
-from deployer.kube import current_context as currentcontext
-from deployer.kube.kubeconfig import read, refuse_foreign, server_of
+from deployer.kube.kubeconfig import current_context_kept, read, refuse_foreign, restore_current_context, server_of
 from deployer.state.lock import held
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, minikube_home, seed_minikube
@@ -238,7 +237,7 @@ class Minikube:
 
     def restore_context(self) -> bool:
         """The user's current context is what it was before a start that was killed; whether it had to be changed."""
-        return currentcontext.restore(self._kubeconfig, self._note, self._profile)
+        return restore_current_context(self._kubeconfig, self._note, self._profile)
 
     def _current_context_kept(self) -> AbstractContextManager[None]:
         """The user's current context is what it was before.
@@ -246,7 +245,7 @@ class Minikube:
         A start that finds its own entry missing, as after `minikube stop`, makes itself the current one in spite of
         `--keep-context` (bootstrapper/kubeadm: restartPrimaryControlPlane, kubeconfig.UpdateEndpoint).
         """
-        return currentcontext.kept(self._kubeconfig, self._note, self._profile)
+        return current_context_kept(self._kubeconfig, self._note, self._profile)
 
     def _moved_from(self, servers: Collection[str]) -> str:
         """What the kubeconfig has for the profile's API server, where it is none of these.

@@ -17,7 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
-from deployer.helm.history import made_by_hooks
+from deployer.helm.storage import made_by_hooks
 from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import unknown, watch_node
 from deployer.rollout.observe import lookup_of

@@ -15,8 +15,7 @@ from deployer.core.ports import KubePort
 from deployer.core.process_identity import user_and_host
 from deployer.core.steps import Outcome, Steps, merge, within
 from deployer.helm import storage as helmstorage
-from deployer.helm.manifests import objects_of
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied, objects_of
 from deployer.plan import ReleasePlan
 from deployer.rollout import hooks
 from deployer.rollout.hooks import HelmAtWork

@@ -12,7 +12,7 @@ from deployer.composition import Run
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
-from deployer.helm.history import made_by_hooks
+from deployer.helm.storage import made_by_hooks
 from deployer.stages import removal
 from deployer.state import record
 from deployer.status import ClusterPhase

@@ -31,8 +31,7 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import KubePort
 from deployer.core.process_identity import user_and_host
 from deployer.core.steps import Outcome, Steps, stage
-from deployer.helm.history import revisions_of
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied, revisions_of
 from deployer.plan import url_plans
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage

@@ -11,7 +11,7 @@ from deployer.commands.connection import Opened, not_deployed
 from deployer.config.spec import Url
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
-from deployer.helm.history import revisions_of
+from deployer.helm.storage import revisions_of
 from deployer.plan import is_on, switch_states
 from deployer.rollout.stage import take_snapshot, workloads_of
 from deployer.rollout.watch import take_logs

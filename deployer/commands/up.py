@@ -30,7 +30,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied
 from deployer.plan import Plan
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import Limits, limits_from

@@ -12,7 +12,7 @@ from deployer.composition import Connected
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import LocalPorts
 from deployer.core.steps import Outcome, Steps, within
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied
 from deployer.plan import CorsPlan, UrlPlan
 from deployer.rollout.observe import surrounding_kinds
 from deployer.rollout.stage import Limits, Rollout, await_rollout, workloads_of

@@ -17,8 +17,7 @@ from deployer.evidence.nodes import node_data, node_lines
 from deployer.evidence.podtimes import image_ids, pod_rows
 from deployer.evidence.timeline import Row
 from deployer.helm import storage as helmstorage
-from deployer.helm.history import revisions_of, stored_revision
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.state.runs import RunFolder
 from deployer.status import WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, number, rows

@@ -29,7 +29,7 @@ from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 from deployer.core.text import cut_lines
 from deployer.core.yaml import parse_manifest
-from deployer.helm.manifests import objects_of
+from deployer.helm.storage import objects_of
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 from deployer.state.lock import held
 

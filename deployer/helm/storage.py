@@ -1,7 +1,7 @@
 """Helm's own storage: a revision is a Secret whose `release` is base64 of gzipped JSON (helm pkg/storage/driver).
 
-Read and changed here as plain values: to tell the latest revision without starting helm, and to give a revision the
-status that the watched rollout earned.
+Read and changed here without starting helm: to know a release's latest revision and the objects of its manifest and
+hooks, and to give a revision the status that the watched rollout earned.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, Object, Revision
-from deployer.core.reading import parse_json, shaped
+from deployer.core.objects import identified
+from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, KubePort, Object, ObjectRef, Revision, ref_of
+from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.yaml import parse_manifest
 
 SELECTOR = "owner=helm"
 _GZIP = b"\x1f\x8b"
@@ -62,6 +65,20 @@ OWNER_LABEL = f"{LABEL_PREFIX}/owner"
 While a revision is pending its description is Helm's own, so that only a label tells whose it is; and because Helm
 hands labels on to the next revision, whoever makes that, the number is part of it.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A release in the cluster: its revision, its objects, and whether this run made the revision."""
+
+    name: str
+    namespace: str
+    revision: int
+    changed: bool
+    reason: str
+    inputs: str
+    objects: tuple[ObjectRef, ...]
+    verified: bool
 
 
 def secret_name(release: str, revision: int) -> str:
@@ -131,3 +148,35 @@ def with_status(secret: Object, status: str, description: str) -> Object:
     data = {**secret["data"], "release": encode(document)}
     labels = {**(secret["metadata"].get("labels") or {}), "status": status}
     return {**secret, "data": data, "metadata": {**secret["metadata"], "labels": labels}}
+
+
+def revisions_of(release: str, namespace: str, kube: KubePort) -> tuple[Revision, ...]:
+    """The release's revisions, oldest first; none where it is not installed."""
+    labels = f"{SELECTOR},name={release}"
+    return revisions(kube.list("Secret", namespace, labels=labels, metadata_only=True), release)
+
+
+def stored_revision(release: str, namespace: str, number: int, kube: KubePort) -> Object | None:
+    """The Secret that holds the revision with all that belongs to it; None where Helm has it no more."""
+    return kube.get("Secret", namespace, secret_name(release, number))
+
+
+def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectRef, ...]:
+    """What the hooks of the release's stored revisions make."""
+    stored = kube.list("Secret", namespace, labels=f"{SELECTOR},name={release}")
+    found: dict[ObjectRef, None] = {}
+    for one in stored:
+        with suppress(Damaged):  # what cannot be read must not keep anybody from removing the rest
+            for hook in decode(one).get("hooks") or ():
+                found |= dict.fromkeys(objects_of(str(hook.get("manifest") or ""), namespace))
+    return tuple(found)
+
+
+def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
+    """The objects of a manifest as Helm stores it; one that names no namespace is in the release's."""
+    try:
+        objects = parse_manifest(manifest)
+    except Malformed:
+        return []
+    refs = [ref_of(identified(one), namespace) for one in objects]
+    return [ref for ref in refs if ref.kind and ref.name]

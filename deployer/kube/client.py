@@ -19,15 +19,32 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 
-from deployer.core.errors import DeployError, machine_error, refused
+from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
 from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
 from deployer.core.retry import retried
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
-from deployer.kube.refusals import Busy, NotFound, refusal
+
+
+class NotFound(DeployError):
+    """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """The API server's own object for a refusal, as far as it is read."""
+
+    message: str = ""
+    reason: str = ""
+
+
+class Busy(DeployError):
+    """The server asks to be asked again: it has too much to do, or has just learnt of a kind."""
+
 
 # A node under load answers late, a stopped one never: connecting is quick or hopeless, reading may take longer.
 _TIMEOUT = (3.05, 30)
@@ -385,7 +402,7 @@ class KubeApi:
                 raise
             raw: bytes = answer.read()  # type: ignore[no-untyped-call]
             if answer.status >= 400:
-                raise refusal(method, path, answer.status, raw)
+                raise _refusal(method, path, answer.status, raw)
             return raw
 
         try:
@@ -395,7 +412,7 @@ class KubeApi:
             transient = (*_TRANSIENT, *late) if patient else _TRANSIENT
             return retried(once, transient, attempts or self._attempts, _PATIENT_SECONDS)
         except ApiException as error:
-            raise refusal(method, path, error.status or 0, error.body or b"") from None
+            raise _refusal(method, path, error.status or 0, error.body or b"") from None
         except http.HTTPError as error:
             raise machine_error(
                 "API_UNREACHABLE",
@@ -430,3 +447,23 @@ def _path(kind: str, namespace: str = "", name: str = "") -> str:
 def _address(body: Object) -> tuple[str, str, str]:
     metadata = body["metadata"]
     return body["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def _refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
+    """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
+    try:
+        told = shaped(_Status, parse_json(raw))
+    except Malformed:
+        told = _Status()
+    message, reason = foreign(told.message), told.reason
+    problem = Problem(
+        f"API_{reason.upper() or status}",
+        f"the API server refused {method} {path} ({status})",
+        detail=message,
+        hints=("kubectl auth whoami",) if status in (401, 403) else ("run the command again", "todo-deploy doctor"),
+    )
+    if status == 429:
+        return Busy(problem, ExitCode.MACHINE)
+    if status == 404:
+        return NotFound(problem, ExitCode.MACHINE)
+    return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)

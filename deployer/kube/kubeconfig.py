@@ -1,21 +1,28 @@
-"""A kubeconfig of one context: what plain kubectl and helm read in a shell of `todo-deploy env`."""
+"""Kubeconfigs: whose cluster a context leads to, one of a single context for a shell of `todo-deploy env`, and the
+current context, which is the user's choice.
+
+It is kept while Minikube writes there, also when a run is killed: what it was is noted on disk before. A note that is
+still there when the next run begins is of a run that was killed.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from deployer.core.errors import machine_error, refused
 from deployer.core.files import write_private
-from deployer.core.reading import Malformed, read_text, shaped
+from deployer.core.reading import Malformed, read_json, read_text, shaped
 from deployer.core.yaml import parse_manifest
 
+_CURRENT = re.compile(r"^current-context:.*$", re.MULTILINE)
 _FILES = {
     "cluster": ("certificate-authority",),
     "user": ("client-certificate", "client-key", "tokenFile"),
@@ -23,6 +30,12 @@ _FILES = {
 
 
 Owner = Literal["absent", "minikube", "foreign"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    kubeconfig: str
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +191,50 @@ def _absolute(entry: Mapping[str, Any], kind: str, folder: Path) -> dict[str, An
         if inside.get(key):
             inside[key] = str(folder / str(inside[key]))
     return {**entry, kind: inside}
+
+
+@contextmanager
+def current_context_kept(kubeconfig: Path, note: Path, own: str) -> Iterator[None]:
+    """While inside, somebody may make `own` the current context; afterwards it is again what it was before."""
+    restore_current_context(kubeconfig, note, own)
+    before = current_context(kubeconfig)
+    write_private(note, json.dumps({"kubeconfig": str(kubeconfig), "context": before}))
+    try:
+        yield
+    finally:
+        if current_context(kubeconfig) != before:
+            choose_context(kubeconfig, before)
+        note.unlink(missing_ok=True)
+
+
+def restore_current_context(kubeconfig: Path, note: Path, own: str) -> bool:
+    """What a killed run left is put right, where nobody has chosen since; whether there was anything to do."""
+    try:
+        noted = read_json(note, _Note)
+    except (OSError, Malformed):
+        return False
+    changed = noted.kubeconfig == str(kubeconfig) and noted.context != own and current_context(kubeconfig) == own
+    if changed:
+        choose_context(kubeconfig, noted.context)
+    note.unlink(missing_ok=True)
+    return changed
+
+
+def current_context(kubeconfig: Path) -> str:
+    """The current context; empty where there is none."""
+    return str(read(kubeconfig).get("current-context") or "")
+
+
+def choose_context(kubeconfig: Path, context: str) -> None:
+    """The kubeconfig's current context is this one, everything else in it as it was.
+
+    Not by kubectl: killed at the wrong moment it leaves a lock file that keeps every later one out.
+    """
+    text = kubeconfig.read_text(encoding="utf-8")
+    if text.lstrip().startswith("{"):
+        fresh = json.dumps({**read(kubeconfig), "current-context": context}, indent=2) + "\n"
+    else:
+        line = f"current-context: {json.dumps(context)}"
+        fresh, count = _CURRENT.subn(lambda _: line, text)
+        fresh = fresh if count else f"{text.rstrip()}\n{line}\n"
+    write_private(kubeconfig, fresh)

@@ -17,8 +17,7 @@ from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import KubePort, ObjectRef
 from deployer.core.steps import Clock, Steps, merge
 from deployer.helm import storage as helmstorage
-from deployer.helm.history import revisions_of, stored_revision
-from deployer.helm.manifests import objects_of
+from deployer.helm.storage import objects_of, revisions_of, stored_revision
 from deployer.rollout.stage import Limits, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
 from deployer.status.objects import container_statuses, dig, epoch, find, name_of

@@ -15,7 +15,7 @@ from deployer.config.spec import Rollout as Rules
 from deployer.core.events import WorkloadChanged
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Lookup, no_lookup
 from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status

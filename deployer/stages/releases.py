@@ -24,9 +24,8 @@ from deployer.core.ports import (
 from deployer.core.process_identity import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage as helmstorage
-from deployer.helm.history import revisions_of, stored_revision
 from deployer.helm.recovery import heal, owner_label
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.helm.values_diff import in_words, value_changes
 from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan

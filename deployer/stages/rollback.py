@@ -9,10 +9,8 @@ from deployer.core.events import Item, ItemState
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage as helmstorage
-from deployer.helm.history import revisions_of, stored_revision
-from deployer.helm.manifests import objects_of
 from deployer.helm.recovery import heal, owner_label
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
 

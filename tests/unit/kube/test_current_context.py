@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from deployer.kube.current_context import choose, current, kept, restore
-from deployer.kube.kubeconfig import read
+from deployer.kube.kubeconfig import (
+    choose_context,
+    current_context,
+    current_context_kept,
+    read,
+    restore_current_context,
+)
 
 YAML = """\
 apiVersion: v1
@@ -39,9 +44,9 @@ def note(tmp_path: Path) -> Path:
 
 
 def test_what_minikube_made_current_is_put_back_and_nothing_else_is_touched(config: Path, note: Path) -> None:
-    with kept(config, note, "c"):
-        choose(config, "c")
-        assert current(config) == "c"
+    with current_context_kept(config, note, "c"):
+        choose_context(config, "c")
+        assert current_context(config) == "c"
         assert note.exists()
     assert config.read_text() == YAML.replace("current-context: mine", 'current-context: "mine"')
     assert not note.exists()
@@ -51,10 +56,10 @@ def test_what_minikube_made_current_is_put_back_and_nothing_else_is_touched(conf
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from deployer.kube.current_context import choose, kept
+from deployer.kube.kubeconfig import choose_context, current_context_kept
 config, note = map(Path, sys.argv[1:])
-with kept(config, note, "c"):
-    choose(config, "c")
+with current_context_kept(config, note, "c"):
+    choose_context(config, "c")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -62,55 +67,55 @@ with kept(config, note, "c"):
 def killed(config: Path, note: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(config), str(note)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert current(config) == "c"
+    assert current_context(config) == "c"
 
 
 def test_after_a_kill_the_next_run_puts_it_back_once(config: Path, note: Path) -> None:
     killed(config, note)
-    assert restore(config, note, "c") is True
-    assert current(config) == "mine"
-    assert restore(config, note, "c") is False
+    assert restore_current_context(config, note, "c") is True
+    assert current_context(config) == "mine"
+    assert restore_current_context(config, note, "c") is False
 
 
 def test_after_a_kill_a_second_start_knows_what_it_was(config: Path, note: Path) -> None:
     killed(config, note)
-    with kept(config, note, "c"):
-        choose(config, "c")
-    assert current(config) == "mine"
+    with current_context_kept(config, note, "c"):
+        choose_context(config, "c")
+    assert current_context(config) == "mine"
 
 
 def test_a_choice_that_was_made_since_the_kill_stays(config: Path, note: Path) -> None:
     killed(config, note)
-    choose(config, "another")
-    assert restore(config, note, "c") is False
-    assert current(config) == "another"
+    choose_context(config, "another")
+    assert restore_current_context(config, note, "c") is False
+    assert current_context(config) == "another"
 
 
 def test_a_note_about_another_kubeconfig_changes_nothing(config: Path, note: Path, tmp_path: Path) -> None:
     killed(config, note)
     other = tmp_path / "other"
     other.write_text(YAML.replace("mine", "c"))
-    assert restore(other, note, "c") is False
-    assert current(other) == "c"
+    assert restore_current_context(other, note, "c") is False
+    assert current_context(other) == "c"
 
 
 def test_a_note_that_was_cut_short_changes_nothing(config: Path, note: Path) -> None:
     note.parent.mkdir()
     note.write_text('{"kubeconfig": "')
-    assert restore(config, note, "c") is False
+    assert restore_current_context(config, note, "c") is False
 
 
 @pytest.mark.parametrize("text", ["{}", json.dumps({"current-context": "c", "kind": "Config"}), "kind: Config\n"])
 def test_any_form_of_the_file_can_be_changed(config: Path, text: str) -> None:
     config.write_text(text)
-    choose(config, "it's: mine")
-    assert current(config) == "it's: mine"
+    choose_context(config, "it's: mine")
+    assert current_context(config) == "it's: mine"
     assert read(config).get("kind") == ("Config" if "Config" in text else None)
 
 
 def test_a_kubeconfig_that_is_a_link_stays_one(config: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(config)
-    choose(link, "c")
+    choose_context(link, "c")
     assert link.is_symlink()
-    assert current(config) == "c"
+    assert current_context(config) == "c"

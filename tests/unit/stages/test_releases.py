@@ -12,7 +12,7 @@ from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
 from deployer.core.process_identity import identity
 from deployer.helm import storage as helmstorage
 from deployer.helm.recovery import owner_label
-from deployer.helm.result import Applied
+from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
 from deployer.stages.releases import (
     Decision,
