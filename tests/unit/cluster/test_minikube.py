@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,22 @@ def test_a_cluster_that_minikube_cannot_delete_is_explained(tmp_path: Path, monk
     (problem,) = caught.value.problems
     assert (problem.code, caught.value.exit_code) == ("CLUSTER_DELETE", ExitCode.MACHINE)
     assert "device or resource busy" in problem.detail and problem.hints
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{}, {"State": 3}, {"State": {"Running": True}, "NetworkSettings": []},
+     {"State": {"Running": True}, "NetworkSettings": {"Ports": {"2376/tcp": ["x"]}, "Networks": {PROFILE: 1}}},
+     {"State": {"Running": True}, "NetworkSettings": {"Networks": {PROFILE: {"IPAddress": "x", "IPPrefixLen": 24}}}}],
+)  # fmt: skip
+def test_a_container_that_docker_shows_in_part_has_a_phase(tmp_path: Path, found: dict[str, Any]) -> None:
+    facts = minikube(tmp_path, found, tmp_path / "absent").facts()
+    assert (facts.docker, facts.node_network) == (None, None)
+
+
+@pytest.mark.parametrize("config", [b"[]", b"{", b"\xff", b'{"CPUs": "x", "Driver": 3, "KubernetesConfig": []}'])
+def test_a_damaged_profile_is_no_bug(tmp_path: Path, config: bytes) -> None:
+    made = minikube(tmp_path, None, tmp_path / "absent")
+    (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").write_bytes(config)
+    with suppress(FileNotFoundError):  # a driver that is not docker is asked through Minikube, which is not here
+        assert made.facts().phase is ClusterPhase.MISSING

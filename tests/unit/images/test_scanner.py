@@ -289,3 +289,14 @@ def test_a_database_that_is_renewed_by_hand_is_not_downloaded(tmp_path: Path) ->
     trivy = Scanner("trivy", f"{tmp_path}/trivy", HERE, {"PATH": path, "TRIVY_SKIP_DB_UPDATE": "true"})
     grype = Scanner("grype", f"{tmp_path}/grype", HERE, {"PATH": path, "GRYPE_DB_AUTO_UPDATE": "false"})
     assert (trivy.unready(30), grype.unready(30)) == ("", "")
+
+
+@pytest.mark.parametrize("scanner", ["trivy", "grype"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "NaN", '{"SchemaVersion": 1, "matches": {}}', '{"SchemaVersion": 2, "Results": 3, "matches": [1]}',
+     '{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": 1}]}], "matches": [null]}'],
+    ids=range(7),
+)  # fmt: skip
+def test_what_is_no_report_is_not_scanned(scanner: str, text: str) -> None:
+    assert read_report(scanner, text).verdict == "not scanned"

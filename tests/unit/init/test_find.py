@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deployer.core.errors import DeployError
 from deployer.init.find import find
 
 CHART = "apiVersion: v2\nname: {name}\nversion: 0.1.0\n"
@@ -110,3 +111,18 @@ def test_keys_come_from_the_example_before_the_env_file(tmp_path: Path) -> None:
     assert "secret" not in repr(find(tmp_path))
     (tmp_path / ".env").unlink()
     assert (find(tmp_path).env_keys, find(tmp_path).has_env) == ({}, False)
+
+
+def test_a_chart_below_itself_is_left_out(tmp_path: Path) -> None:
+    part = "dependencies: [{name: a, version: 0.1.0, repository: 'file://../a'}]\n"
+    tree(tmp_path, {"a/Chart.yaml": CHART.format(name="a") + part, "a/values.yaml": "x: 1\n"})
+    find(tmp_path)
+
+
+@pytest.mark.parametrize(("values", "line"), [(b"a: 1\n\tb: 2\n", 2), (b"a: caf\xe9\n", 1), (b"a: &a [*a]\n", 1)])
+def test_values_that_are_no_yaml_are_refused_at_their_line(tmp_path: Path, values: bytes, line: int) -> None:
+    tree(tmp_path, {"a/Chart.yaml": CHART.format(name="a")})
+    (tmp_path / "a/values.yaml").write_bytes(values)
+    with pytest.raises(DeployError) as caught:
+        find(tmp_path)
+    assert caught.value.problems[0].where.endswith(f"a/values.yaml:{line}")
