@@ -121,7 +121,8 @@ class KubeApi:
         except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:  # certificates, plugins
             title = f"context `{context}` in {kubeconfig} cannot be used"
             detail = f"{type(error).__name__}: {error}"
-            raise machine_error("KUBECONFIG_UNREADABLE", title, detail=detail) from None
+            hints = (f"kubectl --context {context} get nodes",)
+            raise machine_error("KUBECONFIG_UNREADABLE", title, detail=detail, hints=hints) from None
         # The cluster is on this machine: no request to it may go through the machine's proxy.
         self._client.configuration.proxy = None
         self._client.rest_client.pool_manager.connection_pool_kw["retries"] = False

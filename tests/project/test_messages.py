@@ -35,6 +35,7 @@ SHARED = {
     "ENV_UNREADABLE": "an env file cannot be read",
     "FIELD_IMMUTABLE": "Kubernetes does not let a field change",
     "INTERRUPTED": "the user ended the run",
+    "KUBECONFIG_UNREADABLE": "the kubeconfig, or a file that it names, cannot be used",
     "LOCKED": "another run deploys the application",
     "LOCK_WAIT": "another run deploys the application",
     "NO_DAEMON": "the cluster has no Docker daemon to use",
