@@ -22,6 +22,7 @@ from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.reading import Malformed, parse_json, read_json, shaped
+from deployer.env.shell import no_proxy
 from deployer.kube.kubeconfig import current_context_kept, read, refuse_foreign, restore_current_context, server_of
 from deployer.state.lock import held
 from deployer.status import ClusterPhase
@@ -324,10 +325,8 @@ class Minikube:
 
     def _environment(self) -> dict[str, str]:
         """The user's environment; node and service addresses are never asked through a proxy."""
-        without = ["127.0.0.1", "localhost", "192.168.0.0/16", "10.96.0.0/12", ".svc", ".cluster.local"]
-        given = self._env.get("NO_PROXY") or self._env.get("no_proxy") or ""
-        no_proxy = ",".join(filter(None, [given, *without]))
-        home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": no_proxy, "no_proxy": no_proxy}
+        direct = no_proxy(self._env, None)
+        home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": direct, "no_proxy": direct}
         path = f"{self._toolchain.docker.parent}{os.pathsep}{self._env.get('PATH', os.defpath)}"
         return {**self._env, **home, "PATH": path}
 
