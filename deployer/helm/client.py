@@ -29,6 +29,7 @@ from deployer.core.redact import foreign
 from deployer.core.steps import on_stop
 from deployer.core.text import cut_lines
 from deployer.core.yaml import parse_manifest
+from deployer.env.shell import no_proxy
 from deployer.helm.storage import objects_of
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 from deployer.state.lock import held
@@ -171,8 +172,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The user's environment without what would change helm's target or its output."""
     kept = {key: value for key, value in environ.items() if not key.startswith("HELM_") or key in _KEPT_HELM_VARIABLES}
     # The cluster is on this machine: requests to it must not go through the machine's proxy.
-    without = ",".join(filter(None, [kept.get("NO_PROXY", kept.get("no_proxy", "")), "127.0.0.1", "localhost"]))
-    return {**kept, "NO_PROXY": without, "no_proxy": without}
+    direct = no_proxy(kept, None)
+    return {**kept, "NO_PROXY": direct, "no_proxy": direct}
 
 
 def _values(request: UpgradeRequest) -> bytes:

@@ -28,18 +28,6 @@ from tests.fakes.play import played
 pytestmark = BOTH
 __all__ = ["chart"]
 
-CRD = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "widgets.contract.example"},
-    "spec": {
-        "group": "contract.example",
-        "scope": "Namespaced",
-        "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
-        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
-            "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}],
-    },
-}  # fmt: skip
 OBJECTS: dict[str, Object] = {
     "ConfigMap": {"apiVersion": "v1", "data": {"a": "1"}},
     "Role": {"apiVersion": "rbac.authorization.k8s.io/v1", "rules": []},
@@ -48,18 +36,39 @@ OBJECTS: dict[str, Object] = {
         "apiVersion": "autoscaling/v2",
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"}, "maxReplicas": 2},
     },
-    "Widget": {"apiVersion": "contract.example/v1"},
+    "Widget": {},
 }
+
+
+def group(doors: Doors) -> str:
+    """One for each test: the server takes a while to forget a kind."""
+    return f"{doors.namespace}.example"
+
+
+def widget_definition(doors: Doors) -> Object:
+    shape = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group(doors)}"},
+        "spec": {
+            "group": group(doors),
+            "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": shape}],
+        },
+    }
 
 
 @pytest.fixture
 def widgets(doors: Doors) -> Iterator[None]:
     """The server knows a kind that this package does not."""
-    doors.kube.apply(CRD)
+    definition = widget_definition(doors)
+    doors.kube.apply(definition)
     if not isinstance(doors.kube, FakeKube):
-        assert doors.kube.awaited("CustomResourceDefinition", "", "widgets.contract.example", established, 30)
+        assert doors.kube.awaited("CustomResourceDefinition", "", definition["metadata"]["name"], established, 30)
     yield
-    doors.kube.delete("CustomResourceDefinition", "", "widgets.contract.example")
+    doors.kube.delete("CustomResourceDefinition", "", definition["metadata"]["name"])
 
 
 def established(definition: Object) -> bool:
@@ -78,7 +87,7 @@ def kubectl(*words: str, text: str = "") -> None:
 def put(doors: Doors, kind: str) -> None:
     """A person makes an object `somebodys` of the kind."""
     metadata = {"name": "somebodys", "namespace": doors.namespace}
-    body = {"kind": kind, "metadata": metadata, **OBJECTS[kind]}
+    body = {"apiVersion": f"{group(doors)}/v1", "kind": kind, "metadata": metadata, **OBJECTS[kind]}
     if isinstance(doors.kube, FakeKube):
         doors.kube.put(body)
         return None
