@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
-from deployer.core.files import path_component
-from deployer.core.folders import cache_folder, state_folder
+from deployer.core.files import cache_folder, path_component, state_folder
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.core.shell import unexported
 from deployer.core.steps import Clock, SystemClock
-from deployer.env.shell import unexported
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
 from deployer.stages.cluster import Host
-from deployer.state.cluster_lock import ClusterLock
 from deployer.state.deployment import deployment_folder
+from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from deployer.core.objects import identified, well_formed
 from deployer.core.ports import APPLICATION_LABEL, INPUTS_LABEL, Object, Revision, UpgradeRequest
 from deployer.core.redact import KNOWN
 from deployer.core.steps import Outcome, Steps
-from deployer.forwarding import decide
+from deployer.forwarding import ports
 from deployer.kube.masking import masked
 from deployer.sources import git
 from deployer.state import record
@@ -319,7 +319,7 @@ def home() -> Iterator[Home]:
             (composition, "open_images", lambda *_: FakeImages(["shop-api:1"])),
             (git, "run", missing),
             (fake_kube, "copy", SimpleNamespace(deepcopy=lambda value: pickle.loads(pickle.dumps(value)))),  # faster
-            (decide, "reachable", lambda *_: True),
+            (ports, "reachable", lambda *_: True),
             (composition, "SystemClock", lambda: made.kube.clock),
             (connection, "locate_toolchain", lambda *_: TOOLS),
             *((module, "ensure_tools", tools) for module in (up, down, rollback)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.cluster.addons.manifests import ADDON_LABEL
+from deployer.cluster.addons.images import ADDON_LABEL
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.sources.build_context import context_files
 from tests.cluster import CompletedCli

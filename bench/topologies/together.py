@@ -15,7 +15,7 @@ from deployer.commands.validate import offline_plan
 from deployer.config.load import profile_names
 from deployer.preflight.gather import Target, gather
 from deployer.preflight.rules import capacity
-from deployer.sources import load as inputs
+from deployer.sources import load
 from tests.cluster import ensure_addons
 
 _CODES = {"CAPACITY", "LIMIT_SHARE"}
@@ -96,7 +96,7 @@ def requested(app: Application) -> Fraction:
     """The CPU that its pods request together, as the tool's own rule counts it."""
     here = composition.this_machine()
     loaded = app.loaded
-    env = inputs.values_of(inputs.load_env(loaded)) or inputs.example_values(loaded)
+    env = load.values_of(load.load_env(loaded)) or load.example_values(loaded)
     seen = see_cluster(loaded, here)
     assert seen.toolchain is not None, "the cluster of the tests runs, so its toolchain is known"
     plan = offline_plan(loaded, env, {}, here)

@@ -10,12 +10,12 @@ import click
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec, run
 from deployer.commands import doctor as checks
-from deployer.commands import up as pipeline
+from deployer.commands import up
 from deployer.commands.toolchain import prepare_cluster_start
 from deployer.composition import Machine, this_machine
 from deployer.core.errors import ExitCode, Problem
 from deployer.core.steps import Outcome, Steps, stage
-from deployer.sources import load as inputs
+from deployer.sources import load
 from deployer.toolchain import STAGE as TOOLCHAIN
 
 
@@ -48,14 +48,14 @@ def doctor(session: Session, fix: bool) -> int:
 
 def _mend(session: Session, here: Machine) -> ExitCode:
     loaded = read_spec(session)
-    done = inputs.ensure_env(loaded)
+    done = load.ensure_env(loaded)
     for name in loaded.spec.env.files:
         path = loaded.root / name
         if path.is_file():
             path.chmod(0o600)
 
     def steps(run_id: str) -> Steps[None]:
-        yield from pipeline.notices(done)
+        yield from up.notices(done)
 
         def body() -> Steps[Outcome[None]]:
             toolchain = yield from prepare_cluster_start(loaded.spec, here)

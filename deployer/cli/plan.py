@@ -12,7 +12,7 @@ from deployer.cli.running import print_json, read_spec
 from deployer.commands.plan import env_or_example, planned_steps
 from deployer.composition import this_machine
 from deployer.core.errors import DeployError, ExitCode
-from deployer.sources import load as inputs
+from deployer.sources import load
 
 
 @click.command("plan")
@@ -23,7 +23,7 @@ from deployer.sources import load as inputs
 def plan(session: Session, exit_code: bool) -> int:
     """Show what `up` would do, and why; nothing is changed."""
     loaded = read_spec(session)
-    problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+    problems = load.env_problems(loaded, load.load_env(loaded))
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
     here = this_machine()

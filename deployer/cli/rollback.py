@@ -15,7 +15,7 @@ from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as story
 from deployer.composition import begin_run, this_machine
 from deployer.core.errors import ExitCode
-from deployer.sources import load as inputs
+from deployer.sources import load
 from deployer.state.history import Entry, to_wire
 from deployer.ui.tables import HistoryRow
 
@@ -29,7 +29,7 @@ def rollback(session: Session, to: int | None, hold: float | None, timeout: floa
     """Bring back the newest revision that was verified healthy: code, configuration and Secrets."""
     loaded = read_spec(session)
     here = this_machine()
-    values = inputs.values_of(inputs.load_env(loaded))
+    values = load.values_of(load.load_env(loaded))
     ran = run(
         session, "rollback", loaded.spec.application, STAGES,
         lambda run_id: story(begin_run(run_id, loaded, values, here), RollbackOptions(to, hold, timeout)),

@@ -13,7 +13,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.text import table_lines
 
 if TYPE_CHECKING:
-    from deployer.env.files import KeyRow
+    from deployer.sources.env_files import KeyRow
 
 
 @click.group("secrets")
@@ -29,7 +29,7 @@ def secrets(ctx: click.Context, session: Session) -> None:
 def init(session: Session) -> int:
     """Make the env file (mode 0600) from its example, with generated values; one that exists is never overwritten."""
     from deployer.cli.running import print_json, read_spec
-    from deployer.sources import load as inputs
+    from deployer.sources import load
 
     loaded = read_spec(session)
     existing = next((name for name in loaded.spec.env.files if (loaded.root / name).exists()), None)
@@ -38,8 +38,8 @@ def init(session: Session) -> int:
             "ENV_EXISTS", f"`{existing}` exists and is never overwritten", where=existing,
             hints=("todo-deploy secrets check", f"move `{existing}` away first, or edit it"),
         )  # fmt: skip
-    done = inputs.ensure_env(loaded)
-    problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+    done = load.ensure_env(loaded)
+    problems = load.env_problems(loaded, load.load_env(loaded))
     if session.as_json:
         print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(done)})
         return ExitCode.OK
@@ -56,16 +56,16 @@ def check(session: Session) -> int:
     """Show where each secret key stands, never its value; fails where something required is wrong."""
     from deployer.cli.running import print_json, read_spec
     from deployer.commands.validate import env_file_problems
-    from deployer.env.files import key_rows
-    from deployer.sources import load as inputs
+    from deployer.sources import load
+    from deployer.sources.env_files import key_rows
 
     loaded = read_spec(session)
     warnings = env_file_problems(loaded)
     fatal = [one for one in warnings if one.code not in ("ENV_MODE", "ENV_OWNER", "ENV_TRACKED", "ENV_NOT_IGNORED")]
     if fatal:
         raise DeployError(fatal, ExitCode.INPUT)
-    env = inputs.load_env(loaded)
-    problems = inputs.env_problems(loaded, env)
+    env = load.load_env(loaded)
+    problems = load.env_problems(loaded, env)
     rows = key_rows(loaded.spec, env, problems)
     code = ExitCode.INPUT if problems else ExitCode.OK
     if session.as_json:

@@ -8,7 +8,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error, machine_error
-from deployer.env.shell import (
+from deployer.core.shell import (
     SHELLS,
     Shell,
     ShellTarget,

@@ -9,7 +9,7 @@ import click
 
 from deployer.cli.options import Session, common_options, complete_services
 from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
-from deployer.commands import connection as opening
+from deployer.commands import connection
 from deployer.commands.up import UpOptions, UpResult, notices, stages_of
 from deployer.commands.up import up as story
 from deployer.composition import Machine, begin_run, this_machine
@@ -17,8 +17,8 @@ from deployer.config.load import LoadedSpec
 from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.steps import Steps
-from deployer.env.parser import EnvFile
-from deployer.sources import load as inputs
+from deployer.sources import load
+from deployer.sources.dotenv import EnvFile
 from deployer.status import ClusterPhase
 
 
@@ -64,10 +64,10 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     here = this_machine()
     if any((loaded.root / name).exists() for name in loaded.spec.env.files):
         _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
-    done = inputs.ensure_env(loaded)
+    done = load.ensure_env(loaded)
     env = _refuse_env(loaded)
-    values = inputs.values_of(env)
-    inputs.build_prelude(loaded)  # a file that cannot be read is told before anything is touched
+    values = load.values_of(env)
+    load.build_prelude(loaded)  # a file that cannot be read is told before anything is touched
     _check_before_start(loaded, asked, here)
 
     def steps(run_id: str) -> Steps[UpResult]:
@@ -79,8 +79,8 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
 
 def _refuse_env(loaded: LoadedSpec) -> EnvFile:
     """The env files give every required key a real value; input error otherwise."""
-    env = inputs.load_env(loaded)
-    problems = inputs.env_problems(loaded, env)
+    env = load.load_env(loaded)
+    problems = load.env_problems(loaded, env)
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
     return env
@@ -92,11 +92,11 @@ def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: Machine) -> 
     They are asked again in any case.
     """
     try:
-        seen = opening.see_cluster(loaded, here)
+        seen = connection.see_cluster(loaded, here)
     except DeployError:  # the run itself starts what is lacking, or says why it cannot
         return
     if asked.recreate:
-        opening.refuse_shared(loaded, seen.facts, here)
+        connection.refuse_shared(loaded, seen.facts, here)
     if seen.toolchain is not None and (asked.recreate or seen.facts.phase is not ClusterPhase.RUNNING):
         # A run that changes nothing does not pay for their import.
         from deployer.commands.validate import examine

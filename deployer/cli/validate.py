@@ -14,7 +14,7 @@ from deployer.composition import this_machine
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.preflight.rules.model import Finding
-from deployer.sources import load as inputs
+from deployer.sources import load
 
 if TYPE_CHECKING:
     from deployer.preflight.validate import Examined
@@ -60,7 +60,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
         return Examined(tuple(Finding(one.code, "error", one) for one in problems))
 
     try:
-        problems = inputs.env_problems(loaded, inputs.load_env(loaded))
+        problems = load.env_problems(loaded, load.load_env(loaded))
         return errors(problems) if problems else validation.examine(loaded, this_machine())
     except DeployError as error:
         if error.exit_code is ExitCode.MACHINE:

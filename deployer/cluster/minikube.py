@@ -22,7 +22,7 @@ from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.reading import Malformed, parse_json, read_json, shaped
-from deployer.env.shell import no_proxy
+from deployer.core.shell import no_proxy
 from deployer.kube.kubeconfig import current_context_kept, read, refuse_foreign, restore_current_context, server_of
 from deployer.state.lock import held
 from deployer.status import ClusterPhase

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.cluster.addons.manifests import ADDON_LABEL
+from deployer.cluster.addons.images import ADDON_LABEL
 from deployer.config.spec import Cluster, Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.ports import (

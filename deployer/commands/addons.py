@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from deployer import composition, diagnosis
 from deployer.cluster.addons import images as supply
-from deployer.cluster.addons.certificates import ensure_certificate
-from deployer.cluster.addons.manifests import address_range, templates, waves
+from deployer.cluster.addons.images import address_range, ensure_certificate, templates, waves
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.composition import Machine
 from deployer.config.spec import Cluster

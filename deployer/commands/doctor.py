@@ -16,8 +16,8 @@ from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
-from deployer.env import files as envfile
 from deployer.preflight.gather import tracked
+from deployer.sources import env_files
 from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
 from deployer.status import ClusterPhase
@@ -110,7 +110,7 @@ def _toolchain(toolchain: Toolchain | None) -> Check:
 def _env(loaded: LoadedSpec) -> Iterator[Check]:
     for name in loaded.spec.env.files:
         path = loaded.root / name
-        problems = envfile.file_problems(path, loaded.root)
+        problems = env_files.file_problems(path, loaded.root)
         if problems and problems[0].code == "ENV_FILE_MISSING":
             yield Check(name, "warn", "not there yet; `up` makes it", "todo-deploy secrets init")
             continue

@@ -15,7 +15,7 @@ from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
-from deployer.sources.image_ref import parse_ref
+from deployer.sources.dockerfile import parse_ref
 from deployer.state.runs import new_run_id
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deployer import composition
-from deployer.commands import connection as opening
+from deployer.commands import connection
 from deployer.commands.validate import examine
 from deployer.composition import Machine
-from deployer.config.load import load_spec
-from deployer.config.paths import work_tree
+from deployer.config.load import load_spec, work_tree
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
 from deployer.core.files import write_within
@@ -102,7 +101,7 @@ def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
 
 def _helm(here: Machine) -> HelmPort | None:
     """The tool's own helm, or the one of PATH before there is any."""
-    toolchain = opening.known_tools(here)
+    toolchain = connection.known_tools(here)
     if toolchain is None:
         return None
     facts = ClusterFacts(ClusterPhase.MISSING, kubernetes_version=Cluster().kubernetes_version)

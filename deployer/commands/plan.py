@@ -18,13 +18,13 @@ from deployer.config.load import LoadedSpec
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
-from deployer.sources import git as repository
+from deployer.sources import git
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
 from deployer.stages.addons import AddonState
 from deployer.stages.cluster import decide
 from deployer.stages.images import reason_to_build
-from deployer.state import build_cache as memory
+from deployer.state import build_cache
 from deployer.state.build_cache import Previous
 from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
@@ -87,10 +87,10 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
     known = Known(forward.doors) if forward is not None else NOTHING
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, known)
-    plan = plan_for(opened, env, repository.read_commit(loaded.root), here)
+    plan = plan_for(opened, env, git.read_commit(loaded.root), here)
     daemon = composition.open_images(seen.facts.docker) if seen.facts.docker is not None else None
-    path = memory.memory_path(here.folder(loaded.spec))
-    before = memory.recall(path)
+    path = build_cache.memory_path(here.folder(loaded.spec))
+    before = build_cache.recall(path)
     yield from (_image(image, daemon, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
     yield from (_release(release, kept, kube) for release in plan.releases)

@@ -17,9 +17,8 @@ from deployer.forwarding import NOTHING, Known
 from deployer.kube.masking import learn_secrets
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
-from deployer.sources import git as repository
-from deployer.sources import load as inputs
-from deployer.sources.image_ref import parse_ref
+from deployer.sources import git, load
+from deployer.sources.dockerfile import parse_ref
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
@@ -38,7 +37,7 @@ class Planned:
 
     @property
     def has_changes(self) -> bool:
-        """Whether a release of the plan was never applied, or not with these inputs."""
+        """Whether a release of the plan was never applied, or not with these load."""
         known = self.record.releases
         return any(one.name not in known or known[one.name].inputs != one.inputs for one in self.plan.releases)
 
@@ -49,7 +48,7 @@ def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
     forward = Known(run.forward.doors) if run.forward is not None else NOTHING
     opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, forward)
-    commit = repository.read_commit(run.loaded.root)
+    commit = git.read_commit(run.loaded.root)
     plan = narrowed(plan_for(opened, run.values, commit, run.machine, services), services)
     return Planned(plan, kept, commit, partial=bool(services))
 
@@ -59,9 +58,9 @@ def plan_for(
 ) -> Plan:
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
-    bases = inputs.wanted_bases(loaded, env)
+    bases = load.wanted_bases(loaded, env)
     replacements = replacements_for(opened.toolchain, bases) if opened.toolchain is not None else {}
-    sources = inputs.read_sources(loaded, env, replacements, here.cache_dir)
+    sources = load.read_sources(loaded, env, replacements, here.cache_dir)
     facts = Facts(
         env=env,
         salt=opened.record.salt,

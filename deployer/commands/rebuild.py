@@ -6,6 +6,7 @@ the values have the hash that its name carries: what runs after a rollback is wh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,15 +17,15 @@ from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import proxy_args, supply_bases
 from deployer.composition import Connected
 from deployer.config.load import LoadedSpec, load_spec
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Steps, within
 from deployer.plan import ImagePlan, Plan
 from deployer.plan.tags import Commit
-from deployer.sources import git as repository
-from deployer.sources import load as inputs
+from deployer.sources import git, load
+from deployer.sources.dockerfile import parse_ref
 from deployer.sources.git import NoCheckout, checked_out
-from deployer.sources.image_ref import parse_ref
 from deployer.stages import images as images_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import secrets as secrets_stage
@@ -32,6 +33,80 @@ from deployer.stages.images import Building
 from deployer.state.build_cache import Previous
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
+
+_KEPT = 100
+_HIDDEN = ("_", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The migrations of an image that ran, or may have run, after the revision of the rollback."""
+
+    image: str
+    newer: tuple[str, ...]
+    edited: tuple[str, ...]
+    last: str
+    """The last migration of the earlier revision; empty where it had none."""
+
+
+def migrations_of(image: ImagePlan) -> dict[str, str]:
+    """Name → short digest of the newest migrations in the image's build context; empty where the spec names none."""
+    if image.migrations is None:
+        return {}
+    folder = image.migrations.strip("/") + "/"
+    parts: dict[str, list[str]] = {}
+    for path, found in sorted(image.source.manifest.items()):
+        name = path.removeprefix(folder).split("/")[0]
+        if path.startswith(folder) and not name.startswith(_HIDDEN):
+            parts.setdefault(name, []).append(f"{path} {found}")
+    names = sorted(parts)[-_KEPT:]
+    return {name: hashlib.sha256("\n".join(parts[name]).encode()).hexdigest()[:12] for name in names}
+
+
+def moved_since(history: Sequence[Entry], back_to: Entry) -> tuple[Moved, ...]:
+    """What any revision after that one brought and that one does not have: its own start may have applied it."""
+    later = [one for one in history if one.number > back_to.number]
+    moved = []
+    for image in sorted({name for one in later for name in one.schema}):
+        known = back_to.schema.get(image, {})
+        found: dict[str, str] = {}
+        for one in later:
+            found |= one.schema.get(image, {})
+        # Only as many as are remembered are compared: an older one that fell out of the list is none that came since.
+        oldest = min(known, default="")
+        newer = tuple(name for name in sorted(found) if name not in known and name > oldest)
+        edited = tuple(name for name in sorted(found) if name in known and known[name] != found[name])
+        if newer or edited:
+            moved.append(Moved(image, newer, edited, max(known, default="")))
+    return tuple(moved)
+
+
+def warnings(moved: Sequence[Moved], spec: Spec, number: int) -> tuple[Problem, ...]:
+    """What a person should know before older code meets a newer schema, with the way back where the spec names it."""
+    return tuple(_warning(one, spec, number) for one in moved)
+
+
+def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
+    shown = [f"newer: {', '.join(moved.newer)}"] if moved.newer else []
+    shown += [f"edited since: {', '.join(moved.edited)}"] if moved.edited else []
+    shown.append("the data stays as it is: older code meets the newer schema")
+    wanted = spec.images[moved.image].migrations if moved.image in spec.images else None
+    back = wanted.back if wanted is not None else None
+    if back is None:
+        hint = "give images.…migrations.back in the spec, and this says how to take the schema back"
+        hints: tuple[str, ...] = (hint,) if moved.newer else ()
+    else:
+        known: Mapping[str, str] = {"revision": _number(moved.last), "steps": str(len(moved.newer))}
+        command = back.replace("{revision}", known["revision"]).replace("{steps}", known["steps"])
+        # Only the newer code knows how its own migrations are undone.
+        hints = (f"with the newer code: todo-deploy exec {moved.image} -- {command}",) if moved.newer else ()
+    title = f"the schema of `{moved.image}` changed after revision {number}"
+    return Problem("SCHEMA_MOVED", title, "\n".join(shown), hints=hints)
+
+
+def _number(name: str) -> str:
+    """A migration's revision: its file's name up to the first `_` or `.`; `base`, Alembic's word, before the first."""
+    return name.split("_")[0].split(".")[0] or "base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +152,7 @@ def ensure_revision(run: Connected, entry: Entry, kept: Record) -> Steps[None]:
 def _work_tree(run: Connected, opened: Opened) -> list[_Source]:
     """The work tree, if it is whole: what is being edited just now need not be."""
     try:
-        plan = plan_for(opened, run.values, repository.read_commit(run.loaded.root), run.machine)
+        plan = plan_for(opened, run.values, git.read_commit(run.loaded.root), run.machine)
     except DeployError:
         return []
     return [_Source("the work tree", run.loaded, plan)]
@@ -159,13 +234,13 @@ def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
     daemon = run.facts.docker
     assert daemon is not None
     yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
-    bases = inputs.wanted_bases(source.loaded, run.values)
+    bases = load.wanted_bases(source.loaded, run.values)
     building = images_stage.ensure_images(
         (image,),
         composition.open_images(daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
-        Building(proxy_args(run.machine.env), prelude=inputs.build_prelude(run.loaded)),
+        Building(proxy_args(run.machine.env), prelude=load.build_prelude(run.loaded)),
         run.clock,
     )
     yield from within(rollback_stage.STAGE, building)

@@ -8,28 +8,28 @@ from typing import Literal, Protocol
 
 from deployer import evidence
 from deployer.cluster import ownership
-from deployer.commands import migrations, rebuild
+from deployer.commands import rebuild
 from deployer.commands.connection import connect
-from deployer.commands.deploy import needed_revisions
-from deployer.commands.locking import one_at_a_time
-from deployer.commands.toolchain import ensure_tools
-from deployer.commands.verdict import (
+from deployer.commands.deploy import (
     STABILITY,
     Deployed,
     RolloutFailed,
     Serving,
     check_urls,
     hold_steady,
+    needed_revisions,
     rollout_of,
     verdict,
     watch_rollout,
 )
+from deployer.commands.locking import one_at_a_time
+from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Connected, Run
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import KubePort
-from deployer.core.process_identity import user_and_host
+from deployer.core.process import user_and_host
 from deployer.core.steps import Outcome, Steps, stage
 from deployer.helm.storage import Applied, revisions_of
 from deployer.plan import url_plans
@@ -228,7 +228,7 @@ def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
                 hints=(f"helm uninstall {name} --namespace {kept.releases[name].namespace}",))
         for name in later
     )  # fmt: skip
-    return (*migrations.warnings(migrations.moved_since(kept.history, entry), spec, entry.number), *extra)
+    return (*rebuild.warnings(rebuild.moved_since(kept.history, entry), spec, entry.number), *extra)
 
 
 def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Record:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from deployer.commands.connection import Opened, not_deployed
 from deployer.composition import Machine
 from deployer.core.errors import DeployError, input_error, machine_error
-from deployer.env.shell import no_proxy
+from deployer.core.shell import no_proxy
 from deployer.plan import UrlPlan, is_on, switch_states
 from deployer.rollout.stage import take_snapshot, workloads_of
-from deployer.sources import load as inputs
+from deployer.sources import load
 from deployer.stages.urls import resolve
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
 from deployer.status.objects import find, name_of, rows, uid_of
@@ -74,7 +74,7 @@ def best_pod(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, bool] | None
 def addresses(opened: Opened) -> list[Address]:
     """Every URL of the spec, in its order."""
     spec = opened.loaded.spec
-    switches = switch_states(spec, inputs.values_of(inputs.load_env(opened.loaded))) if spec.switches else {}
+    switches = switch_states(spec, load.values_of(load.load_env(opened.loaded))) if spec.switches else {}
     found = []
     for name, url in spec.urls.items():
         if not is_on(url.when, switches):

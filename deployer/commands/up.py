@@ -9,21 +9,21 @@ from typing import Any, Literal
 from deployer import composition
 from deployer.cluster import ownership
 from deployer.commands.connection import connect
-from deployer.commands.deploy import deploy
-from deployer.commands.locking import one_at_a_time
-from deployer.commands.planning import Planned, ensure_record, plan_up
-from deployer.commands.rollback import automatic_rollback
-from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
-from deployer.commands.verdict import (
+from deployer.commands.deploy import (
     STABILITY,
     RolloutFailed,
     Serving,
     check_urls,
+    deploy,
     hold_steady,
     rollout_of,
     verdict,
     watch_rollout,
 )
+from deployer.commands.locking import one_at_a_time
+from deployer.commands.planning import Planned, ensure_record, plan_up
+from deployer.commands.rollback import automatic_rollback
+from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
 from deployer.composition import Connected, Run
 from deployer.config.spec import FailFast, Spec
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -34,15 +34,14 @@ from deployer.helm.storage import Applied
 from deployer.plan import Plan
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import Limits, limits_from
-from deployer.sources import load as inputs
+from deployer.sources import load
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
 from deployer.stages import releases as releases_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
-from deployer.stages.images import BuiltImage
-from deployer.stages.scan import Wanted, scan_images
+from deployer.stages.images import BuiltImage, Wanted, scan_images
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl
 from deployer.state import build_cache
@@ -187,7 +186,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     daemon, machine = run.facts.docker, run.machine
     if daemon is None:
         raise DeployError(images_stage.no_daemon(run.spec.cluster.context or ""), ExitCode.MACHINE)
-    bases = inputs.wanted_bases(run.loaded, run.values)
+    bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)
     outcome = yield from images_stage.ensure_images(
@@ -195,9 +194,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
         composition.open_images(daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, machine),
         before,
-        images_stage.Building(
-            proxy_args(machine.env), options.rebuild, options.build, inputs.build_prelude(run.loaded)
-        ),
+        images_stage.Building(proxy_args(machine.env), options.rebuild, options.build, load.build_prelude(run.loaded)),
         run.clock,
     )
     build_cache.remember(path, before, plan.images)

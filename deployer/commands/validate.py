@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from deployer import composition
-from deployer.commands import connection as opening
+from deployer.commands import connection
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import ClusterFacts
-from deployer.env.files import file_problems
 from deployer.plan import Facts, Plan, make_plan
-from deployer.preflight import validate as validation
+from deployer.preflight import validate
 from deployer.preflight.gather import Running, Target, tracked
 from deployer.preflight.validate import Examined
-from deployer.sources import git as repository
-from deployer.sources import load as inputs
+from deployer.sources import git, load
+from deployer.sources.env_files import file_problems
 from deployer.state import record
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
@@ -29,21 +28,21 @@ def examine(loaded: LoadedSpec, here: Machine) -> Examined:
 
     Input error, all problems together, where the sources cannot be read or a chart does not render.
     """
-    values = inputs.values_of(inputs.load_env(loaded))
+    values = load.values_of(load.load_env(loaded))
     try:
-        seen = opening.see_cluster(loaded, here)
+        seen = connection.see_cluster(loaded, here)
     except DeployError:  # no Docker: what does not need it is checked all the same
         toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
-        seen = opening.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
-    replacements = replacements_for(seen.toolchain, inputs.wanted_bases(loaded, values)) if seen.toolchain else {}
+        seen = connection.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
+    replacements = replacements_for(seen.toolchain, load.wanted_bases(loaded, values)) if seen.toolchain else {}
     running = _running(loaded, seen.facts, here)
     salt = running.record.salt if running is not None else ""
     plan = offline_plan(loaded, values, replacements, here, seen.facts.node_ip or "node", salt)
     version = seen.facts.kubernetes_version or loaded.spec.cluster.kubernetes_version
-    tools = seen.toolchain or opening.known_tools(here)
+    tools = seen.toolchain or connection.known_tools(here)
     facts = replace(seen.facts, kubernetes_version=version)
     helm = composition.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
-    return validation.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running))
+    return validate.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running))
 
 
 def offline_plan(
@@ -51,7 +50,7 @@ def offline_plan(
     node: str = "node", salt: str = "",
 ) -> Plan:  # fmt: skip
     """The plan as it would be for a cluster where the application was never deployed."""
-    sources = inputs.read_sources(loaded, env, replacements, here.cache_dir)
+    sources = load.read_sources(loaded, env, replacements, here.cache_dir)
     addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
     facts = Facts(
         env=env,
@@ -61,7 +60,7 @@ def offline_plan(
         replacements=replacements,
         used_tags={},
         addresses=addresses,
-        commit=repository.read_commit(loaded.root),
+        commit=git.read_commit(loaded.root),
     )
     return make_plan(loaded.spec, loaded.root, facts)
 
@@ -98,7 +97,7 @@ def env_file_problems(loaded: LoadedSpec) -> list[Problem]:
 
 def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:
     """The problem that the next `git add` would take the env file in, if it would."""
-    if not repository.would_add(loaded.root / name):
+    if not git.would_add(loaded.root / name):
         return []
     hint = f"echo {name} >> .gitignore"
     return [Problem("ENV_NOT_IGNORED", f"git does not ignore `{name}`", where=name, hints=(hint,))]

@@ -13,6 +13,23 @@ from typing import IO
 
 from deployer.core.errors import input_error
 
+_APPLICATION = "todo-deploy"
+
+
+def cache_folder() -> Path:
+    """What can be made again: toolchain, staged charts, hashes of files."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path(_APPLICATION)
+
+
+def state_folder() -> Path:
+    """What a run leaves for the next one and for a person: run records, locks, notes."""
+    from platformdirs import user_state_path
+
+    return user_state_path(_APPLICATION)
+
+
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 _MOST_BYTES = 200  # file systems take 255; what callers add to a name must fit as well
 _COMPONENT = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]+")

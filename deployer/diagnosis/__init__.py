@@ -1,10 +1,9 @@
 """Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
 
-from deployer.diagnosis.diagnose import diagnose
+from deployer.diagnosis.diagnose import Observed, Verdict, diagnose, judge
 from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem, warned
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
-from deployer.diagnosis.surroundings import AROUND
-from deployer.diagnosis.verdicts import Observed, Verdict, judge
+from deployer.diagnosis.scheduling import AROUND
 
 __all__ = [
     "AROUND",

@@ -12,7 +12,7 @@ from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, n
 from deployer.diagnosis.logs import log_of, telling_line
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
 from deployer.status.objects import condition, dig, epoch, find, is_ready, is_terminating, lags, name_of, number, rows
-from deployer.status.pods import new_replica_set
+from deployer.status.workloads import new_replica_set
 
 _STARTING = ("ContainerCreating", "PodInitializing")
 # The words of the admission plug-ins, which reach the controller as the API's refusal.

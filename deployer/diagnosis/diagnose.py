@@ -3,17 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
+from deployer.config.spec import FailFast
 from deployer.core.text import cut_lines
-from deployer.diagnosis.causes import CAUSES
+from deployer.diagnosis.causes import CAUSES, Policy
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
-from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time
+from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time, named
 from deployer.diagnosis.logs import LINES, LONGEST_LINE
-from deployer.diagnosis.scheduling import mount_finding, rejected_findings, sandbox_finding, scheduling_finding
-from deployer.diagnosis.surroundings import surrounding_findings
+from deployer.diagnosis.scheduling import (
+    mount_finding,
+    rejected_findings,
+    sandbox_finding,
+    scheduling_finding,
+    surrounding_findings,
+)
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import condition, dig, find
+
+GAP_SECONDS = 10.0
+"""A cause unseen for so long starts anew; shorter gaps are a restart between two crashes, or one lost answer."""
+
+Key = tuple[str, WorkloadRef | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered of one cause of one workload, whichever pod shows it."""
+
+    first_seen: float
+    last_seen: float
+    baseline: int
+    count: int
+    last: Finding
+    alike: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Since when and how often each cause was seen in this run."""
+
+    seen: Mapping[Key, Memory] = field(default_factory=dict)
+
+    def observe(self, findings: tuple[Finding, ...], now: float) -> Observed:
+        """The memory after this round; ignored findings leave no trace, so that their time does not count."""
+        worst: dict[Key, Finding] = {}
+        for found in findings:
+            known = worst.get((found.code, found.workload))
+            if not found.ignored and (known is None or known.observations < found.observations):
+                worst[found.code, found.workload] = found
+        kept = {key: one for key, one in self.seen.items() if _holds(key, one, now)}
+        return Observed(kept | {key: _again(kept.get(key), found, now) for key, found in worst.items()})
+
+
+def _holds(key: Key, memory: Memory, now: float) -> bool:
+    # Counts of restarts come from Kubernetes and stay true however long the container ran in between.
+    return now - memory.last_seen <= GAP_SECONDS or CAUSES[key[0]].balanced.count is not None
+
+
+def _again(memory: Memory | None, found: Finding, now: float) -> Memory:
+    if memory is None:
+        baseline = max(0, found.observations - 1) if found.predates else 0
+        return Memory(now, now, baseline, found.observations - baseline, found)
+    first = memory.first_seen if now - memory.last_seen <= GAP_SECONDS else now
+    count = max(memory.count, found.observations - memory.baseline)
+    alike = memory.alike
+    # Another crash of the same pod is known by another time of its end.
+    if (found.pod, found.since) != (memory.last.pod, memory.last.since):
+        same = bool(found.signature) and found.signature == memory.last.signature and found.pod == memory.last.pod
+        alike = alike + 1 if same else 1
+    return Memory(first, now, memory.baseline, count, found, alike)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to wait on or to fail the run, and the finding that says why."""
+
+    state: Literal["wait", "failed"]
+    finding: Finding | None = None
+
+
+def judge(
+    findings: tuple[Finding, ...],
+    memory: Observed,
+    now: float,
+    profile: FailFast = FailFast.BALANCED,
+    *,
+    deadline_passed: bool = False,
+    overrides: Mapping[WorkloadRef, FailFast] | None = None,
+) -> Verdict:
+    """Failed once a finding is certain under its workload's profile, or the deadline has passed.
+
+    `findings` are ranked and `memory` has observed them.
+    """
+    own = overrides or {}
+    for found in findings:
+        if found.ignored:
+            continue
+        mine = own.get(found.workload, profile) if found.workload else profile
+        seen = memory.seen.get((found.code, found.workload))
+        if seen is not None and _is_certain(CAUSES[found.code].policy(mine), seen, now):
+            return Verdict("failed", _root(found, findings))
+    if deadline_passed:
+        # What was ignored so far is not ignored any more.
+        return Verdict("failed", _root(findings[0], findings) if findings else named("DEADLINE", {}))
+    return Verdict("wait", findings[0] if findings else None)
+
+
+def _is_certain(policy: Policy, seen: Memory, now: float) -> bool:
+    return (
+        policy.now
+        or (policy.seconds is not None and now - seen.first_seen >= policy.seconds)
+        or (policy.count is not None and seen.count >= policy.count)
+        or (policy.alike is not None and seen.alike >= policy.alike)
+    )
+
+
+def _root(found: Finding, findings: tuple[Finding, ...]) -> Finding:
+    """A symptom gives way to the first cause found for its workload."""
+    if not CAUSES[found.code].symptom:
+        return found
+    return next((one for one in findings if one.workload in (found.workload, None)), found)
+
 
 _KINDS = ("StatefulSet", "Job", "DaemonSet", "Deployment")
 """Among equals the likelier root cause first: others depend on what has state."""

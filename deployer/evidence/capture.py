@@ -13,10 +13,8 @@ from deployer.core.ports import KubePort, Object, Revision
 from deployer.evidence.describe import describe, event_lines, sorted_events
 from deployer.evidence.gather import WORKLOADS, Gathered, gather, masked
 from deployer.evidence.manifests import manifest_diff
-from deployer.evidence.nodes import node_data, node_lines
-from deployer.evidence.podtimes import image_ids, pod_rows
-from deployer.evidence.timeline import Row
-from deployer.helm import storage as helmstorage
+from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
+from deployer.helm import storage
 from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.state.runs import RunFolder
 from deployer.status import WorkloadRef
@@ -188,8 +186,8 @@ def _baseline(earlier: Sequence[Revision]) -> Revision | None:
 
 def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> str:
     secret = stored_revision(release, namespace, revision, kube)
-    with suppress(helmstorage.Damaged):
-        return helmstorage.manifest_of(secret) if secret is not None else ""
+    with suppress(storage.Damaged):
+        return storage.manifest_of(secret) if secret is not None else ""
     return ""
 
 

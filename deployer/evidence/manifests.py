@@ -9,8 +9,7 @@ from deployer.core.objects import identified
 from deployer.core.ports import Object
 from deployer.core.reading import Malformed
 from deployer.core.redact import MASK
-from deployer.core.yaml import parse_manifest
-from deployer.core.yaml_text import block_lines
+from deployer.core.yaml import block_lines, parse_manifest
 from deployer.evidence.gather import masked
 
 _CONTEXT_LINES = 4

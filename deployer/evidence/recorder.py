@@ -18,7 +18,7 @@ from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look
 from deployer.evidence.recording import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, sighting, timeline_of, to_wire
 from deployer.rollout.stage import Rollout
-from deployer.sources import git as repository
+from deployer.sources import git
 from deployer.state.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 
 LIMIT_SECONDS = 5.0
@@ -145,7 +145,7 @@ def _bare(known: str) -> str:
 def _document(
     folder: RunFolder, ended: Ended, notes: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    commit = repository.read_commit(ended.spec.parent) if ended.spec is not None else None
+    commit = git.read_commit(ended.spec.parent) if ended.spec is not None else None
     return {
         "format": FORMAT,
         "run": folder.path.name,

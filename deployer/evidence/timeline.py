@@ -2,13 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from deployer.core.reading import Malformed, shaped
 from deployer.diagnosis.causes import CAUSES
 from deployer.state.runs import LAST
+from deployer.status import Object, PodPhase, pod_phase
+from deployer.status.objects import condition, container_statuses, dig, epoch, is_terminating, name_of, rows
+
+
+def pod_rows(pods: Iterable[Object], now: float) -> tuple[Row, ...]:
+    """Each pod from its creation until now."""
+    made = [_row(pod, now) for pod in pods]
+    return tuple(sorted((row for row in made if row is not None), key=lambda row: (row.segments[0].begin, row.name)))
+
+
+def image_ids(pods: Iterable[Object]) -> dict[str, str]:
+    """The id that each image of a started container has on the node."""
+    return {
+        str(status["image"]): str(status["imageID"])
+        for pod in pods
+        for status in container_statuses(pod)
+        if status.get("image") and status.get("imageID")
+    }
+
+
+def _row(pod: Object, now: float) -> Row | None:
+    begun = epoch(dig(pod, "metadata", "creationTimestamp"))
+    if begun is None:
+        return None
+    marks = sorted([(begun, "Pending", ""), *_marks(pod)], key=lambda mark: mark[0])
+    ends = [at for at, _, _ in marks[1:]] + [max(now, begun)]
+    segments = tuple(
+        Segment(state, at, end, why) for (at, state, why), end in zip(marks, ends, strict=True) if end > at
+    )
+    return Row(name_of(pod), "pod", segments or (Segment("Pending", begun, now, ""),))
+
+
+def _marks(pod: Object) -> Iterator[tuple[float, str, str]]:
+    """The moments from which on the pod was in a state."""
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "True" and (at := epoch(scheduled.get("lastTransitionTime"))) is not None:
+        yield at, PodPhase.CREATING.value, _waiting(pod)
+    for status in rows(pod, "status", "containerStatuses"):
+        yield from _container(status)
+    ready = condition(pod, "Ready")
+    at = epoch(ready.get("lastTransitionTime"))
+    phase = pod_phase(pod)
+    if at is not None and ready.get("status") == "True":
+        yield at, PodPhase.READY.value, ""
+    if phase is PodPhase.TERMINATING and (gone := epoch(dig(pod, "metadata", "deletionTimestamp"))) is not None:
+        grace = dig(pod, "metadata", "deletionGracePeriodSeconds") or 0
+        yield gone - float(grace), phase.value, ""
+
+
+def _container(status: Object) -> Iterator[tuple[float, str, str]]:
+    for state, last in ((dig(status, "lastState"), True), (dig(status, "state"), False)):
+        running, ended = dig(state, "running"), dig(state, "terminated")
+        if running and (at := epoch(running.get("startedAt"))) is not None:
+            yield at, PodPhase.RUNNING.value, str(status.get("name"))
+        if not ended:
+            continue
+        began, over = epoch(ended.get("startedAt")), epoch(ended.get("finishedAt"))
+        if began is not None:
+            yield began, PodPhase.RUNNING.value, str(status.get("name"))
+        if over is not None:
+            yield over, _ended(ended, last), f"{ended.get('reason') or 'ended'}, exit code {ended.get('exitCode')}"
+
+
+def _ended(ended: Any, last: bool) -> str:
+    if ended.get("exitCode") == 0 and not last:
+        return PodPhase.SUCCEEDED.value
+    return PodPhase.CRASH_LOOP.value if last else PodPhase.FAILED.value
+
+
+def _waiting(pod: Object) -> str:
+    if is_terminating(pod):
+        return ""
+    reasons = [dig(one, "state", "waiting", "reason") for one in rows(pod, "status", "containerStatuses")]
+    return ", ".join(str(one) for one in reasons if one)
+
+
+_UNITS = {
+    "": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
+}  # fmt: skip
+_QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?\d+)?)([numkMGTP]i?|[KE]i|)")
+
+
+def quantity(text: object) -> float:
+    """A Kubernetes quantity as a number; 0 for what is none."""
+    found = _QUANTITY.fullmatch(str(text if text is not None else "0").strip())
+    return float(found[1]) * _UNITS.get(found[2], 1.0) if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """CPUs, and bytes of memory."""
+
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionShape:
+    """One of a node's conditions."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShape:
+    """What `node_data` says of a node, as a record has it."""
+
+    name: str
+    kubelet: str
+    conditions: tuple[ConditionShape, ...]
+    taints: tuple[str, ...]
+    pods: int
+    podCapacity: str  # noqa: N815 (a name of the record's JSON)
+    allocatable: Amounts
+    requests: Amounts
+    limits: Amounts
+
+
+def node_data(nodes: Sequence[Object], pods: Sequence[Object]) -> list[dict[str, Any]]:
+    """Each node's conditions, and its CPUs and bytes of memory: allocatable, requested and limited by its pods."""
+    return [_node(node, [pod for pod in pods if dig(pod, "spec", "nodeName") == name_of(node)]) for node in nodes]
+
+
+def node_lines(nodes: Iterable[dict[str, Any]]) -> list[str]:
+    """The nodes' data as text."""
+    lines: list[str] = []
+    for node in nodes:
+        lines += [f"node/{node['name']}   {node['pods']} pods of {node['podCapacity']}   kubelet {node['kubelet']}"]
+        lines += [
+            f"  {one['type']:<20} {one['status']:<8} {one['reason']}: {one['message']}" for one in node["conditions"]
+        ]
+        lines += [f"  taint {taint}" for taint in node["taints"]]
+        lines.append(f"  {'':<8} {'requests':>16} {'limits':>16} {'allocatable':>13}")
+        for name, show in (("cpu", cpu_words), ("memory", memory_words)):
+            has, asked, most = node["allocatable"][name], node["requests"][name], node["limits"][name]
+            share = [f"{show(one)} ({one / has:.0%})" if has else show(one) for one in (asked, most)]
+            lines.append(f"  {name:<8} {share[0]:>16} {share[1]:>16} {show(has):>13}")
+        lines.append("")
+    return lines
+
+
+def cpu_words(cpus: float) -> str:
+    """CPUs as people write them."""
+    return f"{cpus:g}" if cpus >= 1 and cpus * 10 % 1 == 0 else f"{cpus * 1000:.0f}m"
+
+
+def memory_words(size: float) -> str:
+    """Bytes in MiB."""
+    return f"{size / 2**20:.0f}Mi"
+
+
+def _node(node: Object, pods: Sequence[Object]) -> dict[str, Any]:
+    alive = [pod for pod in pods if dig(pod, "status", "phase") not in ("Succeeded", "Failed")]
+    return {
+        "name": name_of(node),
+        "kubelet": dig(node, "status", "nodeInfo", "kubeletVersion") or "?",
+        "conditions": [
+            {key: str(row.get(key) or "") for key in ("type", "status", "reason", "message", "lastTransitionTime")}
+            for row in rows(node, "status", "conditions")
+        ],
+        "taints": [
+            f"{row.get('key')}={row.get('value', '')}:{row.get('effect')}" for row in rows(node, "spec", "taints")
+        ],
+        "pods": len(alive),
+        "podCapacity": str(dig(node, "status", "allocatable", "pods") or "?"),
+        "allocatable": {name: quantity(dig(node, "status", "allocatable", name)) for name in ("cpu", "memory")},
+        "requests": {name: sum(_needs(pod, "requests", name) for pod in alive) for name in ("cpu", "memory")},
+        "limits": {name: sum(_needs(pod, "limits", name) for pod in alive) for name in ("cpu", "memory")},
+    }
+
+
+def _needs(pod: Object, kind: str, name: str) -> float:
+    """Containers run together, ordinary init containers one after the other, sidecars with all that follow."""
+
+    def of(spec: Object) -> float:
+        return quantity(dig(spec, "resources", kind, name))
+
+    sidecars, most = 0.0, 0.0
+    for spec in rows(pod, "spec", "initContainers"):
+        if spec.get("restartPolicy") == "Always":
+            sidecars += of(spec)
+        else:
+            most = max(most, sidecars + of(spec))
+    together = sidecars + sum((of(spec) for spec in rows(pod, "spec", "containers")), 0.0)
+    return max(together, most)
+
 
 Wire = Mapping[str, Any]
 

@@ -4,8 +4,7 @@
 who only look. The process is two (`python -m deployer.forwarding`): a supervisor, and the relay that it starts again.
 """
 
-from deployer.forwarding.decide import Forward, reachable, wanted
-from deployer.forwarding.state import NOTHING, Door, Known, known
+from deployer.forwarding.ports import NOTHING, Door, Forward, Known, known, reachable, wanted
 from deployer.forwarding.supervise import ensure, stop
 
 __all__ = ["NOTHING", "Door", "Forward", "Known", "ensure", "known", "reachable", "stop", "wanted"]

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import NoReturn
 
 from deployer.core.ports import KubePort
-from deployer.forwarding import state, supervise
-from deployer.forwarding.state import Written
+from deployer.forwarding import ports, supervise
+from deployer.forwarding.ports import Written
 
 # How long a cluster's context may be missing before it counts as deleted: a start of Minikube's rewrites it.
 _GONE_SECONDS = 60.0
@@ -26,7 +26,7 @@ def main(role: str, folder: Path) -> int:
         signal.signal(signal.SIGTERM, _end)
         supervise.supervise(folder, env)
         return 0
-    written = state.read(folder)
+    written = ports.read(folder)
     return relay(folder, written, env) if written is not None else 0
 
 

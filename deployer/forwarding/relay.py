@@ -17,8 +17,7 @@ from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, PodConnection
-from deployer.forwarding.decide import HOST
-from deployer.forwarding.state import Door
+from deployer.forwarding.ports import HOST, Door
 from deployer.status.objects import rows
 
 _CHUNK = 65536

@@ -16,13 +16,11 @@ from pathlib import Path
 from deployer import __version__
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
-from deployer.core.process import companion, detached
-from deployer.core.process_identity import has_ended
+from deployer.core.process import companion, detached, has_ended
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Steps
-from deployer.forwarding import state
-from deployer.forwarding.decide import HOST, Forward
-from deployer.forwarding.state import Door, Written
+from deployer.forwarding import ports
+from deployer.forwarding.ports import HOST, Door, Forward, Written
 
 _PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 0.5
@@ -40,15 +38,15 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
     """
     from deployer.stages.urls import STAGE  # which the process itself does without
 
-    written, cluster = state.read(forward.folder), forward.cluster
+    written, cluster = ports.read(forward.folder), forward.cluster
     asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.doors)
-    if written is not None and asked == _asked(written) and state.running(forward.folder) is not None:
+    if written is not None and asked == _asked(written) and ports.running(forward.folder) is not None:
         if all(_open(door) for door in forward.doors):
             return False
     else:
         stop(forward.folder)
         try:
-            state.write(forward.folder, *asked)
+            ports.write(forward.folder, *asked)
             _start(forward.folder, env)
         except OSError as error:
             raise machine_error(
@@ -60,7 +58,7 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while not all(_open(door) for door in forward.doors):
         if clock.monotonic() > deadline:
-            log = forward.folder / state.LOG
+            log = forward.folder / ports.LOG
             told = foreign(log.read_text(encoding="utf-8", errors="replace")).splitlines()[-8:] if log.exists() else []
             raise machine_error(
                 "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
@@ -74,34 +72,34 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
 
 def stop(folder: Path) -> bool:
     """Nothing is forwarded for the deployment any more; returns whether a process had to be ended."""
-    pid = state.running(folder)
+    pid = ports.running(folder)
     with suppress(OSError):
-        state.forget(folder)
+        ports.forget(folder)
     if pid is None:
         return False
     with suppress(OSError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while (state.running(folder) is not None or not has_ended(pid)) and time.monotonic() < deadline:
+    while (ports.running(folder) is not None or not has_ended(pid)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return True
 
 
 def supervise(folder: Path, env: Mapping[str, str]) -> None:
     """A relay serves the doors of the folder's file; returns when the file is gone or names another process."""
-    with state.holding(folder) as held:
-        mine = state.read(folder)
+    with ports.holding(folder) as held:
+        mine = ports.read(folder)
         pause = 1.0
         while held and mine is not None and not _over(folder, mine):
             begun = time.monotonic()
-            relay = companion(_words("relay", folder), folder / state.LOG, env)
+            relay = companion(_words("relay", folder), folder / ports.LOG, env)
             try:
                 while relay.poll() is None and not _over(folder, mine):
                     _wait(relay)
             finally:
                 _end(relay)
             if relay.returncode == GONE:
-                state.forget(folder)
+                ports.forget(folder)
             lasted = time.monotonic() - begun
             pause = 0.0 if lasted > _HEALTHY_SECONDS else min(max(pause, 0.25) * 2, _LONGEST_PAUSE_SECONDS)
             resume = time.monotonic() + pause
@@ -111,7 +109,7 @@ def supervise(folder: Path, env: Mapping[str, str]) -> None:
 
 def outlived(folder: Path, mine: Written, env: Mapping[str, str]) -> None:
     """Called by a relay whose supervisor has ended: another one is started, unless it was meant to end."""
-    if not _over(folder, mine) and state.running(folder) is None:
+    if not _over(folder, mine) and ports.running(folder) is None:
         _start(folder, env)
 
 
@@ -140,11 +138,11 @@ def _words(role: str, folder: Path) -> list[str]:
 
 
 def _start(folder: Path, env: Mapping[str, str]) -> None:
-    detached(_words("supervise", folder), folder / state.LOG, env)
+    detached(_words("supervise", folder), folder / ports.LOG, env)
 
 
 def _over(folder: Path, mine: Written) -> bool:
-    found = state.read(folder)
+    found = ports.read(folder)
     return found is None or found.token != mine.token
 
 

@@ -26,10 +26,10 @@ from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
 from deployer.core.reading import Malformed, decode, parse_json, shaped
 from deployer.core.redact import foreign
+from deployer.core.shell import no_proxy
 from deployer.core.steps import on_stop
 from deployer.core.text import cut_lines
 from deployer.core.yaml import parse_manifest
-from deployer.env.shell import no_proxy
 from deployer.helm.storage import objects_of
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 from deployer.state.lock import held

@@ -15,9 +15,9 @@ from typing import Literal
 from deployer.core.errors import refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import KubePort, Revision
-from deployer.core.process_identity import has_ended, machine
+from deployer.core.process import has_ended, machine
 from deployer.core.steps import Clock, Steps
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 
 _OWNER = re.compile(r"(?P<machine>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # Twice the Lease's duration, and some seconds in which a helm that lost its connection gives up.
@@ -53,7 +53,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
 
     A run of ours that may just be ending is waited for, for a minute and a half at most.
     """
-    name = helmstorage.secret_name(latest.release, latest.revision)
+    name = storage.secret_name(latest.release, latest.revision)
     shown = False
     begun = clock.monotonic()
     while True:
@@ -61,13 +61,13 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
         labels = {} if secret is None else secret["metadata"].get("labels") or {}
         if secret is None or not str(labels.get("status", "")).startswith("pending-"):
             return  # it has come to its end meanwhile
-        label = str(labels.get(helmstorage.OWNER_LABEL, ""))
+        label = str(labels.get(storage.OWNER_LABEL, ""))
         owner = owner_of(label, latest.revision)
         # The time in a revision is that of the machine whose helm made it: another machine's clock may be any other.
         age = clock.monotonic() - begun if owner.who == "elsewhere" else clock.now() - _began(latest)
         left = _grace_period(owner) - age
         if left <= 0:
-            kube.replace(helmstorage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
+            kube.replace(storage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
             return
         if owner.who == "foreign":
             raise refused(

@@ -10,7 +10,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, KubePort, Object, ObjectRef, Revision, ref_of
 from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.redact import KNOWN, SECRET_NAME
 from deployer.core.yaml import parse_manifest
 
 SELECTOR = "owner=helm"
@@ -180,3 +181,37 @@ def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
         return []
     refs = [ref_of(identified(one), namespace) for one in objects]
     return [ref for ref in refs if ref.kind and ref.name]
+
+
+_SHOWN = 3
+_LONGEST = 60
+
+
+def value_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Each changed path, with its values where they are short and no secrets: `backend.replicaCount: 2 → 3`."""
+    return tuple(_changes(old, new, ""))
+
+
+def in_words(changes: tuple[str, ...], *, chart: bool) -> str:
+    """The first changes and how many more there are; `chart` when the chart itself changed."""
+    told = (("chart files",) if chart else ()) + changes
+    if not told:
+        return "inputs changed"
+    more = len(told) - _SHOWN
+    return ", ".join(told[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        before, after = KNOWN(_short(old)), KNOWN(_short(new))
+        shown = before and after and len(before) + len(after) < _LONGEST and not SECRET_NAME.search(path)
+        yield f"{path}: {before} → {after}" if shown else path
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        return ""
+    return "none" if value is None else str(value)

@@ -16,7 +16,7 @@ from deployer.core.ports import (
     ObjectRef,
     made_for,
 )
-from deployer.sources.image_ref import parse_ref
+from deployer.sources.dockerfile import parse_ref
 from deployer.state.record import Record, of_all_applications
 from deployer.status.objects import dig
 

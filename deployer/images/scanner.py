@@ -17,7 +17,7 @@ from typing import Any
 from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
 from deployer.core.reading import Malformed, parse_json, shaped
-from deployer.env.shell import no_proxy
+from deployer.core.shell import no_proxy
 
 SCANNERS = ("trivy", "grype")
 _SEVERITIES = ("critical", "high", "medium", "low")

@@ -14,9 +14,8 @@ from deployer.core.errors import DeployError, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid
 from deployer.core.yaml import parse_manifest
-from deployer.env import parser as dotenv
 from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
-from deployer.sources import charts
+from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "build", "target", "__pycache__", "venv", "site-packages"})

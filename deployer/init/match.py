@@ -16,7 +16,7 @@ from deployer.core.values import set_at, value_at
 from deployer.init.model import FoundDockerfile, Slot
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, workload_of
-from deployer.sources.image_ref import DEFAULT_REGISTRY, parse_ref
+from deployer.sources.dockerfile import DEFAULT_REGISTRY, parse_ref
 
 _NAMING = {"image", "repository", "repo", "registry", "tag"}
 _NAMING_WITHIN = {"name", "version"}

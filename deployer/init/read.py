@@ -17,8 +17,8 @@ from deployer.init import match
 from deployer.init.match import Path, dotted, leaves, nested
 from deployer.init.model import Exposed, FoundChart, Reading, Rendered, SecretNeed, dashed
 from deployer.plan import ReleasePlan
+from deployer.preflight.rules.configuration import references
 from deployer.preflight.rules.model import is_test, name_of, workload_of
-from deployer.preflight.rules.references import references
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
 _SECRET_NAME = re.compile(r"existing_?secret|secret_?name|secretref", re.IGNORECASE)

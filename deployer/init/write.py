@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deployer.core.yaml import Location
-from deployer.core.yaml_text import block_lines
+from deployer.core.yaml import Location, block_lines
 from deployer.init.model import Draft
 
 _WIDTH = 116

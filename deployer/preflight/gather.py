@@ -16,17 +16,14 @@ from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
 from deployer.core.reading import read_text
 from deployer.core.yaml import parse_manifest
-from deployer.env import files as envfile
-from deployer.env.leaks import leaks, telling_values
-from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan
-from deployer.preflight.rules import capacity, probing
+from deployer.preflight.rules import capacity, containers
+from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, is_test, without_nulls
-from deployer.preflight.rules.references import unprovided
-from deployer.sources import build_context
-from deployer.sources import git as repository
-from deployer.sources import load as inputs
+from deployer.sources import build_context, env_files, git, load
 from deployer.sources.dockerfile import declared_values
+from deployer.sources.dotenv import EnvFile
+from deployer.sources.env_files import leaks, telling_values
 from deployer.stages.cluster import Host, start_request
 from deployer.state.record import Record
 from deployer.status.objects import dig
@@ -61,7 +58,7 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
     `thorough`: every mapped value is tried with another one, not only those that seem to be unused. Input error where
     a chart does not render.
     """
-    env = inputs.load_env(loaded)
+    env = load.load_env(loaded)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         cluster = pool.submit(_cluster, loaded, plan, target)
         machine = pool.submit(_machine, loaded, env, target.cache_dir)
@@ -83,7 +80,7 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
 def _rendered(
     loaded: LoadedSpec, release: ReleasePlan, helm: HelmPort, pool: ThreadPoolExecutor, *, thorough: bool
 ) -> Rendered:
-    mapped = probing.mapped_values(release.name, loaded.spec.releases[release.name], release)
+    mapped = containers.mapped_values(release.name, loaded.spec.releases[release.name], release)
     first = [one for one in mapped if isinstance(one.value, str)] if thorough else []
     # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
     trial = pool.submit(_tried, release, helm, tuple(first)) if first else None
@@ -93,18 +90,18 @@ def _rendered(
     chart = next(iter(parse_manifest(read_text(release.chart / "Chart.yaml"))), {})
     if thorough:
         changed = trial.result() if trial is not None else None
-        doubted = [one for one in first if changed is not None and not probing.verbatim(one.other, changed)]
+        doubted = [one for one in first if changed is not None and not containers.verbatim(one.other, changed)]
     else:
-        doubted = [one for one in mapped if one.is_image and not probing.verbatim(one.value, everything)]
+        doubted = [one for one in mapped if one.is_image and not containers.verbatim(one.value, everything)]
     results = [(one, work.result()) for one, work in apart]
     results += [(one, _tried(release, helm, (one,))) for one in doubted]
     unused = tuple((one.location, one.path) for one, other in results if other == everything)
     return Rendered(release, objects, chart, unused)
 
 
-def _tried(release: ReleasePlan, helm: HelmPort, tried: tuple[probing.Mapped, ...]) -> tuple[Object, ...] | None:
+def _tried(release: ReleasePlan, helm: HelmPort, tried: tuple[containers.Mapped, ...]) -> tuple[Object, ...] | None:
     """What the chart renders to with other values there; None where it does not."""
-    changed = replace(release, values=probing.with_others(release.values, tried))
+    changed = replace(release, values=containers.with_others(release.values, tried))
     try:
         return tuple(helm.template(_request(changed)))
     except DeployError:
@@ -171,7 +168,7 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
     problems: list[Problem] = []
     for name in loaded.spec.env.files:
         path = loaded.root / name
-        problems += envfile.file_problems(path, loaded.root)
+        problems += env_files.file_problems(path, loaded.root)
         problems += [replace(one, where=name) for one in tracked(path)] if path.exists() else []
     users, contexts, declared, leaking = {}, {}, {}, {}
     secret = _secret_values(loaded, env)
@@ -196,12 +193,12 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
 def _secret_values(loaded: LoadedSpec, env: EnvFile) -> dict[str, str]:
     """The env values by which a copy of a secret is known."""
     keys = {wanted.source or key for one in loaded.spec.secrets.values() for key, wanted in one.keys.items()}
-    return telling_values(inputs.values_of(env), keys, inputs.example_values(loaded))
+    return telling_values(load.values_of(env), keys, load.example_values(loaded))
 
 
 def tracked(path: Path) -> list[Problem]:
     """The problem that git tracks the env file, if it does."""
-    if not repository.tracks(path):
+    if not git.tracks(path):
         return []
     return [Problem("ENV_TRACKED", f"git tracks `{path.name}`", hints=(f"git rm --cached {path.name}",))]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import KINDS, KubePort, Object, ObjectRef, ref_of
-from deployer.preflight.rules.quantities import quantity
+from deployer.preflight.rules.capacity import quantity
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "DaemonSet": ("spec.selector",),

@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deployer.cluster import ownership
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
+from deployer.core.files import write_private
 from deployer.core.ports import Object
+from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Steps
 from deployer.plan import Plan
-from deployer.preflight import immutable_fields as immutable
-from deployer.preflight import passed
+from deployer.preflight import immutable_fields
 from deployer.preflight.gather import Running, Target, gather, objects_of
-from deployer.preflight.passed import Passed
 from deployer.preflight.rules.capacity import Share, capacity_plan
+from deployer.preflight.rules.containers import without_tags
 from deployer.preflight.rules.judging import errors, judge, warnings
 from deployer.preflight.rules.model import Finding, Subject
-from deployer.sources import load as inputs
+from deployer.sources import load
 from deployer.sources.charts import files_outside
+from deployer.sources.env_files import is_env_file
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The shape that passed the rules the last time, and the warnings that were reported for it."""
+
+    shape: str = ""
+    warned: tuple[str, ...] = ()
+
+
+def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
+    """A digest of everything that decides what rules find, but for the images' tags, which change with each build."""
+    refs = {image.name: image.tag for image in plan.images}
+    releases = [
+        [one.name, one.namespace, str(one.chart), without_tags(one, loaded.spec.releases[one.name], refs)]
+        for one in plan.releases
+    ]
+    contexts = {
+        image.name: sorted(
+            f"{path} {part}" if is_env_file(path) else path for path, part in image.source.manifest.items()
+        )
+        for image in plan.images
+    }
+    parts = [loaded.spec.model_dump(mode="json"), releases, contexts, sorted(env)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def recall(path: Path) -> Passed:
+    """What passed the last time; nothing where that cannot be read."""
+    try:
+        return read_json(path, Passed)
+    except (OSError, Malformed):
+        return Passed()
+
+
+def remember(path: Path, passed: Passed) -> None:
+    """It is remembered; an unwritable state folder costs a render."""
+    with suppress(OSError):
+        write_private(path, json.dumps(asdict(passed)))
+
+
+def identity(warning: Problem) -> str:
+    """By what a warning is known again: the figures in its detail change with every pod."""
+    return f"{warning.code} {warning.title}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +112,20 @@ def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *,
     running = target.running
     assert running is not None, "builds are for a cluster that runs"
     path = state / "rules.json"
-    before, shape = passed.recall(path), passed.shape_of(loaded, plan, inputs.load_env(loaded))
+    before, shape = recall(path), shape_of(loaded, plan, load.load_env(loaded))
     known = {one.name for one in plan.releases} <= running.record.releases.keys()
     if known and whole and before.shape == shape:
         return
     subject = gather(loaded, plan, target, thorough=False)
     findings = judge(subject if whole else _narrowed(subject), partly=not whole)
     refuse_broken(findings)
-    immutable.refuse(_objects(subject), objects_of(plan, running.record), running.kube)
-    warned = {passed.identity(one): one for one in warnings(findings)}
+    immutable_fields.refuse(_objects(subject), objects_of(plan, running.record), running.kube)
+    warned = {identity(one): one for one in warnings(findings)}
     for name, problem in warned.items():
         if name not in before.warned:
             yield Warned(problem)
     if whole:
-        passed.remember(path, Passed(shape, tuple(warned)))
+        remember(path, Passed(shape, tuple(warned)))
 
 
 def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
@@ -84,7 +133,7 @@ def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
     plan, kept, kube = subject.plan, running.record, running.kube
     checks: tuple[Callable[[], object], ...] = (
         lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube),
-        lambda: immutable.refuse(_objects(subject), objects_of(plan, kept), kube),
+        lambda: immutable_fields.refuse(_objects(subject), objects_of(plan, kept), kube),
     )
     return tuple(found for check in checks for found in _refusals(check))
 

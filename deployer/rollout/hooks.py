@@ -16,7 +16,7 @@ from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import KubePort, ObjectRef
 from deployer.core.steps import Clock, Steps, merge
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.helm.storage import objects_of, revisions_of, stored_revision
 from deployer.rollout.stage import Limits, take_snapshot, workloads_of
 from deployer.status import Object, Phase, Snapshot, WorkloadRef, current_pods, workload_status
@@ -144,7 +144,7 @@ class _Hooks:
             secret = stored_revision(release, namespace, made[-1].revision, kube)
             if secret is None:
                 return None
-            document = helmstorage.decode(secret)
+            document = storage.decode(secret)
             self._known[key] = _Pending(
                 pending_hooks(document, made[-1].status, namespace),
                 workloads_of(objects_of(str(document.get("manifest") or ""), namespace)),

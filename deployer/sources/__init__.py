@@ -1,1 +1,1 @@
-"""What images and releases are made from: build contexts, Dockerfiles, charts, Git, and digests of all of them."""
+"""What is built and deployed, as it lies in the repository: build contexts, Dockerfiles, charts, Git, env files."""

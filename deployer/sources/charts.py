@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.config.paths import is_within
+from deployer.config.load import is_within
 from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.files import copy_within, path_component
 from deployer.core.reading import Malformed, read_text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +16,75 @@ from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
 from deployer.core.values import overlaid
 from deployer.core.yaml import parse_manifest
-from deployer.env import files as envfile
-from deployer.env import parser as dotenv
-from deployer.env.parser import EnvEntry, EnvFile
-from deployer.plan import (
-    ChartSource,
-    ImageSource,
-    build_args,
-    generated_keys,
-    is_on,
-    missing_keys,
-    switch_states,
-)
-from deployer.sources import build_ca, charts, digest
-from deployer.sources import build_context as context
-from deployer.sources.dockerfile import base_images
+from deployer.plan import ChartSource, ImageSource, build_args, generated_keys, is_on, missing_keys, switch_states
+from deployer.sources import build_context, charts, digest, dotenv, env_files
+from deployer.sources.dockerfile import base_images, instructions
+from deployer.sources.dotenv import EnvEntry, EnvFile
+
+VARIABLE = "TODO_DEPLOY_CA"
+# The classic builder reads lines of at most 64 KiB.
+_MOST = 40_000
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_FILE, _APT = "/dev/shm/todo-deploy-ca.pem", "/dev/shm/todo-deploy-apt.conf"  # noqa: S108 - of a build's container
+# The image's own CA certificates, where Debian, Alpine and Fedora keep them.
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt")
+# OpenSSL (apk too), pip and requests, curl, git, cargo, and Node.js, which adds the file to its own.
+_NAMES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO",
+          "NODE_EXTRA_CA_CERTS")  # fmt: skip
+_SHELLS = re.compile(r'"(?:/\S*/)?(?:ba|da|a|k|z)?sh"')
+_RUN = re.compile(r"(\s*RUN\s+(?:--\S+\s+)*)", re.IGNORECASE)
+
+
+def read_certificates(path: Path, shown: str) -> str:
+    """The certificates of the file, and nothing else of it; input error where it holds none, or too many."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise input_error(
+            "CA_UNREADABLE", f"cannot read the CA certificates in {shown}", detail=error.strerror or "",
+            hints=(f"`build.ca` in the spec, --ca or {VARIABLE}: a PEM file",),
+        ) from None  # fmt: skip
+    found = "\n".join(match[0] for match in _CERTIFICATE.finditer(text))
+    if not found:
+        raise input_error(
+            "CA_EMPTY", f"{shown} contains no PEM certificate", hints=("openssl x509 -inform der -in FILE",)
+        )
+    if len(found) > _MOST:
+        count = found.count("BEGIN")
+        raise input_error(
+            "CA_TOO_LARGE", f"{shown} contains {count} certificates; a build can take {_MOST // 1000} kB of them",
+            hints=("give only your company's own certificates: images have the public ones",),
+        )  # fmt: skip
+    return found
+
+
+def prelude(certificates: str) -> str:
+    """Shell commands after which programs trust the image's own CA certificates and these; one line, ending in `;`."""
+    lines = " ".join(shlex.quote(line.strip()) for line in certificates.splitlines())
+    bundles = " || ".join(f"cat {path} 2>/dev/null" for path in _BUNDLES)
+    exports = " ".join(f"{name}={_FILE}" for name in _NAMES)
+    # npm's setting replaces its own certificates: only a complete file may.
+    complete = " || ".join(f"[ -s {path} ]" for path in _BUNDLES)
+    return (
+        f"{{ {bundles} || true; printf '%s\\n' {lines}; }} > {_FILE}; "
+        f"echo 'Acquire::https::CAInfo \"{_FILE}\";' > {_APT}; "
+        f"export {exports} APT_CONFIG={_APT}; "
+        f"if {complete}; then export npm_config_cafile={_FILE}; fi; "
+    )
+
+
+def with_prelude(dockerfile: str, commands: str) -> str:
+    """The Dockerfile with the commands before what each `RUN` gives to a shell; every line keeps its number."""
+    lines = dockerfile.splitlines(keepends=True)
+    is_shell = True
+    for one in instructions(dockerfile):
+        if one.word == "FROM":
+            is_shell = True
+        elif one.word == "SHELL":
+            is_shell = bool(_SHELLS.search(one.rest.split(",")[0]))
+        elif one.word == "RUN" and is_shell and not one.rest.startswith("[") and "<<" not in one.rest:
+            lines[one.first] = _RUN.sub(lambda match: match[1] + commands, lines[one.first], count=1)
+    return "".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +123,14 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
             return ()
         given = example_values(loaded)
         example = loaded.root / spec.env.example if given and spec.env.example else None
-        made = envfile.init_env_file(path, example, generated_keys(spec, given))
+        made = env_files.init_env_file(path, example, generated_keys(spec, given))
         source = f" from {spec.env.example}" if example is not None else ""
         done.append(
             f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)"
         )
     absent = generated_keys(spec, values_of(load_env(loaded)))
     if absent:
-        added = envfile.append_generated(path, absent)
+        added = env_files.append_generated(path, absent)
         done.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
     return tuple(done)
 
@@ -144,7 +200,7 @@ def read_sources(
         folder = root / image.context
         dockerfile = root / image.dockerfile if image.dockerfile else folder / "Dockerfile"
         _check_context(loaded, name, folder, dockerfile)
-        files = context.context_files(folder, dockerfile)
+        files = build_context.context_files(folder, dockerfile)
         _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
         content = dockerfile.read_bytes()
         bases = {argument: replacements.get(base, base) for argument, base in image.bases.items()}
@@ -173,13 +229,13 @@ def read_sources(
 def build_prelude(loaded: LoadedSpec) -> str:
     """Shell commands before every step of a build that make it trust the company's CA; input error for a bad file."""
     found = ca_certificates(loaded)
-    return build_ca.prelude(found) if found else ""
+    return prelude(found) if found else ""
 
 
 def ca_certificates(loaded: LoadedSpec) -> str:
     """The company's CA certificates; empty where the spec names none, input error for a bad file."""
     name = loaded.spec.build.ca
-    return build_ca.read_certificates(loaded.root / name, name) if name else ""
+    return read_certificates(loaded.root / name, name) if name else ""
 
 
 def _named_bases(content: bytes, args: Mapping[str, str]) -> list[str]:
@@ -247,11 +303,11 @@ def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path
         raise input_error("DOCKERFILE_MISSING", title, where=where, hints=hints)
 
 
-def _check_size(loaded: LoadedSpec, name: str, files: tuple[context.ContextFile, ...], most: int) -> None:
-    size = context.total_size(files)
+def _check_size(loaded: LoadedSpec, name: str, files: tuple[build_context.ContextFile, ...], most: int) -> None:
+    size = build_context.total_size(files)
     if size <= most * 2**20:
         return
-    entries = [f"{number / 2**20:8.1f} MiB  {path}" for path, number in context.biggest(files, 5)]
+    entries = [f"{number / 2**20:8.1f} MiB  {path}" for path, number in build_context.biggest(files, 5)]
     problem = Problem(
         "CONTEXT_TOO_LARGE",
         f"the build context of image `{name}` has {size / 2**20:.0f} MiB; at most {most} MiB are sent",

@@ -21,12 +21,11 @@ from deployer.core.ports import (
     Revision,
     UpgradeRequest,
 )
-from deployer.core.process_identity import identity
+from deployer.core.process import identity
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.helm.recovery import heal, owner_label
-from deployer.helm.storage import Applied, revisions_of, stored_revision
-from deployer.helm.values_diff import in_words, value_changes
+from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan
 from deployer.state.record import ReleaseRecord
@@ -85,8 +84,8 @@ def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
         return INPUTS_CHANGED
     chart = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
     try:
-        old = helmstorage.decode(secret).get("config") or {}
-    except helmstorage.Damaged:
+        old = storage.decode(secret).get("config") or {}
+    except storage.Damaged:
         return INPUTS_CHANGED
     return in_words(value_changes(old, wanted.values), chart=chart != wanted.chart.name[-40:])
 
@@ -134,7 +133,7 @@ def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
             INPUTS_LABEL: wanted.inputs,
             CHART_LABEL: wanted.chart.name[-40:],
             VERDICT_LABEL: "unfinished",
-            helmstorage.OWNER_LABEL: owner_label(revision),
+            storage.OWNER_LABEL: owner_label(revision),
         },
         description=f"todo-deploy: {identity(run)}",
         timeout=wanted.timeout,
@@ -165,9 +164,9 @@ def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kub
     if verdict == "failed":
         secret = stored_revision(applied.name, applied.namespace, applied.revision, kube)
         if secret is not None:
-            with suppress(helmstorage.Damaged):
-                kube.replace(helmstorage.with_status(secret, "failed", why))
-    name = helmstorage.secret_name(applied.name, applied.revision)
+            with suppress(storage.Damaged):
+                kube.replace(storage.with_status(secret, "failed", why))
+    name = storage.secret_name(applied.name, applied.revision)
     kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
 
 
@@ -175,7 +174,7 @@ def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:
     """The newest revision of the release with all that it holds, where this process made it; None otherwise."""
     made = revisions_of(release, namespace, kube)
     secret = stored_revision(release, namespace, made[-1].revision, kube) if made else None
-    owner = ((secret or {"metadata": {}})["metadata"].get("labels") or {}).get(helmstorage.OWNER_LABEL)
+    owner = ((secret or {"metadata": {}})["metadata"].get("labels") or {}).get(storage.OWNER_LABEL)
     return secret if made and owner == owner_label(made[-1].revision) else None
 
 
@@ -183,7 +182,7 @@ def trim(release: str, namespace: str, needed: Collection[int], kube: KubePort) 
     """Helm remembers the newest revisions and those that a rollback may need, and no others."""
     for one in revisions_of(release, namespace, kube)[:-_KEPT]:
         if one.revision not in needed and one.status != "deployed":
-            kube.delete("Secret", namespace, helmstorage.secret_name(release, one.revision))
+            kube.delete("Secret", namespace, storage.secret_name(release, one.revision))
 
 
 def ordered(releases: Sequence[ReleasePlan]) -> tuple[tuple[ReleasePlan, ...], ...]:

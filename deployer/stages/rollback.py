@@ -8,7 +8,7 @@ from deployer.core.errors import Problem, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
 from deployer.state.history import Entry, KeptSecretRef
@@ -57,13 +57,13 @@ def apply_revision(
                 hints=("todo-deploy history",),
             )
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
-        objects = tuple(objects_of(helmstorage.manifest_of(stored), namespace))
+        objects = tuple(objects_of(storage.manifest_of(stored), namespace))
         yield from _make_ready(name, namespace, revision, kube, clock)
         helm.rollback(name, namespace, revision, timeout)
         now = _latest(name, namespace, kube).revision
         # Helm hands the old revision's labels on, its verdict among them; this one has yet to earn its own.
         unjudged = {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}}
-        kube.patch("Secret", namespace, helmstorage.secret_name(name, now), unjudged)
+        kube.patch("Secret", namespace, storage.secret_name(name, now), unjudged)
         yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
         reason = f"rollback to revision {revision}"
         applied.append(Applied(name, namespace, now, True, reason, inputs, objects, False))
@@ -80,8 +80,8 @@ def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clo
     if latest.status.startswith("pending-"):
         yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
-    owner = {"metadata": {"labels": {helmstorage.OWNER_LABEL: owner_label(latest.revision + 1)}}}
-    kube.patch("Secret", namespace, helmstorage.secret_name(release, revision), owner)
+    owner = {"metadata": {"labels": {storage.OWNER_LABEL: owner_label(latest.revision + 1)}}}
+    kube.patch("Secret", namespace, storage.secret_name(release, revision), owner)
 
 
 def _latest(release: str, namespace: str, kube: KubePort) -> Revision:

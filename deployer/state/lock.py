@@ -1,4 +1,5 @@
-"""One run at a time for a deployment on this machine: a file lock, which the kernel takes back from the dead.
+"""One run at a time for a deployment: on this machine by a file lock, which the kernel takes back from the dead, and in
+the cluster by a Lease, whose holder is judged by the own clock since its last renewal that was seen.
 
 Programs that write to the cluster inherit it (`held`): where a run is killed and its helm goes on, the next run waits
 until that has ended too, and there are never two writers.
@@ -7,15 +8,21 @@ until that has ended too, and there are never two writers.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypeVar
 
-from deployer.core.errors import Problem, refused
+from deployer.core import process
+from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Warned
-from deployer.core.process_identity import has_ended
+from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
+from deployer.core.process import has_ended
 from deployer.core.steps import Clock, Steps
+from deployer.kube.outage import ClusterStopped
 
 T = TypeVar("T")
 
@@ -91,3 +98,207 @@ def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:
         _held.set(before)
         if stream is not None:
             stream.close()
+
+
+NAMESPACE = "default"
+"""Where the Leases are: in the namespace that every cluster has, so that holding one makes nothing else."""
+
+DURATION_SECONDS = 30
+_RENEW_SECONDS = 8.0
+_AGAIN_SECONDS = 1.0
+_OVERDUE_SECONDS = 60.0
+
+
+class LockLost(DeployError):
+    """Another run may be at work by now: nothing may be written any more."""
+
+
+def lease_name(application: str) -> str:
+    """The name of the application's Lease."""
+    return f"{OWNER}.{application}"
+
+
+class ClusterLock:
+    """The deployment lock: taken in the course of a run, held until the run ends."""
+
+    def __init__(self, application: str, run: str, clock: Clock) -> None:
+        self._application, self._clock = application, clock
+        self._identity = process.identity(run)
+        self._heartbeat: _Heartbeat | None = None
+
+    def take(self, kube: KubePort) -> Steps[None]:
+        """This run alone holds the application; another holder is waited for, a dead one replaced."""
+        yield from _take(kube, self._application, self._identity, self._clock)
+        self._heartbeat = _Heartbeat(kube, self._application, self._identity)
+        self._heartbeat.start()
+
+    def release(self) -> None:
+        """The lock is not held any more, if it was."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat.release()
+            self._heartbeat = None
+
+    def during(self, steps: Steps[T]) -> Steps[T]:
+        """The steps, in the course of which the lock is taken; it is released at their end.
+
+        Where the Lease ran out on the way (the API server could not be reached for its duration), the steps stand
+        still until it is renewed; they are interrupted with a refusal where somebody else has it by then, or nobody
+        answers, and with its own error where the cluster was stopped.
+        """
+        try:
+            while True:
+                try:
+                    failure = yield from self._failure()
+                    event = next(steps) if failure is None else steps.throw(failure)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+                yield event
+        finally:
+            steps.close()
+            self.release()
+
+    def _failure(self) -> Steps[DeployError | None]:
+        """Why the steps must end; None while the lock is held, or not taken yet."""
+        if self._heartbeat is None:
+            return None
+        yield from _renewal(self._heartbeat, self._application, self._clock)
+        if self._heartbeat.away is not None:
+            return self._heartbeat.away
+        return _lost(self._application) if self._heartbeat.lost.is_set() else None
+
+
+class _Heartbeat(threading.Thread):
+    """Renews the Lease until it is stopped; `overdue` while it has run out, `lost` once it is somebody else's.
+
+    `away` says why, where it cannot be renewed because the cluster was stopped.
+    """
+
+    def __init__(self, kube: KubePort, application: str, identity: str) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._kube, self._application = kube, application
+        self._identity = identity
+        self._ended = threading.Event()
+        self.overdue = threading.Event()
+        self.lost = threading.Event()
+        self.away: ClusterStopped | None = None
+
+    def run(self) -> None:
+        renewed = time.monotonic()
+        while not self._ended.wait(_RENEW_SECONDS if not self.overdue.is_set() else _AGAIN_SECONDS):
+            try:
+                found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
+                if found is None or _holder(found) != self._identity:
+                    self.lost.set()
+                    return
+                # Only if nobody wrote it since it was read: of two that come back at once, one loses it.
+                self._kube.replace(_renewed(found, self._identity, time.time()))
+                renewed = time.monotonic()
+                self.overdue.clear()
+            except ClusterStopped as why:
+                self.away = why
+                return
+            except DeployError:
+                if time.monotonic() - renewed > DURATION_SECONDS:
+                    self.overdue.set()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(timeout=5)
+
+    def release(self) -> None:
+        """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
+        with suppress(DeployError):
+            found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
+            if found is not None and _holder(found) == self._identity:
+                self._kube.delete("Lease", NAMESPACE, lease_name(self._application))
+
+
+def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
+    """The Lease is ours, or lost: nothing is written while nobody knows."""
+    if not beat.overdue.is_set():
+        return
+    yield Warned(
+        Problem(
+            "LEASE_OVERDUE", f"the API server does not answer: waiting to renew the deployment lock of `{application}`"
+        )
+    )
+    deadline = clock.monotonic() + _OVERDUE_SECONDS
+    while beat.overdue.is_set() and not beat.lost.is_set() and beat.away is None:
+        if clock.monotonic() > deadline:
+            beat.lost.set()
+            return
+        clock.sleep(0.2)
+
+
+def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
+    shown = ""
+    deadline = clock.monotonic() + _LIMIT_SECONDS
+    seen: Object | None = None
+    since = clock.monotonic()
+    while True:
+        found = kube.get("Lease", NAMESPACE, lease_name(application))
+        spec = (found or {}).get("spec") or {}
+        if spec != seen:
+            seen, since = spec, clock.monotonic()
+        # Its holder's clock may be any other: what counts is how long it was not renewed before our eyes.
+        silent = clock.monotonic() - since
+        expired = silent > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        if found is None or expired or _is_free(found, identity):
+            with suppress(_Conflict):
+                _write(kube, found, application, identity, clock.now())
+                return
+            continue
+        holder = _holder(found)
+        if holder != shown:
+            shown = holder
+            yield Warned(Problem("LOCK_WAIT", f"waiting for another run of `{application}`: {holder}"))
+        if clock.monotonic() > deadline:
+            raise refused(
+                "LOCKED", f"another run deploys `{application}`: {holder}", hints=("wait until it has ended",)
+            )
+        clock.sleep(0.5)
+
+
+class _Conflict(Exception):
+    """Somebody else was faster."""
+
+
+def _write(kube: KubePort, found: Object | None, application: str, identity: str, now: float) -> None:
+    metadata = {
+        "name": lease_name(application),
+        "namespace": NAMESPACE,
+        "labels": {MANAGED_BY: OWNER, f"{LABEL_PREFIX}/lease": application},
+    }
+    fresh: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+    try:
+        if found is None:
+            kube.create(_renewed(fresh, identity, now, taken=True))
+        else:
+            kube.replace(_renewed(found, identity, now, taken=True))
+    except DeployError as error:
+        if error.exit_code == ExitCode.REFUSED and error.problems[0].code in ("API_CONFLICT", "API_ALREADYEXISTS"):
+            raise _Conflict from None
+        raise
+
+
+def _renewed(lease: Object, identity: str, now: float, *, taken: bool = False) -> Object:
+    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {**(lease.get("spec") or {}), "holderIdentity": identity, "leaseDurationSeconds": DURATION_SECONDS}
+    spec |= {"renewTime": at} | ({"acquireTime": at} if taken else {})
+    return {**lease, "spec": spec}
+
+
+def _holder(lease: Object) -> str:
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _is_free(lease: Object, identity: str) -> bool:
+    """Whether nobody holds it, or a run of this machine that has ended."""
+    holder = _holder(lease)
+    return not holder or holder == identity or bool(process.is_gone(holder))
+
+
+def _lost(application: str) -> LockLost:
+    title = f"lost the deployment lock of `{application}` while the API server could not be reached"
+    return LockLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)

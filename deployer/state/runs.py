@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from deployer.core.events import Event, to_wire
-from deployer.core.files import path_component, write_within
-from deployer.core.folders import state_folder
+from deployer.core.files import path_component, state_folder, write_within
 from deployer.core.objects import fitted
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.reading import read_json as read_json_file

@@ -15,8 +15,7 @@ from deployer.status.phases import (
     WorkloadRef,
     WorkloadStatus,
 )
-from deployer.status.pods import current_pods, old_pods
-from deployer.status.workloads import is_told_done, workload_status
+from deployer.status.workloads import current_pods, is_told_done, old_pods, workload_status
 
 __all__ = [
     "Absence",

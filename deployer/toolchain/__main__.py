@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, Log, Warned
-from deployer.core.folders import cache_folder, state_folder
+from deployer.core.files import cache_folder, state_folder
 from deployer.core.steps import Steps, drive
 from deployer.toolchain import Toolchain, ensure_docker, ensure_replacements, ensure_toolchain
 

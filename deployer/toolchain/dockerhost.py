@@ -19,12 +19,11 @@ from pathlib import Path
 
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
-from deployer.core.process import CommandFailed, run
-from deployer.core.process_identity import start_time
+from deployer.core.process import CommandFailed, run, start_time
 from deployer.core.steps import Steps
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
-from deployer.toolchain.source import runc as runtime
+from deployer.toolchain.source import runc
 from deployer.toolchain.source.debian import can_install, ensure_packages
 
 # conntrack, socat and ethtool are what kubeadm's checks look for; iptables is only recommended by docker.io.
@@ -44,7 +43,7 @@ def ensure_docker(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> S
     if docker is not None:
         trouble = _trouble(docker, env)
         if trouble is None:
-            if runtime.is_fitting(docker, env):
+            if runc.is_fitting(docker, env):
                 yield Item(STAGE, "docker", ItemState.UNCHANGED)
                 return docker
         elif "permission denied" in trouble.lower():
@@ -89,12 +88,12 @@ def _prepare(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[
         if not can_install():
             raise _missing()
         # The runtime is set up first: installing the package may start Docker.
-        yield from runtime.ensure_runtime(cache_dir, env)
+        yield from runc.ensure_runtime(cache_dir, env)
         yield from ensure_packages(PACKAGES, "Docker runs Minikube's node", env)
         docker = _client(env) or Path("/usr/bin/docker")
-    changed = yield from runtime.ensure_runtime(cache_dir, env)
+    changed = yield from runc.ensure_runtime(cache_dir, env)
     if _trouble(docker, env) is None:
-        if changed or not runtime.is_fitting(docker, env):
+        if changed or not runc.is_fitting(docker, env):
             yield from _restart(docker, state_dir, env)
         yield Item(STAGE, "docker", ItemState.DONE)
         return docker
@@ -218,7 +217,7 @@ def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Non
     pid = ours.get("pid")
     if not isinstance(pid, int) or not ours.get("started") or start_time(pid) != ours["started"]:
         command = "systemctl restart docker" if _has_systemd() else "stop dockerd; todo-deploy up starts it again"
-        raise DeployError(runtime.restart_needed(command), ExitCode.MACHINE)
+        raise DeployError(runc.restart_needed(command), ExitCode.MACHINE)
     yield Item(STAGE, "docker", ItemState.RUNNING, "restarting for its changed configuration")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30

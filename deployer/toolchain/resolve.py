@@ -13,7 +13,7 @@ from deployer.toolchain.files import link, locked
 from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, write_stamp
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
-from deployer.toolchain.source import node as nodeimages
+from deployer.toolchain.source import node
 from deployer.toolchain.source.debian import ensure_base, ensure_packages
 from deployer.toolchain.source.go import built, ensure_go, lanes
 
@@ -107,7 +107,7 @@ def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> 
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
     return replace(
         _toolchain("source", why, paths, dict(_PINNED), cache_dir, docker),
-        node_image=nodeimages.node_ref(cache_dir, env),
+        node_image=node.node_ref(cache_dir, env),
         kubernetes_binaries=built(cache_dir, _BUILDS["kubernetes"]),
         offline_images=True,
     )
@@ -119,10 +119,10 @@ def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Ste
 
     def systems() -> Steps[None]:
         yield from ensure_base(docker, cache_dir, env)
-        yield from nodeimages.ensure_systems(docker, cache_dir, env)
+        yield from node.ensure_systems(docker, cache_dir, env)
 
     yield from _programs([*BUILDS, RUNC_FIT], cache_dir, env, {"systems": systems})
-    yield from nodeimages.ensure_cluster_images(docker, cache_dir, env)
+    yield from node.ensure_cluster_images(docker, cache_dir, env)
 
 
 def _programs(

@@ -25,7 +25,7 @@ from deployer.commands.toolchain import replacements_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
 from deployer.plan import ImagePlan, ImageSource
-from deployer.sources.build_ca import prelude, read_certificates
+from deployer.sources.load import prelude, read_certificates
 from deployer.stages.images import Building, ensure_images
 from deployer.toolchain import ensure_replacements, locate_toolchain
 from tests.contract.conftest import opened

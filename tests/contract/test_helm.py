@@ -6,7 +6,7 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object, ObjectRef, Revision, UpgradeRequest
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from tests.contract.conftest import BOTH, Doors
 
 pytestmark = BOTH
@@ -34,11 +34,11 @@ def wanted(doors: Doors, chart: Path, value: str = "1", **labels: str) -> Upgrad
 
 
 def history(doors: Doors) -> tuple[Revision, ...]:
-    return helmstorage.revisions(doors.kube.list("Secret", doors.namespace, labels=helmstorage.SELECTOR), "app")
+    return storage.revisions(doors.kube.list("Secret", doors.namespace, labels=storage.SELECTOR), "app")
 
 
 def stored(doors: Doors, revision: int) -> Object:
-    secret = doors.kube.get("Secret", doors.namespace, helmstorage.secret_name("app", revision))
+    secret = doors.kube.get("Secret", doors.namespace, storage.secret_name("app", revision))
     assert secret is not None
     return secret
 
@@ -67,7 +67,7 @@ def test_the_revision_is_stored_as_we_read_it(doors: Doors, chart: Path) -> None
     (found,) = history(doors)
     assert (found.revision, found.status, found.inputs, found.namespace) == (1, "deployed", "inputs-1", doors.namespace)
     assert found.updated.isdigit()
-    document = helmstorage.decode(stored(doors, 1))
+    document = storage.decode(stored(doors, 1))
     assert document["info"]["description"] == "run 1"
     assert document["version"] == 1
     assert "kind" in document["manifest"]
@@ -93,37 +93,37 @@ def test_labels_are_handed_on_unless_they_are_given_anew(doors: Doors, chart: Pa
 
 def test_a_pending_release_is_refused_until_it_is_healed(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
-    doors.kube.replace(helmstorage.with_status(stored(doors, 1), "pending-upgrade", "Preparing upgrade"))
+    doors.kube.replace(storage.with_status(stored(doors, 1), "pending-upgrade", "Preparing upgrade"))
     with pytest.raises(DeployError) as caught:
         doors.helm.upgrade(wanted(doors, chart, "2"))
     assert caught.value.problems[0].code == "RELEASE_PENDING"
     assert caught.value.exit_code is ExitCode.REFUSED
-    doors.kube.replace(helmstorage.with_status(stored(doors, 1), "failed", "healed"))
+    doors.kube.replace(storage.with_status(stored(doors, 1), "failed", "healed"))
     assert doors.helm.upgrade(wanted(doors, chart, "2")).revision.revision == 2
-    assert helmstorage.decode(stored(doors, 1))["info"]["description"] == "healed"
+    assert storage.decode(stored(doors, 1))["info"]["description"] == "healed"
 
 
 def test_after_a_failed_verdict_helm_keeps_the_reason_but_not_the_status(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
-    doors.kube.replace(helmstorage.with_status(stored(doors, 1), "failed", "CRASH_LOOP"))
-    doors.kube.patch("Secret", doors.namespace, helmstorage.secret_name("app", 1),
+    doors.kube.replace(storage.with_status(stored(doors, 1), "failed", "CRASH_LOOP"))
+    doors.kube.patch("Secret", doors.namespace, storage.secret_name("app", 1),
                      {"metadata": {"labels": {VERDICT_LABEL: "failed"}}})  # fmt: skip
     doors.helm.upgrade(wanted(doors, chart, "2"))
     # Helm takes the last revision for the one that was deployed: only our label still says that it failed.
     first = history(doors)[0]
     assert (first.status, first.verdict) == ("superseded", "failed")
-    assert helmstorage.decode(stored(doors, 1))["info"]["description"] == "CRASH_LOOP"
+    assert storage.decode(stored(doors, 1))["info"]["description"] == "CRASH_LOOP"
 
 
 def test_a_rollback_leaves_a_failed_revision_as_it_is(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
     doors.helm.upgrade(wanted(doors, chart, "2"))
-    doors.kube.replace(helmstorage.with_status(stored(doors, 2), "failed", "CRASH_LOOP"))
+    doors.kube.replace(storage.with_status(stored(doors, 2), "failed", "CRASH_LOOP"))
     doors.helm.rollback("app", doors.namespace, 1, 60)
     assert [(one.revision, one.status) for one in history(doors)] == [
         (1, "superseded"), (2, "failed"), (3, "deployed"),
     ]  # fmt: skip
-    assert helmstorage.decode(stored(doors, 2))["info"]["description"] == "CRASH_LOOP"
+    assert storage.decode(stored(doors, 2))["info"]["description"] == "CRASH_LOOP"
 
 
 def test_helm_keeps_every_revision(doors: Doors, chart: Path) -> None:
@@ -132,12 +132,12 @@ def test_helm_keeps_every_revision(doors: Doors, chart: Path) -> None:
     first = stored(doors, 1)
     for number in range(2, 12):
         labels = {**first["metadata"]["labels"], "version": str(number), "status": "superseded"}
-        name = helmstorage.secret_name("app", number)
-        document = {**helmstorage.decode(first), "version": number}
+        name = storage.secret_name("app", number)
+        document = {**storage.decode(first), "version": number}
         doors.kube.create({
             "apiVersion": "v1", "kind": "Secret", "type": first["type"],
             "metadata": {"name": name, "namespace": doors.namespace, "labels": labels},
-            "data": {"release": helmstorage.encode(document)},
+            "data": {"release": storage.encode(document)},
         })  # fmt: skip
     assert doors.helm.upgrade(wanted(doors, chart, "2")).revision.revision == 12
     assert len(history(doors)) == 12
@@ -146,11 +146,11 @@ def test_helm_keeps_every_revision(doors: Doors, chart: Path) -> None:
 def test_a_rollback_is_a_new_revision_with_values_and_labels_of_the_old_one(doors: Doors, chart: Path) -> None:
     doors.helm.upgrade(wanted(doors, chart))
     mark = {"metadata": {"labels": {VERDICT_LABEL: "verified"}}}
-    doors.kube.patch("Secret", doors.namespace, helmstorage.secret_name("app", 1), mark)
+    doors.kube.patch("Secret", doors.namespace, storage.secret_name("app", 1), mark)
     labels = {INPUTS_LABEL: "inputs-2", VERDICT_LABEL: "unfinished"}
     doors.helm.upgrade(UpgradeRequest("app", doors.namespace, chart, {"value": "2"}, labels, "run 2", 60))
     doors.helm.rollback("app", doors.namespace, 1, 60)
-    manifests = [helmstorage.decode(stored(doors, number))["manifest"] for number in (1, 3)]
+    manifests = [storage.decode(stored(doors, number))["manifest"] for number in (1, 3)]
     assert manifests[0] == manifests[1]
     assert served(doors) == "1"
     assert [(one.revision, one.status, one.inputs, one.verdict) for one in history(doors)] == [

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from tests.fakes.kube import FakeKube
 
 Render = Callable[[UpgradeRequest], Sequence[Object]]
@@ -48,7 +48,7 @@ def release_secret(name: str, namespace: str, revision: int, status: str, **stor
     modified = str(int(stored.get("updated", 0.0)))
     known = {"owner": "helm", "name": name, "version": str(revision), "status": status, "modifiedAt": modified}
     metadata = {
-        "name": helmstorage.secret_name(name, revision),
+        "name": storage.secret_name(name, revision),
         "namespace": namespace,
         "labels": {**stored.get("labels", {}), **known},
     }
@@ -122,11 +122,11 @@ class FakeHelm:
         for revision in history:
             for ref in self._objects(revision):
                 self.kube.drop(ref.kind, ref.namespace, ref.name)
-            self.kube.drop("Secret", namespace, helmstorage.secret_name(release, revision.revision))
+            self.kube.drop("Secret", namespace, storage.secret_name(release, revision.revision))
         return bool(history)
 
     def _history(self, release: str, namespace: str) -> tuple[Revision, ...]:
-        return helmstorage.revisions(self.kube.list("Secret", namespace, labels=helmstorage.SELECTOR), release)
+        return storage.revisions(self.kube.list("Secret", namespace, labels=storage.SELECTOR), release)
 
     def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
         """The revision and its objects are there; objects that only the last one had are gone."""
@@ -137,8 +137,8 @@ class FakeHelm:
         for old in history[-1:]:
             for ref in set(self._objects(old)) - set(refs):
                 self.kube.drop(ref.kind, ref.namespace, ref.name)
-        (made,) = helmstorage.revisions([secret], secret["metadata"]["labels"]["name"])
-        description = helmstorage.decode(secret)["info"]["description"]
+        (made,) = storage.revisions([secret], secret["metadata"]["labels"]["name"])
+        description = storage.decode(secret)["info"]["description"]
         return Upgraded(replace(made, description=description), refs)
 
     def _labels(self, revisions: Sequence[Revision]) -> dict[str, str]:
@@ -151,11 +151,11 @@ class FakeHelm:
         """In an upgrade, where no revision was deployed, Helm takes the last one for it; in a rollback it does not."""
         for one in revisions:
             secret = self._stored(one)
-            description = helmstorage.decode(secret)["info"]["description"]
-            self.kube.put(helmstorage.with_status(secret, "superseded", description))
+            description = storage.decode(secret)["info"]["description"]
+            self.kube.put(storage.with_status(secret, "superseded", description))
 
     def _stored(self, revision: Revision) -> Object:
-        name = helmstorage.secret_name(revision.release, revision.revision)
+        name = storage.secret_name(revision.release, revision.revision)
         secret = self.kube.get("Secret", revision.namespace, name)
         assert secret is not None
         return secret
@@ -164,7 +164,7 @@ class FakeHelm:
         return tuple(ref_of(one) for one in self._manifest(revision))
 
     def _manifest(self, revision: Revision) -> list[Object]:
-        manifest: str = helmstorage.decode(self._stored(revision))["manifest"]
+        manifest: str = storage.decode(self._stored(revision))["manifest"]
         return [json.loads(part) for part in manifest.split("---\n") if part.strip()]
 
 

@@ -8,7 +8,7 @@ from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
-from deployer.state.cluster_lock import ClusterLock
+from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import RUNNING
 from tests.fakes.helm import FakeHelm, config_map

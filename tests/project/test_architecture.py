@@ -21,7 +21,7 @@ MODULES = {
 # From the bottom up: a package imports only those in a row below its own, or left of it in the same row.
 LAYERS = (
     ("status", "core"),
-    ("config", "plan", "env", "sources", "diagnosis"),
+    ("config", "plan", "sources", "diagnosis"),
     ("kube", "state", "helm", "toolchain", "images", "cluster"),
     ("rollout", "stages"),
     ("evidence", "forwarding", "preflight", "init"),
@@ -34,11 +34,11 @@ ORDER = [name for row in LAYERS for name in row]
 CLIENTS: dict[str, str] = {
     "click": "cli",
     "docker": "images.docker",
-    "dotenv": "env.parser",
+    "dotenv": "sources.dotenv",
     "jinja2": "evidence.explain.page",
     "kubernetes": "kube.client",
     "markupsafe": "evidence.explain.page",
-    "platformdirs": "core.folders",
+    "platformdirs": "core.files",
     "pydantic": "config",
     "pydantic_core": "config.schema",
     "pyhelm3": "helm.client",
@@ -190,7 +190,7 @@ def test_text_is_read_and_written_as_utf_8_whatever_the_machine_prefers() -> Non
 
 # Modules that write files themselves: streams that grow (logs, locks, records), and the toolchain's builds, whose names
 # come from our own tables. All else is written by `core.files`, whole, private, and not outside its folder.
-WRITERS = ("core.files", "core.process", "state.lock", "state.runs", "forwarding.state", "toolchain")
+WRITERS = ("core.files", "core.process", "state.lock", "state.runs", "forwarding.ports", "toolchain")
 WRITES = {
     "write_text",
     "write_bytes",

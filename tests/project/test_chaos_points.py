@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bench.chaos.points import make_points
-from deployer.commands import rollback
-from deployer.commands import up as pipeline
+from deployer.commands import rollback, up
 
 
 def test_every_stage_is_hit_and_half_of_the_kills_take_the_children() -> None:
@@ -12,7 +11,7 @@ def test_every_stage_is_hit_and_half_of_the_kills_take_the_children() -> None:
     ups = [one for one in points if one.command == "up"]
     backs = [one for one in points if one.command == "rollback"]
     assert (len(ups), len(backs)) == (41, 10)
-    assert {one.stage for one in ups} == set(pipeline.STAGES)
+    assert {one.stage for one in ups} == set(up.STAGES)
     assert {one.stage for one in backs} == set(rollback.STAGES)
     assert abs(2 * sum(one.children for one in points) - len(points)) <= 1
     assert len({one.change for one in ups}) == 4

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from deployer.env.parser import EnvFile
 from deployer.preflight.rules.capacity import capacity_plan
 from deployer.preflight.rules.model import Cluster, Rendered, Subject
+from deployer.sources.dotenv import EnvFile
 from tests.topologies.rendering import Topology
 
 NAME = "../todo-deploy"

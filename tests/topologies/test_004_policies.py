@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployer.cluster.addons.manifests import ADDON_LABEL
+from deployer.cluster.addons.images import ADDON_LABEL
 from deployer.cluster.addons.table import ADDONS
 from tests.cluster import ensure_test_cluster
 from tests.e2e.browser import request

@@ -2,18 +2,129 @@
 
 from __future__ import annotations
 
+import base64
+import ipaddress
+import shutil
+import string
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer.cluster.addons.table import STAGE, Addon, AddonImage
+from deployer.cluster.addons.table import STAGE, Addon, AddonImage, Certificate
+from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
-from deployer.core.ports import DockerEndpoint, ImagePort
+from deployer.core.ports import LABEL_PREFIX, DockerEndpoint, ImagePort, KubePort, Object
+from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
+from deployer.core.yaml import parse_manifest
 from deployer.toolchain.files import RECIPES, locked
+from deployer.toolchain.source.debian import ensure_packages
 from deployer.toolchain.source.go import built, ensure_built, ensure_go
 from deployer.toolchain.source.images import OURS, Recipe, ensure_image
 from deployer.toolchain.source.node import kube_proxy_os
+
+# Longer than a local cluster lives.
+_DAYS = 3650
+
+
+def ensure_certificate(addon: str, wanted: Certificate, kube: KubePort, env: Mapping[str, str]) -> Steps[str]:
+    """The Secret holds key and certificate; returns the certificate as manifests carry it (base64 of PEM)."""
+    kept = kube.get("Secret", wanted.namespace, wanted.secret)
+    if kept is None:
+        if shutil.which("openssl", path=env.get("PATH")) is None:
+            yield from ensure_packages(("openssl",), f"the certificate of {addon} is made with it", env)
+        certificate, key = _made(wanted.host, env)
+        kept = kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {
+                    "name": wanted.secret,
+                    "namespace": wanted.namespace,
+                    "labels": {ADDON_LABEL: addon},
+                },
+                "type": "kubernetes.io/tls",
+                "data": {"tls.crt": _encoded(certificate), "tls.key": _encoded(key)},
+            }
+        )
+    return str(kept["data"]["tls.crt"])
+
+
+def _made(host: str, env: Mapping[str, str]) -> tuple[bytes, bytes]:
+    with tempfile.TemporaryDirectory() as name:  # mode 0700
+        certificate, key = Path(name) / "tls.crt", Path(name) / "tls.key"
+        words: list[str | Path] = [
+            "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-days", str(_DAYS), "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}",
+            "-keyout", key, "-out", certificate,
+        ]  # fmt: skip
+        try:
+            run(words, env=env)
+        except CommandFailed as error:
+            raise machine_error(
+                "ADDON_CERTIFICATE",
+                f"openssl could not make a certificate for {host}",
+                detail="\n".join(error.tail),
+                hints=("openssl version", "todo-deploy up"),
+            ) from None
+        return certificate.read_bytes(), key.read_bytes()
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+FOLDER = Path(__file__).parent / "manifests"
+ADDON_LABEL = f"{LABEL_PREFIX}/addon"
+
+# How many addresses at the end of the node's network an addon may give away, and how many at the very end it leaves.
+_ADDRESSES, _SPARED = 50, 5
+_LEAST_NETWORK = 64
+
+
+def templates(folder: str) -> tuple[str, ...]:
+    """The texts of an addon's manifests, in the order in which they are applied; none for no folder."""
+    return (
+        tuple(path.read_text(encoding="utf-8") for path in sorted((FOLDER / folder).glob("*.yaml"))) if folder else ()
+    )
+
+
+def waves(addon: str, texts: tuple[str, ...], values: Mapping[str, str]) -> tuple[tuple[Object, ...], ...]:
+    """The objects of each text with the values inserted, labelled as the addon's."""
+    return tuple(
+        tuple(_labelled(addon, body) for body in parse_manifest(string.Template(text).substitute(values)))
+        for text in texts
+    )
+
+
+def address_range(network: str | None, node_ip: str | None) -> str:
+    """Addresses of the node's network that Docker gives to nobody; machine error where there is no room for them."""
+    known = network or (f"{node_ip}/24" if node_ip else None)
+    if known is None:
+        raise machine_error(
+            "ADDON_NETWORK",
+            "metallb needs free addresses beside the node's, and the node's is not known",
+            hints=("leave metallb out of cluster.addons", "todo-deploy doctor"),
+        )
+    block = ipaddress.ip_network(known, strict=False)
+    if block.num_addresses < _LEAST_NETWORK:
+        raise machine_error(
+            "ADDON_NETWORK",
+            f"the node's network {block} has too few addresses for metallb",
+            hints=("leave metallb out of cluster.addons, or use a larger network",),
+        )
+    last = block.broadcast_address - _SPARED
+    return f"{last - _ADDRESSES}-{last}"
+
+
+def _labelled(addon: str, body: Object) -> Object:
+    """The object with the label, and what its controllers make of it too."""
+    metadata = body["metadata"]
+    made = {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), ADDON_LABEL: addon}}}
+    template = (body.get("spec") or {}).get("template")
+    return {**made, "spec": {**body["spec"], "template": _labelled(addon, template)}} if template else made
+
 
 _DOCKERFILE = RECIPES / "images" / "binary.Dockerfile"
 _WITH_TOOLS = Path(__file__).parent / "network-tools.Dockerfile"

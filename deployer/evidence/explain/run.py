@@ -13,8 +13,7 @@ from deployer.core.errors import Problem, input_error
 from deployer.core.reading import Malformed, shaped
 from deployer.core.reading import read_json as read_json_file
 from deployer.diagnosis.causes import CAUSES
-from deployer.evidence.nodes import NodeShape
-from deployer.evidence.timeline import Timeline, from_wire, timeline_of, to_wire
+from deployer.evidence.timeline import NodeShape, Timeline, from_wire, timeline_of, to_wire
 from deployer.state.runs import EVENTS, SUMMARY, TIMELINE, read_events, read_json, runs_dir
 
 _LOG_LINES = 200

@@ -12,20 +12,10 @@ from deployer.config.rules import Waiver
 from deployer.core.errors import Problem
 from deployer.core.reading import Malformed, read_text
 from deployer.core.yaml import parse_texts
-from deployer.preflight.rules import (
-    capacity,
-    configuration,
-    containers,
-    images,
-    layout,
-    project,
-    references,
-    services,
-    workloads,
-)
+from deployer.preflight.rules import capacity, configuration, containers, project, services, workloads
 from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Violation
 
-_MODULES = (references, images, containers, services, workloads, configuration, capacity, layout, project)
+_MODULES = (project, containers, services, workloads, configuration, capacity)
 RULES = tuple(one for module in _MODULES for one in vars(module).values() if isinstance(one, Rule))
 """Every rule, in the order in which findings are reported."""
 

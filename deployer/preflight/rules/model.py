@@ -13,9 +13,9 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
 from deployer.core.ports import Object, ObjectRef
 from deployer.core.yaml import Location
-from deployer.env.leaks import Leak
-from deployer.env.parser import EnvFile
 from deployer.plan import Plan, ReleasePlan
+from deployer.sources.dotenv import EnvFile
+from deployer.sources.env_files import Leak
 
 Severity = Literal["error", "warning", "note"]
 

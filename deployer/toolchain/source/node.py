@@ -17,7 +17,7 @@ from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES
 from deployer.toolchain.model import Toolchain, architecture, minikube_home
 from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
-from deployer.toolchain.source import runc as runtime
+from deployer.toolchain.source import runc
 from deployer.toolchain.source.debian import base_digest, base_ref
 from deployer.toolchain.source.go import built
 from deployer.toolchain.source.images import OURS, Recipe, ensure_image
@@ -89,7 +89,7 @@ def fitted_node(cache_dir: Path, env: Mapping[str, str]) -> Recipe:
 
 def node_ref(cache_dir: Path, env: Mapping[str, str]) -> str:
     """The name of the node image that suits this machine."""
-    return (fitted_node if runtime.is_needed() else node)(cache_dir, env).ref
+    return (fitted_node if runc.is_needed() else node)(cache_dir, env).ref
 
 
 def control_plane(image: ControlPlaneImage, cache_dir: Path, env: Mapping[str, str]) -> Recipe:
@@ -117,7 +117,7 @@ def ensure_systems(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Ste
 def ensure_cluster_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
     """The node image and the control plane's images exist; Minikube's own copies of older ones are gone."""
     changed = yield from ensure_image(docker, node(cache_dir, env), cache_dir, env)
-    if runtime.is_needed():
+    if runc.is_needed():
         changed |= yield from ensure_image(docker, fitted_node(cache_dir, env), cache_dir, env)
     for image in CONTROL_PLANE:
         if (yield from ensure_image(docker, control_plane(image, cache_dir, env), cache_dir, env)):

@@ -14,7 +14,7 @@ import pytest
 
 from deployer import composition
 from deployer.cli.entry import main
-from deployer.commands import connection as opening
+from deployer.commands import connection
 from deployer.core.ports import ClusterFacts, DockerEndpoint
 from deployer.kube.masking import masked
 from deployer.state import record
@@ -166,5 +166,5 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     }))  # fmt: skip
     monkeypatch.setattr(composition, "open_cluster", lambda *_: cluster)
     monkeypatch.setattr(composition, "open_kube", lambda *_, **__: masked(kube))
-    monkeypatch.setattr(opening, "locate_toolchain", lambda *_: toolchain)
+    monkeypatch.setattr(connection, "locate_toolchain", lambda *_: toolchain)
     return Staged(kube, cluster, toolchain, kubeconfig)

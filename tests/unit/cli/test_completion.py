@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from deployer.cli import options
 from deployer.cli.entry import cli
-from deployer.config import load as specfile
+from deployer.config import load
 from tests import ROOT
 from tests.unit.cli.conftest import Run
 
@@ -83,7 +83,7 @@ def test_no_spec_offers_nothing(tmp_path: Path, home: Path, monkeypatch: pytest.
 
 
 def test_both_ways_of_reading_look_for_the_same_file() -> None:
-    assert options._SPEC_NAME == specfile.SPEC_NAME
+    assert options._SPEC_NAME == load.SPEC_NAME
 
 
 @pytest.mark.parametrize(

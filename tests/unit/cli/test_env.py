@@ -12,8 +12,7 @@ import pytest
 from deployer import composition
 from deployer.commands import down
 from deployer.core.ports import DockerEndpoint
-from deployer.core.steps import Outcome, Steps
-from deployer.env.shell import (
+from deployer.core.shell import (
     Shell,
     ShellTarget,
     cleared_variables,
@@ -23,6 +22,7 @@ from deployer.env.shell import (
     shell_of,
     unexported,
 )
+from deployer.core.steps import Outcome, Steps
 from deployer.kube.kubeconfig import narrowed
 from deployer.toolchain import Toolchain
 from tests.fakes import FakeHelm

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployer import composition
-from deployer.commands import init as draft
+from deployer.commands import init
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Object, UpgradeRequest
@@ -54,7 +54,7 @@ class Chart:
 @pytest.fixture
 def with_helm(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(composition, "open_helm", lambda *_: Chart())
-    monkeypatch.setattr(draft, "examine", lambda *_: Examined(()))
+    monkeypatch.setattr(init, "examine", lambda *_: Examined(()))
     return folder
 
 

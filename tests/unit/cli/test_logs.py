@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.commands.services import best_pod, pods_of
-from deployer.kube import logs as podlogs
+from deployer.kube import logs
 from deployer.kube.logs import Source, follow, sources_of
 from deployer.rollout.stage import take_snapshot
 from tests.fakes.kube import FakeKube
@@ -124,8 +124,8 @@ def source(pod: str, run: str = "c1") -> Source:
 
 
 def test_following_goes_on_with_replaced_pods_and_reopens_broken_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(podlogs, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(podlogs, "_REOPEN_SECONDS", 0.05)
+    monkeypatch.setattr(logs, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(logs, "_REOPEN_SECONDS", 0.05)
     kube = Talking({"a": ["a1", "a2", "a3"], "b": ["b1", "b2"]})
     kube.broken = {"a"}
     looks = iter([[source("a")], [source("a")], [source("a", "c2"), source("b")]])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployer import composition
-from deployer.cluster.addons import images as supply
+from deployer.cluster.addons import images
 from deployer.cluster.addons.table import ADDONS, KUBE_ROUTER
 from deployer.commands import addons
 from deployer.composition import Machine
@@ -57,7 +57,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 def ready_images(scene: Scene) -> list[str]:
     """The host's daemon has every image of the addons; returns their names."""
-    refs = [supply.recipe(image, scene.here.cache_dir, scene.here.env).ref
+    refs = [images.recipe(image, scene.here.cache_dir, scene.here.env).ref
             for addon in ADDONS.values() for image in addon.images]  # fmt: skip
     scene.host.known |= FakeImages(refs).known
     return refs

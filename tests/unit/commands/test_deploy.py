@@ -11,24 +11,24 @@ from urllib.parse import quote
 
 import pytest
 
-from deployer.commands.deploy import deploy
-from deployer.commands.planning import Planned, ensure_record
-from deployer.commands.verdict import (
+from deployer.commands.deploy import (
     Deployed,
     RolloutFailed,
     Serving,
     check_urls,
+    deploy,
     hold_steady,
     rollout_of,
     verdict,
     watch_rollout,
 )
+from deployer.commands.planning import Planned, ensure_record
 from deployer.config.spec import FailFast
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
 from deployer.core.ports import ObjectRef, PodAnswer
 from deployer.core.steps import Steps, stage
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
 from deployer.rollout.stage import Limits
@@ -109,10 +109,10 @@ class Shop:
 
     def revision(self, number: int) -> tuple[str, str, str]:
         """A Helm revision's status, verdict and description."""
-        stored = self.kube.get("Secret", "default", helmstorage.secret_name("web", number))
+        stored = self.kube.get("Secret", "default", storage.secret_name("web", number))
         assert stored is not None
-        (one,) = helmstorage.revisions([stored], "web")
-        return one.status, one.verdict, helmstorage.decode(stored)["info"]["description"]
+        (one,) = storage.revisions([stored], "web")
+        return one.status, one.verdict, storage.decode(stored)["info"]["description"]
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_no_secret_value_is_told_or_remembered_anywhere_but_in_secrets(shop: Sho
         data = one.pop("data", {}) if one["kind"] == "Secret" else {}
         outside.append(json.dumps(one, ensure_ascii=False))
         if one["metadata"]["name"].startswith("sh.helm."):
-            outside.append(json.dumps(helmstorage.decode({"data": data})))
+            outside.append(json.dumps(storage.decode({"data": data})))
         elif "record" in data:
             outside.append(base64.b64decode(data["record"]).decode())
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.state.cluster_lock import DURATION_SECONDS, lease_name
+from deployer.state.lock import DURATION_SECONDS, lease_name
 from tests.unit.commands.test_destructive import VERBS, Scene, ran
 
 HOLDER = "ann@elsewhere pid 7 run r7 on another-boot"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deployer.commands.migrations import Moved, migrations_of, moved_since, warnings
+from deployer.commands.rebuild import Moved, migrations_of, moved_since, warnings
 from deployer.config.spec import Spec
 from deployer.plan import ImagePlan, ImageSource
 from deployer.state.history import Entry

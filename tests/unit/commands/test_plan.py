@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands import addons
-from deployer.commands import connection as opening
+from deployer.commands import addons, connection
 from deployer.commands.plan import Step, env_or_example, planned_steps
 from deployer.core.ports import ClusterFacts
 from deployer.stages.addons import AddonState
@@ -71,7 +70,7 @@ def test_addons_are_told_as_the_cluster_has_them(
     spec = shop.root / "todo-deploy.yaml"
     spec.write_text(spec.read_text() + "cluster: {addons: [metallb]}\n")
     monkeypatch.setattr(addons, "look", lambda *_: (state,))
-    monkeypatch.setattr(opening, "locate_toolchain", lambda *_: TOOLS)
+    monkeypatch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
     found = step(seen(shop), "addon")
     assert (found.name, found.action, found.reason) == ("metallb", action, state.text)
 

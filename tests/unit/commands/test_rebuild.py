@@ -9,7 +9,7 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, Warned
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.sources.git import NoCheckout, checked_out
 from tests.fakes.play import failed, played
 from tests.fakes.shop import Shop
@@ -151,7 +151,7 @@ def test_a_deleted_copy_of_other_values_is_named_and_nothing_changes(shop: Shop)
 
 def test_a_release_that_is_gone_is_named_beside_the_rest(shop: Shop) -> None:
     shop.images.remove(images(shop)[0])
-    shop.kube.drop("Secret", "default", helmstorage.secret_name("web", 1))
+    shop.kube.drop("Secret", "default", storage.secret_name("web", 1))
     shop.images.built.clear()
     _, error = failed(shop.back())
     assert [one.code for one in error.problems] == ["ROLLBACK_RELEASE"]

@@ -12,9 +12,9 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.ports import INPUTS_LABEL
 from deployer.core.steps import Steps
-from deployer.helm import storage as helmstorage
-from deployer.state.cluster_lock import LockLost, lease_name
+from deployer.helm import storage
 from deployer.state.history import Entry
+from deployer.state.lock import LockLost, lease_name
 from deployer.state.record import Record
 from tests.fakes.play import code, failed, played
 from tests.fakes.scene import BACK_OFF
@@ -85,9 +85,9 @@ def test_code_and_secrets_of_the_revision_before_serve_again(shop: Shop) -> None
     assert (third.number, third.run, third.why) == (3, "run-back", "rollback to revision 1")
     assert (third.verdict, third.images, third.secrets) == ("verified", first.images, first.secrets)
     assert third.releases == {"web": 3}
-    found = shop.kube.get("Secret", "default", helmstorage.secret_name("web", 3))
+    found = shop.kube.get("Secret", "default", storage.secret_name("web", 3))
     assert found is not None
-    assert helmstorage.revisions([found], "web")[0].verdict == "verified"
+    assert storage.revisions([found], "web")[0].verdict == "verified"
 
 
 def test_a_second_rollback_returns_to_where_one_was(shop: Shop) -> None:
@@ -172,7 +172,7 @@ def test_everything_that_lacks_is_named_and_nothing_is_touched(shop: Shop) -> No
     image, copy = first.images["api"], first.secrets[0].copy
     shop.images.remove(image)
     shop.kube.drop("Secret", "default", copy)
-    shop.kube.drop("Secret", "default", helmstorage.secret_name("web", 1))
+    shop.kube.drop("Secret", "default", storage.secret_name("web", 1))
     shop.kube.writes.clear()
     _, error = failed(shop.back())
     assert error.exit_code == ExitCode.REFUSED
@@ -309,10 +309,10 @@ def test_a_helm_that_fails_halfway_is_a_failed_revision_and_the_one_before_serve
     assert [(one.verdict, one.cause) for one in shop.record.history] == [
         ("verified", ""), ("failed", "HELM_FAILED"), ("verified", ""),
     ]  # fmt: skip
-    found = shop.kube.get("Secret", "default", helmstorage.secret_name("web", 2))
+    found = shop.kube.get("Secret", "default", storage.secret_name("web", 2))
     assert found is not None
-    assert helmstorage.decode(found)["info"]["description"] == "HELM_FAILED: helm could not deploy release `web`"
-    assert helmstorage.revisions([found], "web")[0].verdict == "failed"
+    assert storage.decode(found)["info"]["description"] == "HELM_FAILED: helm could not deploy release `web`"
+    assert storage.revisions([found], "web")[0].verdict == "failed"
 
 
 def test_a_first_helm_that_fails_halfway_is_kept(shop: Shop) -> None:
@@ -390,7 +390,7 @@ def test_after_ten_failures_that_were_kept_the_verified_revision_can_still_be_go
     for number in range(1, 13):
         failed(shop.up(str(number), on_failure="keep"))
     assert shop.record.history[0].number == 1
-    stored = helmstorage.revisions(shop.kube.list("Secret", "default", labels="owner=helm"), "web")
+    stored = storage.revisions(shop.kube.list("Secret", "default", labels="owner=helm"), "web")
     assert [one.revision for one in stored] == [1, *range(4, 14)]
     _, done = played(shop.back())
     assert (done.target.number, shop.serves) == (1, ("0", "token-of-0"))

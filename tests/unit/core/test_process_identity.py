@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deployer.core.process_identity import has_ended, identity, is_gone, machine, start_time, user_and_host
+from deployer.core.process import has_ended, identity, is_gone, machine, start_time, user_and_host
 
 HOST = socket.gethostname()
 ON = f"on {machine()}"

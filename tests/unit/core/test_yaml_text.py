@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deployer.core.yaml import parse_values
-from deployer.core.yaml_text import block_lines, text_of
+from deployer.core.yaml import block_lines, parse_values, text_of
 
 
 def written(value: Any) -> str:

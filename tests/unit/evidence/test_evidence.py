@@ -22,9 +22,19 @@ from deployer.evidence.capture import within
 from deployer.evidence.describe import describe, event_lines
 from deployer.evidence.gather import masked
 from deployer.evidence.manifests import manifest_diff
-from deployer.evidence.nodes import node_data, node_lines, quantity
-from deployer.evidence.podtimes import pod_rows
-from deployer.evidence.timeline import Row, Segment, Sighting, from_wire, sighting, timeline_of, to_wire
+from deployer.evidence.timeline import (
+    Row,
+    Segment,
+    Sighting,
+    from_wire,
+    node_data,
+    node_lines,
+    pod_rows,
+    quantity,
+    sighting,
+    timeline_of,
+    to_wire,
+)
 from deployer.helm.storage import Applied
 from deployer.rollout.stage import Limits, Rollout, await_rollout
 from deployer.state.runs import RunFolder, RunRecord, new_run_id, read_events, read_json

@@ -17,8 +17,9 @@ from deployer import forwarding
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError
 from deployer.core.steps import SystemClock
-from deployer.forwarding import Door, Forward, state, supervise
-from deployer.forwarding.decide import choose
+from deployer.forwarding import Door, Forward, supervise
+from deployer.forwarding import ports as state
+from deployer.forwarding.ports import choose
 from deployer.forwarding.relay import backends, listen
 from tests.fakes import FakeKube
 from tests.fakes.play import played

@@ -10,7 +10,7 @@ import pytest
 
 from deployer.core.errors import ExitCode
 from deployer.core.ports import Revision
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.helm.recovery import Owner, heal, owner_label, owner_of
 from tests.fakes import FakeKube
 from tests.fakes.helm import release_secret
@@ -19,15 +19,15 @@ from tests.fakes.play import code, failed, items, played
 
 def pending(kube: FakeKube, owner: str = "", *, age: float = 0.0, kind: str = "pending-upgrade") -> Revision:
     """What a helm that was killed leaves behind."""
-    labels = {helmstorage.OWNER_LABEL: owner} if owner else {}
+    labels = {storage.OWNER_LABEL: owner} if owner else {}
     secret = release_secret("app", "default", 3, kind, labels=labels, updated=kube.clock.now() - age)
     kube.put(secret)
-    (found,) = helmstorage.revisions([secret], "app")
+    (found,) = storage.revisions([secret], "app")
     return found
 
 
 def status_of(kube: FakeKube) -> str:
-    (found,) = helmstorage.revisions(kube.list("Secret", "default"), "app")
+    (found,) = storage.revisions(kube.list("Secret", "default"), "app")
     return found.status
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.core.errors import ExitCode
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from tests import ROOT
 from tests.fakes.helm import release_secret
 
@@ -25,26 +25,26 @@ def secret(request: pytest.FixtureRequest) -> Object:
 
 def test_a_revision_is_read_from_labels_alone(secret: Object) -> None:
     bare = {"metadata": secret["metadata"]}
-    (found,) = helmstorage.revisions([bare], "probe")
+    (found,) = storage.revisions([bare], "probe")
     assert (found.release, found.revision, found.status) == ("probe", 2, "deployed")
     assert found.namespace == "default"
     assert found.inputs == "abc"
     assert found.verdict == ""
     assert found.updated.isdigit()
-    assert secret["metadata"]["name"] == helmstorage.secret_name("probe", 2)
+    assert secret["metadata"]["name"] == storage.secret_name("probe", 2)
 
 
 def test_a_document_is_read(secret: Object) -> None:
-    document = helmstorage.decode(secret)
+    document = storage.decode(secret)
     assert (document["name"], document["version"], document["info"]["status"]) == ("probe", 2, "deployed")
     assert document["info"]["description"] == "why"
     assert isinstance(document["manifest"], str)
 
 
 def test_another_status_changes_label_and_document_and_nothing_else(secret: Object) -> None:
-    before = helmstorage.decode(secret)
-    changed = helmstorage.with_status(secret, "failed", "it crashes")
-    after = helmstorage.decode(changed)
+    before = storage.decode(secret)
+    changed = storage.with_status(secret, "failed", "it crashes")
+    after = storage.decode(changed)
     assert changed["metadata"]["labels"]["status"] == after["info"]["status"] == "failed"
     assert after["info"]["description"] == "it crashes"
     untouched = {**after, "info": {**after["info"], "status": "deployed", "description": "why"}}
@@ -56,24 +56,24 @@ def test_another_status_changes_label_and_document_and_nothing_else(secret: Obje
 
 def test_the_given_secret_is_left_as_it_is(secret: Object) -> None:
     before = json.dumps(secret, sort_keys=True)
-    helmstorage.with_status(secret, "failed", "why")
+    storage.with_status(secret, "failed", "why")
     assert json.dumps(secret, sort_keys=True) == before
 
 
 def test_what_is_written_has_helms_packing() -> None:
-    packed = helmstorage.with_status(RECORDED, "failed", "why")["data"]["release"]
+    packed = storage.with_status(RECORDED, "failed", "why")["data"]["release"]
     inner = base64.b64decode(base64.b64decode(packed, validate=True), validate=True)
     assert inner[:3] == b"\x1f\x8b\x08"
     assert json.loads(gzip.decompress(inner))["info"]["status"] == "failed"
 
 
 def test_the_same_change_gives_the_same_bytes() -> None:
-    assert helmstorage.with_status(RECORDED, "failed", "x") == helmstorage.with_status(RECORDED, "failed", "x")
+    assert storage.with_status(RECORDED, "failed", "x") == storage.with_status(RECORDED, "failed", "x")
 
 
 def test_revisions_are_sorted_by_number_and_not_as_words() -> None:
     secrets = [release_secret("app", "default", number, "superseded") for number in (10, 9, 1)]
-    assert [one.revision for one in helmstorage.revisions(secrets, "app")] == [1, 9, 10]
+    assert [one.revision for one in storage.revisions(secrets, "app")] == [1, 9, 10]
 
 
 def test_other_releases_and_other_owners_are_left_out() -> None:
@@ -81,29 +81,29 @@ def test_other_releases_and_other_owners_are_left_out() -> None:
     stranger["metadata"]["labels"]["owner"] = "somebody"
     other = release_secret("app-two", "default", 2, "deployed")
     unlabelled = {"metadata": {"name": "app"}}
-    assert helmstorage.revisions([stranger, other, unlabelled], "app") == ()
+    assert storage.revisions([stranger, other, unlabelled], "app") == ()
 
 
 def test_a_verdict_is_read_from_its_label() -> None:
     labels = {VERDICT_LABEL: "verified"}
-    (found,) = helmstorage.revisions([release_secret("app", "default", 1, "deployed", labels=labels)], "app")
+    (found,) = storage.revisions([release_secret("app", "default", 1, "deployed", labels=labels)], "app")
     assert found.verdict == "verified"
 
 
 @pytest.mark.parametrize(
     "data",
-    [None, {}, {"release": 3}, {"release": "%"}, {"release": "bm8="}, {"release": helmstorage.encode({})},
-     {"release": helmstorage.encode({"info": []})}, {"release": helmstorage.encode({"info": {}, "hooks": ["x"]})},
+    [None, {}, {"release": 3}, {"release": "%"}, {"release": "bm8="}, {"release": storage.encode({})},
+     {"release": storage.encode({"info": []})}, {"release": storage.encode({"info": {}, "hooks": ["x"]})},
      {"release": RECORDED["data"]["release"][:200]}],
     ids=range(9),
 )  # fmt: skip
 def test_a_secret_that_holds_no_revision_is_damaged(data: object) -> None:
-    with pytest.raises(helmstorage.Damaged) as caught:
-        helmstorage.decode({**RECORDED, "data": data})
+    with pytest.raises(storage.Damaged) as caught:
+        storage.decode({**RECORDED, "data": data})
     assert caught.value.exit_code is ExitCode.REFUSED
 
 
 @pytest.mark.parametrize("version", [None, "x", "-1", "", "9" * 40])
 def test_a_revision_without_a_number_is_none(version: str | None) -> None:
     labels = {**RECORDED["metadata"]["labels"], "version": version}
-    assert helmstorage.revisions([{"metadata": {**RECORDED["metadata"], "labels": labels}}], "probe") == ()
+    assert storage.revisions([{"metadata": {**RECORDED["metadata"], "labels": labels}}], "probe") == ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployer.core.redact import KNOWN
-from deployer.helm.values_diff import in_words, value_changes
+from deployer.helm.storage import in_words, value_changes
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from deployer.core.errors import ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import DockerEndpoint
 from deployer.images.scanner import Scan, Scanner, find_scanner, read_report
-from deployer.stages.scan import Wanted, scan_images
+from deployer.stages.images import Wanted, scan_images
 from tests import DATA
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import FakeImages

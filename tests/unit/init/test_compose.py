@@ -9,7 +9,7 @@ import pytest
 
 from deployer.config.load import load_spec
 from deployer.core.errors import Problem
-from deployer.init import match as matching
+from deployer.init import match
 from deployer.init.compose import REASON, compose, questions, unmended, with_waivers
 from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
 from deployer.init.read import hosts, release_names
@@ -101,7 +101,7 @@ def test_an_image_that_nothing_here_makes_is_left_to_its_chart(tmp_path: Path) -
     ],
 )
 def test_names_say_which_dockerfile_it_is_and_ports_are_a_hint(found: Slot, name: str | None, certain: bool) -> None:
-    best, sure = matching.best(found, [API, WEB])
+    best, sure = match.best(found, [API, WEB])
     assert (best.name if best else None, sure) == (name, certain)
 
 

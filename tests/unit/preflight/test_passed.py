@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
-from deployer.preflight.passed import Passed, identity, recall, remember, shape_of
+from deployer.preflight.validate import Passed, identity, recall, remember, shape_of
 from tests.unit.preflight.rules.subjects import subject
 
 

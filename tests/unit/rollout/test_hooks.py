@@ -13,7 +13,7 @@ from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, Item, Log, Warned
 from deployer.core.steps import Steps, on_stop
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.rollout.hooks import HelmAtWork, pending_hooks, watched
 from deployer.rollout.stage import Limits
 from tests.fakes import FakeClock, FakeKube
@@ -43,8 +43,8 @@ class Scene:
     def begin(self, *hooks: dict[str, Any], status: str = "pending-upgrade") -> None:
         """Helm has stored the revision that it is about to make."""
         secret = release_secret("web", "default", 2, status)
-        document = {**helmstorage.decode(secret), "hooks": list(hooks)}
-        secret["data"]["release"] = helmstorage.encode(document)
+        document = {**storage.decode(secret), "hooks": list(hooks)}
+        secret["data"]["release"] = storage.encode(document)
         self.kube.put(secret)
 
     def job(self, *, failed: bool = False, judged: bool = True, log: tuple[str, ...] = ()) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.sources.build_ca import prelude, read_certificates, with_prelude
+from deployer.sources.load import prelude, read_certificates, with_prelude
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+a/Z=\n-----END CERTIFICATE-----"
 

@@ -8,7 +8,7 @@ from deployer.core.errors import ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import Object, PodAnswer
 from deployer.plan import CorsPlan
-from deployer.stages.cors import origin_of, prove_cors
+from deployer.stages.urls import origin_of, prove_cors
 from tests.fakes import FakeKube
 from tests.fakes.play import failed, items, played
 

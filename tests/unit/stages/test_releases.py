@@ -9,8 +9,8 @@ import pytest
 
 from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
-from deployer.core.process_identity import identity
-from deployer.helm import storage as helmstorage
+from deployer.core.process import identity
+from deployer.helm import storage
 from deployer.helm.recovery import owner_label
 from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
@@ -88,7 +88,7 @@ def test_a_first_install_marks_its_inputs_and_its_owner() -> None:
     assert applied.objects == (CONFIG,)
     (request,) = helm.requests
     assert request.labels[INPUTS_LABEL] == "i1"
-    assert request.labels[helmstorage.OWNER_LABEL].endswith(f".{os.getpid()}.1")
+    assert request.labels[storage.OWNER_LABEL].endswith(f".{os.getpid()}.1")
     assert all(re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", one) for one in request.labels.values())
     assert request.description == f"todo-deploy: {identity('run-1')}"
 
@@ -157,10 +157,10 @@ def test_lost_objects_are_told_from_those_that_are_there() -> None:
 def pending(kube: FakeKube, owner: str = "", *, age: float = 0.0) -> Revision:
     """What a helm that was killed leaves behind: its description is Helm's own, whatever was asked for."""
     secret = release_secret("app", "default", 3, "pending-upgrade", description="Preparing upgrade",
-                            labels={helmstorage.OWNER_LABEL: owner} if owner else {},
+                            labels={storage.OWNER_LABEL: owner} if owner else {},
                             updated=kube.clock.now() - age)  # fmt: skip
     kube.put(secret)
-    (found,) = helmstorage.revisions([secret], "app")
+    (found,) = storage.revisions([secret], "app")
     return found
 
 
@@ -171,9 +171,9 @@ def dead_pid() -> int:
 
 
 def status_of(kube: FakeKube, number: int = 3) -> tuple[str, str]:
-    secret = kube.get("Secret", "default", helmstorage.secret_name("app", number))
+    secret = kube.get("Secret", "default", storage.secret_name("app", number))
     assert secret is not None
-    info = helmstorage.decode(secret)["info"]
+    info = storage.decode(secret)["info"]
     assert secret["metadata"]["labels"]["status"] == info["status"]
     return info["status"], info["description"]
 
@@ -202,7 +202,7 @@ def test_a_failed_verdict_is_in_helms_own_history() -> None:
     applied = ensured(kube, FakeHelm(kube), wanted(), None)
     mark(applied, "failed", "CRASH_LOOP: it crashes", kube)
     assert status_of(kube, 1) == ("failed", "CRASH_LOOP: it crashes")
-    (found,) = helmstorage.revisions(kube.list("Secret", "default"), "app")
+    (found,) = storage.revisions(kube.list("Secret", "default"), "app")
     assert (found.status, found.verdict) == ("failed", "failed")
 
 
@@ -214,7 +214,7 @@ def test_a_verified_revision_keeps_its_document() -> None:
     mark(applied, "verified", "", kube)
     assert status_of(kube, 1) == before
     assert ensured(kube, helm, wanted(), remembered(applied)).verified
-    secret = kube.get("Secret", "default", helmstorage.secret_name("app", 1))
+    secret = kube.get("Secret", "default", storage.secret_name("app", 1))
     assert secret is not None
     assert secret["metadata"]["labels"][VERDICT_LABEL] == "verified"
 

@@ -15,7 +15,7 @@ import pytest
 from deployer.commands.down import Removed
 from deployer.core.errors import ExitCode
 from deployer.core.ports import HelmPort, ObjectRef
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.stages.removal import (
     remove_claims,
     remove_left_volumes,
@@ -179,10 +179,10 @@ def test_what_hooks_made_goes_with_the_release(shop: Shop) -> None:
         hook("kept", **{"helm.sh/resource-policy": "keep"}),
         hook("data", "PersistentVolumeClaim"),
     ]
-    name = helmstorage.secret_name("web", 1)
+    name = storage.secret_name("web", 1)
     secret = shop.kube.get("Secret", "default", name)
     assert secret is not None
-    document = helmstorage.decode(secret) | {"hooks": [{"manifest": json.dumps(one)} for one in found]}
+    document = storage.decode(secret) | {"hooks": [{"manifest": json.dumps(one)} for one in found]}
     document["hooks"].append({"manifest": json.dumps(hook("gone"))})
     document["hooks"].append({"manifest": json.dumps(hook("somebodys"))})
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()

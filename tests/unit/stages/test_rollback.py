@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError
-from deployer.helm import storage as helmstorage
+from deployer.helm import storage
 from deployer.plan import ReleasePlan
 from deployer.stages.releases import ensure_release, mark
 from deployer.stages.rollback import apply_revision, lacking_releases, serve_copy
@@ -85,7 +85,7 @@ def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
     _, outcome = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     (applied,) = outcome.value
     assert (applied.revision, applied.inputs, applied.changed, applied.verified) == (3, "i1", True, False)
-    latest = helmstorage.revisions(kube.list("Secret", "default"), "app")[-1]
+    latest = storage.revisions(kube.list("Secret", "default"), "app")[-1]
     assert (latest.revision, latest.verdict) == (3, "unfinished")
     found = kube.get("ConfigMap", "default", "app")
     assert found is not None
@@ -122,11 +122,11 @@ def test_a_revision_that_a_killed_helm_left_pending_is_healed_first() -> None:
     kube.put(secret("app-old", "old", immutable=True))
     played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     for number, status in ((2, "deployed"), (3, "pending-rollback")):  # as helm leaves them when it is killed
-        stored = kube.get("Secret", "default", helmstorage.secret_name("app", number))
+        stored = kube.get("Secret", "default", storage.secret_name("app", number))
         assert stored is not None
-        kube.put(helmstorage.with_status(stored, status, ""))
+        kube.put(storage.with_status(stored, status, ""))
     events, _ = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
     assert kube.clock.elapsed == 0
     assert any("left pending-rollback; healed" in text for _, _, text in items(events))
-    statuses = {one.revision: one.status for one in helmstorage.revisions(kube.list("Secret", "default"), "app")}
+    statuses = {one.revision: one.status for one in storage.revisions(kube.list("Secret", "default"), "app")}
     assert (statuses[3], statuses[4]) == ("failed", "deployed")

@@ -13,10 +13,10 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Log, Warned
-from deployer.core.process_identity import identity
+from deployer.core.process import identity
 from deployer.core.steps import Clock, Steps, SystemClock
-from deployer.state import cluster_lock as lease_module
-from deployer.state.cluster_lock import DURATION_SECONDS, ClusterLock, lease_name
+from deployer.state import lock as lease_module
+from deployer.state.lock import DURATION_SECONDS, ClusterLock, lease_name
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 

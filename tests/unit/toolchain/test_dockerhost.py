@@ -12,7 +12,7 @@ import pytest
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
 from deployer.toolchain import dockerhost
-from deployer.toolchain.source import runc as runtime
+from deployer.toolchain.source import runc
 from tests.unit.toolchain.support import finish, nothing, program
 
 ROOT_STATUS = "Name:\tsh\nCapEff:\t{0}\nCapBnd:\t{0}\n"
@@ -20,7 +20,7 @@ ROOT_STATUS = "Name:\tsh\nCapEff:\t{0}\nCapBnd:\t{0}\n"
 
 @pytest.fixture(autouse=True)
 def ordinary_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "is_needed", lambda: False)
+    monkeypatch.setattr(runc, "is_needed", lambda: False)
     monkeypatch.setattr(dockerhost, "_has_systemd", lambda: False)
     monkeypatch.setattr(dockerhost, "_PID_FILES", ())
     monkeypatch.setattr(dockerhost, "_SBIN", ())
@@ -128,37 +128,37 @@ def test_a_pid_file_of_a_dead_daemon_is_forgotten(tmp_path: Path, monkeypatch: p
     ("mask", "lacks"), [("000001ffffffffff", False), ("000001fffeffffff", True), ("00000000a80425fb", True)]
 )
 def test_the_missing_capability_is_seen(mask: str, lacks: bool) -> None:
-    assert runtime.lacks_capability(ROOT_STATUS.format(mask)) is lacks
+    assert runc.lacks_capability(ROOT_STATUS.format(mask)) is lacks
 
 
 def test_dockers_configuration_is_added_to_and_never_replaced() -> None:
     before = {"data-root": "/data", "runtimes": {"nvidia": {"path": "x"}}, "default-runtime": "nvidia"}
-    after = runtime.with_runtime(before)
+    after = runc.with_runtime(before)
     assert after["data-root"] == "/data"
-    assert after["runtimes"] == {"nvidia": {"path": "x"}, "runc-fit": {"path": str(runtime.PROGRAM)}}
+    assert after["runtimes"] == {"nvidia": {"path": "x"}, "runc-fit": {"path": str(runc.PROGRAM)}}
     assert after["default-runtime"] == "runc-fit"
-    assert runtime.with_runtime(after) == after
+    assert runc.with_runtime(after) == after
 
 
 def needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(runtime, "is_needed", lambda: True)
-    monkeypatch.setattr(runtime, "is_root", lambda: True)
-    monkeypatch.setattr(runtime, "ensure_go", nothing)
-    monkeypatch.setattr(runtime, "ensure_built", nothing)
-    monkeypatch.setattr(runtime, "built", lambda *_: tmp_path / "built")
+    monkeypatch.setattr(runc, "is_needed", lambda: True)
+    monkeypatch.setattr(runc, "is_root", lambda: True)
+    monkeypatch.setattr(runc, "ensure_go", nothing)
+    monkeypatch.setattr(runc, "ensure_built", nothing)
+    monkeypatch.setattr(runc, "built", lambda *_: tmp_path / "built")
     program(tmp_path / "built", "runc-fit", "exit 0")
-    monkeypatch.setattr(runtime, "PROGRAM", tmp_path / "libexec/runc-fit")
+    monkeypatch.setattr(runc, "PROGRAM", tmp_path / "libexec/runc-fit")
     configuration = tmp_path / "etc/daemon.json"
-    monkeypatch.setattr(runtime, "CONFIGURATION", configuration)
+    monkeypatch.setattr(runc, "CONFIGURATION", configuration)
     return configuration
 
 
 def test_the_runtime_is_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = needed(tmp_path, monkeypatch)
-    assert finish(runtime.ensure_runtime(tmp_path, {})) is True
+    assert finish(runc.ensure_runtime(tmp_path, {})) is True
     assert json.loads(configuration.read_text())["default-runtime"] == "runc-fit"
     assert os.access(tmp_path / "libexec/runc-fit", os.X_OK)
-    assert finish(runtime.ensure_runtime(tmp_path, {})) is False
+    assert finish(runc.ensure_runtime(tmp_path, {})) is False
 
 
 def test_a_broken_configuration_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_broken_configuration_is_not_overwritten(tmp_path: Path, monkeypatch: 
     configuration.parent.mkdir()
     configuration.write_text("{ 'data-root'")
     with pytest.raises(DeployError) as caught:
-        finish(runtime.ensure_runtime(tmp_path, {}))
+        finish(runc.ensure_runtime(tmp_path, {}))
     assert code(caught) == "DOCKER_CONFIGURATION"
     assert configuration.read_text() == "{ 'data-root'"
 

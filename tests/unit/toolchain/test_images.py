@@ -11,10 +11,7 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.pins import CONTROL_PLANE
-from deployer.toolchain.source import base_images as standins
-from deployer.toolchain.source import debian
-from deployer.toolchain.source import images as imaging
-from deployer.toolchain.source import node as nodeimages
+from deployer.toolchain.source import base_images, debian, images, node
 from deployer.toolchain.source.images import Recipe, ensure_image
 from tests.unit.toolchain.support import finish, nothing, program
 
@@ -118,19 +115,19 @@ def test_proxies_reach_builds_without_their_values_in_argv(
 
 def test_minikubes_copy_of_a_rebuilt_image_is_removed(tmp_path: Path) -> None:
     ref = next(image.ref for image in CONTROL_PLANE if "coredns" in image.ref)
-    cached = tmp_path / ".minikube/cache/images" / nodeimages.architecture() / "registry.k8s.io/coredns/coredns_v1.12.1"
+    cached = tmp_path / ".minikube/cache/images" / node.architecture() / "registry.k8s.io/coredns/coredns_v1.12.1"
     cached.parent.mkdir(parents=True)
     for given in (str(tmp_path), str(tmp_path / ".minikube")):
         cached.touch()
-        nodeimages.forget_cached(ref, {"MINIKUBE_HOME": given})
+        node.forget_cached(ref, {"MINIKUBE_HOME": given})
         assert not cached.exists()
-    nodeimages.forget_cached(ref, {"HOME": str(tmp_path)})
+    node.forget_cached(ref, {"HOME": str(tmp_path)})
 
 
 def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    one = (nodeimages.node_os({}).ref, nodeimages.node_ref(tmp_path, {}), nodeimages.node_os({}).digest())
-    monkeypatch.setattr(nodeimages, "base_digest", lambda _: "another machine")
-    two = (nodeimages.node_os({}).ref, nodeimages.node_ref(tmp_path, {}), nodeimages.node_os({}).digest())
+    one = (node.node_os({}).ref, node.node_ref(tmp_path, {}), node.node_os({}).digest())
+    monkeypatch.setattr(node, "base_digest", lambda _: "another machine")
+    two = (node.node_os({}).ref, node.node_ref(tmp_path, {}), node.node_os({}).digest())
     assert one[:2] == two[:2]
     assert one[2] != two[2]
     assert "latest" not in one[1] and "@" not in one[1]
@@ -149,7 +146,7 @@ def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
-    names = {standins.replacement_of(upstream) for upstream in upstreams}
+    names = {base_images.replacement_of(upstream) for upstream in upstreams}
     assert len(names) == 1
     assert str(names.pop()).startswith(start)
 
@@ -158,7 +155,7 @@ def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
     "upstream", ["python:3.12-slim", "python", "node:20-alpine", "postgres:16", "ghcr.io/x/node:18"]
 )
 def test_what_debian_does_not_have_has_no_stand_in(upstream: str) -> None:
-    assert standins.replacement_of(upstream) is None
+    assert base_images.replacement_of(upstream) is None
 
 
 def toolchain(docker: Path, offline: bool) -> Toolchain:
@@ -168,26 +165,26 @@ def toolchain(docker: Path, offline: bool) -> Toolchain:
 def test_stand_ins_are_made_only_where_images_cannot_be_pulled(
     docker: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standins, "ensure_base", nothing)
+    monkeypatch.setattr(base_images, "ensure_base", nothing)
     names = ["python:3.11-slim", "python:3.11-alpine", "alpine:3"]
-    assert finish(standins.ensure_replacements(names, toolchain(docker, False), tmp_path, env(store))) == {}
+    assert finish(base_images.ensure_replacements(names, toolchain(docker, False), tmp_path, env(store))) == {}
     assert builds(store) == 0
-    made = finish(standins.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store)))
-    assert made == {name: standins.replacement_of(name) for name in names[:2]}
+    made = finish(base_images.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store)))
+    assert made == {name: base_images.replacement_of(name) for name in names[:2]}
     assert builds(store) == 1
 
 
 def test_the_machines_index_is_handed_over_and_credentials_are_not(
     docker: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standins, "ensure_base", nothing)
+    monkeypatch.setattr(base_images, "ensure_base", nothing)
     events: list[Event] = []
     settings = {
         "PIP_INDEX_URL": "https://index.example/simple",
         "NPM_CONFIG_REGISTRY": "https://me:secret@npm.example/",
     }
     names = ["python:3.11-slim", "node:18-alpine"]
-    finish(standins.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store, **settings)), events)
+    finish(base_images.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store, **settings)), events)
     calls = (store / "calls").read_text()
     assert "PIP_INDEX_URL=https://index.example/simple" in calls
     assert "secret" not in calls
@@ -196,12 +193,12 @@ def test_the_machines_index_is_handed_over_and_credentials_are_not(
 
 def test_pip_and_npm_settings_are_read() -> None:
     text = "[global]\nindex-url = https://a.example/simple\ntrusted-host =\n  a.example\n  b.example\n"
-    assert standins.pip_settings(text) == {
+    assert base_images.pip_settings(text) == {
         "PIP_INDEX_URL": "https://a.example/simple",
         "PIP_TRUSTED_HOST": "a.example b.example",
     }
-    assert standins.pip_settings("no section") == {}
-    assert standins.npm_settings("audit=false\nregistry = https://n.example/\n") == {
+    assert base_images.pip_settings("no section") == {}
+    assert base_images.npm_settings("audit=false\nregistry = https://n.example/\n") == {
         "NPM_CONFIG_REGISTRY": "https://n.example/"
     }
 
@@ -211,4 +208,4 @@ def test_the_base_image_follows_the_machines_authorities(tmp_path: Path) -> None
     first = debian.base_digest({"SSL_CERT_FILE": str(tmp_path / "ca")})
     (tmp_path / "ca").write_text("two")
     assert debian.base_digest({"SSL_CERT_FILE": str(tmp_path / "ca")}) != first
-    assert imaging.OURS in debian.base_ref()
+    assert images.OURS in debian.base_ref()

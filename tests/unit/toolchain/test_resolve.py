@@ -12,7 +12,7 @@ from deployer.toolchain import download, locate, resolve
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import HELM, KUBERNETES, MINIKUBE
-from deployer.toolchain.source import node as nodeimages
+from deployer.toolchain.source import node
 from tests.unit.toolchain.support import finish, nothing, program
 
 ALL = Reach(downloads=True, registries=True, packages=True)
@@ -34,11 +34,11 @@ class Machine:
         monkeypatch.setattr(resolve, "probe", self._probe)
         monkeypatch.setattr(download, "ensure_downloaded", self._download)
         monkeypatch.setattr(resolve, "built", self._built)
-        monkeypatch.setattr(nodeimages, "built", self._built)
+        monkeypatch.setattr(node, "built", self._built)
         for name in ("ensure_packages", "ensure_base"):
             monkeypatch.setattr(resolve, name, nothing)
-        monkeypatch.setattr(nodeimages, "ensure_systems", nothing)
-        monkeypatch.setattr(nodeimages, "ensure_cluster_images", self._images)
+        monkeypatch.setattr(node, "ensure_systems", nothing)
+        monkeypatch.setattr(node, "ensure_cluster_images", self._images)
         monkeypatch.setattr(resolve, "operating_system", lambda: "linux")
 
     def has(self, **versions: str) -> None:
@@ -215,12 +215,12 @@ def test_what_is_reached_is_said_in_words() -> None:
 def test_minikubes_cache_is_filled_once(machine: Machine) -> None:
     built = machine.ensure("source")
     env = {"MINIKUBE_HOME": str(machine.folder / "home")}
-    assert nodeimages.seed_minikube(built, env) is True
-    assert nodeimages.seed_minikube(built, env) is False
-    folder = machine.folder / "home/.minikube/cache/linux" / nodeimages.architecture() / KUBERNETES
+    assert node.seed_minikube(built, env) is True
+    assert node.seed_minikube(built, env) is False
+    folder = machine.folder / "home/.minikube/cache/linux" / node.architecture() / KUBERNETES
     assert sorted(path.name for path in folder.iterdir()) == ["kubeadm", "kubectl", "kubelet"]
     (folder / "kubelet").write_text("damaged")
-    assert nodeimages.seed_minikube(built, env) is True
+    assert node.seed_minikube(built, env) is True
     assert (folder / "kubelet").stat().st_mode & 0o111
 
 

@@ -5,7 +5,7 @@ import os
 import ssl
 from pathlib import Path
 
-from deployer.cluster.addons.certificates import ensure_certificate
+from deployer.cluster.addons.images import ensure_certificate
 from deployer.cluster.addons.table import Certificate
 from tests.fakes import FakeKube
 from tests.fakes.play import played

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cluster.addons import images as supply
+from deployer.cluster.addons import images
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.ports import DockerEndpoint, ImageFacts
 from deployer.toolchain.source.node import kube_proxy_os
@@ -49,14 +49,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def supplied(tmp_path: Path, host: Host, node: FakeImages, environment: dict[str, str], addon: Addon = METALLB) -> None:
     docker = tmp_path / "bin" / "docker"
-    finish(supply.ensure_images([addon], docker, supply.Daemons(host, node, NODE), tmp_path / "cache", environment))
+    finish(images.ensure_images([addon], docker, images.Daemons(host, node, NODE), tmp_path / "cache", environment))
 
 
 def test_what_is_lacking_is_built_once_and_copied(tmp_path: Path, environment: dict[str, str]) -> None:
     node = FakeImages()
     host = Host(tmp_path / "store", node)
     supplied(tmp_path, host, node, environment)
-    refs = [supply.recipe(image, tmp_path / "cache", environment).ref for image in METALLB.images]
+    refs = [images.recipe(image, tmp_path / "cache", environment).ref for image in METALLB.images]
     assert sorted(node.known) == sorted(refs)
     calls = (tmp_path / "calls").read_text()
     assert calls.count("-mod=readonly") == 1, "both programs are of one module"
@@ -80,4 +80,4 @@ def test_a_program_that_calls_iptables_stands_on_what_has_it(tmp_path: Path, env
     system = kube_proxy_os(environment).ref
     assert [system in line for line in builds] == [True, True]
     assert f"--build-arg OS={system}" in builds[1], "the system first, then the program on it"
-    assert sorted(node.known) == [supply.recipe(addon.images[0], tmp_path / "cache", environment).ref]
+    assert sorted(node.known) == [images.recipe(addon.images[0], tmp_path / "cache", environment).ref]

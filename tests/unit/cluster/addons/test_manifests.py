@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cluster.addons import images as supply
-from deployer.cluster.addons.manifests import ADDON_LABEL, FOLDER, address_range, templates, waves
+from deployer.cluster.addons import images
+from deployer.cluster.addons.images import ADDON_LABEL, FOLDER, address_range, templates, waves
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.core.errors import DeployError
 from deployer.core.ports import KINDS, Object
@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("addon", ADDONS.values(), ids=list(ADDONS))
 
 def objects(addon: Addon, cache: Path = Path("/cache")) -> list[Object]:
     known = {"NODE_IP": "192.0.2.10", "ADDRESSES": "192.0.2.200-192.0.2.250", "CERTIFICATE": "Q0E=", "PULL": "Never"}
-    made = waves(addon.name, templates(addon.name), {**known, **supply.image_values(addon, cache, {})})
+    made = waves(addon.name, templates(addon.name), {**known, **images.image_values(addon, cache, {})})
     return [body for wave in made for body in wave]
 
 
@@ -35,7 +35,7 @@ def test_every_object_is_of_a_known_kind_and_carries_the_addons_label(addon: Add
 def test_pods_run_our_images_and_say_when_they_are_ready(addon: Addon) -> None:
     pods = [body["spec"]["template"]["spec"] for body in objects(addon) if body["kind"] in ("Deployment", "DaemonSet")]
     assert pods
-    refs = {supply.recipe(image, Path("/cache"), {}).ref for image in addon.images}
+    refs = {images.recipe(image, Path("/cache"), {}).ref for image in addon.images}
     assert {one["image"] for pod in pods for one in pod["containers"]} == refs
     for one in (container for pod in pods for container in pod["containers"]):
         assert one["imagePullPolicy"] == "Never"
@@ -66,10 +66,10 @@ def test_metrics_are_registered_last_and_by_certificate() -> None:
 
 def test_the_image_is_named_by_what_it_is_made_of(tmp_path: Path) -> None:
     image = ADDONS["metallb"].images[0]
-    ref = supply.recipe(image, tmp_path, {}).ref
+    ref = images.recipe(image, tmp_path, {}).ref
     assert re.fullmatch(r"todo-deploy\.local/addon-metallb/controller:v0\.15\.2-[0-9a-f]{8}", ref)
-    assert supply.recipe(image, tmp_path / "elsewhere", {}).ref == ref
-    assert supply.recipe(ADDONS["metallb"].images[1], tmp_path, {}).ref != ref
+    assert images.recipe(image, tmp_path / "elsewhere", {}).ref == ref
+    assert images.recipe(ADDONS["metallb"].images[1], tmp_path, {}).ref != ref
     assert (RECIPES / "images" / "binary.Dockerfile").exists()
 
 

@@ -27,8 +27,8 @@ from deployer.evidence.explain import (
     verdict_lines,
 )
 from deployer.evidence.explain.lines import ago
+from deployer.evidence.explain.page import tick_step, waterfall
 from deployer.evidence.explain.run import TextFile
-from deployer.evidence.explain.waterfall import tick_step, waterfall
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
 
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e"

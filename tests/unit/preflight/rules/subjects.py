@@ -12,9 +12,9 @@ from deployer.config.load import LoadedSpec, Origin
 from deployer.config.spec import Spec
 from deployer.core.ports import Object
 from deployer.core.yaml import Location
-from deployer.env.parser import EnvEntry, EnvFile
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
 from deployer.preflight.rules.model import Machine, Rendered, Subject
+from deployer.sources.dotenv import EnvEntry, EnvFile
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -8,7 +8,7 @@ from typing import Any
 from deployer.config.spec import Release
 from deployer.core.values import value_at
 from deployer.plan import ReleasePlan
-from deployer.preflight.rules.probing import mapped_values, verbatim, with_others, without_tags
+from deployer.preflight.rules.containers import mapped_values, verbatim, with_others, without_tags
 
 SPEC = Release.model_validate(
     {

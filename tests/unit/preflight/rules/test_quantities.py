@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from deployer.preflight.rules.quantities import quantity, shown
+from deployer.preflight.rules.capacity import quantity, shown
 
 
 @pytest.mark.parametrize(

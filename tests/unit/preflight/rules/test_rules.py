@@ -11,9 +11,9 @@ import pytest
 
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
-from deployer.env.leaks import Leak
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.rules.model import Cluster, Machine, without_nulls
+from deployer.sources.env_files import Leak
 from tests.unit.preflight.rules.subjects import Change, good_objects, subject
 
 GIB = 2**30

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.env.parser import EnvFile, merge_env, parse_env, placeholder, read_env, suggest
+from deployer.sources.dotenv import EnvFile, merge_env, parse_env, placeholder, read_env, suggest
 
 
 def values(text: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.env.leaks import is_env_file, leaks, telling_values
+from deployer.sources.env_files import is_env_file, leaks, telling_values
 
 SECRET = "kT9vQ2mZ8xW4"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import deployer.env.files as envfile
+import deployer.sources.env_files as envfile
 from deployer.core.errors import DeployError, ExitCode
-from deployer.env.files import append_generated, file_problems, init_env_file
-from deployer.env.parser import read_env
+from deployer.sources.dotenv import read_env
+from deployer.sources.env_files import append_generated, file_problems, init_env_file
 
 EXAMPLE = """\
 # Keys of the application.
