@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event, Item, ItemState, Log
+from deployer.core.files import write_private
 from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed, run, stream
@@ -80,7 +81,6 @@ class Minikube:
         self._home = minikube_home(env)
         self._inspect = containers.inspect
         self._read_file = containers.read_file
-        self._known_node = ""
         self._kubeconfig = kubeconfig
         self._note = note
 
@@ -285,8 +285,11 @@ class Minikube:
 
         Minikube makes the key with the profile and copies it into the node (pkg/drivers/kic: prepareSSH).
         """
-        if container and container == self._known_node:
-            return
+        # A container never changes hands, so what was shown once is remembered: looking costs a tenth of a second.
+        proof, shown = self._note.with_suffix(".node"), f"{container} {self._home}"
+        with suppress(OSError, UnicodeDecodeError):
+            if container and proof.read_text(encoding="utf-8") == shown:
+                return
         let_in = [line.split()[:2] for line in (self._read_file(self._profile, _AUTHORIZED_KEYS) or "").splitlines()]
         own: list[str] = []
         with suppress(OSError):
@@ -294,7 +297,9 @@ class Minikube:
             own = path.read_text(encoding="utf-8", errors="replace").split()[:2]
         if let_in and own not in let_in:
             raise self._foreign(f"its node does not let in the SSH key of the profile in {self._home}")
-        self._known_node = container
+        if let_in:
+            with suppress(OSError):
+                write_private(proof, shown)
 
     def _foreign(self, why: str) -> DeployError:
         return refused(

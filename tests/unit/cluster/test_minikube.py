@@ -46,7 +46,7 @@ def kubeconfig(folder: Path, server: str) -> Path:
 
 def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path, keys: str | None = None) -> Minikube:
     profile = folder / ".minikube" / "profiles" / PROFILE
-    profile.mkdir(parents=True)
+    profile.mkdir(parents=True, exist_ok=True)
     (profile / "config.json").write_text(json.dumps(CONFIG))
     nowhere = Path("nowhere")
     toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.34.4", None, None, False)
@@ -191,3 +191,18 @@ def test_a_damaged_profile_is_no_bug(tmp_path: Path, config: bytes) -> None:
     (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").write_bytes(config)
     with suppress(FileNotFoundError):  # a driver that is not docker is asked through Minikube, which is not here
         assert made.facts().phase is ClusterPhase.MISSING
+
+
+def test_whose_node_it_is_is_looked_up_once_for_each_container(tmp_path: Path) -> None:
+    machine = tmp_path / ".minikube" / "machines" / PROFILE
+    machine.mkdir(parents=True)
+    (machine / "id_rsa.pub").write_text("ssh-rsa AAAA1\n")
+
+    def phase(node: str, let_in: str) -> ClusterPhase:
+        return minikube(tmp_path, {**container(), "Id": node}, tmp_path / "absent", let_in).facts().phase
+
+    assert phase("one", "ssh-rsa AAAA1\n") is ClusterPhase.RUNNING
+    # The same container, which is not looked into again; and another one, which is.
+    assert phase("one", "ssh-rsa B\n") is ClusterPhase.RUNNING
+    with pytest.raises(DeployError):
+        phase("another", "ssh-rsa B\n")
