@@ -15,7 +15,6 @@ from deployer.diagnosis.crashes import (
     dependency_finding,
     killed_by,
     probe_answers,
-    probe_words,
     run_finding,
 )
 from deployer.diagnosis.dependencies import why_ignored
@@ -32,7 +31,7 @@ from deployer.diagnosis.needs import (
     image_finding,
 )
 from deployer.status import Object, WorkloadRef
-from deployer.status.objects import dig, epoch, name_of, number, rows
+from deployer.status.objects import dig, epoch, name_of, number, probe_request, rows
 
 START_SECONDS = 30.0
 """A server that is not ready so soon after its start is an ordinary sight."""
@@ -151,7 +150,7 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
         )  # it was ready before the run: another part of it is not yet
     return replace(
         made,
-        detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))),
+        detail=" | ".join(filter(None, (probe_request(dig(container.spec, f"{kind}Probe")), *answers[-1:]))),
         since=first_time(unhealthy) or started,
         evidence=last_lines(text),
         # A probe's failures are the deadline's to judge; what counts for a dependency is restarts.

@@ -11,7 +11,7 @@ from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, n
 from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Object
-from deployer.status.objects import dig, epoch, name_of, number
+from deployer.status.objects import dig, epoch, name_of, number, probe_request
 
 CANNOT_RUN = {"ContainerCannotRun", "StartError"}
 """`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
@@ -144,7 +144,10 @@ def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None
         if kills and (epoch(kills[-1].get("lastTimestamp")) or started) + 1 > started:
             answers = probe_answers(scene, container, kind)
             made = named(code, container.words(), workload=container.ref)
-            return replace(made, detail=" | ".join(filter(None, (probe_words(container, kind), *answers[-1:]))))
+            return replace(
+                made,
+                detail=" | ".join(filter(None, (probe_request(dig(container.spec, f"{kind}Probe")), *answers[-1:]))),
+            )
     return None
 
 
@@ -153,17 +156,6 @@ def probe_answers(scene: Scene, container: Container, kind: str) -> tuple[str, .
     events = events_of(scene, container, "Unhealthy", "ProbeWarning")
     texts = (str(event.get("message") or "") for event in events)
     return tuple(one_line(text) for text in texts if text.lower().startswith(kind))
-
-
-def probe_words(container: Container, kind: str) -> str:
-    """The probe's request in words: `GET :8000/health`."""
-    probe = dig(container.spec, f"{kind}Probe")
-    if http := dig(probe, "httpGet"):
-        return f"GET :{http.get('port')}{http.get('path') or '/'}"
-    if tcp := dig(probe, "tcpSocket"):
-        return f"connect to :{tcp.get('port')}"
-    command = dig(probe, "exec", "command")
-    return f"exec {' '.join(map(str, command))}" if command else ""
 
 
 def _older_than_run(scene: Scene, container: Container) -> bool:

@@ -11,7 +11,7 @@ from deployer.core.text import one_line, table_lines
 from deployer.diagnosis import exit_meaning
 from deployer.diagnosis.finding import event_time, first_time
 from deployer.status import Object, pod_phase
-from deployer.status.objects import container_statuses, dig, name_of, number, rows
+from deployer.status.objects import container_statuses, dig, name_of, number, probe_request, rows
 
 _HEAD = ("SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
 
@@ -159,7 +159,7 @@ def _container(spec: Object, status: Object | None) -> Iterator[str]:
         yield from _plain(name, _pairs(dig(spec, "resources", name)))
     for name in ("startup", "liveness", "readiness"):
         probe = dig(spec, f"{name}Probe")
-        yield from _plain(f"{name} probe", probe_words(probe) if probe else None)
+        yield from _plain(f"{name} probe", _probe(probe) if probe else None)
     yield from _plain("security", _pairs(spec.get("securityContext")))
     for one in rows(spec, "envFrom"):
         source = next((f"{_SOURCES.get(key[:-3] + 'KeyRef', key)} {dig(one, key, 'name')}" for key in one), "?")
@@ -194,20 +194,11 @@ def state_words(state: Object | None) -> str:
     return "unknown"
 
 
-def probe_words(probe: Object) -> str:
+def _probe(probe: Object) -> str:
     """What a probe asks, and how often."""
-    asked = "?"
-    if http := dig(probe, "httpGet"):
-        asked = f"GET {str(http.get('scheme') or 'http').lower()}://:{http.get('port')}{http.get('path') or '/'}"
-    elif tcp := dig(probe, "tcpSocket"):
-        asked = f"connect to port {tcp.get('port')}"
-    elif dig(probe, "exec"):
-        asked = shlex.join(str(one) for one in dig(probe, "exec", "command") or ())
-    elif grpc := dig(probe, "grpc"):
-        asked = f"gRPC health on port {grpc.get('port')}"
     every, wait = number(probe, "periodSeconds", default=10), number(probe, "timeoutSeconds", default=1)
     delay, bad = number(probe, "initialDelaySeconds"), number(probe, "failureThreshold", default=3)
-    return f"{asked}, every {every} s after {delay} s, answer within {wait} s, {bad} failures"
+    return f"{probe_request(probe) or '?'}, every {every} s after {delay} s, answer within {wait} s, {bad} failures"
 
 
 def _variable(one: Object) -> str:

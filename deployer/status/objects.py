@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,19 @@ def number(obj: Object | None, *path: str, default: int = 0) -> int:
     """The whole number at a path, or the default."""
     value = dig(obj, *path)
     return value if isinstance(value, int) else default
+
+
+def probe_request(probe: Object | None) -> str:
+    """What a probe asks, of whatever kind: `GET :8000/health`; empty where there is none."""
+    if http := dig(probe, "httpGet"):
+        scheme = "https://" if str(dig(http, "scheme") or "").upper() == "HTTPS" else ""
+        return f"GET {scheme}:{dig(http, 'port')}{dig(http, 'path') or '/'}"
+    if tcp := dig(probe, "tcpSocket"):
+        return f"connect to :{dig(tcp, 'port')}"
+    if grpc := dig(probe, "grpc"):
+        return f"gRPC health check of :{dig(grpc, 'port')}{'/' + service if (service := dig(grpc, 'service')) else ''}"
+    command = dig(probe, "exec", "command")
+    return f"exec {shlex.join(map(str, command))}" if isinstance(command, list) and command else ""
 
 
 def container_statuses(pod: Object | None) -> list[Object]:

@@ -316,7 +316,7 @@ def test_a_pod_is_described_with_states_probes_and_mounts() -> None:
     }, [])  # fmt: skip
     for words in (
         "state: CrashLoopBackOff", "state: waiting, CrashLoopBackOff", "137", "OOMKilled", "restarts: 2",
-        "GET http://:8000/ready, every 5 s", "A from secret s k", "/data from data, read only", "data: claim c",
+        "GET :8000/ready, every 5 s", "A from secret s k", "/data from data, read only", "data: claim c",
     ):  # fmt: skip
         assert words in text
     assert "None" not in text.replace("started: None", "")

@@ -20,7 +20,7 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
-from deployer.status.objects import epoch
+from deployer.status.objects import epoch, probe_request
 from tests.seed_words import ROWS, SEED_WORDS
 
 
@@ -76,3 +76,19 @@ def test_times_of_both_kinds_are_read() -> None:
     assert epoch("1970-01-01T00:01:00Z") == 60.0
     assert epoch("1970-01-01T00:01:00.250000Z") == 60.25
     assert epoch(None) is None and epoch("soon") is None
+
+
+@pytest.mark.parametrize(
+    ("probe", "shown"),
+    [
+        ({"httpGet": {"port": 8000, "path": "/health"}}, "GET :8000/health"),
+        ({"httpGet": {"port": "web", "scheme": "HTTPS"}}, "GET https://:web/"),
+        ({"tcpSocket": {"port": 5432}}, "connect to :5432"),
+        ({"grpc": {"port": 50051}}, "gRPC health check of :50051"),
+        ({"grpc": {"port": 50051, "service": "todo"}}, "gRPC health check of :50051/todo"),
+        ({"exec": {"command": ["pg_isready", "-U", "a b"]}}, "exec pg_isready -U 'a b'"),
+        (None, ""),
+    ],
+)
+def test_what_a_probe_asks(probe: dict[str, Any] | None, shown: str) -> None:
+    assert probe_request(probe) == shown
