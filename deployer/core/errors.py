@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 EXIT_MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done; everything is as the spec says",
-    ExitCode.BUG: "a bug in todo-deploy; the trace is in the run record",
+    ExitCode.BUG: "a bug in todo-deploy; the trace is in a file (mode 0600), whose path the error shows",
     ExitCode.INPUT: "wrong usage, spec, `.env` or chart; nothing was changed",
     ExitCode.MACHINE: "the machine, Docker, the toolchain or the cluster cannot be used",
     ExitCode.BUILD: "an image could not be built; what ran before still runs",
