@@ -71,11 +71,11 @@ def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
 
 def forward_data(forward: Known) -> dict[str, Any] | None:
     """The documented `data.forward`: what this machine serves itself; null where that is nothing."""
-    if not forward.doors:
+    if not forward.mappings:
         return None
-    doors = [{"localPort": door.local, "namespace": door.namespace, "service": door.service or None}
-             for door in forward.doors]  # fmt: skip
-    return {"running": forward.pid is not None, "pid": forward.pid, "doors": doors}
+    mappings = [{"localPort": one.local, "namespace": one.namespace, "service": one.service or None}
+                for one in forward.mappings]  # fmt: skip
+    return {"running": forward.pid is not None, "pid": forward.pid, "doors": mappings}
 
 
 def status_data(found: Status) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _print(found: Status, here: Machine) -> None:
     for one in found.releases:
         told = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
-    if found.opened.forward.doors:
+    if found.opened.forward.mappings:
         console.print(_forward(found.opened.forward))
     for line in part_lines(found.parts):
         console.print(line)
@@ -159,7 +159,7 @@ def part_lines(parts: tuple[Part, ...]) -> list[str]:
 
 
 def _forward(forward: Known) -> str:
-    ports = ", ".join(str(door.local) for door in forward.doors)
+    ports = ", ".join(str(one.local) for one in forward.mappings)
     if forward.pid is None:
         return f"forward: ports {ports} of this machine are NOT served; next: todo-deploy up"
     return f"forward: ports {ports} of this machine lead into the cluster (pid {forward.pid})"

@@ -190,9 +190,9 @@ def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Check:
     folder = here.folder(spec)
     found = forwarding.known(folder)
     if found.pid is not None:
-        ports = ", ".join(f"{door.local} to {door.target}" for door in found.doors)
+        ports = ", ".join(f"{one.local} to {one.target}" for one in found.mappings)
         return Check("forward", "pass", f"this machine serves the URLs itself: {ports} (pid {found.pid})")
-    if spec.forward == "always" or found.doors:
+    if spec.forward == "always" or found.mappings:
         return Check("forward", "warn", "the background process that serves the URLs does not run", "todo-deploy up")
     if forwarding.reachable(address):
         return Check("forward", "pass", f"not needed: the node answers at {address}")

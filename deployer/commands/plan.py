@@ -85,7 +85,7 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     kept = load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = here.folder(loaded.spec)
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
-    known = Known(forward.doors) if forward is not None else NOTHING
+    known = Known(forward.mappings) if forward is not None else NOTHING
     opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, known)
     plan = plan_for(opened, env, git.read_commit(loaded.root), here)
     daemon = composition.open_images(seen.facts.docker) if seen.facts.docker is not None else None

@@ -46,7 +46,7 @@ def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
     learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
-    forward = Known(run.forward.doors) if run.forward is not None else NOTHING
+    forward = Known(run.forward.mappings) if run.forward is not None else NOTHING
     opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, forward)
     commit = git.read_commit(run.loaded.root)
     plan = narrowed(plan_for(opened, run.values, commit, run.machine, services), services)

@@ -31,21 +31,21 @@ def main(role: str, folder: Path) -> int:
 
 
 def relay(folder: Path, written: Written, env: dict[str, str]) -> int:
-    """Serves the doors until its supervisor ends; `GONE` when the cluster is gone for good."""
+    """Serves the port mappings until its supervisor ends; `GONE` when the cluster is gone for good."""
     from deployer.forwarding.relay import listen
 
     api = Api(written, env)
     orphaned = threading.Event()
     supervise.when_orphaned(orphaned)
-    doors = [listen(door, api.connect) for door in written.doors]
+    servers = [listen(mapping, api.connect) for mapping in written.doors]
     missing_since: float | None = None
     while not orphaned.wait(5):
         missing = not api.exists()
         missing_since = (missing_since or time.monotonic()) if missing else None
         if missing_since is not None and time.monotonic() - missing_since > _GONE_SECONDS:
             return supervise.GONE
-    for door in doors:
-        door.close()
+    for server in servers:
+        server.close()
     supervise.outlived(folder, written, env)
     return 0
 
@@ -60,7 +60,7 @@ class Api:
         self._opened: tuple[int, KubePort] | None = None
 
     def connect(self) -> KubePort:
-        """The door to the API server; raises as `composition.open_kube` does."""
+        """A client of the API server; raises as `composition.open_kube` does."""
         from dataclasses import replace
 
         from deployer import composition

@@ -25,7 +25,7 @@ _STATE, _PID = "forward.json", "forward.pid"
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class PortMapping:
     """A port of this machine that leads to a Service of the cluster, or to its ingress where `service` is empty."""
 
     namespace: str
@@ -44,34 +44,35 @@ class Door:
         return f"{self.namespace}/{self.service}" if self.service else "ingress"
 
 
-def local_ports(doors: Iterable[Door]) -> LocalPorts:
+def local_ports(mappings: Iterable[PortMapping]) -> LocalPorts:
     """The local ports by what they lead to."""
-    return {door.key: door.local for door in doors}
+    return {one.key: one.local for one in mappings}
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The file: whose process it is, which cluster it leads to, and through which doors."""
+    """The file: whose process it is, which cluster it leads to, and by which port mappings."""
 
     token: str
     program: str
     kubeconfig: str
     provider: str
     cluster: str
-    doors: tuple[Door, ...]
+    doors: tuple[PortMapping, ...]
+    """The port mappings, under the key that the file has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is forwarded for a deployment, and the process that does it; `pid` is None where it does not run."""
 
-    doors: tuple[Door, ...] = ()
+    mappings: tuple[PortMapping, ...] = ()
     pid: int | None = None
 
     @property
     def local(self) -> LocalPorts:
         """The local ports by what they lead to."""
-        return local_ports(self.doors)
+        return local_ports(self.mappings)
 
 
 NOTHING = Known()
@@ -92,9 +93,11 @@ def read(folder: Path) -> Written | None:
         return None
 
 
-def write(folder: Path, program: str, kubeconfig: str, provider: str, cluster: str, doors: Sequence[Door]) -> Written:
+def write(
+    folder: Path, program: str, kubeconfig: str, provider: str, cluster: str, mappings: Sequence[PortMapping]
+) -> Written:
     """The file says this, with a token of its own: the process of an earlier token ends. Raises OSError."""
-    written = Written(secrets.token_hex(8), program, kubeconfig, provider, cluster, tuple(doors))
+    written = Written(secrets.token_hex(8), program, kubeconfig, provider, cluster, tuple(mappings))
     write_private(folder / _STATE, json.dumps(asdict(written), indent=1))
     return written
 
@@ -157,30 +160,30 @@ def _locked(stream: IO[str]) -> bool:
 HOST = "127.0.0.1"
 # Every node's kubelet listens there (kubernetes.io/docs/reference/networking/ports-and-protocols).
 _KUBELET = 10250
-_PATIENCE_SECONDS, _SHORT_SECONDS = 0.7, 0.2
+_TIMEOUT_SECONDS, _SHORT_TIMEOUT_SECONDS = 0.7, 0.2
 # Ports of URLs without a NodePort of their own: below the NodePorts, and below what systems hand out themselves.
 _FIRST, _COUNT = 20000, 9000
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The doors that a deployment is to have on this machine."""
+    """The port mappings that a deployment is to have on this machine."""
 
     folder: Path
     kubeconfig: Path
     cluster: Cluster
-    doors: tuple[Door, ...]
+    mappings: tuple[PortMapping, ...]
 
     @property
     def local(self) -> LocalPorts:
         """The local ports by what they lead to."""
-        return local_ports(self.doors)
+        return local_ports(self.mappings)
 
 
 def wanted(
     spec: Spec, node_ip: str | None, folder: Path, kubeconfig: Path, reaches: Callable[[str], bool] | None = None
 ) -> Forward | None:
-    """The doors of the spec's URLs; None where it has none, says `never`, or the node itself answers this machine.
+    """The port mappings of the spec's URLs; None without URLs, with `never`, or where the node answers this machine.
 
     A URL keeps the port it had; a new one gets its NodePort's number where that is free here.
     """
@@ -189,24 +192,24 @@ def wanted(
     before = known(folder)
     if spec.forward == "auto" and (node_ip is None or (reaches or _asks(before))(node_ip)):
         return None
-    return Forward(folder, kubeconfig, spec.cluster, _doors(spec, before))
+    return Forward(folder, kubeconfig, spec.cluster, _mappings(spec, before))
 
 
-def reachable(address: str, patience: float = _PATIENCE_SECONDS) -> bool:
+def reachable(address: str, timeout: float = _TIMEOUT_SECONDS) -> bool:
     """Whether the node's address answers this machine within some seconds: a node on it answers at once."""
     try:
-        with socket.create_connection((address, _KUBELET), timeout=patience):
+        with socket.create_connection((address, _KUBELET), timeout=timeout):
             return True
     except OSError:
         return False
 
 
 def _asks(before: Known) -> Callable[[str], bool]:
-    """Less patient where the node did not answer before: every later run would wait in vain."""
-    return lambda address: reachable(address, _PATIENCE_SECONDS if before.pid is None else _SHORT_SECONDS)
+    """With a shorter timeout where the node did not answer before: every later run would wait in vain."""
+    return lambda address: reachable(address, _TIMEOUT_SECONDS if before.pid is None else _SHORT_TIMEOUT_SECONDS)
 
 
-def _doors(spec: Spec, before: Known) -> tuple[Door, ...]:
+def _mappings(spec: Spec, before: Known) -> tuple[PortMapping, ...]:
     ours = set(before.local.values()) if before.pid is not None else set()
     numbers: dict[tuple[str, str, str], int] = {}
     for name, url in spec.urls.items():
@@ -216,7 +219,9 @@ def _doors(spec: Spec, before: Known) -> tuple[Door, ...]:
         own = url.node_port or _FIRST + zlib.crc32(f"{spec.application}/{name}".encode()) % _COUNT
         if key not in numbers or url.node_port is not None:
             numbers[key] = own
-    return tuple(Door(*key, local) for key, local in choose(numbers, before.local, lambda n: n in ours or free(n)))
+    return tuple(
+        PortMapping(*key, local) for key, local in choose(numbers, before.local, lambda n: n in ours or free(n))
+    )
 
 
 def choose(

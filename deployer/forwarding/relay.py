@@ -17,12 +17,12 @@ from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, PodConnection
-from deployer.forwarding.ports import HOST, Door
+from deployer.forwarding.ports import HOST, PortMapping
 from deployer.status.objects import rows
 
 _CHUNK = 65536
 # How long a browser waits for a pod to become ready before its connection is closed.
-_PATIENCE_SECONDS = 15.0
+_READY_TIMEOUT_SECONDS = 15.0
 _PAUSE_SECONDS = 0.3
 _FIRST_WORD_SECONDS, _LAST_WORDS_SECONDS = 0.5, 2.0
 _HTTP = 80
@@ -31,9 +31,9 @@ Backend = tuple[str, str, int]
 """Namespace, pod and port of the pod."""
 
 
-def listen(door: Door, connect: Callable[[], KubePort]) -> socket.socket:
-    """The door is open: its port listens, and a thread passes on who comes. Raises OSError where it is taken."""
-    server = socket.create_server((HOST, door.local), backlog=128)
+def listen(mapping: PortMapping, connect: Callable[[], KubePort]) -> socket.socket:
+    """The local port listens, and a thread passes on each connection. Raises OSError where the port is taken."""
+    server = socket.create_server((HOST, mapping.local), backlog=128)
 
     def accept() -> None:
         while True:
@@ -41,24 +41,24 @@ def listen(door: Door, connect: Callable[[], KubePort]) -> socket.socket:
                 client, _ = server.accept()
             except OSError:  # closed
                 return
-            threading.Thread(target=_pass_on, args=(client, door, connect), daemon=True).start()
+            threading.Thread(target=_pass_on, args=(client, mapping, connect), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True, name=f"door-{door.local}").start()
+    threading.Thread(target=accept, daemon=True, name=f"listen-{mapping.local}").start()
     return server
 
 
-def backends(door: Door, kube: KubePort) -> list[Backend]:
-    """The ready pods behind the door."""
-    if not door.service:
+def backends(mapping: PortMapping, kube: KubePort) -> list[Backend]:
+    """The ready pods that the port mapping leads to."""
+    if not mapping.service:
         return _ingress(kube)
-    service = kube.get("Service", door.namespace, door.service)
+    service = kube.get("Service", mapping.namespace, mapping.service)
     if service is None:
         return []
     ports = (service.get("spec") or {}).get("ports") or []
-    wanted = next((one for one in ports if door.port in ("", str(one.get("name")), str(one.get("port")))), None)
+    wanted = next((one for one in ports if mapping.port in ("", str(one.get("name")), str(one.get("port")))), None)
     if wanted is None:
         return []
-    slices = kube.list("EndpointSlice", door.namespace, labels=f"kubernetes.io/service-name={door.service}")
+    slices = kube.list("EndpointSlice", mapping.namespace, labels=f"kubernetes.io/service-name={mapping.service}")
     return [found for one in slices for found in _ready(one, wanted.get("name") or "")]
 
 
@@ -87,9 +87,9 @@ def _ingress(kube: KubePort) -> list[Backend]:
     return found
 
 
-def _pass_on(client: socket.socket, door: Door, connect: Callable[[], KubePort]) -> None:
+def _pass_on(client: socket.socket, mapping: PortMapping, connect: Callable[[], KubePort]) -> None:
     with client:
-        pod = _connection(door, connect) if _speaks(client) else None
+        pod = _connection(mapping, connect) if _speaks(client) else None
         if pod is None:
             return
         back = threading.Thread(target=_answer, args=(pod, client), daemon=True)
@@ -104,7 +104,7 @@ def _pass_on(client: socket.socket, door: Door, connect: Callable[[], KubePort])
 
 
 def _speaks(client: socket.socket) -> bool:
-    """False where who came left without a word, as one does who only looks whether the door is open."""
+    """False where the client closed without sending, as one does that only checks whether the port is open."""
     with suppress(OSError):
         said, _, _ = select.select([client], [], [], _FIRST_WORD_SECONDS)
         return not said or bool(client.recv(1, socket.MSG_PEEK))
@@ -119,13 +119,13 @@ def _answer(pod: PodConnection, client: socket.socket) -> None:
         client.shutdown(socket.SHUT_RDWR)
 
 
-def _connection(door: Door, connect: Callable[[], KubePort]) -> PodConnection | None:
+def _connection(mapping: PortMapping, connect: Callable[[], KubePort]) -> PodConnection | None:
     """A connection to a ready pod; None where there was none for too long."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             kube = connect()
-            found = backends(door, kube)
+            found = backends(mapping, kube)
             random.shuffle(found)
             for namespace, pod, port in found:
                 with suppress(OSError):

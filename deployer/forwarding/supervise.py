@@ -20,9 +20,9 @@ from deployer.core.process import companion, detached, has_ended
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Steps
 from deployer.forwarding import ports
-from deployer.forwarding.ports import HOST, Door, Forward, Written
+from deployer.forwarding.ports import HOST, Forward, PortMapping, Written
 
-_PATIENCE_SECONDS = 30.0
+_START_TIMEOUT_SECONDS = 30.0
 _TICK_SECONDS = 0.5
 # A relay that ended sooner than this after its start is not started again at once.
 _HEALTHY_SECONDS = 10.0
@@ -32,16 +32,16 @@ GONE = 3
 
 
 def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool]:
-    """The doors are open and a supervised process of this version serves them; returns whether it had to be started.
+    """The local ports are open, served by a supervised process of this version; returns whether it had to be started.
 
-    Machine error, with the process's own last words, where a door does not open.
+    Machine error, with the end of the process's own log, where a port does not open.
     """
     from deployer.stages.urls import STAGE  # which the process itself does without
 
     written, cluster = ports.read(forward.folder), forward.cluster
-    asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.doors)
+    asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.mappings)
     if written is not None and asked == _asked(written) and ports.running(forward.folder) is not None:
-        if all(_open(door) for door in forward.doors):
+        if all(_open(mapping) for mapping in forward.mappings):
             return False
     else:
         stop(forward.folder)
@@ -55,18 +55,20 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
                 detail=str(error),
                 hints=(f"ls -ld {forward.folder}",),
             ) from None
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
-    while not all(_open(door) for door in forward.doors):
+    deadline = clock.monotonic() + _START_TIMEOUT_SECONDS
+    while not all(_open(mapping) for mapping in forward.mappings):
         if clock.monotonic() > deadline:
             log = forward.folder / ports.LOG
-            told = foreign(log.read_text(encoding="utf-8", errors="replace")).splitlines()[-8:] if log.exists() else []
+            tail = foreign(log.read_text(encoding="utf-8", errors="replace")).splitlines()[-8:] if log.exists() else []
             raise machine_error(
                 "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
-                detail="\n".join(told), where=str(log), hints=("todo-deploy up",),
+                detail="\n".join(tail), where=str(log), hints=("todo-deploy up",),
             )  # fmt: skip
         clock.sleep(0.05)
-    for door in forward.doors:
-        yield Item(STAGE, f"forward {door.local}", ItemState.DONE, f"{HOST}:{door.local} leads to {door.target}")
+    for mapping in forward.mappings:
+        yield Item(
+            STAGE, f"forward {mapping.local}", ItemState.DONE, f"{HOST}:{mapping.local} leads to {mapping.target}"
+        )
     return True
 
 
@@ -86,7 +88,7 @@ def stop(folder: Path) -> bool:
 
 
 def supervise(folder: Path, env: Mapping[str, str]) -> None:
-    """A relay serves the doors of the folder's file; returns when the file is gone or names another process."""
+    """A relay serves the port mappings of the folder's file; returns when the file is gone or names another process."""
     with ports.holding(folder) as held:
         mine = ports.read(folder)
         pause = 1.0
@@ -124,7 +126,7 @@ def when_orphaned(act: threading.Event) -> None:
     threading.Thread(target=watch, daemon=True, name="orphaned").start()
 
 
-def _asked(written: Written) -> tuple[str, str, str, str, tuple[Door, ...]]:
+def _asked(written: Written) -> tuple[str, str, str, str, tuple[PortMapping, ...]]:
     return written.program, written.kubeconfig, written.provider, written.cluster, written.doors
 
 
@@ -146,8 +148,8 @@ def _over(folder: Path, mine: Written) -> bool:
     return found is None or found.token != mine.token
 
 
-def _open(door: Door) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, door.local), timeout=1):
+def _open(mapping: PortMapping) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, mapping.local), timeout=1):
         return True
     return False
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deployer.config.spec import Cluster
 from deployer.core.errors import ExitCode
 from deployer.core.steps import SystemClock, drive
-from deployer.forwarding import Door, Forward, ensure, known, stop
+from deployer.forwarding import Forward, PortMapping, ensure, known, stop
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
 from tests.e2e.project import CURRENT_CONTEXT, Project, command_lines, read_yaml, tell
@@ -116,8 +116,8 @@ def test_a_forward_to_the_cluster_comes_back_when_it_is_killed(app: Project, tmp
     """What serves the URLs where the node cannot be reached; `make more` has more."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    door = Door("default", "frontend-web-service", "", port)
-    wanted = Forward(tmp_path / "deployment", app.kubeconfig, Cluster(name=PROFILE), (door,))
+    mapping = PortMapping("default", "frontend-web-service", "", port)
+    wanted = Forward(tmp_path / "deployment", app.kubeconfig, Cluster(name=PROFILE), (mapping,))
     drive(ensure(wanted, {**os.environ, **app.environment}, SystemClock()), lambda _: None)
     try:
         address = f"http://127.0.0.1:{port}/health"

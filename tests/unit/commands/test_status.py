@@ -13,7 +13,7 @@ from deployer.commands.status import Status, read_status
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import ClusterFacts, ObjectRef
-from deployer.forwarding import Door, Known
+from deployer.forwarding import Known, PortMapping
 from deployer.status import ClusterPhase, Phase
 from tests.fakes import FakeCluster
 from tests.fakes.cluster import RUNNING
@@ -179,8 +179,8 @@ def test_what_this_machine_serves_itself_is_shown_at_its_address(shop: Shop) -> 
     played(shop.up("1"))
     (shop.root / "todo-deploy.yaml").write_text(text)
     service(shop, "web", 30001, app="web")
-    doors = (Door("default", "web", "", 31000), Door("", "", "", 31001))
-    found = read_status(replace(opened(shop), forward=Known(doors, 4711)), shop.kube.clock)
+    mappings = (PortMapping("default", "web", "", 31000), PortMapping("", "", "", 31001))
+    found = read_status(replace(opened(shop), forward=Known(mappings, 4711)), shop.kube.clock)
     assert dict(found.urls) == {"web": "http://127.0.0.1:31000/", "site": "http://shop.local:31001/"}
     assert found.addresses == {WEB: "http://127.0.0.1:31000"}
     data = forward_data(found.opened.forward)

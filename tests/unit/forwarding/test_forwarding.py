@@ -17,7 +17,7 @@ from deployer import forwarding
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError
 from deployer.core.steps import SystemClock
-from deployer.forwarding import Door, Forward, supervise
+from deployer.forwarding import Forward, PortMapping, supervise
 from deployer.forwarding import ports as state
 from deployer.forwarding.ports import choose
 from deployer.forwarding.relay import backends, listen
@@ -54,12 +54,12 @@ def test_a_closed_port_is_no_answer() -> None:
     assert forwarding.reachable("127.0.0.1") is False
 
 
-def test_urls_of_one_service_share_a_door_and_ports_do_not_change_from_run_to_run(tmp_path: Path) -> None:
+def test_urls_of_one_service_share_a_port_mapping_and_ports_do_not_change_from_run_to_run(tmp_path: Path) -> None:
     first, second = asked("always", tmp_path), asked("always", tmp_path)
     assert first is not None and second is not None
-    assert [door.target for door in first.doors] == ["shop/web", "other/chat", "ingress"]
+    assert [mapping.target for mapping in first.mappings] == ["shop/web", "other/chat", "ingress"]
     assert len(set(first.local.values())) == 3
-    assert first.doors == second.doors
+    assert first.mappings == second.mappings
 
 
 def test_a_nodeport_keeps_its_number_where_that_is_free() -> None:
@@ -74,7 +74,7 @@ def test_who_must_give_way_takes_nobody_elses_number() -> None:
     assert dict(chosen) == {WEB: 30002, CHAT: 30001}
 
 
-def test_a_door_keeps_the_port_it_had_while_it_can() -> None:
+def test_a_port_mapping_keeps_its_port_while_it_can() -> None:
     assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda _: True)) == {WEB: 30007}
     assert dict(choose({WEB: 30000}, {WEB: 30007}, lambda port: port != 30007)) == {WEB: 30000}
 
@@ -94,15 +94,19 @@ def cluster() -> FakeKube:
     return kube
 
 
-def test_ready_pods_stand_behind_a_door() -> None:
+def test_a_port_mapping_leads_to_ready_pods() -> None:
     kube = cluster()
     kube.put(endpoints("one", "two"))
     kube.put(endpoints("starting", ready=False))
-    assert backends(Door("shop", "web", "", 1), kube) == [("shop", "one", 8080), ("shop", "two", 8080)]
-    assert backends(Door("shop", "web", "80", 1), kube) == backends(Door("shop", "web", "http", 1), kube) != []
-    assert backends(Door("shop", "web", "admin", 1), kube) == []
-    assert backends(Door("shop", "web", "82", 1), kube) == []
-    assert backends(Door("shop", "gone", "", 1), kube) == []
+    assert backends(PortMapping("shop", "web", "", 1), kube) == [("shop", "one", 8080), ("shop", "two", 8080)]
+    assert (
+        backends(PortMapping("shop", "web", "80", 1), kube)
+        == backends(PortMapping("shop", "web", "http", 1), kube)
+        != []
+    )
+    assert backends(PortMapping("shop", "web", "admin", 1), kube) == []
+    assert backends(PortMapping("shop", "web", "82", 1), kube) == []
+    assert backends(PortMapping("shop", "gone", "", 1), kube) == []
 
 
 def test_the_ingress_is_who_answers_at_port_80_of_a_node() -> None:
@@ -112,7 +116,7 @@ def test_the_ingress_is_who_answers_at_port_80_of_a_node() -> None:
                                ("web", "Running", [{"containerPort": 80}])):  # fmt: skip
         kube.put({"kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "status": {"phase": phase},
                   "spec": {"containers": [{"ports": ports}]}})  # fmt: skip
-    assert backends(Door("", "", "", 1), kube) == [("default", "controller", 8000)]
+    assert backends(PortMapping("", "", "", 1), kube) == [("default", "controller", 8000)]
 
 
 class Pod:
@@ -160,22 +164,22 @@ def pods() -> Iterator[Callable[[str], Pod]]:
 
 
 @pytest.fixture
-def door() -> Door:
+def mapping() -> PortMapping:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        return Door("shop", "web", "", probe.getsockname()[1])
+        return PortMapping("shop", "web", "", probe.getsockname()[1])
 
 
 @pytest.fixture
-def relayed(door: Door) -> Iterator[FakeKube]:
+def relayed(mapping: PortMapping) -> Iterator[FakeKube]:
     kube = cluster()
-    server = listen(door, lambda: kube)
+    server = listen(mapping, lambda: kube)
     yield kube
     server.shutdown(socket.SHUT_RDWR)
     server.close()
 
 
-def ask(door: Door, *, half_closed: bool = False) -> str:
-    with socket.create_connection(("127.0.0.1", door.local), timeout=10) as client:
+def ask(mapping: PortMapping, *, half_closed: bool = False) -> str:
+    with socket.create_connection(("127.0.0.1", mapping.local), timeout=10) as client:
         client.sendall(b"who?")
         if half_closed:
             client.shutdown(socket.SHUT_WR)
@@ -183,44 +187,46 @@ def ask(door: Door, *, half_closed: bool = False) -> str:
 
 
 def test_a_replaced_pod_is_followed_and_one_that_does_not_answer_is_passed_over(
-    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+    relayed: FakeKube, mapping: PortMapping, pods: Callable[[str], Pod]
 ) -> None:
     one, two = pods("one"), pods("two")
     relayed.put(endpoints("one"))
     relayed.pod_addresses["shop", "one", 8080] = one.address
     relayed.pod_addresses["shop", "two", 8080] = two.address
-    assert ask(door) == "one"
+    assert ask(mapping) == "one"
     one.stop()
     relayed.put(endpoints("two"))  # the endpoint of the first one is still listed, as at the moment of a kill
-    assert {ask(door) for _ in range(4)} == {"two"}
+    assert {ask(mapping) for _ in range(4)} == {"two"}
 
 
 def test_who_comes_while_no_pod_is_ready_waits_for_one(
-    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+    relayed: FakeKube, mapping: PortMapping, pods: Callable[[str], Pod]
 ) -> None:
     late = pods("late")
     relayed.pod_addresses["shop", "late", 8080] = late.address
     timer = threading.Timer(0.6, lambda: relayed.put(endpoints("late")))
     timer.start()
-    assert ask(door) == "late"
+    assert ask(mapping) == "late"
     timer.join()
 
 
-def test_who_has_said_all_still_hears_the_answer(relayed: FakeKube, door: Door, pods: Callable[[str], Pod]) -> None:
-    pod = pods("one")
-    relayed.put(endpoints("one"))
-    relayed.pod_addresses["shop", "one", 8080] = pod.address
-    assert ask(door, half_closed=True) == "one"
-
-
-def test_who_only_looks_whether_the_door_is_open_reaches_no_pod(
-    relayed: FakeKube, door: Door, pods: Callable[[str], Pod]
+def test_who_has_said_all_still_hears_the_answer(
+    relayed: FakeKube, mapping: PortMapping, pods: Callable[[str], Pod]
 ) -> None:
     pod = pods("one")
     relayed.put(endpoints("one"))
     relayed.pod_addresses["shop", "one", 8080] = pod.address
-    socket.create_connection(("127.0.0.1", door.local), timeout=5).close()
-    assert ask(door) == "one"
+    assert ask(mapping, half_closed=True) == "one"
+
+
+def test_a_connection_that_sends_nothing_reaches_no_pod(
+    relayed: FakeKube, mapping: PortMapping, pods: Callable[[str], Pod]
+) -> None:
+    pod = pods("one")
+    relayed.put(endpoints("one"))
+    relayed.pod_addresses["shop", "one", 8080] = pod.address
+    socket.create_connection(("127.0.0.1", mapping.local), timeout=5).close()
+    assert ask(mapping) == "one"
     assert pod.visits == 1
 
 
@@ -233,9 +239,9 @@ def eventually(true: Callable[[], object], seconds: float = 60.0) -> bool:
     return False
 
 
-def is_open(door: Door) -> bool:
+def is_open(mapping: PortMapping) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", door.local), timeout=1).close()
+        socket.create_connection(("127.0.0.1", mapping.local), timeout=1).close()
     except OSError:
         return False
     return True
@@ -246,9 +252,9 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def forward(tmp_path: Path, door: Door) -> Iterator[Forward]:
+def forward(tmp_path: Path, mapping: PortMapping) -> Iterator[Forward]:
     (tmp_path / "config").write_text("contexts: [{name: todo-deploy, context: {}}]\n")
-    yield Forward(tmp_path / "deployment", tmp_path / "config", spec().cluster, (door,))
+    yield Forward(tmp_path / "deployment", tmp_path / "config", spec().cluster, (mapping,))
     forwarding.stop(tmp_path / "deployment")
 
 
@@ -257,7 +263,7 @@ def start(forward: Forward) -> bool:
 
 
 def test_the_background_process_comes_back_whichever_half_is_killed_and_is_gone_after_stop(forward: Forward) -> None:
-    door = forward.doors[0]
+    mapping = forward.mappings[0]
     assert start(forward) is True
     assert start(forward) is False
     supervisor = forwarding.known(forward.folder).pid
@@ -265,11 +271,11 @@ def test_the_background_process_comes_back_whichever_half_is_killed_and_is_gone_
     (relay,) = children(supervisor)
 
     os.kill(relay, signal.SIGKILL)
-    assert eventually(lambda: children(supervisor) not in ([], [relay]) and is_open(door))
+    assert eventually(lambda: children(supervisor) not in ([], [relay]) and is_open(mapping))
     assert forwarding.known(forward.folder).pid == supervisor
 
     os.kill(supervisor, signal.SIGKILL)
-    assert eventually(lambda: forwarding.known(forward.folder).pid not in (None, supervisor) and is_open(door))
+    assert eventually(lambda: forwarding.known(forward.folder).pid not in (None, supervisor) and is_open(mapping))
 
     last = forwarding.known(forward.folder).pid
     assert last is not None
@@ -278,14 +284,14 @@ def test_the_background_process_comes_back_whichever_half_is_killed_and_is_gone_
     assert eventually(lambda: not runs(last) and not runs(relay))
     assert forwarding.stop(forward.folder) is False
     assert forwarding.known(forward.folder) == forwarding.NOTHING
-    assert not is_open(door)
+    assert not is_open(mapping)
 
 
-def test_other_doors_are_another_process_and_a_deleted_file_ends_it(forward: Forward) -> None:
+def test_other_port_mappings_are_another_process_and_a_deleted_file_ends_it(forward: Forward) -> None:
     start(forward)
     first = forwarding.known(forward.folder).pid
-    other = replace(forward.doors[0], service="chat")
-    assert start(replace(forward, doors=(other,))) is True
+    other = replace(forward.mappings[0], service="chat")
+    assert start(replace(forward, mappings=(other,))) is True
     second = forwarding.known(forward.folder).pid
     assert first is not None and second is not None and second != first
     assert eventually(lambda: not runs(first))
@@ -293,9 +299,11 @@ def test_other_doors_are_another_process_and_a_deleted_file_ends_it(forward: For
     assert eventually(lambda: not runs(second))
 
 
-def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployer.forwarding.supervise._PATIENCE_SECONDS", 3.0)
-    unopenable = replace(forward, doors=(Door("shop", "web", "", 70000),))
+def test_a_port_that_does_not_open_is_reported_with_the_reason(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.forwarding.supervise._START_TIMEOUT_SECONDS", 3.0)
+    unopenable = replace(forward, mappings=(PortMapping("shop", "web", "", 70000),))
     with pytest.raises(DeployError) as caught:
         start(unopenable)
     (problem,) = caught.value.problems
@@ -303,11 +311,11 @@ def test_a_door_that_does_not_open_is_told_with_the_reason(forward: Forward, mon
     assert "70000" in problem.detail or "port" in problem.detail
 
 
-def test_down_ends_it(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_ends_it(tmp_path: Path, mapping: PortMapping, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(tmp_path, monkeypatch)
     folder = shop.here.state_dir / "deployments" / "todo-deploy.shop"
     played(shop.up("1"))
-    start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
+    start(Forward(folder, tmp_path / "config", spec().cluster, (mapping,)))
     pid = forwarding.known(folder).pid
     assert pid is not None
     played(shop.down())
@@ -316,11 +324,11 @@ def test_down_ends_it(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_up_that_needs_none_ends_what_an_earlier_one_left(
-    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mapping: PortMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop(tmp_path, monkeypatch)
     folder = shop.here.state_dir / "deployments" / "todo-deploy.shop"
-    start(Forward(folder, tmp_path / "config", spec().cluster, (door,)))
+    start(Forward(folder, tmp_path / "config", spec().cluster, (mapping,)))
     played(shop.up("1"))
     assert forwarding.known(folder) == forwarding.NOTHING
 

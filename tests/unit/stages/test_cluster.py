@@ -169,9 +169,9 @@ def test_a_running_cluster_that_never_answers_is_started() -> None:
     clock = FakeClock()
     dead, alive = healthy(clock), healthy(clock)
     dead.is_ready = False
-    doors = iter([dead, alive])
+    clients = iter([dead, alive])
     cluster = FakeCluster()
-    events, outcome = played(ensure_cluster(WANTED, cluster, lambda: next(doors), Prepared(), BIG, clock))
+    events, outcome = played(ensure_cluster(WANTED, cluster, lambda: next(clients), Prepared(), BIG, clock))
     assert outcome.value[1] is alive
     assert (cluster.woken, len(cluster.starts)) == (1, 1)
     assert ("c", "running", "its API server does not answer") in items(events)

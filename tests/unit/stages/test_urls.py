@@ -272,7 +272,7 @@ FORWARDED = {("default", "web", ""): 31000, ("default", "web", "http"): 31001, (
     [
         ("NodePort", {}, None, "http://127.0.0.1:31000/"),
         ("NodePort", {}, "http", "http://127.0.0.1:31001/"),
-        ("NodePort", {}, 80, "http://n:30001/"),  # no door leads to what is named so
+        ("NodePort", {}, 80, "http://n:30001/"),  # no port mapping leads to what is named so
         ("LoadBalancer", {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}, None, "http://127.0.0.1:31000/"),
     ],
 )
