@@ -28,7 +28,7 @@ from deployer.images.scanner import read_report
 from deployer.kube.client import KubeApi
 from deployer.kube.kubeconfig import read, server_of, write_narrowed
 from deployer.state import record
-from deployer.status import Snapshot, WorkloadRef, current_pods, is_told_done, old_pods, workload_status
+from deployer.status import Snapshot, WorkloadRef, current_pods, is_rollout_complete, old_pods, workload_status
 from tests import DATA, ROOT
 from tests.fakes.scene import TOOLS
 from tests.unit.preflight.rules.subjects import good_objects
@@ -293,7 +293,7 @@ def _diagnosed(case: Any, objects: dict[str, list[Object]]) -> None:
         current_pods(ref, snapshot)
         old_pods(ref, snapshot)
         for one in snapshot.deployments:
-            is_told_done(ref.kind, dict(one))
+            is_rollout_complete(ref.kind, dict(one))
     logs = {(log["pod"], log["container"], log["previous"]): log["text"] for log in case.get("logs", ())}
     diagnose(snapshot, refs, logs, 1767323045.0, 0.0)
 

@@ -38,10 +38,10 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
         raise input_error("USAGE", "--list, --rules and --html exclude each other", hints=("use one of them",))
     here = this_machine()
     if rules:
-        return _told(session, here, rule_lines(), rules_data())
+        return _printed(session, here, rule_lines(), rules_data())
     known = list_runs(here.state_dir)
     if listing:
-        return _told(session, here, list_lines(known, here.clock.now()), list_data(known))
+        return _printed(session, here, list_lines(known, here.clock.now()), list_data(known))
     read = read_run(find_run(known, run).path)
     if page is not None:
         _write(page, html(read))
@@ -58,10 +58,10 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     console = make_console(sys.stdout, here.env)
     shown = page_of(console)
     width = min(shown.width, 120)
-    return _told(session, here, verdict_lines(read, width, shown.glyphs), {})
+    return _printed(session, here, verdict_lines(read, width, shown.glyphs), {})
 
 
-def _told(session: Session, here: Machine, lines: Iterable[Line], data: dict[str, object]) -> int:
+def _printed(session: Session, here: Machine, lines: Iterable[Line], data: dict[str, object]) -> int:
     if session.as_json:
         print_json("explain", ExitCode.OK, data)
         return ExitCode.OK

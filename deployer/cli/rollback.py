@@ -63,7 +63,7 @@ def _row(entry: Entry) -> HistoryRow:
         who=entry.who,
         commit=entry.commit[:7] + ("+" if entry.dirty else ""),
         verdict=entry.verdict,
-        told=entry.verdict_text,
+        verdict_text=entry.verdict_text,
         seconds=f"{entry.seconds:.0f}" if entry.seconds else "",
         why=entry.why,
         images="\n".join(entry.images.values()),

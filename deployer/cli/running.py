@@ -68,7 +68,7 @@ def run(
     session: Session, command: str, application: str, stages: tuple[str, ...], steps: Callable[[str], Steps[T]],
     here: Machine,
 ) -> Ran[T]:  # fmt: skip
-    """The steps are driven to their end, every event shown, recorded and folded; a failure is told, not raised."""
+    """The steps are driven to their end, every event shown, recorded and folded; a failure is reported, not raised."""
     clock = here.clock
     begun = clock.monotonic()
     run_id = runs.new_run_id(clock.now())

@@ -134,8 +134,8 @@ def _print(found: Status, here: Machine) -> None:
     if found.policies is not None:
         console.print(f"network policies: {found.policies.words}")
     for one in found.releases:
-        told = f", {one.verdict}" if one.verdict else ""
-        console.print(f"release {one.release}: revision {one.revision}, {one.status}{told}")
+        verdict = f", {one.verdict}" if one.verdict else ""
+        console.print(f"release {one.release}: revision {one.revision}, {one.status}{verdict}")
     if found.opened.forward.mappings:
         console.print(_forward(found.opened.forward))
     for line in part_lines(found.parts):
@@ -153,8 +153,8 @@ def part_lines(parts: tuple[Part, ...]) -> list[str]:
         those = [one for one in parts if one.kind == kind]
         bad = [one for one in those if not one.well]
         if those:
-            told = "".join(f"; {one.name}: {one.phase} ({why})" for one in bad)
-            lines.append(f"{name}: {len(those) - len(bad)} of {len(those)} {well}{told}")
+            reasons = "".join(f"; {one.name}: {one.phase} ({why})" for one in bad)
+            lines.append(f"{name}: {len(those) - len(bad)} of {len(those)} {well}{reasons}")
     return lines
 
 

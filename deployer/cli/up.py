@@ -67,7 +67,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     done = load.ensure_env(loaded)
     env = _refuse_env(loaded)
     values = load.values_of(env)
-    load.build_prelude(loaded)  # a file that cannot be read is told before anything is touched
+    load.build_prelude(loaded)  # a file that cannot be read is reported before anything is touched
     _check_before_start(loaded, asked, here)
 
     def steps(run_id: str) -> Steps[UpResult]:

@@ -125,7 +125,7 @@ class Minikube:
         )
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
-        """The profile runs; Minikube's own steps are told as they come."""
+        """The profile runs; Minikube's own steps are reported as they come."""
         refuse_foreign(self._kubeconfig, request.profile)  # Minikube writes over whatever has the profile's name
         seed_minikube(self._toolchain, self._env)
         words = [
@@ -155,7 +155,7 @@ class Minikube:
                     kind, data = event
                     if kind == "error" and not str(data.get("message", "")).lstrip().startswith(_BOX):
                         error = data
-                    yield from _told(request.profile, kind, data)
+                    yield from _events(request.profile, kind, data)
         except CommandFailed as failed:
             advice = str(error.get("advice") or "").strip()
             raise machine_error(
@@ -316,10 +316,10 @@ class Minikube:
         """Drivers without a container of ours are asked through Minikube itself."""
         base = [str(self._toolchain.minikube), "--profile", self._profile]
         try:
-            told = run([*base, "status", "--output", "json"], env=self._environment())
-            status = shaped(_Status, parse_json(told))
+            output = run([*base, "status", "--output", "json"], env=self._environment())
+            status = shaped(_Status, parse_json(output))
             if status.Host != "Running" or status.APIServer != "Running":
-                return ClusterFacts(ClusterPhase.STOPPED, detail=told.strip(), **known)
+                return ClusterFacts(ClusterPhase.STOPPED, detail=output.strip(), **known)
             address = run([*base, "ip"], env=self._environment()).strip()
             words = [*base, "docker-env", "--shell", "none", "--output", "json"]
             daemon = shaped(_Daemon, parse_json(run(words, env=self._environment())))
@@ -377,7 +377,7 @@ def _parsed(line: str) -> tuple[str, Mapping[str, Any]] | None:
     return (event.type.removeprefix(_EVENT), event.data or {}) if event.type.startswith(_EVENT) else None
 
 
-def _told(profile: str, kind: str, data: Mapping[str, Any]) -> Generator[Event, None, None]:
+def _events(profile: str, kind: str, data: Mapping[str, Any]) -> Generator[Event, None, None]:
     message = " ".join(str(data.get("message", "")).split())
     if kind == "step":
         # The total counts steps that exclude each other, so it is a hint and no percentage.

@@ -23,7 +23,7 @@ _KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """Whether NetworkPolicies are enforced (None: it cannot be told), and the reason as a clause."""
+    """Whether NetworkPolicies are enforced (None: not known), and the reason as a clause."""
 
     enforced: bool | None
     why: str
@@ -31,8 +31,8 @@ class Enforcement:
     @property
     def words(self) -> str:
         """For tables and warnings."""
-        told = {True: "enforced", False: "not enforced here", None: "not known to be enforced"}[self.enforced]
-        return f"{told}: {self.why}"
+        state = {True: "enforced", False: "not enforced here", None: "not known to be enforced"}[self.enforced]
+        return f"{state}: {self.why}"
 
 
 def enforcement(pods: Iterable[Object]) -> Enforcement:

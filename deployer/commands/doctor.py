@@ -58,7 +58,7 @@ def examine(load: Callable[[], LoadedSpec], here: Machine) -> Iterator[Check]:
     toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
     yield _toolchain(toolchain)
     yield from _env(loaded)
-    yield from _authorities(loaded)
+    yield from _ca_certificates(loaded)
     yield from _sources(loaded, here)
     if toolchain is None or docker.state == "fail":
         yield Check("cluster", "skip", "needs Docker and the toolchain")
@@ -120,13 +120,13 @@ def _env(loaded: LoadedSpec) -> Iterator[Check]:
         problems = inputs.env_problems(loaded, inputs.load_env(loaded))
     except DeployError as error:
         problems = list(error.problems)
-    yield from (Check("env", "fail", _told(one), next(iter(one.hints), "")) for one in problems)
+    yield from (Check("env", "fail", _summary(one), next(iter(one.hints), "")) for one in problems)
     if not problems:
         yield Check("env", "pass", "every required key has a value")
 
 
-def _authorities(loaded: LoadedSpec) -> Iterator[Check]:
-    """Whether the company's certificate authorities can be handed to builds, where the spec names a file of them."""
+def _ca_certificates(loaded: LoadedSpec) -> Iterator[Check]:
+    """Whether the company's CA certificates can be handed to builds, where the spec names a file of them."""
     name = loaded.spec.build.ca
     if name is None:
         return
@@ -204,8 +204,8 @@ def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Check:
 
 def _failed(name: str, error: DeployError) -> Iterator[Check]:
     for problem in error.problems:
-        yield Check(name, "fail", _told(problem), next(iter(problem.hints), ""))
+        yield Check(name, "fail", _summary(problem), next(iter(problem.hints), ""))
 
 
-def _told(problem: Problem) -> str:
+def _summary(problem: Problem) -> str:
     return f"{problem.where}: {problem.title}" if problem.where else problem.title

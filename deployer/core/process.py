@@ -42,7 +42,7 @@ def identity(run: str) -> str:
 
 
 def is_gone(text: str) -> bool | None:
-    """Whether the run whose identity the text holds has ended; None where that cannot be told from this machine."""
+    """Whether the run whose identity the text holds has ended; None where that cannot be known on this machine."""
     found = _IDENTITY.search(text)
     if found is None or found["machine"] != machine():
         return None
@@ -50,7 +50,7 @@ def is_gone(text: str) -> bool | None:
 
 
 def start_time(pid: int) -> str:
-    """What tells a process from a later one with the same number; empty where there is none, or it cannot be told."""
+    """What distinguishes a process from a later one with its number; empty where there is none, or it is not known."""
     with suppress(OSError, IndexError):
         # The 22nd field of proc_pid_stat(5); the second, a name in parentheses, may hold spaces.
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]

@@ -162,8 +162,8 @@ class Helm:
         except pyhelm3.errors.ReleaseNotFoundError:
             raise
         except pyhelm3.errors.Error as error:
-            told = foreign(error.stderr.decode("utf-8", "replace")).strip()
-            raise _explained(told, request.release if request is not None else name) from None
+            message = foreign(error.stderr.decode("utf-8", "replace")).strip()
+            raise _explained(message, request.release if request is not None else name) from None
         except FileNotFoundError as error:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
 
@@ -189,7 +189,7 @@ class _Info:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Release:
     """What `helm upgrade --output json` prints, as far as it is read."""
 
     name: str
@@ -200,7 +200,7 @@ class _Told:
 
 def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
     try:
-        told = shaped(_Told, parse_json(raw))
+        release = shaped(_Release, parse_json(raw))
     except Malformed as error:
         raise machine_error(
             "HELM_OUTPUT",
@@ -208,9 +208,11 @@ def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
             detail=str(error),
             hints=("helm version", "todo-deploy doctor"),
         ) from None
-    info = told.info
-    revision = Revision(told.name, namespace, told.version, info.status, inputs, info.last_deployed, info.description)
-    return Upgraded(revision, tuple(objects_of(told.manifest, namespace)))
+    info = release.info
+    revision = Revision(
+        release.name, namespace, release.version, info.status, inputs, info.last_deployed, info.description
+    )
+    return Upgraded(revision, tuple(objects_of(release.manifest, namespace)))
 
 
 def _classified(returncode: int, stdout: bytes, stderr: bytes) -> pyhelm3.errors.Error:
@@ -259,9 +261,9 @@ def _explained(text: str, release: str) -> DeployError:
         if pattern.search(text.lower()):
             if code == "FIELD_IMMUTABLE" and fixed is not None:
                 kind, name, field = fixed["kind"].lower(), fixed["name"], fixed["field"]
-                told = f"{kind}/{name}: Kubernetes does not let `{field}` change"
+                title = f"{kind}/{name}: Kubernetes does not let `{field}` change"
                 hint = f"kubectl delete {kind} {name}, then: todo-deploy up (it is gone for that moment)"
-                return DeployError(Problem(code, told, detail=detail, hints=(hint,)), exit_code)
+                return DeployError(Problem(code, title, detail=detail, hints=(hint,)), exit_code)
             hints = ("todo-deploy up", "todo-deploy doctor") if code == "API_UNREACHABLE" else ()
             return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
     if not release:

@@ -194,11 +194,11 @@ def value_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, 
 
 def in_words(changes: tuple[str, ...], *, chart: bool) -> str:
     """The first changes and how many more there are; `chart` when the chart itself changed."""
-    told = (("chart files",) if chart else ()) + changes
-    if not told:
+    listed = (("chart files",) if chart else ()) + changes
+    if not listed:
         return "inputs changed"
-    more = len(told) - _SHOWN
-    return ", ".join(told[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(listed) - _SHOWN
+    return ", ".join(listed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[str]:

@@ -305,8 +305,8 @@ class KubeApi:
 
     def free_disk(self, node: str) -> int | None:
         """The bytes that are free where the node keeps images and containers; None where it is not to be asked."""
-        told = self._summary(node, {}).get("node", {})
-        places = (told.get("fs", {}), told.get("runtime", {}).get("imageFs", {}))
+        summary = self._summary(node, {}).get("node", {})
+        places = (summary.get("fs", {}), summary.get("runtime", {}).get("imageFs", {}))
         return min((one["availableBytes"] for one in places if "availableBytes" in one), default=None)
 
     def _summary(self, node: str, query: Mapping[str, str]) -> Object:
@@ -453,10 +453,10 @@ def _address(body: Object) -> tuple[str, str, str]:
 def _refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
     try:
-        told = shaped(_Status, parse_json(raw))
+        answer = shaped(_Status, parse_json(raw))
     except Malformed:
-        told = _Status()
-    message, reason = foreign(told.message), told.reason
+        answer = _Status()
+    message, reason = foreign(answer.message), answer.reason
     problem = Problem(
         f"API_{reason.upper() or status}",
         f"the API server refused {method} {path} ({status})",

@@ -116,7 +116,7 @@ def server_of(document: Mapping[str, Any], context: str) -> str:
 
 
 def identity_of(source: Path, context: str) -> tuple[str, str]:
-    """Server and CA certificate (its digest) of the context's cluster, by which it is told from another of the name."""
+    """Server and digest of the CA certificate of the context's cluster: what identifies it besides its name."""
     cluster = _cluster(read(source), context)
     certificate = str(cluster.get("certificate-authority-data") or "").encode()
     path = cluster.get("certificate-authority")

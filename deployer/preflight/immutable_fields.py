@@ -1,4 +1,4 @@
-"""Fields that Kubernetes does not let change: found before helm meets them halfway through an upgrade.
+"""Fields that Kubernetes does not let change: found before an upgrade of Helm fails on them.
 
 The fields are those of the API's own validation (kubernetes pkg/apis/*/validation: ValidateImmutableField and the
 StatefulSet's and claim's "forbidden" rules). What a chart leaves to a default is not compared.

@@ -19,7 +19,7 @@ from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
 from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot
-from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_told_done, workload_status
+from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_rollout_complete, workload_status
 from deployer.status.objects import dig, find
 
 _TICK_SECONDS = 0.7
@@ -170,7 +170,7 @@ def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort
         before = dig(find(left, snapshot), "metadata", "resourceVersion")
 
         def come(workload: Object) -> bool:
-            return dig(workload, "metadata", "resourceVersion") != before and is_told_done(left.kind, workload)
+            return dig(workload, "metadata", "resourceVersion") != before and is_rollout_complete(left.kind, workload)
 
         if kube.awaited(left.kind, left.namespace, left.name, come, seconds):
             return

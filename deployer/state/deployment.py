@@ -1,6 +1,6 @@
 """Where this machine keeps what concerns one deployment: an application on one cluster.
 
-A cluster is told from another by more than a name: a context that was given to another cluster is another deployment.
+A cluster is identified by more than its name: a context that was given to another cluster is another deployment.
 A Minikube profile has its name for itself on the Docker host, and must be known before it has a server.
 """
 

@@ -15,7 +15,7 @@ from deployer.status.phases import (
     WorkloadRef,
     WorkloadStatus,
 )
-from deployer.status.workloads import current_pods, is_told_done, old_pods, workload_status
+from deployer.status.workloads import current_pods, is_rollout_complete, old_pods, workload_status
 
 __all__ = [
     "Absence",
@@ -31,7 +31,7 @@ __all__ = [
     "WorkloadRef",
     "WorkloadStatus",
     "current_pods",
-    "is_told_done",
+    "is_rollout_complete",
     "old_pods",
     "pod_phase",
     "pvc_phase",

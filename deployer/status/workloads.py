@@ -138,7 +138,7 @@ def workload_status(ref: WorkloadRef, snapshot: Snapshot, now: float, *, was_ava
     )
 
 
-def is_told_done(kind: str, workload: Object) -> bool:
+def is_rollout_complete(kind: str, workload: Object) -> bool:
     """Whether the workload's controller counts its rollout as over; how its pods are is not asked."""
     status = dig(workload, "status") or {}
     if kind == "Job":

@@ -39,7 +39,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """Programs that exist, and what `minikube start` must be told about images."""
+    """Programs that exist, and the options on images that `minikube start` needs."""
 
     way: Way
     why: str

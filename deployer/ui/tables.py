@@ -61,7 +61,7 @@ class HistoryRow:
     who: str
     commit: str
     verdict: str
-    told: str
+    verdict_text: str
     seconds: str
     why: str
     images: str
@@ -133,9 +133,9 @@ def history_table(rows: Sequence[HistoryRow]) -> Group:
     table.add_column("WHY", overflow="fold")
     table.add_column("IMAGES", overflow="fold")
     for row in rows:
-        style = {"verified": GOOD, "failed": CAUSE}.get(row.told.partition(":")[0], CARE)
+        style = {"verified": GOOD, "failed": CAUSE}.get(row.verdict_text.partition(":")[0], CARE)
         words = (row.number, row.when, row.who, row.commit)
-        cells = (*(Text(clean(word)) for word in words), Text(clean(row.told), style), Text(row.seconds, QUIET))
+        cells = (*(Text(clean(word)) for word in words), Text(clean(row.verdict_text), style), Text(row.seconds, QUIET))
         table.add_row(*cells, Text(clean(row.why)), Text(clean(row.images), QUIET))
     return Group(table)
 

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const box = document.getElementById("search");
-  const told = document.getElementById("found");
+  const found = document.getElementById("found");
   const logs = [...document.querySelectorAll("details[data-search]")];
   const before = new Map(logs.map((log) => [log, log.open]));
 
@@ -35,7 +35,7 @@
       log.open = words ? here > 0 : before.get(log);
       lines += here;
     }
-    told.textContent = words ? `${lines} line${lines === 1 ? "" : "s"}` : "";
+    found.textContent = words ? `${lines} line${lines === 1 ? "" : "s"}` : "";
   };
 
   for (const log of logs) {

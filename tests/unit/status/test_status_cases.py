@@ -18,7 +18,7 @@ from deployer.status import (
     Snapshot,
     WorkloadRef,
     current_pods,
-    is_told_done,
+    is_rollout_complete,
     old_pods,
     pod_phase,
     service_phase,
@@ -72,10 +72,10 @@ def test_there_are_cases() -> None:
 
 def test_status(case: Case) -> None:
     got = workload_status(case.ref, case.snapshot, case.now, was_available=case.was_available)
-    told = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
-    told["phase"] = got.phase.value
+    figures = {name: getattr(got, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
+    figures["phase"] = got.phase.value
     wanted = case.expect.get("status", {})
-    assert {name: told[name] for name in wanted} == wanted
+    assert {name: figures[name] for name in wanted} == wanted
 
 
 OVER = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO)
@@ -89,7 +89,7 @@ def test_a_controller_tells_that_a_rollout_is_over(case: Case, request: pytest.F
         workload, status = find(ref, case.snapshot), workload_status(ref, case.snapshot, case.now)
         if workload is not None and name not in PODS_SAY_OTHERWISE | NOT_ALL_REPLACED:
             over = status.phase in (*OVER, Phase.FAILED) if ref.kind == "Job" else status.phase in OVER
-            assert is_told_done(ref.kind, workload) == over, (ref, status)
+            assert is_rollout_complete(ref.kind, workload) == over, (ref, status)
 
 
 def test_pods_that_count(case: Case) -> None:
@@ -183,7 +183,7 @@ def test_a_sandbox_that_failed_once_is_the_kubelets_to_make_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_after", "now_after", "told"),
+    ("asked_after", "now_after", "expected"),
     [
         (None, 55, []),  # the startup probe may take a minute, and its end is not seen
         (45, 50, [True]),  # it was asked for the first time five seconds ago
@@ -192,7 +192,7 @@ def test_a_sandbox_that_failed_once_is_the_kubelets_to_make_again() -> None:
     ],
 )
 def test_readiness_is_asked_for_once_the_startup_probe_has_succeeded(
-    asked_after: int | None, now_after: int, told: list[bool]
+    asked_after: int | None, now_after: int, expected: list[bool]
 ) -> None:
     case = loaded("readiness_never")
     (pod,), (event,) = case.snapshot.pods, case.snapshot.events
@@ -207,4 +207,4 @@ def test_readiness_is_asked_for_once_the_startup_probe_has_succeeded(
     pods = [{**pod, "spec": {**pod["spec"], "containers": [slow]}}]
     case = changed(case, pods=pods, events=events)
     case.now = started + now_after
-    assert [bool(one.ignored) for one in case.findings() if one.code == "READINESS_PROBE"] == told
+    assert [bool(one.ignored) for one in case.findings() if one.code == "READINESS_PROBE"] == expected
