@@ -141,12 +141,12 @@ def _pod(crowd: Crowd, number: int, index: int, began: float, now: float) -> Obj
                    "lastTransitionTime": _stamp(began)}
                   for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
                                "PodScheduled")]  # fmt: skip
-    told = {"name": container, "image": f"registry.example/{container}:1.0.0-0123456789ab", "ready": ready,
-            "imageID": "docker-pullable://registry.example/x@sha256:" + "0" * 64,
-            "containerID": "docker://" + "0" * 64, "restartCount": 0, "started": True, "state": state,
-            "lastState": {}}  # fmt: skip
+    container_state = {"name": container, "image": f"registry.example/{container}:1.0.0-0123456789ab", "ready": ready,
+                       "imageID": "docker-pullable://registry.example/x@sha256:" + "0" * 64,
+                       "containerID": "docker://" + "0" * 64, "restartCount": 0, "started": True, "state": state,
+                       "lastState": {}}  # fmt: skip
     status = {"phase": "Running", "qosClass": "Burstable", "hostIP": "192.0.2.1", "podIP": f"10.0.{number}.{index}",
-              "startTime": _stamp(began), "conditions": conditions, "containerStatuses": [told]}  # fmt: skip
+              "startTime": _stamp(began), "conditions": conditions, "containerStatuses": [container_state]}  # fmt: skip
     spec = {**_template(number)["spec"], "nodeName": "node"}
     return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 

@@ -55,7 +55,7 @@ def _compare(rounds: int, *, documented: bool) -> int:
             ratio = statistics.median(ours) / statistics.median(by_hand)
             rest = statistics.median(lap.seconds - lap.urls for lap in laps) / statistics.median(by_hand)
             worst = max(worst, ratio)
-            print(f"| {name} | {_told(ours)} | {_told(by_hand)} | {ratio:.2f} | {rest:.2f} |", flush=True)
+            print(f"| {name} | {_times(ours)} | {_times(by_hand)} | {ratio:.2f} | {rest:.2f} |", flush=True)
         print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     print(f"\ngoal: at most {GOAL}; {'held' if worst <= GOAL else 'MISSED'}")
     return 0 if worst <= GOAL else 1
@@ -114,7 +114,7 @@ def _by_hand(made: Scene, revision: int) -> float:
     return time.monotonic() - begun
 
 
-def _told(times: Sequence[float]) -> str:
+def _times(times: Sequence[float]) -> str:
     return f"{statistics.median(times):.2f} ({', '.join(f'{one:.2f}' for one in sorted(times))})"
 
 

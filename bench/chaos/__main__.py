@@ -94,7 +94,7 @@ def _faults(faults: Sequence[Fault], made: Deployment, *, whole_host: bool) -> i
         done += 1
         bad += not row.ok
         outcome = "healthy" if row.ok else "BAD: " + "; ".join(row.complaints)[:200].replace("|", "/")
-        cells = (fault.name, row.told, f"{row.seconds:.1f} s", outcome, f"{row.next_seconds:.1f} s")
+        cells = (fault.name, row.result, f"{row.seconds:.1f} s", outcome, f"{row.next_seconds:.1f} s")
         print(f"| {' | '.join(cells)} |", flush=True)
         for complaint in row.complaints:
             print(f"  {fault.name}: {complaint}", file=sys.stderr, flush=True)

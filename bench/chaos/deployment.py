@@ -1,4 +1,4 @@
-"""The deployment that kills and faults are tried on: a copy of this checkout, its cluster, a user with tasks."""
+"""The deployment that kills and faults are tried on: a copy of this repository, its cluster, a user with tasks."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Deployment:
         """Everything that is not as it must be after a run that is to have put all in order."""
         document = run.document
         if run.process.returncode != 0:
-            codes = ", ".join(one["code"] for one in document.get("errors") or ()) or "".join(run.told)[-400:]
+            codes = ", ".join(one["code"] for one in document.get("errors") or ()) or "".join(run.noise)[-400:]
             return [f"the next {document.get('command', 'run')} ended with {run.process.returncode}: {codes}"]
-        told = document["data"]
+        data = document["data"]
         project = self.project
-        found = checks.addresses(told["urls"])
+        found = checks.addresses(data["urls"])
         found += checks.data(self.ann, self.written)
         found += checks.cluster(project)
         found += checks.leaks(mark)

@@ -60,8 +60,8 @@ class Ended:
     problems: tuple[Mapping[str, object], ...]
     seconds: float
     next_seconds: float
-    told_after: float | None
-    """Seconds from the end of the node's container until the failure was told; None where it ran on."""
+    reported_after: float | None
+    """Seconds from the end of the node's container until the failure was reported; None where it ran on."""
     complaints: tuple[str, ...]
 
     @property
@@ -70,13 +70,13 @@ class Ended:
         return not self.complaints
 
     @property
-    def told(self) -> str:
+    def result(self) -> str:
         """The exit code and, of a failure, its first problem with the command that comes next."""
         if not self.problems:
             return f"exit {self.exit_code}"
         first = self.problems[0]
         hints = first.get("hints") or []
-        after = f" {self.told_after:.1f} s after the node's end" if self.told_after is not None else ""
+        after = f" {self.reported_after:.1f} s after the node's end" if self.reported_after is not None else ""
         following = hints[0] if isinstance(hints, list) and hints else "?"
         return f"exit {self.exit_code}: {first['code']}{after}, next: {following}"
 
@@ -107,23 +107,23 @@ def try_fault(fault: Fault, made: Deployment) -> Ended:
     problems = tuple(run.document.get("errors") or ())
     if code and not (problems and all(one["code"] and one["code"] != "BUG" and one["hints"] for one in problems[:1])):
         found.append(f"exit code {code} without a named error that says what comes next: {problems[:1]}")
-    told_after = _told_after(run, made.project)
+    reported_after = _reported_after(run, made.project)
     begun = time.monotonic()
     following = made.up(token(0))
     next_seconds = time.monotonic() - begun
     found += made.complaints(following, mark)
     if following.process.returncode == 0:
         found += made.unfinished({one["name"]: one["ref"] for one in following.document["data"]["images"]})
-    return Ended(fault, injected, code, problems, seconds, next_seconds, told_after, tuple(found))
+    return Ended(fault, injected, code, problems, seconds, next_seconds, reported_after, tuple(found))
 
 
-def _told_after(run: Victim, project: Project) -> float | None:
+def _reported_after(run: Victim, project: Project) -> float | None:
     words = [str(project.toolchain.docker), "inspect", "--format", "{{.State.Running}} {{.State.FinishedAt}}", PROFILE]
     running, ended = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    told = [datetime.fromisoformat(event["at"]) for event in run.events if event["type"] == "stage_failed"]
-    if running == "true" or not told:
+    reported = [datetime.fromisoformat(event["at"]) for event in run.events if event["type"] == "stage_failed"]
+    if running == "true" or not reported:
         return None
-    return (told[0] - datetime.fromisoformat(ended)).total_seconds()
+    return (reported[0] - datetime.fromisoformat(ended)).total_seconds()
 
 
 def refusal(fault: Fault, project: Project) -> str:

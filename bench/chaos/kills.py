@@ -16,7 +16,7 @@ from bench.chaos.victim import Victim
 _TRIES = 4
 _STAGE_SECONDS = 300.0
 _REHEARSED = "line"
-# The stages' usual seconds until a rehearsal has told: a start of Minikube is not rehearsed.
+# The stages' usual seconds until a rehearsal has measured them: a start of Minikube is not rehearsed.
 _USUAL = {"stopped": {"cluster": 28.0}, "unknown toolchain": {"toolchain": 1.5}}
 
 
@@ -73,7 +73,7 @@ def rehearse(made: Deployment, spans: Spans, *, back: bool) -> Iterator[tuple[st
 
 
 def _rehearsed(kind: str, run: Victim, spans: Spans) -> Iterator[tuple[str, float]]:
-    assert run.process.returncode == 0, "".join(run.told)[-2000:] + str(run.document.get("errors"))
+    assert run.process.returncode == 0, "".join(run.noise)[-2000:] + str(run.document.get("errors"))
     spans.learn(kind, run)
     yield kind, run.seconds
 

@@ -25,7 +25,7 @@ class Victim:
     def __init__(self, project: Project, words: tuple[str, ...], mark: str) -> None:
         self.mark = mark
         self.events: list[Event] = []
-        self.told: list[str] = []
+        self.noise: list[str] = []
         self._news = threading.Condition()
         self._begun = time.monotonic()
         self.process = project.process(*words, "--progress", "json", "-o", "json", env={MARK: mark})
@@ -38,7 +38,7 @@ class Victim:
             reader.start()
 
     def await_event(self, what: Callable[[Event], bool], seconds: float) -> bool:
-        """Returns as soon as such an event was told; False when the run ended or time was up before."""
+        """Returns as soon as such an event was reported; False when the run ended or time was up before."""
         deadline = time.monotonic() + seconds
         seen = 0
         with self._news:
@@ -105,7 +105,7 @@ class Victim:
 
     @property
     def open_stages(self) -> tuple[str, ...]:
-        """The stages that had begun and not ended when the last event was told."""
+        """The stages that had begun and not ended when the last event was reported."""
         running: list[str] = []
         for event in list(self.events):
             if event["type"] == "stage_started":
@@ -134,7 +134,7 @@ class Victim:
                 try:
                     event = json.loads(line)
                 except ValueError:
-                    self.told.append(line)
+                    self.noise.append(line)
                     continue
                 with self._news:
                     self.events.append(event)

@@ -22,7 +22,7 @@ from tests.e2e.project import Object, Project
 
 OVERLAY = "todo-deploy.local.yaml"
 _REGISTRY_NAMESPACE = "todo-faults-registry"
-# The documented requests do not leave room for a surge beside everything else on two cores (ruling 1).
+# The documented requests do not leave room for a surge beside everything else on two cores.
 _REQUESTS = {
     "backend": {"cpu": "100m", "memory": "192Mi"},
     "frontend-web": {"cpu": "50m", "memory": "96Mi"},
@@ -56,7 +56,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 5999), Registry).serve_forever()
 
 
 @dataclass
-class Told:
+class TimedEvent:
     """One event of the program's own stream, and when its line arrived here."""
 
     at: float
@@ -65,23 +65,23 @@ class Told:
 
 @dataclass
 class Run:
-    """One `up`: when it began, everything it told, and how it ended."""
+    """One `up`: when it began, every event that it reported, and how it ended."""
 
     began: float
-    told: list[Told] = field(default_factory=list)
+    events: list[TimedEvent] = field(default_factory=list)
     exit_code: int = -1
     ended: float = 0.0
     noise: list[str] = field(default_factory=list)
     document: Object = field(default_factory=dict)
 
-    def of(self, kind: str) -> Iterator[Told]:
+    def of(self, kind: str) -> Iterator[TimedEvent]:
         """Its events of one type."""
-        return (one for one in list(self.told) if one.event["type"] == kind)
+        return (one for one in list(self.events) if one.event["type"] == kind)
 
 
 @dataclass
 class Bench:
-    """A copy of the checkout, deployed into a namespace of its own, and what it was deployed with."""
+    """A copy of the repository, deployed into a namespace of its own, and what it was deployed with."""
 
     project: Project
     base: Mapping[str, Any] = field(default_factory=lambda: BASE)
@@ -93,7 +93,7 @@ class Bench:
         *words: str,
         overlay: Mapping[str, Any] | None = None,
         started: Callable[[Run], None] = lambda run: None,
-        on_event: Callable[[Told], None] = lambda told: None,
+        on_event: Callable[[TimedEvent], None] = lambda timed: None,
     ) -> Run:
         """An `up` in the copy with this overlay ran to its end, its events timed as they arrived."""
         text = json.dumps(overlaid(self.base, overlay or {}), indent=1)
@@ -110,8 +110,8 @@ class Bench:
             for line in process.stderr or ():
                 at = time.time()
                 try:
-                    run.told.append(Told(at, json.loads(line)))
-                    on_event(run.told[-1])
+                    run.events.append(TimedEvent(at, json.loads(line)))
+                    on_event(run.events[-1])
                 except ValueError:
                     run.noise.append(line.rstrip())
             run.exit_code = process.wait(30)
@@ -232,7 +232,7 @@ class Bench:
 def tail(run: Run, count: int = 12) -> str:
     """The last things that a run said."""
     errors = json.dumps(run.document.get("errors"), indent=1)
-    return "\n".join([errors, *run.noise[-count:], *(json.dumps(one.event)[:600] for one in run.told[-count:])])
+    return "\n".join([errors, *run.noise[-count:], *(json.dumps(one.event)[:600] for one in run.events[-count:])])
 
 
 def node_paused(docker: str, seconds: float) -> None:

@@ -89,11 +89,11 @@ def run_healthy(bench: Bench, rollouts: Sequence[Rollout] = ROLLOUTS) -> Iterato
 
 def judged(rollout: Rollout, run: Run, load: Load | None, not_paused: BaseException | None = None) -> Healthy:
     """What is wrong: a failure, any alarm of a cause, a note that is no ordinary moment, a lost request."""
-    alarms = [told.event["problem"] for told in run.of("warned") if told.event["problem"]["code"] in CAUSES]
-    notes = [told.event["text"] for told in run.of("item") if code_of(told.event["text"]) is not None]
+    alarms = [timed.event["problem"] for timed in run.of("warned") if timed.event["problem"]["code"] in CAUSES]
+    notes = [timed.event["text"] for timed in run.of("item") if code_of(timed.event["text"]) is not None]
     wrong = [f"alarm {one['code']}: {one['title']}" for one in alarms]
     if run.exit_code != 0:
-        problems = [one for told in run.of("stage_failed") for one in told.event["problems"]]
+        problems = [one for timed in run.of("stage_failed") for one in timed.event["problems"]]
         wrong += [f"it failed: {one['code']}: {one['title']}" for one in problems] or [f"exit code {run.exit_code}"]
     if load is not None and (load.failed or not load.sent):
         wrong.append(f"{len(load.failed)} of {load.sent} requests failed: {load.failed[:1]}")
@@ -110,7 +110,7 @@ def _pause_in_rollout(bench: Bench, seen: Sequence[Run]) -> None:
     """Two seconds into the rollout the node stands still for ten."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if seen and any(told.event["stage"] == "rollout" for told in seen[0].of("stage_started")):
+        if seen and any(timed.event["stage"] == "rollout" for timed in seen[0].of("stage_started")):
             time.sleep(2)
             node_paused(str(bench.project.toolchain.docker), 10)
             return

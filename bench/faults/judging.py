@@ -1,4 +1,4 @@
-"""From what the API showed and what the program told to a row of the table and what is wrong with it."""
+"""From what the API showed and what the program reported to a row of the table and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployer.diagnosis.causes import CAUSES
 from tests.e2e.project import Object
 
 NAMED_SECONDS = 2.0
-"""A cause is on screen so soon after the API showed it (ruling 3)."""
+"""A cause is on screen so soon after the API showed it."""
 _VERDICT_SECONDS = 5.0
 """Evidence is gathered for at most so long between the last sign and the verdict."""
 
@@ -35,12 +35,12 @@ class Row:
 def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     """The fault's row."""
     shown = watch.first(fault.shown)
-    warned = [told for told in run.of("warned") if told.event["problem"]["code"] in CAUSES]
-    findings = [(told.at, told.event["problem"]) for told in warned if not told.event["further"]]
+    warned = [timed for timed in run.of("warned") if timed.event["problem"]["code"] in CAUSES]
+    findings = [(timed.at, timed.event["problem"]) for timed in warned if not timed.event["further"]]
     notes = [
-        (told.at, {"code": code, "title": told.event["text"]})
-        for told in run.of("item")
-        if told.event["stage"] in ("rollout", "stability") and (code := code_of(told.event["text"]))
+        (timed.at, {"code": code, "title": timed.event["text"]})
+        for timed in run.of("item")
+        if timed.event["stage"] in ("rollout", "stability") and (code := code_of(timed.event["text"]))
     ]
     failed = next(iter(run.of("stage_failed")), None)
     problem = failed.event["problems"][0] if failed is not None and failed.event["problems"] else None
@@ -49,7 +49,7 @@ def row_of(fault: Fault, run: Run, watch: Watch) -> Row:
     said = [one for one in mine if re.search(fault.says, _text(one[1]))]
     verdict = failed.at if failed is not None else None
     code = problem["code"] if problem is not None else (mine[0][1]["code"] if mine else "none")
-    others = tuple(sorted({told.event["problem"]["code"] for told in warned} - {fault.code}))
+    others = tuple(sorted({timed.event["problem"]["code"] for timed in warned} - {fault.code}))
     row = Row(
         fault,
         code,
@@ -102,15 +102,15 @@ def _wrong(row: Row, shown: float | None, said: list[tuple[float, Object]], run:
     if more := [one for one in row.others if one not in fault.also]:
         wrong.append(f"also named {', '.join(more)}")
     if row.exit_code != fault.exit_code:
-        told = [f"{one['code']}: {one['title']}" for one in run.document.get("errors") or ()]
-        wrong.append(f"exit code {row.exit_code}, expected {fault.exit_code}; {'; '.join(told)}")
+        errors = [f"{one['code']}: {one['title']}" for one in run.document.get("errors") or ()]
+        wrong.append(f"exit code {row.exit_code}, expected {fault.exit_code}; {'; '.join(errors)}")
     if run.noise:
         wrong.append(f"on standard error beside the events: {run.noise[0][:80]}")
     return wrong
 
 
 def _ends_wrong(row: Row, shown: float | None, verdict: float | None, run: Run, watch: Watch) -> list[str]:
-    """What is wrong with the time of the verdict, by the table of causes and by what the ruling says of this fault."""
+    """What is wrong with the time of the verdict, by the table of causes and by what must hold of this fault."""
     fault, policy = row.fault, row.fault.policy
     class_of_table = (
         Ends.NOW if policy.now
@@ -147,5 +147,5 @@ def _ends_wrong(row: Row, shown: float | None, verdict: float | None, run: Run, 
 
 
 def _begin_of_rollout(run: Run) -> float:
-    begun = [told.at for told in run.of("stage_started") if told.event["stage"] == "rollout"]
+    begun = [timed.at for timed in run.of("stage_started") if timed.event["stage"] == "rollout"]
     return begun[0] if begun else run.began

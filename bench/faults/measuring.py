@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench.faults.bench import Bench, Told
+from bench.faults.bench import Bench, TimedEvent
 from bench.faults.judging import Row, names, row_of
 from bench.faults.model import NAMESPACE, Fault
 from bench.faults.printing import line_of
@@ -61,8 +61,8 @@ def measured(bench: Bench, fault: Fault, watch: Watch, recorder: Recorder | None
     """The fault's row; the application is left broken."""
     threads: list[threading.Thread] = []
 
-    def look(told: Told) -> None:
-        if recorder is not None and not threads and names(fault, told.event):
+    def look(timed: TimedEvent) -> None:
+        if recorder is not None and not threads and names(fault, timed.event):
             threads.append(threading.Thread(target=recorder.record, args=(fault,)))
             threads[0].start()
 

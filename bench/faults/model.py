@@ -16,7 +16,7 @@ Edit = Callable[[str], str]
 
 
 class Ends(Enum):
-    """When a run with the fault ends (ruling 3)."""
+    """When a run with the fault ends."""
 
     NOW = "at once"
     CONFIRMED = "once confirmed"

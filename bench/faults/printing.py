@@ -13,17 +13,17 @@ _HEAD = ("fault", "code", "named after", "verdict after", "verdict", "exit", "fi
 
 def line_of(row: Row) -> str:
     """One row for the terminal, what is wrong below it."""
-    told = f"{'FAIL' if row.wrong else 'ok':4} {row.fault.name:38} {row.code:22} named {_seconds(row.named):>7}  "
-    told += f"verdict {_seconds(row.verdict):>7}  exit {row.exit_code}  run {row.took:5.1f} s  {row.line}"
-    return "\n".join([told, *(f"       ! {one}" for one in row.wrong)])
+    line = f"{'FAIL' if row.wrong else 'ok':4} {row.fault.name:38} {row.code:22} named {_seconds(row.named):>7}  "
+    line += f"verdict {_seconds(row.verdict):>7}  exit {row.exit_code}  run {row.took:5.1f} s  {row.line}"
+    return "\n".join([line, *(f"       ! {one}" for one in row.wrong)])
 
 
 def healthy_line(one: Healthy) -> str:
     """One healthy rollout for the terminal, what was noted and what is wrong below it."""
     load = f"  {one.load.sent} requests, {len(one.load.failed)} failed" if one.load else ""
-    told = f"{'FAIL' if one.wrong else 'ok':4} {one.rollout.name:60} exit {one.exit_code}  {one.seconds:5.1f} s{load}"
+    line = f"{'FAIL' if one.wrong else 'ok':4} {one.rollout.name:60} exit {one.exit_code}  {one.seconds:5.1f} s{load}"
     return "\n".join(
-        [told, *(f"       note: {text}" for text in one.notes), *(f"       ! {text}" for text in one.wrong)]
+        [line, *(f"       note: {text}" for text in one.notes), *(f"       ! {text}" for text in one.wrong)]
     )
 
 

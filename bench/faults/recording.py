@@ -124,9 +124,9 @@ def _expected(case: dict[str, Any], ref: WorkloadRef, now: float, since: float) 
             fails = str(second)
             break
     findings = [{"code": one.code, "title": one.title, "ignored": bool(one.ignored)} for one in found]
-    told = {name: getattr(status, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
+    figures = {name: getattr(status, name) for name in ("ready", "desired", "updated", "restarts", "reason", "message")}
     return {
-        "status": {"phase": status.phase.value, **told},
+        "status": {"phase": status.phase.value, **figures},
         "findings": findings,
         "fails": int(fails) if fails.isdigit() else fails,
     }

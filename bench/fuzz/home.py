@@ -312,7 +312,7 @@ def home() -> Iterator[Home]:
             "XDG_CACHE_HOME": f"{folder}/cache",
         }
         stack.enter_context(patch.dict(os.environ, places, clear=True))
-        for module, name, stand_in in (
+        for module, name, replacement in (
             (composition, "open_cluster", cluster),
             (composition, "open_kube", lambda *_, **__: masked(_Served(made.kube))),
             (composition, "open_helm", lambda *_: _Rendering(made)),
@@ -324,7 +324,7 @@ def home() -> Iterator[Home]:
             (connection, "locate_toolchain", lambda *_: TOOLS),
             *((module, "ensure_tools", tools) for module in (up, down, rollback)),
         ):
-            stack.enter_context(patch.object(module, name, stand_in))
+            stack.enter_context(patch.object(module, name, replacement))
         made.reset()
         os.chdir(made.project)
         try:

@@ -58,21 +58,21 @@ def _versions(made: Scene, only: str) -> int:
     )
     print("|---|--:|---|--:|--:|--:|---|", flush=True)
     rows = (go_wrong(one, made) for one in VERSIONS if re.search(only, one.name))
-    return sum(_told(_row(row), row.complaints) for row in rows)
+    return sum(_printed(_row(row), row.complaints) for row in rows)
 
 
 def _row(row: Row) -> str:
-    cells = (row.version.name, row.exit_code, row.told, f"{row.seconds:.1f} s", row.asked, row.failed, row.helm)
+    cells = (row.version.name, row.exit_code, row.codes, f"{row.seconds:.1f} s", row.asked, row.failed, row.helm)
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def _shows(done: Iterable[Shown]) -> int:
     print("\n| tried | outcome | seconds |")
     print("|---|---|--:|", flush=True)
-    return sum(_told(f"| {one.name} | {one.outcome} | {one.seconds:.1f} |", one.complaints) for one in done)
+    return sum(_printed(f"| {one.name} | {one.outcome} | {one.seconds:.1f} |", one.complaints) for one in done)
 
 
-def _told(line: str, complaints: Sequence[str]) -> int:
+def _printed(line: str, complaints: Sequence[str]) -> int:
     print(line, flush=True)
     for complaint in complaints:
         print(f"  BAD: {complaint}", flush=True)

@@ -1,4 +1,4 @@
-"""Broken versions in a row: each goes back by itself, and nobody who uses the application notices."""
+"""Broken versions in a row: each is rolled back by itself, and no user of the application notices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_IMAGE = f"todo-backend:{GONE_TAG}\n          imagePullPolicy: Never"
 
 @dataclass(frozen=True)
 class Version:
-    """One broken version: what is wrong with it, and the cause that must be told."""
+    """One broken version: what is wrong with it, and the cause that must be reported."""
 
     name: str
     cause: str
@@ -53,7 +53,7 @@ VERSIONS = (
     Version("out of memory", "OOM_KILLED",
             backend={"resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "48Mi"}}}),
     Version("hook that fails", "HOOK_FAILED", files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK}),
-    # Helm would wait for this one until its time-out: it is told to stop.
+    # Helm would wait for this one until its timeout: it is stopped.
     Version("hook that cannot start", "IMAGE_NEVER_PULL", spec=_waived("TAG_NOT_BUILT"),
             files={"charts/todo-app/templates/migrate.yaml": lambda _: _HOOK.replace(IMAGE, _NO_IMAGE)}),
 )  # fmt: skip
@@ -65,7 +65,7 @@ class Row:
 
     version: Version
     exit_code: int
-    told: str
+    codes: str
     seconds: float
     asked: int
     failed: int
@@ -129,7 +129,7 @@ def _history_complaints(version: Version, before: int, history: Sequence[Mapping
 
 
 def _hook_complaints(scene: Scene, document: Mapping[str, Any]) -> Iterator[str]:
-    """The delete policy has taken the Job; its log must have been kept, and told."""
+    """The delete policy has taken the Job; its log must have been kept, and shown."""
     runs = sorted((scene.project.state / "todo-deploy" / "runs").iterdir())
     logs = [one.read_text() for one in (runs[-1] / "hooks").glob("*.log")]
     if not any("migration 0007 failed" in text for text in logs):

@@ -72,7 +72,7 @@ class Small:
     project: Project
 
     def up(self, *words: str, **env: str) -> tuple[int, list[dict[str, Any]]]:
-        """How an `up` ended, and the errors it told."""
+        """How an `up` ended, and the errors it reported."""
         done = self.project.run("up", "--hold", "0s", "--progress", "plain", "-o", "json", *words, env=env)
         return done.returncode, json.loads(done.stdout)["errors"]
 
@@ -118,9 +118,9 @@ def small() -> Iterator[Small]:
 def _refused(app: Small, code: str, words: str, *more: str, **env: str) -> list[str]:
     """An `up` is refused with this code and these words."""
     exit_code, errors = app.up(*more, **env)
-    told = [f"{one['code']}: {one['title']}" for one in errors]
+    shown = [f"{one['code']}: {one['title']}" for one in errors]
     good = exit_code == ExitCode.REFUSED and errors and errors[0]["code"] == code and words in errors[0]["title"]
-    return [] if good and errors[0]["hints"] else [f"exit {exit_code}, told {told}"]
+    return [] if good and errors[0]["hints"] else [f"exit {exit_code}, told {shown}"]
 
 
 def _goes_well(app: Small, *words: str, **env: str) -> list[str]:

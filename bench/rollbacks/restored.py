@@ -89,15 +89,15 @@ def pruned_uncommitted(scene: Scene) -> Shown:
     now, pods = scene.image(), scene.project.pods()
     _prune(scene, ref)
     done, document = scene.run("rollback", "--hold", HOLD)
-    told = document["errors"][0] if document["errors"] else {"code": "", "detail": ""}
+    error = document["errors"][0] if document["errors"] else {"code": "", "detail": ""}
     found = [] if done.returncode == ExitCode.REFUSED else [f"exit {done.returncode}, not 7"]
-    found += [] if told["code"] == "ROLLBACK_IMAGE" and "uncommitted" in told["detail"] else [f"told {told}"]
+    found += [] if error["code"] == "ROLLBACK_IMAGE" and "uncommitted" in error["detail"] else [f"told {error}"]
     found += [] if scene.image() == now and not scene.project.rolled(pods) else ["something changed"]
-    return Shown("pruned image of uncommitted changes", f"refused: {told['detail']}", done.seconds, tuple(found))
+    return Shown("pruned image of uncommitted changes", f"refused: {error['detail']}", done.seconds, tuple(found))
 
 
 def moved_schema(scene: Scene) -> Shown:
-    """A version brings a migration: going back warns and touches no data; the command that it tells steps back."""
+    """A version brings a migration: a rollback warns and touches no data; the command that it shows steps back."""
     old = scene.up() and scene.image()
     migration = scene.project.root / _MIGRATIONS / "0002_colours.py"
     migration.write_text(_NEWER)
@@ -115,8 +115,10 @@ def moved_schema(scene: Scene) -> Shown:
         words = (hint[1], "--", *hint[2].split()) if hint is not None else ()
         project = scene.project
         back = run_cli("exec", *project.settings, *words, cwd=project.root, env=project.environment)
-        told = back.stdout.strip()
-        found += [] if told == "the schema was at 0002 and is at 0001" else [f"stepping back: {told} {back.stderr}"]
+        printed = back.stdout.strip()
+        found += (
+            [] if printed == "the schema was at 0002 and is at 0001" else [f"stepping back: {printed} {back.stderr}"]
+        )
         again, _ = scene.run("rollback", "--hold", HOLD)
         found += [] if again.returncode == 0 and scene.image() == old else [f"exit {again.returncode}, {scene.image()}"]
         found += [] if "colour" not in _columns(scene) else ["the schema was not taken back"]

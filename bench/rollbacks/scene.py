@@ -70,8 +70,8 @@ class Scene:
 
     def helm_history(self) -> list[Object]:
         """What `helm history` tells of the release."""
-        told: list[Object] = json.loads(self.project.helm("history", RELEASE, "--namespace", "default", "-o", "json"))
-        return told
+        found: list[Object] = json.loads(self.project.helm("history", RELEASE, "--namespace", "default", "-o", "json"))
+        return found
 
     def history(self) -> list[Object]:
         """What `todo-deploy history` tells."""

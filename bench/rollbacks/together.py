@@ -51,11 +51,11 @@ def _at_once(scene: Scene, name: str, *, shared: bool) -> Shown:
     waited = [any(one["type"] == "warned" and one["problem"]["code"] == "LOCK_WAIT" for one in run.events)
               for run in runs]  # fmt: skip
     found += [] if waited == [False, True] else [f"waited: {waited}"]
-    told = [one for one in scene.history() if one["number"] > before]
-    found += [] if [one["verdict"] for one in told] == ["verified"] * 2 else [f"history: {told}"]
+    added = [one for one in scene.history() if one["number"] > before]
+    found += [] if [one["verdict"] for one in added] == ["verified"] * 2 else [f"history: {added}"]
     found += [] if scene.project.revision() == revision + 2 else ["not two revisions of Helm's more"]
     refs = [{one["name"]: one["ref"] for one in run.document["data"]["images"]} for run in runs if run.document["data"]]
-    kept = [{**one["images"]} for one in told]
+    kept = [{**one["images"]} for one in added]
     found += [] if refs == kept else [f"deployed {refs}, history has {kept}"]
     page = scene.project.object("deploy", "frontend-chatbot")["spec"]["template"]["spec"]["containers"][0]["image"]
     found += [] if refs and page == refs[-1]["frontend-chatbot"] else [f"{page} serves, not the later one's"]

@@ -31,7 +31,7 @@ class Broken(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A spec in a copy of the checkout, and the profile of it that is deployed."""
+    """A spec in a copy of the repository, and the profile of it that is deployed."""
 
     project: Project
     spec: Path
@@ -55,26 +55,26 @@ class Application:
         chosen = ("--profile", self.profile) if self.profile else ()
         return self.project.run(*words, "-f", self.spec, *chosen, cwd=self.spec.parent, timeout=timeout)
 
-    def told(self, *words: str) -> tuple[CompletedCli, Object]:
+    def run_json(self, *words: str) -> tuple[CompletedCli, Object]:
         """How it ended, and its JSON document."""
         done = self.run(*words, "-o", "json", "--progress", "plain")
         try:
             return done, one_document(done.stdout)
         except (AssertionError, ValueError):
-            told = f"exit code {done.returncode}: {done.stderr[-2000:]}"
-            raise Broken(f"{' '.join(words)}: no document, {told}") from None
+            ended = f"exit code {done.returncode}: {done.stderr[-2000:]}"
+            raise Broken(f"{' '.join(words)}: no document, {ended}") from None
 
     def data(self, *words: str) -> tuple[float, Object]:
         """The seconds it took and its data; Broken where it did not end well."""
         held = ("--hold", self.hold) if self.hold is not None and words[0] in ("up", "rollback") else ()
-        done, document = self.told(*words, *held)
+        done, document = self.run_json(*words, *held)
         if done.returncode != 0:
             errors = "; ".join(f"{one['code']}: {one['title']} {one['detail']}" for one in document["errors"])
             raise Broken(f"{' '.join(words)} ended with {done.returncode}: {errors or done.stderr[-2000:]}")
         return done.seconds, document["data"]
 
     def workloads(self, data: Mapping[str, Any]) -> Iterator[Object]:
-        """The live objects of the workloads that an `up` told of."""
+        """The live objects of the workloads that an `up` reported."""
         for one in data["workloads"]:
             words = ("get", one["kind"], one["name"], "--namespace", one["namespace"], "-o", "json")
             yield json.loads(self.project.kubectl(*words))
@@ -99,7 +99,7 @@ class Application:
         raise Broken(f"no source file in the context of {image}")
 
     def check_urls(self, data: Mapping[str, Any]) -> int:
-        """Every address that was told answers with the status that was told; their number."""
+        """Every reported address answers with the reported status; their number."""
         for one in data["urls"]:
             host = self.loaded.spec.urls[one["name"]].ingress_host
             answer = request("GET", one["address"], headers={"Host": host} if host else None)

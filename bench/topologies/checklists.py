@@ -1,6 +1,6 @@
 """The checklists beside the topologies' specs: each point of a document, where it is met, and what proves it.
 
-The format is told in topologies/README.md.
+The format is described in topologies/README.md.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Journey:
 
 @dataclass(slots=True)
 class _Log:
-    """What is known of a journey on the way, told as it comes: a person may be waiting."""
+    """What is known of a journey on the way, shown as it comes: a person may be waiting."""
 
     name: str
     seconds: dict[str, float] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class _Log:
 
 
 def travel(app: Application) -> Journey:
-    """The journey; what goes wrong ends it, is told in it, and the application is taken down all the same."""
+    """The journey; what goes wrong ends it, is reported in it, and the application is taken down all the same."""
     log = _Log(app.name)
     problems: tuple[str, ...] = ()
     with PeakMemory(app.project) as memory:
@@ -90,7 +90,7 @@ def fitting(app: Application) -> Application:
     if app.profile is not None or SMALL not in profile_names(app.spec):
         return app
     app.run("secrets", "init")  # refused where there is an env file already
-    _, document = app.told("validate")
+    _, document = app.run_json("validate")
     does_not_fit = any(one["code"] == "CAPACITY" for one in document["errors"])
     return replace(app, profile=SMALL) if does_not_fit else app
 

@@ -62,7 +62,7 @@ def all_at_once(apps: Sequence[Application]) -> Together:
     except (Broken, OSError) as error:
         result.problems.append(str(error))
     finally:
-        for app in reversed(apps):  # also those that failed halfway
+        for app in reversed(apps):  # also those that failed midway
             app.run("down", "--volumes", "--yes")
     left = left_behind(apps[0], before)
     result.problems += [f"left behind: {', '.join(sorted(left))}"] if left else []
@@ -71,7 +71,7 @@ def all_at_once(apps: Sequence[Application]) -> Together:
 
 def _started(app: Application, result: Together) -> Object | None:
     """The data of an `up` that ended well; None where the application was refused or failed, which is noted."""
-    done, document = app.told("up", "--set", "rules.capacity=strict")
+    done, document = app.run_json("up", "--set", "rules.capacity=strict")
     codes = {one["code"] for one in document["errors"]}
     words = "\n".join(f"{one['code']}: {one['title']}\n{one['detail']}" for one in document["errors"])
     if done.returncode == 0:
@@ -80,7 +80,7 @@ def _started(app: Application, result: Together) -> Object | None:
         result.refused.append((app.name, words))
         _tell(f"{app.name}: refused\n{words}")
         if codes == {"LIMIT_SHARE"}:
-            done, document = app.told("up")
+            done, document = app.run_json("up")
     if done.returncode == 0:
         result.running.append(app.name)
         _tell(f"{app.name}: runs, {done.seconds:.0f} s")
@@ -107,7 +107,7 @@ def requested(app: Application) -> Fraction:
 
 def limit_shares(app: Application) -> str:
     """What the tool says of the limits of everything that runs now, from where this application stands."""
-    findings = app.told("validate")[1]["data"]["findings"]
+    findings = app.run_json("validate")[1]["data"]["findings"]
     return "\n".join(f"{one['title']}\n{one['detail']}" for one in findings if one["rule"] == "LIMIT_SHARE")
 
 

@@ -15,11 +15,11 @@ def test_what_the_other_one_has_is_refused_before_anything_is_built(app: Project
     source = sixth.source("desk")
     source.write_bytes(source.read_bytes() + b"\n")
     try:
-        done, document = sixth.told("up", *port)
+        done, document = sixth.run_json("up", *port)
         assert [one["code"] for one in document["errors"]] == ["NODE_PORT_TAKEN"]
         assert "service default/frontend-web-service of release `todo-app`" in document["errors"][0]["title"]
         assert done.returncode == ExitCode.INPUT
-        done, document = sixth.told("up", *name)
+        done, document = sixth.run_json("up", *name)
         assert [one["code"] for one in document["errors"]] == ["RELEASE_TAKEN"]
         assert "belongs to application `todo`" in document["errors"][0]["title"]
         assert done.returncode == ExitCode.REFUSED

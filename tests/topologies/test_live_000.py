@@ -143,7 +143,7 @@ def test_pod_state_machine(live: Live) -> None:
 
 def test_a_failed_update_is_failed_and_the_version_before_serves(live: Live) -> None:
     broken = "releases.todo-chatbot.values.backend.command=[nowhere]"
-    done, document = live.app.told("up", "--set", broken)
+    done, document = live.app.run_json("up", "--set", broken)
     assert done.returncode == 5, done.stderr[-2000:]
     assert document["errors"][0]["code"]
     assert request("GET", f"{live.url}/api/health").status == 200

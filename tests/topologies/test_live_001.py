@@ -47,7 +47,7 @@ def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Pat
 
 
 def test_the_cluster_is_an_entity_with_a_status(live: Live) -> None:
-    done, document = live.app.told("status")
+    done, document = live.app.run_json("status")
     assert done.returncode == 0
     cluster = document["data"]["cluster"]
     assert (cluster["provider"], cluster["profile"]) == ("minikube", PROFILE)
@@ -93,7 +93,7 @@ def test_deployment_states_as_listed(live: Live) -> None:
 
 def test_a_failed_rollout_is_failed_and_what_ran_goes_on(live: Live) -> None:
     broken = "releases.phase-iv.values.backend.config.data.LOG_LEVEL=loud"
-    done, document = live.app.told("up", "--set", broken)
+    done, document = live.app.run_json("up", "--set", broken)
     assert done.returncode == 5, done.stderr[-2000:]
     assert document["errors"]
     assert request("GET", f"{live.url}/todo/api/health").status == 200

@@ -51,7 +51,7 @@ def test_live_objects_are_as_documented(live: Live, own_helm: str, tmp_path: Pat
 
 def test_releases_are_deployed(live: Live) -> None:
     assert revisions(live) == dict.fromkeys(("database", *COMPONENTS), (1, "deployed"))
-    done, document = live.app.told("status")
+    done, document = live.app.run_json("status")
     assert done.returncode == 0
     assert {one["name"] for one in document["data"]["releases"]} == {"database", *COMPONENTS}
 
@@ -66,7 +66,7 @@ def test_pods_tell_what_the_document_lists(live: Live) -> None:
             assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
-def test_the_backend_binds_where_it_is_told(live: Live) -> None:
+def test_the_backend_binds_the_configured_address(live: Live) -> None:
     """BACKEND_HOST and BACKEND_PORT are obeyed: on another port the readiness probe of 8000 finds nobody."""
     pod = live.pods("todo-backend")[0]["metadata"]["name"]
     program = "print(open('/proc/net/tcp').read())"
@@ -108,7 +108,7 @@ def test_upgrading_one_release_leaves_the_other_alone(live: Live) -> None:
 
 
 def test_a_failed_upgrade_is_failed_in_helms_own_words(live: Live) -> None:
-    done, _ = live.app.told("up", "--set", "releases.todo-backend.values.command=[nowhere]")
+    done, _ = live.app.run_json("up", "--set", "releases.todo-backend.values.command=[nowhere]")
     assert done.returncode == 5, done.stderr[-2000:]
     history = json.loads(live.project.helm("history", "todo-backend", "-n", live.namespace, "-o", "json"))
     assert "failed" in {one["status"] for one in history}

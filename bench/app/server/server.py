@@ -15,7 +15,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not told."""
+        """Requests are not logged."""
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
