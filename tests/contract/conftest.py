@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("kind", ["fake", pytest.param("real", marks=pytes
 
 @dataclass(frozen=True)
 class Connected:
-    """The doors to the running test cluster."""
+    """The clients of the running test cluster."""
 
     facts: ClusterFacts
     cluster: ClusterPort
@@ -59,7 +59,7 @@ def opened(endpoint: DockerEndpoint) -> Iterator[ImagePort]:
 
 
 @dataclass(frozen=True)
-class Doors:
+class Clients:
     """One implementation of each port, and a namespace that is this test's own."""
 
     kube: KubePort
@@ -70,18 +70,18 @@ class Doors:
 
 
 @pytest.fixture
-def doors(kind: str, request: pytest.FixtureRequest) -> Iterator[Doors]:
+def clients(kind: str, request: pytest.FixtureRequest) -> Iterator[Clients]:
     namespace = f"contract-{secrets.token_hex(4)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     if kind == "fake":
         kube = FakeKube()
         kube.put(body)
-        yield Doors(kube, FakeHelm(kube), FakeImages(), FakeCluster(), namespace)
+        yield Clients(kube, FakeHelm(kube), FakeImages(), FakeCluster(), namespace)
         return
     real: Connected = request.getfixturevalue("connected")
     real.kube.apply(body)
     try:
-        yield Doors(real.kube, real.helm, real.images, real.cluster, namespace)
+        yield Clients(real.kube, real.helm, real.images, real.cluster, namespace)
     finally:
         real.kube.delete("Namespace", "", namespace)
 

@@ -1,4 +1,4 @@
-"""A company's authorities in real builds: a server that they alone vouch for is refused without them."""
+"""A company's CA certificates in real builds: a server whose certificate they signed is refused without them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is told on standard error."""
+        """Nothing is printed on standard error."""
 
 
 def _make_certificates(folder: Path, address: str) -> None:
@@ -144,7 +144,7 @@ FETCHES = {
 
 
 @pytest.mark.parametrize("tool", FETCHES)
-def test_what_a_build_fetches_is_refused_without_the_authorities_and_accepted_with_them(
+def test_what_a_build_fetches_is_refused_without_the_ca_certificates_and_accepted_with_them(
     tool: str, company: Company, bases: Mapping[str, str], daemon: ImagePort, tmp_path: Path
 ) -> None:
     base, words = FETCHES[tool]

@@ -10,13 +10,13 @@ from deployer.config.spec import Cluster
 from deployer.core.ports import ClusterFacts, ClusterPort
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
-from tests.contract.conftest import BOTH, Connected, Doors
+from tests.contract.conftest import BOTH, Clients, Connected
 from tests.fakes import FakeCluster
 
 
 @BOTH
-def test_a_running_profile_tells_all_that_the_stages_need(doors: Doors) -> None:
-    facts = doors.cluster.facts()
+def test_a_running_profile_tells_all_that_the_stages_need(clients: Clients) -> None:
+    facts = clients.cluster.facts()
     assert facts.phase is ClusterPhase.RUNNING
     assert ipaddress.ip_address(facts.node_ip or "")
     assert facts.docker is not None
@@ -25,8 +25,8 @@ def test_a_running_profile_tells_all_that_the_stages_need(doors: Doors) -> None:
 
 
 @BOTH
-def test_asking_twice_gives_the_same(doors: Doors) -> None:
-    assert doors.cluster.facts() == doors.cluster.facts()
+def test_asking_twice_gives_the_same(clients: Clients) -> None:
+    assert clients.cluster.facts() == clients.cluster.facts()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from deployer.core.events import Log
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
 from deployer.core.steps import Steps, merge
 from deployer.toolchain.source.debian import base_ref
-from tests.contract.conftest import BOTH, Connected, Doors, opened
+from tests.contract.conftest import BOTH, Clients, Connected, opened
 from tests.fakes import FakeImages
 from tests.fakes.play import played
 
@@ -40,13 +40,13 @@ def request(name: str, dockerfile: str, *, target: str | None = None, **files: s
 
 
 @pytest.fixture
-def images(doors: Doors, name: str) -> Iterator[ImagePort]:
-    yield doors.images
-    doors.images.remove(f"{name}:1")
+def images(clients: Clients, name: str) -> Iterator[ImagePort]:
+    yield clients.images
+    clients.images.remove(f"{name}:1")
 
 
 @pytest.fixture
-def other(kind: str, doors: Doors) -> Iterator[tuple[DockerEndpoint, ImagePort]]:
+def other(kind: str, clients: Clients) -> Iterator[tuple[DockerEndpoint, ImagePort]]:
     """Another daemon, which images are copied to."""
     if kind == "real":
         host = composition.this_machine().host_docker
@@ -54,15 +54,15 @@ def other(kind: str, doors: Doors) -> Iterator[tuple[DockerEndpoint, ImagePort]]
             yield host, daemon
         return
     endpoint, second = DockerEndpoint("unix:///fake/other.sock"), FakeImages()
-    assert isinstance(doors.images, FakeImages)
-    doors.images.others[endpoint] = second
+    assert isinstance(clients.images, FakeImages)
+    clients.images.others[endpoint] = second
     yield endpoint, second
 
 
 @BOTH
-def test_an_image_that_is_not_there_is_none(doors: Doors, name: str) -> None:
-    assert doors.images.image(f"{name}:1") is None
-    doors.images.remove(f"{name}:1")
+def test_an_image_that_is_not_there_is_none(clients: Clients, name: str) -> None:
+    assert clients.images.image(f"{name}:1") is None
+    clients.images.remove(f"{name}:1")
 
 
 @BOTH

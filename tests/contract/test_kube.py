@@ -12,26 +12,26 @@ import pytest
 
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import Object
-from tests.contract.conftest import BOTH, Doors
+from tests.contract.conftest import BOTH, Clients
 from tests.fakes import FakeKube
 
 pytestmark = BOTH
 
 
-def config(doors: Doors, name: str, data: dict[str, str], **metadata: object) -> Object:
+def config(clients: Clients, name: str, data: dict[str, str], **metadata: object) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": doors.namespace, **metadata},
+        "metadata": {"name": name, "namespace": clients.namespace, **metadata},
         "data": data,
     }
 
 
-def secret(doors: Doors, name: str, value: str, **more: object) -> Object:
+def secret(clients: Clients, name: str, value: str, **more: object) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": doors.namespace},
+        "metadata": {"name": name, "namespace": clients.namespace},
         "type": "Opaque",
         "data": {"KEY": base64.b64encode(value.encode()).decode()},
         **more,
@@ -42,14 +42,14 @@ def refusal(caught: pytest.ExceptionInfo[DeployError]) -> tuple[str, ExitCode]:
     return caught.value.problems[0].code, caught.value.exit_code
 
 
-def test_it_is_ready_and_tells_its_version(doors: Doors) -> None:
-    assert doors.kube.ready()
-    assert re.fullmatch(r"v1\.\d+\.\d+.*", doors.kube.version())
+def test_it_is_ready_and_tells_its_version(clients: Clients) -> None:
+    assert clients.kube.ready()
+    assert re.fullmatch(r"v1\.\d+\.\d+.*", clients.kube.version())
 
 
-def test_what_was_created_is_read_back(doors: Doors) -> None:
-    made = doors.kube.create(config(doors, "one", {"a": "1"}))
-    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+def test_what_was_created_is_read_back(clients: Clients) -> None:
+    made = clients.kube.create(config(clients, "one", {"a": "1"}))
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
     assert found is not None
     assert found["data"] == {"a": "1"}
     assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
@@ -57,77 +57,77 @@ def test_what_was_created_is_read_back(doors: Doors) -> None:
     assert found["kind"] == "ConfigMap"
 
 
-def test_what_is_not_there_is_none_and_not_an_error(doors: Doors) -> None:
-    assert doors.kube.get("ConfigMap", doors.namespace, "absent") is None
-    assert doors.kube.get("ConfigMap", "no-such-namespace", "absent") is None
-    assert doors.kube.get("Namespace", "", "no-such-namespace") is None
-    assert doors.kube.list("ConfigMap", "no-such-namespace") == []
-    assert doors.kube.patch("ConfigMap", doors.namespace, "absent", {"data": {}}) is None
-    assert doors.kube.delete("ConfigMap", doors.namespace, "absent") is False
+def test_what_is_not_there_is_none_and_not_an_error(clients: Clients) -> None:
+    assert clients.kube.get("ConfigMap", clients.namespace, "absent") is None
+    assert clients.kube.get("ConfigMap", "no-such-namespace", "absent") is None
+    assert clients.kube.get("Namespace", "", "no-such-namespace") is None
+    assert clients.kube.list("ConfigMap", "no-such-namespace") == []
+    assert clients.kube.patch("ConfigMap", clients.namespace, "absent", {"data": {}}) is None
+    assert clients.kube.delete("ConfigMap", clients.namespace, "absent") is False
 
 
-def test_a_second_object_of_a_name_is_refused(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {"a": "1"}))
+def test_a_second_object_of_a_name_is_refused(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {"a": "1"}))
     with pytest.raises(DeployError) as caught:
-        doors.kube.create(config(doors, "one", {"a": "2"}))
+        clients.kube.create(config(clients, "one", {"a": "2"}))
     assert refusal(caught) == ("API_ALREADYEXISTS", ExitCode.REFUSED)
 
 
-def test_writing_into_what_is_not_there_is_an_explained_failure(doors: Doors) -> None:
-    body = config(doors, "one", {})
-    for write in (doors.kube.create, doors.kube.apply, doors.kube.replace):
+def test_writing_into_what_is_not_there_is_an_explained_failure(clients: Clients) -> None:
+    body = config(clients, "one", {})
+    for write in (clients.kube.create, clients.kube.apply, clients.kube.replace):
         with pytest.raises(DeployError) as caught:
             write({**body, "metadata": {"name": "one", "namespace": "no-such-namespace"}})
         assert refusal(caught) == ("API_NOTFOUND", ExitCode.MACHINE)
 
 
-def test_apply_makes_and_then_changes(doors: Doors) -> None:
-    doors.kube.apply(config(doors, "one", {"a": "1"}))
-    doors.kube.apply(config(doors, "one", {"a": "2"}, labels={"x": "y"}))
-    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+def test_apply_makes_and_then_changes(clients: Clients) -> None:
+    clients.kube.apply(config(clients, "one", {"a": "1"}))
+    clients.kube.apply(config(clients, "one", {"a": "2"}, labels={"x": "y"}))
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
     assert found is not None
     assert (found["data"], found["metadata"]["labels"]) == ({"a": "2"}, {"x": "y"})
 
 
-def test_applying_the_same_again_changes_nothing(doors: Doors) -> None:
-    first = doors.kube.apply(config(doors, "one", {"a": "1"}))
-    again = doors.kube.apply(config(doors, "one", {"a": "1"}))
+def test_applying_the_same_again_changes_nothing(clients: Clients) -> None:
+    first = clients.kube.apply(config(clients, "one", {"a": "1"}))
+    again = clients.kube.apply(config(clients, "one", {"a": "1"}))
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
-def test_a_replacement_of_what_has_changed_meanwhile_is_refused(doors: Doors) -> None:
-    old = doors.kube.create(config(doors, "one", {"a": "1"}))
-    new = doors.kube.replace({**old, "data": {"a": "2"}})
+def test_a_replacement_of_what_has_changed_meanwhile_is_refused(clients: Clients) -> None:
+    old = clients.kube.create(config(clients, "one", {"a": "1"}))
+    new = clients.kube.replace({**old, "data": {"a": "2"}})
     assert new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]
     with pytest.raises(DeployError) as caught:
-        doors.kube.replace({**old, "data": {"a": "3"}})
+        clients.kube.replace({**old, "data": {"a": "3"}})
     assert refusal(caught) == ("API_CONFLICT", ExitCode.REFUSED)
-    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
     assert found is not None
     assert found["data"] == {"a": "2"}
 
 
-def test_a_replacement_keeps_nothing_that_it_does_not_name(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {"a": "1"}, labels={"x": "y"}))
-    doors.kube.replace(config(doors, "one", {"b": "2"}))
-    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+def test_a_replacement_keeps_nothing_that_it_does_not_name(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {"a": "1"}, labels={"x": "y"}))
+    clients.kube.replace(config(clients, "one", {"b": "2"}))
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
     assert found is not None
     assert found["data"] == {"b": "2"}
     assert not found["metadata"].get("labels")
 
 
-def test_a_patch_changes_what_it_names_and_null_takes_away(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {"a": "1", "b": "2"}, labels={"x": "y"}))
-    doors.kube.patch("ConfigMap", doors.namespace, "one", {"metadata": {"labels": {"z": "1"}}, "data": {"b": None}})
-    found = doors.kube.get("ConfigMap", doors.namespace, "one")
+def test_a_patch_changes_what_it_names_and_null_takes_away(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {"a": "1", "b": "2"}, labels={"x": "y"}))
+    clients.kube.patch("ConfigMap", clients.namespace, "one", {"metadata": {"labels": {"z": "1"}}, "data": {"b": None}})
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
     assert found is not None
     assert (found["data"], found["metadata"]["labels"]) == ({"a": "1"}, {"x": "y", "z": "1"})
 
 
-def test_what_was_deleted_is_gone(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {}))
-    assert doors.kube.delete("ConfigMap", doors.namespace, "one") is True
-    assert doors.kube.get("ConfigMap", doors.namespace, "one") is None
+def test_what_was_deleted_is_gone(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {}))
+    assert clients.kube.delete("ConfigMap", clients.namespace, "one") is True
+    assert clients.kube.get("ConfigMap", clients.namespace, "one") is None
 
 
 @pytest.mark.parametrize(
@@ -141,114 +141,114 @@ def test_what_was_deleted_is_gone(doors: Doors) -> None:
         ("app=nothing", []),
     ],
 )
-def test_lists_are_selected_by_label(doors: Doors, selector: str, names: list[str]) -> None:
+def test_lists_are_selected_by_label(clients: Clients, selector: str, names: list[str]) -> None:
     for name, labels in (("a", {"app": "x", "tier": "1"}), ("b", {"app": "x"}), ("c", {"tier": "2"})):
-        doors.kube.create(config(doors, name, {}, labels=labels))
-    found = doors.kube.list("ConfigMap", doors.namespace, labels=selector)
+        clients.kube.create(config(clients, name, {}, labels=labels))
+    found = clients.kube.list("ConfigMap", clients.namespace, labels=selector)
     ours = [one["metadata"]["name"] for one in found if one["metadata"]["name"] != "kube-root-ca.crt"]
     assert ours == names
     assert all(one["kind"] == "ConfigMap" for one in found)
 
 
-def test_a_list_of_all_namespaces_has_ours_in_it(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {}))
-    places = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in doors.kube.list("ConfigMap")]
-    assert (doors.namespace, "one") in places
+def test_a_list_of_all_namespaces_has_ours_in_it(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {}))
+    places = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in clients.kube.list("ConfigMap")]
+    assert (clients.namespace, "one") in places
 
 
-def test_a_list_of_metadata_has_no_data(doors: Doors) -> None:
-    doors.kube.create(secret(doors, "one", "canary"))
-    (found,) = doors.kube.list("Secret", doors.namespace, metadata_only=True)
+def test_a_list_of_metadata_has_no_data(clients: Clients) -> None:
+    clients.kube.create(secret(clients, "one", "canary"))
+    (found,) = clients.kube.list("Secret", clients.namespace, metadata_only=True)
     assert found["metadata"]["name"] == "one"
     assert (found["kind"], "data" in found) == ("Secret", False)
 
 
-def test_an_immutable_secret_cannot_be_changed_and_the_refusal_has_no_value(doors: Doors) -> None:
-    doors.kube.create(secret(doors, "one", "first", immutable=True))
+def test_an_immutable_secret_cannot_be_changed_and_the_refusal_has_no_value(clients: Clients) -> None:
+    clients.kube.create(secret(clients, "one", "first", immutable=True))
     with pytest.raises(DeployError) as caught:
-        doors.kube.replace(secret(doors, "one", "canary", immutable=True))
+        clients.kube.replace(secret(clients, "one", "canary", immutable=True))
     assert refusal(caught) == ("API_INVALID", ExitCode.MACHINE)
-    told = repr(caught.value.problems)
-    assert "canary" not in told and base64.b64encode(b"canary").decode() not in told
+    shown = repr(caught.value.problems)
+    assert "canary" not in shown and base64.b64encode(b"canary").decode() not in shown
 
 
-def test_a_secrets_type_cannot_be_changed(doors: Doors) -> None:
-    doors.kube.create(secret(doors, "one", "x"))
+def test_a_secrets_type_cannot_be_changed(clients: Clients) -> None:
+    clients.kube.create(secret(clients, "one", "x"))
     with pytest.raises(DeployError) as caught:
-        doors.kube.replace(secret(doors, "one", "x", type="example.com/other"))
+        clients.kube.replace(secret(clients, "one", "x", type="example.com/other"))
     assert refusal(caught)[0] == "API_INVALID"
 
 
-def test_logs_of_a_pod_that_is_not_there_are_empty(doors: Doors) -> None:
-    assert list(doors.kube.logs(doors.namespace, "absent", "main")) == []
-    assert list(doors.kube.follow(doors.namespace, "absent", "main", tail=5, previous=False, follow=False)) == []
+def test_logs_of_a_pod_that_is_not_there_are_empty(clients: Clients) -> None:
+    assert list(clients.kube.logs(clients.namespace, "absent", "main")) == []
+    assert list(clients.kube.follow(clients.namespace, "absent", "main", tail=5, previous=False, follow=False)) == []
 
 
-def test_what_a_node_measures_is_known_and_of_a_node_that_is_not_there_nothing(doors: Doors) -> None:
-    assert doors.kube.free_disk("no-such-node") is None
-    assert doors.kube.memory_in_use("no-such-node") == {}
-    for node in doors.kube.list("Node"):
+def test_what_a_node_measures_is_known_and_of_a_node_that_is_not_there_nothing(clients: Clients) -> None:
+    assert clients.kube.free_disk("no-such-node") is None
+    assert clients.kube.memory_in_use("no-such-node") == {}
+    for node in clients.kube.list("Node"):
         name = node["metadata"]["name"]
-        assert (doors.kube.free_disk(name) or 0) > 2**20
-        used = doors.kube.memory_in_use(name)
+        assert (clients.kube.free_disk(name) or 0) > 2**20
+        used = clients.kube.memory_in_use(name)
         assert any(namespace == "kube-system" and pod.startswith("etcd") for namespace, pod, _ in used)
         assert all(size > 0 for size in used.values())
 
 
-def test_an_object_that_is_as_wanted_already_is_not_waited_for(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {"a": "1"}))
-    doors.kube.create(config(doors, "two", {"a": "2"}))
-    assert doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "1"}, 5)
-    assert not doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "2"}, 0.5)
-    assert not doors.kube.awaited("ConfigMap", "no-such-namespace", "one", lambda _: True, 0.5)
+def test_an_object_that_is_as_wanted_already_is_not_waited_for(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {"a": "1"}))
+    clients.kube.create(config(clients, "two", {"a": "2"}))
+    assert clients.kube.awaited("ConfigMap", clients.namespace, "one", lambda one: one["data"] == {"a": "1"}, 5)
+    assert not clients.kube.awaited("ConfigMap", clients.namespace, "one", lambda one: one["data"] == {"a": "2"}, 0.5)
+    assert not clients.kube.awaited("ConfigMap", "no-such-namespace", "one", lambda _: True, 0.5)
 
 
-def test_a_change_that_is_waited_for_is_seen_when_it_comes(doors: Doors) -> None:
-    doors.kube.create(config(doors, "one", {"a": "1"}))
+def test_a_change_that_is_waited_for_is_seen_when_it_comes(clients: Clients) -> None:
+    clients.kube.create(config(clients, "one", {"a": "1"}))
     changed: list[float] = []
 
     def change() -> None:
-        doors.kube.patch("ConfigMap", doors.namespace, "one", {"data": {"a": "2"}})
+        clients.kube.patch("ConfigMap", clients.namespace, "one", {"data": {"a": "2"}})
         changed.append(time.monotonic())
 
     later = threading.Timer(1, change)
-    if isinstance(doors.kube, FakeKube):
-        doors.kube.clock.at(1, change)
+    if isinstance(clients.kube, FakeKube):
+        clients.kube.clock.at(1, change)
     else:
         later.start()
-    assert doors.kube.awaited("ConfigMap", doors.namespace, "one", lambda one: one["data"] == {"a": "2"}, 30)
+    assert clients.kube.awaited("ConfigMap", clients.namespace, "one", lambda one: one["data"] == {"a": "2"}, 30)
     seen = time.monotonic()
     if later.is_alive():
         later.join()
     assert seen - changed[0] < 2
 
 
-def test_a_pod_that_is_not_there_does_not_answer(doors: Doors) -> None:
+def test_a_pod_that_is_not_there_does_not_answer(clients: Clients) -> None:
     with pytest.raises(OSError):
-        doors.kube.ask_pod(doors.namespace, "absent", 8000, "GET", "/", {})
+        clients.kube.ask_pod(clients.namespace, "absent", 8000, "GET", "/", {})
 
 
-def test_lists_are_selected_by_field(doors: Doors) -> None:
+def test_lists_are_selected_by_field(clients: Clients) -> None:
     def event(name: str, reason: str) -> Object:
-        about = {"kind": "Pod", "namespace": doors.namespace, "name": "p"}
-        return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": doors.namespace},
+        about = {"kind": "Pod", "namespace": clients.namespace, "name": "p"}
+        return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": clients.namespace},
                 "involvedObject": about, "reason": reason, "message": "m", "type": "Normal"}  # fmt: skip
 
     for name, reason in (("a", "Pulled"), ("b", "Killing"), ("c", "Started")):
-        doors.kube.create(event(name, reason))
-    found = doors.kube.list("Event", doors.namespace, fields="reason!=Pulled,reason!=Started")
+        clients.kube.create(event(name, reason))
+    found = clients.kube.list("Event", clients.namespace, fields="reason!=Pulled,reason!=Started")
     assert [one["metadata"]["name"] for one in found] == ["b"]
     assert not any("managedFields" in one["metadata"] for one in found)
 
 
 @pytest.fixture
-def speaking(kind: str, doors: Doors) -> Iterator[tuple[str, str]]:
+def speaking(kind: str, clients: Clients) -> Iterator[tuple[str, str]]:
     """Namespace and name of a pod that speaks HTTP on port 8181 and on nothing near it."""
     if kind == "real":  # where a cluster's name server says whether it is ready
-        found = doors.kube.list("Pod", "kube-system", labels="k8s-app=kube-dns")
+        found = clients.kube.list("Pod", "kube-system", labels="k8s-app=kube-dns")
         yield "kube-system", found[0]["metadata"]["name"]
         return
-    assert isinstance(doors.kube, FakeKube)
+    assert isinstance(clients.kube, FakeKube)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -259,15 +259,15 @@ def speaking(kind: str, doors: Doors) -> Iterator[tuple[str, str]]:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        doors.kube.pod_addresses["default", "dns", 8181] = server.getsockname()[:2]
+        clients.kube.pod_addresses["default", "dns", 8181] = server.getsockname()[:2]
         yield "default", "dns"
         thread.join()
 
 
 def test_a_connection_to_a_pod_carries_bytes_both_ways_until_the_pod_ends_it(
-    doors: Doors, speaking: tuple[str, str]
+    clients: Clients, speaking: tuple[str, str]
 ) -> None:
-    connection = doors.kube.connect_pod(*speaking, 8181)
+    connection = clients.kube.connect_pod(*speaking, 8181)
     connection.send(b"GET /ready HTTP/1.1\r\nHost: dns\r\nConnection: close\r\n\r\n")
     said = b""
     while more := connection.receive():
@@ -277,13 +277,13 @@ def test_a_connection_to_a_pod_carries_bytes_both_ways_until_the_pod_ends_it(
     assert said.endswith(b"OK")
 
 
-def test_a_pod_that_is_not_there_cannot_be_connected_to(doors: Doors) -> None:
+def test_a_pod_that_is_not_there_cannot_be_connected_to(clients: Clients) -> None:
     with pytest.raises(OSError):
-        doors.kube.connect_pod(doors.namespace, "no-such-pod", 80).receive()
+        clients.kube.connect_pod(clients.namespace, "no-such-pod", 80).receive()
 
 
-def test_who_waits_for_a_pod_is_woken(doors: Doors, speaking: tuple[str, str]) -> None:
-    connection = doors.kube.connect_pod(*speaking, 8181)
+def test_who_waits_for_a_pod_is_woken(clients: Clients, speaking: tuple[str, str]) -> None:
+    connection = clients.kube.connect_pod(*speaking, 8181)
 
     def wait() -> None:
         with suppress(OSError):

@@ -20,7 +20,7 @@ from deployer.core.steps import drive
 from deployer.stages.removal import remove_namespaces
 from deployer.toolchain import locate_toolchain
 from tests.cluster import PROFILE
-from tests.contract.conftest import BOTH, Doors
+from tests.contract.conftest import BOTH, Clients
 from tests.contract.test_helm import chart, wanted
 from tests.fakes import FakeKube
 from tests.fakes.play import played
@@ -40,19 +40,19 @@ OBJECTS: dict[str, Object] = {
 }
 
 
-def group(doors: Doors) -> str:
+def group(clients: Clients) -> str:
     """One for each test: the server takes a while to forget a kind."""
-    return f"{doors.namespace}.example"
+    return f"{clients.namespace}.example"
 
 
-def widget_definition(doors: Doors) -> Object:
+def widget_definition(clients: Clients) -> Object:
     shape = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"widgets.{group(doors)}"},
+        "metadata": {"name": f"widgets.{group(clients)}"},
         "spec": {
-            "group": group(doors),
+            "group": group(clients),
             "scope": "Namespaced",
             "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": shape}],
@@ -61,14 +61,14 @@ def widget_definition(doors: Doors) -> Object:
 
 
 @pytest.fixture
-def widgets(doors: Doors) -> Iterator[None]:
+def widgets(clients: Clients) -> Iterator[None]:
     """The server knows a kind that this package does not."""
-    definition = widget_definition(doors)
-    doors.kube.apply(definition)
-    if not isinstance(doors.kube, FakeKube):
-        assert doors.kube.awaited("CustomResourceDefinition", "", definition["metadata"]["name"], established, 30)
+    definition = widget_definition(clients)
+    clients.kube.apply(definition)
+    if not isinstance(clients.kube, FakeKube):
+        assert clients.kube.awaited("CustomResourceDefinition", "", definition["metadata"]["name"], established, 30)
     yield
-    doors.kube.delete("CustomResourceDefinition", "", definition["metadata"]["name"])
+    clients.kube.delete("CustomResourceDefinition", "", definition["metadata"]["name"])
 
 
 def established(definition: Object) -> bool:
@@ -84,12 +84,12 @@ def kubectl(*words: str, text: str = "") -> None:
     subprocess.run(argv, input=text, text=True, check=True, capture_output=True, timeout=60, env=dict(here.env))
 
 
-def put(doors: Doors, kind: str) -> None:
+def put(clients: Clients, kind: str) -> None:
     """A person makes an object `somebodys` of the kind."""
-    metadata = {"name": "somebodys", "namespace": doors.namespace}
-    body = {"apiVersion": f"{group(doors)}/v1", "kind": kind, "metadata": metadata, **OBJECTS[kind]}
-    if isinstance(doors.kube, FakeKube):
-        doors.kube.put(body)
+    metadata = {"name": "somebodys", "namespace": clients.namespace}
+    body = {"apiVersion": f"{group(clients)}/v1", "kind": kind, "metadata": metadata, **OBJECTS[kind]}
+    if isinstance(clients.kube, FakeKube):
+        clients.kube.put(body)
         return None
     deadline = time.monotonic() + 20
     while True:
@@ -101,51 +101,51 @@ def put(doors: Doors, kind: str) -> None:
             time.sleep(0.5)
 
 
-def mark(doors: Doors) -> None:
+def mark(clients: Clients) -> None:
     """The namespace is one that we made."""
-    doors.kube.patch("Namespace", "", doors.namespace, {"metadata": {"labels": {MANAGED_BY: OWNER}}})
+    clients.kube.patch("Namespace", "", clients.namespace, {"metadata": {"labels": {MANAGED_BY: OWNER}}})
 
 
-def test_what_kubernetes_puts_into_a_namespace_is_nobodys(doors: Doors) -> None:
-    if not isinstance(doors.kube, FakeKube):
-        assert doors.kube.awaited("ServiceAccount", doors.namespace, "default", bool, 30)
-        assert doors.kube.awaited("ConfigMap", doors.namespace, "kube-root-ca.crt", bool, 30)
-        assert len(doors.kube.contents(doors.namespace)) >= 2
-    assert foreign_objects(doors.kube.contents(doors.namespace)) == ()
+def test_what_kubernetes_puts_into_a_namespace_is_nobodys(clients: Clients) -> None:
+    if not isinstance(clients.kube, FakeKube):
+        assert clients.kube.awaited("ServiceAccount", clients.namespace, "default", bool, 30)
+        assert clients.kube.awaited("ConfigMap", clients.namespace, "kube-root-ca.crt", bool, 30)
+        assert len(clients.kube.contents(clients.namespace)) >= 2
+    assert foreign_objects(clients.kube.contents(clients.namespace)) == ()
 
 
 @pytest.mark.parametrize("thing", OBJECTS)
-def test_an_object_of_any_kind_keeps_its_namespace(doors: Doors, widgets: None, thing: str) -> None:
-    mark(doors)
-    put(doors, thing)
-    assert ObjectRef(thing, doors.namespace, "somebodys") in foreign_objects(doors.kube.contents(doors.namespace))
-    assert doors.kube.contents(doors.namespace)
-    events, removed = played(remove_namespaces([doors.namespace], doors.kube, composition.SystemClock()))
+def test_an_object_of_any_kind_keeps_its_namespace(clients: Clients, widgets: None, thing: str) -> None:
+    mark(clients)
+    put(clients, thing)
+    assert ObjectRef(thing, clients.namespace, "somebodys") in foreign_objects(clients.kube.contents(clients.namespace))
+    assert clients.kube.contents(clients.namespace)
+    events, removed = played(remove_namespaces([clients.namespace], clients.kube, composition.SystemClock()))
     (kept,) = [one.problem for one in events if isinstance(one, Warned)]
     assert (removed, kept.code) == (0, "NAMESPACE_KEPT")
-    assert f"{thing} {doors.namespace}/somebodys" in kept.title
-    found = doors.kube.get("Namespace", "", doors.namespace)
+    assert f"{thing} {clients.namespace}/somebodys" in kept.title
+    found = clients.kube.get("Namespace", "", clients.namespace)
     assert found is not None and not found["metadata"].get("deletionTimestamp")
 
 
-def test_an_empty_namespace_of_ours_goes(doors: Doors) -> None:
-    mark(doors)
-    assert drive(remove_namespaces([doors.namespace], doors.kube, composition.SystemClock()), lambda _: None) == 1
+def test_an_empty_namespace_of_ours_goes(clients: Clients) -> None:
+    mark(clients)
+    assert drive(remove_namespaces([clients.namespace], clients.kube, composition.SystemClock()), lambda _: None) == 1
 
 
-def test_a_persons_release_and_secret_are_refused_and_ours_are_not(doors: Doors, chart: Path) -> None:
-    asked = wanted(doors, chart)
-    touched = Touched("shop", frozenset({(doors.namespace, "app")}), frozenset({(doors.namespace, "keys")}))
-    refuse_foreign(touched, doors.kube)
-    doors.helm.upgrade(asked)
-    refuse_foreign(touched, doors.kube)
-    doors.helm.uninstall("app", doors.namespace)
+def test_a_persons_release_and_secret_are_refused_and_ours_are_not(clients: Clients, chart: Path) -> None:
+    asked = wanted(clients, chart)
+    touched = Touched("shop", frozenset({(clients.namespace, "app")}), frozenset({(clients.namespace, "keys")}))
+    refuse_foreign(touched, clients.kube)
+    clients.helm.upgrade(asked)
+    refuse_foreign(touched, clients.kube)
+    clients.helm.uninstall("app", clients.namespace)
     by_hand = {"example.com/made": "by-hand"}
-    doors.helm.upgrade(type(asked)(asked.release, asked.namespace, chart, {"value": "2"}, by_hand, "by hand", 60))
-    secret = {"name": "keys", "namespace": doors.namespace}
+    clients.helm.upgrade(type(asked)(asked.release, asked.namespace, chart, {"value": "2"}, by_hand, "by hand", 60))
+    secret = {"name": "keys", "namespace": clients.namespace}
     data = {"KEY": base64.b64encode(b"theirs").decode()}
-    doors.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "type": "Opaque", "data": data})
+    clients.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "type": "Opaque", "data": data})
     with pytest.raises(DeployError) as caught:
-        refuse_foreign(touched, doors.kube)
+        refuse_foreign(touched, clients.kube)
     assert [one.code for one in caught.value.problems] == ["RELEASE_FOREIGN", "SECRET_FOREIGN"]
-    refuse_foreign(touched, doors.kube, adopt=True)
+    refuse_foreign(touched, clients.kube, adopt=True)
