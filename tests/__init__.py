@@ -1,4 +1,4 @@
-"""Tests of the product; `ROOT` is the checkout, `DATA` the recorded objects and reports."""
+"""Tests of the product; `ROOT` is the repository, `DATA` the recorded objects and reports."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ class CompletedCli:
 def run_cli(
     *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 600.0
 ) -> CompletedCli:
-    """This checkout's `todo-deploy` ran to its end; `env` lies over the environment of the tests."""
+    """This repository's `todo-deploy` ran to its end; `env` lies over the environment of the tests."""
     begun = time.monotonic()
     done = subprocess.run(
         [str(PROGRAM), *map(str, args)],

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is quick and proves the rest is told first; what is not asked for counts as deselected, not as skipped."""
+    """What is quick and proves the rest runs first; what is not asked for counts as deselected, not as skipped."""
     real = [item for item in items if item.get_closest_marker("cluster")]
     others = [item for item in items if not item.get_closest_marker("cluster")]
     asked = config.getoption("--cluster"), config.getoption("--addons")

@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Lights:
-    """The application's folder, the door to its cluster, and how its first `up` went."""
+    """The application's folder, the client of its cluster, and how its first `up` went."""
 
     root: Path
     first: CompletedCli

@@ -65,15 +65,15 @@ def test_a_second_up_changes_nothing(lights: Lights) -> None:
 
 
 def test_status_and_doctor_tell_how_they_stand(lights: Lights) -> None:
-    told = {one["name"]: (one["ready"], one["text"]) for one in lights.json("status")["addons"]}
-    assert told == {"metallb": (True, "v0.15.2"), "metrics-server": (True, "v0.9.0"), "ingress": (True, "v3.6.12")}
+    shown = {one["name"]: (one["ready"], one["text"]) for one in lights.json("status")["addons"]}
+    assert shown == {"metallb": (True, "v0.15.2"), "metrics-server": (True, "v0.9.0"), "ingress": (True, "v3.6.12")}
     checks = {one["name"]: one["state"] for one in lights.json("doctor")["checks"]}
-    assert {checks[f"addon {name}"] for name in told} == {"pass"}
+    assert {checks[f"addon {name}"] for name in shown} == {"pass"}
 
 
-def test_one_that_was_taken_away_is_told_and_comes_back(lights: Lights) -> None:
+def test_one_that_was_taken_away_is_reported_and_comes_back(lights: Lights) -> None:
     assert lights.kube.delete("Deployment", "ingress-nginx", "traefik")
-    told = {one["name"]: one["text"] for one in lights.json("status")["addons"]}
-    assert told["ingress"] == "Deployment traefik: not there"
+    shown = {one["name"]: one["text"] for one in lights.json("status")["addons"]}
+    assert shown["ingress"] == "Deployment traefik: not there"
     assert lights.json("up", "--progress", "plain")["changed"] is True
     assert get(lights.node, host=HOST)[0] == 200

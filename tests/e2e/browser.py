@@ -195,5 +195,5 @@ class InsideVisitor:
     def __exit__(self, *_: object) -> None:
         out, err = self._process.communicate(timeout=30)
         assert self._process.returncode == 0, err
-        told = json.loads(out)
-        self.asked, self.failures = told["asked"], told["failures"]
+        result = json.loads(out)
+        self.asked, self.failures = result["asked"], result["failures"]

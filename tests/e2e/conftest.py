@@ -1,4 +1,4 @@
-"""The deployment that all end-to-end tests share: made once, told of when a test fails, put right after one."""
+"""The deployment that all end-to-end tests share: made once, shown when a test fails, repaired after one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _end(text: str, lines: int) -> str:
 
 @pytest.fixture(scope="session")
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone of this checkout beside a running cluster with nothing of ours on it."""
+    """A clone of this repository beside a running cluster with nothing of ours on it."""
     ensure_test_cluster()
     made = make_project(tmp_path_factory.mktemp("e2e"))
     request.session.stash[_PROJECT] = made
@@ -128,7 +128,7 @@ def app(project: Project, first_up: CompletedCli) -> Project:
 
 @pytest.fixture(scope="session")
 def urls(first_up: CompletedCli) -> dict[str, str]:
-    """The addresses that the first `up` told, by name."""
+    """The addresses that the first `up` reported, by name."""
     return {one["name"]: one["url"].rstrip("/") for one in one_document(first_up.stdout)["data"]["urls"]}
 
 

@@ -38,7 +38,7 @@ def tell(name: str, value: str) -> None:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of this checkout as a user's clone, deployed to the profile of the tests."""
+    """A copy of this repository as a user's clone, deployed to the profile of the tests."""
 
     root: Path
     home: Path
@@ -318,7 +318,7 @@ def _parents() -> dict[int, int]:
 
 
 def make_project(folder: Path) -> Project:
-    """A copy of what git knows of this checkout and of what is new in it, with a kubeconfig and a state of its own."""
+    """A copy of the files of this repository, also of new ones, with a kubeconfig and a state of its own."""
     root = folder / "clone"
     listed = _output(["git", "-C", str(CHECKOUT), "ls-files", "-co", "--exclude-standard", "-z"])
     for name in filter(None, listed.split("\0")):

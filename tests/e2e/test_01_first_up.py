@@ -59,7 +59,7 @@ def test_the_document_of_the_first_up(first_up: CompletedCli, project: Project) 
     assert all(set(one) == {"name", "url", "address", "status"} for one in data["urls"])
 
 
-def test_events_are_told_on_standard_error(first_up: CompletedCli) -> None:
+def test_events_are_reported_on_standard_error(first_up: CompletedCli) -> None:
     lines = first_up.stderr.splitlines()
     for stage in STAGES:
         assert any(line.split()[:2] == [stage, "started"] for line in lines), stage
@@ -270,9 +270,9 @@ def test_no_container_runs_as_root_or_may_write_or_has_a_capability(app: Project
         return app.kubectl("exec", "--namespace", "default", pod, "--", "sh", "-c", ask)
 
     with ThreadPoolExecutor(4) as pool:
-        told = dict(zip(app.pods(), pool.map(inside, app.pods()), strict=True))
-    assert len(told) == 7
-    for pod, text in told.items():
+        printed = dict(zip(app.pods(), pool.map(inside, app.pods()), strict=True))
+    assert len(printed) == 7
+    for pod, text in printed.items():
         lines = text.splitlines()
         assert int(lines[0]) >= 1000, pod
         capabilities = dict(line.split() for line in lines if line.startswith("Cap"))

@@ -116,9 +116,9 @@ def test_a_spec_that_is_wrong(app: Project, change: Callable[[str], str], named:
         file, _, line = error["where"].partition(":")
         assert file.endswith(SPEC)
         assert int(line.partition(":")[0]) > 1
-    told = " ".join(error["title"] + error["detail"] + " ".join(error["hints"]) for error in document["errors"])
-    assert named in told
-    assert hint in told
+    shown = " ".join(error["title"] + error["detail"] + " ".join(error["hints"]) for error in document["errors"])
+    assert named in shown
+    assert hint in shown
 
 
 def test_an_unknown_profile_and_service(app: Project) -> None:

@@ -72,9 +72,9 @@ def test_one_line_of_the_backend(app: Project, urls: dict[str, str], ann: Browse
     assert app.json("plan", "--exit-code")["data"]["changes"] is False
 
 
-def _leaks(value: str, told: dict[str, str]) -> list[str]:
+def _leaks(value: str, texts: dict[str, str]) -> list[str]:
     """Where a part of the value, 6 characters long, stands in some form."""
-    return [name for name, text in told.items() if shown(value, text)]
+    return [name for name, text in texts.items() if shown(value, text)]
 
 
 def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
@@ -82,8 +82,8 @@ def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
 ) -> None:
     pods = app.pods()
     app.set_env("OPENAI_API_KEY", CANARY)
-    told = {"plan": app.run("plan").stdout, "plan -o json": app.run("plan", "-o", "json").stdout}
-    assert "app-secrets" in told["plan"]
+    texts = {"plan": app.run("plan").stdout, "plan -o json": app.run("plan", "-o", "json").stdout}
+    assert "app-secrets" in texts["plan"]
     with ProcessList() as processes:
         done = app.run("up", "-v", "-v", "--progress", "plain", "-o", "json")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -93,7 +93,7 @@ def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
     assert app.rolled(pods) == {"backend", "frontend-chatbot"}
     held = base64.b64decode(app.object("secret", "app-secrets")["data"]["OPENAI_API_KEY"]).decode()
     assert held == CANARY
-    told |= {
+    texts |= {
         "first up": first_up.stdout + first_up.stderr,
         "up -v": done.stdout + done.stderr,
         "process list": "\n".join(processes.seen),
@@ -116,22 +116,22 @@ def test_a_rotated_key_rolls_its_users_and_leaks_nowhere(
         ["env"],
     ):
         ran = app.run(*words)
-        told[" ".join(words)] = ran.stdout + ran.stderr
+        texts[" ".join(words)] = ran.stdout + ran.stderr
     for pod in app.pods():
-        told[f"log of {pod}"] = app.kubectl("logs", "--namespace", "default", pod, "--all-containers")
+        texts[f"log of {pod}"] = app.kubectl("logs", "--namespace", "default", pod, "--all-containers")
     for folder in (app.state, app.root):
         for file in folder.rglob("*"):
             if file.is_file() and file != app.env_file:
-                told[str(file)] = file.read_bytes().decode("latin-1")
+                texts[str(file)] = file.read_bytes().decode("latin-1")
     for frontend, start in (("chatbot", "/"), ("web", "/login")):
         for path, content in served_files(urls[frontend], start).items():
-            told[f"{path} of {frontend}"] = content.decode("latin-1")
+            texts[f"{path} of {frontend}"] = content.decode("latin-1")
     assert processes.looks > 50
     assert any("helm" in words and "upgrade" in words for words in processes.seen), "the watch would have seen a leak"
-    assert len([name for name in told if name.endswith("events.jsonl")]) >= 3
+    assert len([name for name in texts if name.endswith("events.jsonl")]) >= 3
     for key in ("OPENAI_API_KEY", "POSTGRES_PASSWORD", "BETTER_AUTH_SECRET"):
-        assert _leaks(app.env_value(key), told) == [], key
-    tell("places searched for secrets", f"{len(told)}, {len(processes.seen)} command lines")
+        assert _leaks(app.env_value(key), texts) == [], key
+    tell("places searched for secrets", f"{len(texts)}, {len(processes.seen)} command lines")
 
 
 _FUTURE = "from __future__ import annotations\n"
@@ -151,7 +151,7 @@ raise SystemExit("cannot start with " + _key)
 
 def test_a_program_that_prints_its_key_leaks_it_nowhere(app: Project) -> None:
     app.set_env("OPENAI_API_KEY", CANARY)
-    told: dict[str, str] = {}
+    texts: dict[str, str] = {}
     page = app.root.parent / "canary.html"
     with app.edited(MAIN, lambda text: text.replace(_FUTURE, _FUTURE + _PRINTS_ITS_KEY)):
         for words in (
@@ -161,13 +161,13 @@ def test_a_program_that_prints_its_key_leaks_it_nowhere(app: Project) -> None:
             ("rollback",),
         ):  # fmt: skip
             ran = app.run(*words)
-            told[" ".join(words)] = ran.stdout + ran.stderr
-    told[str(page)] = page.read_text()
-    told |= {str(file): file.read_text(errors="replace") for file in app.state.rglob("*") if file.is_file()}
-    assert sum(text.count(MASK) for text in told.values()) > 20, "what is not printed cannot leak"
-    assert _leaks(CANARY, told) == []
+            texts[" ".join(words)] = ran.stdout + ran.stderr
+    texts[str(page)] = page.read_text()
+    texts |= {str(file): file.read_text(errors="replace") for file in app.state.rglob("*") if file.is_file()}
+    assert sum(text.count(MASK) for text in texts.values()) > 20, "what is not printed cannot leak"
+    assert _leaks(CANARY, texts) == []
     assert app.run("up").returncode == ExitCode.OK
-    tell("places searched for the key of a crashing program", str(len(told)))
+    tell("places searched for the key of a crashing program", str(len(texts)))
 
 
 def test_ctrl_c_in_a_build_and_while_it_is_deployed(app: Project) -> None:

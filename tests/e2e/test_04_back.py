@@ -1,4 +1,4 @@
-"""A broken version goes back by itself while people use the application, and both histories tell it."""
+"""A broken version is rolled back by itself while people use the application, and both histories show it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BROKEN = {
 }
 
 
-def test_a_broken_version_goes_back_by_itself(app: Project, urls: dict[str, str], ann: Browser) -> None:
+def test_a_broken_version_is_rolled_back_by_itself(app: Project, urls: dict[str, str], ann: Browser) -> None:
     pods, revision, known = app.pods(), app.revision(), app.json("history")["data"]["revisions"]
     overlay = app.root / "todo-deploy.local.yaml"
     overlay.write_text(json.dumps(_BROKEN))

@@ -29,8 +29,8 @@ def test_down_keeps_the_data_and_the_next_up_serves_it(app: Project, ann: Browse
     finally:
         app.kubectl("delete", "service", "squatter", "--namespace", "default")
     assert [one["code"] for one in failed["errors"]] == ["NODE_PORT_TAKEN"]
-    told = failed["errors"][0]["title"] + failed["errors"][0]["detail"]
-    assert "30000" in told
+    message = failed["errors"][0]["title"] + failed["errors"][0]["detail"]
+    assert "30000" in message
     assert app.object("pvc", "data-database-0")["metadata"]["uid"] == volume
 
     app.set_env("POSTGRES_PASSWORD", "p@ss/w:rd#%20?&x=1")

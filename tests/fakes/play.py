@@ -33,5 +33,5 @@ def code(error: DeployError) -> str:
 
 
 def items(events: list[Event]) -> list[tuple[str, str, str]]:
-    """Each item that was told: its name, its state and its words."""
+    """Each item that was reported: its name, its state and its words."""
     return [(one.item, one.state.value, one.text) for one in events if isinstance(one, Item)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer import composition
-from deployer.commands import down as takedown
+from deployer.commands import down as down_command
 from deployer.commands import rollback as rollback_command
 from deployer.commands import up as up_command
 from deployer.commands.down import DownOptions, Removed, down
@@ -62,7 +62,7 @@ class Shop:
         patch.setattr(composition, "open_images", lambda *_: self.images)
         patch.setattr(up_command, "ensure_tools", _tools)
         patch.setattr(rollback_command, "ensure_tools", _tools)
-        patch.setattr(takedown, "ensure_tools", _tools)
+        patch.setattr(down_command, "ensure_tools", _tools)
 
     def write(self, version: str) -> LoadedSpec:
         """Code, configuration and Secrets are those of this version."""

@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of this checkout beside a running cluster; all topologies share its `.env`."""
+    """A copy of this repository beside a running cluster; all topologies share its `.env`."""
     ensure_test_cluster()
     return make_project(tmp_path_factory.mktemp("topologies"))
 

@@ -31,7 +31,7 @@ _SECONDS = 0.1
 
 @dataclass
 class Live:
-    """A topology of the copy with its profile `small`, and what its first `up` told."""
+    """A topology of the copy with its profile `small`, and what its first `up` reported."""
 
     app: Application
     deployments: Sequence[str]
@@ -49,7 +49,7 @@ class Live:
 
     @property
     def url(self) -> str:
-        """The first address that `up` told, without its path."""
+        """The first address that `up` reported, without its path."""
         return "/".join(str(self.first["urls"][0]["url"]).split("/")[:3])
 
     def kubectl(self, *words: str) -> str:
@@ -73,7 +73,7 @@ class Live:
         return [one for one in found if not one["metadata"].get("deletionTimestamp")]
 
     def tags(self, data: Object) -> dict[str, str]:
-        """Each image's tag, as an `up` told them."""
+        """Each image's tag, as an `up` reported them."""
         return {one["name"]: str(one["ref"]).rpartition(":")[2] for one in data["images"]}
 
 
@@ -178,7 +178,7 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = 90) -> Non
 
 
 def open_kube() -> KubePort:
-    """The door to the API server of the tests' cluster."""
+    """The client of the API server of the tests' cluster."""
     return composition.open_kube(composition.this_machine(), Cluster(name=PROFILE))
 
 

@@ -45,7 +45,7 @@ print("answered", served)
 
 
 class Local:
-    """The topology in a copy of the checkout, deployed with the profile for small machines."""
+    """The topology in a copy of the repository, deployed with the profile for small machines."""
 
     def __init__(self, project: Project, settings: tuple[str, ...] = ()) -> None:
         self.project = project
@@ -112,15 +112,15 @@ def test_user_and_task_are_as_documented(local: Local) -> None:
     assert local.ask("POST", "/api/tasks", {"title": "x", "description": "y" * 1001}, token).status == 422
 
 
-def test_whether_policies_are_enforced_is_told_and_holds(local: Local) -> None:
-    told = local.run("status")["networkPolicies"]
+def test_whether_policies_are_enforced_is_reported_and_holds(local: Local) -> None:
+    policies = local.run("status")["networkPolicies"]
     code = "import socket; socket.create_connection(('database-service', 5432), 5)"
     image = local.object("deployment", "backend")["spec"]["template"]["spec"]["containers"][0]["image"]
     local.kubectl("run", "stranger", f"--image={image}", "--restart=Never", "--command", "--", "python", "-c", code)
     try:
         phase = eventually(lambda: _ended(local, "stranger"), 60)
-        assert told["enforced"] in (True, False), "Minikube's own network is known"
-        assert phase == ("Failed" if told["enforced"] else "Succeeded")
+        assert policies["enforced"] in (True, False), "Minikube's own network is known"
+        assert phase == ("Failed" if policies["enforced"] else "Succeeded")
     finally:
         local.kubectl("delete", "pod", "stranger", "--now")
 

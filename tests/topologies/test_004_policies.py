@@ -119,8 +119,8 @@ def test_when_the_addon_goes_its_rules_go_and_the_tool_says_so(guarded: Guarded)
     jumps = [line for line in guarded.local.project.in_node("iptables", "-S").splitlines() if "-j KUBE-ROUTER-" in line]
     assert not jumps
     assert guarded.stranger_reaches(DATABASE)
-    told = guarded.local.run("status")["networkPolicies"]
-    assert (told["enforced"], "no network plugin is installed" in told["why"]) == (False, True)
+    status = guarded.local.run("status")["networkPolicies"]
+    assert (status["enforced"], "no network plugin is installed" in status["why"]) == (False, True)
 
 
 def _take_away(local: Local) -> None:

@@ -17,8 +17,8 @@ def test_every_point_is_met_and_every_test_is_there(path: Path) -> None:
     points = read_checklist(path)
     assert points, "a checklist without points"
     assert [problem for point in points for problem in unresolved(point)] == []
-    told = [(point.section, point.text) for point in points]
-    assert sorted({one for one in told if told.count(one) > 1}) == []
+    listed = [(point.section, point.text) for point in points]
+    assert sorted({one for one in listed if listed.count(one) > 1}) == []
     print(f"{path.name}: {len(points)} points, {sum(bool(point.deviation) for point in points)} deviations")
 
 
@@ -44,11 +44,11 @@ def test_a_row_that_proves_nothing_is_refused(tmp_path: Path, row: str, complain
         read_checklist(path)
 
 
-def test_a_test_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_test_that_is_not_there_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.checklist.md"
     here = "tests/topologies/test_checklists.py"
     rows = [
-        f"| 1 | b | `{here}::test_a_test_that_is_not_there_is_told` |",
+        f"| 1 | b | `{here}::test_a_test_that_is_not_there_is_reported` |",
         f"| 2 | b | `{here}::test_nothing` |",
         "| 3 | b | `tests/nowhere.py::test_x` and `app/frontend-web/tests/server.test.mjs::probes` |",
         "| 4 | b | `app/frontend-web/tests/server.test.mjs::no such test` |",

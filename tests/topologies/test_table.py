@@ -41,7 +41,7 @@ def test_a_point_that_nothing_proves_fails_the_journey(tmp_path: Path) -> None:
     assert points_of(spec) == Points(0, 1)
 
 
-def test_refusals_are_told_with_their_arithmetic() -> None:
+def test_refusals_are_shown_with_their_arithmetic() -> None:
     result = Together(
         ["a"], ["a", "b"], [("b", "LIMIT_SHARE: x\ntogether 2"), ("c", "CAPACITY: y")], 5, "all: 3", ["z"]
     )

@@ -70,12 +70,12 @@ def test_an_error_has_its_code_and_one_document(case: Case, project: Path, run: 
         (project / ".env").write_text(case.env)
     if case.error == "ENV_FILE_MISSING":
         (project / ".env").unlink()
-    told = run("-o", "json", *case.words.split())
-    assert told.code == case.code
-    assert told.document["exitCode"] == case.code and told.document["ok"] is False
-    assert case.error in told.errors
-    assert case.says in json.dumps(told.document["errors"])
-    assert set(told.document) == {"schemaVersion", "command", "ok", "exitCode", "data", "errors"}
+    ran = run("-o", "json", *case.words.split())
+    assert ran.code == case.code
+    assert ran.document["exitCode"] == case.code and ran.document["ok"] is False
+    assert case.error in ran.errors
+    assert case.says in json.dumps(ran.document["errors"])
+    assert set(ran.document) == {"schemaVersion", "command", "ok", "exitCode", "data", "errors"}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.words != "logs --follow"], ids=str)
@@ -87,10 +87,10 @@ def test_the_same_as_text(case: Case, project: Path, run: Run) -> None:
         (project / ".env").write_text(case.env)
     if case.error == "ENV_FILE_MISSING":
         (project / ".env").unlink()
-    told = run(*case.words.split())
-    assert told.code == case.code
-    assert f"error[{case.error}]: " in told.err
-    assert not told.out
+    ran = run(*case.words.split())
+    assert ran.code == case.code
+    assert f"error[{case.error}]: " in ran.err
+    assert not ran.out
 
 
 @pytest.mark.parametrize("phase", [ClusterPhase.STOPPED, ClusterPhase.PAUSED, ClusterPhase.BROKEN])
@@ -99,43 +99,43 @@ def test_a_cluster_that_does_not_run_is_never_started(
     words: str, phase: ClusterPhase, staged: Staged, run: Run
 ) -> None:
     staged.cluster.current = ClusterFacts(phase)
-    told = run(*words.split(), "-o", "json") if "exec" not in words else run("-o", "json", *words.split())
-    assert (told.code, told.errors) == (ExitCode.MACHINE, [f"CLUSTER_{phase.name}"])
-    assert told.document["errors"][0]["hints"] == ["todo-deploy up"]
+    ran = run(*words.split(), "-o", "json") if "exec" not in words else run("-o", "json", *words.split())
+    assert (ran.code, ran.errors) == (ExitCode.MACHINE, [f"CLUSTER_{phase.name}"])
+    assert ran.document["errors"][0]["hints"] == ["todo-deploy up"]
     assert not staged.cluster.starts
 
 
 @pytest.mark.parametrize("words", ["urls", "open", "logs", "exec backend -- id", "restart backend"])
 def test_a_cluster_without_the_application(words: str, staged: Staged, run: Run) -> None:
     staged.kube.drop("Secret", "default", record_name("shop"))
-    told = run("-o", "json", *words.split())
-    assert (told.code, told.errors) == (ExitCode.MACHINE, ["NOT_DEPLOYED"])
+    ran = run("-o", "json", *words.split())
+    assert (ran.code, ran.errors) == (ExitCode.MACHINE, ["NOT_DEPLOYED"])
 
 
 @pytest.mark.parametrize("words", ["logs bakend", "exec bakend -- id", "restart frontend bakend"])
 def test_an_unknown_service_is_answered_with_the_nearest(words: str, staged: Staged, run: Run) -> None:
-    told = run("-o", "json", *words.split())
-    assert (told.code, told.errors) == (ExitCode.INPUT, ["SERVICE_UNKNOWN"])
-    error = told.document["errors"][0]
+    ran = run("-o", "json", *words.split())
+    assert (ran.code, ran.errors) == (ExitCode.INPUT, ["SERVICE_UNKNOWN"])
+    error = ran.document["errors"][0]
     assert error["detail"] == "it has: backend, frontend"
     assert error["hints"] == ["did you mean `backend`?"]
     assert not [write for write in staged.kube.writes if write[0] == "patch"]
 
 
 @pytest.mark.parametrize("words", ["env", "exec backend -- id"])
-def test_without_programs_the_way_to_them_is_told(
+def test_without_programs_the_way_to_them_is_shown(
     words: str, staged: Staged, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deployer.commands.connection.locate_toolchain", lambda *_: None)
-    told = run("-o", "json", *words.split())
-    assert (told.code, told.errors) == (ExitCode.MACHINE, ["TOOLCHAIN_MISSING"])
+    ran = run("-o", "json", *words.split())
+    assert (ran.code, ran.errors) == (ExitCode.MACHINE, ["TOOLCHAIN_MISSING"])
 
 
 def test_a_named_context_that_does_not_answer_is_not_ours_to_start(staged: Staged, run: Run) -> None:
     staged.cluster.current = replace(staged.cluster.current, phase=ClusterPhase.STOPPED)
-    told = run("--context", "work", "-o", "json", "urls")
-    assert told.code == ExitCode.MACHINE
-    assert told.document["errors"][0]["hints"] == ["kubectl --context work get nodes"]
+    ran = run("--context", "work", "-o", "json", "urls")
+    assert ran.code == ExitCode.MACHINE
+    assert ran.document["errors"][0]["hints"] == ["kubectl --context work get nodes"]
 
 
 @pytest.mark.parametrize("words", ["history", "status", "urls", "images list", "plan", "restart backend"])

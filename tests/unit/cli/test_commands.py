@@ -30,8 +30,8 @@ def test_urls_are_names_and_addresses(staged: Staged, run: Run) -> None:
 
 def test_a_url_that_is_not_exposed_is_said_beside_the_others(staged: Staged, run: Run) -> None:
     staged.kube.drop("Service", "default", "web")
-    told = run("urls")
-    assert (told.code, told.out) == (0, "") and "no Service `web`" in told.err
+    ran = run("urls")
+    assert (ran.code, ran.out) == (0, "") and "no Service `web`" in ran.err
     assert run("open", "-o", "json").errors == ["URL_NOT_EXPOSED"]
 
 
@@ -45,8 +45,8 @@ def test_open_prints_without_a_display_and_asks_a_browser_with_one(
     browser.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     monkeypatch.setattr("webbrowser._tryorder", None)
-    told = run("open", "health", "-o", "json")
-    assert told.document["data"] == {"name": "health", "url": "http://192.0.2.10:30100/health", "opened": True}
+    ran = run("open", "health", "-o", "json")
+    assert ran.document["data"] == {"name": "health", "url": "http://192.0.2.10:30100/health", "opened": True}
     assert seen.read_text() == "http://192.0.2.10:30100/health"
     near = run("open", "helth", "-o", "json")
     assert near.errors == ["URL_UNKNOWN"] and near.document["errors"][0]["hints"] == ["did you mean `health`?"]
@@ -72,8 +72,8 @@ def test_exec_takes_a_running_pod_where_none_is_ready_and_says_so(staged: Staged
     staged.toolchain.kubectl.write_text("#!/bin/sh\n")
     staged.toolchain.kubectl.chmod(0o755)
     show(staged.kube, "backend", ready=False)
-    told = run("exec", "backend", "--", "id")
-    assert told.code == 0 and "no pod of `backend` is ready" in told.err
+    ran = run("exec", "backend", "--", "id")
+    assert ran.code == 0 and "no pod of `backend` is ready" in ran.err
     show(staged.kube, "backend", ready=False, waiting=("ErrImageNeverPull", ""))
     assert run("-o", "json", "exec", "backend", "--", "id").errors == ["NO_RUNNING_POD"]
 
@@ -120,18 +120,18 @@ def test_secrets_check_tells_states_and_no_value(
     plain = {"API_KEY": "set", "DATABASE_URL": "default", "SESSION_KEY": "set", "MAIL_KEY": "empty",
              "PASSWORD": "generated"}  # fmt: skip
     assert states(run) == plain | state
-    told = run("secrets", "check")
-    assert told.code == code
+    ran = run("secrets", "check")
+    assert ran.code == code
     values = [line.partition("=")[2] for line in env.splitlines()]
-    for said in (told.out, told.err, run("secrets", "check", "-o", "json").out):
+    for said in (ran.out, ran.err, run("secrets", "check", "-o", "json").out):
         assert not [value for value in values if value and value in said]
 
 
 def test_secrets_check_shows_where_and_what_is_wrong_with_the_file(project: Path, run: Run) -> None:
     (project / ".env").chmod(0o644)
-    told = run("secrets", "check")
-    assert told.code == 0 and "warning[ENV_MODE]" in told.err
-    assert ".env:1" in told.out and "DATABASE_PASSWORD" in told.out
+    ran = run("secrets", "check")
+    assert ran.code == 0 and "warning[ENV_MODE]" in ran.err
+    assert ".env:1" in ran.out and "DATABASE_PASSWORD" in ran.out
 
 
 def test_secrets_check_looks_at_what_git_does_with_the_file(project: Path, run: Run) -> None:
@@ -148,8 +148,8 @@ def test_secrets_check_looks_at_what_git_does_with_the_file(project: Path, run: 
 def test_secrets_init_makes_a_private_file_from_the_example_once(project: Path, run: Run) -> None:
     (project / ".env").unlink()
     (project / ".env.example").write_text("# Yours.\nAPI_KEY=\nSESSION_KEY=\n")
-    told = run("secrets", "init")
-    assert told.code == 0 and "made .env from .env.example" in told.out and "`API_KEY` is missing" in told.err
+    ran = run("secrets", "init")
+    assert ran.code == 0 and "made .env from .env.example" in ran.out and "`API_KEY` is missing" in ran.err
     made = (project / ".env").read_text()
     assert (project / ".env").stat().st_mode & 0o777 == 0o600
     assert made.startswith("# Yours.\nAPI_KEY=\nSESSION_KEY=") and "DATABASE_PASSWORD=" in made
@@ -161,11 +161,11 @@ def test_secrets_init_makes_a_private_file_from_the_example_once(project: Path, 
 def test_config_view_is_the_merged_spec_with_its_origins(project: Path, run: Run) -> None:
     (project / "todo-deploy.local.yaml").write_text("cluster:\n  memory: 2g\n")
     words = ("config", "view", "--profile", "small", "--set", "namespace=shop")
-    told = run(*words, "--show-origin")
-    document = yaml.safe_load(told.out)
+    ran = run(*words, "--show-origin")
+    document = yaml.safe_load(ran.out)
     assert document["cluster"] == {"name": "tiny", "memory": "2g", "cpus": 2} and document["namespace"] == "shop"
     assert "profiles" not in document
-    notes = {line.split(":")[0].strip(): line.partition(" # ")[2] for line in told.out.splitlines()}
+    notes = {line.split(":")[0].strip(): line.partition(" # ")[2] for line in ran.out.splitlines()}
     assert (notes["memory"], notes["namespace"]) == ("todo-deploy.local.yaml:2", "--set")
     profile_line = SPEC.splitlines().index("  small: {cluster: {cpus: 2}}") + 1
     assert notes["cpus"] == f"todo-deploy.yaml:{profile_line}"

@@ -30,9 +30,9 @@ def answers(*words: str) -> list[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_every_shell_has_its_script(shell: str, project: Path, run: Run) -> None:
-    told = run("completion", shell)
-    assert told.code == 0
-    assert f"{shell}_complete" in told.out and "_TODO_DEPLOY_COMPLETE" in told.out and "todo-deploy" in told.out
+    ran = run("completion", shell)
+    assert ran.code == 0
+    assert f"{shell}_complete" in ran.out and "_TODO_DEPLOY_COMPLETE" in ran.out and "todo-deploy" in ran.out
     assert run("completion", shell, "-o", "json").document["data"]["shell"] == shell
 
 
@@ -45,8 +45,8 @@ def test_every_version_of_click_that_is_allowed_completes_every_shell() -> None:
 
 def test_a_click_without_the_shell_is_said(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.shell_completion.get_completion_class", lambda _: None)
-    told = run("completion", "powershell", "-o", "json")
-    assert (told.code, told.document["errors"][0]["code"]) == (2, "SHELL_UNKNOWN")
+    ran = run("completion", "powershell", "-o", "json")
+    assert (ran.code, ran.document["errors"][0]["code"]) == (2, "SHELL_UNKNOWN")
 
 
 def test_bash_takes_its_script(project: Path, run: Run) -> None:

@@ -132,10 +132,10 @@ def test_a_kubeconfig_of_one_context_keeps_its_files_reachable() -> None:
 
 def test_env_writes_a_private_kubeconfig_and_leaves_the_users_alone(staged: Staged, run: Run) -> None:
     before = staged.kubeconfig.read_bytes()
-    told = run("env", "--shell", "bash")
-    assert told.code == 0 and not told.err
+    ran = run("env", "--shell", "bash")
+    assert ran.code == 0 and not ran.err
     shown = subprocess.run(
-        ["bash", "-c", 'eval "$0"; printf "%s\n" "$KUBECONFIG" "$DOCKER_HOST" "$DOCKER_TLS_VERIFY" "$PATH"', told.out],
+        ["bash", "-c", 'eval "$0"; printf "%s\n" "$KUBECONFIG" "$DOCKER_HOST" "$DOCKER_TLS_VERIFY" "$PATH"', ran.out],
         env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     kubeconfig, docker, verify, path = shown.stdout.splitlines()
@@ -159,9 +159,9 @@ def test_unset_needs_neither_spec_nor_cluster(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TODO_DEPLOY_SHELL_BIN", "/tools")
     monkeypatch.setenv("KUBECONFIG", "/state/kubeconfig")
-    told = run("env", "--unset", "--shell", "bash")
-    assert told.code == 0
-    assert "unset KUBECONFIG" in told.out.splitlines()
+    ran = run("env", "--unset", "--shell", "bash")
+    assert ran.code == 0
+    assert "unset KUBECONFIG" in ran.out.splitlines()
 
 
 def test_another_contexts_shell_does_not_turn_the_first_ones_kubectl(staged: Staged, run: Run) -> None:

@@ -116,10 +116,10 @@ def test_at_a_terminal_it_asks(folder: Path) -> None:
     os.close(theirs)
     os.write(ours, b"shop\n")
     process.communicate(timeout=60)
-    told = os.read(ours, 65536).decode()
+    printed = os.read(ours, 65536).decode()
     os.close(ours)
-    assert process.returncode == 0, told
-    assert "Name of the application [project]: " in told
+    assert process.returncode == 0, printed
+    assert "Name of the application [project]: " in printed
     text = (folder / "todo-deploy.yaml").read_text()
     assert load_spec(folder / "todo-deploy.yaml").spec.application == "shop"
     assert "guessed" not in text.split("apiVersion")[1]

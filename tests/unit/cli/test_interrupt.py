@@ -23,12 +23,12 @@ print(signal.getsignal(signal.SIGINT).__name__)
 
 
 @pytest.mark.parametrize(
-    ("before", "ended", "told"), [("default_int_handler", -signal.SIGINT, ""), ("SIG_IGN", 0, "SIG_IGN")]
+    ("before", "ended", "printed"), [("default_int_handler", -signal.SIGINT, ""), ("SIG_IGN", 0, "SIG_IGN")]
 )
-def test_an_interrupt_while_the_program_loads_ends_it_without_a_trace(before: str, ended: int, told: str) -> None:
+def test_an_interrupt_while_the_program_loads_ends_it_without_a_trace(before: str, ended: int, printed: str) -> None:
     code = PRESSED.format(before=before).replace(".__name__", ".name" if before == "SIG_IGN" else ".__name__")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (ended, told, "")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (ended, printed, "")
 
 
 def test_loading_the_program_leaves_interrupts_as_they_were() -> None:

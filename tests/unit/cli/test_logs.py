@@ -25,8 +25,8 @@ def say(staged: Staged, name: str, *lines: str, previous: bool = False) -> None:
 def test_all_services_each_line_with_its_pod(staged: Staged, run: Run) -> None:
     say(staged, "backend", "one", "two")
     say(staged, "frontend", "three")
-    told = run("logs")
-    assert told.out.splitlines() == ["backend-pod | one", "backend-pod | two", "frontend-pod | three"]
+    ran = run("logs")
+    assert ran.out.splitlines() == ["backend-pod | one", "backend-pod | two", "frontend-pod | three"]
     assert run("logs", "frontend", "--no-prefix").out == "three\n"
     assert run("logs", "deployment/backend", "--tail", "1").out == "backend-pod | two\n"
 
@@ -56,8 +56,8 @@ def test_previous_is_of_restarted_containers_only(staged: Staged, run: Run) -> N
 
 
 def test_the_short_f_is_follow_and_says_so_to_who_meant_a_file(staged: Staged, run: Run) -> None:
-    told = run("-o", "text", "logs", "-f", "todo-deploy.yaml")
-    assert told.code == 2 and "todo-deploy --file todo-deploy.yaml logs" in told.err
+    ran = run("-o", "text", "logs", "-f", "todo-deploy.yaml")
+    assert ran.code == 2 and "todo-deploy --file todo-deploy.yaml logs" in ran.err
     assert run("-f", "todo-deploy.yaml", "logs").code == 0
 
 

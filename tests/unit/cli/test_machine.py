@@ -79,21 +79,21 @@ def run(tmp_path: Path, project: Path) -> Callable[..., Ran]:
 
 def test_without_docker_up_says_what_mends_it_and_leaves_nothing(run: Callable[..., Ran], project: Path) -> None:
     before = sorted(project.rglob("*"))
-    code, _, told = run("up")
+    code, _, shown = run("up")
     assert code == ExitCode.MACHINE
-    assert "error[DOCKER_" in told and "help: " in told
+    assert "error[DOCKER_" in shown and "help: " in shown
     assert sorted(project.rglob("*")) == before
 
 
 def test_doctor_names_the_address_that_the_user_set(run: Callable[..., Ran]) -> None:
-    code, told, _ = run("doctor")
+    code, shown, _ = run("doctor")
     assert code == ExitCode.MACHINE
-    assert "unset DOCKER_HOST" in told
+    assert "unset DOCKER_HOST" in shown
 
 
-def test_authorities_that_cannot_be_read_are_told_by_doctor_and_before_a_run(run: Callable[..., Ran]) -> None:
-    code, told, _ = run("doctor", TODO_DEPLOY_CA="absent.pem")
-    assert "✗ fail  authorities" in told
+def test_ca_certificates_that_cannot_be_read_are_reported_by_doctor_and_before_a_run(run: Callable[..., Ran]) -> None:
+    code, shown, _ = run("doctor", TODO_DEPLOY_CA="absent.pem")
+    assert "✗ fail  authorities" in shown
     code, _, error = run("up", TODO_DEPLOY_CA="absent.pem")
     assert code == ExitCode.INPUT
     assert "error[CA_UNREADABLE]" in error
@@ -103,15 +103,15 @@ def test_authorities_that_cannot_be_read_are_told_by_doctor_and_before_a_run(run
 def test_a_folder_of_ours_that_cannot_be_made_is_named(run: Callable[..., Ran], tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     for command in ("up", "plan", "doctor"):
-        code, told, error = run(command, **{name: str(tmp_path / "file" / "below")})
+        code, shown, error = run(command, **{name: str(tmp_path / "file" / "below")})
         if command == "plan" and name == "XDG_STATE_HOME":  # it remembers nothing
             assert code == ExitCode.OK, error
             continue
         assert code == ExitCode.MACHINE, error
-        assert "help: " in error or "→" in told
+        assert "help: " in error or "→" in shown
 
 
-def test_a_folder_that_was_removed_under_the_shell_is_told(run: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_folder_that_was_removed_under_the_shell_is_reported(run: Callable[..., Ran], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     words = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -m deployer plan"
@@ -137,23 +137,23 @@ def test_any_locale_width_and_place_will_do(run: Callable[..., Ran], project: Pa
     place.parent.mkdir()
     shutil.copytree(project, place)
     for env in ({"LANG": "C", "LC_ALL": "C"}, {"COLUMNS": "40", "NO_COLOR": "1"}, {"LANG": "C", "PYTHONUTF8": "0"}):
-        code, told, error = run("plan", cwd=place, **env)
+        code, shown, error = run("plan", cwd=place, **env)
         assert code == ExitCode.OK, error
-        assert "shop/api" in told
-        assert "\x1b[" not in told + error
-        code, told, error = run("doctor", cwd=place, **env)
+        assert "shop/api" in shown
+        assert "\x1b[" not in shown + error
+        code, shown, error = run("doctor", cwd=place, **env)
         assert code == ExitCode.MACHINE
-        code, told, _ = run("plan", "-o", "json", cwd=place, **env)
-        assert json.loads(told)["ok"] is True
+        code, shown, _ = run("plan", "-o", "json", cwd=place, **env)
+        assert json.loads(shown)["ok"] is True
     assert max(map(len, run("doctor", COLUMNS="40")[1].splitlines())) <= 40
 
 
-def test_a_standard_output_on_a_full_disk_is_told(run: Callable[..., Ran]) -> None:
+def test_a_standard_output_on_a_full_disk_is_reported(run: Callable[..., Ran]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no device that is always full")
-    code, _, told = run("schema", stdout="/dev/full")
+    code, _, shown = run("schema", stdout="/dev/full")
     assert code == ExitCode.MACHINE
-    assert "error[DISK_FULL]" in told
+    assert "error[DISK_FULL]" in shown
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR"])
-def test_a_disk_that_is_full_is_told_and_nothing_is_left_half_written(
+def test_a_disk_that_is_full_is_reported_and_nothing_is_left_half_written(
     run: Callable[..., Ran], small_disk: Path, project: Path, name: str
 ) -> None:
     for number in range(40):  # more of a chart than the disk holds

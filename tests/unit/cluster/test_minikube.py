@@ -1,4 +1,4 @@
-"""What a Minikube profile is, told by its files and its node's container alone."""
+"""What a Minikube profile is, by its files and its node's container alone."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_without_a_registry_the_images_are_copied_and_our_manifests_applied(scen
     assert scene.cluster.addons == []
 
 
-def test_with_one_minikube_enables_its_own_and_is_told_the_addresses(scene: Scene) -> None:
+def test_with_one_minikube_enables_its_own_and_gets_the_addresses(scene: Scene) -> None:
     for kind, namespace, name in (ref for addon in ADDONS.values() for ref in
                                   ((one.kind, one.namespace, one.name) for one in addon.minikube_objects)):  # fmt: skip
         if namespace:
@@ -95,9 +95,9 @@ def test_with_one_minikube_enables_its_own_and_is_told_the_addresses(scene: Scen
     _, outcome = ensured(scene, WITH_THREE, TOOLS)
     assert outcome.changed
     assert sorted(scene.cluster.addons) == ["ingress", "metallb", "metrics-server"]
-    told = scene.kube.get("ConfigMap", "metallb-system", "config")
-    assert told is not None
-    assert 'addresses: ["192.0.2.200-192.0.2.250"]' in told["data"]["config"]
+    metallb = scene.kube.get("ConfigMap", "metallb-system", "config")
+    assert metallb is not None
+    assert 'addresses: ["192.0.2.200-192.0.2.250"]' in metallb["data"]["config"]
     assert not ensured(scene, WITH_THREE, TOOLS)[1].changed
     assert len(scene.cluster.addons) == 3
 
@@ -134,7 +134,7 @@ def test_the_addons_of_somebody_elses_cluster_are_left_alone(scene: Scene) -> No
     assert addons.look(addons.Target(foreign, SOURCE, FACTS, scene.kube, scene.here)) == ()
 
 
-def test_how_they_stand_is_told_without_a_change(scene: Scene) -> None:
+def test_how_they_stand_is_shown_without_a_change(scene: Scene) -> None:
     ready_images(scene)
     before = addons.look(addons.Target(WITH_ALL, SOURCE, FACTS, scene.kube, scene.here))
     assert [(one.name, one.text) for one in before] == [(name, "not in the cluster yet") for name in WITH_ALL.addons]

@@ -1,4 +1,4 @@
-"""From a plan to a verdict: what is applied, what the record learns of it, and what is never told."""
+"""From a plan to a verdict: what is applied, what the record learns of it, and what is never shown."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_nothing_is_verified_before_it_was_held(shop: Shop) -> None:
     assert seen == [("unfinished", "unfinished")]
 
 
-def test_a_failed_rollout_is_told_by_helm_and_by_the_history(shop: Shop) -> None:
+def test_a_failed_rollout_is_reported_by_helm_and_by_the_history(shop: Shop) -> None:
     shop.up("1")
     shop.helm.broken = {"2"}
     _, error = failed(shop.settling(shop.deploy(plan("2"), "run-2")))
@@ -333,9 +333,9 @@ def test_a_part_of_the_application_makes_a_revision_of_the_whole(shop: Shop) -> 
     assert entry.images == {"api": "shop/api:1"}
 
 
-def test_no_secret_value_is_told_or_remembered_anywhere_but_in_secrets(shop: Shop) -> None:
+def test_no_secret_value_is_shown_or_kept_anywhere_but_in_secrets(shop: Shop) -> None:
     """The way of `up` with a canary in the env file, once well and once into a failure."""
-    told: list[Event] = []
+    reported: list[Event] = []
     made: list[object] = []
     for version, broken in (("1", set[str]()), ("2", {"2"})):
         shop.helm.broken = broken
@@ -346,11 +346,11 @@ def test_no_secret_value_is_told_or_remembered_anywhere_but_in_secrets(shop: Sho
         )  # fmt: skip
         deployed = shop.deploy(wanted, f"run-{version}", Commit("abc", True))
         more, result = failed(shop.settling(deployed)) if broken else played(shop.settling(deployed))
-        told += [*events, *more]
+        reported += [*events, *more]
         made += [planned, wanted, *wanted.secrets, kept, deployed, result]
         made += list(result.problems) if isinstance(result, RolloutFailed) else []
     made += [shop.record, shop.helm.requests, connected(shop.kube, shop.helm)]
-    outside = [json.dumps(to_wire(one), default=str) for one in told] + [repr(one) for one in made]
+    outside = [json.dumps(to_wire(one), default=str) for one in reported] + [repr(one) for one in made]
     inside = 0
     for one in shop.kube:
         data = one.pop("data", {}) if one["kind"] == "Secret" else {}
@@ -363,6 +363,6 @@ def test_no_secret_value_is_told_or_remembered_anywhere_but_in_secrets(shop: Sho
             inside += data == {"TOKEN": base64.b64encode(CANARY.encode()).decode()}
     text = "\n".join(outside)
     assert inside == 2, "the documented Secret and its copy hold the value"
-    assert len(told) > 10
+    assert len(reported) > 10
     for form in (CANARY, repr(CANARY)[1:-1], quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()):
         assert form not in text

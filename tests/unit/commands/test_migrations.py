@@ -1,4 +1,4 @@
-"""Whether the schema may have moved since a revision, told from build contexts alone."""
+"""Whether the schema may have moved since a revision, by build contexts alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_what_a_later_revision_brought_is_newer_even_when_it_is_not_the_last() -
     assert moved_since(history, history[1]) == ()
 
 
-def test_an_edited_migration_is_told() -> None:
+def test_an_edited_migration_is_reported() -> None:
     history = (entry(1, a="1"), entry(2, a="2"))
     assert moved_since(history, history[0]) == (Moved("api", (), ("a",), "a"),)
 
@@ -71,22 +71,22 @@ def test_an_older_migration_that_is_remembered_again_did_not_come_since() -> Non
 
 def test_the_way_back_is_a_command_of_the_spec_that_nobody_runs_unasked() -> None:
     moved = (Moved("api", ("0002_tasks.py", "0003_tags.py"), (), "0001_users.py"),)
-    (told,) = warnings(moved, spec("alembic downgrade {revision}"), 4)
-    assert told.code == "SCHEMA_MOVED"
-    assert told.code == "SCHEMA_MOVED" and "`api`" in told.title and "revision 4" in told.title
-    assert "newer: 0002_tasks.py, 0003_tags.py" in told.detail
-    assert told.hints == ("with the newer code: todo-deploy exec api -- alembic downgrade 0001",)
+    (warning,) = warnings(moved, spec("alembic downgrade {revision}"), 4)
+    assert warning.code == "SCHEMA_MOVED"
+    assert warning.code == "SCHEMA_MOVED" and "`api`" in warning.title and "revision 4" in warning.title
+    assert "newer: 0002_tasks.py, 0003_tags.py" in warning.detail
+    assert warning.hints == ("with the newer code: todo-deploy exec api -- alembic downgrade 0001",)
     (steps,) = warnings(moved, spec("migrate down {steps}"), 4)
     assert steps.hints[0].endswith("-- migrate down 2")
 
 
 def test_before_the_first_migration_is_the_base() -> None:
-    (told,) = warnings((Moved("api", ("0001_a.py",), (), ""),), spec("alembic downgrade {revision}"), 1)
-    assert told.hints[0].endswith("alembic downgrade base")
+    (warning,) = warnings((Moved("api", ("0001_a.py",), (), ""),), spec("alembic downgrade {revision}"), 1)
+    assert warning.hints[0].endswith("alembic downgrade base")
 
 
 def test_without_a_command_it_is_said_where_one_would_stand() -> None:
-    (told,) = warnings((Moved("api", ("0002.py",), (), "0001.py"),), spec(None), 1)
-    assert "migrations.back" in told.hints[0]
+    (warning,) = warnings((Moved("api", ("0002.py",), (), "0001.py"),), spec(None), 1)
+    assert "migrations.back" in warning.hints[0]
     (edited,) = warnings((Moved("api", (), ("0001.py",), "0001.py"),), spec("back {revision}"), 1)
     assert edited.hints == ()

@@ -63,7 +63,7 @@ def test_a_preview_changes_nothing(shop: Shop) -> None:
         (AddonState("metallb", False, "DaemonSet speaker: not there"), "update"),
     ],
 )
-def test_addons_are_told_as_the_cluster_has_them(
+def test_addons_are_shown_as_the_cluster_has_them(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, state: AddonState, action: str
 ) -> None:
     played(shop.up("1"))
@@ -90,8 +90,8 @@ def test_a_cluster_that_does_not_run_is_made_or_started_first(shop: Shop, phase:
     first = "create" if phase is ClusterPhase.MISSING else "update"
     assert actions(steps) == [("cluster", "todo-deploy", first), ("image", "api", "build"),
                               ("secret", "app", "create"), ("release", "web", "create")]  # fmt: skip
-    told = step(steps, "release").reason
-    assert told == ("" if phase is ClusterPhase.MISSING else "as far as is known without the cluster")
+    shown = step(steps, "release").reason
+    assert shown == ("" if phase is ClusterPhase.MISSING else "as far as is known without the cluster")
 
 
 def test_the_file_that_makes_an_image_new_is_named(shop: Shop) -> None:
@@ -139,7 +139,7 @@ def test_a_release_that_lost_an_object_says_which(shop: Shop) -> None:
     assert (found.action, found.reason) == ("update", "configmap/web is gone")
 
 
-def test_a_changed_value_is_told_with_both_sides(shop: Shop) -> None:
+def test_a_changed_value_is_shown_with_both_sides(shop: Shop) -> None:
     played(shop.up("1"))
     reason = step(seen(shop, "2"), "release").reason
     assert "version" in reason

@@ -33,9 +33,9 @@ def warned(events: list[Event]) -> list[str]:
 
 def kept_words(events: list[Event]) -> str:
     """Why what failed is kept, with a way to go on."""
-    (told,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "FAILED_KEPT"]
-    assert told.hints
-    return told.title
+    (warning,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "FAILED_KEPT"]
+    assert warning.hints
+    return warning.title
 
 
 def codes(error: DeployError) -> list[str]:
@@ -161,7 +161,7 @@ def test_after_an_up_that_was_cut_off_anywhere_a_rollback_leads_to_what_was_veri
         began = shop.helm.served("web") == "3"
         played(shop.back())
         served.add((began, shop.serves[0]))
-    # Before helm was at work, revision 2 was the last and is left behind; afterwards it is the one to go back to.
+    # Before helm was at work, revision 2 was the last and is left behind; afterwards it is the one to roll back to.
     assert served == {(False, "1"), (True, "2")}
 
 
@@ -204,7 +204,7 @@ def test_after_a_failed_verdict_the_previous_version_serves(shop: Shop) -> None:
     assert [one.why for one in shop.record.history][2] == "rollback to revision 1"
 
 
-def test_a_later_failure_goes_back_to_the_same_version_again(shop: Shop) -> None:
+def test_a_later_failure_is_rolled_back_to_the_same_version(shop: Shop) -> None:
     played(shop.up("1"))
     shop.helm.broken = {"2", "3"}
     failed(shop.up("2"))
@@ -242,7 +242,7 @@ def test_what_was_asked_for_wins_over_the_spec(shop: Shop) -> None:
     assert (back.exit_code, shop.serves[0]) == (ExitCode.PREVIOUS_SERVES, "1")
 
 
-def test_when_the_way_back_fails_too_both_problems_are_told(shop: Shop) -> None:
+def test_when_the_way_back_fails_too_both_problems_are_reported(shop: Shop) -> None:
     played(shop.up("1"))
     shop.helm.broken = {"1", "2"}
     _, error = failed(shop.up("2"))
@@ -299,7 +299,7 @@ def test_a_part_that_was_updated_by_itself_does_not_hide_the_rest_on_the_way_bac
 HELM_SAYS = DeployError(Problem("HELM_FAILED", "helm could not deploy release `web`"), ExitCode.INPUT)
 
 
-def test_a_helm_that_fails_halfway_is_a_failed_revision_and_the_one_before_serves_again(shop: Shop) -> None:
+def test_a_helm_that_fails_midway_is_a_failed_revision_and_is_rolled_back(shop: Shop) -> None:
     played(shop.up("1"))
     shop.helm.failures = [HELM_SAYS]
     events, error = failed(shop.up("2"))
@@ -315,14 +315,14 @@ def test_a_helm_that_fails_halfway_is_a_failed_revision_and_the_one_before_serve
     assert storage.revisions([found], "web")[0].verdict == "failed"
 
 
-def test_a_first_helm_that_fails_halfway_is_kept(shop: Shop) -> None:
+def test_a_first_helm_that_fails_midway_is_kept(shop: Shop) -> None:
     shop.helm.failures = [HELM_SAYS]
     _, error = failed(shop.up("1"))
     assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.NOTHING_SERVES)
     assert shop.verdicts == ["failed"]
 
 
-def test_a_helm_that_touched_nothing_is_told_as_it_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helm_that_touched_nothing_is_reported_as_such(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     played(shop.up("1"))
     foreign = DeployError(Problem("OBJECT_FOREIGN", "somebody else's"), ExitCode.REFUSED)
 
@@ -358,7 +358,7 @@ def test_a_lost_hold_writes_no_verdict_and_brings_nothing_back(shop: Shop) -> No
     assert shop.helm.served("web") == "2"
 
 
-def test_what_was_verified_and_breaks_without_a_change_is_told_and_stays(shop: Shop) -> None:
+def test_what_was_verified_and_breaks_without_a_change_is_reported_and_stays(shop: Shop) -> None:
     """The inputs are the same: an older version was not asked for, and need not be better."""
     played(shop.up("1"))
     played(shop.up("2"))
@@ -430,10 +430,10 @@ def test_what_a_part_carried_over_is_not_called_verified(shop: Shop) -> None:
     last = shop.record.history[-1]
     assert (last.verdict, last.unproven, last.verdict_text) == ("verified", ("db",), "verified but for db")
     failed(shop.up("2"))
-    assert shop.helm.served("web") == "2", "there is nothing sound to go back to"
+    assert shop.helm.served("web") == "2", "there is no verified revision to roll back to"
 
 
-def test_a_release_that_came_later_stays_and_is_told(shop: Shop) -> None:
+def test_a_release_that_came_later_stays_and_is_reported(shop: Shop) -> None:
     played(shop.up("1"))
     path = shop.root / "todo-deploy.yaml"
     path.write_text(SPEC + '  db: {chart: chart, values: {version: "1"}}\n')
@@ -456,7 +456,7 @@ def test_a_helm_that_fails_on_the_way_back_is_no_wrong_input(shop: Shop, monkeyp
     assert shop.verdicts == ["verified", "verified"]
 
 
-def test_a_schema_that_moved_is_told_before_older_code_meets_it(shop: Shop) -> None:
+def test_a_schema_that_moved_is_reported_before_older_code_meets_it(shop: Shop) -> None:
     path = shop.root / "todo-deploy.yaml"
     wanted = "{repository: shop/api, context: api, migrations: {folder: migrations, back: 'migrate {revision}'}}"
     path.write_text(SPEC.replace("{repository: shop/api, context: api}", wanted))
@@ -468,6 +468,6 @@ def test_a_schema_that_moved_is_told_before_older_code_meets_it(shop: Shop) -> N
     played(shop.up("2"))
     assert list(shop.record.history[-1].schema["api"]) == ["0001_users.sql", "0002_tasks.sql"]
     events, _ = played(shop.back())
-    (told,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "SCHEMA_MOVED"]
-    assert "0002_tasks.sql" in told.detail
-    assert told.hints == ("with the newer code: todo-deploy exec api -- migrate 0001",)
+    (warning,) = [one.problem for one in events if isinstance(one, Warned) and one.problem.code == "SCHEMA_MOVED"]
+    assert "0002_tasks.sql" in warning.detail
+    assert warning.hints == ("with the newer code: todo-deploy exec api -- migrate 0001",)

@@ -137,7 +137,7 @@ def claim(shop: Shop, name: str, phase: str) -> None:
     shop.kube.put({"kind": "PersistentVolumeClaim", "metadata": metadata, "status": {"phase": phase}})
 
 
-def test_services_are_told_by_their_endpoints_and_claims_by_their_volumes(shop: Shop) -> None:
+def test_services_are_shown_by_their_endpoints_and_claims_by_their_volumes(shop: Shop) -> None:
     played(shop.up("1"))
     for name in ("web", "lonely", "of-others"):
         service(shop, name, None, app=name)

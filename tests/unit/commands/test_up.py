@@ -69,6 +69,6 @@ def test_an_unknown_service_is_an_input_error_that_names_the_nearest() -> None:
     assert problem.detail == "it has: api, back, db, front, web"
 
 
-def test_notices_are_told_in_order() -> None:
+def test_notices_are_reported_in_order() -> None:
     events, _ = played(notices(["one", "two"]))
     assert [one.problem.title for one in events if isinstance(one, Warned)] == ["one", "two"]

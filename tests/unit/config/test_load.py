@@ -116,7 +116,7 @@ def test_an_unknown_profile_names_the_nearest(load: Load) -> None:
     assert "empty, small" in problem.detail
 
 
-def test_profile_names_are_told(tmp_path: Path) -> None:
+def test_profile_names_are_shown(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(PROFILES)
     assert profile_names(tmp_path / "spec.yaml") == ("small", "empty")
     (tmp_path / "spec.local.yaml").write_text("profiles: {empty: null, mine: {}}\n")
@@ -152,7 +152,7 @@ def test_an_override_whose_value_is_no_yaml_is_no_bug_of_ours(load: Load, overri
     assert problem.code == "SET_MALFORMED"
 
 
-def test_a_wrong_override_is_told_as_such(load: Load) -> None:
+def test_a_wrong_override_is_reported_as_such(load: Load) -> None:
     (problem,) = problems(load, BASE, "cluster.cpus=many")
     assert (problem.code, problem.where) == ("SPEC_INVALID", "--set")
 
@@ -177,7 +177,7 @@ def test_the_unknown_key_of_an_overlay_has_the_overlays_line(load: Load) -> None
     assert (problem.where, problem.hints) == ("todo-deploy.local.yaml:2", ("did you mean `cpus`?",))
 
 
-def test_all_problems_are_told_at_once(load: Load) -> None:
+def test_all_problems_are_reported_at_once(load: Load) -> None:
     text = BASE.replace("cpus: 4", "cpus: 0") + "unknown: 1\nnamespace: Not A Name\n"
     found = problems(load, text)
     assert sorted(one.where for one in found) == ["todo-deploy.yaml:12", "todo-deploy.yaml:13", "todo-deploy.yaml:4"]

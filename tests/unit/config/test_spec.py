@@ -67,9 +67,9 @@ def test_every_name_has_to_resolve(part: dict[str, Any], named: str) -> None:
     assert named in refusal(**part)
 
 
-def test_all_names_that_do_not_resolve_are_told_together() -> None:
-    told = refusal(releases={"r": {"chart": "c", "needs": ["one"], "images": {"two": {}}}})
-    assert "`one`" in told and "`two`" in told
+def test_all_names_that_do_not_resolve_are_reported_together() -> None:
+    message = refusal(releases={"r": {"chart": "c", "needs": ["one"], "images": {"two": {}}}})
+    assert "`one`" in message and "`two`" in message
 
 
 def test_releases_that_need_each_other_are_an_error_of_the_spec() -> None:

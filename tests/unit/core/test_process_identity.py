@@ -28,7 +28,7 @@ def test_an_identity_tells_person_host_process_and_run() -> None:
     assert identity("r7") == f"{user_and_host()} pid {os.getpid()} run r7 {ON}"
 
 
-def test_a_run_that_lives_is_told_from_one_that_ended(ended: int) -> None:
+def test_a_run_that_lives_is_distinguished_from_one_that_ended(ended: int) -> None:
     parent = os.getppid()
     assert is_gone(f"ann@{HOST} pid {parent} run r1 {ON}") is False
     assert is_gone(f"ann@{HOST} pid {ended} run r1 {ON}") is True
@@ -53,7 +53,7 @@ def test_it_is_found_within_other_words(ended: int) -> None:
         f"ann@{HOST} pid 4194304 run r1 on 0123456789abcdef-4026531836",
     ],
 )
-def test_what_cannot_be_told_from_here_is_unknown(text: str) -> None:
+def test_what_cannot_be_known_on_this_machine_is_unknown(text: str) -> None:
     assert is_gone(text) is None
 
 

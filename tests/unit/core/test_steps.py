@@ -93,7 +93,7 @@ def test_an_interrupt_in_the_sink_reaches_the_running_body() -> None:
     assert seen == ["cleaned up"]
 
 
-def test_an_interrupted_stage_is_told_as_failed() -> None:
+def test_an_interrupted_stage_is_reported_as_failed() -> None:
     clock, events = FakeClock(), []
 
     def body() -> Steps[Outcome[None]]:
@@ -111,7 +111,7 @@ def test_an_interrupted_stage_is_told_as_failed() -> None:
     assert events[-1].problems[0].code == "INTERRUPTED"
 
 
-def test_a_stage_is_told_from_start_to_end_with_its_time() -> None:
+def test_a_stage_is_reported_from_start_to_end_with_its_time() -> None:
     clock = FakeClock()
 
     def body() -> Steps[Outcome[int]]:
@@ -124,7 +124,7 @@ def test_a_stage_is_told_from_start_to_end_with_its_time() -> None:
     assert outcome.value == 7
 
 
-def test_a_failed_stage_is_told_and_raised_on() -> None:
+def test_a_failed_stage_is_reported_and_raised_on() -> None:
     def body() -> Steps[Outcome[str]]:
         yield from fails("BAD")()
         return Outcome("", False)

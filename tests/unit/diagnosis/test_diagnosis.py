@@ -71,7 +71,7 @@ def test_time_counts_only_without_a_break() -> None:
     assert fails_at([(float(n), cpu if n % 12 == 0 else None) for n in range(100)]) is None
 
 
-def test_time_of_an_excuse_does_not_count() -> None:
+def test_time_while_a_cause_is_ignored_does_not_count() -> None:
     cpu, ignored = found("UNSCHEDULABLE_CPU"), found("UNSCHEDULABLE_CPU", ignored="old pods go")
     assert fails_at([(float(n), ignored if n < 100 else cpu) for n in range(200)]) == 115
 
@@ -83,7 +83,7 @@ def test_observing_does_not_change_the_memory_before() -> None:
 
 
 @pytest.mark.parametrize(("profile", "at"), [("strict", 0), ("balanced", 0), ("patient", 30)])
-def test_profiles_differ_in_patience(profile: str, at: float) -> None:
+def test_profiles_differ_in_their_grace_periods(profile: str, at: float) -> None:
     assert fails_at([(float(n), found("CONFIG_KEY_MISSING")) for n in range(60)], FailFast(profile)) == at
 
 

@@ -56,7 +56,7 @@ def test_a_pod_from_before_the_run_waits_for_what_the_run_restarts(ready: bool, 
     assert bool(found.ignored) is ignored, found.ignored
 
 
-def test_what_a_program_says_is_told_before_its_probe_fails() -> None:
+def test_what_a_program_says_is_reported_before_its_probe_fails() -> None:
     (found,) = seen(
         now="2026-03-02T09:00:05Z", since="2026-03-02T09:00:00Z", started="2026-03-02T09:00:03Z", database_ready=True,
         log='failed to resolve host "x": connection to server at "nowhere", port 5432 failed: Connection refused',

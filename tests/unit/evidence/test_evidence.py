@@ -263,8 +263,8 @@ def test_objects_are_masked() -> None:
     assert shown["spec"]["env"][2] == env[2]
     assert shown["metadata"] == {"name": "p", "annotations": {"a": "b"}}
     assert masked({"kind": "Secret", "metadata": {}, "data": {"a": "YQ=="}})["data"] == {"a": "•••"}
-    told = masked({"kind": "ConfigMap", "metadata": {}, "data": {"JWT_SECRET": "x", "LOG_LEVEL": "info"}})
-    assert told["data"] == {"JWT_SECRET": "•••", "LOG_LEVEL": "info"}
+    made = masked({"kind": "ConfigMap", "metadata": {}, "data": {"JWT_SECRET": "x", "LOG_LEVEL": "info"}})
+    assert made["data"] == {"JWT_SECRET": "•••", "LOG_LEVEL": "info"}
 
 
 def test_a_diff_tells_of_changed_secrets_without_them() -> None:
@@ -339,7 +339,7 @@ def test_nodes_count_requests() -> None:
     assert quantity("128Mi") == 128 * 2**20 and quantity(None) == 0 and quantity("nonsense") == 0
 
 
-def test_a_pods_life_is_told_in_stretches() -> None:
+def test_a_pods_life_is_shown_in_stretches() -> None:
     ended = {
         "exitCode": 1,
         "reason": "Error",
@@ -429,11 +429,11 @@ def test_a_quiet_run_keeps_its_events_only(tmp_path: Path) -> None:
 
 
 def test_quiet_runs_do_not_push_out_the_one_that_failed(tmp_path: Path) -> None:
-    told = written(tmp_path, outcome="failed")
+    made = written(tmp_path, outcome="failed")
     for number in range(1, 30):
         written(tmp_path, at=1_700_000_000.0 + number)
     kept = sorted(one.name for one in (tmp_path / "runs").iterdir())
-    assert told.path.name in kept
+    assert made.path.name in kept
     assert len(kept) == 1 + 20
 
 
@@ -453,9 +453,9 @@ def test_events_cut_short_by_a_kill_are_read(tmp_path: Path) -> None:
 def test_images_know_their_ids() -> None:
     from deployer.evidence.recorder import images_of
 
-    told = records({"type": "item", "stage": "images", "item": "api", "state": ItemState.DONE.value, "text": "api:1"})
+    made = records({"type": "item", "stage": "images", "item": "api", "state": ItemState.DONE.value, "text": "api:1"})
     ids = {"docker.io/library/api:1": "docker://sha256:aa", "busybox:1": "docker-pullable://b@sha256:bb"}
-    assert images_of(told, ids) == [
+    assert images_of(made, ids) == [
         {"name": "api", "ref": "api:1", "state": "done", "id": "sha256:aa"},
         {"name": "", "ref": "busybox:1", "state": "used", "id": "b@sha256:bb"},
     ]

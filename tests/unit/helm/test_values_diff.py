@@ -11,7 +11,7 @@ from deployer.helm.storage import in_words, value_changes
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "shown"),
     [
         ({"a": 1}, {"a": 1}, ()),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ("a.b: 1 → 2",)),
@@ -25,9 +25,9 @@ from deployer.helm.storage import in_words, value_changes
         ({"b": 1, "a": 1}, {}, ("a: 1 → none", "b: 1 → none")),
     ],
 )
-def test_each_changed_path_is_told_once(old: dict[str, Any], new: dict[str, Any], told: tuple[str, ...]) -> None:
+def test_each_changed_path_is_reported_once(old: dict[str, Any], new: dict[str, Any], shown: tuple[str, ...]) -> None:
     KNOWN.learn(["the-last-value"])
-    assert value_changes(old, new) == told
+    assert value_changes(old, new) == shown
 
 
 def test_words_name_the_first_and_count_the_rest() -> None:

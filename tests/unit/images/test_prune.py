@@ -59,7 +59,7 @@ def test_images_of_kept_revisions_and_of_running_pods_stay() -> None:
     assert found.size == 1000
 
 
-def test_an_image_that_another_application_could_go_back_to_stays() -> None:
+def test_an_image_that_another_application_could_roll_back_to_stays() -> None:
     kube = FakeKube()
     kube.put({"kind": "Namespace", "metadata": {"name": "theirs"}})
     save(kube, "theirs", "other", Record("salt", history=(entry("v1"),)))

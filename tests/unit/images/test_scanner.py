@@ -110,7 +110,7 @@ BAD = read_report("trivy", trivy(("CVE-2019-14697", "musl", "CRITICAL")))
 
 
 class FakeScanner:
-    """Finds what it is told to, and remembers what it was asked."""
+    """Finds what it is given, and remembers what it was asked."""
 
     name = "trivy"
     renewal = ("trivy", "image", "--download-db-only")
@@ -172,7 +172,7 @@ def test_a_scanner_without_a_database_is_waited_for_once_and_never_passes(daemon
     assert [scan.verdict for scan in scans] == ["not scanned", "not scanned"]
     old = [Wanted("api", "api:1.0.0", False)]
     played(scan_images(old, daemon, scanner, "block", tmp_path / "scans.json", FakeClock()))
-    assert scanner.asked == ["ready in 120 s?", "ready in 10 s?"], "a run that built nothing has less patience"
+    assert scanner.asked == ["ready in 120 s?", "ready in 10 s?"], "a run that built nothing waits for less time"
     (warned,) = [one.problem for one in events if isinstance(one, Warned)]
     assert warned.detail == "trivy has no current database of vulnerabilities: no network"
     assert warned.hints == (

@@ -1,4 +1,4 @@
-"""An API server that does not answer for a while: sat out, told, and named when it stays away."""
+"""An API server that does not answer for a while: retried, reported, and an error when it stays away."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unreachable() -> DeployError:
     return machine_error("API_UNREACHABLE", "the API server of `c` does not answer", detail="NewConnectionError")
 
 
-def test_a_server_that_answers_is_asked_once_and_nothing_is_told() -> None:
+def test_a_server_that_answers_is_asked_once_and_nothing_is_reported() -> None:
     clock = FakeClock()
     server = Server(clock, 0, unreachable())
     assert played(retried(server, "rollout", clock)) == ([], "seen")
@@ -40,7 +40,7 @@ def test_a_server_that_answers_is_asked_once_and_nothing_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["API_UNREACHABLE", "API_SERVICEUNAVAILABLE"])
-def test_a_restart_is_sat_out_and_told_once(name: str) -> None:
+def test_a_restart_is_retried_and_reported_once(name: str) -> None:
     clock = FakeClock()
     events, value = played(retried(Server(clock, 20, machine_error(name, "away")), "rollout", clock))
     assert value == "seen"
@@ -123,7 +123,7 @@ def test_a_docker_that_does_not_answer_is_being_restarted_until_it_takes_too_lon
     assert why.problems[0].hints[0] == "todo-deploy up"
 
 
-def test_a_server_whose_cluster_was_stopped_is_not_sat_out() -> None:
+def test_a_server_whose_cluster_was_stopped_is_not_retried() -> None:
     clock = FakeClock()
     why = watch_node(lambda: ClusterFacts(ClusterPhase.STOPPED), "todo", clock)()
     assert why is not None

@@ -220,7 +220,7 @@ def test_a_switch_of_a_url() -> None:
     assert [url.name for url in plan({**ENV, "MAIL_HOST": "m"}).urls] == ["web", "mail"]
 
 
-def test_switch_states_are_told_for_all() -> None:
+def test_switch_states_are_shown_for_all() -> None:
     assert switch_states(spec(), {"MAIL_HOST": "x"}) == {"database": True, "mail": True}
     assert switch_states(spec(), {"DATABASE_URL": "x"}) == {"database": False, "mail": False}
 

@@ -88,7 +88,7 @@ def test_it_is_refused_with_the_field_and_the_way_to_make_it_anew(kube: FakeKube
     assert problem.hints[0].startswith("kubectl -n default delete statefulset db --cascade=orphan")
 
 
-def test_an_immutable_secrets_values_are_not_told() -> None:
+def test_an_immutable_secrets_values_are_not_shown() -> None:
     kube = FakeKube()
     secret = {"kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "data": {"a": "b2xk"}}
     kube.put({**secret, "immutable": True})

@@ -74,7 +74,7 @@ class Scene:
         self.kube.container_logs["default", "migrate-x", "m", False] = list(log)
 
     def helm(self, work: Callable[[], None], error: DeployError | None = None) -> Steps[str]:
-        """Helm, which has ended once `work` returns or it is told to stop."""
+        """Helm, which has ended once `work` returns or it is stopped."""
         with on_stop(self.ended.set):
             work()
         if error is not None:
@@ -104,11 +104,11 @@ def of(kind: type, events: list[Event]) -> list[Any]:
 
 
 def wait_until(what: Callable[[], object]) -> None:
-    patience = threading.Event()
+    never = threading.Event()
     for _ in range(int(WAIT / 0.02)):
         if what():
             return
-        patience.wait(0.02)
+        never.wait(0.02)
     raise AssertionError("it did not come to that")
 
 
@@ -138,7 +138,7 @@ def test_a_hook_that_cannot_succeed_is_named_and_ends_helm(scene: Scene) -> None
 
     def work() -> None:
         scene.job(failed=True, log=("no such table",))
-        assert scene.ended.wait(WAIT), "helm was not told to stop"
+        assert scene.ended.wait(WAIT), "helm was not stopped"
 
     events, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
     assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.NOTHING_SERVES)
@@ -147,8 +147,8 @@ def test_a_hook_that_cannot_succeed_is_named_and_ends_helm(scene: Scene) -> None
     assert [one.problem.code for one in of(Warned, events)] == ["HOOK_FAILED"]
 
 
-def test_helms_own_failure_is_told_in_the_hooks_words(scene: Scene) -> None:
-    """A hook whose Job helm has taken away by the time the failure is told."""
+def test_helms_own_failure_is_reported_in_the_hooks_words(scene: Scene) -> None:
+    """A hook whose Job helm has taken away by the time the failure is reported."""
     scene.begin(hook())
 
     def work() -> None:

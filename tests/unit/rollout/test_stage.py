@@ -120,7 +120,7 @@ def test_an_unchanged_workload_that_is_down_is_waited_for_without_a_hold(kube: F
     assert 3 <= kube.clock.elapsed < 3 + 2 * TICK
 
 
-def test_a_status_is_told_once(kube: FakeKube) -> None:
+def test_a_status_is_reported_once(kube: FakeKube) -> None:
     show(kube, "api", ready=False)
     kube.clock.at(20, lambda: show(kube, "api"))
     events, _ = played(rollout(kube, hold=0))
@@ -217,7 +217,7 @@ def crashing(kube: FakeKube, name: str, *, every: float = 5.0, until: float = 60
     kube.clock.at(until, partial(show, kube, name, restarts=int(until / every)))
 
 
-def test_one_service_may_be_judged_with_more_patience_than_the_others(kube: FakeKube) -> None:
+def test_one_service_may_have_a_longer_grace_period_than_the_others(kube: FakeKube) -> None:
     crashing(kube, "api", until=24)
     _, error = failed(rollout(kube))
     assert code(error) == "CRASH_LOOP"
@@ -227,7 +227,7 @@ def test_one_service_may_be_judged_with_more_patience_than_the_others(kube: Fake
     assert again.clock.elapsed > 24
 
 
-def test_one_service_may_be_judged_with_less_patience_than_the_others(kube: FakeKube) -> None:
+def test_one_service_may_have_a_shorter_grace_period_than_the_others(kube: FakeKube) -> None:
     crashing(kube, "api", until=50)
     show(kube, "web")
     _, error = failed(rollout(kube, "api", "web", services={"api": ServiceLimits(profile=FailFast.STRICT)}))
@@ -277,14 +277,14 @@ def test_the_spec_says_how_services_are_judged_and_the_command_line_goes_before_
 
 
 @pytest.mark.parametrize(
-    ("node", "host", "told"),
+    ("node", "host", "shown"),
     [
         ((), ("api:1",), "it is in the host's daemon, not in the cluster's"),
         (("web:1",), ("web:1",), "it is in neither daemon, the cluster's or the host's"),
     ],
 )
 def test_an_image_that_may_not_be_pulled_is_looked_for_in_both_daemons(
-    kube: FakeKube, node: Sequence[str], host: Sequence[str], told: str
+    kube: FakeKube, node: Sequence[str], host: Sequence[str], shown: str
 ) -> None:
     asked: list[str] = []
 
@@ -295,7 +295,7 @@ def test_an_image_that_may_not_be_pulled_is_looked_for_in_both_daemons(
     look = lookup_of(kube, partial(images, "node", node), partial(images, "host", host))
     show(kube, "api", ready=False, waiting=NEVER_PULL)
     _, error = failed(rollout(kube, look=look))
-    assert told in error.problems[0].detail
+    assert shown in error.problems[0].detail
     assert asked == ["node", "host"]
 
 
@@ -327,10 +327,10 @@ def killed(kube: FakeKube, restarts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "told"),
+    ("used", "shown"),
     [(60 * 2**20, "the most that the kubelet measured was 60.0 MiB, "), (0, "the kubelet measured none of its use")],
 )
-def test_memory_in_use_stands_beside_the_limit(kube: FakeKube, used: int, told: str) -> None:
+def test_memory_in_use_stands_beside_the_limit(kube: FakeKube, used: int, shown: str) -> None:
     show(kube, "api", ready=False)
     pod = kube.get("Pod", "default", "api-pod")
     assert pod is not None
@@ -341,7 +341,7 @@ def test_memory_in_use_stands_beside_the_limit(kube: FakeKube, used: int, told: 
     kube.clock.at(20, partial(killed, kube, 2))
     _, error = failed(rollout(kube, look=lookup_of(kube, lambda: (), lambda: ())))
     assert code(error) == "OOM_KILLED"
-    assert f"memory limit 64Mi; {told}" in error.problems[0].detail
+    assert f"memory limit 64Mi; {shown}" in error.problems[0].detail
 
 
 def test_the_deadline_is_a_failure_that_says_how_things_stand(kube: FakeKube) -> None:
@@ -350,8 +350,8 @@ def test_the_deadline_is_a_failure_that_says_how_things_stand(kube: FakeKube) ->
     _, error = failed(rollout(kube, "api", "web", timeout=30))
     assert error.exit_code == ExitCode.NOTHING_SERVES
     assert 30 < kube.clock.elapsed < 30 + 3 * TICK
-    told = " ".join((error.problems[0].title, error.problems[0].detail, error.problems[0].where))
-    assert "api" in told
+    shown = " ".join((error.problems[0].title, error.problems[0].detail, error.problems[0].where))
+    assert "api" in shown
 
 
 def test_the_deadline_counts_also_for_what_was_never_made(kube: FakeKube) -> None:
@@ -383,7 +383,7 @@ def test_only_the_kinds_that_matter_are_asked_for(kube: FakeKube) -> None:
     assert (snapshot.jobs, snapshot.statefulsets, snapshot.events) == ((), (), ())
 
 
-def test_workloads_are_told_from_other_objects_in_a_fixed_order() -> None:
+def test_workloads_are_distinguished_from_other_objects_in_a_fixed_order() -> None:
     objects = [object_ref("web"), ObjectRef("Service", "default", "web"), ObjectRef("Job", "default", "seed")]
     assert [str(one) for one in workloads_of(objects)] == ["deployment/web", "job/seed"]
 
@@ -407,7 +407,7 @@ class Away(FakeKube):
 
 
 @pytest.mark.parametrize("kinds", [(), ("Node",)])
-def test_an_outage_is_sat_out_whatever_was_being_asked(kinds: tuple[str, ...]) -> None:
+def test_an_outage_is_retried_whatever_was_being_asked(kinds: tuple[str, ...]) -> None:
     away = Away(FakeClock(), 2, 40, *kinds)
     show(away, "api", ready=False)
     away.clock.at(50, lambda: show(away, "api"))

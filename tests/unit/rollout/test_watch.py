@@ -31,13 +31,13 @@ def kube() -> FakeKube:
 
 
 def rollout(
-    kube: FakeKube, *, changed: bool = True, told: set[Cause] | None = None
+    kube: FakeKube, *, changed: bool = True, reported: set[Cause] | None = None
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     limits = Limits(60, 0, FailFast.BALANCED)
     return await_rollout(
         Rollout(
             (ref("api"),), kube, kube.clock, limits, kube.clock.now(), changed, kinds=KINDS,
-            reported=told if told is not None else set(),
+            reported=reported if reported is not None else set(),
         )
     )  # fmt: skip
 
@@ -62,13 +62,13 @@ def test_a_service_that_is_put_right_in_time_is_no_failure(kube: FakeKube) -> No
     assert 5 <= kube.clock.elapsed < 8
 
 
-def test_an_ingress_that_nobody_serves_is_told_once_and_does_not_fail_what_runs(kube: FakeKube) -> None:
+def test_an_ingress_that_nobody_serves_is_reported_once_and_does_not_fail_what_runs(kube: FakeKube) -> None:
     put(kube, "Ingress", {"ingressClassName": "nginx"})
-    told: set[Cause] = set()
-    events, _ = played(rollout(kube, told=told))
+    reported: set[Cause] = set()
+    events, _ = played(rollout(kube, reported=reported))
     assert [one.problem.code for one in events if isinstance(one, Warned)] == ["INGRESS_NO_CONTROLLER"]
     assert kube.clock.elapsed == 0
-    events, _ = played(rollout(kube, told=told))
+    events, _ = played(rollout(kube, reported=reported))
     assert not [one for one in events if isinstance(one, Warned)]
 
 

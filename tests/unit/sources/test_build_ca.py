@@ -54,11 +54,11 @@ def test_every_step_of_a_shell_begins_with_the_words_and_lines_keep_their_number
     ]  # fmt: skip
 
 
-def test_nothing_changes_without_authorities() -> None:
+def test_nothing_changes_without_ca_certificates() -> None:
     assert with_prelude("FROM a\nRUN b\n", "") == "FROM a\nRUN b\n"
 
 
-def test_the_words_are_one_line_for_any_shell_and_name_a_file_with_the_authorities() -> None:
+def test_the_words_are_one_line_for_any_shell_and_name_a_file_with_the_ca_certificates() -> None:
     words = prelude(PEM)
     assert "\n" not in words
     script = words + 'cat "$SSL_CERT_FILE"; echo "$PIP_CERT $NODE_EXTRA_CA_CERTS"; cat "$APT_CONFIG"'

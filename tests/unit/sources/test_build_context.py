@@ -110,7 +110,7 @@ def test_dockerignore(tmp_path: Path, text: str, expected: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("line", ["!", "! ", "!/", "[", "a[]", "a[b", "[a-]", "[z-a]", "a\\"])
-def test_bad_patterns_are_told_with_their_line(line: str) -> None:
+def test_bad_patterns_are_reported_with_their_line(line: str) -> None:
     with pytest.raises(DeployError) as caught:
         parse_dockerignore(f"# c\nok\n{line}\n")
     assert caught.value.problems[0].where == ".dockerignore:3"
@@ -263,7 +263,7 @@ def test_sizes() -> None:
     assert biggest(files, 2) == (("n", 11), ("x", 7))
 
 
-def test_what_is_nearly_all_of_a_folder_is_told_in_its_place() -> None:
+def test_what_is_nearly_all_of_a_folder_is_reported_in_its_place() -> None:
     files = [ContextFile("data", "dir"), ContextFile("data/models/big.bin", "file", 90),
              ContextFile("data/notes", "file", 5), ContextFile("src/a", "file", 3), ContextFile("src/b", "file", 3),
              ContextFile("empty", "dir")]  # fmt: skip

@@ -178,7 +178,7 @@ def test_remote_dependencies_are_listed_until_they_are_there(tmp_path: Path) -> 
         (local("twin", "../a/twin") + "\n  - " + local("twin", "../b/twin", ", alias: x"), "CHART_AMBIGUOUS"),
     ],
 )
-def test_bad_dependencies_are_told_with_file_and_line(tmp_path: Path, dependency: str, code: str) -> None:
+def test_bad_dependencies_are_reported_with_file_and_line(tmp_path: Path, dependency: str, code: str) -> None:
     chart(tmp_path / "c", "c")
     chart(tmp_path / "a" / "twin", "twin")
     chart(tmp_path / "b" / "twin", "twin")
@@ -195,7 +195,7 @@ def test_version_ranges_are_helms_to_judge(tmp_path: Path) -> None:
         chart_digest(chart(tmp_path / "t", "t", f"{{name: c, version: {version}, repository: 'file://../c'}}"))
 
 
-def test_a_cycle_over_several_charts_is_told_with_its_way(tmp_path: Path) -> None:
+def test_a_cycle_over_several_charts_is_reported_with_its_way(tmp_path: Path) -> None:
     a = chart(tmp_path / "a", "a", local("b", "../b"))
     b = chart(tmp_path / "b", "b", local("a", "../a"))
     found = problem(a)

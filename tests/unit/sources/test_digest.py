@@ -50,17 +50,17 @@ CHANGES: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), CHANGES)
-def test_a_change_of_files_is_seen_and_told(tmp_path: Path, change: Callable[[Path], object], told: str) -> None:
+@pytest.mark.parametrize(("change", "shown"), CHANGES)
+def test_a_change_of_files_is_seen_and_reported(tmp_path: Path, change: Callable[[Path], object], shown: str) -> None:
     before = image_digest(inputs(tmp_path / "x"), FileHashes())
     change(tmp_path / "x")
     after = image_digest(inputs(tmp_path / "x"), FileHashes())
     assert before.value != after.value
-    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [told]
+    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [shown]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "shown"),
     [
         ({"dockerfile": b"FROM other"}, "the Dockerfile modified"),
         ({"args": {"A": "2"}}, "build argument A modified"),
@@ -72,11 +72,11 @@ def test_a_change_of_files_is_seen_and_told(tmp_path: Path, change: Callable[[Pa
         ({"bases": {"BASE": "x:2"}}, "base image BASE modified"),
     ],
 )
-def test_a_change_of_anything_else_is_seen_and_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_a_change_of_anything_else_is_seen_and_reported(tmp_path: Path, change: dict[str, Any], shown: str) -> None:
     of = inputs(tmp_path / "x")
     before, after = image_digest(of, FileHashes()), image_digest(replace(of, **change), FileHashes())
     assert before.value != after.value
-    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [told]
+    assert [str(item) for item in changed_files(before.manifest, after.manifest)] == [shown]
 
 
 def test_no_two_inputs_are_the_same_bytes(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_no_two_inputs_are_the_same_bytes(tmp_path: Path) -> None:
     assert parts_digest({"a": b"", "b": b""}).value != parts_digest({"a": b"b"}).value
 
 
-def test_a_dockerfile_within_the_context_is_told_once(tmp_path: Path) -> None:
+def test_a_dockerfile_within_the_context_is_reported_once(tmp_path: Path) -> None:
     old, new = {"/Dockerfile": "1", "Dockerfile": "1"}, {"/Dockerfile": "2", "Dockerfile": "2"}
     assert [str(item) for item in changed_files(old, new)] == ["Dockerfile modified"]
     assert [str(item) for item in changed_files(old, {**old, "/Dockerfile": "2"})] == ["the Dockerfile modified"]

@@ -71,7 +71,7 @@ def test_what_is_refused(text: str, code: str, where: str) -> None:
     assert (code, where) in [(problem.code, problem.where) for problem in caught.value.problems]
 
 
-def test_all_problems_are_told_together_in_order_of_lines() -> None:
+def test_all_problems_are_reported_together_in_order_of_lines() -> None:
     with pytest.raises(DeployError) as caught:
         parse_env("A=1\nA=2\nBARE\n1B=3\nC=4\n", "x.env")
     assert [problem.where for problem in caught.value.problems] == ["x.env:2", "x.env:3", "x.env:4"]
@@ -95,10 +95,10 @@ def test_all_problems_are_told_together_in_order_of_lines() -> None:
 def test_errors_tell_no_value(text: str) -> None:
     with pytest.raises(DeployError) as caught:
         parse_env(text, ".env")
-    told = str([problem.to_wire() for problem in caught.value.problems]) + "".join(
+    shown = str([problem.to_wire() for problem in caught.value.problems]) + "".join(
         traceback.format_exception(caught.value)
     )
-    assert "canary" not in told
+    assert "canary" not in shown
 
 
 def test_reprs_tell_no_value() -> None:

@@ -79,20 +79,20 @@ def test_no_env_file_is_an_empty_one(root: Path) -> None:
 
 
 def test_a_first_env_file_is_made_from_the_example_with_generated_values(root: Path) -> None:
-    (told,) = inputs.ensure_env(load(root))
+    (notice,) = inputs.ensure_env(load(root))
     made = root / ".env"
-    assert ".env.example" in told and "TOKEN" in told
+    assert ".env.example" in notice and "TOKEN" in notice
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
     values = env(root)
     assert len(values["TOKEN"]) == 20
-    assert values["TOKEN"] not in told
+    assert values["TOKEN"] not in notice
     assert made.read_text().startswith("# example\n")
 
 
 def test_an_env_file_is_completed_and_otherwise_left_as_it_is(root: Path) -> None:
     (root / ".env").write_text("# mine\nNEEDED='x y'\n")
-    (told,) = inputs.ensure_env(load(root))
-    assert "TOKEN" in told
+    (notice,) = inputs.ensure_env(load(root))
+    assert "TOKEN" in notice
     text = (root / ".env").read_text()
     assert text.startswith("# mine\nNEEDED='x y'\n")
     assert inputs.ensure_env(load(root)) == ()
@@ -162,7 +162,7 @@ def test_an_ignored_file_changes_nothing(root: Path) -> None:
     assert sources(root) == before
 
 
-def test_a_stand_in_is_part_of_the_digest(root: Path) -> None:
+def test_a_replacement_image_is_part_of_the_digest(root: Path) -> None:
     text = SPEC.replace("context: api}", "context: api, bases: {BASE: 'python:3'}}")
     loaded = load(root, text)
     one = inputs.read_sources(loaded, {}, {}, root.parent / "cache")

@@ -65,7 +65,7 @@ def ready_at(kube: FakeKube, seconds: float) -> None:
 def test_an_addon_is_applied_wave_by_wave_and_then_remembered(kube: FakeKube) -> None:
     made = Made()
     ready_at(kube, 3)
-    told, outcome = ensured(made, kube)
+    shown, outcome = ensured(made, kube)
     assert [(verb, kind, name) for verb, kind, _, name in kube.writes] == [
         ("apply", "Deployment", "controller"),
         ("apply", "ConfigMap", "lights"),
@@ -73,7 +73,7 @@ def test_an_addon_is_applied_wave_by_wave_and_then_remembered(kube: FakeKube) ->
     ]
     assert kube.clock.elapsed >= 3, "the second wave waits for the first"
     assert (outcome.changed, outcome.text, outcome.value[0].ready) == (True, "lights", True)
-    assert told == [
+    assert shown == [
         ("lights", "running", "preparing"),
         ("lights", "running", "Deployment controller: 0 of 1 pods available"),
         ("lights", "done", "v1"),
@@ -84,10 +84,10 @@ def test_a_cluster_that_has_it_is_only_read(kube: FakeKube) -> None:
     ready_at(kube, 1)
     ensured(Made(), kube)
     before, again = list(kube.writes), Made()
-    told, outcome = ensured(again, kube)
+    shown, outcome = ensured(again, kube)
     assert (kube.writes, again.supplied, again.made) == (before, [], 0)
     assert (outcome.changed, outcome.text) == (False, "1 unchanged")
-    assert told == [("lights", "unchanged", "v1")]
+    assert shown == [("lights", "unchanged", "v1")]
 
 
 def test_other_inputs_are_applied_anew(kube: FakeKube) -> None:

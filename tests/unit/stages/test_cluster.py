@@ -233,7 +233,7 @@ def test_an_address_that_changed_is_written_before_anything_is_asked_there() -> 
     assert any("https://127.0.0.1:32771" in text for _, _, text in items(events))
 
 
-def test_what_a_killed_start_did_to_the_current_context_is_put_right_and_told() -> None:
+def test_what_a_killed_start_did_to_the_current_context_is_put_right_and_reported() -> None:
     clock = FakeClock()
     cluster = FakeCluster()
     cluster.left_by_a_kill = True
@@ -242,7 +242,7 @@ def test_what_a_killed_start_did_to_the_current_context_is_put_right_and_told() 
     assert not cluster.left_by_a_kill
 
 
-def test_a_server_that_does_not_answer_is_told_at_once() -> None:
+def test_a_server_that_does_not_answer_is_reported_at_once() -> None:
     clock = FakeClock()
     kube = healthy(clock)
     kube.is_ready = False

@@ -42,8 +42,8 @@ def allowing(*origins: str, preflight: bool = True) -> Callable[[str, str, Mappi
         if method == "OPTIONS" and not preflight:
             return PodAnswer(405, {"allow": "GET"})
         origin = headers["Origin"]
-        told = {"access-control-allow-origin": origin} if origin in origins else {}
-        return PodAnswer(200 if told or method == "GET" else 400, told)
+        answered = {"access-control-allow-origin": origin} if origin in origins else {}
+        return PodAnswer(200 if answered or method == "GET" else 400, answered)
 
     return answer
 
@@ -90,13 +90,13 @@ def test_an_origin_for_which_another_one_is_allowed_is_refused() -> None:
     assert "Access-Control-Allow-Origin: http://elsewhere:1" in error.problems[0].detail
 
 
-def test_all_refused_origins_are_told_together() -> None:
+def test_all_refused_origins_are_reported_together() -> None:
     kube = behind(allowing())
     _, error = failed(prove_cors([plan("http")], {"web": WEB}, kube, kube.clock))
     assert [one.code for one in error.problems] == ["CORS_REFUSED"] * 2
 
 
-def test_a_service_without_a_ready_pod_is_waited_for_and_then_told_without_failing() -> None:
+def test_a_service_without_a_ready_pod_is_waited_for_and_then_reported_without_failing() -> None:
     kube = behind(allowing(LOCAL))
     kube.put(endpoint_slice(ready=False))
     events, _ = played(prove_cors([plan()], {}, kube, kube.clock))
@@ -105,13 +105,13 @@ def test_a_service_without_a_ready_pod_is_waited_for_and_then_told_without_faili
     assert "no ready pod" in warned.problem.detail
 
 
-def test_a_port_that_the_service_does_not_have_is_told() -> None:
+def test_a_port_that_the_service_does_not_have_is_reported() -> None:
     kube = behind(allowing(LOCAL))
     events, _ = played(prove_cors([plan(81)], {}, kube, kube.clock))
     assert [one.problem.code for one in events if isinstance(one, Warned)] == ["CORS_UNPROVEN"]
 
 
-def test_what_cannot_be_asked_is_told_without_failing() -> None:
+def test_what_cannot_be_asked_is_reported_without_failing() -> None:
     kube = behind(allowing(LOCAL))
     events, _ = played(prove_cors([plan()], {}, kube, kube.clock))  # its first port is not HTTP's
     (warned,) = [one for one in events if isinstance(one, Warned)]

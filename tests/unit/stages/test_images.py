@@ -76,9 +76,9 @@ def ensure(
 )
 def test_the_reason_names_what_changed(tmp_path: Path, ref: str | None, manifest: dict[str, str], reason: str) -> None:
     previous = Previous(ref, ImageSource("d0", manifest)) if ref is not None else None
-    told = reason_to_build(image(tmp_path), previous)
-    assert told.startswith(reason.split(" and ")[0])
-    assert told.endswith("and 2 more") is reason.endswith("and 2 more")
+    shown = reason_to_build(image(tmp_path), previous)
+    assert shown.startswith(reason.split(" and ")[0])
+    assert shown.endswith("and 2 more") is reason.endswith("and 2 more")
 
 
 def test_a_missing_image_is_built_from_its_context(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_a_step_that_found_no_room_is_a_full_disk_too(tmp_path: Path) -> None:
     assert code(error) == "DISK_FULL"
 
 
-def test_only_steps_that_do_something_are_told(tmp_path: Path) -> None:
+def test_only_steps_that_do_something_are_shown(tmp_path: Path) -> None:
     wanted = image(tmp_path, dockerfile="FROM scratch\nARG A=1\nENV B=2\nCOPY . /\nUSER 1000\nLABEL c=d")
     events, _ = played(ensure([wanted], FakeImages()))
-    told = [event.text for event in events if isinstance(event, Item) and event.total is not None]
-    assert told == ["COPY . /"]
+    shown = [event.text for event in events if isinstance(event, Item) and event.total is not None]
+    assert shown == ["COPY . /"]
 
 
 def test_an_image_that_is_too_large_is_refused_and_removed(tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ def test_a_build_whose_daemon_is_restarted_is_begun_again(tmp_path: Path) -> Non
     assert [one.built for one in outcome.value] == [True]
     assert len(daemon.built) == 2
     assert 5 <= clock.elapsed <= 7
-    told = [text for _, _, text in items(events)]
-    assert "the daemon does not answer; waiting for it" in told
-    assert "the connection to the daemon was lost; once more" in told
+    shown = [text for _, _, text in items(events)]
+    assert "the daemon does not answer; waiting for it" in shown
+    assert "the connection to the daemon was lost; once more" in shown
 
 
 def test_a_daemon_that_is_just_being_restarted_is_waited_for(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_cluster_without_a_daemon_is_named() -> None:
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "../api.Dockerfile"])
-def test_a_stand_in_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path: Path, path: str) -> None:
+def test_a_replacement_image_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path: Path, path: str) -> None:
     own = image(tmp_path)
     file = own.context / path
     file.write_text("FROM python:3.11-slim AS base\nCOPY app.py /\n")
@@ -301,7 +301,7 @@ def test_a_stand_in_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path
     assert file.read_text().startswith("FROM python:3.11-slim"), "the user's own file stays as it is"
 
 
-def test_a_tag_without_its_commit_is_told(tmp_path: Path) -> None:
+def test_a_tag_without_its_commit_is_reported(tmp_path: Path) -> None:
     wanted = replace(image(tmp_path), tag_note="not in a git repository")
     daemon = FakeImages()
     events, _ = played(ensure([wanted], daemon, supply=Supply(daemon)))

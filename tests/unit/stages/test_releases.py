@@ -141,7 +141,7 @@ def test_the_releases_of_other_names_are_not_taken_for_ours() -> None:
     assert ensured(kube, helm, wanted(), None).revision == 1
 
 
-def test_lost_objects_are_told_from_those_that_are_there() -> None:
+def test_lost_objects_are_distinguished_from_those_that_are_there() -> None:
     kube = FakeKube()
     there = ObjectRef("Service", "default", "there")
     going = ObjectRef("Service", "default", "going")

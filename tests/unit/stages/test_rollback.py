@@ -76,7 +76,7 @@ def test_without_its_copy_nothing_is_changed() -> None:
     assert value(kube) == "new"
 
 
-def test_a_release_goes_back_as_a_revision_that_is_not_yet_verified() -> None:
+def test_a_release_is_rolled_back_as_a_revision_that_is_not_yet_verified() -> None:
     kube = FakeKube()
     helm = FakeHelm(kube)
     kept = deployed(kube, helm)

@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is told on standard error."""
+        """Nothing is printed on standard error."""
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_an_expected_redirect_is_proven(site: Site) -> None:
     assert outcome.value[0].status == 302
 
 
-def test_refused_connections_are_told_and_waited_on() -> None:
+def test_refused_connections_are_reported_and_waited_on() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         closed = probe.getsockname()[1]
@@ -181,9 +181,9 @@ def test_something_that_does_not_speak_http_is_no_bug_of_ours() -> None:
         thread.join()
 
 
-@pytest.mark.parametrize(("listed", "told"), [("192.0.2.1 other.local", 1), ("192.0.2.1 a todo.local # ours", 0)])
+@pytest.mark.parametrize(("listed", "count"), [("192.0.2.1 other.local", 1), ("192.0.2.1 a todo.local # ours", 0)])
 def test_an_ingress_is_shown_by_its_name_and_a_browser_is_helped_to_it(
-    site: Site, tmp_path: Path, listed: str, told: int
+    site: Site, tmp_path: Path, listed: str, count: int
 ) -> None:
     site.answers["/"] = [(200, "")]
     hosts = tmp_path / "hosts"
@@ -196,7 +196,7 @@ def test_an_ingress_is_shown_by_its_name_and_a_browser_is_helped_to_it(
     assert (outcome.value[0].url, events[0]) == (shown, UrlProven("web", shown, 200))
     assert site.asked == [("/", f"todo.local:{site.port}")]
     ways = [text for _, _, text in items(events)]
-    assert len(ways) == told
+    assert len(ways) == count
     assert all("echo '127.0.0.1 todo.local' | sudo tee -a /etc/hosts" in way for way in ways)
     assert all(f"curl -H 'Host: todo.local:{site.port}' http://127.0.0.1:{site.port}/" in way for way in ways)
 

@@ -1,4 +1,4 @@
-"""What the history remembers, what it calls sound, and what it would go back to."""
+"""What the history remembers, what counts as verified, and what it would roll back to."""
 
 from __future__ import annotations
 

@@ -59,16 +59,16 @@ def test_a_free_lock_is_taken_at_once_with_our_name(tmp_path: Path) -> None:
     assert (events, clock.elapsed) == ([], 0)
 
 
-def test_a_held_lock_is_awaited_and_its_holder_told_once(tmp_path: Path) -> None:
+def test_a_held_lock_is_awaited_and_its_holder_reported_once(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "lock"
     holder = Holder(path)
     clock.at(5, holder.end)
     events, stream = played(acquire(path, clock))
     assert stream is not None
     stream.close()
-    (told,) = events
-    assert isinstance(told, Warned)
-    assert "pid 12345" in told.problem.title
+    (warning,) = events
+    assert isinstance(warning, Warned)
+    assert "pid 12345" in warning.problem.title
     assert 5 <= clock.elapsed < 6
 
 
@@ -79,7 +79,7 @@ def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
     assert clock.elapsed == 0
 
 
-def test_patience_ends_with_a_refusal(tmp_path: Path) -> None:
+def test_waiting_for_the_lock_ends_with_a_refusal(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "lock"
     holder = Holder(path)
     try:
@@ -153,9 +153,9 @@ def test_what_a_killed_run_left_at_work_holds_the_lock_until_it_has_ended(tmp_pa
     events, stream = played(acquire(tmp_path / "lock", clock))
     assert stream is not None
     stream.close()
-    (told,) = events
-    assert isinstance(told, Warned)
-    assert f"a run that was killed (pid {run.pid})" in told.problem.title
+    (warning,) = events
+    assert isinstance(warning, Warned)
+    assert f"a run that was killed (pid {run.pid})" in warning.problem.title
     assert clock.elapsed >= 5
 
 

@@ -1,4 +1,4 @@
-"""Builds into the cache, with a stand-in for the Go command."""
+"""Builds into the cache, with a fake of the Go command."""
 
 from __future__ import annotations
 

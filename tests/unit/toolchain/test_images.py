@@ -145,7 +145,7 @@ def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp
         (["postgres:15-alpine", "postgres:15"], "todo-deploy.local/postgres:15-"),
     ],
 )
-def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
+def test_a_family_shares_one_replacement_image(upstreams: list[str], start: str) -> None:
     names = {base_images.replacement_of(upstream) for upstream in upstreams}
     assert len(names) == 1
     assert str(names.pop()).startswith(start)
@@ -154,7 +154,7 @@ def test_a_family_shares_one_stand_in(upstreams: list[str], start: str) -> None:
 @pytest.mark.parametrize(
     "upstream", ["python:3.12-slim", "python", "node:20-alpine", "postgres:16", "ghcr.io/x/node:18"]
 )
-def test_what_debian_does_not_have_has_no_stand_in(upstream: str) -> None:
+def test_what_debian_does_not_have_has_no_replacement_image(upstream: str) -> None:
     assert base_images.replacement_of(upstream) is None
 
 
@@ -162,7 +162,7 @@ def toolchain(docker: Path, offline: bool) -> Toolchain:
     return Toolchain("source", "", docker, docker, docker, docker, docker, {}, "v1", None, None, offline)
 
 
-def test_stand_ins_are_made_only_where_images_cannot_be_pulled(
+def test_replacement_images_are_made_only_where_images_cannot_be_pulled(
     docker: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base_images, "ensure_base", nothing)
@@ -203,7 +203,7 @@ def test_pip_and_npm_settings_are_read() -> None:
     }
 
 
-def test_the_base_image_follows_the_machines_authorities(tmp_path: Path) -> None:
+def test_the_base_image_follows_the_machines_ca_certificates(tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("one")
     first = debian.base_digest({"SSL_CERT_FILE": str(tmp_path / "ca")})
     (tmp_path / "ca").write_text("two")

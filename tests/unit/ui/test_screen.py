@@ -146,7 +146,7 @@ def test_off_a_terminal_only_the_summary_is_printed_uncut() -> None:
     assert written.splitlines()[-1] == "– up: nothing to change (1.0 s)"  # noqa: RUF001
 
 
-def test_nothing_told_nothing_drawn() -> None:
+def test_without_events_nothing_is_drawn() -> None:
     written, sink = live([], {})
     assert written == "" and sink.view.command == ""
 

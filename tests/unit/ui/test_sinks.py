@@ -120,10 +120,10 @@ def test_plain_does_not_repeat_itself() -> None:
 
 
 def test_plain_tells_bytes_by_quarters_and_steps_one_by_one() -> None:
-    def told(total: int) -> int:
+    def printed(total: int) -> int:
         return len(plain([(0.0, Item("cluster", "x", RUNNING, f"{n}", n * total / 40, total)) for n in range(41)]))
 
-    assert told(10_000_000) == 5 and told(40) == 41
+    assert printed(10_000_000) == 5 and printed(40) == 41
 
 
 def test_plain_speaks_to_github() -> None:
@@ -186,9 +186,9 @@ def test_json_lines_are_the_wire_form_with_a_time() -> None:
     with JsonlSink(stream, FakeClock()) as sink:
         for event in events(FAILED_RUN):
             sink(event)
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert {wire.pop("at") for wire in told} == {"2023-11-14T22:15:00.000Z"}
-    assert told == [json.loads(json.dumps(to_wire(event))) for event in events(FAILED_RUN)]
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {wire.pop("at") for wire in lines} == {"2023-11-14T22:15:00.000Z"}
+    assert lines == [json.loads(json.dumps(to_wire(event))) for event in events(FAILED_RUN)]
 
 
 def test_quiet_prints_problems_only() -> None:
@@ -233,9 +233,9 @@ def test_printers_without_a_screen_do_not_load_rich() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_event_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
-    told: set[type[Event]] = {type(event) for event in events([*DONE_WELL, *FAILED_RUN])}
-    assert len(told) == 10
+def test_every_event_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds: set[type[Event]] = {type(event) for event in events([*DONE_WELL, *FAILED_RUN])}
+    assert len(kinds) == 10
 
 
 def test_lines_outlive_their_reader_and_their_encoding() -> None:

@@ -116,7 +116,7 @@ def test_output_that_the_problem_quotes_is_not_shown_again() -> None:
     assert evidence(fold(view, StageFailed("images", 1, (CRASH,)), 0)) == ()
 
 
-def test_a_problem_told_twice_is_one_problem() -> None:
+def test_a_problem_reported_twice_is_one_problem() -> None:
     failed = StageFailed("rollout", 1, (CRASH,))
     assert fold(fold(View(), failed, 0), failed, 0).problems == (CRASH,)
 

@@ -1,4 +1,4 @@
-"""An addon's images from the module to the cluster's daemon, with stand-ins for go and docker."""
+"""An addon's images from the module to the cluster's daemon, with fakes of go and docker."""
 
 from __future__ import annotations
 

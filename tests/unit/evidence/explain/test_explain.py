@@ -129,7 +129,7 @@ def test_ascii_terminals_get_ascii() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["ok", "failed", "interrupted", "unfinished"])
-def test_every_outcome_is_told(outcome: str) -> None:
+def test_every_outcome_is_shown(outcome: str) -> None:
     run = replace(RUN, outcome=outcome, problems=(), exit_code=None, timeline=Timeline(0, 0), logs=(), nodes=())
     assert text(verdict_lines(run))[0]
     assert "<!doctype html>" in html(run)
@@ -312,8 +312,8 @@ def test_the_logs_of_hooks_stand_before_those_of_the_rollout(state: Path) -> Non
 
 def test_the_command(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("deployer.cli.explain.this_machine", lambda: _World(state))
-    told = CliRunner().invoke(cli, ["explain"])
-    assert told.exit_code == 0 and "error[CRASH_LOOP]: it ended" in told.output
+    result = CliRunner().invoke(cli, ["explain"])
+    assert result.exit_code == 0 and "error[CRASH_LOOP]: it ended" in result.output
     document = json.loads(CliRunner().invoke(cli, ["explain", "aaaa", "-o", "json"]).output)
     assert (document["command"], document["ok"], document["data"]["cause"]["code"]) == ("explain", True, "CRASH_LOOP")
     assert "RUN" in CliRunner().invoke(cli, ["explain", "--list"]).output

@@ -65,7 +65,7 @@ def test_updates_take_turns_so_only_the_largest_surge_counts() -> None:
     assert of(Fraction(1149, 1000)) == ["CAPACITY"]
 
 
-def test_the_arithmetic_is_told() -> None:
+def test_the_arithmetic_is_shown() -> None:
     def change(parts: dict[str, Any]) -> None:
         parts["cluster"] = machine_cluster("new", 1, 4096, "amd64")
 

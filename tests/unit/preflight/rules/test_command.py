@@ -40,10 +40,10 @@ def test_every_rule_is_listed_with_its_source() -> None:
 def test_errors_come_first_and_end_with_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = validate(tmp_path, monkeypatch, broken)
     assert result.return_value == 2
-    told = result.stderr
-    assert told.index("error[LIVENESS_MISSING]") < told.index("warning[UPDATE_GAP]")
-    assert "1 error, 1 warning" in told
-    assert "rules.waive" in told
+    shown = result.stderr
+    assert shown.index("error[LIVENESS_MISSING]") < shown.index("warning[UPDATE_GAP]")
+    assert "1 error, 1 warning" in shown
+    assert "rules.waive" in shown
 
 
 def test_in_order_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

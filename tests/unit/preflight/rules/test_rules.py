@@ -322,7 +322,7 @@ def test_an_autoscaler_without_a_workload_or_requests_is_found() -> None:
     assert "AUTOSCALER" in [one.rule for one in judge(subject(bare))]
 
 
-def test_no_value_of_a_secret_is_told() -> None:
+def test_no_value_of_a_secret_is_shown() -> None:
     found = judge(subject(at("config", "data", "OTHER", to=f"see {LEAK}")))
     assert [one.rule for one in found] == ["SECRET_LEAK"]
     assert LEAK not in repr(found)
