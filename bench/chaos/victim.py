@@ -1,4 +1,4 @@
-"""A run that is going to be killed: what it tells, and everything it started, known by a mark in the environment."""
+"""A run that is going to be killed: what it reports, and everything it started, known by a mark in the environment."""
 
 from __future__ import annotations
 

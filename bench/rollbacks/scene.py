@@ -69,12 +69,12 @@ class Scene:
         return data
 
     def helm_history(self) -> list[Object]:
-        """What `helm history` tells of the release."""
+        """What `helm history` shows of the release."""
         found: list[Object] = json.loads(self.project.helm("history", RELEASE, "--namespace", "default", "-o", "json"))
         return found
 
     def history(self) -> list[Object]:
-        """What `todo-deploy history` tells."""
+        """What `todo-deploy history` shows."""
         revisions: list[Object] = self.project.json("history")["data"]["revisions"]
         return revisions
 

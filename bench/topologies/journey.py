@@ -57,7 +57,7 @@ class _Log:
     seconds: dict[str, float] = field(default_factory=dict)
     urls: int = 0
 
-    def tell(self, step: str, seconds: float, words: str = "") -> None:
+    def show(self, step: str, seconds: float, words: str = "") -> None:
         """The step is done."""
         self.seconds[step] = seconds
         print(f"{self.name:32} {step:9} {seconds:6.1f} s  {words}", file=sys.stderr, flush=True)
@@ -76,7 +76,7 @@ def travel(app: Application) -> Journey:
             log.name = app.name
             _deployed_and_back(app, log)
             seconds, _ = app.data("down", "--volumes", "--yes")
-            log.tell("down", seconds, f"peak {memory.mib} MiB")
+            log.show("down", seconds, f"peak {memory.mib} MiB")
             left = left_behind(app, before) | {f"folder {one}" for one in volume_folders(app.project) - folders}
             _expect(not left, f"`down --volumes` left behind: {', '.join(sorted(left))}")
         except (Broken, OSError, AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
@@ -120,21 +120,21 @@ def points_of(spec: Path) -> Points:
 def _deployed_and_back(app: Application, log: _Log) -> None:
     seconds, first = app.data("up")
     log.urls = app.check_urls(first)
-    log.tell("up", seconds, f"{log.urls} URLs")
+    log.show("up", seconds, f"{log.urls} URLs")
     _expect(bool(first["images"]), "the spec has no image that could be changed")
     images = app.images(first)
 
     seconds, again = app.data("up")
-    log.tell("again", seconds)
+    log.show("again", seconds)
     _expect(again["changed"] is False, f"a second up changed something: {_changes(again)}")
 
     seconds, changed = _with_another_source(app, str(first["images"][0]["name"]))
-    log.tell("upgrade", seconds, _changes(changed))
+    log.show("upgrade", seconds, _changes(changed))
     _expect(app.images(changed) != images, "the upgrade changed no pod")
     app.check_urls(changed)
 
     seconds, back = app.data("rollback")
-    log.tell("rollback", seconds)
+    log.show("rollback", seconds)
     _expect(app.images(first) == images, "after the rollback the pods run other images than before the upgrade")
     app.check_urls(first | {"urls": back.get("urls", first["urls"])})
 

@@ -78,17 +78,17 @@ def _started(app: Application, result: Together) -> Object | None:
         result.within.append(app.name)
     elif codes <= _CODES:
         result.refused.append((app.name, words))
-        _tell(f"{app.name}: refused\n{words}")
+        _show(f"{app.name}: refused\n{words}")
         if codes == {"LIMIT_SHARE"}:
             done, document = app.run_json("up")
     if done.returncode == 0:
         result.running.append(app.name)
-        _tell(f"{app.name}: runs, {done.seconds:.0f} s")
+        _show(f"{app.name}: runs, {done.seconds:.0f} s")
         data: Object = document["data"]
         return data
     if not {one["code"] for one in document["errors"]} <= _CODES:
         result.problems.append(f"{app.name}: {words}")
-        _tell(result.problems[-1])
+        _show(result.problems[-1])
     return None
 
 
@@ -111,5 +111,5 @@ def limit_shares(app: Application) -> str:
     return "\n".join(f"{one['title']}\n{one['detail']}" for one in findings if one["rule"] == "LIMIT_SHARE")
 
 
-def _tell(text: str) -> None:
+def _show(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -41,7 +41,7 @@ def list_(session: Session) -> int:
 @common_options
 def prune(session: Session) -> int:
     """Remove images and Secret copies that no kept revision refers to; shows them only, until --yes is given."""
-    waste = drive(pruned(read_spec(session), this_machine(), remove=session.yes), _tell_waiting)
+    waste = drive(pruned(read_spec(session), this_machine(), remove=session.yes), _show_waiting)
     if session.as_json:
         data = {
             "removed": session.yes,
@@ -51,16 +51,16 @@ def prune(session: Session) -> int:
         }
         print_json("images", ExitCode.OK, data)
     else:
-        _tell(waste, removed=session.yes)
+        _show(waste, removed=session.yes)
     return ExitCode.OK
 
 
-def _tell_waiting(event: Event) -> None:
+def _show_waiting(event: Event) -> None:
     if isinstance(event, Warned):
         click.echo(event.problem.title, err=True)
 
 
-def _tell(waste: Waste, *, removed: bool) -> None:
+def _show(waste: Waste, *, removed: bool) -> None:
     for image in waste.images:
         click.echo(f"image   {image.ref}  {image.size / 2**20:.0f} MiB")
     for ref in waste.secrets:

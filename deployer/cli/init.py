@@ -48,7 +48,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
         print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
         return ExitCode.OK
     if not session.quiet:
-        _tell(drafted, target)
+        _show(drafted, target)
     return ExitCode.OK
 
 
@@ -65,7 +65,7 @@ def _asker(session: Session) -> Callable[[Question], str] | None:
     return ask
 
 
-def _tell(drafted: Drafted, target: Path) -> None:
+def _show(drafted: Drafted, target: Path) -> None:
     from deployer.ui.words import problem_lines
 
     for reading in drafted.unread:

@@ -73,7 +73,7 @@ def check(session: Session) -> int:
         print_json("secrets", code, data, tuple(problems))
         return code
     _print(rows)
-    _tell(warnings, problems)
+    _show(warnings, problems)
     return code
 
 
@@ -84,7 +84,7 @@ def _print(rows: tuple[KeyRow, ...]) -> None:
         click.echo(line)
 
 
-def _tell(warnings: list[Problem], problems: list[Problem]) -> None:
+def _show(warnings: list[Problem], problems: list[Problem]) -> None:
     from deployer.ui.words import problem_lines
 
     for line in [*problem_lines(warnings, "warning"), *problem_lines(problems)]:

@@ -45,7 +45,7 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
         }
         print_json("validate", code, data, tuple(problems))
         return code
-    _tell(loaded, findings, quiet=session.quiet)
+    _show(loaded, findings, quiet=session.quiet)
     for share in () if session.quiet else examined.capacity:
         click.echo(share.words)
     return code
@@ -68,7 +68,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
         return errors(error.problems)
 
 
-def _tell(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
+def _show(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
     from deployer.preflight.rules.judging import RULES
     from deployer.ui.words import problem_lines
 

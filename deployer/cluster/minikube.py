@@ -195,7 +195,7 @@ class Minikube:
             ) from None
 
     def write_context(self) -> None:
-        """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to tell it."""
+        """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to report it."""
         refuse_foreign(self._kubeconfig, self._profile)
         with self._current_context_kept(), suppress(CommandFailed):
             run([self._toolchain.minikube, "--profile", self._profile, "update-context"], env=self._environment())

@@ -203,7 +203,7 @@ def well_formed(body: dict[str, Any], kind: str = "") -> dict[str, Any]:
 
 
 def identified(body: dict[str, Any]) -> dict[str, Any]:
-    """The object itself, without what is no map or list where the API has one; its name and kind are texts.
+    """The object itself, without what is not a mapping or list where the API has one; its name and kind are texts.
 
     A scalar of another type stays, and so does any entry of labels or data: what a chart renders wrongly is for the
     rules and the API server to say. It has metadata always.

@@ -37,7 +37,7 @@ def machine() -> str:
 
 
 def identity(run: str) -> str:
-    """The run's identity, by which another process of this machine can tell whether it still lives."""
+    """The run's identity, by which another process of this machine can find out whether it still lives."""
     return f"{user_and_host()} pid {os.getpid()} run {run} on {machine()}"
 
 

@@ -271,14 +271,14 @@ def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None
     begun = any(dig(status, "state", "running") or dig(status, "state", "terminated") for status in statuses)
     events = scene.events_of(pod, "FailedMount", "FailedAttachVolume")
     # The kubelet's summary ("Unable to attach or mount volumes … timed out") only repeats that there is a cause.
-    telling = [event for event in events if "Unable to attach or mount" not in str(event.get("message"))]
+    specific = [event for event in events if "Unable to attach or mount" not in str(event.get("message"))]
     if begun or not events or dig(pod, "status", "phase") != "Pending":
         return None
-    message = str((telling or list(events))[-1].get("message") or "")
+    message = str((specific or list(events))[-1].get("message") or "")
     words = pod_words(ref, pod)
     missing = missing_object(scene, words, ref, message)
     made = named("VOLUME_MOUNT", words | {"what": _mounted(message)}, *(missing.hints if missing else ()), workload=ref)
-    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(telling or events))
+    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(specific or events))
 
 
 def _mounted(message: str) -> str:

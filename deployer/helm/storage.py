@@ -63,7 +63,7 @@ class _Revision:
 OWNER_LABEL = f"{LABEL_PREFIX}/owner"
 """Label of a Helm revision: host, process and revision that a run of ours was making.
 
-While a revision is pending its description is Helm's own, so that only a label tells whose it is; and because Helm
+While a revision is pending its description is Helm's own, so that only a label shows whose it is; and because Helm
 hands labels on to the next revision, whoever makes that, the number is part of it.
 """
 

@@ -211,7 +211,7 @@ class KubeApi:
 
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
         """Whether the object is, or becomes within so many seconds, as `come` wants it; False, and maybe earlier,
-        where the API server does not tell: what follows from it is for the caller's next look.
+        where the API server does not say: what follows from it is for the caller's next look.
         """
         end = time.monotonic() + seconds
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(math.ceil(seconds))}

@@ -1,4 +1,4 @@
-"""What this machine remembers of its builds, only to tell which file changed; losing it costs a sentence."""
+"""What this machine remembers of its builds, only to show which file changed; losing it costs a sentence."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _open_private(path: Path) -> TextIO:
 def _prune(folder: Path) -> None:
     """Forty quiet runs a day must not push out the one that failed this morning: the two are counted apart."""
     every = sorted(one for one in folder.iterdir() if one.is_dir())
-    telling = [one for one in every if (one / SUMMARY).exists()]
-    quiet = [one for one in every if one not in telling]
-    for old in (*telling[:-_KEPT], *quiet[:-_KEPT]):
+    summarized = [one for one in every if (one / SUMMARY).exists()]
+    quiet = [one for one in every if one not in summarized]
+    for old in (*summarized[:-_KEPT], *quiet[:-_KEPT]):
         shutil.rmtree(old, ignore_errors=True)

@@ -64,7 +64,7 @@ def test_a_second_up_changes_nothing(lights: Lights) -> None:
     assert {one["metadata"]["uid"] for one in lights.kube.list("Pod", "metallb-system")} == before
 
 
-def test_status_and_doctor_tell_how_they_stand(lights: Lights) -> None:
+def test_status_and_doctor_show_how_they_stand(lights: Lights) -> None:
     shown = {one["name"]: (one["ready"], one["text"]) for one in lights.json("status")["addons"]}
     assert shown == {"metallb": (True, "v0.15.2"), "metrics-server": (True, "v0.9.0"), "ingress": (True, "v3.6.12")}
     checks = {one["name"]: one["state"] for one in lights.json("doctor")["checks"]}

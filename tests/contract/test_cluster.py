@@ -15,7 +15,7 @@ from tests.fakes import FakeCluster
 
 
 @BOTH
-def test_a_running_profile_tells_all_that_the_stages_need(clients: Clients) -> None:
+def test_a_running_profile_shows_all_that_the_stages_need(clients: Clients) -> None:
     facts = clients.cluster.facts()
     assert facts.phase is ClusterPhase.RUNNING
     assert ipaddress.ip_address(facts.node_ip or "")

@@ -66,7 +66,7 @@ def test_an_image_that_is_not_there_is_none(clients: Clients, name: str) -> None
 
 
 @BOTH
-def test_a_build_tells_its_steps_and_leaves_the_image(images: ImagePort, name: str) -> None:
+def test_a_build_shows_its_steps_and_leaves_the_image(images: ImagePort, name: str) -> None:
     lines = list(images.build(request(name, "# a comment\nFROM scratch\nCOPY hello /hello\n", hello="hello")))
     steps = [line for line in lines if line.startswith("Step ")]
     # The labels that were asked for are a step of the builder's own, after those of the Dockerfile.

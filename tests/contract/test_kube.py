@@ -42,7 +42,7 @@ def refusal(caught: pytest.ExceptionInfo[DeployError]) -> tuple[str, ExitCode]:
     return caught.value.problems[0].code, caught.value.exit_code
 
 
-def test_it_is_ready_and_tells_its_version(clients: Clients) -> None:
+def test_it_is_ready_and_reports_its_version(clients: Clients) -> None:
     assert clients.kube.ready()
     assert re.fullmatch(r"v1\.\d+\.\d+.*", clients.kube.version())
 

@@ -89,7 +89,7 @@ def test_the_urls_answer(app: Project, urls: dict[str, str]) -> None:
         assert request("GET", urls[frontend] + "/api/health").json() == {"status": "ok"}
 
 
-def test_minikube_service_tells_the_same_addresses(app: Project, urls: dict[str, str]) -> None:
+def test_minikube_service_shows_the_same_addresses(app: Project, urls: dict[str, str]) -> None:
     """As the document reaches them: `minikube service NAME --url`."""
     for name, frontend in (("frontend-web-service", "web"), ("frontend-chatbot-service", "chatbot")):
         assert app.minikube("service", name, "--namespace", "default", "--url").split() == [urls[frontend]]

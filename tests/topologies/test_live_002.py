@@ -56,7 +56,7 @@ def test_releases_are_deployed(live: Live) -> None:
     assert {one["name"] for one in document["data"]["releases"]} == {"database", *COMPONENTS}
 
 
-def test_pods_tell_what_the_document_lists(live: Live) -> None:
+def test_pods_show_what_the_document_lists(live: Live) -> None:
     for name in COMPONENTS:
         for pod in live.pods(name):
             assert pod["metadata"]["name"].startswith(f"{name}-")

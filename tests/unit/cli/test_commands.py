@@ -113,7 +113,7 @@ def states(run: Run) -> dict[str, str]:
         (ENV + "MAIL_KEY=m41l-5ecret\nDATABASE_PASSWORD=d4t4b4se\n", {"MAIL_KEY": "set", "PASSWORD": "set"}, 0),
     ],
 )  # fmt: skip
-def test_secrets_check_tells_states_and_no_value(
+def test_secrets_check_shows_states_and_no_value(
     env: str, state: dict[str, str], code: int, project: Path, run: Run
 ) -> None:
     (project / ".env").write_text(env)

@@ -69,7 +69,7 @@ def test_a_current_context_that_is_the_profile_already_is_not_touched(tmp_path: 
     assert document(tmp_path)["current-context"] == "c"
 
 
-def test_a_minikube_that_cannot_tell_is_no_error_and_leaves_the_current_context(tmp_path: Path) -> None:
+def test_a_minikube_that_cannot_answer_is_no_error_and_leaves_the_current_context(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(json.dumps({"current-context": "mine"}))
     profile(tmp_path, FAILS="1").write_context()
     assert document(tmp_path)["current-context"] == "mine"

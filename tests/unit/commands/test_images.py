@@ -28,7 +28,7 @@ def opened(shop: Shop) -> Opened:
     return Opened(load_spec(shop.root / "todo-deploy.yaml"), RUNNING, TOOLS, shop.kube, shop.record)
 
 
-def test_an_image_that_serves_tells_where_it_is_and_what_it_is_made_of(shop: Shop) -> None:
+def test_an_image_that_serves_shows_where_it_is_and_what_it_is_made_of(shop: Shop) -> None:
     (ref,) = shop.images.known
     facts = shop.images.known[ref]
     labels = {**facts.labels, BASE_LABEL: "python:3.11-slim"}

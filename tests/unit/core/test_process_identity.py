@@ -23,7 +23,7 @@ def ended() -> int:
     return child.pid
 
 
-def test_an_identity_tells_person_host_process_and_run() -> None:
+def test_an_identity_shows_person_host_process_and_run() -> None:
     assert user_and_host().endswith(f"@{HOST}")
     assert identity("r7") == f"{user_and_host()} pid {os.getpid()} run r7 {ON}"
 

@@ -267,7 +267,7 @@ def test_objects_are_masked() -> None:
     assert made["data"] == {"JWT_SECRET": "•••", "LOG_LEVEL": "info"}
 
 
-def test_a_diff_tells_of_changed_secrets_without_them() -> None:
+def test_a_diff_shows_changed_secrets_without_their_values() -> None:
     secret = "kind: Secret\nmetadata: {{name: s}}\nstringData: {{A: {0}, B: same}}\n"
     text = manifest_diff(secret.format("one"), secret.format("two"), ("r 1", "r 2"))
     assert "one" not in text and "two" not in text
@@ -437,7 +437,7 @@ def test_quiet_runs_do_not_push_out_the_one_that_failed(tmp_path: Path) -> None:
     assert len(kept) == 1 + 20
 
 
-def test_the_newest_twenty_of_those_that_tell_are_kept(tmp_path: Path) -> None:
+def test_the_newest_twenty_with_a_summary_are_kept(tmp_path: Path) -> None:
     for number in range(25):
         written(tmp_path, changed=True, at=1_700_000_000.0 + number)
     kept = sorted(one.name for one in (tmp_path / "runs").iterdir())

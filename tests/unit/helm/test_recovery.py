@@ -120,7 +120,7 @@ def test_a_revision_that_is_gone_needs_no_healing() -> None:
     assert kube.writes == []
 
 
-def test_a_label_tells_host_process_and_revision() -> None:
+def test_a_label_shows_host_process_and_revision() -> None:
     assert owner_of(owner_label(3), 3) == Owner("here", os.getpid())
     assert owner_of("another-host.7.3", 3) == Owner("elsewhere", 7)
     assert owner_of("another-host.7.2", 3) == Owner("foreign")

@@ -279,8 +279,8 @@ def test_what_is_switched_off_misses_and_generates_nothing() -> None:
 
 def test_base_images_are_handed_over_with_their_replacements() -> None:
     assert plan().images[0].args == {"A": "1", "PYTHON": "python:3.11-slim"}
-    standing = plan(replacements={"python:3.11-slim": "local/python:1"}).images[0]
-    assert (standing.args["PYTHON"], standing.bases) == ("local/python:1", ("local/python:1",))
+    replaced = plan(replacements={"python:3.11-slim": "local/python:1"}).images[0]
+    assert (replaced.args["PYTHON"], replaced.bases) == ("local/python:1", ("local/python:1",))
 
 
 def test_base_images_that_the_dockerfile_names_are_supplied_too() -> None:

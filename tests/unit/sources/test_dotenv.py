@@ -92,7 +92,7 @@ def test_all_problems_are_reported_together_in_order_of_lines() -> None:
         "canary canary",
     ],
 )
-def test_errors_tell_no_value(text: str) -> None:
+def test_errors_show_no_value(text: str) -> None:
     with pytest.raises(DeployError) as caught:
         parse_env(text, ".env")
     shown = str([problem.to_wire() for problem in caught.value.problems]) + "".join(
@@ -101,7 +101,7 @@ def test_errors_tell_no_value(text: str) -> None:
     assert "canary" not in shown
 
 
-def test_reprs_tell_no_value() -> None:
+def test_reprs_show_no_value() -> None:
     env = parse_env("A=canary\n", ".env")
     assert "canary" not in f"{env!r}{env}{env['A']!r}{dict(env)}{list(env.items())}"
     assert "'A'" in repr(env)

@@ -57,7 +57,7 @@ def test_other_files_are_no_env_files(path: str) -> None:
     assert not is_env_file(path)
 
 
-def test_values_that_are_no_secret_tell_nothing() -> None:
+def test_values_that_are_no_secret_show_nothing() -> None:
     values = {
         "API_TOKEN": SECRET, "OTHER_TOKEN": SECRET, "SESSION": "a1" * 20, "DB": "postgresql://u:hunter2@db/app",
         "URL": "http://localhost:3000", "MODE": "production", "PASSWORD": "short", "JWT_SECRET": "of-the-example",

@@ -235,11 +235,11 @@ def test_base_images_come_from_the_spec_and_from_the_dockerfiles(root: Path) -> 
     assert inputs.wanted_bases(loaded, {"DATABASE_URL": "x"}) == ("node:18-alpine", "python:3.11-slim")
     plain = sources(root, text)
     replacements = {"node:18-alpine": "local/node:1", "python:3.11-slim": "local/python:1"}
-    standing = inputs.read_sources(loaded, {}, replacements, root.parent / "cache")
+    replaced = inputs.read_sources(loaded, {}, replacements, root.parent / "cache")
     assert plain.images["api"].bases == {}
-    assert standing.images["api"].bases == {"node:18-alpine": "local/node:1"}, "the other one is a build argument"
-    assert standing.images["api"].digest != plain.images["api"].digest
-    assert standing.images["db"] == plain.images["db"]
+    assert replaced.images["api"].bases == {"node:18-alpine": "local/node:1"}, "the other one is a build argument"
+    assert replaced.images["api"].digest != plain.images["api"].digest
+    assert replaced.images["db"] == plain.images["db"]
 
 
 def test_values_files_are_read_later_ones_over_earlier_ones(root: Path) -> None:

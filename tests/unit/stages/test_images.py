@@ -291,10 +291,10 @@ def test_a_replacement_image_takes_the_place_of_a_base_that_the_dockerfile_names
     file = own.context / path
     file.write_text("FROM python:3.11-slim AS base\nCOPY app.py /\n")
     source = replace(own.source, bases={"python:3.11-slim": "local/python:1"})
-    standing = replace(own, dockerfile=file, args={}, bases=("local/python:1",), source=source)
+    replaced = replace(own, dockerfile=file, args={}, bases=("local/python:1",), source=source)
     daemon = FakeImages()
     supply = Supply(daemon)
-    events, _ = played(ensure([standing], daemon, supply=supply))
+    events, _ = played(ensure([replaced], daemon, supply=supply))
     assert supply.asked == [("local/python:1",)]
     lines = [one.line for one in events if isinstance(one, Log)]
     assert lines[0] == "Step 1/3 : FROM local/python:1 AS base"

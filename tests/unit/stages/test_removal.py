@@ -78,7 +78,7 @@ def test_a_releases_own_claims_count_once(kube: FakeKube) -> None:
     assert volume_claims(refs, kube) == (claim("data-db-0"),)
 
 
-def test_a_stateful_set_that_is_gone_tells_no_claims(kube: FakeKube) -> None:
+def test_a_stateful_set_that_is_gone_names_no_claims(kube: FakeKube) -> None:
     put(kube, "PersistentVolumeClaim", "data-db-0")
     assert volume_claims([SET], kube) == ()
 

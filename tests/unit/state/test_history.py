@@ -99,7 +99,7 @@ def test_a_rollback_that_was_killed_is_carried_on() -> None:
     assert done.number == 2
 
 
-def test_what_a_killed_run_has_applied_tells_which_way_it_went() -> None:
+def test_what_a_killed_run_has_applied_shows_which_way_it_went() -> None:
     history = (entry(1, inputs={"web": "a"}), entry(2, inputs={"web": "b"}))
     killed_rollback = target(history, cut_short={"web": "a"})
     killed_up = target(history, cut_short={"web": "c"})

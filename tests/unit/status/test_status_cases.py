@@ -83,7 +83,7 @@ PODS_SAY_OTHERWISE = {"being_deleted", "ready_by_status_only"}
 NOT_ALL_REPLACED = {"stateful_set_partition", "stateful_set_on_delete"}
 
 
-def test_a_controller_tells_that_a_rollout_is_over(case: Case, request: pytest.FixtureRequest) -> None:
+def test_a_controller_reports_that_a_rollout_is_over(case: Case, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
     for ref in case.refs:
         workload, status = find(ref, case.snapshot), workload_status(ref, case.snapshot, case.now)

@@ -192,7 +192,7 @@ def test_versions_that_fit(name: str, version: tuple[int, int], fits: bool) -> N
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo hello"])
-def test_a_program_that_does_not_tell_its_version_is_unfit(tmp_path: Path, script: str) -> None:
+def test_a_program_that_does_not_print_its_version_is_unfit(tmp_path: Path, script: str) -> None:
     program(tmp_path, "helm", script)
     found = locate.look("helm", {"PATH": f"{tmp_path}:/bin"})
     assert found is not None and "does not print its version" in found.unfit

@@ -39,7 +39,7 @@ def plain(script: Script, verbosity: int = 0, github: bool = False) -> list[str]
     return stream.getvalue().splitlines()
 
 
-def test_plain_tells_each_change_in_one_line() -> None:
+def test_plain_shows_each_change_in_one_line() -> None:
     assert plain(DONE_WELL) == [
         "up: todo-chatbot (cluster, images, secrets, releases, rollout, urls)",
         "cluster   started",
@@ -119,7 +119,7 @@ def test_plain_does_not_repeat_itself() -> None:
     assert len(plain([(0.0, status), (1.0, status)])) == 1
 
 
-def test_plain_tells_bytes_by_quarters_and_steps_one_by_one() -> None:
+def test_plain_shows_bytes_by_quarters_and_steps_one_by_one() -> None:
     def printed(total: int) -> int:
         return len(plain([(0.0, Item("cluster", "x", RUNNING, f"{n}", n * total / 40, total)) for n in range(41)]))
 
