@@ -54,7 +54,7 @@ def test_a_test_that_is_not_there_is_reported(tmp_path: Path) -> None:
         "| 4 | b | `app/frontend-web/tests/server.test.mjs::no such test` |",
         "| 5 | deviation (ruling 7): an immutable tag stands in | - |",
     ]
-    path.write_text("# S0\n" + HEAD + "\n".join(rows) + "\n")
+    path.write_text("# Section\n" + HEAD + "\n".join(rows) + "\n")
     points = read_checklist(path)
     assert [list(unresolved(point)) for point in points] == [
         [],
@@ -63,5 +63,5 @@ def test_a_test_that_is_not_there_is_reported(tmp_path: Path) -> None:
         ["x.checklist.md:7: no test `no such test` in app/frontend-web/tests/server.test.mjs"],
         [],
     ]
-    assert points[0].section == "S0"
+    assert points[0].section == "Section"
     assert points[4].deviation.startswith("deviation (ruling 7)")

@@ -51,7 +51,7 @@ def test_the_cluster_is_an_entity_with_a_status(live: Live) -> None:
     assert done.returncode == 0
     cluster = document["data"]["cluster"]
     assert (cluster["provider"], cluster["profile"]) == ("minikube", PROFILE)
-    assert cluster["phase"] == SEED_WORDS["S1", "Cluster", "Running"].value
+    assert cluster["phase"] == SEED_WORDS["001", "Cluster", "Running"].value
     assert cluster["kubernetesVersion"].startswith("v1.")
 
 
@@ -72,7 +72,7 @@ def test_origins_of_the_setting_are_allowed_and_no_other(live: Live) -> None:
 
 def test_deployment_states_as_listed(live: Live) -> None:
     """Active → Updating → Active, Active → Paused, on the frontend itself."""
-    words = {word: SEED_WORDS["S1", "Deployment", word] for word in ("Active", "Updating", "Paused")}
+    words = {word: SEED_WORDS["001", "Deployment", word] for word in ("Active", "Updating", "Paused")}
     seen = []
     with Watch(live.namespace, ["frontend"]) as watch:
 

@@ -76,7 +76,7 @@ def test_the_backend_binds_the_configured_address(live: Live) -> None:
 
 def test_lifecycle_as_drawn(live: Live) -> None:
     """none → Pending → Progressing → Available for both, and → Stalled for one that never becomes ready."""
-    words = {word: SEED_WORDS["S2", "Deployment", word] for word in ("Pending", "Progressing", "Available", "Stalled")}
+    words = {word: SEED_WORDS["002", "Deployment", word] for word in ("Pending", "Progressing", "Available", "Stalled")}
     for name in COMPONENTS:
         path = list(live.seen[name])
         assert path[-2:] == [words["Progressing"], words["Available"]], path

@@ -26,7 +26,7 @@ from tests.seed_words import ROWS, SEED_WORDS
 
 def test_every_word_of_the_documents_is_mapped_and_no_other() -> None:
     """Each word of the table names a state of ours, of one kind for all words of an entity."""
-    assert {row["document"] for row in ROWS} == {"S0", "S1", "S2", "S3", "S4"}
+    assert {row["document"] for row in ROWS} == {"000", "001", "002", "003", "004"}
     kinds = {(entity, type(state)) for (_, entity, _), state in SEED_WORDS.items() if state is not Absence.ABSENT}
     assert len(kinds) == len({entity for entity, _ in kinds})
     assert len(SEED_WORDS) == 57
