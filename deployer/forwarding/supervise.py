@@ -27,6 +27,7 @@ _TICK_SECONDS = 0.5
 # A relay that ended sooner than this after its start is not started again at once.
 _HEALTHY_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 30.0
+_ENDING_SECONDS = 5.0
 GONE = 3
 """How a relay ends whose cluster is gone for good."""
 
@@ -111,8 +112,16 @@ def supervise(folder: Path, env: Mapping[str, str]) -> None:
 
 def outlived(folder: Path, mine: Written, env: Mapping[str, str]) -> None:
     """Called by a relay whose supervisor has ended: another one is started, unless it was meant to end."""
-    if not _over(folder, mine) and ports.running(folder) is None:
-        _start(folder, env)
+    # The kernel closes a killed process's files before it counts as ended, and who else looks holds its lock for a
+    # moment: for so long it seems to run still.
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while not _over(folder, mine):
+        if ports.running(folder) is None:
+            _start(folder, env)
+            return
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 def when_orphaned(act: threading.Event) -> None:

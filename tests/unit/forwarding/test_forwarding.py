@@ -347,3 +347,15 @@ def test_a_pid_file_that_names_another_process_by_now_ends_nobody(tmp_path: Path
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_supervisor_that_seems_to_run_for_a_moment_after_its_end_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter((4711, 4711, None))
+    started: list[Path] = []
+    monkeypatch.setattr(supervise.ports, "running", lambda _: next(seen))
+    monkeypatch.setattr(supervise, "_over", lambda *_: False)
+    monkeypatch.setattr(supervise, "_start", lambda folder, _: started.append(folder))
+    supervise.outlived(tmp_path, state.Written("token", "p", "k", "minikube", "c", ()), {})
+    assert started == [tmp_path]
