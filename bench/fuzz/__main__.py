@@ -25,6 +25,7 @@ from bench.report import recorded
 
 _SHARE = 500
 """Inputs that one process tries before it takes the next share."""
+_MOST_INPUT, _LAST_LINES, _WIDEST = 4000, 24, 240
 
 
 @dataclass
@@ -72,7 +73,7 @@ def _table(kinds: Sequence[str], inputs: int, seed: int) -> int:
     print(f"\nExit code 1 or a traceback: {sum(len(share.bad) for share in wrong)}.")
     for share in wrong:
         for one in share.bad[:5]:
-            print(f"\n{share.kind}: {one[:2000]}", file=sys.stderr)
+            print(f"\n{share.kind}: {one}", file=sys.stderr)
     return len(wrong)
 
 
@@ -95,11 +96,17 @@ def _tried(share: tuple[str, int, int]) -> Share:
             tried = KINDS[kind](here, Random(number))
             made.codes[tried.code] += 1
             if tried.bad:
-                made.bad.append(f"{tried.what}\n{here.trace() or tried.said[-1500:]}")
+                made.bad.append(f"{tried.what[:_MOST_INPUT]}\n{_end(here.trace() or tried.said)}")
 
         attempt()
     made.seconds = time.monotonic() - begun
     return made
+
+
+def _end(trace: str) -> str:
+    """The last frames of a traceback and the error, which may quote a long input."""
+    lines = [line[:_WIDEST] for line in trace.splitlines() if line.strip(" ^~")]
+    return "\n".join(lines[-_LAST_LINES:])
 
 
 if __name__ == "__main__":

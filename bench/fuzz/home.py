@@ -185,9 +185,9 @@ class Home:
                 return int(ended.code or 0), said.getvalue()
 
     def trace(self) -> str:
-        """The end of the newest trace of a bug."""
+        """The newest trace of a bug; empty where there is none."""
         traces = sorted((self.root / "state" / "todo-deploy" / "traces").glob("*.txt"))
-        return traces[-1].read_text(encoding="utf-8")[-1500:] if traces else ""
+        return traces[-1].read_text(encoding="utf-8") if traces else ""
 
 
 KUBECONFIG: dict[str, Any] = {
@@ -260,7 +260,7 @@ class _Rendering(FakeHelm):
 
     def _manifest(self, revision: Revision) -> list[Object]:
         with suppress(DeployError, ValueError, AssertionError, KeyError, AttributeError, TypeError):
-            return super()._manifest(revision)
+            return [identified(one) for one in super()._manifest(revision) if isinstance(one, dict)]
         return []  # what helm makes of it is not tried here
 
 
