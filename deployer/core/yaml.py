@@ -161,12 +161,12 @@ class _Builder:
         self._seen: set[int] = set()
         self._repeated = 0
 
-    def build(self, node: Any, at: Location = (), *, again: bool = False) -> Any:
+    def build(self, node: Any, at: Location = (), depth: int = 0, *, again: bool = False) -> Any:
         """The node's value; `again`: it has been built before, for another alias."""
         is_scalar = isinstance(node.value, str)
         again = again or (not is_scalar and id(node) in self._seen)
         self._repeated += again
-        if len(at) > DEEPEST:  # an alias within itself has no end either
+        if depth > DEEPEST:  # an alias within itself and a map merged into itself have no end either
             raise Malformed(f"more than {DEEPEST} levels", _line(node))
         if self._repeated > _MOST_REPEATED:
             raise Malformed("its aliases repeat too much", _line(node))
@@ -174,11 +174,11 @@ class _Builder:
             return self._read(node)
         self._seen.add(id(node))
         if node.id == "mapping":
-            return self._map(node, at, again)
+            return self._map(node, at, depth, again)
         self.lines.update({(*at, index): _line(item) for index, item in enumerate(node.value)})
-        return [self.build(item, (*at, index), again=again) for index, item in enumerate(node.value)]
+        return [self.build(item, (*at, index), depth + 1, again=again) for index, item in enumerate(node.value)]
 
-    def _map(self, node: Any, at: Location, again: bool) -> dict[str, Any]:
+    def _map(self, node: Any, at: Location, depth: int, again: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}
         own: set[str] = set()
         for key, value in node.value:
@@ -187,14 +187,14 @@ class _Builder:
                 for one in reversed(value.value) if value.id == "sequence" else [value]:
                     if one.id != "mapping":
                         raise Malformed("`<<` merges maps only", _line(one))
-                    found.update(self.build(one, at, again=again))
+                    found.update(self.build(one, at, depth + 1, again=again))
                 continue
             name = _name(key)
             if self._unique_keys and name in own:
                 raise Malformed(f"the key `{name}` is there twice", _line(key))
             own.add(name)
             self.lines[(*at, name)] = _line(key)
-            found[name] = self.build(value, (*at, name), again=again)
+            found[name] = self.build(value, (*at, name), depth + 1, again=again)
         return found
 
 

@@ -30,11 +30,13 @@ READERS: tuple[Callable[[str], Any], ...] = (parse_yaml, parse_texts, parse_mani
         ("\ud800: 1", 0),
         (BOMB, None),
         ("a: &a [*a]", 1),
+        ("a: &a\n  <<: *a\n", 1),
+        ("b: 1\na: &a\n  c: {d: e}\n  <<: [*a, *a]\n", 3),
         ("[" * 3000 + "]" * 3000, None),
         ("- " * 3000 + "a", None),
         ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), 1),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_what_is_no_yaml_has_its_line(read: Callable[[str], Any], text: str, line: int | None) -> None:
     with pytest.raises(Malformed) as caught:
