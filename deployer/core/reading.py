@@ -74,8 +74,9 @@ def parse_json(raw: str | bytes) -> Any:
 def shaped(kind: type[T], value: Any) -> T:
     """The value as one of this type: a scalar, a collection of such, or a dataclass of them.
 
-    A dataclass is made of a map (unknown keys are passed over: a newer version wrote them) or of a list of its fields
-    in order; absent fields have their defaults. Raises Malformed with the path of what does not fit.
+    A dataclass is made of a map (unknown keys are passed over: a newer version wrote them) or, unless its fields are
+    keyword-only, of a list of its fields in order; absent fields have their defaults. Raises Malformed with the path
+    of what does not fit.
     """
     return typing.cast(T, _shaped(kind, value, ""))
 
@@ -126,7 +127,7 @@ def _one_of(kinds: Sequence[Any], value: Any, at: str) -> Any:
 
 def _instance(kind: Any, value: Any, at: str) -> Any:
     fields = _fields(kind)
-    if isinstance(value, list) and len(value) == len(fields):
+    if isinstance(value, list) and len(value) == len(fields) and not dataclasses.fields(kind)[0].kw_only:
         value = dict(zip(fields, value, strict=True))
     if not isinstance(value, dict):
         _misfit("no map", at)

@@ -18,6 +18,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
+from yaml import YAMLError
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
@@ -118,7 +119,8 @@ class KubeApi:
                 detail=str(error),
                 hints=("todo-deploy up", "todo-deploy doctor"),
             ) from None
-        except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:  # certificates, plugins
+        except (AttributeError, LookupError, OSError, TypeError, ValueError, YAMLError) as error:
+            # Certificates, plugins, and YAML that is read here but not by the kubernetes package.
             title = f"context `{context}` in {kubeconfig} cannot be used"
             detail = f"{type(error).__name__}: {error}"
             hints = (f"kubectl --context {context} get nodes",)

@@ -73,6 +73,18 @@ def test_what_has_another_shape_is_malformed_at_its_path(wire: Any, path: str) -
         shaped(Outer, wire)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ByName:
+    name: str
+    count: int = 0
+
+
+def test_a_shape_with_keyword_only_fields_is_no_list() -> None:
+    assert shaped(ByName, {"name": "x"}) == ByName(name="x")
+    with pytest.raises(Malformed):
+        shaped(ByName, ["x", 1])
+
+
 def test_a_file_is_read_in_its_shape(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"name": "x"}')

@@ -14,7 +14,9 @@ from deployer.kube.kubeconfig import owner, read, server_of
     [
         ("contexts: [null]", 1), ("contexts: {}", 1), ("clusters: [[]]", 1), ("contexts: [{name: a, context: []}]", 1),
         ("clusters: [{name: a, cluster: {extensions: [1]}}]", 1), ("users: 3", 1), ("a: 1\n\tb: 2", 2),
-        ("contexts: [{context: {}}]", 1), ("clusters: [{name: a, cluster: {server: [1]}}]", 1),
+        ("contexts: [[tiny, {}]]", 1), ("users: [[a, {}]]", 1),
+        ("clusters: [{name: a, cluster: {extensions: [[{}]]}}]", 1), ("contexts: [{context: {}}]", 1),
+        ("clusters: [{name: a, cluster: {server: [1]}}]", 1),
     ],
 )  # fmt: skip
 def test_what_is_no_kubeconfig_is_explained(tmp_path: Path, text: str, line: int) -> None:
@@ -52,3 +54,12 @@ def test_a_user_that_nobody_can_be_is_explained_or_refused_by_the_server(tmp_pat
         KubeApi(path, "tiny")
     except DeployError as error:
         assert error.exit_code is ExitCode.MACHINE
+
+
+@pytest.mark.parametrize("text", ["---\n---\n{}", "{}\n\u2028---", "contexts: []\n---\ncontexts: []"])
+def test_what_only_the_kubernetes_package_cannot_read_is_explained(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DeployError) as caught:
+        KubeApi(path, "tiny")
+    assert caught.value.problems[0].code == "KUBECONFIG_UNREADABLE"
