@@ -6,13 +6,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from deployer.config.types import Duration, EnvName, Name, ObjectName, Part, Repository, SecretKey, Size, Version
+from deployer.config.types import (
+    Duration,
+    EnvName,
+    Name,
+    ObjectName,
+    Part,
+    PathText,
+    Repository,
+    SecretKey,
+    Size,
+    Version,
+)
 
 
 class Migrations(Part):
     """The changes of a database's schema that an image brings."""
 
-    folder: str
+    folder: PathText
     """Folder within the build context: each file or folder in it is one migration, in the order of their names."""
     back: str | None = None
     """Command, run in the service, that takes the schema back to `{revision}` (a migration's name up to the first
@@ -28,9 +39,9 @@ class Image(Part):
     """X.Y.Z part of the tag."""
     tag_policy: Literal["digest", "semver", "semver-commit"] = "digest"
     """How the tag is made; see the README."""
-    context: str
+    context: PathText
     """Build context folder, relative to the spec."""
-    dockerfile: str | None = None
+    dockerfile: PathText | None = None
     """Dockerfile, relative to the spec; default `Dockerfile` in the context."""
     target: str | None = None
     """Build stage to stop at."""
@@ -81,13 +92,13 @@ class Secret(Part):
 class Release(Part):
     """A Helm release."""
 
-    chart: str
+    chart: PathText
     """Chart folder, relative to the spec."""
     namespace: Name | None = None
     """Default: the spec's namespace."""
     values: dict[str, Any] = {}
     """Values over the chart's own; `${url:NAME}` inserts the address a URL of the spec is served at."""
-    values_files: tuple[str, ...] = ()
+    values_files: tuple[PathText, ...] = ()
     """Values files, relative to the spec, under `values`."""
     images: dict[Name, dict[str, str]] = {}
     """Image → {value path: template of {registry}, {repository}, {name}, {tag}, {ref}}."""

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from deployer.config.releases import Cors, Image, Release, Secret, SecretKeySource, Url
 from deployer.config.rules import FailFast, Rollout, Rules, ServiceRollout
-from deployer.config.types import EnvName, Name, ObjectName, Part, Size, mebibytes, seconds
+from deployer.config.types import EnvName, Name, ObjectName, Part, PathText, Size, mebibytes, seconds
 
 __all__ = [
     "Build",
@@ -70,16 +70,16 @@ class Cluster(Part):
 class Env(Part):
     """Where the secret values come from."""
 
-    files: tuple[str, ...] = Field(default=(".env",), min_length=1)
+    files: tuple[PathText, ...] = Field(default=(".env",), min_length=1)
     """Env files, later ones win."""
-    example: str | None = ".env.example"
+    example: PathText | None = ".env.example"
     """The template from which `up` makes the first file when there is none."""
 
 
 class Build(Part):
     """What holds for every build on this machine; a local overlay is the place for it."""
 
-    ca: str | None = None
+    ca: PathText | None = None
     """PEM file with a company's CA certificates, relative to the spec: builds trust them."""
 
 
@@ -133,7 +133,7 @@ class Spec(Part):
     """How rollouts are judged."""
     rules: Rules = Rules()
     """Limits."""
-    allow_outside: tuple[str, ...] = ()
+    allow_outside: tuple[PathText, ...] = ()
     """Files and folders outside the repository, relative to the spec, that its paths and the links of its charts may
     lead to; `validate` lists those that do."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 
@@ -22,6 +23,8 @@ Repository = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._/-][a-z0-9
 Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$")]
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+# PATH_MAX and NAME_MAX of Linux, less the folder before it and an ending such as `.dockerignore`.
+_LONGEST_PATH, _LONGEST_NAME = 2048, 240
 _SIZE_UNITS = {"m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -47,6 +50,17 @@ def _duration(value: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+
+
+def _path(value: str) -> str:
+    raw = os.fsencode(value)
+    if b"\0" in raw or len(raw) > _LONGEST_PATH or any(len(part) > _LONGEST_NAME for part in raw.split(b"/")):
+        raise ValueError(f"no path of at most {_LONGEST_PATH} bytes with names of at most {_LONGEST_NAME}")
+    return value
+
+
+PathText = Annotated[str, AfterValidator(_path)]
+"""A path that every file system takes, also with the spec's folder before it."""
 
 
 class Part(BaseModel):

@@ -115,6 +115,10 @@ def test_alternatives_exclude_each_other(part: dict[str, Any], named: str) -> No
         {"cluster": {"cpus": 0}},
         {"rollout": {"hold": "soon"}},
         {"apiVersion": "todo-deploy/v2"},
+        {"images": {"a": {"repository": "a", "context": ".", "dockerfile": "x" * 300}}},
+        {"images": {"a": {"repository": "a", "context": "x/" * 2000}}},
+        {"env": {"files": ["a\0b"]}},
+        {"env": {"example": "\ud800"}},
     ],
 )
 def test_values_out_of_shape_are_refused(part: dict[str, Any]) -> None:
