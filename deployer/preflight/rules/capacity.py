@@ -20,17 +20,24 @@ _UNITS: dict[str, Fraction] = {
     **{unit: Fraction(1000**power) for power, unit in enumerate("kMGTPE", 1)},
     **{unit: Fraction(1024**power) for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
+_MOST, _MOST_EXPONENT = Fraction(2**63 - 1), 5000
 
 
 def quantity(value: object) -> Fraction:
-    """The quantity as an exact number (cores, bytes, pieces); ValueError for what Kubernetes would refuse."""
+    """The quantity as a number (cores, bytes, pieces); ValueError for what Kubernetes would refuse.
+
+    Rounded up to 10⁻⁹ and at most 2⁶³ - 1, as the API server takes it (apimachinery, api/resource/quantity.go).
+    """
     match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int | float) else None
     if match is None or isinstance(value, bool):
         raise ValueError(f"`{value}` is not a quantity such as 250m, 0.5, 512Mi or 1Gi")
     number = Fraction(match[1])
     if match[2]:
-        return number * Fraction(10) ** int(match[2][1:])
-    return number * _UNITS[match[3]] if match[3] else number
+        number *= Fraction(10) ** max(-_MOST_EXPONENT, min(int(match[2][1:]), _MOST_EXPONENT))
+    elif match[3]:
+        number *= _UNITS[match[3]]
+    exact = Fraction(_up(abs(number) * 10**9), 10**9)
+    return min(exact, _MOST) * (-1 if number < 0 else 1)
 
 
 def shown(amount: Fraction, resource: str) -> str:

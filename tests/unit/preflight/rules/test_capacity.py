@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployer.preflight.rules.capacity import loads, machine_cluster, node_amounts, owner_of, pod_sum
+from deployer.preflight.rules.capacity import loads, machine_cluster, node_amounts, owner_of, pod_sum, quantity
 from deployer.preflight.rules.judging import judge
 from deployer.preflight.rules.model import Cluster
 from deployer.preflight.rules.workloads import share_of
@@ -32,6 +32,15 @@ def box(cpu: str, **more: Any) -> dict[str, Any]:
 )
 def test_a_pod_requests_what_its_containers_do(pod: dict[str, Any], cpu: str) -> None:
     assert pod_sum(pod, "requests").get("cpu", Fraction(0)) * 1000 == int(cpu.removesuffix("m"))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("1e999", 2**63 - 1), ("-1e99999999", 1 - 2**63), ("16Ei", 2**63 - 1), ("1e-99999999", Fraction(1, 10**9)),
+     ("1.5n", Fraction(2, 10**9)), ("-0.0000000001", Fraction(-1, 10**9)), ("1e3", 1000), ("0e9", 0)],
+)  # fmt: skip
+def test_a_quantity_has_the_bounds_that_the_api_server_gives_it(value: str, number: int | Fraction) -> None:
+    assert quantity(value) == number
 
 
 @pytest.mark.parametrize(
