@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import click
@@ -20,6 +19,7 @@ from deployer.core.errors import ExitCode
 from deployer.forwarding import Known
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase, WorkloadStatus
+from deployer.status.objects import epoch
 
 
 @click.command("status")
@@ -174,9 +174,8 @@ def _watch(session: Session, here: Machine) -> int:
 
 
 def _age(status: WorkloadStatus, now: float, words: Any) -> str:
-    if not status.created:
-        return ""
-    return str(words(now - datetime.fromisoformat(status.created.replace("Z", "+00:00")).timestamp()))
+    created = epoch(status.created)
+    return "" if created is None else str(words(now - created))
 
 
 def _image(status: WorkloadStatus) -> str:

@@ -24,7 +24,7 @@ class ContextCluster:
             return ClusterFacts(ClusterPhase.STOPPED)
         nodes = kube.list("Node")
         addresses = (nodes[0].get("status") or {}).get("addresses") or () if nodes else ()
-        internal = next((one["address"] for one in addresses if one.get("type") == "InternalIP"), None)
+        internal = next((one.get("address") for one in addresses if one.get("type") == "InternalIP"), None)
         return ClusterFacts(ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version())
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:

@@ -108,7 +108,7 @@ def container_of(opened: Opened, service: str, name: str | None) -> Container:
         hints = (f"todo-deploy logs {service}", "todo-deploy status")
         raise machine_error("NO_RUNNING_POD", f"no pod of `{service}` runs", hints=hints)
     pod, ready = found
-    names = [str(one["name"]) for one in rows(pod, "spec", "containers")]
+    names = [str(one.get("name") or "") for one in rows(pod, "spec", "containers")]
     if name is not None and name not in names:
         raise input_error(
             "CONTAINER_UNKNOWN",

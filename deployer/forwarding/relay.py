@@ -63,12 +63,12 @@ def backends(mapping: PortMapping, kube: KubePort) -> list[Backend]:
 
 
 def _ready(endpoints: Object, name: str) -> list[Backend]:
-    port = next((one["port"] for one in endpoints.get("ports") or () if (one.get("name") or "") == name), None)
+    port = next((one.get("port") for one in endpoints.get("ports") or () if (one.get("name") or "") == name), None)
     found = []
     for one in endpoints.get("endpoints") or ():
         target: Mapping[str, Any] = one.get("targetRef") or {}
         is_ready = (one.get("conditions") or {}).get("ready") is not False
-        if port is not None and is_ready and target.get("kind") == "Pod":
+        if port is not None and is_ready and target.get("kind") == "Pod" and target.get("name"):
             found.append((target.get("namespace") or endpoints["metadata"]["namespace"], target["name"], int(port)))
     return found
 

@@ -76,11 +76,12 @@ def remove_waste(waste: Waste, kube: KubePort, images: ImagePort) -> None:
 def used_images(namespaces: Sequence[str], kube: KubePort) -> tuple[str, ...]:
     """The image references that pods of these namespaces run."""
     found = {
-        container["image"]
+        image
         for namespace in sorted(set(namespaces))
         for pod in kube.list("Pod", namespace)
         for field in ("initContainers", "containers")
         for container in (pod.get("spec") or {}).get(field) or ()
+        if (image := container.get("image"))
     }
     return tuple(sorted(found))
 

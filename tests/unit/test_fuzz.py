@@ -40,3 +40,14 @@ def test_the_whole_project_is_in_order(here: Home) -> None:
                   "down"):  # fmt: skip
         code, said = here.run(*words.split())
         assert code == 0, said
+
+
+@pytest.mark.parametrize("created", ["1Gi", "2026-02-30T00:00:00Z", "2026-01-02T03:04:05Z"])
+def test_status_shows_workloads_whose_time_of_creation_is_none(here: Home, created: str) -> None:
+    here.reset()
+    deployment = here.kube.get("Deployment", "default", "api")
+    assert deployment is not None
+    deployment["metadata"]["creationTimestamp"] = created
+    here.kube.put(deployment)
+    code, said = here.run("status")
+    assert (code, "deployment/api" in said) == (0, True), said

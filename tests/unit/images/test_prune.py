@@ -131,6 +131,12 @@ def test_images_of_every_container_of_pods_are_in_use() -> None:
     assert used_images(("kube-system",), kube) == ()
 
 
+def test_a_container_without_an_image_uses_none() -> None:
+    kube = FakeKube()
+    kube.put(pod("a", containers=[{"name": "a"}, {"image": "b:1"}]))
+    assert used_images(("default",), kube) == ("b:1",)
+
+
 def test_an_image_that_a_pod_names_in_another_way_stays() -> None:
     images = daemon(v1="shop", v2="shop", v3="shop")
     images.known["sha256:v2"] = images.known["shop/api:v2"]
