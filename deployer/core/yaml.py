@@ -80,6 +80,13 @@ def parse_manifest(text: str) -> list[dict[str, Any]]:
     return [one for one in built if isinstance(one, dict)]
 
 
+def yaml_error() -> type[Exception]:
+    """What the yaml package raises for a text that it cannot read, for callers of packages that use it too."""
+    import yaml
+
+    return yaml.YAMLError
+
+
 def scalar(text: str) -> Scalar:
     """The value of a plain scalar as go-yaml v2 resolves it (its resolve.go)."""
     if text in _WORDS:

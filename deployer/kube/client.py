@@ -18,7 +18,6 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
-from yaml import YAMLError
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
@@ -27,6 +26,7 @@ from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
 from deployer.core.retry import retried
+from deployer.core.yaml import yaml_error
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
 
@@ -119,7 +119,7 @@ class KubeApi:
                 detail=str(error),
                 hints=("todo-deploy up", "todo-deploy doctor"),
             ) from None
-        except (AttributeError, LookupError, OSError, TypeError, ValueError, YAMLError) as error:
+        except (AttributeError, LookupError, OSError, TypeError, ValueError, yaml_error()) as error:
             # Certificates, plugins, and YAML that is read here but not by the kubernetes package.
             title = f"context `{context}` in {kubeconfig} cannot be used"
             detail = f"{type(error).__name__}: {error}"
