@@ -37,7 +37,7 @@ class Planned:
 
     @property
     def has_changes(self) -> bool:
-        """Whether a release of the plan was never applied, or not with these load."""
+        """Whether a release of the plan was never applied, or not with these inputs."""
         known = self.record.releases
         return any(one.name not in known or known[one.name].inputs != one.inputs for one in self.plan.releases)
 

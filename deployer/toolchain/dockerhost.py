@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
-from deployer.core.process import CommandFailed, run, start_time
+from deployer.core.process import CommandFailed, has_ended, run, start_time
 from deployer.core.steps import Steps
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
@@ -155,7 +155,7 @@ def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]
         write_json(state_dir / "dockerd.json", {"pid": pid, "started": start_time(pid)})
     deadline = time.monotonic() + START_SECONDS
     while (trouble := _trouble(docker, env)) is not None:
-        ended = pid is not None and _has_ended(pid)
+        ended = pid is not None and has_ended(pid)
         if ended or time.monotonic() > deadline:
             raise machine_error(
                 "DOCKER_START",
@@ -184,13 +184,6 @@ def _spawn(log: Path, env: Mapping[str, str]) -> int:
         ],
         setsid=True,
     )
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
-        return start_time(pid) == ""
 
 
 def _forget_dead() -> None:
@@ -222,7 +215,7 @@ def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Non
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30
     while start_time(pid) == ours["started"] and time.monotonic() < deadline:
-        _has_ended(pid)  # one that we started in this very run stays a zombie until it is asked for
+        has_ended(pid)  # one that we started in this very run stays a zombie until it is asked for
         time.sleep(0.1)
     yield from _start(docker, state_dir, env)
 
