@@ -80,7 +80,7 @@ def test_docker_is_installed_and_started_in_the_background(tmp_path: Path, monke
     def install(packages: object, *_: object) -> object:
         assert "docker.io" in packages  # type: ignore[operator]
         program(folder, "docker", f"test -e {tmp_path}/up || {{ echo 'Cannot connect' >&2; exit 1; }}")
-        program(folder, "dockerd", f"touch {tmp_path}/up; echo listening; exec sleep 30")
+        program(folder, "dockerd", f"echo listening; touch {tmp_path}/up; exec sleep 30")
         return nothing()
 
     monkeypatch.setattr(dockerhost, "is_root", lambda: True)
