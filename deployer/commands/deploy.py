@@ -98,7 +98,7 @@ def hold_steady(
         proven = yield from within(STABILITY, check_urls(run, urls))
         seen = Serving(workloads.value, proven.value)
         text = f"{workloads.text}; {proven.text}" if urls else workloads.text
-    origins = _origins(urls, seen.urls, _local_ports(run))
+    origins = {one.name: one.url for one in seen.urls}
     yield from within(STABILITY, cors_stage.prove_cors(cors, origins, run.kube, run.clock))
     return Outcome(seen, rollout.limits.hold > 0, text)
 
@@ -156,13 +156,6 @@ def _of_the_surroundings(error: DeployError) -> DeployError:
 
 def _local_ports(run: Connected) -> LocalPorts:
     return run.forward.local if run.forward is not None else urls_stage.NOT_FORWARDED
-
-
-def _origins(urls: Sequence[UrlPlan], proven: Sequence[ProvenUrl], local: LocalPorts) -> dict[str, str]:
-    """Where a browser goes for each URL."""
-    port = f":{local[urls_stage.INGRESS]}" if urls_stage.INGRESS in local else ""
-    hosts = {url.name: url.ingress_host + port if url.ingress_host else None for url in urls}
-    return {one.name: f"http://{hosts[one.name]}" if hosts[one.name] else one.url for one in proven}
 
 
 NOT_FINISHED = "helm did not come to its end"

@@ -69,8 +69,13 @@ def plan_for(
         replacements=replacements,
         used_tags=_used_tags(opened),
         addresses={
-            name: forwarded_origin(url.namespace or spec.namespace, url.service or "", url.port, opened.local)
-            or f"http://{opened.node_ip}:{url.node_port}"
+            name: forwarded_origin(
+                f"{url.scheme or 'http'}://{opened.node_ip}:{url.node_port}",
+                url.namespace or spec.namespace,
+                url.service or "",
+                url.port,
+                opened.local,
+            )
             for name, url in spec.urls.items()
             if url.node_port is not None
         },

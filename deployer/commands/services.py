@@ -10,10 +10,10 @@ from deployer.commands.connection import Opened, not_deployed
 from deployer.composition import Machine
 from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.shell import no_proxy
-from deployer.plan import UrlPlan, is_on, switch_states
+from deployer.plan import url_plans
 from deployer.rollout.stage import take_snapshot, workloads_of
 from deployer.sources import load
-from deployer.stages.urls import resolve
+from deployer.stages.urls import resolve, shown_url
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
 from deployer.status.objects import find, name_of, rows, uid_of
 
@@ -74,19 +74,15 @@ def best_pod(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, bool] | None
 def addresses(opened: Opened) -> list[Address]:
     """Every URL of the spec, in its order."""
     spec = opened.loaded.spec
-    switches = switch_states(spec, load.values_of(load.load_env(opened.loaded))) if spec.switches else {}
+    env = load.values_of(load.load_env(opened.loaded)) if spec.switches else {}
     found = []
-    for name, url in spec.urls.items():
-        if not is_on(url.when, switches):
-            continue
-        wanted = UrlPlan(name, url.namespace or spec.namespace, url.service, url.ingress_host, url.port, url.path,
-                         url.expect, url.show, url.external)  # fmt: skip
+    for url in url_plans(spec, env):
         try:
-            address, host = resolve(wanted, opened.node_ip, opened.kube, opened.local)
+            address, host = resolve(url, opened.node_ip, opened.kube, opened.local)
         except DeployError as error:
-            found.append(Address(name, "", url.show, error.problems[0].title))
+            found.append(Address(url.name, "", url.show, error.problems[0].title))
         else:
-            found.append(Address(name, f"http://{host}{url.path}" if host else address, url.show))
+            found.append(Address(url.name, shown_url(address, host), url.show))
     return found
 
 

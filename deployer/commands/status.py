@@ -133,8 +133,9 @@ def _addresses(
             own = labels.get((ref.namespace, ref.name)) or {}
             if namespace == ref.namespace and selector and selector.items() <= own.items():
                 keys = (key for key in opened.local if key[:2] == (namespace, name))
-                here = next((forwarded_origin(*key, opened.local) for key in keys), None)
-                origin = here or service_origin(service, None, opened.node_ip)
+                origin = service_origin(service, None, opened.node_ip)
+                if (key := next(keys, None)) is not None:
+                    origin = forwarded_origin(origin or "http:", *key, opened.local)
                 if origin is not None:
                     found[ref] = origin
     return found
@@ -150,13 +151,13 @@ def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[t
             continue
         if url.ingress_host is not None:
             port = f":{opened.local[INGRESS]}" if INGRESS in opened.local else ""
-            shown.append((name, f"http://{url.ingress_host}{port}{url.path}"))
+            shown.append((name, f"{url.scheme or 'http'}://{url.ingress_host}{port}{url.path}"))
         elif service is not None and (origin := _origin(service, url, opened)) is not None:
             shown.append((name, origin + url.path))
     return tuple(shown)
 
 
 def _origin(service: Object, url: Url, opened: Opened) -> str | None:
-    origin = service_origin(service, url.port, opened.node_ip, external=url.external)
+    origin = service_origin(service, url.port, opened.node_ip, external=url.external, scheme=url.scheme)
     namespace, name = url.namespace or opened.loaded.spec.namespace, url.service or ""
-    return origin and (forwarded_origin(namespace, name, url.port, opened.local) or origin)
+    return origin and forwarded_origin(origin, namespace, name, url.port, opened.local)

@@ -51,7 +51,8 @@ def offline_plan(
 ) -> Plan:  # fmt: skip
     """The plan as it would be for a cluster where the application was never deployed."""
     sources = load.read_sources(loaded, env, replacements, here.cache_dir)
-    addresses = {name: f"http://{node}:{url.node_port}" for name, url in loaded.spec.urls.items() if url.node_port}
+    urls = loaded.spec.urls.items()
+    addresses = {name: f"{url.scheme or 'http'}://{node}:{url.node_port}" for name, url in urls if url.node_port}
     facts = Facts(
         env=env,
         salt=salt or record.new_record().salt,

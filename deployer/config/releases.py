@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from deployer.config.types import (
     Duration,
     EnvName,
+    HeaderName,
     Name,
     ObjectName,
     Part,
@@ -129,8 +131,16 @@ class Url(Part):
     """The Service's fixed NodePort: `${url:NAME}` in values needs it before the Service exists."""
     path: Annotated[str, StringConstraints(pattern=r"^/")] = "/"
     """Path of the request."""
+    scheme: Literal["http", "https"] | None = None
+    """Default: https where the Service's port is 443 or is named so; a certificate may be self-signed."""
     expect: int = Field(default=200, ge=100, le=599)
-    """Expected status."""
+    """Expected status, where redirects within the host end."""
+    contains: str | None = None
+    """Text that the body of the answer must contain (in its first MiB)."""
+    matches: str | None = None
+    """Regular expression (Python's, `^` and `$` of a line) that must match somewhere in the body."""
+    headers: dict[HeaderName, str] = {}
+    """Headers of the answer → text that each must contain; letter case does not count, "" where any value will do."""
     show: bool = True
     """Whether it is shown to people; others are only checked."""
     external: bool = False
@@ -145,6 +155,15 @@ class Url(Part):
         if self.external and self.service is None:
             raise ValueError('"external" is about a Service')
         return self
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
 
 
 class Cors(Part):

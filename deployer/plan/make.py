@@ -55,6 +55,10 @@ def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
             expect=url.expect,
             show=url.show,
             external=url.external,
+            scheme=url.scheme,
+            contains=url.contains,
+            matches=url.matches,
+            headers=url.headers,
         )
         for name, url in spec.urls.items()
         if is_on(url.when, on)

@@ -117,6 +117,10 @@ class UrlPlan:
     expect: int
     show: bool
     external: bool = False
+    scheme: str | None = None
+    contains: str | None = None
+    matches: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import re
+import ssl
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +20,7 @@ from deployer.core.events import Item, ItemState, UrlProven, Warned
 from deployer.core.ports import KubePort, LocalPorts, PodAnswer
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Outcome, Steps
+from deployer.core.text import one_line
 from deployer.kube.outage import retried
 from deployer.plan import CorsPlan, UrlPlan
 from deployer.status import Object
@@ -27,6 +31,8 @@ _LIMIT_SECONDS = 30.0
 _REDIRECTS = 5
 _AT_ONCE = 8
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
+_MOST_BODY = 2**20
+_SHOWN_LINES, _SHOWN_LENGTH = 10, 200
 _HERE = "127.0.0.1"
 INGRESS = ("", "", "")
 """What leads to the ingress, among local ports."""
@@ -46,6 +52,19 @@ class ProvenUrl:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP server answered: the status, its headers by lower-case name, and the body as far as it is looked at.
+
+    `location` is where a redirect leads that was not followed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+    location: str = ""
+
+
 def prove_urls(
     urls: Sequence[UrlPlan],
     node_ip: str,
@@ -54,7 +73,7 @@ def prove_urls(
     local: LocalPorts = NOT_FORWARDED,
     hosts: Path = HOSTS,
 ) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
-    """Every URL answers with the status the spec expects; a failure names the first that does not.
+    """Every URL answers as the spec expects; a failure names the first that does not, and shows what it answered.
 
     An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, and a hint says how.
     """
@@ -69,7 +88,7 @@ def prove_urls(
         asking.shutdown(wait=False)
     for url, address, host, first in asked:
         status = yield from _prove(url, address, host, first.result, kube, clock)
-        shown = address if host is None else f"http://{host}{url.path}"
+        shown = shown_url(address, host)
         if url.show:
             yield UrlProven(url.name, shown, status)
         else:
@@ -83,15 +102,15 @@ def prove_urls(
 def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_FORWARDED) -> tuple[str, str | None]:
     """The address to ask, and the Host header it needs; failure where nothing is exposed."""
     if url.ingress_host is not None:
-        port = local.get(INGRESS)
+        port, scheme = local.get(INGRESS), url.scheme or "http"
         if port is not None:
-            return f"http://{_HERE}:{port}{url.path}", f"{url.ingress_host}:{port}"
-        return f"http://{node_ip}{url.path}", url.ingress_host
+            return f"{scheme}://{_HERE}:{port}{url.path}", f"{url.ingress_host}:{port}"
+        return f"{scheme}://{node_ip}{url.path}", url.ingress_host
     assert url.service is not None
     service = kube.get("Service", url.namespace, url.service)
     if service is None:
         raise _failure("URL_NO_SERVICE", f"url `{url.name}`: no Service `{url.service}` in namespace `{url.namespace}`")
-    origin = service_origin(service, url.port, node_ip, external=url.external)
+    origin = service_origin(service, url.port, node_ip, external=url.external, scheme=url.scheme)
     if origin is None and url.external:
         raise _failure(
             "URL_NO_BALANCER",
@@ -104,30 +123,44 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_
             "URL_NOT_EXPOSED",
             f"url `{url.name}`: Service `{url.service}` is {kind} and has no address outside the cluster",
         )
-    return (forwarded_origin(url.namespace, url.service, url.port, local) or origin) + url.path, None
+    return forwarded_origin(origin, url.namespace, url.service, url.port, local) + url.path, None
 
 
-def forwarded_origin(namespace: str, service: str, port: int | str | None, local: LocalPorts) -> str | None:
-    """`http://host:port` at which this machine itself serves the Service; None where it does not."""
+def shown_url(address: str, host: str | None) -> str:
+    """The address as a browser would be given it: by the host's name where it answers for that alone."""
+    return address if host is None else urllib.parse.urlsplit(address)._replace(netloc=host).geturl()
+
+
+def forwarded_origin(origin: str, namespace: str, service: str, port: int | str | None, local: LocalPorts) -> str:
+    """The origin; at a port of this machine where that is forwarded to the Service."""
     found = local.get((namespace, service, str(port or "")))
-    return None if found is None else f"http://{_HERE}:{found}"
+    return origin if found is None else f"{origin.partition(':')[0]}://{_HERE}:{found}"
 
 
-def service_origin(service: Object, port: int | str | None, node_ip: str, *, external: bool = False) -> str | None:
-    """`http://host:port` at which the Service is reached from this machine; None where it is not exposed.
+def service_origin(
+    service: Object, port: int | str | None, node_ip: str, *, external: bool = False, scheme: str | None = None
+) -> str | None:
+    """`scheme://host:port` at which the Service is reached from this machine; None where it is not exposed.
 
-    `external`: its load balancer's address, and no other.
+    `external`: its load balancer's address, and no other. `scheme`: default that of the port.
     """
     spec: Mapping[str, Any] = service.get("spec") or {}
     ports = [one for one in spec.get("ports") or () if port is None or port in (one.get("name"), one.get("port"))]
     if not ports:
         return None
+    scheme = scheme or ("https" if _is_https(ports[0]) else "http")
     balanced = _balanced(service)
     if balanced is not None:
-        return f"http://{balanced}:{ports[0]['port']}"
+        return f"{scheme}://{balanced}:{ports[0]['port']}"
     if ports[0].get("nodePort") and not external:
-        return f"http://{node_ip}:{ports[0]['nodePort']}"
+        return f"{scheme}://{node_ip}:{ports[0]['nodePort']}"
     return None
+
+
+def _is_https(port: Mapping[str, Any]) -> bool:
+    # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
+    named = str(port.get("appProtocol") or port.get("name") or "").lower()
+    return port.get("port") == 443 or named.startswith("https")
 
 
 def _is_listed(host: str, hosts: Path) -> bool:
@@ -170,65 +203,127 @@ def _await_balancer(url: UrlPlan, kube: KubePort, clock: Clock) -> Steps[None]:
         clock.sleep(0.3)
 
 
-def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS, expect: int | None = None) -> int:
-    """The status that a browser would end at: redirects within the same host are followed. Raises OSError.
+def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS, expect: int | None = None) -> Answer:
+    """The answer that a browser would end at: redirects within the same host are followed. Raises OSError.
 
     A redirect that is itself what is expected is not followed. Asked directly: the cluster is on this machine, no
-    proxy stands between.
+    proxy stands between. A certificate is not verified: that of a local cluster is seldom signed by anybody.
     """
+    name, begun = host.partition(":")[0] if host else None, address
     for _ in range(_REDIRECTS):
-        status, location = _get(address, host, timeout)
-        target = urllib.parse.urlsplit(urllib.parse.urljoin(address, location))
+        try:
+            answer = _get(address, host, timeout)
+        except OSError as error:
+            if address == begun:
+                raise
+            raise ConnectionError(f"it redirects to {address}: {error or type(error).__name__}") from error
         here = urllib.parse.urlsplit(address)
-        if status == expect or not location or target.netloc not in (here.netloc, host):
-            return status
+        target = urllib.parse.urlsplit(urllib.parse.urljoin(shown_url(address, host), answer.location))
+        if answer.status == expect or not answer.location or target.hostname not in (here.hostname, name):
+            return answer
         # A server that is asked by a Host header redirects to that name, which only it answers for.
-        address = target._replace(scheme=here.scheme, netloc=here.netloc).geturl()
-    return status
+        if host is not None and target.hostname == name:
+            port = f":{target.port}" if target.port else ""
+            target = target._replace(netloc=here.netloc if target.scheme == here.scheme else f"{here.hostname}{port}")
+        address = target.geturl()
+    return answer
 
 
-def _get(address: str, host: str | None, timeout: float) -> tuple[int, str]:
-    """The status, and where a redirect leads."""
+def _get(address: str, host: str | None, timeout: float) -> Answer:
     parts = urllib.parse.urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    is_https = parts.scheme == "https"
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or (443 if is_https else 80), timeout)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
+        if is_https:
+            connection.connect()
+            name = host.partition(":")[0] if host else parts.hostname
+            connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=name)
         connection.request("GET", path, headers={"Host": host} if host else {})
         answer = connection.getresponse()
-        answer.read()
-        return answer.status, answer.headers.get("Location", "") if answer.status in _REDIRECT_CODES else ""
+        body = _body(answer, time.monotonic() + timeout)
+        headers = {name.lower(): foreign(value) for name, value in answer.headers.items()}
+        location = answer.headers.get("Location", "") if answer.status in _REDIRECT_CODES else ""
+        charset = answer.headers.get_content_charset("utf-8")
+        return Answer(answer.status, headers, foreign(_decoded(body, charset)), location)
     except http.client.HTTPException as error:
         raise ConnectionError(type(error).__name__) from error
     finally:
         connection.close()
 
 
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _body(answer: http.client.HTTPResponse, end: float) -> bytes:
+    """The beginning of the body, which may be a stream that never ends."""
+    read = b""
+    try:
+        while len(read) < _MOST_BODY and time.monotonic() < end and (more := answer.read1(_MOST_BODY)):
+            read += more
+    except TimeoutError:
+        pass
+    return read[:_MOST_BODY]
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset, "replace")
+    except LookupError:
+        return body.decode("utf-8", "replace")
+
+
+def shortfall(url: UrlPlan, answer: Answer) -> str:
+    """What the answer lacks of what the spec expects, first of all its status; nothing where it is as expected."""
+    to = f" to {foreign(answer.location)}" if answer.location else ""
+    if answer.status != url.expect:
+        return f"HTTP {answer.status}{to}, expected {url.expect}"
+    for name, wanted in url.headers.items():
+        found = answer.headers.get(name.lower())
+        if found is None or wanted.lower() not in found.lower():
+            has = "has no such header" if found is None else f"has {name}: {one_line(found, _SHOWN_LENGTH)}"
+            return f"HTTP {answer.status}{to}, expected header {name}{wanted and f': {wanted}'}; the answer {has}"
+    if url.contains is not None and url.contains not in answer.body:
+        return f'HTTP {answer.status}{to}, expected a body that contains "{one_line(url.contains, _SHOWN_LENGTH)}"'
+    if url.matches is not None and re.search(url.matches, answer.body, re.MULTILINE) is None:
+        return f"HTTP {answer.status}{to}, expected a body that matches {one_line(url.matches, _SHOWN_LENGTH)}"
+    return ""
+
+
+def _first_lines(answer: Answer) -> list[str]:
+    """What the body begins with, as it is shown."""
+    lines = [one_line(line, _SHOWN_LENGTH) for line in answer.body[: _MOST_BODY // 16].splitlines() if line.strip()]
+    more = [f"({len(lines) - _SHOWN_LINES} more lines)"] if len(lines) > _SHOWN_LINES else []
+    return [f"| {line}" for line in lines[:_SHOWN_LINES]] + more
+
+
 def _prove(
-    url: UrlPlan, address: str, host: str | None, first: Callable[[], int], kube: KubePort, clock: Clock
+    url: UrlPlan, address: str, host: str | None, first: Callable[[], Answer], kube: KubePort, clock: Clock
 ) -> Steps[int]:
     deadline = clock.monotonic() + _LIMIT_SECONDS
     reported, answered = "", first
     while True:
+        answer = None
         try:
-            status = answered()
-            answer = f"HTTP {status}, expected {url.expect}"
+            answer = answered()
+            lack = shortfall(url, answer)
         except OSError as error:
-            status, answer = 0, foreign(error) or type(error).__name__
+            lack = foreign(error) or type(error).__name__
             asked = clock.monotonic()
             yield from retried(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
             deadline += clock.monotonic() - asked
-        if status == url.expect:
-            return status
-        if answer != reported:
-            yield Item(STAGE, url.name, ItemState.RUNNING, f"{address}: {answer}")
-            reported = answer
+        if answer is not None and not lack:
+            return answer.status
+        if lack != reported:
+            yield Item(STAGE, url.name, ItemState.RUNNING, f"{address}: {lack}")
+            reported = lack
         if clock.monotonic() > deadline:
-            raise _failure(
-                "URL_FAILED",
-                f"{address} does not answer as expected",
-                answer,
-                ("todo-deploy logs", "todo-deploy status"),
-            )
+            title = f"{shown_url(address, host)} does not answer as expected"
+            detail = "\n".join([lack, *(_first_lines(answer) if answer is not None else ())])
+            raise _failure("URL_FAILED", title, detail, ("todo-deploy logs", "todo-deploy status"))
         clock.sleep(0.3)
         answered = partial(ask, address, host, expect=url.expect)
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,18 +13,23 @@ import pytest
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import UrlProven
 from deployer.core.ports import Object
+from deployer.core.redact import KNOWN
 from deployer.plan import UrlPlan
-from deployer.stages.urls import INGRESS, ask, prove_urls, resolve, service_origin
+from deployer.stages.urls import INGRESS, Answer, ask, prove_urls, resolve, service_origin
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
 
+SELF_SIGNED = Path(__file__).parents[2] / "data" / "tls" / "self-signed.pem"
+
 
 class Site(ThreadingHTTPServer):
-    """Answers each path with the next of its (status, location); the last one stays."""
+    """Answers each path with the next of its (status, location); the last one stays. All have the same body."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, str]]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.body = b""
+        self.headers: dict[str, str] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -41,22 +47,38 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if location:
             self.send_header("Location", location)
-        self.send_header("Content-Length", "0")
+        for name, value in site.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(site.body)))
         self.end_headers()
+        self.wfile.write(site.body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing is printed on standard error."""
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
+def served(server: Site) -> Iterator[Site]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    yield from served(Site())
+
+
+@pytest.fixture
+def secure_site() -> Iterator[Site]:
+    """A site whose certificate nobody knows, for a name that nobody asks for."""
+    server = Site()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SELF_SIGNED)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    yield from served(server)
 
 
 def url(name: str = "web", *, service: str | None = "web", host: str | None = None, port: int | str | None = None,
@@ -81,9 +103,9 @@ def test_urls_are_asked_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> Non
     kube.put(service(30080))
     together = threading.Barrier(3, timeout=10)
 
-    def slow(address: str, host: str | None, expect: int) -> int:
+    def slow(address: str, host: str | None, expect: int) -> Answer:
         together.wait()
-        return expect
+        return Answer(expect, {}, "")
 
     monkeypatch.setattr("deployer.stages.urls.ask", slow)
     _, outcome = played(prove_urls([url(name) for name in ("a", "b", "c")], "192.0.2.1", kube, FakeClock()))
@@ -117,6 +139,117 @@ def test_a_status_that_stays_wrong_is_a_failure(site: Site) -> None:
     assert kube.clock.elapsed > 20
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"contains": "Welcome"},
+        {"matches": "^<p>Wel[a-z]+"},
+        {"headers": {"content-type": "TEXT/html"}},
+        {"headers": {"X-Version": ""}},
+        {"contains": "come", "matches": "html", "headers": {"Content-Type": "text/html; charset=utf-8"}},
+    ],
+)
+def test_a_body_and_headers_as_expected_are_proven(site: Site, asked: Mapping[str, object]) -> None:
+    site.answers["/"] = [(200, "")]
+    site.body, site.headers = (
+        b"<html>\n<p>Welcome</p>\n",
+        {"Content-Type": "text/html; charset=utf-8", "X-Version": "7"},
+    )
+    kube = exposed(site)
+    _, outcome = played(prove_urls([replace(url(), **asked)], "127.0.0.1", kube, kube.clock))
+    assert outcome.value[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"contains": "Welcome"}, "Welcome"),
+        ({"matches": "^broken"}, "^broken"),
+        ({"headers": {"Content-Type": "application/json"}}, "text/html"),
+        ({"headers": {"X-Version": ""}}, "X-Version"),
+    ],
+)
+def test_a_good_status_with_another_body_or_header_is_a_failure_that_shows_both(
+    site: Site, asked: Mapping[str, object], named: str
+) -> None:
+    site.answers["/"] = [(200, "")]
+    site.body = b"<h1>Error</h1>\ndatabase is broken\n" + b"trace\n" * 20
+    site.headers = {"Content-Type": "text/html"}
+    kube = exposed(site)
+    _, error = failed(prove_urls([replace(url(), **asked)], "127.0.0.1", kube, kube.clock))
+    first, *shown = error.problems[0].detail.splitlines()
+    assert (code(error), error.exit_code) == ("URL_FAILED", ExitCode.NOTHING_SERVES)
+    assert named in first
+    assert [line.strip("| ") for line in shown[:2]] == ["<h1>Error</h1>", "database is broken"]
+    assert len(shown) < 15
+
+
+def test_what_a_failed_url_answered_is_shown_without_secret_values(site: Site) -> None:
+    KNOWN.learn(["hunter2-hunter2"])
+    site.answers["/"] = [(500, "")]
+    site.body, site.headers = b"cannot connect: password hunter2-hunter2", {"X-Debug": "hunter2-hunter2"}
+    kube = exposed(site)
+    _, error = failed(prove_urls([replace(url(), headers={"X-Debug": "on"})], "127.0.0.1", kube, kube.clock))
+    assert "cannot connect" in error.problems[0].detail
+    assert "hunter2" not in error.problems[0].detail
+
+
+@pytest.mark.parametrize("where", ["/", "/from"])
+def test_a_certificate_that_nobody_signed_is_accepted(site: Site, secure_site: Site, where: str) -> None:
+    secure_site.answers["/"] = [(200, "")]
+    site.answers["/from"] = [(308, f"https://127.0.0.1:{secure_site.port}/")]
+    kube = exposed(secure_site if where == "/" else site)
+    wanted = replace(url(path=where), scheme="https" if where == "/" else None)
+    _, outcome = played(prove_urls([wanted], "127.0.0.1", kube, kube.clock))
+    assert outcome.value[0].status == 200
+    assert secure_site.asked[0][0] == "/"
+
+
+def test_an_ingress_that_redirects_to_https_is_asked_there_by_its_name(site: Site, secure_site: Site) -> None:
+    secure_site.answers["/"] = [(200, "")]
+    site.answers["/"] = [(308, f"https://todo.local:{secure_site.port}/")]
+    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local").status == 200
+    assert secure_site.asked == [("/", "todo.local")]
+
+
+def test_where_a_redirect_led_to_nothing_is_named(site: Site) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = f"https://127.0.0.1:{probe.getsockname()[1]}/"
+    site.answers["/"] = [(302, closed)]
+    with pytest.raises(OSError, match=closed):
+        ask(f"http://127.0.0.1:{site.port}/")
+
+
+@pytest.mark.parametrize(
+    ("port", "scheme"),
+    [({"port": 443}, "https"), ({"name": "https"}, "https"), ({"name": "https-web"}, "https"),
+     ({"name": "web", "appProtocol": "https"}, "https"), ({"name": "http", "port": 8443}, "http"), ({}, "http")],
+)  # fmt: skip
+def test_a_port_for_https_is_asked_so(port: Mapping[str, object], scheme: str) -> None:
+    one = service(30001)
+    one["spec"]["ports"][0] |= port
+    assert service_origin(one, None, "n") == f"{scheme}://n:30001"
+    assert service_origin(one, None, "n", scheme="https") == "https://n:30001"
+
+
+def test_a_stream_without_an_end_is_an_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+                peer.recv(1)  # until the other side has enough
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = ask(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.5)
+        thread.join()
+    assert (found.status, found.body) == (200, "data: 1\n\n")
+
+
 def test_another_status_may_be_the_expected_one(site: Site) -> None:
     site.answers["/"] = [(401, "")]
     kube = exposed(site)
@@ -126,23 +259,23 @@ def test_another_status_may_be_the_expected_one(site: Site) -> None:
 
 def test_redirects_are_followed_to_where_a_browser_would_end(site: Site) -> None:
     site.answers |= {"/": [(307, "/login?next=%2F")], "/login?next=%2F": [(200, "")]}
-    assert ask(f"http://127.0.0.1:{site.port}/") == 200
+    assert ask(f"http://127.0.0.1:{site.port}/").status == 200
 
 
 def test_a_redirect_to_another_host_is_the_answer(site: Site) -> None:
     site.answers["/"] = [(302, "http://elsewhere.invalid/")]
-    assert ask(f"http://127.0.0.1:{site.port}/") == 302
+    assert ask(f"http://127.0.0.1:{site.port}/").status == 302
 
 
 def test_a_redirect_to_the_ingress_host_is_asked_at_the_node(site: Site) -> None:
     site.answers |= {"/": [(307, "http://todo.local/login")], "/login": [(200, "")]}
-    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local") == 200
+    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local").status == 200
     assert site.asked == [("/", "todo.local"), ("/login", "todo.local")]
 
 
 def test_redirects_in_a_circle_end(site: Site) -> None:
     site.answers["/"] = [(302, "/")]
-    assert ask(f"http://127.0.0.1:{site.port}/") == 302
+    assert ask(f"http://127.0.0.1:{site.port}/").status == 302
     assert len(site.asked) < 10
 
 
@@ -204,7 +337,7 @@ def test_an_ingress_is_shown_by_its_name_and_a_browser_is_helped_to_it(
 def test_an_ingress_is_asked_at_the_node_by_its_host_name(site: Site) -> None:
     site.answers["/"] = [(200, "")]
     assert resolve(url(service=None, host="todo.local"), "192.0.2.1", FakeKube()) == ("http://192.0.2.1/", "todo.local")
-    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local") == 200
+    assert ask(f"http://127.0.0.1:{site.port}/", "todo.local").status == 200
     assert site.asked == [("/", "todo.local")]
 
 
