@@ -245,7 +245,7 @@ def _begun(wanted: Sequence[ReleasePlan], kept: Record, kube: KubePort) -> tuple
 def _remember(run: Connected, planned: Planned, applied: Sequence[Applied]) -> Deployed:
     """The cluster's record knows what was applied; it is written only where that is news."""
     kept, plan = planned.record, planned.plan
-    fresh = record.with_tags(kept, {image.repository: {image.tag: image.source.digest} for image in plan.images})
+    fresh = record.with_tags(kept, {image.repository: {image.tag: image.content} for image in plan.images})
     changed = [one for one in applied if one.changed]
     past = kept.history
     for one in changed:

@@ -11,11 +11,11 @@ from deployer.composition import Machine, Run, begin_run
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import machine_error
 from deployer.core.events import Warned
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
-from deployer.sources.dockerfile import parse_ref
 from deployer.state.runs import new_run_id
 
 

@@ -11,6 +11,7 @@ from deployer.commands.connection import Opened
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Connected, Machine
 from deployer.core.errors import input_error
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.core.steps import Steps
 from deployer.forwarding import NOTHING, Known
@@ -18,7 +19,6 @@ from deployer.kube.masking import learn_secrets
 from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
 from deployer.sources import git, load
-from deployer.sources.dockerfile import parse_ref
 from deployer.stages import secrets as secrets_stage
 from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
@@ -80,6 +80,7 @@ def plan_for(
             if url.node_port is not None
         },
         commit=commit,
+        origin=loaded.origin,
     )
     return make_plan(spec, loaded.root, facts)
 

@@ -20,11 +20,11 @@ from deployer.config.load import LoadedSpec, load_spec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
+from deployer.core.image_ref import parse_ref
 from deployer.core.steps import Steps, within
 from deployer.plan import ImagePlan, Plan
 from deployer.plan.tags import Commit
 from deployer.sources import git, load
-from deployer.sources.dockerfile import parse_ref
 from deployer.sources.git import NoCheckout, checked_out
 from deployer.stages import images as images_stage
 from deployer.stages import rollback as rollback_stage
@@ -196,7 +196,7 @@ def _images_of(
         named = parse_ref(ref)
         digest = kept.tags.get(named.name, {}).get(named.tag)
         plans = ((source, image) for source in sources for image in source.plan.images if image.name == name)
-        made = next(((source, image) for source, image in plans if image.source.digest == digest), None)
+        made = next(((source, image) for source, image in plans if image.content == digest), None)
         if made is not None:
             found.append((made[0], replace(made[1], repository=named.name, tag=named.tag)))
         else:

@@ -62,6 +62,7 @@ def offline_plan(
         used_tags={},
         addresses=addresses,
         commit=git.read_commit(loaded.root),
+        origin=loaded.origin,
     )
     return make_plan(loaded.spec, loaded.root, facts)
 

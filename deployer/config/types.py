@@ -20,7 +20,8 @@ EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$", strict=True)]
-Repository = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=200)]
+_PORT, _PATH = r"([a-z0-9]+([.-][a-z0-9]+)*:[0-9]+/)?", r"[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
+Repository = Annotated[str, StringConstraints(pattern=f"^{_PORT}{_PATH}$", max_length=200)]
 Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$")]
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}

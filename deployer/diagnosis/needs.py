@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from deployer.core.image_ref import parse_ref
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, pod_words
-from deployer.sources.dockerfile import parse_ref
 from deployer.status import Object, WorkloadRef
 from deployer.status.objects import dig
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deployer.core.errors import Problem
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import (
     APPLICATION_LABEL,
     SECRET_LABEL,
@@ -16,7 +17,6 @@ from deployer.core.ports import (
     ObjectRef,
     made_for,
 )
-from deployer.sources.dockerfile import parse_ref
 from deployer.state.record import Record, of_all_applications
 from deployer.status.objects import dig
 

@@ -8,12 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from deployer.core.errors import DeployError, input_error
-from deployer.core.reading import Malformed, read_text
-from deployer.core.values import overlaid
-from deployer.core.yaml import parse_manifest
 from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
 from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
@@ -36,20 +31,6 @@ def find(root: Path) -> Repository:
     has_env = (root / ".env").is_file()
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
     return Repository(root, _named(dockerfiles), found_charts, keys, example, has_env)
-
-
-def subchart_values(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The chart's parts: each one's name among the values, and its folder."""
-    for item in charts.read_chart(folder).dependencies:
-        places = [folder / "charts" / item.name]
-        places += [Path(os.path.normpath(folder / item.repository.removeprefix("file://")))] if item.local else []
-        place = next((one for one in places if (one / "Chart.yaml").is_file()), None)
-        if place is not None:
-            yield item.alias or item.name, place
-    listed = {item.name for item in charts.read_chart(folder).dependencies}
-    for path in sorted((folder / "charts").glob("[!_.]*/Chart.yaml")):
-        if path.parent.name not in listed:
-            yield path.parent.name, path.parent
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -139,39 +120,14 @@ def _named(found: tuple[FoundDockerfile, ...]) -> tuple[FoundDockerfile, ...]:
 def _charts(root: Path, files: list[str]) -> Iterator[FoundChart]:
     """The charts that are installed by themselves: no libraries, and no parts of others."""
     folders = {PurePosixPath(file).parent.as_posix(): root / PurePosixPath(file).parent for file in files}
-    parts = {place.resolve() for folder in folders.values() for _, place in _parts(folder)}
+    parts = {place.resolve() for folder in folders.values() for _, place in charts.parts_of(folder)}
     for path, folder in folders.items():
         if folder.resolve() in parts or any(one.name == "charts" and (one.parent / "Chart.yaml").is_file()
                                             for one in folder.parents):  # fmt: skip
             continue
         info = charts.read_chart(folder)
         if info.type != "library":
-            yield FoundChart(path, info.name, info.app_version, _values(folder))
-
-
-def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
-    try:
-        yield from subchart_values(folder)
-    except DeployError:  # reported with its line when the chart itself is read
-        return
-
-
-def _values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The chart's values over those of its parts, as Helm lays them; a chart below itself is left out."""
-    chain = (*above, folder.resolve())
-    of_parts = {name: _values(place, chain) for name, place in _parts(folder) if place.resolve() not in chain}
-    return overlaid(of_parts, _read(folder / "values.yaml"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return next(iter(parse_manifest(read_text(path))), {})
-    except Malformed as error:
-        hints = (f"helm lint {path.parent}",)
-        title = f"cannot read `{path}`"
-        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(path)), hints=hints) from None
+            yield FoundChart(path, info.name, info.app_version, charts.own_values(folder))
 
 
 def _env_keys(path: Path) -> dict[str, str]:

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import Object
 from deployer.core.values import set_at, value_at
 from deployer.init.model import FoundDockerfile, Slot
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, workload_of
-from deployer.sources.dockerfile import DEFAULT_REGISTRY, parse_ref
 
 _NAMING = {"image", "repository", "repo", "registry", "tag"}
 _NAMING_WITHIN = {"name", "version"}

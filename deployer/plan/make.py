@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deployer.config.spec import Image, Spec, seconds
-from deployer.core.errors import input_error
-from deployer.core.values import overlaid, set_at
+from deployer.core.errors import DeployError, input_error
+from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
+from deployer.core.values import list_of, overlaid, set_at, value_at
+from deployer.core.yaml import Location
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.secrets import is_on, plan_secret, switch_states
@@ -19,6 +22,7 @@ from deployer.plan.secrets import is_on, plan_secret, switch_states
 BASE_LABEL = "org.opencontainers.image.base.name"
 """Image label with the name of the base image (OCI annotations)."""
 
+_PART = re.compile(r"{(\w+)}")
 _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
 
@@ -93,13 +97,15 @@ def build_args(spec: Spec, image: str, replacements: Mapping[str, str]) -> dict[
 def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     image = spec.images[name]
     source = facts.images[name]
-    tag = _tag(image, source.digest, facts)
+    shared = _shared(spec, name, facts)
+    content = shared or source.digest
+    tag = _tag(image, content, facts)
     args = build_args(spec, name, facts.replacements)
     labels = {
         **image.labels,
         "org.opencontainers.image.version": image.version,
         "todo-deploy.dev/application": spec.application,
-        "todo-deploy.dev/digest": source.digest,
+        "todo-deploy.dev/digest": content,
     }
     if facts.commit is not None:
         labels["org.opencontainers.image.revision"] = facts.commit.sha + ("" if facts.commit.clean else "-dirty")
@@ -121,7 +127,29 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         source=source,
         migrations=image.migrations.folder if image.migrations is not None else None,
         tag_note=tag.reason,
+        shared=shared,
     )
+
+
+def _shared(spec: Spec, name: str, facts: Facts) -> str:
+    """The digest of all images whose tag is one value with this one's; empty where the tag is its alone."""
+    together, wider = set[str](), {name}
+    while wider != together:
+        together = wider
+        wider = together.union(*(same for same in _same_tags(spec) if same & together))
+    digests = sorted(facts.images[one].digest for one in together if one in facts.images)
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else ""
+
+
+def _same_tags(spec: Spec) -> Iterator[set[str]]:
+    """The images whose tag is handed over by one value of a release, for each such value."""
+    for release in spec.releases.values():
+        named: dict[str, set[str]] = {}
+        for image, mapping in release.images.items():
+            for path, template in mapping.items():
+                if set(_PART.findall(template)) == {"tag"}:
+                    named.setdefault(path, set()).add(image)
+        yield from named.values()
 
 
 def _tag(image: Image, digest: str, facts: Facts) -> tags.Tag:
@@ -158,27 +186,49 @@ def _values(
     """The release's values: its files', the spec's over them, and what images, Secrets and switches map to."""
     release, on = spec.releases[name], switch_states(spec, facts.env)
     values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
+    given: dict[str, tuple[str, str]] = {}
     for image, mapping in release.images.items():
         if image in images:
             known = _image_texts(images[image])
             for path, template in mapping.items():
-                _set_value(values, name, path, _filled(template, known, name, path))
+                at = ("releases", name, "images", image, path)
+                registry = template == "{registry}" and not known["registry"]
+                text = DEFAULT_REGISTRY if registry else _filled(template, known, at, facts)
+                first, before = given.setdefault(path, (image, text))
+                if before != text:
+                    raise _two_texts(at, (first, before), (image, text), facts)
+                _set_value(values, at, text, facts)
     for secret, mapping in release.secrets.items():
         if secret in secrets:
             known = {"name": secrets[secret].served, "checksum": secrets[secret].checksum}
             for path, template in mapping.items():
+                at = ("releases", name, "secrets", secret, path)
                 every = template == "{checksums}"
-                value = dict(secrets[secret].checksums) if every else _filled(template, known, name, path)
-                _set_value(values, name, path, value)
+                value = dict(secrets[secret].checksums) if every else _filled(template, known, at, facts)
+                _set_value(values, at, value, facts)
     for switch, paths in release.switches.items():
         for path in paths:
-            _set_value(values, name, path, on[switch])
+            _set_value(values, ("releases", name, "switches", switch, path), on[switch], facts)
     return values
 
 
 def _image_texts(image: ImagePlan) -> dict[str, str]:
-    repository = image.repository
-    return {"registry": "", "repository": repository, "name": repository, "tag": image.tag, "ref": image.ref}
+    """What a template can contain; the registry is empty where the repository has none."""
+    repository = parse_ref(image.repository)
+    registry = repository.registry
+    name = image.repository.removeprefix(f"{registry}/") if registry else image.repository
+    return {"registry": registry, "repository": image.repository, "name": name, "tag": image.tag, "ref": image.ref}
+
+
+def _two_texts(at: Location, first: tuple[str, str], second: tuple[str, str], facts: Facts) -> DeployError:
+    path = at[-1]
+    return input_error(
+        "VALUE_TWICE",
+        f"releases.{at[1]}: images `{first[0]}` and `{second[0]}` set `{path}` to different texts",
+        detail=f"`{first[1]}` and `{second[1]}`",
+        where=str(facts.origin(*at)),
+        hints=("use one value for each, or the same version and tagPolicy where it is the tag of both",),
+    )
 
 
 def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:
@@ -204,22 +254,26 @@ def _address(url: str, addresses: Mapping[str, str]) -> str:
     return addresses[url]
 
 
-def _filled(template: str, known: Mapping[str, str], release: str, path: str) -> str:
+def _filled(template: str, known: Mapping[str, str], at: Location, facts: Facts) -> str:
     try:
         return template.format_map(known)
     except (KeyError, ValueError, IndexError, AttributeError):
         names = ", ".join(f"{{{name}}}" for name in known)
         raise input_error(
             "VALUE_TEMPLATE",
-            f"releases.{release}: `{template}` for `{path}` is not a template",
+            f"releases.{at[1]}: `{template}` for `{at[-1]}` is not a template",
+            where=str(facts.origin(*at)),
             hints=(f"it can contain {names}",),
         ) from None
 
 
-def _set_value(values: dict[str, Any], release: str, path: str, value: Any) -> None:
+def _set_value(values: dict[str, Any], at: Location, value: Any, facts: Facts) -> None:
+    release, path = str(at[1]), str(at[-1])
     try:
+        if (items := list_of(path)) and value_at(values, items) is None:
+            # Helm replaces a list whole: what is changed in it is the chart's own.
+            set_at(values, items, copy.deepcopy(value_at(facts.charts[release].defaults, items)))
         set_at(values, path, value)
     except ValueError as error:
-        raise input_error(
-            "VALUE_PATH", f"releases.{release}: {error}", hints=("correct the path in the spec",)
-        ) from None
+        where, hints = str(facts.origin(*at)), ("correct the path in the spec",)
+        raise input_error("VALUE_PATH", f"releases.{release}: {error}", where=where, hints=hints) from None

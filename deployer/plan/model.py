@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class ChartSource:
     folder: Path
     values: Mapping[str, Any] = field(default_factory=dict)
     """What the release's values files say, later ones over earlier ones."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """The chart's own values, where the spec maps one into a list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Facts:
     used_tags: Mapping[str, Mapping[str, str]]
     addresses: Mapping[str, str]
     commit: tags.Commit | None
+    origin: Callable[..., object] = field(default=lambda *location: "", compare=False)
+    """Where a location of the spec is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,13 @@ class ImagePlan:
     tag_note: str = ""
     """Why the tag has a content digest where its policy would have a commit."""
     migrations: str | None = None
+    shared: str = ""
+    """The digest of all sources whose images have one tag in a chart; empty where the tag is its alone."""
+
+    @property
+    def content(self) -> str:
+        """The digest that the tag stands for."""
+        return self.shared or self.source.digest
 
     @property
     def ref(self) -> str:

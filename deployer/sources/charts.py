@@ -22,7 +22,8 @@ from deployer.config.load import is_within
 from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.files import copy_within, path_component
 from deployer.core.reading import Malformed, read_text
-from deployer.core.yaml import Document, parse_texts
+from deployer.core.values import overlaid
+from deployer.core.yaml import Document, parse_manifest, parse_texts
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 
@@ -121,6 +122,36 @@ def stage_chart(
     return StagedChart(target, digest, remote)
 
 
+def own_values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The chart's values over those of its parts, as Helm lays them; a chart below itself is left out."""
+    chain = (*above, folder.resolve())
+    of_parts = {name: own_values(place, chain) for name, place in parts_of(folder) if place.resolve() not in chain}
+    path = folder / "values.yaml"
+    if not path.is_file():
+        return of_parts
+    try:
+        return overlaid(of_parts, next(iter(parse_manifest(read_text(path))), {}))
+    except Malformed as error:
+        raise _unreadable(path, error) from None
+
+
+def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The chart's parts: each one's name among the values, and its folder; none where its files cannot be read."""
+    try:
+        listed = read_chart(folder).dependencies
+    except DeployError:  # reported with its line when the chart itself is read
+        return
+    for item in listed:
+        places = [folder / "charts" / item.name]
+        places += [Path(os.path.normpath(folder / item.repository.removeprefix("file://")))] if item.local else []
+        place = next((one for one in places if (one / "Chart.yaml").is_file()), None)
+        if place is not None:
+            yield item.alias or item.name, place
+    for path in sorted((folder / "charts").glob("[!_.]*/Chart.yaml")):
+        if path.parent.name not in {item.name for item in listed}:
+            yield path.parent.name, path.parent
+
+
 def files_outside(chart_dir: Path, repository: Path, within: Sequence[Path]) -> tuple[Path, ...]:
     """The files of the chart's links and dependencies that are neither in its folder nor in the repository."""
     files = _layout(chart_dir, (chart_dir.resolve(), *within)).files.values()
@@ -191,6 +222,18 @@ def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequ
     return source
 
 
+def not_fetched(item: Dependency) -> DeployError:
+    """Why a chart cannot be rendered: this dependency is to be had from a repository alone."""
+    chart, _, _ = item.where.rpartition("/")
+    title = f"the dependency `{item.name}` {item.version} is not in the chart's folder `charts`"
+    detail = f"it is only known to be at {item.repository}, and charts are not fetched from there"
+    hints = (
+        f"helm dependency update {chart}, where {item.repository} can be reached: it fetches it into `charts`",
+        f"or put the chart `{item.name}` into {chart}/charts yourself, as a folder or an archive",
+    )
+    return input_error("CHART_DEPENDENCY", title, detail=detail, where=item.where, hints=hints)
+
+
 def _absent(item: Dependency, detail: str) -> DeployError:
     hints = ("helm dependency update CHART", "or correct its name, version and repository in Chart.yaml")
     title = f"the dependency `{item.name}` is missing"
@@ -259,9 +302,12 @@ def _lines(file: Path) -> list[str]:
     try:
         return read_text(file).splitlines()
     except Malformed as error:
-        hints = (f"helm lint {file.parent}",)
-        title = f"cannot read `{file}`"
-        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(file)), hints=hints) from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(path: Path, error: Malformed) -> DeployError:
+    title, hints = f"cannot read `{path}`", (f"helm lint {path.parent}",)
+    return input_error("CHART_YAML", title, detail=str(error), where=error.at(str(path)), hints=hints)
 
 
 def _digest(layout: _Layout, hashes: FileHashes) -> Digest:
@@ -334,9 +380,7 @@ def _read(path: Path) -> Document:
         hints = (f"ls -l {path}",)
         raise input_error("CHART_YAML", f"cannot read `{path}`", detail=detail, where=str(path), hints=hints) from None
     except Malformed as error:
-        hints = (f"helm lint {path.parent}",)
-        title = f"cannot read `{path}`"
-        raise input_error("CHART_YAML", title, detail=str(error), where=error.at(str(path)), hints=hints) from None
+        raise _unreadable(path, error) from None
     if not isinstance(document.value, dict):
         raise input_error(
             "CHART_YAML",

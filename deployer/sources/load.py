@@ -14,7 +14,7 @@ from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
-from deployer.core.values import overlaid
+from deployer.core.values import list_of, overlaid
 from deployer.core.yaml import parse_manifest
 from deployer.plan import ChartSource, ImageSource, build_args, generated_keys, is_on, missing_keys, switch_states
 from deployer.sources import build_context, charts, digest, dotenv, env_files
@@ -221,7 +221,11 @@ def read_sources(
                 hints=("correct the chart's path in the spec",),
             )
         chart = charts.stage_chart(folder, cache_dir / "charts", hashes, loaded.readable)
-        staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name))
+        for item, _ in chart.remote:
+            raise charts.not_fetched(item)
+        lists = any(list_of(path) for mapping in release.images.values() for path in mapping)
+        own = charts.own_values(chart.path) if lists else {}
+        staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), own)
     hashes.save()
     return Sources(images, staged)
 

@@ -7,9 +7,9 @@ import urllib.parse
 from collections.abc import Iterator
 
 from deployer.config.spec import mebibytes
+from deployer.core.image_ref import parse_ref
 from deployer.plan import ImagePlan
 from deployer.preflight.rules.model import Container, Place, Subject, Violation, rule
-from deployer.sources.dockerfile import parse_ref
 
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
+from deployer.core.image_ref import parse_ref
 from deployer.core.steps import Steps
-from deployer.sources.dockerfile import parse_ref
 from deployer.toolchain.files import RECIPES, locked, recipe_digest
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.source.debian import base_digest, base_ref, ensure_base

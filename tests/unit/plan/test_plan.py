@@ -350,3 +350,63 @@ def test_the_base_of_an_image_is_on_it() -> None:
         change={"images/api/bases": {"BASE": "python:3.11-slim"}}, replacements={"python:3.11-slim": "local/py:1"}
     )
     assert made.images[0].labels["org.opencontainers.image.base.name"] == "local/py:1"
+
+
+def image_at(mapping: Mapping[str, Mapping[str, str]], **more: Any) -> Plan:
+    return plan(change={"releases/app/images": mapping}, **more)
+
+
+def test_a_value_in_a_list_is_set_in_the_charts_own_list() -> None:
+    own = {"services": [{"name": "web", "image": {"tag": "1"}, "port": 80}, {"name": "job"}]}
+    charts = {"app": ChartSource("d", Path("staged"), {}, own)}
+    for path in ("services[0].image.tag", "services[web].image.tag"):
+        made = image_at({"api": {path: "{tag}"}}, charts=charts)
+        web, job = values(made)["services"]
+        assert web == {"name": "web", "image": {"tag": made.images[0].tag}, "port": 80} and job == {"name": "job"}
+    assert own["services"][0]["image"] == {"tag": "1"}
+    given = {"releases/app/values": {"services": [{"name": "web"}]}}
+    change = {**given, "releases/app/images": {"api": {"services[web].tag": "{tag}"}}}
+    assert list(values(plan(change=change, charts=charts))["services"][0]) == ["name", "tag"]
+
+
+def test_a_path_that_a_list_does_not_have_is_refused_at_its_line() -> None:
+    charts = {"app": ChartSource("d", Path("staged"), {}, {"services": [{"name": "web"}]})}
+    where = lambda *location: ":".join(map(str, location))  # noqa: E731
+    for path in ("services[job].tag", "services[4].tag", "services[0].name.tag"):
+        with pytest.raises(DeployError) as caught:
+            image_at({"api": {path: "{tag}"}}, charts=charts, origin=where)
+        (problem,) = caught.value.problems
+        assert (problem.code, problem.where) == ("VALUE_PATH", f"releases:app:images:api:{path}")
+
+
+def test_images_whose_tag_is_one_value_get_one_tag_that_changes_with_each_of_them() -> None:
+    mapping = {"api": {"global.tag": "{tag}"}, "db": {"global.tag": "{tag}", "db.image": "{ref}"}}
+    env = {**ENV, "DATABASE_URL": ""}
+    first = image_at(mapping, env=env)
+    assert len({image.tag for image in first.images}) == 1
+    assert values(first)["global"]["tag"] == first.images[0].tag
+    assert all(image.labels["todo-deploy.dev/digest"] == image.content for image in first.images)
+    changed = image_at(mapping, env=env, images={"api": ImageSource(DIGEST, {}), "db": ImageSource("1" * 64, {})})
+    assert changed.images[0].tag == changed.images[1].tag != first.images[0].tag
+    alone = image_at({"api": {"global.tag": "{tag}"}, "db": {"db.image": "{ref}"}}, env=env)
+    assert alone.images[0].tag == f"0.1.0-{DIGEST[:12]}"
+
+
+def test_two_texts_for_one_value_are_refused() -> None:
+    with pytest.raises(DeployError) as caught:
+        image_at({"api": {"image": "{ref}"}, "db": {"image": "{ref}"}}, env={**ENV, "DATABASE_URL": ""})
+    assert caught.value.problems[0].code == "VALUE_TWICE"
+
+
+@pytest.mark.parametrize(
+    ("repository", "registry", "name"),
+    [("todo-api", "docker.io", "todo-api"), ("ghcr.io/acme/api", "ghcr.io", "acme/api"),
+     ("localhost:5000/api", "localhost:5000", "api"), ("acme/api", "docker.io", "acme/api")],
+)  # fmt: skip
+def test_registry_and_name_are_the_parts_of_the_repository(repository: str, registry: str, name: str) -> None:
+    change = {
+        "images/api/repository": repository,
+        "releases/app/images": {"api": {"r": "{registry}", "n": "{name}", "all": "{repository}"}},
+    }
+    found = values(plan(change=change))
+    assert (found["r"], found["n"], found["all"]) == (registry, name, repository)

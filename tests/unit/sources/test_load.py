@@ -275,3 +275,24 @@ def test_dates_and_signs_in_a_values_file_are_texts(root: Path) -> None:
     (root / "one.yaml").write_text("day: 2026-02-30\nsign: =\nat: 12:30\n")
     found = sources(root, SPEC.replace("{chart: chart}", "{chart: chart, valuesFiles: [one.yaml]}"))
     assert found.charts["app"].values == {"day": "2026-02-30", "sign": "=", "at": "12:30"}
+
+
+def test_a_dependency_that_only_a_repository_has_is_refused_at_its_line(root: Path) -> None:
+    chart = root / "chart/Chart.yaml"
+    chart.write_text(
+        chart.read_text() + "dependencies:\n  - {name: redis, version: 1.0.0, repository: oci://r.invalid}\n"
+    )
+    (problem,) = refusal(root, DATABASE_URL="x").problems
+    assert problem.code == "CHART_DEPENDENCY" and problem.where.endswith("chart/Chart.yaml:5")
+    assert "oci://r.invalid" in problem.detail and "helm dependency update" in problem.hints[0]
+    (root / "chart/charts/redis").mkdir(parents=True)
+    (root / "chart/charts/redis/Chart.yaml").write_text("apiVersion: v2\nname: redis\nversion: 1.0.0\n")
+    assert sources(root, DATABASE_URL="x").charts["app"].defaults == {}
+
+
+def test_the_charts_own_values_are_read_where_a_list_of_them_is_mapped(root: Path) -> None:
+    (root / "chart/charts/part").mkdir(parents=True)
+    (root / "chart/charts/part/Chart.yaml").write_text("apiVersion: v2\nname: part\nversion: 1.0.0\n")
+    (root / "chart/charts/part/values.yaml").write_text("services: [{name: web}]\n")
+    spec = SPEC.replace("{chart: chart}", '{chart: chart, images: {api: {"part.services[0].tag": "{tag}"}}}')
+    assert sources(root, spec, DATABASE_URL="x").charts["app"].defaults == {"part": {"services": [{"name": "web"}]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.sources.dockerfile import ImageRef, parse_ref
+from deployer.core.image_ref import ImageRef, parse_ref
 
 SHA = "sha256:" + "0" * 64
 
