@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except click.UsageError as error:
         code = ExitCode.INPUT
-        hint = f"{error.ctx.command_path} --help" if error.ctx is not None else "todo-deploy --help"
+        hint = _place_of_option(words, error) or f"{error.ctx.command_path if error.ctx else 'todo-deploy'} --help"
         _report(words, error.ctx, (Problem("USAGE", error.format_message(), hints=(hint,)),), code)
     except DeployError as error:
         code = error.exit_code
@@ -141,6 +141,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM ends a run as Ctrl-C does: children are ended and the terminal is put right."""
     raise KeyboardInterrupt
+
+
+def _place_of_option(words: list[str], error: click.UsageError) -> str:
+    """Behind which command's name an option belongs that was given before it; nothing where no command has it."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None or error.ctx.parent is not None:
+        return ""
+    for name in (*(word for word in words if word in COMMANDS), *COMMANDS):
+        command = cli.get_command(error.ctx, name)
+        for option in command.params if command is not None else ():
+            if error.option_name in option.opts:
+                return " ".join(filter(None, (f"todo-deploy {name} {error.option_name}", option.metavar or "")))
+    return ""
 
 
 def _report(words: list[str], ctx: click.Context | None, problems: tuple[Problem, ...], code: int) -> None:

@@ -21,7 +21,7 @@ from deployer.ui.tables import HistoryRow
 
 
 @click.command("rollback")
-@click.option("--to", type=int, metavar="REV", help="Revision to go back to; default: the newest verified one.")
+@click.option("--to", type=int, metavar="REV", help="Revision to roll back to; default: the newest verified one.")
 @click.option("--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available.")
 @click.option("--timeout", callback=duration_option, metavar="DURATION", help="Deadline of the rollout.")
 @common_options
@@ -48,6 +48,12 @@ def history(session: Session) -> int:
     entries = opened.record.history
     if session.as_json:
         print_json("history", ExitCode.OK, {"revisions": [to_wire(entry) for entry in entries]})
+        return ExitCode.OK
+    if not entries:
+        if not session.quiet:
+            click.echo(
+                f"no revisions of `{opened.loaded.spec.application}` yet: todo-deploy up makes the first", err=True
+            )
         return ExitCode.OK
     from deployer.ui.console import make_console
     from deployer.ui.tables import history_table

@@ -24,7 +24,8 @@ def urls(session: Session, everything: bool) -> int:
     """Print the application's URLs: name, tab, address."""
     from deployer.cli.running import print_json
 
-    found = [one for one in _addresses(session) if one.show or everything]
+    every = _addresses(session)
+    found = [one for one in every if one.show or everything]
     if session.as_json:
         data = {"urls": [{"name": one.name, "url": one.url or None, "show": one.show} for one in found]}
         print_json("urls", ExitCode.OK, data)
@@ -34,6 +35,10 @@ def urls(session: Session, everything: bool) -> int:
             click.echo(f"{one.name}\t{one.url}")
         else:
             click.echo(f"{one.name}: {one.problem}", err=True)
+    if not found and not session.quiet:
+        click.echo(
+            "no URL is shown: --all lists those that are only proven" if every else "no URLs in the spec", err=True
+        )
     return ExitCode.OK
 
 

@@ -20,7 +20,7 @@ from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, KubePort, Object, ObjectRef, Revision, ref_of
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import KNOWN, SECRET_NAME
-from deployer.core.yaml import parse_manifest
+from deployer.core.yaml import parse_manifest, text_of
 
 SELECTOR = "owner=helm"
 _GZIP = b"\x1f\x8b"
@@ -214,4 +214,4 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
 def _short(value: Any) -> str:
     if isinstance(value, Mapping | list):
         return ""
-    return "none" if value is None else str(value)
+    return "none" if value is None else text_of(value)

@@ -175,17 +175,22 @@ def fits(subject: Subject) -> Iterator[Violation]:
 
 @rule("LIMIT_SHARE", "warning", "topology 003 Resource Capacity Planning (70 % target)")
 def limit_share(subject: Subject) -> Iterator[Violation]:
-    """All limits together are at most rules.maxLimitShare per cent of what applications may have."""
+    """All limits together are at most rules.maxLimitShare per cent of what applications may have.
+
+    Others' limits count too, unless they alone are above that.
+    """
     cluster, rules = subject.cluster, subject.loaded.spec.rules
     if cluster is None:
         return
     found = loads(subject)
     for resource, kept in RESERVED.items():
         shares = _limits_of_others(subject, cluster, resource)
-        total = _total(one.pods * _of(one.most, resource) for one in found) + _total(shares.values())
-        has = _of(cluster.allocatable, resource)
+        own, others = _total(one.pods * _of(one.most, resource) for one in found), _total(shares.values())
+        total, has = own + others, _of(cluster.allocatable, resource)
         left = has - kept
-        if not has or total * 100 <= left * rules.max_limit_share:
+        most = left * rules.max_limit_share
+        # What others use up alone is nothing that this spec could change.
+        if not has or total * 100 <= most or (own * 100 <= most < others * 100):
             continue
         share = f"{float(total * 100 / left):.0f} %" if left > 0 else "more than all"
         lines = _lines(found, "most", resource) + _others_lines(shares, resource)

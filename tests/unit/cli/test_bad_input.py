@@ -55,6 +55,9 @@ CASES = [
     Case("env --shell tcsh", ExitCode.INPUT, "USAGE"),
     Case("completion tcsh", ExitCode.INPUT, "USAGE"),
     Case("config vew", ExitCode.INPUT, "USAGE"),
+    Case("--timeout 5m up", ExitCode.INPUT, "USAGE", says="todo-deploy up --timeout DURATION"),
+    Case("--to=3 rollback", ExitCode.INPUT, "USAGE", says="todo-deploy rollback --to"),
+    Case("--tail 3", ExitCode.INPUT, "USAGE", says="todo-deploy logs --tail"),
     *(Case(words, ExitCode.MACHINE, "CLUSTER_MISSING", says="todo-deploy up")
       for words in ("urls", "open", "logs", "logs backend", "exec backend -- id", "restart backend", "env")),
 ]  # fmt: skip

@@ -28,6 +28,23 @@ def test_urls_are_names_and_addresses(staged: Staged, run: Run) -> None:
     }
 
 
+@pytest.mark.parametrize("urls", ["", "urls:\n  health: {service: web, path: /health, show: false}\n"])
+def test_no_urls_are_said(project: Path, staged: Staged, run: Run, urls: str) -> None:
+    before, _, after = SPEC.partition("urls:")
+    (project / "todo-deploy.yaml").write_text(before + urls + after[after.index("profiles:") :])
+    ran = run("urls")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (0, "", 1)
+    assert ("--all" in ran.err) is bool(urls)
+    assert run("urls", "--quiet").err == ""
+
+
+def test_no_revisions_are_said(staged: Staged, run: Run) -> None:
+    ran = run("history")
+    assert (ran.code, ran.out) == (0, "")
+    assert "todo-deploy up" in ran.err
+    assert run("history", "--quiet").err == ""
+
+
 def test_a_url_that_is_not_exposed_is_said_beside_the_others(staged: Staged, run: Run) -> None:
     staged.kube.drop("Service", "default", "web")
     ran = run("urls")

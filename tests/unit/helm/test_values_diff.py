@@ -16,7 +16,12 @@ from deployer.helm.storage import in_words, value_changes
         ({"a": 1}, {"a": 1}, ()),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ("a.b: 1 → 2",)),
         ({}, {"a": {"tag": "x"}}, ("a",)),
-        ({"a": None}, {"a": "on"}, ("a: none → on",)),
+        ({"a": None}, {"a": "web"}, ("a: none → web",)),
+        (
+            {"a": True, "b": "1", "c": "on"},
+            {"a": False, "b": 1, "c": 1.5},
+            ("a: true → false", 'b: "1" → 1', 'c: "on" → 1.5'),
+        ),
         ({"a": [1]}, {"a": [2]}, ("a",)),
         ({"a": "x" * 40}, {"a": "y" * 40}, ("a",)),
         ({"app": {"apiKey": "old"}}, {"app": {"apiKey": "new"}}, ("app.apiKey",)),

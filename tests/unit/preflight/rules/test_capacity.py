@@ -132,4 +132,5 @@ def test_the_pods_of_other_applications_count() -> None:
         "others, in namespace garden: 2000m",
         "together 2600m of 4000m - 1000m for the system = 3000m: 87 %",
     ]
+    assert "LIMIT_SHARE" not in of("3.5")  # others' alone are 80 % of what is left, ours 24 %
     assert of("8") == {}
