@@ -241,7 +241,7 @@ RECORD = record.Record(
     tuple(
         Entry(number, f"run-{number}", 1767323045.0, "me@here", "up", "0123456789", False, {"api": "shop-api:1"},
               (KeptSecretRef("default", "app-secrets", "app-secrets-1"),), {"shop": number}, {"shop": "digest"},
-              {"api": {"0001.py": "ab"}}, (), "verified", "", 3.5)
+              {"api": {"0001.py": "ab"}}, (), verdict="verified", seconds=3.5)
         for number in (1, 2)
     ),
 )  # fmt: skip

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from deployer import evidence, forwarding
 from deployer.commands.planning import Planned
 from deployer.commands.rebuild import migrations_of
 from deployer.composition import Connected
+from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import KubePort, LocalPorts
 from deployer.core.process import user_and_host
-from deployer.core.steps import Outcome, Steps, merge, within
+from deployer.core.steps import Outcome, Steps, merge, stage, within
 from deployer.helm import storage
 from deployer.helm.storage import Applied, objects_of
-from deployer.plan import CorsPlan, ReleasePlan, UrlPlan
+from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.rollout import hooks
+from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.observe import surrounding_kinds
 from deployer.rollout.stage import Limits, Rollout, await_rollout, workloads_of
@@ -59,6 +61,14 @@ class Serving:
     urls: tuple[ProvenUrl, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a revision must answer besides being Available."""
+
+    urls: Sequence[UrlPlan] = ()
+    cors: Sequence[CorsPlan] = ()
+
+
 class RolloutFailed(DeployError):
     """A failed verdict on releases that were applied."""
 
@@ -78,28 +88,44 @@ def watch_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
     return evidence.recorded(await_rollout(rollout), rollout)
 
 
-def check_urls(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
-    """Every URL answers as the spec expects, through this machine's own ports where the node cannot be reached."""
+def verified(run: Connected, deployed: Deployed, limits: Limits, since: float, asked: Asked) -> Steps[Serving]:
+    """All is Available, answers as asked and stayed so; the revisions are marked verified, or failed and raised."""
+    rollout = rollout_of(run, deployed, limits, since)
+    with verdict(run, deployed, since):
+        workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), run.clock)
+        # A person may click as soon as all is Available; whether it stays so is seen while they do.
+        proven = yield from stage(urls_stage.STAGE, check_urls(run, rollout, asked.urls), run.clock)
+        seen = Serving(workloads.value, proven.value)
+        stable = yield from stage(STABILITY, hold_steady(run, rollout, seen, asked), run.clock)
+    return stable.value
+
+
+def check_urls(run: Connected, rollout: Rollout, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
+    """Every URL answers as the spec expects, or the evidence of the rollout behind it is kept."""
+    return evidence.recorded(_ask(run, urls), rollout, success=False)
+
+
+def _ask(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
+    """The URLs are asked, through this machine's own ports where the node cannot be reached."""
     if run.forward is not None:
         yield from forwarding.ensure(run.forward, run.machine.env, run.clock)
     node = run.facts.node_ip or "127.0.0.1"
     return (yield from urls_stage.prove_urls(urls, node, run.kube, run.clock, _local_ports(run)))
 
 
-def hold_steady(
-    run: Connected, rollout: Rollout, seen: Serving, urls: Sequence[UrlPlan], cors: Sequence[CorsPlan] = ()
-) -> Steps[Outcome[Serving]]:
+def hold_steady(run: Connected, rollout: Rollout, seen: Serving, asked: Asked) -> Steps[Outcome[Serving]]:
     """What is new stayed Available for the hold, answers still, and lets browsers read it as the spec says."""
     if not rollout.changed:
         return Outcome(seen, False, "was verified before")
     text = "not held (--hold 0)"
     if rollout.limits.hold:
         workloads = yield from within(STABILITY, watch_rollout(rollout))
-        proven = yield from within(STABILITY, check_urls(run, urls))
+        proven = yield from within(STABILITY, check_urls(run, rollout, asked.urls))
         seen = Serving(workloads.value, proven.value)
-        text = f"{workloads.text}; {proven.text}" if urls else workloads.text
+        text = f"{workloads.text}; {proven.text}" if asked.urls else workloads.text
     origins = {one.name: one.url for one in seen.urls}
-    yield from within(STABILITY, cors_stage.prove_cors(cors, origins, run.kube, run.clock))
+    proof = cors_stage.prove_cors(asked.cors, origins, run.kube, run.clock)
+    yield from within(STABILITY, evidence.recorded(proof, rollout, success=False))
     return Outcome(seen, rollout.limits.hold > 0, text)
 
 
@@ -110,12 +136,14 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
     A failure that says nothing of the releases (a lost lock, a cluster that does not answer) is raised on: the
     revision stays unfinished, and the next `up` goes on from there.
     """
+    evidence.note_verdict(deployed.releases, "unfinished")
     try:
         yield
     except DeployError as error:
         if isinstance(error, LockLost) or error.exit_code is not ExitCode.NOTHING_SERVES:
             raise
         if not deployed.is_new:
+            evidence.note_verdict(deployed.releases, "failed")
             raise _of_the_surroundings(error) from None
         raise failed(run, deployed, error, since) from None
     _mark(run, deployed, "verified")
@@ -135,6 +163,7 @@ def _mark(run: Connected, deployed: Deployed, given: Literal["verified", "failed
     for one in deployed.releases:
         if not one.verified:
             releases_stage.mark(one, given, cause, run.kube)
+    evidence.note_verdict(deployed.releases, given)
 
 
 def _remember_verdict(run: Connected, deployed: Deployed, given: history.Verdict, cause: str, since: float) -> None:
@@ -289,7 +318,16 @@ def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequ
         schema={**(before.schema if before else {}),
                 **{image.name: found for image in plan.images if (found := migrations_of(image))}},
         unproven=tuple(name for name in others if before and not _was_proven(before, name)),
+        urls=plan.urls,
+        cors=plan.cors,
+        rollout=_rules(run.spec, plan),
     )  # fmt: skip
+
+
+def _rules(spec: Spec, plan: Plan) -> Mapping[str, Any]:
+    """How the rollout is judged, the deadline being that of the longest release."""
+    longest = max((one.timeout for one in plan.releases), default=seconds(spec.rollout.timeout))
+    return {**spec.rollout.model_dump(mode="json"), "timeout": f"{longest}s"}
 
 
 def _was_proven(before: Entry, release: str) -> bool:

@@ -12,15 +12,11 @@ from deployer.commands import rebuild
 from deployer.commands.connection import connect
 from deployer.commands.deploy import (
     STABILITY,
+    Asked,
     Deployed,
     RolloutFailed,
-    Serving,
-    check_urls,
-    hold_steady,
     needed_revisions,
-    rollout_of,
-    verdict,
-    watch_rollout,
+    verified,
 )
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
@@ -90,14 +86,17 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
         yield Warned(one)
     limits = _limits_of(spec, entry, options)
     applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, limits), clock)
-    deployed, urls = applied.value, url_plans(spec, run.values)
-    rollout = rollout_of(run, deployed, limits, since)
-    with verdict(run, deployed, since):
-        workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), clock)
-        proven = yield from stage(urls_stage.STAGE, check_urls(run, urls), clock)
-        seen = Serving(workloads.value, proven.value)
-        stable = yield from stage(STABILITY, hold_steady(run, rollout, seen, urls), clock)
-    return RolledBack(entry, deployed.releases, stable.value.workloads, stable.value.urls)
+    serving = yield from verified(run, applied.value, limits, since, _asked(run, entry, applied.value))
+    return RolledBack(entry, applied.value.releases, serving.workloads, serving.urls)
+
+
+def _asked(run: Connected, entry: Entry, deployed: Deployed) -> Asked:
+    """What was asked of the revision in its time; of one whose record does not say, what today's spec asks of it."""
+    if entry.urls is not None:
+        return Asked(entry.urls, entry.cors)
+    there = {(ref.kind, ref.namespace, ref.name) for one in deployed.releases for ref in one.objects}
+    urls = url_plans(run.spec, run.values)
+    return Asked([one for one in urls if not one.service or ("Service", one.namespace, one.service) in there])
 
 
 def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits) -> Steps[Outcome[Deployed]]:
@@ -155,10 +154,11 @@ def automatic_rollback(run: Connected, failed: RolloutFailed, options: Wanted) -
 
 
 def _limits_of(spec: Spec, entry: Entry, options: RollbackOptions) -> Limits:
-    """How the rollout is judged: as the command line says, then the spec for the longest release of the revision."""
-    own = [one.timeout or spec.rollout.timeout for name, one in spec.releases.items() if name in entry.releases]
-    timeout = options.timeout or max(map(seconds, own or [spec.rollout.timeout]))
-    return limits_from(spec.rollout, timeout, own_timeout=options.timeout, hold=options.hold)
+    """How the rollout is judged: as the command line says, then as it was, else the spec for the longest release."""
+    rules = entry.rules(spec.rollout)
+    own = [one.timeout or rules.timeout for name, one in spec.releases.items() if name in entry.releases]
+    timeout = seconds(rules.timeout) if entry.rollout else max(map(seconds, own or [rules.timeout]))
+    return limits_from(rules, timeout, own_timeout=options.timeout, hold=options.hold)
 
 
 def _begun_by_killed_run(kept: Record, kube: KubePort) -> Mapping[str, str] | None:

@@ -9,17 +9,7 @@ from typing import Any, Literal
 from deployer import composition
 from deployer.cluster import ownership
 from deployer.commands.connection import connect
-from deployer.commands.deploy import (
-    STABILITY,
-    RolloutFailed,
-    Serving,
-    check_urls,
-    deploy,
-    hold_steady,
-    rollout_of,
-    verdict,
-    watch_rollout,
-)
+from deployer.commands.deploy import STABILITY, Asked, RolloutFailed, deploy, verified
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.planning import Planned, ensure_record, plan_up
 from deployer.commands.rollback import automatic_rollback
@@ -114,14 +104,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     since, limits = clock.now(), limits_of(connected.spec, plan, options)
     try:
         releases = yield from stage(releases_stage.STAGE, deploy(connected, planned, limits), clock)
-        deployed = releases.value
-        rollout = rollout_of(connected, deployed, limits, since)
-        with verdict(connected, deployed, since):
-            workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), clock)
-            # A person may click as soon as all is Available; whether it stays so is seen while they do.
-            urls = yield from stage(urls_stage.STAGE, check_urls(connected, plan.urls), clock)
-            seen = Serving(workloads.value, urls.value)
-            stable = yield from stage(STABILITY, hold_steady(connected, rollout, seen, plan.urls, plan.cors), clock)
+        serving = yield from verified(connected, releases.value, limits, since, Asked(plan.urls, plan.cors))
     except RolloutFailed as failed:
         raise (yield from automatic_rollback(connected, failed, options)) from None
 
@@ -130,9 +113,9 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
         cluster=connected.facts,
         images=done["images"].value,
         secrets=done.get("served", done["secrets"]).value,
-        releases=deployed.releases,
-        workloads=stable.value.workloads,
-        urls=stable.value.urls,
+        releases=releases.value.releases,
+        workloads=serving.workloads,
+        urls=serving.urls,
     )
 
 

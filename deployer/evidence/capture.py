@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.ports import KubePort, Object, Revision
-from deployer.evidence.describe import describe, event_lines, sorted_events
+from deployer.evidence.describe import EXPOSING, describe, event_lines, sorted_events
 from deployer.evidence.gather import WORKLOADS, Gathered, gather, masked
 from deployer.evidence.manifests import manifest_diff
 from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
@@ -115,7 +115,7 @@ def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]
     folder.write_json(f"{CLUSTER}/events.json", list(sorted_events(found.events)))
     folder.write(f"{CLUSTER}/events.txt", "\n".join(event_lines(found.events)) + "\n")
     yield seen
-    for one in (*found.of(*WORKLOADS), *_telling_first(pods)[:_MOST_PODS]):
+    for one in (*found.of(*WORKLOADS, *EXPOSING), *_telling_first(pods)[:_MOST_PODS]):
         name = f"{str(one['kind']).lower()}.{name_of(one)}"
         folder.write(f"{CLUSTER}/describe/{name}.txt", describe(one, found.events_of(one)))
     yield seen

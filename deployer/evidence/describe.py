@@ -13,6 +13,7 @@ from deployer.diagnosis.finding import event_time, first_time
 from deployer.status import Object, pod_phase
 from deployer.status.objects import container_statuses, dig, name_of, number, probe_request, rows
 
+EXPOSING = ("Service", "Ingress", "EndpointSlice")
 _HEAD = ("SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
 
 
@@ -70,10 +71,12 @@ _VOLUMES = {
 
 
 def describe(obj: Object, events: Sequence[Object]) -> str:
-    """A workload or a pod, already masked, with its own events."""
+    """A workload, a pod or what leads to one, already masked, with its own events."""
     lines = [*_head(obj)]
     if obj.get("kind") == "Pod":
         lines += _pod(obj)
+    elif obj.get("kind") in EXPOSING:
+        lines += _exposing(obj)
     else:
         lines += _workload(obj)
     lines += ["Events:", *(f"  {line}" for line in event_lines(events, about=False))]
@@ -105,6 +108,14 @@ def _workload(obj: Object) -> Iterator[str]:
     yield from _field("generation", f"{dig(obj, 'metadata', 'generation')}, seen {status.get('observedGeneration')}")
     yield from _conditions(obj)
     yield from _containers(dig(spec, "template") or {}, {})
+
+
+def _exposing(obj: Object) -> Iterator[str]:
+    parts = {**(obj.get("spec") or {}), **obj}
+    for name in ("type", "ingressClassName", "selector", "ports", "rules", "endpoints"):
+        value = parts.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            yield from _field(name, _pairs(one) if isinstance(one, dict) else one)
 
 
 def _pod(pod: Object) -> Iterator[str]:

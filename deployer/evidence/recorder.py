@@ -17,8 +17,10 @@ from deployer.core.events import Warned
 from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
 from deployer.evidence.recording import ROLLOUT, Ended
 from deployer.evidence.timeline import Sighting, row_from_wire, sighting, timeline_of, to_wire
+from deployer.helm.storage import Applied
 from deployer.rollout.stage import Rollout
 from deployer.sources import git
+from deployer.state.history import Verdict
 from deployer.state.runs import SUMMARY, TIMELINE, RunFolder, read_events, read_json
 
 LIMIT_SECONDS = 5.0
@@ -47,7 +49,7 @@ class Recorder:
         if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed way back
             with suppress(Exception):
                 within(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._scope, now, late)))
-        self._write(found[-1] if found else Seen(), failed=True)
+        self._write(found[-1] if found else Seen())
         first, *rest = problems
         if not self._folder.path.is_dir():
             return tuple(problems)
@@ -69,7 +71,7 @@ class Recorder:
 
         def finish() -> None:
             wait()
-            self._write(found[-1] if found else Seen(), failed=False)
+            self._write(found[-1] if found else Seen())
 
         return finish
 
@@ -79,22 +81,30 @@ class Recorder:
         made = sighting(problem.code, problem.title, problem.where, event.since, self._clock.now(), self._since)
         self._sightings = (*self._sightings, made)
 
-    def _write(self, seen: Seen, *, failed: bool) -> None:
-        releases = [
-            {"name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed,
-             "reason": one.reason, "verdict": "failed" if failed and one.changed else "verified"}
-            for one in self._scope.releases
-        ]  # fmt: skip
+    def _write(self, seen: Seen) -> None:
         before = read_json(self._folder.path / ROLLOUT)  # of the rollout that this one brings back
         document = {
             "kubernetes": seen.kubernetes or before.get("kubernetes", ""),
-            "releases": [*before.get("releases", ()), *releases],
+            "releases": before.get("releases", []),
             "images": {**(before.get("images") or {}), **(seen.images or {})},
             "pods": [*before.get("pods", ()), *(asdict(row) for row in seen.pods)],
             "sightings": [*before.get("sightings", ()), *(asdict(one) for one in self._sightings)],
         }
         with suppress(Exception):
             self._folder.write_json(ROLLOUT, document)
+
+
+def write_verdict(folder: RunFolder, releases: Sequence[Applied], given: Verdict) -> None:
+    """The run's releases have this verdict, those that were verified before excepted; nothing is raised."""
+    with suppress(Exception):
+        notes = read_json(folder.path / ROLLOUT)
+        known = {(one["name"], one["namespace"], one["revision"]): one for one in notes.get("releases", ())}
+        for one in releases:
+            known[one.name, one.namespace, one.revision] = {
+                "name": one.name, "namespace": one.namespace, "revision": one.revision, "changed": one.changed,
+                "reason": one.reason, "verdict": "verified" if one.verified else given,
+            }  # fmt: skip
+        folder.write_json(ROLLOUT, {**notes, "releases": list(known.values())})
 
 
 FORMAT = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from deployer.core.errors import DeployError, Problem
 from deployer.core.events import Warned
 from deployer.core.steps import Steps
+from deployer.helm.storage import Applied
 from deployer.rollout.stage import Rollout
+from deployer.state.history import Verdict
 from deployer.state.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -69,8 +71,11 @@ def text_writer() -> Callable[[str, str], None]:
     return keep
 
 
-def recorded(body: Steps[T], rollout: Rollout) -> Steps[T]:
-    """The rollout as it is; a failure is raised on once its evidence is kept, and its first problem says where."""
+def recorded(body: Steps[T], rollout: Rollout, *, success: bool = True) -> Steps[T]:
+    """The body as it is; a failure is raised on once the rollout's evidence is kept, and its first problem says where.
+
+    `success`: what a rollout that changed something leaves when it goes well is kept, too.
+    """
     kept = _kept.get()
     if kept is None:
         return (yield from body)
@@ -106,9 +111,18 @@ def recorded(body: Steps[T], rollout: Rollout) -> Steps[T]:
         raise
     finally:
         body.close()
-    if any(one.changed for one in rollout.releases):
+    if success and any(one.changed for one in rollout.releases):
         kept.begun.append(opened().begin_success())  # the run goes on meanwhile
     return value
+
+
+def note_verdict(releases: Sequence[Applied], given: Verdict) -> None:
+    """The run's record gives the releases the verdict that Helm's revisions and the history have."""
+    kept = _kept.get()
+    if kept is not None and (given == "failed" or any(one.changed for one in releases)):
+        from deployer.evidence.recorder import write_verdict
+
+        write_verdict(kept.folder, releases, given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from deployer.config.spec import Rollout
+from deployer.plan import CorsPlan, UrlPlan
+
 KEPT = 10
 """Revisions that are remembered, besides the newest verified ones."""
 
@@ -31,7 +34,8 @@ class Entry:
 
     `inputs` are the digests of the releases' charts and values; `schema` the migrations that each image brings, with
     the short digest of each; `unproven` the releases that were carried over from a revision where nothing verified
-    them: the verdict is not about those.
+    them: the verdict is not about those. `urls`, `cors` and `rollout` are how it was judged, and will be when it runs
+    again; None and empty in a record of an earlier version, which did not keep them.
     """
 
     number: int
@@ -47,6 +51,9 @@ class Entry:
     inputs: Mapping[str, str] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unproven: tuple[str, ...] = ()
+    urls: tuple[UrlPlan, ...] | None = None
+    cors: tuple[CorsPlan, ...] = ()
+    rollout: Mapping[str, Any] = field(default_factory=dict)
     verdict: Verdict = "unfinished"
     cause: str = ""
     seconds: float = 0.0
@@ -57,6 +64,13 @@ class Entry:
     def sound(self) -> bool:
         """Whether all of it was verified, so that an automatic rollback may choose it."""
         return self.verdict == "verified" and not self.unproven
+
+    def rules(self, default: Rollout) -> Rollout:
+        """How its rollout was judged; the default where the record does not say, or another version wrote it."""
+        try:
+            return Rollout.model_validate(self.rollout) if self.rollout else default
+        except ValueError:
+            return default
 
     @property
     def verdict_text(self) -> str:

@@ -12,22 +12,19 @@ from urllib.parse import quote
 import pytest
 
 from deployer.commands.deploy import (
+    Asked,
     Deployed,
     RolloutFailed,
     Serving,
-    check_urls,
     deploy,
-    hold_steady,
-    rollout_of,
-    verdict,
-    watch_rollout,
+    verified,
 )
 from deployer.commands.planning import Planned, ensure_record
 from deployer.config.spec import FailFast
 from deployer.core.errors import ExitCode
 from deployer.core.events import Event, StageFinished, StageStarted, to_wire
 from deployer.core.ports import ObjectRef, PodAnswer
-from deployer.core.steps import Steps, stage
+from deployer.core.steps import Steps
 from deployer.helm import storage
 from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
 from deployer.plan.tags import Commit
@@ -97,12 +94,7 @@ class Shop:
     ) -> Steps[Serving]:
         limits, since = Limits(60.0, hold, FailFast.BALANCED), self.clock.now()
         on = connected(self.kube, self.helm, replace(RUNNING, node_ip="127.0.0.1"))
-        rollout = rollout_of(on, deployed, limits, since)
-        with verdict(on, deployed, since):
-            workloads = yield from stage("rollout", watch_rollout(rollout.without_hold), self.clock)
-            proven = yield from stage("urls", check_urls(on, urls), self.clock)
-            seen = Serving(workloads.value, proven.value)
-            return (yield from stage("stability", hold_steady(on, rollout, seen, urls, cors), self.clock)).value
+        return (yield from verified(on, deployed, limits, since, Asked(urls, cors)))
 
     def up(self, version: str) -> list[Event]:
         return played(self.settling(self.deploy(plan(version))))[0]

@@ -13,10 +13,11 @@ from deployer.core.events import Event, StageStarted, Warned
 from deployer.core.ports import INPUTS_LABEL
 from deployer.core.steps import Steps
 from deployer.helm import storage
+from deployer.stages import urls as urls_stage
 from deployer.state.history import Entry
 from deployer.state.lock import LockLost, lease_name
-from deployer.state.record import Record
-from tests.fakes.play import code, failed, played
+from deployer.state.record import Record, save
+from tests.fakes.play import code, failed, items, played
 from tests.fakes.scene import BACK_OFF
 from tests.fakes.shop import SPEC, Shop
 from tests.fakes.workloads import show
@@ -88,6 +89,76 @@ def test_code_and_secrets_of_the_revision_before_serve_again(shop: Shop) -> None
     found = shop.kube.get("Secret", "default", storage.secret_name("web", 3))
     assert found is not None
     assert storage.revisions([found], "web")[0].verdict == "verified"
+
+
+class Answers:
+    """What the addresses of the cluster answer, by path."""
+
+    def __init__(self, shop: Shop, patch: pytest.MonkeyPatch) -> None:
+        self.status: dict[str, int] = {}
+        patch.setattr(urls_stage, "ask", self.ask)
+        ports = [{"port": 80, "nodePort": 30080}]
+        for name in ("web", "admin"):
+            shop.kube.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+                           "spec": {"type": "NodePort", "ports": ports}})  # fmt: skip
+
+    def ask(self, address: str, *_: object, **__: object) -> urls_stage.Answer:
+        return urls_stage.Answer(self.status.get("/" + address.rpartition("/")[2], 404), {}, "")
+
+
+def test_a_broken_new_url_is_not_asked_of_the_revision_before(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, answers = shop.root / "todo-deploy.yaml", Answers(shop, monkeypatch)
+    answers.status = {"/": 200}
+    path.write_text(SPEC + "forward: never\nurls: {web: {service: web, path: /}}\n")
+    played(shop.up("1"))
+    path.write_text(
+        SPEC + "forward: never\nurls: {web: {service: web, path: /}, admin: {service: admin, path: /new}}\n"
+    )
+    _, error = failed(shop.up("2"))
+    assert (codes(error), error.exit_code) == (["URL_FAILED", "ROLLED_BACK"], ExitCode.PREVIOUS_SERVES)
+    assert shop.verdicts == ["verified", "failed", "verified"]
+    assert [[one.name for one in entry.urls or ()] for entry in shop.record.history] == [
+        ["web"], ["web", "admin"], ["web"],
+    ]  # fmt: skip
+
+
+def test_a_url_that_the_spec_no_longer_has_is_asked_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, answers = shop.root / "todo-deploy.yaml", Answers(shop, monkeypatch)
+    answers.status = {"/old": 200}
+    path.write_text(SPEC + "forward: never\nurls: {web: {service: web, path: /old}}\n")
+    played(shop.up("1"))
+    path.write_text(SPEC)
+    played(shop.up("2"))
+    answers.status = {}
+    _, error = failed(shop.back())
+    assert code(error) == "URL_FAILED"
+
+
+def test_of_a_revision_that_an_earlier_version_recorded_only_services_that_it_has_are_asked(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Answers(shop, monkeypatch)
+    played(shop.up("1"))
+    played(shop.up("2"))
+    kept = shop.record
+    save(shop.kube, "default", "shop", replace(kept, history=tuple(replace(one, urls=None) for one in kept.history)))
+    (shop.root / "todo-deploy.yaml").write_text(SPEC + "forward: never\nurls: {admin: {service: admin, path: /new}}\n")
+    _, done = played(shop.back())
+    assert done.urls == ()
+
+
+def test_a_rollback_is_judged_as_the_revision_was(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(SPEC + "rollout: {timeout: 90s, hold: 7s, failFast: patient}\n")
+    played(shop.up("1"))
+    path.write_text(SPEC + "rollout: {timeout: 1s, hold: 0s, failFast: strict}\n")
+    played(shop.up("2"))
+    events, _ = played(shop.back())
+    assert ("stability", "done", "stable for 7 s") in items(events)
+    shop.helm.slow = {"2"}
+    before = shop.kube.clock.elapsed
+    _, error = failed(shop.back())
+    assert (code(error), shop.kube.clock.elapsed - before < 30) == ("DEADLINE", True)
 
 
 def test_a_second_rollback_returns_to_where_one_was(shop: Shop) -> None:

@@ -4,6 +4,7 @@ import json
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 
 from deployer import diagnosis
 from deployer.config.spec import FailFast
-from deployer.core.errors import Problem
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, ItemState, RunFinished, RunStarted, Warned
-from deployer.core.ports import Object
+from deployer.core.ports import Object, ObjectRef
 from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis import Finding
-from deployer.evidence import Ended, recorded, recording_in, summarize
+from deployer.evidence import Ended, note_verdict, recorded, recording_in, summarize
 from deployer.evidence.capture import within
 from deployer.evidence.describe import describe, event_lines
 from deployer.evidence.gather import masked
@@ -154,7 +155,6 @@ def test_a_success_leaves_its_pods_times_and_images(kube: FakeKube, folder: RunF
     with recording_in(folder):
         played(rollout(kube))
     notes = read_json(folder.path / "rollout.json")
-    assert [(one["name"], one["revision"], one["verdict"]) for one in notes["releases"]] == [("app", 2, "verified")]
     assert [one["name"] for one in notes["pods"]] == ["api-pod"]
     assert "cluster" not in {one.name for one in folder.path.iterdir()}
 
@@ -167,7 +167,7 @@ def test_a_rollout_that_ended_well_goes_on_while_its_evidence_is_kept(folder: Ru
         played(rollout(kube))
         assert files(folder) == []
         kube.hang.set()
-    assert [one["verdict"] for one in read_json(folder.path / "rollout.json")["releases"]] == ["verified"]
+    assert (folder.path / "rollout.json").exists()
 
 
 def test_what_went_well_before_a_failure_is_kept_before_it(kube: FakeKube, folder: RunFolder) -> None:
@@ -176,8 +176,48 @@ def test_what_went_well_before_a_failure_is_kept_before_it(kube: FakeKube, folde
         played(rollout(kube))
         show(kube, "api", ready=False, waiting=NEVER_PULL)
         failed(rollout(kube))
-    verdicts = [one["verdict"] for one in read_json(folder.path / "rollout.json")["releases"]]
-    assert verdicts == ["verified", "failed"]
+    notes = read_json(folder.path / "rollout.json")
+    assert [one["name"] for one in notes["pods"]] == ["api-pod", "api-pod"]
+    assert [one["code"] for one in notes["sightings"]] == ["IMAGE_NEVER_PULL"]
+
+
+def test_each_release_is_recorded_once_with_its_last_verdict(kube: FakeKube, folder: RunFolder) -> None:
+    (new,) = applied(kube)
+    before = replace(new, name="db", changed=False, verified=True)
+    show(kube, "api")
+    with recording_in(folder):
+        note_verdict((new, before), "unfinished")
+        played(rollout(kube))
+        note_verdict((new, before), "failed")
+    found = read_json(folder.path / "rollout.json")["releases"]
+    assert [(one["name"], one["revision"], one["verdict"]) for one in found] == [
+        ("app", 2, "failed"), ("db", 2, "verified"),
+    ]  # fmt: skip
+
+
+def test_a_proof_that_fails_after_a_good_rollout_leaves_logs_and_descriptions(
+    kube: FakeKube, folder: RunFolder
+) -> None:
+    show(kube, "api")
+    kube.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "default"},
+              "spec": {"type": "NodePort", "selector": {"app": "elsewhere"}, "ports": [{"port": 80}]}})  # fmt: skip
+    kube.container_logs["default", "api-pod", "api", False] = ["GET / 404"]
+    (new,) = applied(kube)
+    service = ObjectRef("Service", "default", "api")
+    watched = Rollout(
+        (ref("api"),), kube, kube.clock, Limits(60, 0, FailFast.BALANCED), kube.clock.now(),
+        releases=(replace(new, objects=(*new.objects, service)),),
+    )  # fmt: skip
+
+    def proof() -> Steps[None]:
+        yield from ()
+        raise DeployError(Problem("URL_FAILED", "does not answer as expected"), ExitCode.NOTHING_SERVES)
+
+    with recording_in(folder):
+        _, error = failed(recorded(proof(), watched, success=False))
+    assert str(folder.path) in error.problems[0].detail
+    assert "selector: app=elsewhere" in (folder.path / "cluster/describe/service.api.txt").read_text()
+    assert "GET / 404" in (folder.path / "cluster/logs/api-pod.api.log").read_text()
 
 
 def test_nothing_changed_leaves_nothing(kube: FakeKube, folder: RunFolder) -> None:
