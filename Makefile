@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults fuzz load lock more pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ fuzz: setup ## 10,000 mutated inputs of each kind: none may end with exit code 1
 
 chaos: setup ## Kill `up` and `rollback` at 51 seeded points, then break what they need under way (an hour)
 	@$(BIN)/python -m bench.chaos
+
+parity: setup ## Every case by hand (docker and helm) and by `up`, side by side; the table in bench/results/parity.md (half an hour)
+	@$(BIN)/python -m bench.parity
 
 rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `up` at once: each back where it was (ten minutes)
 	@$(BIN)/python -m bench.rollbacks

@@ -1,0 +1,111 @@
+"""`python -m bench.parity [CASE…]`: every case by hand and by `up`, side by side; 1 where a row has a flaw."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.parity.case import CHECKOUT, Case, all_cases
+from bench.parity.row import Place, Row, live
+from bench.parity.running import Runner
+from bench.parity.table import preface, summary, table
+from bench.report import write_result
+from deployer.composition import this_machine
+from deployer.toolchain import Toolchain, locate_toolchain
+
+ELSEWHERE = CHECKOUT.parent / "shared" / "cases"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The table is printed; 0 where no row has a flaw."""
+    asked = _parser().parse_args(words)
+    if not asked.also.is_dir():
+        print(f"no folder {asked.also}: its cases are left out", file=sys.stderr)
+    cases = chosen(all_cases(asked.also), asked.cases)
+    if not cases:
+        print("no such case", file=sys.stderr)
+        return 2
+    begun = time.monotonic()
+    rows = run_cases(cases, asked.profile, asked.output, asked.prefix, asked.jobs)
+    text = f"{preface(rows, time.monotonic() - begun)}\n\n{table(rows)}\n"
+    print(text)
+    if asked.table:
+        asked.table.write_text(text)
+    if not asked.cases and asked.also.is_dir():
+        write_result("parity", text)
+    return 1 if any(row.flaws for row in rows) else 0
+
+
+def chosen(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """The cases whose name, or number, is asked; all where none is."""
+    return [case for case in cases if not names or any(_is(case, name) for name in names)]
+
+
+def _is(case: Case, name: str) -> bool:
+    number = case.name.partition("-")[0]
+    return name in (case.name, case.name.partition("/")[0], number, case.number)
+
+
+def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: str, jobs: int) -> list[Row]:
+    """The rows, in the order of the cases; what programs print is kept in the folder."""
+    work = output or Path(tempfile.mkdtemp(prefix="parity-"))
+    work.mkdir(parents=True, exist_ok=True)
+    print(f"output: {work}", file=sys.stderr)
+    tools = locate_toolchain("auto", this_machine().cache_dir)
+    if tools is None:
+        raise SystemExit("no toolchain yet: run `todo-deploy up` once")
+    place = Place(tools, profile, work, prefix, _kubeconfig(tools, profile, work))
+    lock = threading.Lock()
+
+    def one(case: Case) -> Row:
+        row = live(case, place)
+        with lock:
+            print(summary(row), file=sys.stderr, flush=True)
+        return row
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, cases))
+
+
+def _kubeconfig(tools: Toolchain, profile: str, work: Path) -> Path:
+    """A kubeconfig with this cluster alone: what a case does to its copy is nothing to the user's."""
+    words: list[str | Path] = [tools.kubectl, "config", "view", "--raw", "--flatten", "--minify", "--context", profile]
+    ended = Runner(work, work, {}).run("kubeconfig", words)
+    if ended.code != 0:
+        raise SystemExit(f"no context {profile}: {ended.last}")
+    path = work / "kubeconfig"
+    path.touch(0o600)
+    path.write_text(ended.out)
+    (work / "01-kubeconfig.log").unlink()  # it has keys
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.parity", description=__doc__)
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="numbers or names, such as 04 or 02-buildkit-syntax/mount"
+    )
+    parser.add_argument(
+        "--also", type=Path, default=ELSEWHERE, metavar="FOLDER", help="more cases (default: %(default)s)"
+    )
+    parser.add_argument("--profile", default="todo-deploy", help="Minikube profile that runs (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=3, help="cases at once (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where copies and output are kept")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table there")
+    parser.add_argument(
+        "--prefix",
+        default=f"parity{os.getpid() % 1000}",
+        help="of all names, to run twice at once (default: by process)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
