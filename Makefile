@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ fix: setup ## Mend what can be mended automatically
 
 schema: setup ## Write the spec's JSON Schema anew
 	@$(BIN)/todo-deploy schema > schema/todo-deploy.schema.json
+
+reference: setup ## Write the pages of the reference that are made from the code
+	@$(BIN)/python scripts/reference.py
+
+docs: reference ## Build the documentation into site/; a broken link or an unknown anchor is an error
+	@$(BIN)/zensical build --clean --strict
+
+docs-serve: reference ## Serve the documentation on this machine while it is written
+	@$(BIN)/zensical serve
 
 unit: setup ## The fast tests only
 	@$(PYTEST) -q tests/unit tests/charts

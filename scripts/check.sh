@@ -25,3 +25,7 @@ diff <("$bin/todo-deploy" schema) schema/todo-deploy.schema.json
 
 step "helm lint --strict"
 "$bin/python" scripts/lint_charts.py
+
+step "links of the documentation"
+"$bin/python" scripts/reference.py
+"$bin/zensical" build --clean --strict

@@ -15,7 +15,8 @@ Severity = Literal["error", "warning"]
 
 
 def problem_lines(problems: Iterable[Problem], severity: Severity = "error") -> list[str]:
-    """Each problem as `error[CODE]: title`, `  --> where`, its detail and a `  help:` line for each hint."""
+    """Each problem as `error[CODE]: title`, `  --> where`, its detail, a `  help:` line for each hint, and for an
+    error the command that explains its code."""
     lines: list[str] = []
     for problem in problems:
         if lines:
@@ -25,6 +26,8 @@ def problem_lines(problems: Iterable[Problem], severity: Severity = "error") -> 
             lines.append(f"  --> {clean(problem.where)}")
         lines += [f"  {line}".rstrip() for line in clean_lines(problem.detail)]
         lines += [f"  help: {clean(hint)}" for hint in problem.hints]
+        if severity == "error":
+            lines.append(f"  more: todo-deploy help {clean(problem.code)}")
     return lines
 
 

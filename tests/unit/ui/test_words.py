@@ -14,6 +14,7 @@ def test_a_problem_reads_cause_place_evidence_help() -> None:
         "  the previous version serves",
         "  help: todo-deploy secrets check",
         "  help: todo-deploy rollback",
+        "  more: todo-deploy help CRASH_LOOP",
     ]
     two = problem_lines([Problem("A", "a\x1b[2J"), Problem("B", "b")], "warning")
     assert two == ["warning[A]: a", "", "warning[B]: b"]
