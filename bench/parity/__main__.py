@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.parity.case import CHECKOUT, Case, all_cases
+from bench.parity.hand import clear
 from bench.parity.row import Place, Row, live
 from bench.parity.running import Runner
 from bench.parity.table import preface, summary, table
@@ -70,8 +71,12 @@ def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: 
             print(summary(row), file=sys.stderr, flush=True)
         return row
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, cases))
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(one, cases))
+    finally:
+        for left in (place.hand_prefix, place.prefix):
+            clear(place.machine(work, work / "end"), left)
 
 
 def _kubeconfig(tools: Toolchain, profile: str, work: Path) -> Path:

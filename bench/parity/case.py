@@ -71,6 +71,10 @@ class Case:
     """What is expected of the change."""
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further words for a command of ours: {up: [--adopt]}."""
+    settle: float = 3.0
+    """Seconds after which a fault has shown itself, by hand."""
+    tamper: tuple[Sequence[str], ...] = ()
+    """Words for kubectl, between `status` and the change: the next `up` has to mend what they do."""
     random: bool = False
     """Whether its chart renders another text each time."""
     skip: str = ""
@@ -146,4 +150,5 @@ def _case(name: str, folder: Path, said: Mapping[str, Any], based: bool) -> Case
     then = Expected(**rest.pop("then", {}))
     first = Expected(**{key: rest.pop(key) for key in ("hand", "up", "code", "advice") if key in rest})
     based = rest.pop("based", based)
+    rest["tamper"] = tuple(rest.get("tamper", ()))
     return Case(name, folder, edits=edits, change=change, first=first, then=then, based=based, **rest)

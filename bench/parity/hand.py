@@ -87,7 +87,7 @@ def read_spec(machine: Machine, root: Path) -> Object:
     return spec
 
 
-def deploy(machine: Machine, root: Path, spec: Object, tag: str) -> Verdict:
+def deploy(machine: Machine, root: Path, spec: Object, tag: str, settle: float) -> Verdict:
     """Built, installed and asked as somebody does who has no tool for it."""
     begun = time.monotonic()
     try:
@@ -96,6 +96,7 @@ def deploy(machine: Machine, root: Path, spec: Object, tag: str) -> Verdict:
         _make_secrets(machine, root, spec)
         for name in _in_order(spec.get("releases", {})):
             _check(_install(machine, root, spec, name, tag), "helm")
+        time.sleep(settle)
         _check_health(machine, spec)
     except HandFailed as error:
         return Verdict(False, str(error), time.monotonic() - begun)
@@ -258,8 +259,7 @@ def _filled(template: str, repository: str, tag: str) -> str:
 
 
 def _check_health(machine: Machine, spec: Object) -> None:
-    """Nothing restarts some seconds after Helm was content, and the URLs answer."""
-    time.sleep(3)
+    """Nothing restarted since Helm was content, and the URLs answer."""
     if sick := sick_pods(machine, spec):
         raise HandFailed("; ".join(sick))
     for name, url in spec.get("urls", {}).items():

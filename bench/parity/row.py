@@ -6,7 +6,7 @@ import difflib
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,11 @@ class Place:
     prefix: str
     kubeconfig: Path
 
+    @property
+    def hand_prefix(self) -> str:
+        """The prefix of what is made by hand; no name of ours holds it."""
+        return f"h{self.prefix}"
+
     def machine(self, folder: Path, logs: Path) -> Machine:
         """What runs the programs of one copy of a case, with a kubeconfig and a state folder of its own."""
         logs.mkdir(parents=True, exist_ok=True)
@@ -67,7 +72,6 @@ def live(case: Case, place: Place) -> Row:
     try:
         _by_hand(row, place, work / "hand")
         _by_ours(row, place, work / "ours")
-        clear(place.machine(work, work / "end"), case.token(f"hand-{place.prefix}"))
         row.flaws += flaws_of(row)
     except (OSError, ValueError, KeyError, TypeError) as error:
         row.flaws.append(f"the case cannot be run: {type(error).__name__}: {error}")
@@ -76,7 +80,7 @@ def live(case: Case, place: Place) -> Row:
 
 
 def _by_hand(row: Row, place: Place, folder: Path) -> None:
-    prefix = f"hand-{place.prefix}"
+    prefix = place.hand_prefix
     row.case.stage(folder / "case", prefix)
     machine = place.machine(folder / "case", folder / "logs")
     token = row.case.token(prefix)
@@ -85,12 +89,12 @@ def _by_hand(row: Row, place: Place, folder: Path) -> None:
     try:
         _apply(machine, with_objects)
         spec = read_spec(machine, folder / "case")
-        row.hand["first"] = deploy(machine, folder / "case", spec, "1.0.0-hand1")
+        row.hand["first"] = deploy(machine, folder / "case", spec, "1.0.0-hand1", row.case.settle)
         if row.hand["first"].works:
             row.manifests = manifests(machine, spec, token)
             _change(row.case, folder / "case", prefix, spec)
             spec = read_spec(machine, folder / "case")
-            row.hand["change"] = deploy(machine, folder / "case", spec, "1.0.0-hand2")
+            row.hand["change"] = deploy(machine, folder / "case", spec, "1.0.0-hand2", row.case.settle)
     finally:
         remove(machine, spec, token)
         _delete(machine, with_objects)
@@ -106,7 +110,7 @@ def _by_ours(row: Row, place: Place, folder: Path) -> None:
         _journey(row, machine, place, folder / "case")
     finally:
         _delete(machine, objects)
-        clear(machine, token)
+        clear(machine, token, wait=False)
 
 
 def _journey(row: Row, machine: Machine, place: Place, root: Path) -> None:
@@ -128,9 +132,17 @@ def _journey(row: Row, machine: Machine, place: Place, root: Path) -> None:
         if row.manifests and not case.random:
             row.flaws += _differences(row.manifests, manifests(machine, spec, token))
         row.flaws += [f"called verified, but {words}" for words in sick_pods(machine, spec)]
+        if case.tamper:
+            _tamper(row, machine, token, take)
         _change(case, root, place.prefix, spec)
         take("plan change", "plan", "--exit-code")
-        if take("change", "up").code == 0:
+        changed = take("change", "up")
+        if changed.code == 5:
+            row.flaws += [f"rolled back, but {words}" for words in sick_pods(machine, spec)]
+            row.flaws += ["rolled back, but not to the images of before"] * (
+                images_of(take("status back", "status")) != images_of(first)
+            )
+        if changed.code == 0:
             second = take("status change", "status")
             row.flaws += [f"the change is called verified, but {words}" for words in sick_pods(machine, spec)]
             if take("rollback", "rollback").code == 0 and images_of(second) != images_of(first):
@@ -139,6 +151,14 @@ def _journey(row: Row, machine: Machine, place: Place, root: Path) -> None:
     take("down", "down", "--volumes", "--yes")
     if left := _left(machine, token, before):
         row.flaws.append(f"left behind after down: {', '.join(left[:4])}")
+
+
+def _tamper(row: Row, machine: Machine, token: str, take: Callable[..., Step]) -> None:
+    for words in row.case.tamper:
+        machine.kubectl("--namespace", token, *words)
+    mended = take("mended", "up")
+    if mended.code != 0 or not mended.data.get("changed"):
+        row.flaws.append(f"up does not mend what kubectl did: {mended.verdict}, changed {mended.data.get('changed')}")
 
 
 def manifests(machine: Machine, spec: Object, token: str) -> dict[str, str]:
@@ -248,7 +268,8 @@ def _agreement(steps: Mapping[str, Step]) -> Iterator[str]:
 
 def _agree(plan: Step, up: Step, when: str) -> Iterator[str]:
     """A plan ends with 8 where `up` changed something, with 0 where it did not, and as `up` where that refused."""
-    wanted = up.code if up.kind == "refused" else 8 if up.data.get("changed", True) else 0
+    unchanged = up.code == 0 and not up.data.get("changed")
+    wanted = up.code if up.kind == "refused" else 0 if unchanged else 8
     if plan.code != wanted:
         yield f"plan {when}: {plan.code}, {wanted} fits up ({up.verdict})"
 
