@@ -52,7 +52,12 @@ def read_spec(session: Session) -> LoadedSpec:
     if session.context:
         overrides += _for_context(session.context)
     path = session.file if session.file is not None else nearest_spec()
-    return load_spec(path, session.profile, overrides)
+    loaded = load_spec(path, session.profile, overrides)
+    if not loaded.spec.env.expand:
+        return loaded
+    from deployer.sources.load import filled, load_env, values_of
+
+    return filled(loaded, values_of(load_env(loaded)))
 
 
 def _for_context(context: str) -> list[str]:

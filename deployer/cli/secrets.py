@@ -65,6 +65,7 @@ def check(session: Session) -> int:
     if fatal:
         raise DeployError(fatal, ExitCode.INPUT)
     env = load.load_env(loaded)
+    warnings += env.notes
     problems = load.env_problems(loaded, env)
     rows = key_rows(loaded.spec, env, problems)
     code = ExitCode.INPUT if problems else ExitCode.OK

@@ -46,7 +46,7 @@ def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> 
     """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
     seen = see_cluster(loaded, here)
     complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
-    first = tuple(_env_steps(loaded, env))
+    first = tuple(_env_steps(loaded))
     if seen.facts.phase is ClusterPhase.RUNNING:
         kube = composition.open_kube(here, loaded.spec.cluster)
         if kube.ready():
@@ -55,14 +55,13 @@ def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> 
     return (*first, *_not_running(seen, offline_plan(loaded, complete, replacements, here)))
 
 
-def _env_steps(loaded: LoadedSpec, env: Mapping[str, str]) -> Iterator[Step]:
-    name = loaded.spec.env.files[0]
-    keys = ", ".join(generated_keys(loaded.spec, env))
-    if not (loaded.root / name).exists():
-        source = f"from {loaded.spec.env.example}" if loaded.spec.env.example else "new"
-        yield Step("env", name, "create", f"{source}; generated: {keys}" if keys else source)
-    elif keys:
-        yield Step("env", name, "update", f"generated: {keys}")
+def _env_steps(loaded: LoadedSpec) -> Iterator[Step]:
+    change = inputs.env_change(loaded)
+    if change is not None:
+        keys = f"generated: {', '.join(change.generated)}" if change.generated else ""
+        source = (f"from {change.example}" if change.example else "new") if change.creates else ""
+        action: Action = "create" if change.creates else "update"
+        yield Step("env", loaded.spec.env.files[0], action, "; ".join(filter(None, [source, keys])))
 
 
 def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:

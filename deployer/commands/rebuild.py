@@ -165,7 +165,8 @@ def _of_commit(run: Connected, entry: Entry, opened: Opened, stack: ExitStack) -
         return [], "it was built outside git: no commit is recorded that it could be built from again"
     try:
         path, tree = stack.enter_context(checked_out(run.loaded.path, entry.commit, run.machine.env))
-        then = replace(opened, loaded=load_spec(path, run.loaded.profile, repository=tree))
+        spec = load_spec(path, run.loaded.profile, repository=tree)
+        then = replace(opened, loaded=load.filled(spec, run.values))
         plan = plan_for(then, run.values, Commit(entry.commit, clean=True), run.machine)
     except NoCheckout as error:
         return [], str(error)

@@ -74,6 +74,9 @@ class Env(Part):
     """Env files, later ones win."""
     example: PathText | None = ".env.example"
     """The template from which `up` makes the first file when there is none."""
+    expand: bool = False
+    """Whether `$NAME` and `${NAME…}` are filled in as Docker Compose does: in the env files, and from them and the
+    environment in `args` and `values` of this file, where `$$` then is a `$`."""
 
 
 class Build(Part):

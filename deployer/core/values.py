@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _IN_LIST = re.compile(r"([^\[\]]+)((?:\[[^\[\]]+\])+)")
@@ -114,3 +114,12 @@ def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
         else:
             result[key] = copy.deepcopy(value)
     return result
+
+
+def mapped(value: Any, change: Callable[[str, tuple[str | int, ...]], str], at: tuple[str | int, ...] = ()) -> Any:
+    """The value with every text in it changed, which is given with its place; keys stay."""
+    if isinstance(value, dict):
+        return {key: mapped(item, change, (*at, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [mapped(item, change, (*at, index)) for index, item in enumerate(value)]
+    return change(value, at) if isinstance(value, str) else value

@@ -131,4 +131,4 @@ def _charts(root: Path, files: list[str]) -> Iterator[FoundChart]:
 
 
 def _env_keys(path: Path) -> dict[str, str]:
-    return {key: entry.value for key, entry in dotenv.read_env(path, path.name).items()}
+    return {key: entry.value for key, entry in dotenv.read_env(path, path.name, ()).items()}

@@ -16,7 +16,7 @@ from deployer.plan.model import (
     SecretPlan,
     UrlPlan,
 )
-from deployer.plan.secrets import expand, generated_keys, is_on, missing_keys, switch_states
+from deployer.plan.secrets import expand, generated_keys, is_on, missing_keys, switch_states, wanted_keys
 
 __all__ = [
     "BASE_LABEL",
@@ -38,4 +38,5 @@ __all__ = [
     "missing_keys",
     "switch_states",
     "url_plans",
+    "wanted_keys",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from deployer.config.spec import Image, Spec, seconds
 from deployer.core.errors import DeployError, input_error
 from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
-from deployer.core.values import list_of, overlaid, set_at, value_at
+from deployer.core.values import list_of, mapped, overlaid, set_at, value_at
 from deployer.core.yaml import Location
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
@@ -185,7 +185,10 @@ def _values(
 ) -> dict[str, Any]:
     """The release's values: its files', the spec's over them, and what images, Secrets and switches map to."""
     release, on = spec.releases[name], switch_states(spec, facts.env)
-    values: dict[str, Any] = _with_urls(overlaid(facts.charts[name].values, release.values), facts.addresses)
+    values: dict[str, Any] = mapped(
+        overlaid(facts.charts[name].values, release.values),
+        lambda text, _: _URL_REFERENCE.sub(lambda match: _address(match[1], facts.addresses), text),
+    )
     given: dict[str, tuple[str, str]] = {}
     for image, mapping in release.images.items():
         if image in images:
@@ -229,17 +232,6 @@ def _two_texts(at: Location, first: tuple[str, str], second: tuple[str, str], fa
         where=str(facts.origin(*at)),
         hints=("use one value for each, or the same version and tagPolicy where it is the tag of both",),
     )
-
-
-def _with_urls(value: Any, addresses: Mapping[str, str]) -> Any:
-    """`${url:NAME}` replaced by the address the URL is served at."""
-    if isinstance(value, dict):
-        return {key: _with_urls(item, addresses) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_urls(item, addresses) for item in value]
-    if isinstance(value, str):
-        return _URL_REFERENCE.sub(lambda match: _address(match[1], addresses), value)
-    return value
 
 
 def _address(url: str, addresses: Mapping[str, str]) -> str:

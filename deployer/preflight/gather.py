@@ -170,6 +170,7 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
         path = loaded.root / name
         problems += env_files.file_problems(path, loaded.root)
         problems += [replace(one, where=name) for one in tracked(path)] if path.exists() else []
+    problems += env.notes
     users, contexts, declared, leaking = {}, {}, {}, {}
     secret = _secret_values(loaded, env)
     for name, image in loaded.spec.images.items():

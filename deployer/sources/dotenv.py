@@ -1,32 +1,48 @@
-"""`.env` read strictly: what a lenient parser would accept silently is an error with its line.
+"""`.env` read as Docker Compose reads it, and strictly: a line that readers take differently is an error or a note.
 
-The tokens are python-dotenv's; there is no interpolation at all, and no error shows a value. Names are shown only
-where they are certain to be names: a key pasted over several lines can look like one.
+The grammar is compose-go's (docs.docker.com, "Syntax for environment files"), but whitespace before `#` begins a
+comment even where no value stands before it. A line that concerns no wanted key is skipped with a note. Neither errors
+nor notes show a value, and a name only where it is certain to be one: a key pasted over several lines can look like it.
 """
 
 from __future__ import annotations
 
 import difflib
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.redact import URL_PASSWORD
 
-if TYPE_CHECKING:
-    from dotenv.parser import Binding
+Lookup = Callable[[str], str | None]
+"""The value of a variable; None where it is not set."""
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BREAK = re.compile(r"\r\n|\n|\r")
+_HEAD = re.compile(r"(?:export[^\S\n]+)?([^\s=:]*)[^\S\n]*([=:]?)")
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_SPACE = re.compile(r"[^\S\n]*")
+_COMMENT = re.compile(r"[^\S\n]+#")
+_NOTHING = re.compile(r"[^\S\n]*(?:#[^\n]*)?")
 # A line within a quoted value that looks like an assignment. Base64 ends in "=", so something must follow it.
-_SWALLOWED = re.compile(r"(?:\r\n|\n|\r)[^\S\r\n]*(?:export[^\S\r\n]+)?[A-Z][A-Z0-9_]*=(?:[^=\s]|[\"']\s*$)")
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[^\S\r\n]*=[^\S\r\n]*(.?)")
+_SWALLOWED = re.compile(r"\n[^\S\n]*(?:export[^\S\n]+)?[A-Z][A-Z0-9_]*=(?:[^=\s]|[\"']\s*$)")
+_NAME = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)")
+# The rest of what is pasted over several lines: a key or certificate, and JSON.
+_PASTED = {
+    "-----BEGIN ": re.compile(r"\n(?:[^\n-][^\n]*\n|\n)*-----END [^\n]*"),
+    "{": re.compile(r"\n(?:[ \t\"][^\n]*\n)*\}[^\n]*"),
+}
+_ESCAPE = re.compile(r"\\(?:[abfnrtv$\"\\]|0[0-9]{0,3})")
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\"}
+_DOLLAR = "\udfff"  # stands for an escaped `$` meanwhile; no text that was UTF-8 has it
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_FOLDER = re.compile(r"\"(?:[A-Za-z]:\\|\\\\)")
+# compose-go's template: `$$`, `$NAME`, `${NAME…}`, and a `${` that begins none of them.
+_VARIABLE = re.compile(r"\$(?:(\$)|([_a-z][_a-z0-9]*)|\{(?:([_a-z][_a-z0-9]*(?::?[-+?](.*))?)\}|))", re.IGNORECASE)
+_OPERATORS = (":?", "?", ":-", "-", ":+", "+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,8 @@ class EnvFile(Mapping[str, EnvEntry]):
 
     entries: Mapping[str, EnvEntry]
     source: str
+    notes: tuple[Problem, ...] = ()
+    """Lines that were skipped, and values that other readers of the file take differently."""
 
     def __getitem__(self, key: str) -> EnvEntry:
         return self.entries[key]
@@ -67,8 +85,24 @@ class EnvFile(Mapping[str, EnvEntry]):
         return self.entries[key].value if key in self.entries else None
 
 
-def read_env(path: Path, source: str) -> EnvFile:
-    """The file's entries; input error when it cannot be read, is not UTF-8 or is not strict (see `parse_env`)."""
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement of an env file: its line (from 1) and text, and where in the file its value is, from the `=` on.
+
+    `code` says why it cannot be read.
+    """
+
+    line: int
+    key: str
+    text: str = field(repr=False)
+    value: str = field(repr=False, default="")
+    """As it is written, with its quotes."""
+    place: tuple[int, int] = (0, 0)
+    code: str = ""
+
+
+def read_env(path: Path, source: str, wanted: Collection[str] | None = None, lookup: Lookup | None = None) -> EnvFile:
+    """The entries of the file, as of `parse_env`; input error too when it cannot be read or is not UTF-8."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -82,98 +116,254 @@ def read_env(path: Path, source: str) -> EnvFile:
         raise input_error(
             "ENV_ENCODING", f"`{source}` is not UTF-8", where=f"{source}:{line}", hints=("save the file as UTF-8",)
         ) from None
-    return parse_env(text, source)
+    return parse_env(text, source, wanted, lookup)
 
 
-def parse_env(text: str, source: str) -> EnvFile:
-    """The entries of the text; one input error with all problems, each at `<source>:<line>`."""
+def parse_env(text: str, source: str, wanted: Collection[str] | None = None, lookup: Lookup | None = None) -> EnvFile:
+    """The entries of the text; one input error with all problems, each at `<source>:<line>`.
+
+    Only what concerns a key of `wanted` (by default every key) is an error. With `lookup`, references to variables are
+    filled in from it and from the lines before, as Compose does; without it, a reference is an error.
+    """
     entries: dict[str, EnvEntry] = {}
     problems: list[Problem] = []
-    for binding, line in bindings(text):
-        problem = _problem(binding, f"{source}:{line}")
-        if problem is None and binding.key is not None and binding.key in entries:
-            problem = _duplicate(binding.key, entries[binding.key], f"{source}:{line}")
-        if problem is not None:
-            problems.append(problem)
-        elif binding.key is not None:
-            entries[binding.key] = EnvEntry(binding.value or "", line, source)
+    notes: list[Problem] = []
+    for one in statements(text):
+        where = f"{source}:{one.line}"
+        is_wanted = wanted is None or any(_begins(line) in wanted for line in one.text.split("\n"))
+        value, problem, differs = _value(one, where, entries, lookup)
+        if problem is not None and problem.code in _NAMED and wanted is not None and one.key in wanted:
+            problem = replace(problem, title=_NAMED[problem.code].format(one.key))
+        if problem is None and is_wanted and one.key in entries:
+            problem = _duplicate(one.key, entries[one.key], where)
+        if is_wanted:
+            problems += [problem] if problem is not None else []
+            notes += [differs] if differs is not None else []
+        elif problem is not None and problem.code != "ENV_VARIABLE":
+            notes.append(
+                replace(problem, code="ENV_SKIPPED", detail="nothing in the spec uses it: the line is skipped")
+            )
+        if problem is None or problem.code in ("ENV_DUPLICATE", "ENV_VARIABLE"):
+            entries[one.key] = EnvEntry(value, one.line, source)
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
-    return EnvFile(MappingProxyType(entries), source)
+    return EnvFile(MappingProxyType(entries), source, tuple(notes))
 
 
-def bindings(text: str) -> Iterator[tuple[Binding, int]]:
-    """The tokens of the text with the line each really starts at (python-dotenv counts blank lines before it in)."""
-    from dotenv.parser import parse_stream
-
-    for binding in parse_stream(io.StringIO(text, newline="")):
-        token = binding.original.string
-        blank = token[: len(token) - len(token.lstrip())]
-        yield binding, binding.original.line + len(_BREAK.findall(blank))
+def statements(text: str) -> Iterator[Statement]:
+    """The statements of the text in their order; comments and empty lines are none."""
+    at = 1 if text.startswith("\ufeff") else 0
+    while at < len(text):
+        end = _line_end(text, at)
+        line = text[at:end]
+        if line.strip() and not line.lstrip().startswith("#"):
+            first = at + len(line) - len(line.lstrip())
+            one = _statement(text, first, end)
+            yield one
+            end = first + len(one.text)
+        at = end + 1
 
 
 def merge_env(files: Iterable[EnvFile]) -> EnvFile:
     """All entries of the files; where several have a key, the last one's."""
     listed = tuple(files)
     entries = {key: entry for file in listed for key, entry in file.entries.items()}
-    return EnvFile(MappingProxyType(entries), ", ".join(file.source for file in listed))
+    notes = tuple(note for file in listed for note in file.notes)
+    return EnvFile(MappingProxyType(entries), ", ".join(file.source for file in listed if file.source), notes)
 
 
-def _problem(binding: Binding, where: str) -> Problem | None:
-    token = binding.original.string
-    if binding.error:
-        return _unreadable(token, where)
-    if binding.key is None:
-        return None
-    if binding.value is None:
-        return Problem(
-            "ENV_NO_VALUE",
-            "a line of the env file has no `=`",
-            "every line is KEY=value, a comment or empty; a value of several lines needs quotes around it",
-            where,
-            ("write KEY= for an empty value",),
-        )
-    if not _KEY.fullmatch(binding.key):
-        rule = "a name has letters, digits and `_` only, and does not start with a digit"
-        return Problem("ENV_BAD_NAME", "what is before `=` is not a variable's name", rule, where, ("rename it",))
-    if "\0" in binding.value:
-        return Problem("ENV_NUL", f"`{binding.key}` contains a NUL character", where=where, hints=("remove it",))
-    if _SWALLOWED.search(token.strip()):
-        return Problem(
-            "ENV_SWALLOWED",
-            f"the value of `{binding.key}` contains lines that look like other variables",
-            "its quotes are closed some lines further down",
-            where,
-            ("close the quotes on the same line", r'write line breaks as \n within "…" if they are meant'),
-        )
-    return None
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
 
 
-def _unreadable(token: str, where: str) -> Problem:
-    match = _ASSIGNMENT.match(token)
-    if match is None or match[2] not in ("'", '"'):
-        return Problem(
-            "ENV_SYNTAX",
-            "a line of the env file is not KEY=value",
-            where=where,
-            hints=("write KEY=value, or # before a comment",),
-        )
-    return Problem(
-        "ENV_QUOTES",
-        f"the quotes of `{match[1]}` are not closed, or something follows them",
-        where=where,
-        hints=(f"close the value with {match[2]}, and write a quote within it as \\{match[2]}",),
-    )
+def _statement(text: str, first: int, end: int) -> Statement:
+    """The statement that begins at `first`, in the line that ends at `end`."""
+    line = text.count("\n", 0, first) + 1
+    head = _HEAD.match(text, first)
+    assert head is not None
+    key, after = head[1], head.end()
+    if head[2] != "=" or not key:
+        bare = not head[2] and key and _NOTHING.fullmatch(text, after, end) is not None
+        return Statement(line, key, text[first:end], code="ENV_NO_VALUE" if bare else "ENV_SYNTAX")
+    code = "" if _KEY.fullmatch(key) else "ENV_BAD_NAME"
+    space = _SPACE.match(text, after)
+    assert space is not None
+    start = space.end()
+    if start < end and text[start] in "'\"":
+        quoted = _QUOTED.match(text, start)
+        if quoted is None:
+            return Statement(line, key, text[first:end], code=code or "ENV_QUOTES")
+        end = _line_end(text, quoted.end())
+        if _NOTHING.fullmatch(text, quoted.end(), end) is None:
+            return Statement(line, key, text[first:end], code=code or "ENV_QUOTES")
+        if "\0" in quoted[0] or _SWALLOWED.search(quoted[0]):
+            code = code or ("ENV_NUL" if "\0" in quoted[0] else "ENV_SWALLOWED")
+        return Statement(line, key, text[first:end], quoted[0], (after, quoted.end()), code)
+    comment = _COMMENT.search(text, after, end)
+    written = text[after : comment.start() if comment is not None else end].rstrip()
+    value = written.strip()
+    for begin, rest in _PASTED.items():
+        pasted = rest.match(text, end) if value.startswith(begin) and (begin != "{" or value == "{") else None
+        if pasted is not None:
+            end, code = pasted.end(), code or "ENV_UNQUOTED"
+    return Statement(line, key, text[first:end], value, (after, after + len(written)), code)
+
+
+def _begins(line: str) -> str:
+    """The name that the line begins with; empty without one."""
+    name = _NAME.match(line)
+    return name[1] if name is not None else ""
+
+
+# What makes a statement unreadable; the second title is for where its key is certain to be a name.
+_TROUBLE = (
+    (Problem(
+        "ENV_NO_VALUE", "a line of the env file has no `=`",
+        "every line is KEY=value, a comment or empty; a value of several lines needs quotes around it",
+        hints=("write KEY= for an empty value",),
+    ), "`{}` has no `=`"),
+    (Problem(
+        "ENV_SYNTAX", "a line of the env file is not KEY=value", hints=("write KEY=value, or # before a comment",)
+    ), "the line of `{}` is not KEY=value"),
+    (Problem(
+        "ENV_BAD_NAME", "what is before `=` is not a variable's name",
+        "a name has letters, digits and `_` only, and does not start with a digit", hints=("rename it",),
+    ), "`{}` is not a variable's name"),
+    (Problem(
+        "ENV_QUOTES", "the quotes of a value are not closed, or something follows them",
+        hints=("close the value with the quote that begins it, and write that quote within it with a \\ before it",),
+    ), "the quotes of `{}` are not closed, or something follows them"),
+    (Problem(
+        "ENV_SWALLOWED", "a value contains lines that look like other variables",
+        "its quotes are closed some lines further down",
+        hints=(r'close the quotes on the same line, or write line breaks as \n within "…" if they are meant',),
+    ), "the value of `{}` contains lines that look like other variables"),
+    (Problem(
+        "ENV_UNQUOTED", "a value has several lines and no quotes", "without quotes a value ends with its line",
+        hints=("put '…' around the whole value, first to last line",),
+    ), "the value of `{}` has several lines and no quotes"),
+    (Problem("ENV_NUL", "a value contains a NUL character", hints=("remove it",)), "`{}` contains a NUL character"),
+)  # fmt: skip
+_UNREADABLE = {problem.code: problem for problem, _ in _TROUBLE}
+_NAMED = {problem.code: title for problem, title in _TROUBLE}
 
 
 def _duplicate(key: str, first: EnvEntry, where: str) -> Problem:
-    return Problem(
-        "ENV_DUPLICATE",
-        f"`{key}` is set twice",
-        f"first at {first.where}, again at {where}",
-        where,
-        ("remove one of the two lines",),
-    )
+    detail = f"first at {first.where}, again at {where}"
+    return Problem("ENV_DUPLICATE", f"`{key}` is set twice", detail, where, ("remove one of the two lines",))
+
+
+def _value(
+    one: Statement, where: str, before: Mapping[str, EnvEntry], lookup: Lookup | None
+) -> tuple[str, Problem | None, Problem | None]:
+    """The value, what is wrong with it, and what other readers take differently in it."""
+    if one.code:
+        inherited = lookup(one.key) if lookup is not None and one.code == "ENV_NO_VALUE" else None
+        return inherited or "", None if inherited is not None else replace(_UNREADABLE[one.code], where=where), None
+    quote = one.value[:1] if one.value[:1] in ("'", '"') else ""
+    text = re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] == quote else pair[0], one.value[1:-1], flags=re.DOTALL)
+    if quote == "'":
+        return text, None, None
+    text = _ESCAPE.sub(_escaped, text) if quote else one.value
+    why = ""
+    if "\0" in text:
+        return "", replace(_UNREADABLE["ENV_NUL"], where=where), None
+    if quote and (_CONTROL.search(text) or (_FOLDER.match(one.value) and "\n" in text)):
+        why = r"`\n`, `\t` and the like are line breaks and tabs within double quotes"
+    elif one.value.startswith("`") and one.value.endswith("`"):
+        why = "its backticks are part of it; Node.js takes them for quotes"
+    if lookup is None:
+        if any(match[1] is None for match in _VARIABLE.finditer(text)):
+            hint = "write the value itself; '…' around it if its `$` is meant; or `env.expand: true` in the spec"
+            return text, _reference(one.key, "refers to another variable, and nothing is filled in", where, hint), None
+        why = why or ("Docker Compose takes `$$` for one `$`; here both are part of it" if "$$" in text else "")
+        return text.replace(_DOLLAR, "$"), None, _differs(one.key, why, where)
+    missing: list[str] = []
+
+    def found(name: str) -> str | None:
+        value = lookup(name)
+        value = before[name].value if value is None and name in before else value
+        missing.extend([name] if value is None else [])
+        return value
+
+    try:
+        value = substituted(text.replace(_DOLLAR, "$$"), found)
+    except ValueError as error:
+        return "", _reference(one.key, str(error), where, "correct the reference"), None
+    why = why or (f"it refers to `{missing[0]}`, which is not set" if missing and not value else "")
+    return value, None, _differs(one.key, why, where)
+
+
+def _reference(key: str, why: str, where: str, hint: str) -> Problem:
+    return Problem("ENV_VARIABLE", f"the value of `{key}` {why}", where=where, hints=(hint,))
+
+
+def _differs(key: str, why: str, where: str) -> Problem | None:
+    title = f"the value of `{key}` may not be what is meant: {why}"
+    hints = ("write it as '…' to have every character as it stands",)
+    return Problem("ENV_AMBIGUOUS", title, where=where, hints=hints) if why else None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    mark = match[0][1]
+    if mark == "$":
+        return _DOLLAR
+    if mark != "0":
+        return _ESCAPED[mark]
+    digits = match[0][2:]
+    # As Go reads octal digits: three of them, up to 0377; all others stay, without the first 0.
+    return chr(int(digits, 8)) if re.fullmatch("[0-3][0-7]{2}", digits) else f"\\{digits}"
+
+
+def substituted(template: str, lookup: Lookup) -> str:
+    """The text with its variables filled in as Compose does (compose-go, `template`); an unset one is empty.
+
+    ValueError, without any value, for what is no reference and for a variable that `${NAME:?…}` requires.
+    """
+    return _VARIABLE.sub(lambda match: _replacement(match[0], lookup), template)
+
+
+def references(text: str) -> tuple[str, ...]:
+    """The names of the variables that the text refers to as Compose reads it."""
+    names = (match[2] or match[3] or "" for match in _VARIABLE.finditer(text) if match[1] is None)
+    return tuple(name[1] for text in names if (name := _NAME.match(text)))
+
+
+def _replacement(text: str, lookup: Lookup) -> str:
+    operator = min((one for one in _OPERATORS if one in text), key=text.index, default="")
+    end = _closing_brace(text)
+    text, rest = (text[: end + 1], text[end + 1 :]) if end >= 0 else (text, "")
+    match = _VARIABLE.match(text)
+    if match is None or not (match[1] or match[2] or match[3]):
+        raise ValueError("has a `${` that begins no reference")
+    if match[1]:
+        return "$"
+    body = match[2] or match[3]
+    if not match[3] or not operator or operator not in body:
+        return lookup(body) or ""
+    name, _, word = body.partition(operator)
+    value = lookup(name)
+    given = value is not None and (bool(value) or not operator.startswith(":"))
+    if operator.endswith("?") and not given:
+        raise ValueError(f"requires `{name}`, which has no value")
+    if operator.endswith("+" if given else "-"):
+        return substituted(word, lookup) + substituted(rest, lookup)
+    return (value or "") + substituted(rest, lookup)
+
+
+def _closing_brace(text: str) -> int:
+    depth, at = 0, 0
+    while at < len(text):
+        if text[at] == "}":
+            depth -= 1
+            if depth == 0:
+                return at
+        elif text[at] == "{":
+            depth += 1
+            at += 1
+        at += 1
+    return -1
 
 
 # Nobody means these, whatever the key.

@@ -20,29 +20,28 @@ from deployer.config.spec import SecretKeySource, Spec
 from deployer.core.errors import DeployError, Problem, input_error, refused
 from deployer.core.files import draft
 from deployer.plan import is_on, switch_states
-from deployer.sources.dotenv import EnvFile, bindings, has_password, names_secret, parse_env, read_env
+from deployer.sources.dotenv import EnvFile, has_password, names_secret, parse_env, read_env, statements
 
 _BOM = b"\xef\xbb\xbf"
-_VALUE = re.compile(
-    r"(?:(?=[^\S\r\n]+\#)|[^\S\r\n]*(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|(?:(?![^\S\r\n]+\#)[^\r\n])*))",
-    re.DOTALL,
-)
 
 
-def init_env_file(path: Path, example: Path | None, generated: Mapping[str, int]) -> tuple[str, ...]:
+def init_env_file(
+    path: Path, example: Path | None, generated: Mapping[str, int], wanted: Collection[str] | None = None
+) -> tuple[str, ...]:
     """The file exists (mode 0600), as the example with a fresh value of so many characters for each generated key.
 
-    Returns the names of the generated keys. Refused when the file exists; input error for a bad example.
+    Returns the names of the generated keys. Refused when the file exists; input error for an example in which a wanted
+    key cannot be read.
     """
     if path.exists() or path.is_symlink():
         raise _exists(path)
     text = ""
     if example is not None:
-        read_env(example, example.name)
+        read_env(example, example.name, wanted)
         text = example.read_bytes().decode("utf-8-sig")
     values = {key: _fresh(length) for key, length in generated.items()}
     filled, rest = _fill(text, values)
-    with _draft(path, _append(filled, rest).encode()) as complete:
+    with _draft(path, _append(filled, rest).encode(), values) as complete:
         _publish(complete, path)
     return tuple(generated)
 
@@ -51,17 +50,17 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
     """Every generated key has a value: absent ones are appended, empty ones filled in; all other bytes stay.
 
     Returns the names of the keys that were generated; nothing is written when there is none. Mode and owner stay.
-    Input error when the file cannot be read strictly.
+    Input error when the line of such a key cannot be read.
     """
     target = path.resolve()  # a link stays a link
-    before = read_env(target, path.name)
+    before = read_env(target, path.name, generated)
     wanted = {key: _fresh(length) for key, length in generated.items() if not before.value(key)}
     if not wanted:
         return ()
     raw = target.read_bytes()
     bom, text = (_BOM, raw[len(_BOM) :]) if raw.startswith(_BOM) else (b"", raw)
     filled, rest = _fill(text.decode(), wanted)
-    with _draft(target, bom + _append(filled, rest).encode()) as complete:
+    with _draft(target, bom + _append(filled, rest).encode(), wanted) as complete:
         _keep_owner(complete, target.stat())
         if target.read_bytes() != raw:
             raise input_error(
@@ -115,17 +114,13 @@ def _permissions(info: os.stat_result, name: str) -> list[Problem]:
 def _fill(text: str, values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The text with the values of its keys replaced, and the values of keys that it does not have."""
     rest = dict(values)
-    parts = []
-    for binding, _ in bindings(text):
-        token = binding.original.string
-        if binding.key in rest and not binding.error:
-            head = re.match(r"\s*(?:export[^\S\r\n]+)?[^=]*=", token)
-            assert head is not None
-            value = _VALUE.match(token, head.end())
-            assert value is not None
-            token = head[0] + rest.pop(binding.key) + token[value.end() :]
-        parts.append(token)
-    return "".join(parts), rest
+    parts, at = [], 0
+    for one in statements(text):
+        if one.key in rest and not one.code:
+            start, end = one.place
+            parts += [text[at:start], rest.pop(one.key)]
+            at = end
+    return "".join([*parts, text[at:]]), rest
 
 
 def _append(text: str, values: Mapping[str, str]) -> str:
@@ -141,9 +136,9 @@ def _fresh(length: int) -> str:
 
 
 @contextlib.contextmanager
-def _draft(path: Path, content: bytes) -> Iterator[Path]:
+def _draft(path: Path, content: bytes, keys: Collection[str]) -> Iterator[Path]:
     """As `core.files.draft`, with a name that `.env.*` in `.gitignore` covers, and input error where it cannot be."""
-    parse_env(content.decode("utf-8-sig"), path.name)  # never write what could not be read back
+    parse_env(content.decode("utf-8-sig"), path.name, keys)  # never write what could not be read back
     with contextlib.ExitStack() as stack:
         try:
             complete = stack.enter_context(draft(path, lambda stream: stream.write(content), sync=True))
@@ -292,7 +287,4 @@ def _why(file: Path, values: Mapping[str, str]) -> str:
 
 
 def _is_public(text: str) -> bool:
-    try:
-        return all(_PUBLIC_KEY.fullmatch(key) for key in parse_env(text, ""))
-    except DeployError:
-        return False
+    return all(_PUBLIC_KEY.fullmatch(one.key) and not one.code for one in statements(text))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,25 @@ from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
-from deployer.core.values import list_of, overlaid
-from deployer.core.yaml import parse_manifest
-from deployer.plan import ChartSource, ImageSource, build_args, generated_keys, is_on, missing_keys, switch_states
+from deployer.core.values import list_of, mapped, overlaid
+from deployer.core.yaml import Location, parse_manifest
+from deployer.plan import (
+    ChartSource,
+    ImageSource,
+    build_args,
+    generated_keys,
+    is_on,
+    missing_keys,
+    switch_states,
+    wanted_keys,
+)
 from deployer.sources import build_context, charts, digest, dotenv, env_files
 from deployer.sources.dockerfile import base_images, instructions
 from deployer.sources.dotenv import EnvEntry, EnvFile
 
 VARIABLE = "TODO_DEPLOY_CA"
+# Filled in by the plan, once the address is known.
+_URL = re.compile(r"(\$\{url:[^}]*\})")
 # The classic builder reads lines of at most 64 KiB.
 _MOST = 40_000
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -103,36 +115,113 @@ def values_of(env: EnvFile) -> dict[str, str]:
 def load_env(loaded: LoadedSpec) -> EnvFile:
     """The merged env files, whose values are masked from now on; empty where none exists.
 
-    Input error for a malformed one, with its line.
+    Input error with the line for a wanted key that cannot be read.
     """
-    files = [loaded.root / name for name in loaded.spec.env.files]
-    env = dotenv.merge_env(dotenv.read_env(path, _shown(path, loaded.root)) for path in files if path.exists())
+    env = dotenv.merge_env(())
+    for path in (loaded.root / name for name in loaded.spec.env.files):
+        if path.exists():
+            lookup = _lookup(loaded, env)
+            read = dotenv.read_env(path, _shown(path, loaded.root), wanted_keys(loaded.spec), lookup)
+            env = dotenv.merge_env((env, read))
     KNOWN.learn(values_of(env).values())
     return env
 
 
+def _lookup(loaded: LoadedSpec, env: EnvFile | None = None) -> dotenv.Lookup | None:
+    """What fills in variables where the spec asks for it: as for Compose, the environment comes before the files."""
+    return (lambda name: os.environ.get(name, env.value(name) if env else None)) if loaded.spec.env.expand else None
+
+
 def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
-    """The first env file exists and has every generated key; returns what was done, in sentences.
+    """The first env file has every generated key, and exists where there was none; returns what was done, in sentences.
 
     A file that exists is never overwritten: absent generated keys are appended or filled in, every other byte stays.
     """
-    spec, path = loaded.spec, loaded.root / loaded.spec.env.files[0]
-    done: list[str] = []
+    change = env_change(loaded)
+    if change is None:
+        return ()
+    path = loaded.root / loaded.spec.env.files[0]
+    if not change.creates:
+        added = env_files.append_generated(path, change.generated)
+        return (f"added generated {', '.join(added)} to {_shown(path, loaded.root)}",)
+    example = loaded.root / change.example if change.example else None
+    made = env_files.init_env_file(path, example, change.generated, wanted_keys(loaded.spec))
+    source = f" from {change.example}" if change.example else ""
+    return (f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)",)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvChange:
+    """What `ensure_env` does to the first env file: makes it, maybe from an example, or adds these keys (lengths)."""
+
+    creates: bool
+    example: str
+    generated: Mapping[str, int]
+
+
+def env_change(loaded: LoadedSpec) -> EnvChange | None:
+    """What `ensure_env` would do; None where it does nothing."""
+    spec = loaded.spec
     if not any((loaded.root / name).exists() for name in spec.env.files):
-        if not spec.secrets:
-            return ()
         given = example_values(loaded)
-        example = loaded.root / spec.env.example if given and spec.env.example else None
-        made = env_files.init_env_file(path, example, generated_keys(spec, given))
-        source = f" from {spec.env.example}" if example is not None else ""
-        done.append(
-            f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)"
-        )
+        example = spec.env.example if given and spec.env.example else ""
+        return EnvChange(True, example, generated_keys(spec, given)) if spec.secrets else None
     absent = generated_keys(spec, values_of(load_env(loaded)))
-    if absent:
-        added = env_files.append_generated(path, absent)
-        done.append(f"added generated {', '.join(added)} to {_shown(path, loaded.root)}")
-    return tuple(done)
+    return EnvChange(not (loaded.root / spec.env.files[0]).exists(), "", absent) if absent else None
+
+
+def filled(loaded: LoadedSpec, env: Mapping[str, str]) -> LoadedSpec:
+    """The spec with the references in its build arguments and values filled in, where `env.expand` asks for it.
+
+    Input error for one that cannot be filled in, and for a key of a Secret, whose value would be readable there.
+    """
+    spec = loaded.spec
+    if not spec.env.expand:
+        return loaded
+    secret = {one.source or key for holder in spec.secrets.values() for key, one in holder.keys.items()}
+    problems: list[Problem] = []
+
+    def lookup(name: str) -> str | None:
+        if name in secret:
+            raise ValueError(f"refers to `{name}`, whose value is a secret and would be readable there")
+        return os.environ.get(name, env.get(name))
+
+    def fill(text: str, at: Location) -> str:
+        try:
+            return "".join(one if _URL.fullmatch(one) else dotenv.substituted(one, lookup) for one in _URL.split(text))
+        except ValueError as error:
+            title, hints = f"{'.'.join(map(str, at))} {error}", ("correct the reference, or write `$$` for a `$`",)
+            problems.append(Problem("SPEC_REFERENCE", title, where=str(loaded.origin(*at)), hints=hints))
+            return text
+
+    images = {
+        name: one.model_copy(update={"args": mapped(one.args, fill, ("images", name, "args"))})
+        for name, one in spec.images.items()
+    }
+    releases = {
+        name: one.model_copy(update={"values": mapped(one.values, fill, ("releases", name, "values"))})
+        for name, one in spec.releases.items()
+    }
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
+    return replace(loaded, spec=spec.model_copy(update={"images": images, "releases": releases}))
+
+
+def unfilled(loaded: LoadedSpec) -> list[Problem]:
+    """Every build argument that refers to a variable, which a build would take for text."""
+    if loaded.spec.env.expand:
+        return []
+    return [
+        Problem(
+            "SPEC_REFERENCE",
+            f"images.{name}.args.{key} refers to a variable, and nothing is filled in",
+            where=str(loaded.origin("images", name, "args", key)),
+            hints=("write the value itself", "or set `env.expand: true` in the spec; `$$` then is a `$`"),
+        )
+        for name, image in loaded.spec.images.items()
+        for key, value in image.args.items()
+        if dotenv.references(value)
+    ]
 
 
 def example_values(loaded: LoadedSpec) -> dict[str, str]:
@@ -142,8 +231,9 @@ def example_values(loaded: LoadedSpec) -> dict[str, str]:
 
 
 def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
-    """Every required key that no env file gives, with its nearest miss, and every placeholder that was left."""
-    problems = []
+    """Every required key that no env file gives, with its nearest miss, every placeholder that was left, and every
+    build argument that refers to a variable and gets no value."""
+    problems = unfilled(loaded)
     spec, values = loaded.spec, values_of(env)
     shown = spec.env.files[0]
     for key, (secret, name) in missing_keys(spec, values).items():
@@ -288,7 +378,9 @@ def _placeholder(entry: EnvEntry, source: str, used: str, why: str, kind: str) -
 def _example(loaded: LoadedSpec) -> EnvFile | None:
     name = loaded.spec.env.example
     path = loaded.root / name if name else None
-    return dotenv.read_env(path, path.name) if path is not None and path.is_file() else None
+    if path is None or not path.is_file():
+        return None
+    return dotenv.read_env(path, path.name, wanted_keys(loaded.spec), _lookup(loaded))
 
 
 def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path) -> None:

@@ -34,7 +34,6 @@ ORDER = [name for row in LAYERS for name in row]
 CLIENTS: dict[str, str] = {
     "click": "cli",
     "docker": "images.docker",
-    "dotenv": "sources.dotenv",
     "jinja2": "evidence.explain.page",
     "kubernetes": "kube.client",
     "markupsafe": "evidence.explain.page",
@@ -158,10 +157,9 @@ def test_every_third_party_package_is_in_the_table() -> None:
 
 def test_every_package_of_the_table_is_declared_or_comes_with_one() -> None:
     declared = (ROOT / "pyproject.toml").read_text().lower()
-    with_others = {"markupsafe", "requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml", "dotenv"}
+    with_others = {"markupsafe", "requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml"}
     assert [package for package in CLIENTS if package not in with_others and f'"{package}>=' not in declared] == []
-    for distribution in ("pyyaml", "python-dotenv"):
-        assert f'"{distribution}>=' in declared
+    assert '"pyyaml>=' in declared
 
 
 def test_the_command_line_starts_without_slow_imports() -> None:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 from deployer.config.spec import mebibytes
 from deployer.core.image_ref import parse_ref
+from deployer.core.values import mapped
+from deployer.core.yaml import Location
 from deployer.plan import ImagePlan
 from deployer.preflight.rules.model import Container, Place, Subject, Violation, rule
+from deployer.sources import dotenv
 
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
@@ -263,6 +266,24 @@ def env_in_context(subject: Subject) -> Iterator[Violation]:
                 leak.why,
                 (f"add a line `{leak.path}` to {context}/.dockerignore, then: todo-deploy validate",),
             )
+
+
+@rule("VALUE_REFERENCE", "warning", "Docker Compose docs, Interpolation",
+      hint="write the value itself, or set `env.expand: true` in the spec")  # fmt: skip
+def references(subject: Subject) -> Iterator[Violation]:
+    """No value of a release is the name of a variable that an env file sets: nothing is filled in there."""
+    found: list[Violation] = []
+
+    def look(text: str, at: Location) -> str:
+        if any(name in subject.env for name in dotenv.references(text)):
+            title = f"{'.'.join(map(str, at))} refers to a variable of the env file, and nothing is filled in"
+            found.append(Violation(title, Place(spec=at)))
+        return text
+
+    for name, release in subject.loaded.spec.releases.items():
+        if not subject.loaded.spec.env.expand:
+            mapped(release.values, look, ("releases", name, "values"))
+    yield from found
 
 
 @rule("PUBLIC_URL", "warning", "topology 001 Environment Variables; topology 003 ConfigMaps",

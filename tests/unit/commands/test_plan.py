@@ -150,9 +150,11 @@ def test_an_env_file_to_be_made_or_completed_comes_first(shop: Shop) -> None:
     path = shop.root / "todo-deploy.yaml"
     path.write_text(SPEC.replace("{TOKEN: {}}", "{TOKEN: {kind: generated}}"))
     loaded = shop.write("1")
+    (shop.root / ".env").write_text("# nothing yet\n")
     found = planned_steps(loaded, {}, shop.here)[0]
     assert (found.kind, found.name, found.action, found.reason) == ("env", ".env", "update", "generated: TOKEN")
     (shop.root / ".env").unlink()
+    (shop.root / ".env.example").write_text("OTHER=1\n")
     found = planned_steps(loaded, {}, shop.here)[0]
     assert (found.action, found.reason) == ("create", "from .env.example; generated: TOKEN")
     (shop.root / ".env.example").write_text("TOKEN=from-example\n")

@@ -114,6 +114,68 @@ def test_a_spec_without_secrets_makes_no_env_file(root: Path) -> None:
     assert not (root / ".env").exists()
 
 
+def test_a_first_env_file_is_made_where_only_a_later_one_exists(root: Path) -> None:
+    text = SPEC.replace("images:", "env: {files: [.env, .env.local]}\nimages:")
+    (root / ".env.local").write_text("NEEDED=1\nTOKEN=given\n")
+    assert inputs.env_change(load(root, text)) is None and inputs.ensure_env(load(root, text)) == ()
+    (root / ".env.local").write_text("NEEDED=1\n")
+    change = inputs.env_change(load(root, text))
+    assert change is not None and (change.creates, list(change.generated)) == (True, ["TOKEN"])
+    inputs.ensure_env(load(root, text))
+    assert inputs.env_change(load(root, text)) is None and (root / ".env").stat().st_mode & 0o777 == 0o600
+    assert inputs.values_of(inputs.load_env(load(root, text)))["NEEDED"] == "1"
+
+
+EXPANDING = """\
+apiVersion: todo-deploy/v1
+application: todo
+env: {expand: true}
+images:
+  api:
+    repository: api
+    context: api
+    args: {BASE: "${HOST}:$$8080/${PATH_OF:-v1}"}
+secrets: {app: {keys: {TOKEN: {}}}}
+releases:
+  app:
+    chart: chart
+    values: {list: ["${HOST}", "${url:web}/x", 7], mode: "a$1"}
+"""
+
+
+def filled(root: Path, text: str) -> LoadedSpec:
+    loaded = load(root, text)
+    return inputs.filled(loaded, inputs.values_of(inputs.load_env(loaded)))
+
+
+def test_references_in_the_spec_are_filled_in_where_it_asks_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOST", raising=False)
+    (root / ".env").write_text("HOST=shop\nTOKEN=c7\nURL=${HOST}/x\n")
+    spec = filled(root, EXPANDING).spec
+    assert spec.images["api"].args == {"BASE": "shop:$8080/v1"}
+    assert spec.releases["app"].values == {"list": ["shop", "${url:web}/x", 7], "mode": "a$1"}
+    monkeypatch.setenv("HOST", "other")  # as for Compose, the environment comes first
+    assert filled(root, EXPANDING).spec.releases["app"].values["list"][0] == "other"
+    assert env(root) == {"HOST": "shop", "TOKEN": "c7", "URL": "${HOST}/x"}
+
+
+@pytest.mark.parametrize(("reference", "line"), [("${TOKEN}", 8), ("${X:-$TOKEN}", 8), ("${X:?why}", 8), ("${", 8)])
+def test_what_cannot_be_filled_in_is_refused_with_its_line(root: Path, reference: str, line: int) -> None:
+    (root / ".env").write_text("TOKEN=c7-canary\n")
+    with pytest.raises(DeployError) as caught:
+        filled(root, EXPANDING.replace("${HOST}:$$8080", reference))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where) == ("SPEC_REFERENCE", f"todo-deploy.yaml:{line}")
+    assert "canary" not in str(problem.to_wire())
+
+
+def test_a_reference_in_a_build_argument_is_refused_where_nothing_is_filled_in(root: Path) -> None:
+    (root / ".env").write_text("TOKEN=c7\n")
+    loaded = load(root, EXPANDING.replace("{expand: true}", "{}"))
+    (problem,) = inputs.env_problems(loaded, inputs.load_env(loaded))
+    assert (problem.code, problem.where) == ("SPEC_REFERENCE", "todo-deploy.yaml:8")
+
+
 def test_a_missing_key_is_named_with_who_needs_it(root: Path) -> None:
     (root / ".env").write_text("TOKEN=x\n")
     loaded = load(root)

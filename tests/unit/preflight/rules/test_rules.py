@@ -206,6 +206,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CHART_MAINTAINERS", "warning", at("chart", "maintainers", to=[]), "no maintainers"),
     ("ENV_TRACKED", "error", at("machine", to=env_problem("ENV_TRACKED")), "the env file"),
     ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
+    ("VALUE_REFERENCE", "warning", both(at("spec", "releases", "shop", "values", to={"api": {"url": ["${LEVEL}"]}}),
+                                        at("env", "LEVEL", to="x")), "releases.shop.values.api.url.0"),
     ("ENV_IN_CONTEXT", "error", at("machine", to=Machine(env_leaks={
         "api": (Leak("conf/.env.local", "its name"),)})), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
