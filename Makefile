@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ docs: reference ## Build the documentation into site/; a broken link or an unkno
 
 docs-serve: reference ## Serve the documentation on this machine while it is written
 	@$(BIN)/zensical serve
+
+release: setup ## Build sdist, wheel and notes of the tag at HEAD into dist/, and check them
+	@scripts/release.sh
 
 unit: setup ## The fast tests only
 	@$(PYTEST) -q tests/unit tests/charts

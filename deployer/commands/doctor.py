@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import platform
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from deployer import composition, forwarding
+from deployer import __version__, composition, forwarding
 from deployer.commands import addons
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
+from deployer.core.redact import KNOWN
 from deployer.preflight.gather import tracked
 from deployer.sources import env_files
 from deployer.sources import load as inputs
 from deployer.stages.cluster import decide, differences, start_request
+from deployer.state.runs import runs_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
 
@@ -27,6 +33,7 @@ State = Literal["pass", "warn", "fail", "skip"]
 
 # What the cluster, its images and the toolchain take the first time, measured with the sample application.
 _FIRST_RUN_GIB = 12
+_REPORTED_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,27 @@ def examine(load: Callable[[], LoadedSpec], here: Machine) -> Iterator[Check]:
         yield Check("cluster", "skip", "needs Docker and the toolchain")
         return
     yield from _cluster(loaded, toolchain, here)
+
+
+def report(checks: Iterable[Check], document: Mapping[str, Any], here: Machine) -> bytes:
+    """A ZIP archive for an issue: versions, checks, the merged spec and the newest runs, without secret values.
+
+    The user's home folder is written as `~`; env files are not in it.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+
+        def add(name: str, text: str) -> None:
+            archive.writestr(name, KNOWN(text).replace(str(Path.home()), "~"))
+
+        versions = {"todo-deploy": __version__, "python": platform.python_version(), "system": platform.platform()}
+        add("versions.json", json.dumps(versions, indent=1))
+        add("checks.json", json.dumps([asdict(one) for one in checks], indent=1))
+        add("spec.json", json.dumps(document, indent=1, default=str))
+        folders = sorted(runs_dir(here.state_dir).glob("*"))[-_REPORTED_RUNS:]
+        for file in (file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()):
+            add(str(file.relative_to(here.state_dir)), file.read_text(encoding="utf-8", errors="replace"))
+    return packed.getvalue()
 
 
 def _folders(here: Machine) -> Check:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -213,3 +214,23 @@ def test_a_disk_that_is_full_is_reported_and_nothing_is_left_half_written(
     assert left == []
     for path in small_disk.rglob("*.json"):
         json.loads(path.read_text())
+
+
+def test_the_report_of_doctor_has_checks_and_runs_and_no_secret(run: Callable[..., Ran], project: Path) -> None:
+    secret = f"s3cr3t-{os.urandom(6).hex()}"
+    (project / ".env").write_text(f"TOKEN={secret}\n")
+    run("validate")
+    _, shown, error = run("doctor", "--report", "report.zip")
+    assert "report.zip" in error and secret not in shown + error
+    file = project / "report.zip"
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert {"versions.json", "checks.json", "spec.json"} <= texts.keys()
+    assert json.loads(texts["spec.json"])["application"] == "shop"
+    assert all(secret not in text for text in texts.values())
+
+
+def test_a_report_that_cannot_be_written_is_explained(run: Callable[..., Ran]) -> None:
+    code, _, error = run("doctor", "--report", "chart/Chart.yaml/report.zip")
+    assert code == 2 and "REPORT_UNWRITABLE" in error
