@@ -236,6 +236,12 @@ def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
     )
 
 
+def is_of_release(one: Object, release: str, namespace: str) -> bool:
+    """Whether Helm has marked the object as one of the release's."""
+    notes = one["metadata"].get("annotations") or {}
+    return (notes.get(_RELEASE_NAME), notes.get(_RELEASE_NAMESPACE)) == (release, namespace)
+
+
 def _is_ours(one: Object, application: str, releases: Mapping[str, ReleaseRecord]) -> bool:
     metadata = one["metadata"]
     labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -23,8 +23,9 @@ from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.observe import surrounding_kinds
-from deployer.rollout.stage import Limits, Rollout, await_rollout, workloads_of
+from deployer.rollout.stage import Limits, Rollout, await_rollout, take_snapshot, workloads_of
 from deployer.stages import releases as releases_stage
+from deployer.stages import rollback as rollback_stage
 from deployer.stages import urls as cors_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
@@ -32,7 +33,8 @@ from deployer.state import history, record
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.lock import LockLost
 from deployer.state.record import Record, ReleaseRecord
-from deployer.status import WorkloadStatus
+from deployer.status import WorkloadStatus, current_pods, old_pods
+from deployer.status.objects import dig, epoch, find, is_ready
 
 STABILITY = "stability"
 """The stage in which all stays Available for a while."""
@@ -110,7 +112,7 @@ def _ask(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenU
     if run.forward is not None:
         yield from forwarding.ensure(run.forward, run.machine.env, run.clock)
     node = run.facts.node_ip or "127.0.0.1"
-    return (yield from urls_stage.prove_urls(urls, node, run.kube, run.clock, _local_ports(run)))
+    return (yield from urls_stage.prove_urls(urls, node, run.kube, run.clock, local_ports(run)))
 
 
 def hold_steady(run: Connected, rollout: Rollout, seen: Serving, asked: Asked) -> Steps[Outcome[Serving]]:
@@ -144,7 +146,8 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
             raise
         if not deployed.is_new:
             evidence.note_verdict(deployed.releases, "failed")
-            raise _of_the_surroundings(error) from None
+            code = exit_code(deployed.record, run.kube, run.facts.node_ip, local_ports(run))
+            raise _of_the_surroundings(error, code) from None
         raise failed(run, deployed, error, since) from None
     _mark(run, deployed, "verified")
     _remember_verdict(run, deployed, "verified", "", since)
@@ -153,9 +156,41 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
 def failed(run: Connected, deployed: Deployed, error: DeployError, since: float) -> RolloutFailed:
     """The failure as a verdict, which Helm and the history know by then."""
     first = error.problems[0]
-    _mark(run, deployed, "failed", f"{first.code}: {first.title}")
-    _remember_verdict(run, deployed, "failed", first.code, since)
-    return RolloutFailed(error.problems, ExitCode.NOTHING_SERVES)
+    if deployed.releases:
+        _mark(run, deployed, "failed", f"{first.code}: {first.title}")
+        _remember_verdict(run, deployed, "failed", first.code, since)
+    return RolloutFailed(error.problems, exit_code(deployed.record, run.kube, run.facts.node_ip, local_ports(run)))
+
+
+def exit_code(kept: Record, kube: KubePort, node_ip: str | None, local: LocalPorts) -> ExitCode:
+    """That of a failed rollout, by whether the newest revision that was verified still has ready pods and answers."""
+    sound = next((one for one in reversed(kept.history) if one.sound), None)
+    if sound is not None:
+        with suppress(DeployError, OSError):
+            served = all(_serves(name, number, kept, kube) for name, number in sound.releases.items())
+            if served and urls_stage.all_answer(sound.urls or (), node_ip or "127.0.0.1", kube, local):
+                return ExitCode.PREVIOUS_SERVES
+    return ExitCode.NOTHING_SERVES
+
+
+def _serves(release: str, number: int, kept: Record, kube: KubePort) -> bool:
+    """Whether each workload of the release's revision has a ready pod from before the next one."""
+    namespace = kept.releases[release].namespace
+    stored = storage.stored_revision(release, namespace, number, kube)
+    later = [one for one in storage.revisions_of(release, namespace, kube) if one.revision > number]
+    if stored is None:
+        return False
+    until = (epoch(later[0].created) if later else None) or float("inf")
+    refs = [ref for ref in workloads_of(objects_of(storage.manifest_of(stored), namespace)) if ref.kind != "Job"]
+    snapshot = take_snapshot(refs, kube, events=False)
+    return all(
+        dig(find(ref, snapshot), "spec", "replicas") == 0
+        or any(
+            is_ready(pod) and (epoch(dig(pod, "metadata", "creationTimestamp")) or until) < until
+            for pod in (*current_pods(ref, snapshot), *old_pods(ref, snapshot))
+        )
+        for ref in refs
+    )
 
 
 def _mark(run: Connected, deployed: Deployed, given: Literal["verified", "failed"], cause: str = "") -> None:
@@ -174,16 +209,17 @@ def _remember_verdict(run: Connected, deployed: Deployed, given: history.Verdict
         record.save(run.kube, deployed.namespace, deployed.application, judged)
 
 
-def _of_the_surroundings(error: DeployError) -> DeployError:
+def _of_the_surroundings(error: DeployError, code: ExitCode) -> DeployError:
     """The failure of what was verified before: another version was not asked for and need not be better."""
     first, *rest = error.problems
     why = "this very revision was verified before: the cause lies around it"
     hints = (*first.hints, "todo-deploy restart", "todo-deploy rollback, if an earlier version may serve instead")
     detail = "\n".join(filter(None, (first.detail, why)))
-    return DeployError((replace(first, detail=detail, hints=hints), *rest), error.exit_code)
+    return DeployError((replace(first, detail=detail, hints=hints), *rest), code)
 
 
-def _local_ports(run: Connected) -> LocalPorts:
+def local_ports(run: Connected) -> LocalPorts:
+    """The ports of this machine that lead into the cluster."""
     return run.forward.local if run.forward is not None else urls_stage.NOT_FORWARDED
 
 
@@ -207,17 +243,25 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
         return lambda: hooks.watched(helm, at_work)
 
     for wave in releases_stage.ordered(planned.plan.releases):
+        places = [(one.name, one.namespace) for one in wave]
         try:
             yield from _await_needed(run, wave, applied, limits)
             done = yield from merge({one.name: apply(one) for one in wave})
+            if kept.history and kept.history[-1].verdict != "verified":
+                yield from rollback_stage.free_blocked([one.value for one in done.values()], run.kube, run.clock)
+        except KeyboardInterrupt:
+            with suppress(DeployError):
+                made = (*applied, *begun(places, kept, run.kube))
+                _remember(run, replace(planned, partial=True), made)
+            raise
         except DeployError as error:
             if isinstance(error, LockLost) or error.exit_code is ExitCode.MACHINE:
                 raise  # no verdict on what was applied: the next `up` goes on from there
-            made = (*applied, *_begun(wave, kept, run.kube))
+            made = (*applied, *begun(places, kept, run.kube))
             if not any(one.changed for one in made):
                 raise
             deployed = _remember(run, replace(planned, partial=True), made)
-            failure = yield from _with_evidence(error, rollout_of(run, deployed, limits, since))
+            failure = yield from with_evidence(error, rollout_of(run, deployed, limits, since))
             raise failed(run, deployed, failure, since) from None
         applied += [done[release.name].value for release in wave]
     changed = [one for one in applied if one.changed]
@@ -236,7 +280,7 @@ def _await_needed(
         yield from within(releases_stage.STAGE, await_rollout(rollout.without_hold))
 
 
-def _with_evidence(error: DeployError, rollout: Rollout) -> Steps[DeployError]:
+def with_evidence(error: DeployError, rollout: Rollout) -> Steps[DeployError]:
     """The failure, which says where its evidence is kept."""
     try:
         yield from evidence.recorded(_raising(error), rollout)
@@ -250,24 +294,22 @@ def _raising(error: DeployError) -> Steps[None]:
     raise error
 
 
-def _begun(wanted: Sequence[ReleasePlan], kept: Record, kube: KubePort) -> tuple[Applied, ...]:
-    """The revisions that this run made of the releases, finished or not; none of those that it did not reach.
+def begun(places: Sequence[tuple[str, str]], kept: Record, kube: KubePort) -> tuple[Applied, ...]:
+    """The revisions that this run made of the releases (name, namespace), finished or not; none where it made none.
 
     Helm stores a revision before it touches an object: without one nothing was changed.
     """
     found = []
-    for one in wanted:
-        secret = releases_stage.made_here(one.name, one.namespace, kube)
-        before = kept.releases[one.name].revision if one.name in kept.releases else 0
+    for name, namespace in places:
+        secret = releases_stage.made_here(name, namespace, kube)
+        before = kept.releases[name].revision if name in kept.releases else 0
         if secret is None:
             continue
-        (made,) = storage.revisions([secret], one.name)
+        (made,) = storage.revisions([secret], name)
         if made.revision <= before:
             continue
-        objects = tuple(objects_of(storage.manifest_of(secret), one.namespace))
-        found.append(
-            Applied(one.name, one.namespace, made.revision, True, NOT_FINISHED, made.inputs, objects, verified=False)
-        )
+        objects = tuple(objects_of(storage.manifest_of(secret), namespace))
+        found.append(Applied(name, namespace, made.revision, True, NOT_FINISHED, made.inputs, objects, verified=False))
     return tuple(found)
 
 

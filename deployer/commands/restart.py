@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from deployer.commands.connection import Opened
+from deployer.commands.deploy import exit_code, watch_rollout
 from deployer.commands.locking import one_at_a_time
 from deployer.composition import Run
 from deployer.config.spec import seconds
+from deployer.core.errors import DeployError, ExitCode
 from deployer.core.steps import Steps, stage
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Rollout, await_rollout, limits_from
+from deployer.rollout.stage import Rollout, limits_from
 from deployer.stages import restart as restart_stage
 from deployer.status import WorkloadRef, WorkloadStatus
 
@@ -22,4 +24,9 @@ def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tu
     since, rules = run.clock.now(), run.spec.rollout
     yield from stage(restart_stage.STAGE, restart_stage.restart_workloads(refs, opened.kube, run.clock), run.clock)
     rollout = Rollout(refs, opened.kube, run.clock, limits_from(rules, seconds(rules.timeout)), since)
-    return (yield from stage(rollout_stage.STAGE, await_rollout(rollout), run.clock)).value
+    try:
+        return (yield from stage(rollout_stage.STAGE, watch_rollout(rollout), run.clock)).value
+    except DeployError as error:
+        if error.exit_code is ExitCode.NOTHING_SERVES:
+            error.exit_code = exit_code(opened.record, opened.kube, opened.node_ip, opened.local)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -15,8 +16,14 @@ from deployer.commands.deploy import (
     Asked,
     Deployed,
     RolloutFailed,
+    begun,
+    exit_code,
+    failed,
+    local_ports,
     needed_revisions,
+    rollout_of,
     verified,
+    with_evidence,
 )
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
@@ -40,6 +47,7 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
 from deployer.state import history, record
 from deployer.state.history import Entry
+from deployer.state.lock import LockLost
 from deployer.state.record import Record, ReleaseRecord
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
@@ -85,7 +93,7 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     for one in ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube):
         yield Warned(one)
     limits = _limits_of(spec, entry, options)
-    applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, limits), clock)
+    applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, limits, since), clock)
     serving = yield from verified(run, applied.value, limits, since, _asked(run, entry, applied.value))
     return RolledBack(entry, applied.value.releases, serving.workloads, serving.urls)
 
@@ -99,8 +107,11 @@ def _asked(run: Connected, entry: Entry, deployed: Deployed) -> Asked:
     return Asked([one for one in urls if not one.service or ("Service", one.namespace, one.service) in there])
 
 
-def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits) -> Steps[Outcome[Deployed]]:
-    """All that the revision needs is there, its releases are applied again, and the cluster's record knows it."""
+def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits, since: float) -> Steps[Outcome[Deployed]]:
+    """All that the revision needs is there, its releases are applied again, and the cluster's record knows it.
+
+    Where helm fails, what it has begun is a failed revision of which the evidence is kept; nothing begun, no revision.
+    """
     spec, kube, clock = run.spec, run.kube, run.clock
     yield Item(rollback_stage.STAGE, "target", ItemState.DONE, _why(entry, kept))
     for problem in _cautions(entry, kept, spec):
@@ -111,15 +122,30 @@ def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits) -> Steps[
     helm = rollback_stage.apply_revision(entry, kept, kube, run.helm, limits.timeout, clock)
     try:
         done = yield from hooks.watched(helm, at_work)
-    except DeployError as error:
-        # Helm's client takes a helm that fails for what somebody wrote; here it was deployed before.
-        if error.exit_code is ExitCode.INPUT:
-            error.exit_code = ExitCode.NOTHING_SERVES
+    except KeyboardInterrupt:
+        with suppress(DeployError):
+            _remember(run, kept, entry, begun(releases, kept, kube))
         raise
-    saved = record.save(kube, spec.namespace, spec.application, _with_rollback(run, kept, entry, done.value))
-    for one in done.value:
-        releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), kube)
-    return Outcome(Deployed(spec.application, spec.namespace, done.value, saved), True, done.text)
+    except DeployError as error:
+        if isinstance(error, LockLost) or error.exit_code is ExitCode.MACHINE:
+            raise
+        made = begun(releases, kept, kube)
+        deployed = _remember(run, kept, entry, made)
+        failure = yield from with_evidence(error, rollout_of(run, deployed, limits, since))
+        raise failed(run, deployed, failure, since) from None
+    deployed = _remember(run, kept, entry, done.value)
+    yield from rollback_stage.free_blocked(done.value, kube, clock)
+    return Outcome(deployed, done.changed, done.text)
+
+
+def _remember(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Deployed:
+    """The cluster's record knows the revision that is that one again, where anything of it was begun."""
+    spec, saved = run.spec, kept
+    if applied:
+        saved = record.save(run.kube, spec.namespace, spec.application, _with_rollback(run, kept, entry, applied))
+    for one in applied:
+        releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), run.kube)
+    return Deployed(spec.application, spec.namespace, applied, saved)
 
 
 class Wanted(Protocol):
@@ -133,7 +159,7 @@ class Wanted(Protocol):
     def on_failure(self) -> Literal["rollback", "keep"] | None: ...
 
 
-def automatic_rollback(run: Connected, failed: RolloutFailed, options: Wanted) -> Steps[DeployError]:
+def automatic_rollback(run: Connected, first: RolloutFailed, options: Wanted) -> Steps[DeployError]:
     """The failure to raise, once the newest verified revision runs again; what failed stays where that is not wanted.
 
     A first install that failed is kept for inspection.
@@ -143,14 +169,16 @@ def automatic_rollback(run: Connected, failed: RolloutFailed, options: Wanted) -
     why = _kept_why(kept, wanted=(options.on_failure or run.spec.rollout.on_failure) != "keep")
     if why is not None or entry is None:
         yield Warned(why or _NOTHING_SOUND)
-        return failed
-    yield Warned(Problem("ROLLING_BACK", f"rolling back to revision {entry.number}", failed.problems[0].title))
+        return first
+    yield Warned(Problem("ROLLING_BACK", f"rolling back to revision {entry.number}", first.problems[0].title))
     try:
         yield from roll_back(run, RollbackOptions(entry.number, options.hold, options.timeout))
     except DeployError as second:
-        return DeployError((*failed.problems, *second.problems), ExitCode.NOTHING_SERVES)
+        now = record.load(run.kube, run.spec.namespace, run.spec.application)
+        code = exit_code(now, run.kube, run.facts.node_ip, local_ports(run))
+        return DeployError((*first.problems, *second.problems), code)
     done = Problem("ROLLED_BACK", f"rolled back to revision {entry.number}", hints=("todo-deploy history",))
-    return DeployError((*failed.problems, done), ExitCode.PREVIOUS_SERVES)
+    return DeployError((*first.problems, done), ExitCode.PREVIOUS_SERVES)
 
 
 def _limits_of(spec: Spec, entry: Entry, options: RollbackOptions) -> Limits:
@@ -233,6 +261,7 @@ def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
 
 def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Record:
     """The record whose last revision is that one again, without a verdict yet."""
+    known = {name: one for name, one in kept.releases.items() if name in entry.releases}  # what helm did not come to
     for one in applied:
         kept = record.with_release(kept, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects))
     again = replace(
@@ -241,7 +270,8 @@ def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Ap
         at=run.clock.now(),
         who=user_and_host(),
         why=f"rollback to revision {entry.number}",
-        releases={one.name: one.revision for one in applied},
+        releases={**{name: one.revision for name, one in known.items()}, **{one.name: one.revision for one in applied}},
+        inputs={**{name: one.inputs for name, one in known.items()}, **{one.name: one.inputs for one in applied}},
         verdict="unfinished",
         cause="",
         back_to=entry.number,

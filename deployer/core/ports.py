@@ -234,7 +234,7 @@ class ImagePort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One revision of a release; `status` is Helm's own word."""
+    """One revision of a release; `status` is Helm's own word, `created` the API server's time of its record."""
 
     release: str
     namespace: str
@@ -244,6 +244,7 @@ class Revision:
     updated: str = ""
     description: str = ""
     verdict: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ Apart from `recording` because a run that changes nothing loads none of it.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from deployer import __version__
@@ -54,7 +56,8 @@ class Recorder:
         if not self._folder.path.is_dir():
             return tuple(problems)
         said = "\n".join(filter(None, (first.detail, f"evidence: {self._folder.path}")))
-        return (replace(first, detail=said, hints=(*first.hints, "todo-deploy explain")), *rest)
+        first = replace(first, detail=said, hints=(*first.hints, "todo-deploy explain"))
+        return tuple(_of_kept_logs(one, self._folder.path) for one in (first, *rest))
 
     def begin_success(self) -> Callable[[], None]:
         """What changed and how long each pod took is looked at; it is in the folder once what is returned has ended."""
@@ -92,6 +95,26 @@ class Recorder:
         }
         with suppress(Exception):
             self._folder.write_json(ROLLOUT, document)
+
+
+def _of_kept_logs(problem: Problem, folder: Path) -> Problem:
+    """The problem whose hints name logs that were kept: a rollback takes the pods that had them."""
+    logs = sorted([*folder.glob(f"{CLUSTER}/logs/*.log"), *folder.glob("hooks/*.log")])
+    hints = [_kept_log(hint, problem.where, logs) if "deploy logs" in hint or "kubectl logs" in hint else hint
+             for hint in problem.hints]  # fmt: skip
+    return replace(problem, hints=tuple(dict.fromkeys(hints)))
+
+
+def _kept_log(hint: str, where: str, logs: Sequence[Path]) -> str:
+    """The log of the pod, or the workload, that hint or place name; of all where they name none."""
+    words = {word for word in re.split(r"[\s/]+", f"{where} {hint}") if word}
+    pods = [one for one in logs if one.name.split(".")[0] in words]
+    fitting = pods or [one for one in logs if any(one.name.startswith(f"{word}-") for word in words)] or list(logs)
+    if not fitting:
+        return hint
+    previous = [one for one in fitting if one.name.endswith(".previous.log")]
+    chosen = previous if previous and "--previous" in hint else fitting
+    return f"less {chosen[0]}" if len(chosen) == 1 else f"less {chosen[0].parent}/*.log"
 
 
 def write_verdict(folder: RunFolder, releases: Sequence[Applied], given: Verdict) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from deployer.core.errors import refused
 from deployer.core.events import Item, ItemState
-from deployer.core.ports import KubePort, Revision
+from deployer.core.ports import VERDICT_LABEL, KubePort, Revision
 from deployer.core.process import has_ended, machine
 from deployer.core.steps import Clock, Steps
 from deployer.helm import storage
@@ -68,6 +68,8 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
         left = _grace_period(owner) - age
         if left <= 0:
             kube.replace(storage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
+            # One that a rollback made has its target's label, and a verdict that is not its own.
+            kube.patch("Secret", latest.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}})
             return
         if owner.who == "foreign":
             raise refused(

@@ -107,6 +107,7 @@ def revisions(secrets: Sequence[Object], release: str) -> tuple[Revision, ...]:
                 inputs=labels.get(INPUTS_LABEL, ""),
                 updated=labels.get("modifiedAt") or labels.get("createdAt") or "",
                 verdict=labels.get(VERDICT_LABEL, ""),
+                created=str(metadata.get("creationTimestamp") or ""),
             )
         )
     return tuple(sorted(found, key=lambda one: one.revision))

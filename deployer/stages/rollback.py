@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from deployer.cluster import ownership
 from deployer.core.errors import Problem, refused
-from deployer.core.events import Item, ItemState
-from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, Revision
+from deployer.core.events import Item, ItemState, Warned
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, ObjectRef, Revision
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
+from deployer.stages import releases
 from deployer.state.history import Entry, KeptSecretRef
-from deployer.state.record import Record
+from deployer.state.record import Record, ReleaseRecord
+from deployer.status.objects import (
+    container_statuses,
+    dig,
+    is_ready,
+    is_terminating,
+    lags,
+    name_of,
+    number,
+    rows,
+    uid_of,
+)
 
 STAGE = "rollback"
 
@@ -48,7 +61,6 @@ def apply_revision(
     applied: list[Applied] = []
     for name, revision in entry.releases.items():
         namespace = kept.releases[name].namespace
-        yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         stored = stored_revision(name, namespace, revision, kube)
         if stored is None:
             raise refused(
@@ -58,30 +70,105 @@ def apply_revision(
             )
         inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
         objects = tuple(objects_of(storage.manifest_of(stored), namespace))
+        latest = _latest(name, namespace, kube)
+        if latest.status == "deployed" and inputs and latest.inputs == inputs:
+            known = ReleaseRecord(namespace, latest.revision, inputs, _objects_of(latest, kube))
+            if not releases.lost_objects(known, kube):
+                yield Item(STAGE, name, ItemState.UNCHANGED, f"revision {latest.revision}")
+                verified = latest.verdict == "verified" and latest.revision == kept.releases[name].revision
+                applied.append(
+                    Applied(name, namespace, latest.revision, False, "unchanged", inputs, known.objects, verified)
+                )
+                continue
+        yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         yield from _make_ready(name, namespace, revision, kube, clock)
-        helm.rollback(name, namespace, revision, timeout)
+        try:
+            helm.rollback(name, namespace, revision, timeout)
+        finally:
+            _label(name, namespace, revision, {VERDICT_LABEL: entry.verdict}, kube)
         now = _latest(name, namespace, kube).revision
-        # Helm hands the old revision's labels on, its verdict among them; this one has yet to earn its own.
-        unjudged = {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}}
-        kube.patch("Secret", namespace, storage.secret_name(name, now), unjudged)
         yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
         reason = f"rollback to revision {revision}"
         applied.append(Applied(name, namespace, now, True, reason, inputs, objects, False))
-    text = ", ".join(f"{one.name} revision {one.revision}" for one in applied)
-    return Outcome(tuple(applied), True, text)
+    new = [one for one in applied if one.changed]
+    text = ", ".join(f"{one.name} revision {one.revision}" for one in new) or f"{len(applied)} unchanged"
+    return Outcome(tuple(applied), bool(new), text)
+
+
+def _objects_of(revision: Revision, kube: KubePort) -> tuple[ObjectRef, ...]:
+    stored = stored_revision(revision.release, revision.namespace, revision.revision, kube)
+    return tuple(objects_of(storage.manifest_of(stored), revision.namespace)) if stored is not None else ()
 
 
 def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clock: Clock) -> Steps[None]:
-    """No revision is pending, and the one that Helm makes next will say that it is ours.
+    """No revision is pending, and the one that Helm makes next will say that it is ours and has no verdict yet.
 
-    A rollback takes no labels: the new revision gets those of the target, and the owner's is put there before.
+    A rollback takes no labels: the new revision gets those of the target, which is labelled so for that time.
     """
     latest = _latest(release, namespace, kube)
     if latest.status.startswith("pending-"):
         yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
-    owner = {"metadata": {"labels": {storage.OWNER_LABEL: owner_label(latest.revision + 1)}}}
-    kube.patch("Secret", namespace, storage.secret_name(release, revision), owner)
+    labels = {storage.OWNER_LABEL: owner_label(latest.revision + 1), VERDICT_LABEL: "unfinished"}
+    _label(release, namespace, revision, labels, kube)
+
+
+def _label(release: str, namespace: str, revision: int, labels: Mapping[str, str], kube: KubePort) -> None:
+    kube.patch("Secret", namespace, storage.secret_name(release, revision), {"metadata": {"labels": dict(labels)}})
+
+
+_OBSERVED_SECONDS = 10.0
+
+
+def free_blocked(applied: Sequence[Applied], kube: KubePort, clock: Clock) -> Steps[None]:
+    """No pod of an earlier template that is not ready keeps a StatefulSet of ours from its present one.
+
+    Its controller waits for such a pod before it replaces any (kubernetes/kubernetes#67250), so it is deleted.
+    """
+    for one in applied:
+        for ref in one.objects:
+            found = (yield from _observed(ref, kube, clock)) if ref.kind == "StatefulSet" and one.changed else None
+            if found is None or not ownership.is_of_release(found, one.name, one.namespace):
+                continue
+            for pod in blocking_pods(found, kube.list("Pod", ref.namespace)):
+                if kube.delete("Pod", ref.namespace, name_of(pod)):
+                    title = (
+                        f"deleted pod/{name_of(pod)}: it was not ready, and statefulset/{ref.name} would wait for it"
+                    )
+                    yield Warned(Problem("POD_FREED", title, "kubernetes/kubernetes#67250"))
+
+
+def _observed(ref: ObjectRef, kube: KubePort, clock: Clock) -> Steps[Object | None]:
+    """The workload once its controller has seen its present template, or as it is after some seconds."""
+    yield from ()
+    end = clock.monotonic() + _OBSERVED_SECONDS
+    while (found := kube.get(ref.kind, ref.namespace, ref.name)) is not None and lags(found):
+        if clock.monotonic() > end:
+            break
+        clock.sleep(0.2)
+    return found
+
+
+def blocking_pods(found: Object, pods: Sequence[Object]) -> list[Object]:
+    """The StatefulSet's pods of an earlier template that are not ready or crashed: its controller waits for them."""
+    spec, strategy = found.get("spec") or {}, dig(found, "spec", "updateStrategy")
+    present = dig(found, "status", "updateRevision")
+    if spec.get("podManagementPolicy") == "Parallel" or dig(strategy, "type") == "OnDelete" or not present:
+        return []
+    first = number(strategy, "rollingUpdate", "partition")
+    return [
+        pod for pod in pods
+        if any(owner.get("uid") == uid_of(found) for owner in rows(pod, "metadata", "ownerReferences"))
+        and dig(pod, "metadata", "labels", "controller-revision-hash") != present
+        and _ordinal(pod) >= first
+        and not is_terminating(pod)
+        and (not is_ready(pod) or any(number(one, "restartCount") for one in container_statuses(pod)))
+    ]  # fmt: skip
+
+
+def _ordinal(pod: Object) -> int:
+    text = name_of(pod).rpartition("-")[2]
+    return int(text) if text.isdecimal() else 0
 
 
 def _latest(release: str, namespace: str, kube: KubePort) -> Revision:

@@ -99,6 +99,12 @@ def prove_urls(
     return Outcome(tuple(proven), False, f"{len(proven)} answer")
 
 
+def all_answer(urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, local: LocalPorts) -> bool:
+    """Whether every URL answers at once as it is expected to. Raises DeployError and OSError for one that cannot."""
+    places = [(url, *resolve(url, node_ip, kube, local)) for url in urls]
+    return not any(shortfall(url, ask(address, host, expect=url.expect)) for url, address, host in places)
+
+
 def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_FORWARDED) -> tuple[str, str | None]:
     """The address to ask, and the Host header it needs; failure where nothing is exposed."""
     if url.ingress_host is not None:

@@ -210,7 +210,7 @@ def test_what_is_not_ours_is_refused_or_left_alone(
                 assert scene.state() == before, f"{verb} was refused and has changed something"
                 continue
             # Nothing here replaces the pods that are to restart.
-            ended = code == (ExitCode.NOTHING_SERVES if verb == "restart" else ExitCode.OK)
+            ended = code == (ExitCode.PREVIOUS_SERVES if verb == "restart" else ExitCode.OK)
             found[verb] = expected[verb] if ended else f"{code}: {said}"
             now = scene.shop.kube.state()
             if expected[verb] == LEFT:

@@ -523,7 +523,7 @@ def test_a_helm_that_fails_on_the_way_back_is_no_wrong_input(shop: Shop, monkeyp
 
     monkeypatch.setattr(shop.helm, "rollback", rollback)
     _, error = failed(shop.back())
-    assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.NOTHING_SERVES)
+    assert (codes(error), error.exit_code) == (["HELM_FAILED"], ExitCode.PREVIOUS_SERVES)
     assert shop.verdicts == ["verified", "verified"]
 
 
