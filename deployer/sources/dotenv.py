@@ -140,9 +140,8 @@ def parse_env(text: str, source: str, wanted: Collection[str] | None = None, loo
             problems += [problem] if problem is not None else []
             notes += [differs] if differs is not None else []
         elif problem is not None and problem.code != "ENV_VARIABLE":
-            notes.append(
-                replace(problem, code="ENV_SKIPPED", detail="nothing in the spec uses it: the line is skipped")
-            )
+            title = "a line of the env file is skipped: nothing in the spec uses it"
+            notes.append(Problem("ENV_SKIPPED", title, problem.title, where, problem.hints))
         if problem is None or problem.code in ("ENV_DUPLICATE", "ENV_VARIABLE"):
             entries[one.key] = EnvEntry(value, one.line, source)
     if problems:
