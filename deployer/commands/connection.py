@@ -92,7 +92,10 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
     connected = Connected(
         run.id, run.loaded, run.values, machine, run.lock, toolchain, facts, kube,
         helm=composition.open_helm(machine, wanted, toolchain, facts, why_stopped),
-        look=lookup_of(kube, partial(image_refs, facts.docker), partial(image_refs, machine.host_docker)),
+        look=lookup_of(
+            kube, partial(image_refs, facts.docker), partial(image_refs, machine.host_docker),
+            {name: image.repository for name, image in run.spec.images.items()},
+        ),
         forward=forward,
         why_stopped=why_stopped,
     )  # fmt: skip

@@ -237,7 +237,13 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
     def apply(one: ReleasePlan) -> Callable[[], Steps[Outcome[Applied]]]:
         known = kept.releases.get(one.name)
         at_work = HelmAtWork(
-            releases_stage.STAGE, ((one.name, one.namespace),), run.kube, run.clock, limits, evidence.text_writer()
+            releases_stage.STAGE,
+            ((one.name, one.namespace),),
+            run.kube,
+            run.clock,
+            limits,
+            one.timeout,
+            evidence.text_writer(),
         )
         helm = releases_stage.ensure_release(one, known, run.kube, run.helm, run.clock, run.id)
         return lambda: hooks.watched(helm, at_work)

@@ -85,6 +85,14 @@ def plan_for(
     return make_plan(spec, loaded.root, facts)
 
 
+def with_timeout(planned: Planned, seconds: float | None) -> Planned:
+    """The plan whose releases, and so their hooks, have so many seconds each; None leaves those of the spec."""
+    if seconds is None:
+        return planned
+    releases = tuple(replace(one, timeout=seconds) for one in planned.plan.releases)
+    return replace(planned, plan=replace(planned.plan, releases=releases))
+
+
 def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
     """The tags that name a content (repository → tag → digest): those remembered, and those the daemon has.
 

@@ -118,7 +118,7 @@ def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits, since: fl
         yield Warned(problem)
     yield from rebuild.ensure_revision(run, entry, kept)
     releases = tuple((name, kept.releases[name].namespace) for name in entry.releases)
-    at_work = HelmAtWork(rollback_stage.STAGE, releases, kube, clock, limits, evidence.text_writer())
+    at_work = HelmAtWork(rollback_stage.STAGE, releases, kube, clock, limits, limits.timeout, evidence.text_writer())
     helm = rollback_stage.apply_revision(entry, kept, kube, run.helm, limits.timeout, clock)
     try:
         done = yield from hooks.watched(helm, at_work)

@@ -11,7 +11,7 @@ from deployer.cluster import ownership
 from deployer.commands.connection import connect
 from deployer.commands.deploy import STABILITY, Asked, RolloutFailed, deploy, verified
 from deployer.commands.locking import one_at_a_time
-from deployer.commands.planning import Planned, ensure_record, plan_up
+from deployer.commands.planning import Planned, ensure_record, plan_up, with_timeout
 from deployer.commands.rollback import automatic_rollback
 from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
 from deployer.composition import Connected, Run
@@ -90,7 +90,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     yield from run.lock.take(connected.kube)
 
     # All tags, Secret names and Helm values are final before anything is touched.
-    planned = plan_up(connected, options.services)
+    planned = with_timeout(plan_up(connected, options.services), options.timeout)
     plan, has_changes = planned.plan, options.rebuild or planned.has_changes
     yield from preflight(connected, planned, options, has_changes=has_changes)
     planned = yield from ensure_record(planned, connected.kube)

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deployer.core.text import clean_text
+from deployer.core.text import clean_text, one_line
 from deployer.diagnosis.crashes import (
     crash_finding,
     dependency_finding,
     killed_by,
+    probe_advice,
     probe_answers,
     run_finding,
 )
 from deployer.diagnosis.dependencies import why_ignored
-from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, last_lines, named
+from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, last_lines, named, pod_words
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
     CONFIG_REASONS,
@@ -31,7 +32,7 @@ from deployer.diagnosis.needs import (
     image_finding,
 )
 from deployer.status import Object, WorkloadRef
-from deployer.status.objects import dig, epoch, name_of, number, probe_request, rows
+from deployer.status.objects import condition, dig, epoch, name_of, number, probe_request, rows
 
 START_SECONDS = 30.0
 """A server that is not ready so soon after its start is an ordinary sight."""
@@ -47,6 +48,22 @@ def container_findings(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[
         found = _of(scene, container)
         if found is not None:
             yield found
+    yield from _gate_findings(ref, pod)
+
+
+def _gate_findings(ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
+    """The readiness gates that keep a pod of ready containers from being ready."""
+    row = condition(pod, "Ready")
+    if row.get("status") == "True" or condition(pod, "ContainersReady").get("status") != "True":
+        return
+    gates = (str(gate.get("conditionType")) for gate in rows(pod, "spec", "readinessGates"))
+    closed = [gate for gate in gates if condition(pod, gate).get("status") != "True"]
+    if closed:
+        names = ", ".join(f"`{gate}`" for gate in closed)
+        what = f"{names}, which nobody has set" if not any(condition(pod, gate) for gate in closed) else names
+        since = epoch(condition(pod, "ContainersReady").get("lastTransitionTime"))
+        made = named("READINESS_GATE", pod_words(ref, pod, what=what), workload=ref)
+        yield replace(made, detail=one_line(row.get("message") or ""), since=since)
 
 
 def _containers(ref: WorkloadRef, pod: Object) -> Iterator[Container]:
@@ -141,7 +158,7 @@ def _not_ready(scene: Scene, container: Container) -> Finding | None:
     elif words and words.code == "DB_PASSWORD" and not starting:
         made = named(words.code, container.words(), workload=container.ref)
     else:
-        made = named(code, container.words(), workload=container.ref)
+        made = named(code, container.words(), *probe_advice(container, kind, answers), workload=container.ref)
     failures = sum(number(event, "count", default=1) for event in unhealthy)
     ignored = f"it started {age:.0f} s ago" if age < allowed else "not yet killed for it" if starting else ""
     if not ignored and started is not None and started + 1 < scene.since:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 
 from deployer.core.text import clean_text, one_line
@@ -143,7 +144,8 @@ def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None
         ]
         if kills and (epoch(kills[-1].get("lastTimestamp")) or started) + 1 > started:
             answers = probe_answers(scene, container, kind)
-            made = named(code, container.words(), workload=container.ref)
+            advice = probe_advice(container, kind, answers)
+            made = named(code, container.words(), *advice, workload=container.ref)
             return replace(
                 made,
                 detail=" | ".join(filter(None, (probe_request(dig(container.spec, f"{kind}Probe")), *answers[-1:]))),
@@ -156,6 +158,24 @@ def probe_answers(scene: Scene, container: Container, kind: str) -> tuple[str, .
     events = events_of(scene, container, "Unhealthy", "ProbeWarning")
     texts = (str(event.get("message") or "") for event in events)
     return tuple(one_line(text) for text in texts if text.lower().startswith(kind))
+
+
+def probe_advice(container: Container, kind: str, answers: tuple[str, ...]) -> tuple[str, ...]:
+    """What to look at for a probe that does not succeed: by what it asks, and what it was answered last."""
+    probe, last = dig(container.spec, f"{kind}Probe"), answers[-1] if answers else ""
+    if (command := dig(probe, "exec", "command")) is not None:
+        words, run = container.words(), shlex.join(map(str, command))
+        return (f"kubectl exec {words['pod']} -c {container.name} -n {container.ref.namespace} -- {run}",)
+    if (grpc := dig(probe, "grpc")) is not None:
+        service = f", service `{grpc['service']}`" if grpc.get("service") else ""
+        return (f"the program must serve grpc.health.v1.Health on port {grpc.get('port')}{service}: it is asked there",)
+    if "statuscode" in last:
+        return ("compare the probe's path with the program's",)
+    if re.search(r"deadline exceeded|Client\.Timeout|i/o timeout", last):
+        return (f"it answers later than the probe's `timeoutSeconds` ({number(probe, 'timeoutSeconds', default=1)})",)
+    if "refused" in last:
+        return ("the program must listen on 0.0.0.0 and the probe's port",)
+    return ("compare the probe's path and port with the program's",)
 
 
 def _older_than_run(scene: Scene, container: Container) -> bool:

@@ -33,7 +33,8 @@ class Known:
     `images_seen`: both daemons were asked, so that an image that is in neither is nowhere. `memory` is by pod and
     container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
     the runtime does not say so each time. `away_until`: when the cluster answered again after it had not for long.
-    `settled`: workloads that are done, beside which the others are judged.
+    `settled`: workloads that are done, beside which the others are judged. `repositories`: those of the spec's images,
+    by their names in it.
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Known:
     killed: frozenset[tuple[str, str]] = frozenset()
     away_until: float = 0.0
     settled: frozenset[WorkloadRef] = frozenset()
+    repositories: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def named(code: str, words: Mapping[str, str], *hints: str, workload: WorkloadRe
     cause = CAUSES[code]
     said = _Words({key: one_line(value, 200) for key, value in words.items()})
     title = one_line(cause.title.format_map(said), 300)
-    advice = (*hints, *(hint.format_map(said) for hint in cause.hints))
+    advice = (*hints, *(hint.format_map(said).rstrip() for hint in cause.hints))
     pod, container = words.get("pod", ""), words.get("container", "")
     return Finding(code, title, workload=workload, pod=pod, container=container, hints=advice)
 
@@ -168,4 +170,5 @@ def warned(found: Finding, *, further: bool = False) -> Warned:
 
 def pod_words(ref: WorkloadRef, pod: Object, container: str = "", **more: str) -> dict[str, str]:
     """The words that every title and hint about a pod may use."""
-    return {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod), "container": container, **more}
+    words = {"workload": str(ref), "namespace": ref.namespace, "pod": name_of(pod), "container": container}
+    return {**words, "previous": "", **more}

@@ -29,7 +29,11 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("PORT_IN_USE", rf"(?:{_IN_USE})(?:.{{0,200}}[^\d:])?(?P<what>:{{0,3}}\d{{2,5}})\)?$"),
         ("PORT_IN_USE", _IN_USE),
         ("EXEC_FORMAT", r"(?:exec:? \"?(?P<what>[^\s\":]+)\"?: .{0,200})?exec format error"),
-        ("RUN_NO_SUCH_FILE", r"(?<![\w./-])(?P<what>[\w./-]+)(?:\\r|\^M)'?: (?:No such file|not found|bad)"),
+        ("LINE_ENDS", r"(?<![\w./@-])(?P<what>[\w./@-]{1,250}(?:\\r|\^M))['\"\u2019)]*: (?:No such|not found|bad)"),
+        ("LINE_ENDS", r"(?<![\w./@-])(?P<what>[\w./@-]{1,250}\\r)['\"\u2019]"),
+        ("LINE_ENDS", r"(?P<what>set: (?:Illegal option -(?:\\r)?$|-\\r: invalid option))"),
+        ("INTERPRETER_MISSING", r"^(?:\[[^\]]*\] )?exec (?P<what>[^\s\":]+): no such file or directory$"),
+        ("INTERPRETER_MISSING", r"(?<![^\s\":])(?P<what>[^\s\":]{1,250}): cannot execute: required file not found"),
         ("DB_PASSWORD", r"password authentication failed|Access denied for user|WRONGPASS"),
         ("NO_SPACE", r"no space left on device|ENOSPC|Errno 28\]"),
         ("MODULE_MISSING", r"(?:No module named|Cannot find (?:module|package)) '?(?P<what>[\w@./-]+)"),
@@ -89,12 +93,16 @@ def exit_meaning(code: int) -> str:
 
 def last_words(text: str) -> LastWords | None:
     """The latest line of the log that a known cause explains."""
-    for line in reversed(clean_text(text).splitlines()):
+    for line in reversed(_BROKEN.sub(r"\\r", clean_text(text)).splitlines()):
         for code, pattern in _PATTERNS:
             if match := pattern.search(line):
                 return LastWords(code, (match.groupdict().get("what") or "").strip("'^:"), line.strip())
     return None
 
+
+# A carriage return within a line is read as its end: a name that ends with one shows as a line that begins with what
+# a shell says after the name.
+_BROKEN = re.compile(r"\n(?=['\"\u2019)]*: (?:No such file|not found|bad|invalid option))")
 
 _TELLING = re.compile(r"error|fatal|exception|panic|fail|cannot|can't|could not|must |invalid|denied|refused", re.I)
 _TRACE = re.compile(r"^\s*(?:at |File \"|Node\.js v\d|goroutine |\^+$|~+)")

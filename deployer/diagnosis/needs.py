@@ -9,7 +9,7 @@ from deployer.core.image_ref import parse_ref
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, pod_words
 from deployer.status import Object, WorkloadRef
-from deployer.status.objects import dig
+from deployer.status.objects import dig, epoch
 
 # Reasons of `state.waiting` are the kubelet's (pkg/kubelet/images/types.go, kuberuntime_container.go).
 IMAGE_REASONS = {
@@ -40,6 +40,10 @@ _WRONG_USER = re.compile(
 )
 
 
+_CONTENT_TAG = re.compile(r"-[0-9a-f]{12}$")
+"""The end of a tag that is the digest of what it was built from: no other image has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """One container of a pod that counts: its spec and its status together."""
@@ -59,7 +63,8 @@ class Container:
 
     def words(self, **more: str) -> dict[str, str]:
         """The words that a title may use."""
-        return pod_words(self.ref, self.pod, self.name, image=self.image, **more)
+        previous = "--previous" if dig(self.status, "lastState", "terminated") else ""
+        return pod_words(self.ref, self.pod, self.name, image=self.image, previous=previous, **more)
 
 
 def events_of(scene: Scene, container: Container, *reasons: str) -> tuple[Object, ...]:
@@ -80,9 +85,23 @@ def image_finding(scene: Scene, container: Container, reason: str, message: str)
         text = f"{reason} {said}".replace(container.image, "")
         code = next((code for code, pattern in _PULLS if pattern.search(text)), "IMAGE_PULL")
     place, *hints = _where_it_is(scene.known, parse_ref(container.image).familiar)
-    made = named(code, container.words(), *hints, workload=container.ref)
+    name, built = _built_elsewhere(scene.known, container.image)
+    if built:
+        code, hints = "IMAGE_MAPPING", []
+    made = named(code, container.words(name=name, built=built), *hints, workload=container.ref)
     detail = message or next((str(e.get("message")) for e in events), reason)
     return replace(made, detail=one_line(" | ".join(filter(None, (place, detail)))), since=first_time(events))
+
+
+def _built_elsewhere(known: Known, image: str) -> tuple[str, str]:
+    """The image of the spec that is meant, and as what it was built: of that tag, in another repository."""
+    wanted, node = parse_ref(image), {parse_ref(one).familiar for one in known.node_images}
+    for name, repository in known.repositories.items():
+        built = parse_ref(f"{repository}:{wanted.tag}")
+        same = built.name.rpartition("/")[2] == wanted.name.rpartition("/")[2] or _CONTENT_TAG.search(wanted.tag or "")
+        if same and built.name != wanted.name and built.familiar in node:
+            return name, built.familiar
+    return "", ""
 
 
 def _where_it_is(known: Known, image: str) -> tuple[str, ...]:
@@ -103,7 +122,8 @@ def config_finding(scene: Scene, container: Container, message: str) -> Finding:
         event for event in events_of(scene, container, "Failed") if message and message in str(event.get("message"))
     )
     made = missing_object(scene, container.words(), container.ref, message) or _other_config(container, message)
-    return replace(made, detail=one_line(message), since=since)
+    ignored = passing_cache(scene, container.pod, message, since)
+    return replace(made, detail=one_line(message), since=since, ignored=ignored)
 
 
 def missing_object(scene: Scene, words: dict[str, str], ref: WorkloadRef, message: str) -> Finding | None:
@@ -121,10 +141,21 @@ def missing_object(scene: Scene, words: dict[str, str], ref: WorkloadRef, messag
     return None
 
 
+TRIES_AGAIN = "the kubelet tries again"
+_LATE_CACHE = re.compile(r"failed to sync (?:secret|configmap) cache")
+_CACHE_SECONDS = 60.0
+
+
+def passing_cache(scene: Scene, pod: Object, message: str, since: float | None) -> str:
+    """Why the message is no alarm: the kubelet says it in passing of what it has not read yet, for about a minute."""
+    shown = since or epoch(dig(pod, "metadata", "creationTimestamp")) or scene.now
+    return TRIES_AGAIN if _LATE_CACHE.search(message) and scene.now - shown < _CACHE_SECONDS else ""
+
+
 def _other_config(container: Container, message: str) -> Finding:
     if match := _WRONG_USER.search(message):
         return named("NON_NUMERIC_USER", container.words(what=f"the {match[0]}"), workload=container.ref)
-    if "failed to sync" in message or "not yet been read" in message:
+    if _LATE_CACHE.search(message) or "not yet been read" in message:
         return named("CONFIG_CACHE", container.words(), workload=container.ref)
     return named("CREATE_CONTAINER", container.words(what=message), workload=container.ref)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, near, pod_words
-from deployer.diagnosis.needs import missing_object
+from deployer.diagnosis.needs import TRIES_AGAIN, missing_object, passing_cache
 from deployer.status import (
     Object,
     PvcPhase,
@@ -278,7 +278,9 @@ def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None
     words = pod_words(ref, pod)
     missing = missing_object(scene, words, ref, message)
     made = named("VOLUME_MOUNT", words | {"what": _mounted(message)}, *(missing.hints if missing else ()), workload=ref)
-    return replace(made, detail=one_line(message), since=first_time(events), evidence=_lines(specific or events))
+    since, lines = first_time(events), _lines(specific or events)
+    ignored = passing_cache(scene, pod, message, since)
+    return replace(made, detail=one_line(message), since=since, evidence=lines, ignored=ignored)
 
 
 def _mounted(message: str) -> str:
@@ -301,7 +303,7 @@ def sandbox_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | No
         detail=one_line(message),
         since=first_time(events),
         evidence=_lines(events),
-        ignored="" if tried > 1 else "the kubelet tries again",
+        ignored="" if tried > 1 else TRIES_AGAIN,
     )
 
 

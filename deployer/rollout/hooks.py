@@ -6,16 +6,18 @@ with its log the moment it has ended (https://helm.sh/docs/topics/charts_hooks/)
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deployer.core.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.ports import KubePort, ObjectRef
 from deployer.core.steps import Clock, Steps, merge
+from deployer.core.text import duration
 from deployer.helm import storage
 from deployer.helm.storage import objects_of, revisions_of, stored_revision
 from deployer.rollout.stage import Limits, take_snapshot, workloads_of
@@ -31,18 +33,23 @@ Keep = Callable[[str, str], None]
 
 # Helm sees the end of a hook at once, and its Job may be gone then; a Job's own controller takes a second to tell.
 _TICK_SECONDS = 0.3
+_OUT_OF_TIME = re.compile(r"timed out waiting|context deadline exceeded", re.IGNORECASE)
 _LOG_LINES, _SHOWN_LINES = 200, 10
 
 
 @dataclass(frozen=True, slots=True)
 class HelmAtWork:
-    """What helm is at work on, in which stage, and how its hooks are judged; `keep` takes their logs."""
+    """What helm is at work on, in which stage, and how its hooks are judged; `keep` takes their logs.
+
+    `timeout`: how many seconds helm waits for each.
+    """
 
     stage: str
     releases: tuple[tuple[str, str], ...]
     kube: KubePort
     clock: Clock
     limits: Limits
+    timeout: float
     keep: Keep
 
 
@@ -94,6 +101,7 @@ class _Hooks:
         self._logs: dict[tuple[str, str], str] = {}
         self._shown: dict[str, str] = {}
         self._reported: set[tuple[str, WorkloadRef | None]] = set()
+        self._running: dict[WorkloadRef, float] = {}
         self._observed: Observed | None = None
         self._findings: tuple[Finding, ...] = ()
 
@@ -120,7 +128,7 @@ class _Hooks:
     def explained(self, error: DeployError) -> DeployError:
         """Helm's failure in the words of the hook that caused it, with the end of its log."""
         first, *rest = error.problems
-        if first.code not in ("HOOK_FAILED", "HELM_FAILED") or not (self._findings or self._logs):
+        if first.code not in ("HOOK_FAILED", "HELM_FAILED") or not (self._findings or self._logs or self._running):
             return error
         better = first
         if self._findings:
@@ -128,10 +136,25 @@ class _Hooks:
 
             cause = diagnosis.problem(self._findings[0])
             better = replace(cause, code="HOOK_FAILED", title=f"a hook failed: {cause.title}")
+        elif self._running and _OUT_OF_TIME.search(first.detail):
+            better = self._out_of_time()
         log = next(reversed(self._logs.values()), "")
         lines = [line for line in log.splitlines()[-_SHOWN_LINES:] if line not in better.detail]
         text = "\n".join(filter(None, (better.detail, *lines)))
         return DeployError((replace(better, detail=text), *rest), ExitCode.NOTHING_SERVES)
+
+    def _out_of_time(self) -> Problem:
+        """The hook that still ran when helm gave up waiting for it, which is all that helm says."""
+        from deployer import diagnosis
+        from deployer.diagnosis.finding import named
+
+        ref, since = next(reversed(self._running.items()))
+        ran = self._helm.clock.now() - since
+        words = {"workload": str(ref), "namespace": ref.namespace, "what": duration(self._helm.timeout)}
+        found = replace(
+            named("HOOK_TIMEOUT", words, workload=ref), detail=f"it began {duration(ran)} before and went on"
+        )
+        return diagnosis.problem(found)
 
     def _pending(self, release: str, namespace: str) -> _Pending | None:
         """The revision that helm is making of the release; None while there is none."""
@@ -182,6 +205,10 @@ class _Hooks:
         for ref in jobs:
             status = workload_status(ref, snapshot, self._helm.clock.now())
             words = f"hook: {status.message}"
+            if status.phase in (Phase.AVAILABLE, Phase.FAILED):
+                self._running.pop(ref, None)
+            else:
+                self._running.setdefault(ref, _born(find(ref, snapshot)))
             if self._shown.get(str(ref)) != words:
                 self._shown[str(ref)] = words
                 states = {Phase.AVAILABLE: ItemState.DONE, Phase.FAILED: ItemState.FAILED}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from deployer.core.errors import DeployError
@@ -85,6 +86,7 @@ Refs = Callable[[], Sequence[str]]
 Lookup = Callable[["Known", Snapshot, Sequence[WorkloadRef], Sequence["Finding"], float], "Known"]
 """What is known after another look, at that moment: the same object where nothing was looked up."""
 
+NO_REPOSITORIES: Mapping[str, str] = MappingProxyType({})
 _IMAGES = {"IMAGE_NEVER_PULL", "IMAGE_NOT_FOUND", "IMAGE_DENIED", "IMAGE_NETWORK", "IMAGE_PULL"}
 _NAMES = {"CONFIG_SECRET_MISSING", "CONFIG_MAP_MISSING", "CONFIG_KEY_MISSING", "VOLUME_MOUNT"}
 MEASURE_SECONDS = 4.0
@@ -98,8 +100,13 @@ def no_lookup(
     return known
 
 
-def lookup_of(kube: KubePort, node_images: Refs, host_images: Refs) -> Lookup:
-    """Looks into both daemons, at the names of the namespace's objects, and at the memory of pods that start."""
+def lookup_of(
+    kube: KubePort, node_images: Refs, host_images: Refs, repositories: Mapping[str, str] = NO_REPOSITORIES
+) -> Lookup:
+    """Looks into both daemons, at the names of the namespace's objects, and at the memory of pods that start.
+
+    `repositories` are those of the spec's images, by their names in it.
+    """
 
     def look(
         known: Known, snapshot: Snapshot, refs: Sequence[WorkloadRef], findings: Sequence[Finding], now: float
@@ -108,7 +115,8 @@ def lookup_of(kube: KubePort, node_images: Refs, host_images: Refs) -> Lookup:
         if codes & _IMAGES and not known.images_seen:
             node, host = _had(node_images), _had(host_images)
             seen = node is not None and host is not None
-            known = replace(known, node_images=node or (), host_images=host or (), images_seen=seen)
+            known = replace(known, node_images=node or (), host_images=host or (), images_seen=seen,
+                            repositories=repositories)  # fmt: skip
         if codes & _NAMES and not known.secrets and not known.config_maps:
             namespaces = sorted({ref.namespace for ref in refs})
             known = replace(known, secrets=_keys("Secret", namespaces, kube),

@@ -73,7 +73,7 @@ class _Watched:
         self._begun = rollout.clock.monotonic()
         self._statuses: dict[WorkloadRef, WorkloadStatus] = {}
         self._further: set[Cause] = set()
-        self._noted: dict[Cause, int] = {}
+        self._noted: dict[Cause, tuple[int, str]] = {}
         self._around, self._tails = Surroundings(), Tails()
         self._observed, self._known = Observed(), Known()
         self._snapshot: Snapshot | None = None
@@ -204,15 +204,22 @@ def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -
     return {wanted.key: log_end(wanted, kube) for wanted in diagnosis.logs_wanted(snapshot, refs)}
 
 
-def _notes(findings: Sequence[Finding], noted: dict[Cause, int]) -> Iterable[Event]:
-    """What may still be an ordinary moment is said without alarm once it was seen in two rounds."""
+def _notes(findings: Sequence[Finding], noted: dict[Cause, tuple[int, str]]) -> Iterable[Event]:
+    """What may still be an ordinary moment is said without alarm once it was seen in two rounds, and as it stands then.
+
+    `noted`: in how many rounds each was seen, and what was said of it last.
+    """
     for finding in findings:
-        key = (finding.code, finding.workload)
         if finding.ignored:
-            noted[key] = noted.get(key, 0) + 1
-            if noted[key] == _NOTED_ROUNDS:
-                text = f"{finding.title} ({finding.ignored})"
+            key = (finding.code, finding.workload)
+            rounds, said = noted.get(key, (0, ""))
+            text = f"{finding.title} ({finding.ignored})" if rounds + 1 >= _NOTED_ROUNDS else ""
+            noted[key] = rounds + 1, text
+            if text != said:
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
+    for key in noted.keys() - {(one.code, one.workload) for one in findings}:
+        if noted.pop(key)[1]:
+            yield Item(STAGE, str(key[1] or "cluster"), ItemState.DONE, "passed")
 
 
 def worth_reporting(findings: Sequence[Finding], observed: Observed, limits: Limits, now: float) -> Iterable[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from deployer.ui.words import Severity, annotation, defused, further_words, prob
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
+_AGO = re.compile(r"\d+ s(?= ago)")
 
 
 class Lines:
@@ -177,11 +179,11 @@ def _at(view: View) -> str:
 
 
 def _key(event: Item) -> str:
-    """What must differ for an item to be printed again: bytes are printed by quarters, steps one by one."""
+    """What must differ for an item to be printed again: bytes are printed by quarters, steps one by one, no seconds."""
     amount = progress(event.done, event.total)
     if event.state is ItemState.RUNNING and amount.endswith("%"):
         return f"running {int(amount[:-1]) // 25}"
-    return f"{event.state.value} {amount} {event.text}"
+    return f"{event.state.value} {amount} {_AGO.sub('', event.text)}"
 
 
 def _item_words(event: Item) -> str:

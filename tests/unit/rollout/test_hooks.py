@@ -89,6 +89,7 @@ class Scene:
             self.kube,
             self.kube.clock,
             Limits(60.0, 0.0, FailFast.BALANCED),
+            12.0,
             lambda n, t: self.kept.update({n: t}),
         )
         return watched(self.helm(work, error), at_work)
@@ -158,6 +159,22 @@ def test_helms_own_failure_is_reported_in_the_hooks_words(scene: Scene) -> None:
     _, error = failed(scene.beside(work, DeployError(Problem("HOOK_FAILED", "a hook", "helm's"), ExitCode.INPUT)))
     assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.NOTHING_SERVES)
     assert error.problems[0].detail.splitlines() == ["helm's", "halfway", "division by zero"]
+
+
+def test_a_hook_that_still_ran_when_its_time_was_over_is_named(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.job(log=("migrating",))
+        wait_until(lambda: scene.kept)
+        threading.Event().wait(0.4)
+
+    over = "Error: UPGRADE FAILED: pre-upgrade hooks failed: timed out waiting for the condition"
+    _, error = failed(scene.beside(work, DeployError(Problem("HOOK_FAILED", "a hook", over), ExitCode.NOTHING_SERVES)))
+    first = error.problems[0]
+    assert (code(error), first.where) == ("HOOK_TIMEOUT", "job/migrate")
+    assert "12.0 s" in first.title and "migrating" in first.detail
+    assert any("timeout" in hint for hint in first.hints)
 
 
 def test_a_hook_that_helm_judged_first_is_a_failed_hook_whatever_its_pod_showed(scene: Scene) -> None:

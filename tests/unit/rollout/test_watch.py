@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deployer.config.spec import FailFast
-from deployer.core.events import Warned
+from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Outcome, Steps
+from deployer.diagnosis.finding import named
 from deployer.rollout.stage import Cause, Limits, Rollout, await_rollout
+from deployer.rollout.watch import _notes
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -76,3 +79,27 @@ def test_a_run_that_changed_nothing_does_not_look_around(kube: FakeKube) -> None
     put(kube, "Service", {"selector": {"app": "apy"}})
     events, _ = played(rollout(kube, changed=False))
     assert not [one for one in events if isinstance(one, Warned)]
+
+
+def test_a_note_is_kept_up_to_date_until_it_has_passed() -> None:
+    noted: dict[Cause, tuple[int, str]] = {}
+    made = named("READINESS_PROBE", {"workload": "deployment/api"}, workload=ref("api"))
+
+    def said(*ignored: str) -> list[tuple[ItemState, str]]:
+        events = _notes([replace(made, ignored=one) for one in ignored], noted)
+        return [(one.state, one.text.rpartition("(")[2]) for one in events if isinstance(one, Item)]
+
+    rounds = [said("it started 1 s ago"), said("it started 2 s ago"), said("it started 2 s ago"),
+              said("it started 3 s ago"), said(), said()]  # fmt: skip
+    running, done = ItemState.RUNNING, ItemState.DONE
+    assert rounds == [
+        [], [(running, "it started 2 s ago)")], [], [(running, "it started 3 s ago)")], [(done, "passed")], [],
+    ]  # fmt: skip
+
+
+def test_a_note_that_becomes_an_alarm_has_not_passed() -> None:
+    noted: dict[Cause, tuple[int, str]] = {}
+    made = named("READINESS_PROBE", {"workload": "deployment/api"}, workload=ref("api"))
+    for one in (replace(made, ignored="it has just started"),) * 3:
+        list(_notes([one], noted))
+    assert list(_notes([made], noted)) == []

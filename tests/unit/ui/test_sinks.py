@@ -115,6 +115,8 @@ def test_plain_prints_build_output_when_asked() -> None:
 def test_plain_does_not_repeat_itself() -> None:
     same = Item("cluster", "minikube", RUNNING, "waiting")
     assert len(plain([(0.0, same), (1.0, same)])) == 1
+    counting = [(n, Item("rollout", "api", RUNNING, f"not ready (it started {n} s ago)")) for n in (1.0, 2.0, 3.0)]
+    assert len(plain(counting)) == 1
     status = workload("api", Phase.PENDING, 0, 1)
     assert len(plain([(0.0, status), (1.0, status)])) == 1
 

@@ -1,0 +1,133 @@
+"""What a pod that does not get ready waits for, and what helps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from deployer.diagnosis import Finding, Known, diagnose
+from deployer.status import Snapshot, WorkloadRef
+from deployer.status.objects import epoch
+from tests import DATA
+from tests.unit.status.test_status_cases import load
+
+BACKEND = WorkloadRef("todo", "Deployment", "backend")
+
+
+class Case:
+    """A case of tests/data/status that may be changed."""
+
+    def __init__(self, name: str) -> None:
+        self.data: dict[str, Any] = copy.deepcopy(load(DATA / "status" / f"{name}.yaml"))
+        self.pod: dict[str, Any] = self.data["objects"]["pods"][0]
+        self.container: dict[str, Any] = self.pod["spec"]["containers"][0]
+
+    def events(self, reason: str) -> Iterator[dict[str, Any]]:
+        return (event for event in self.data["objects"]["events"] if event["reason"] == reason)
+
+    def found(self, known: Known | None = None, later: float = 0.0) -> Finding:
+        snapshot = Snapshot(**{kind: tuple(objects) for kind, objects in self.data["objects"].items()})
+        since, now = epoch(self.data["since"]), epoch(self.data["now"])
+        assert since is not None and now is not None
+        (first, *_) = diagnose(snapshot, [BACKEND], {}, now + later, since, known=known)
+        return first
+
+
+HTTP = {"httpGet": {"path": "/ready", "port": 8000}}
+REFUSED = "dial tcp 10.244.0.7:8000: connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("probe", "answer", "says"),
+    [
+        (HTTP, f'Get "http://10.244.0.7:8000/ready": {REFUSED}', "0.0.0.0"),
+        ({"tcpSocket": {"port": 8000}}, REFUSED, "0.0.0.0"),
+        (HTTP, "HTTP probe failed with statuscode: 404", "path"),
+        (HTTP, 'Get "http://10.244.0.7:8000/": context deadline exceeded (Client.Timeout)', "timeoutSeconds"),
+        ({"grpc": {"port": 9000}}, 'timeout: failed to connect service "10.244.0.7:9000" within 1s', "port 9000"),
+        ({"grpc": {"port": 9000, "service": "todo"}}, f"error: {REFUSED}", "`todo`"),
+        ({"exec": {"command": ["test", "-f", "/run/a b"]}}, "", "-- test -f '/run/a b'"),
+    ],
+)  # fmt: skip
+def test_advice_fits_what_a_probe_asks_and_was_answered(probe: Mapping[str, Any], answer: str, says: str) -> None:
+    case = Case("readiness_never")
+    case.container["readinessProbe"] = probe
+    for event in case.events("Unhealthy"):
+        event["message"] = f"Readiness probe failed: {answer}"
+    found = case.found()
+    assert found.code == "READINESS_PROBE"
+    assert says in found.hints[0]
+    assert ("0.0.0.0" in " ".join(found.hints)) is (says == "0.0.0.0")
+
+
+@pytest.mark.parametrize("set_to", [None, "False"])
+def test_a_readiness_gate_is_named(set_to: str | None) -> None:
+    case = Case("readiness_never")
+    case.pod["spec"]["readinessGates"] = [{"conditionType": "example.com/balanced"}]
+    case.pod["status"]["containerStatuses"][0]["ready"] = True
+    case.pod["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "True"},
+        {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-03-02T09:00:20Z"},
+        {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": "does not exist"},
+        *([{"type": "example.com/balanced", "status": set_to}] if set_to else []),
+    ]
+    found = case.found()
+    assert (found.code, found.ignored) == ("READINESS_GATE", "")
+    assert "`example.com/balanced`" in found.title
+    assert ("nobody has set" in found.title) is (set_to is None)
+
+
+BUILT = "acme/web:1.0.0-3f2a9c81d0e4"
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_cluster", "code"),
+    [
+        ("acme/acme/web:1.0.0-3f2a9c81d0e4", BUILT, "IMAGE_MAPPING"),
+        ("registry.example.com/shop/site:1.0.0-3f2a9c81d0e4", BUILT, "IMAGE_MAPPING"),  # no other has that tag
+        ("acme/acme/web:2.0.0", "acme/web:2.0.0", "IMAGE_MAPPING"),
+        ("acme/acme/web:2.0.0", BUILT, "IMAGE_NETWORK"),
+        ("acme/other:2.0.0", "acme/web:2.0.0", "IMAGE_NETWORK"),
+        (BUILT, "acme/other:1", "IMAGE_NETWORK"),
+    ],
+)
+def test_an_image_that_was_built_under_another_name_is_told_from_a_network_fault(
+    asked: str, in_cluster: str, code: str
+) -> None:
+    case = Case("image_network")
+    case.container["image"] = asked
+    known = Known(node_images=(in_cluster,), images_seen=True, repositories={"web": "acme/web"})
+    found = case.found(known)
+    assert found.code == code
+    if code == "IMAGE_MAPPING":
+        assert "`web`" in found.title and in_cluster in found.title and asked in found.title
+
+
+@pytest.mark.parametrize("crashed_before", [False, True])
+def test_the_previous_log_is_advised_only_where_there_is_one(crashed_before: bool) -> None:
+    case = Case("crash_three_restarts")
+    status = case.pod["status"]["containerStatuses"][0]
+    if not crashed_before:
+        status.update(restartCount=0, state=status["lastState"], lastState={})
+    hints = " ".join(case.found().hints)
+    assert "kubectl logs" in hints and not hints.endswith(" ")
+    assert ("--previous" in hints) is crashed_before
+
+
+@pytest.mark.parametrize(("later", "ignored"), [(0.0, True), (120.0, False)])
+def test_a_cache_that_the_kubelet_has_not_read_yet_is_no_alarm_at_first(later: float, ignored: bool) -> None:
+    case = Case("secret_cache")
+    found = case.found(later=later)
+    assert (found.code, bool(found.ignored)) == ("CONFIG_CACHE", ignored)
+
+
+@pytest.mark.parametrize(("later", "ignored"), [(0.0, True), (120.0, False)])
+def test_so_is_a_mount_that_waits_for_it(later: float, ignored: bool) -> None:
+    case = Case("mount_secret_missing")
+    for event in case.events("FailedMount"):
+        event["message"] = 'MountVolume.SetUp failed for volume "settings" : failed to sync configmap cache: timed out'
+    found = case.found(later=later)
+    assert (found.code, bool(found.ignored)) == ("VOLUME_MOUNT", ignored)
