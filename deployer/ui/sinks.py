@@ -34,7 +34,7 @@ from deployer.ui.words import Severity, annotation, defused, further_words, prob
 
 HEARTBEAT_SECONDS = 15.0
 _STAGE_COLUMN = 9
-_AGO = re.compile(r"\d+ s(?= ago)")
+_AGO = re.compile(r"[\d.]+ s(?= ago)")
 
 
 class Lines:
