@@ -41,7 +41,7 @@ def messages(package: Path = PACKAGE) -> tuple[Message, ...]:
     found = [one for path in sorted(package.rglob("*.py")) for one in _of_file(path, package)]
     seen = {one.code for one in found}
     found += [
-        Message(one.name, one.severity, one.sentence, one.hint, RULES_FOLDER) for one in RULES if one.name not in seen
+        Message(one.name, one.tier, one.sentence, one.hint, RULES_FOLDER) for one in RULES if one.name not in seen
     ]
     found += [Message(one.code, "cause", one.title, " / ".join(one.hints), CAUSES_FILE) for one in CAUSES.values()]
     return tuple(sorted(found, key=lambda one: (one.code, one.place)))
@@ -58,8 +58,8 @@ def _of_file(path: Path, package: Path) -> Iterator[Message]:
         place = f"{shown}:{call.lineno}"
         if rule is not None and kind in ("Violation", "violation"):
             at = call.args[0] if call.args else None
-            name, severity, hint = rule
-            yield Message(name, severity, _text(at, scopes), _hint(call, scopes) or hint, place)
+            name, tier, hint = rule
+            yield Message(name, tier, _text(at, scopes), _hint(call, scopes) or hint, place)
         elif kind in MAKERS and shown != CAUSES_FILE:
             yield _message(call, kind, scopes, place)
 
@@ -81,11 +81,11 @@ def _calls(node: ast.AST, scopes: tuple[Scope, ...]) -> Iterator[tuple[ast.Call,
 
 
 def _rule(scope: Scope) -> tuple[str, str, str] | None:
-    """The name, severity and hint of the rule that the function is."""
+    """The name, tier and hint of the rule that the function is."""
     for one in scope.decorator_list if isinstance(scope, ast.FunctionDef) else ():
         if isinstance(one, ast.Call) and _name(one.func) == "rule":
-            name, severity = (_text(at, (scope,)) for at in one.args[:2])
-            return name, severity, _hint(one, (scope,))
+            name, tier = (_text(at, (scope,)) for at in one.args[:2])
+            return name, tier, _hint(one, (scope,))
     return None
 
 

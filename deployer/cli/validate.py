@@ -13,6 +13,7 @@ from deployer.cli.running import print_json, read_spec
 from deployer.composition import this_machine
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.text import count
 from deployer.preflight.rules.model import Finding
 from deployer.sources import load
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("validate")
 @click.option("--all-profiles", is_flag=True, help="Check the spec under each of its profiles too.")
-@click.option("--rules", "listing", is_flag=True, help="List the rules: name, severity, source, what must hold.")
+@click.option("--rules", "listing", is_flag=True, help="List the rules: name, tier, source, what must hold.")
 @common_options
 def validate(session: Session, all_profiles: bool, listing: bool) -> int:
     """Check spec, `.env`, sources, charts and rules without touching anything."""
@@ -45,7 +46,7 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
         }
         print_json("validate", code, data, tuple(problems))
         return code
-    _show(loaded, findings, quiet=session.quiet)
+    _show(loaded, findings, quiet=session.quiet, verbose=session.verbose > 0)
     for share in () if session.quiet else examined.capacity:
         click.echo(share.words)
     return code
@@ -68,30 +69,26 @@ def _examined(loaded: LoadedSpec) -> Examined:
         return errors(error.problems)
 
 
-def _show(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool) -> None:
-    from deployer.preflight.rules.judging import RULES
+def _show(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool, verbose: bool) -> None:
+    """Errors; with `verbose` each piece of advice and each fact, else one line of advice."""
+    from deployer.preflight.rules.judging import RULES, advice, errors, summary
     from deployer.ui.words import problem_lines
 
-    errors = [one.problem for one in findings if one.severity == "error"]
-    warnings = [] if quiet else [one.problem for one in findings if one.severity == "warning"]
-    notes = [] if quiet else [one.problem for one in findings if one.severity == "note"]
-    blocks = [problem_lines(errors), problem_lines(warnings, "warning")]
-    for block in filter(None, blocks):
+    rules = {rule.name for rule in RULES}
+    wrong, advised = errors(findings), () if quiet else advice(findings)
+    for block in filter(None, (problem_lines(wrong), problem_lines(advised, "advice") if verbose else [])):
         click.echo("\n".join([*block, ""]), err=True)
-    for one in notes:
-        click.echo(f"note[{one.code}]: {one.title}", err=True)
-    counts = [_count(len(errors), "error"), _count(len(warnings), "warning")]
-    if errors:
-        click.echo(f"{loaded.path.name}: " + ", ".join(filter(None, counts)), err=True)
-        if any(one.rule in {rule.name for rule in RULES} for one in findings if one.severity == "error") and not quiet:
-            click.echo("A rule may be broken for a reason: rules.waive in the spec.", err=True)
+    for one in findings:
+        if one.severity == "note" and not quiet and (verbose or one.rule not in rules):
+            click.echo(f"note[{one.rule}]: {one.problem.title}", err=True)
+    if wrong:
+        click.echo(f"{loaded.path.name}: {count(len(wrong), 'error')}", err=True)
     elif not quiet:
-        more = f" ({counts[1]})" if warnings else ""
-        click.echo(f"{loaded.path.name}: spec, env file, sources, charts and rules are in order{more}")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' if number > 1 else ''}" if number else ""
+        click.echo(f"{loaded.path.name}: spec, env file, sources, charts and rules are in order")
+    if advised and not verbose:
+        click.echo(summary(advised), err=True)
+    if any(one.severity == "error" and one.rule in rules for one in findings) and not quiet:
+        click.echo("A rule may be broken for a reason: rules.waive in the spec.", err=True)
 
 
 def _wire(one: Finding) -> dict[str, Any]:
@@ -106,6 +103,6 @@ def _list_rules(session: Session) -> int:
         print_json("validate", ExitCode.OK, {"rules": rules})
         return ExitCode.OK
     for one in RULES:
-        click.echo(f"{one.name:24}{one.severity:9}{one.sentence}")
+        click.echo(f"{one.name:24}{one.tier:9}{one.sentence}")
         click.echo(f"{'':33}{one.source}")
     return ExitCode.OK

@@ -17,7 +17,7 @@ from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, input_error
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
-from deployer.init.compose import compose, questions, unmended, with_waivers
+from deployer.init.compose import compose, questions
 from deployer.init.find import find
 from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
 from deployer.init.read import read, release_names
@@ -65,11 +65,11 @@ def draft_spec(
     while ask is not None and (left := questions(repo, readings, answers)):
         answers[left[0].key] = ask(left[0])
     draft = compose(repo, readings, answers)
-    findings = _judged(target, as_yaml(draft, HEAD), here, overrides)
-    draft = with_waivers(draft, findings)
     text = as_yaml(draft, HEAD)
+    findings = _judged(target, text, here, overrides)
     _loaded(target, text)
-    return Drafted(text, draft, tuple(one for one in readings if one.problem), unmended(findings))
+    wrong = tuple(one for one in findings if one.severity == "error")
+    return Drafted(text, draft, tuple(one for one in readings if one.problem), wrong)
 
 
 def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:

@@ -42,7 +42,8 @@ def examine(loaded: LoadedSpec, here: Machine) -> Examined:
     tools = seen.toolchain or connection.known_tools(here)
     facts = replace(seen.facts, kubernetes_version=version)
     helm = composition.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
-    return validate.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running))
+    stopped = running is None and seen.facts.phase is not ClusterPhase.MISSING
+    return validate.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running, stopped))
 
 
 def offline_plan(

@@ -80,16 +80,12 @@ class Waiver(Part):
     objects: tuple[str, ...] = ()
     """Only where it concerns these objects (`deployment/backend`, `*` stands for anything); default: everywhere."""
 
-    @model_validator(mode="after")
-    def _has_a_reason(self) -> Waiver:
-        if len(self.reason.strip()) < 3:
-            raise ValueError('a waiver gives its "reason"')
-        return self
-
 
 class Rules(Part):
     """Rules that are checked before anything is built."""
 
+    policy: Literal["advise", "strict"] = "advise"
+    """Whether what breaks a rule of the tier `policy` (limits, probes, users, tags, names, …) is advice or an error."""
     max_image_size: Size = "500m"
     """Largest image."""
     scan: Literal["off", "report", "block"] = "off"
@@ -110,3 +106,5 @@ class Rules(Part):
     """Where objects are and how they are named."""
     waive: tuple[Waiver, ...] = ()
     """Rules that may be violated, each with the reason."""
+    allow: tuple[str, ...] = ()
+    """Rules that may be violated anywhere, by their names alone."""

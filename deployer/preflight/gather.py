@@ -44,12 +44,16 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a plan is to be deployed: this machine, and the cluster if it runs. Without helm no chart is rendered."""
+    """Where a plan is to be deployed: this machine, and the cluster if it runs. Without helm no chart is rendered.
+
+    `stopped`: there is a cluster, and what it has cannot be asked.
+    """
 
     host: Host
     cache_dir: Path
     helm: HelmPort | None = None
     running: Running | None = None
+    stopped: bool = False
 
 
 def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) -> Subject:
@@ -121,7 +125,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
         request, _ = start_request(wanted, target.host)
         machine = platform.machine()
         architecture = _ARCHITECTURES.get(machine, machine)
-        return capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
+        made = capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
+        return replace(made, unseen=target.stopped)
     kube = running.kube
     nodes = kube.list("Node")
     free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
@@ -132,10 +137,17 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
         pods=tuple(kube.list("Pod")),
         services=tuple(kube.list("Service")),
         ours=objects_of(plan, running.record),
-        storage_classes=frozenset(one["metadata"]["name"] for one in kube.list("StorageClass")),
+        namespaces=frozenset(one["metadata"]["name"] for one in kube.list("Namespace", metadata_only=True)),
+        storage_classes=_storage_classes(kube),
         image_architectures=_architectures(plan, running),
         free_disk_mib=min(free, default=None),
     )
+
+
+def _storage_classes(kube: KubePort) -> frozenset[str]:
+    """The names that a claim may ask for: those of classes, and those that volumes made by hand bear."""
+    volumes = (str(dig(one, "spec", "storageClassName") or "") for one in kube.list("PersistentVolume"))
+    return frozenset({*(one["metadata"]["name"] for one in kube.list("StorageClass")), *filter(None, volumes)})
 
 
 def objects_of(plan: Plan, record: Record) -> frozenset[ObjectRef]:

@@ -22,7 +22,7 @@ from deployer.preflight import immutable_fields
 from deployer.preflight.gather import Running, Target, gather, objects_of
 from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.containers import without_tags
-from deployer.preflight.rules.judging import errors, judge, warnings
+from deployer.preflight.rules.judging import advice, errors, judge, summary
 from deployer.preflight.rules.model import Finding, Subject
 from deployer.sources import load
 from deployer.sources.charts import files_outside
@@ -31,7 +31,7 @@ from deployer.sources.env_files import is_env_file
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The shape that passed the rules the last time, and the warnings that were reported for it."""
+    """The shape that passed the rules the last time, and the advice that was reported for it."""
 
     shape: str = ""
     warned: tuple[str, ...] = ()
@@ -120,12 +120,12 @@ def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *,
     findings = judge(subject if whole else _narrowed(subject), partly=not whole)
     refuse_broken(findings)
     immutable_fields.refuse(_objects(subject), objects_of(plan, running.record), running.kube)
-    warned = {identity(one): one for one in warnings(findings)}
-    for name, problem in warned.items():
-        if name not in before.warned:
-            yield Warned(problem)
+    advised = advice(findings)
+    warned = {identity(one) for one in advised}
+    if not warned <= {*before.warned}:
+        yield Warned(Problem("ADVICE", summary(advised)))
     if whole:
-        remember(path, Passed(shape, tuple(warned)))
+        remember(path, Passed(shape, tuple(sorted(warned))))
 
 
 def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:

@@ -244,6 +244,8 @@ class Leak:
 
     path: str
     why: str
+    certain: bool = True
+    """Whether it is a secret of the spec, or in a file that no build reads."""
 
 
 def is_env_file(path: str) -> bool:
@@ -253,13 +255,16 @@ def is_env_file(path: str) -> bool:
 
 def telling_values(values: Mapping[str, str], keys: Collection[str], example: Mapping[str, str]) -> dict[str, str]:
     """The values of these keys by which a copy of a secret is known: none that the example has, and no plain words."""
+    found = {key: values.get(key, "").strip() for key in keys}
     return {
-        key: value
-        for key in keys
-        if len(value := values.get(key, "").strip()) >= _SHORTEST
-        and example.get(key, "").strip() != value
-        and (names_secret(key) or has_password(value) or _RANDOM.fullmatch(value))
+        key: value for key, value in found.items() if is_telling(key, value) and example.get(key, "").strip() != value
     }
+
+
+def is_telling(key: str, value: str) -> bool:
+    """Whether the value is long enough and no plain word, so that a text which contains it has it from this key."""
+    secret = names_secret(key) or has_password(value) or _RANDOM.fullmatch(value) is not None
+    return secret and len(value) >= _SHORTEST
 
 
 def leaks(root: Path, paths: Iterable[str], env_files: Collection[Path], values: Mapping[str, str]) -> Iterator[Leak]:
@@ -268,23 +273,23 @@ def leaks(root: Path, paths: Iterable[str], env_files: Collection[Path], values:
     for path in paths:
         if (root / path).resolve() in real:
             yield Leak(path, "it is an env file of the spec (env.files)")
-        elif is_env_file(path) and (why := _why(root / path, values)):
-            yield Leak(path, why)
+        elif is_env_file(path):
+            yield from _leaks(root, path, values)
 
 
-def _why(file: Path, values: Mapping[str, str]) -> str:
-    """Why the file holds secrets; empty where it does not."""
+def _leaks(root: Path, path: str, values: Mapping[str, str]) -> Iterator[Leak]:
+    """The file, where it holds secrets."""
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = (root / path).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""  # whoever sends the context says that it cannot be read
+        return  # whoever sends the context says that it cannot be read
+    name = path.rpartition("/")[2]
     for key, value in values.items():
         if value in text:
-            return f"it holds the value of `{key}`"
-    if _EXAMPLE.fullmatch(file.name) or _BUILD_SETTINGS.fullmatch(file.name) or _is_public(text):
-        return ""
-    return "its name is that of a file with secrets, and not all of its keys are public"
-
-
-def _is_public(text: str) -> bool:
-    return all(_PUBLIC_KEY.fullmatch(one.key) and not one.code for one in statements(text))
+            yield Leak(path, f"it holds the value of `{key}`")
+            return
+    for one in statements(text) if not _EXAMPLE.fullmatch(name) else ():
+        value = one.value.strip(" \t\"'")
+        if value and (has_password(value) or (names_secret(one.key) and not _PUBLIC_KEY.fullmatch(one.key))):
+            yield Leak(path, f"its key `{one.key}` is that of a secret", _BUILD_SETTINGS.fullmatch(name) is None)
+            return

@@ -14,7 +14,7 @@ from deployer.status import Phase, WorkloadStatus
 Severity = Literal["error", "warning"]
 
 
-def problem_lines(problems: Iterable[Problem], severity: Severity = "error") -> list[str]:
+def problem_lines(problems: Iterable[Problem], severity: Severity | Literal["advice"] = "error") -> list[str]:
     """Each problem as `error[CODE]: title`, `  --> where`, its detail, a `  help:` line for each hint, and for an
     error the command that explains its code."""
     lines: list[str] = []

@@ -49,7 +49,7 @@ def test_the_draft_is_what_a_person_wrote_but_for_what_only_they_know(helm: str,
     assert draft["urls"]["front-desk"] == {"service": "front-desk", "nodePort": 30467, "path": "/up"}
     assert draft["urls"]["lending-catalog"] == {"service": "lending-catalog", "path": "/healthz"}
     assert "args" not in draft["images"]["desk"]
-    assert {one["rule"] for one in draft["rules"]["waive"]} == {one["rule"] for one in written["rules"]["waive"]}
+    assert "rules" not in draft, "what the charts could do better is advice"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from scripts.messages import Message, messages
 
 # Codes of progress and of facts: there is nothing to do.
 INFORMATION = {
+    "ADVICE": "it names the command that shows more",
     "CONFIG_CACHE": "the kubelet reads it again by itself",
     "FIRST_RUN": "how long the first run takes",
     "LEASE_OVERDUE": "the run waits by itself",
@@ -58,7 +59,7 @@ def found() -> tuple[Message, ...]:
 
 def test_there_are_messages_of_every_kind() -> None:
     kinds = {one.kind for one in found()}
-    assert {"Problem", "input_error", "machine_error", "refused", "cause", "error", "warning", "note"} <= kinds
+    assert {"Problem", "input_error", "machine_error", "refused", "cause", "certain", "policy", "advice"} <= kinds
 
 
 def test_codes_are_upper_snake_case_and_titles_are_there() -> None:

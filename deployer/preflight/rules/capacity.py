@@ -139,7 +139,7 @@ def loads(subject: Subject) -> tuple[Load, ...]:
     return tuple(found)
 
 
-@rule("CAPACITY", "error", "topology 003 Resource Capacity Planning; Kubernetes docs, Scheduler")
+@rule("CAPACITY", "certain", "topology 003 Resource Capacity Planning; Kubernetes docs, Scheduler")
 def fits(subject: Subject) -> Iterator[Violation]:
     """All requests, with the surge pod of an update, fit beside what others request."""
     cluster = subject.cluster
@@ -173,7 +173,7 @@ def fits(subject: Subject) -> Iterator[Violation]:
         )
 
 
-@rule("LIMIT_SHARE", "warning", "topology 003 Resource Capacity Planning (70 % target)")
+@rule("LIMIT_SHARE", "advice", "topology 003 Resource Capacity Planning (70 % target)")
 def limit_share(subject: Subject) -> Iterator[Violation]:
     """All limits together are at most rules.maxLimitShare per cent of what applications may have.
 

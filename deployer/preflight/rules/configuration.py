@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from deployer.config.spec import mebibytes
 from deployer.core.ports import Object, ObjectRef
 from deployer.plan import SecretPlan
 from deployer.preflight.rules.capacity import quantity, shown
-from deployer.preflight.rules.model import Manifest, Place, Subject, Violation, Workload, rule, texts_of
+from deployer.preflight.rules.model import (
+    Manifest,
+    Place,
+    Severity,
+    Subject,
+    Violation,
+    Workload,
+    is_custom,
+    rule,
+    texts_of,
+    workload_of,
+)
 from deployer.preflight.rules.workloads import pods_of, surge_of
 from deployer.sources.dotenv import suggest
+from deployer.sources.env_files import is_telling
+
+_WRITING = {"create", "update", "patch", "*"}
+# What Kubernetes fills in by itself (Kubernetes docs, Secrets: types).
+_FILLED = {"kubernetes.io/service-account-token": frozenset({"token", "ca.crt", "namespace"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +71,47 @@ def _needed(subject: Subject) -> Iterator[Reference]:
 
 
 def unprovided(subject: Subject) -> tuple[ObjectRef, ...]:
-    """The Secrets and ConfigMaps that pods need and that neither spec nor charts make; a cluster may have them."""
+    """The Secrets and ConfigMaps of which pods need what neither spec nor charts make; a cluster may have it."""
     provided = _provided(subject)
-    return tuple(sorted({one.target for one in _needed(subject) if one.target not in provided}))
+    return tuple(sorted({one.target for one in _needed(subject) if _lacks(one, provided)}))
 
 
-@rule("REFERENCE_MISSING", "error", "topology 000 Deployment; Kubernetes docs, Secrets",
+def _lacks(one: Reference, keys: Mapping[ObjectRef, frozenset[str]]) -> bool:
+    """Whether the object, or the key of it, is not among those."""
+    return one.target not in keys or bool(one.key and one.key not in keys[one.target])
+
+
+def _doubt(subject: Subject, one: Reference) -> Severity | None:
+    """A warning where the pod may start all the same, or something that is deployed may make what it needs."""
+    certain = one.workload.starts and subject.sees_cluster and not _may_come(subject, one.target)
+    return None if certain else "warning"
+
+
+def _may_come(subject: Subject, target: ObjectRef) -> bool:
+    """Whether a controller, a Job or an annotation may make or fill the Secret or ConfigMap once all is deployed."""
+    for one in subject.objects():
+        if is_custom(one.body) or _makes(one, target.kind):
+            return True
+        if one.ref == target:
+            if not _keys(one):  # an empty one is there to be filled
+                return True
+        elif workload_of(one.release, one.body) is None and target.name in texts_of(one.body):
+            return True  # such as an Ingress whose certificate cert-manager puts there
+    return False
+
+
+def _makes(role: Manifest, kind: str) -> bool:
+    """Whether the role lets its owners make or fill objects of the kind."""
+    if role.kind not in ("Role", "ClusterRole"):
+        return False
+    plural = {"Secret": "secrets", "ConfigMap": "configmaps"}[kind]
+    return any(
+        {plural, "*"} & set(one.get("resources") or ()) and _WRITING & set(one.get("verbs") or ())
+        for one in role.body.get("rules") or ()
+    )
+
+
+@rule("REFERENCE_MISSING", "certain", "topology 000 Deployment; Kubernetes docs, Secrets",
       hint="correct the name in the template, or let the spec or a chart make the object")  # fmt: skip
 def missing_objects(subject: Subject) -> Iterator[Violation]:
     """Every Secret and ConfigMap that a pod names is made by the spec or a chart, or is in the cluster."""
@@ -69,20 +122,22 @@ def missing_objects(subject: Subject) -> Iterator[Violation]:
         known = (one.workload.label, one.target)
         if one.target not in provided and one.target not in present and known not in reported:
             reported.add(known)
-            yield _missing_object(subject, one, provided)
+            yield replace(_missing_object(subject, one, provided), severity=_doubt(subject, one))
 
 
-@rule("REFERENCE_KEY_MISSING", "error", "topology 003 Environment Variable Mapping; Kubernetes docs, Secrets",
+@rule("REFERENCE_KEY_MISSING", "certain", "topology 003 Environment Variable Mapping; Kubernetes docs, Secrets",
       hint="correct the key in the template, or add it where the object is made")  # fmt: skip
 def missing_keys(subject: Subject) -> Iterator[Violation]:
     """Every key of a Secret or ConfigMap that a pod names exists."""
-    keys = {**(subject.cluster.keys if subject.cluster is not None else {}), **_provided(subject)}
+    present, keys = subject.cluster.keys if subject.cluster is not None else {}, _provided(subject)
+    for target, more in present.items():
+        keys[target] = keys.get(target, frozenset()) | more
     for one in _needed(subject):
-        if one.key and one.target in keys and one.key not in keys[one.target]:
-            yield _missing_key(subject, one, keys[one.target])
+        if one.target in keys and _lacks(one, keys):
+            yield replace(_missing_key(subject, one, keys[one.target]), severity=_doubt(subject, one))
 
 
-@rule("ENV_KEY_NEAR_MISS", "warning", "topology 003 Secrets")
+@rule("ENV_KEY_NEAR_MISS", "advice", "topology 003 Secrets")
 def near_misses(subject: Subject) -> Iterator[Violation]:
     """No key of an env file is a misspelling of one that is wanted."""
     spec = subject.loaded.spec
@@ -103,14 +158,18 @@ def near_misses(subject: Subject) -> Iterator[Violation]:
 
 def _provided(subject: Subject) -> dict[ObjectRef, frozenset[str]]:
     """What spec and charts make, with its keys."""
-    made: dict[ObjectRef, frozenset[str]] = {}
-    for one in subject.objects("Secret", "ConfigMap"):
-        keys = {key for field in ("data", "stringData", "binaryData") for key in one.body.get(field) or ()}
-        made[one.ref] = frozenset(keys)
+    made = {one.ref: _keys(one) | _FILLED.get(str(one.body.get("type")), frozenset())
+            for one in subject.objects("Secret", "ConfigMap")}  # fmt: skip
+    for workload in subject.workloads():
+        made[ObjectRef("ConfigMap", workload.namespace, "kube-root-ca.crt")] = frozenset({"ca.crt"})
     for secret in subject.plan.secrets:
         for name in filter(None, (secret.copy, secret.stable)):
             made[ObjectRef("Secret", secret.namespace, name)] = frozenset(secret.data)
     return made
+
+
+def _keys(one: Manifest) -> frozenset[str]:
+    return frozenset(str(key) for field in ("data", "stringData", "binaryData") for key in one.body.get(field) or ())
 
 
 def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, frozenset[str]]) -> Violation:
@@ -168,6 +227,7 @@ def _place(one: Reference) -> Place:
     return one.workload.place("secretEnv" if one.target.kind == "Secret" else "config")
 
 
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_KEY = re.compile(
     r"(PASS(WORD|WD|PHRASE)|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?)S?$", re.IGNORECASE
@@ -176,36 +236,46 @@ _SECRET_VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----|^sk-[A-Za-z0-9_-]{16,}$|^gh[pousr]_[A-Za-z0-9]{20,}$|^AKIA[A-Z0-9]{16}$|"
     r"^eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|://[^/\s:@]*:[^/\s@]+@"
 )
-# Shorter ones stand in many texts by chance.
-_TELLING_LENGTH = 8
 _ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 _MANAGED_SECRETS = ("helm.sh/", "kubernetes.io/")
 
 
-@rule("CONFIG_KEY_NAME", "error", "topology 000 ConfigMap", hint="use letters, digits and _, and no digit first")
+@rule("CONFIG_KEY_INVALID", "certain", "Kubernetes docs, ConfigMaps and Secrets",
+      hint="use letters, digits, `-`, `_` and `.`, at most 253")  # fmt: skip
+def key_characters(subject: Subject) -> Iterator[Violation]:
+    """Keys of ConfigMaps and Secrets are names of files."""
+    for one in subject.objects("ConfigMap", "Secret"):
+        for key in sorted(_keys(one)):
+            if not _KEY.fullmatch(key) or key in (".", "..") or key.startswith(".."):
+                yield Violation(f"{one.label}: the API server refuses the key `{key}`", one.place("config", "data"))
+
+
+@rule("CONFIG_KEY_NAME", "policy", "topology 000 ConfigMap", hint="use letters, digits and _, and no digit first")
 def key_names(subject: Subject) -> Iterator[Violation]:
-    """Keys of ConfigMaps that are no files are names of environment variables."""
+    """Keys of ConfigMaps that become variables as a whole (envFrom) are names of environment variables."""
     for one in subject.objects("ConfigMap"):
-        if _is_mounted(subject, one):
-            continue
-        for key in one.data:
+        for key in one.data if _is_environment(subject, one) else ():
             if not _ENV_NAME.fullmatch(str(key)):
                 title = f"{one.label}: `{key}` is not the name of an environment variable"
                 yield Violation(title, one.place("config", "data"))
 
 
-@rule("CONFIG_VALUE", "error", "topology 000 ConfigMap")
+@rule("CONFIG_VALUE", "certain", "topology 000 ConfigMap; Kubernetes docs, Secrets")
 def values(subject: Subject) -> Iterator[Violation]:
-    """Values of ConfigMaps are strings."""
-    for one in subject.objects("ConfigMap"):
-        for key, value in one.data.items():
-            if not isinstance(value, str):
-                title = f"{one.label}: the value of `{key}` is {type(value).__name__}, not a string"
+    """Values of ConfigMaps and Secrets are strings; those of a Secret's data are base64."""
+    for one in subject.objects("ConfigMap", "Secret"):
+        for field in ("data", "stringData"):
+            for key, value in (one.body.get(field) or {}).items():
                 place = one.place("config", "data", str(key))
-                yield Violation(title, place, hints=(f'write {key}: "…", or `| quote` in the template',))
+                if not isinstance(value, str):
+                    title = f"{one.label}: the value of `{key}` is {type(value).__name__}, not a string"
+                    yield Violation(title, place, hints=(f'write {key}: "…", or `| quote` in the template',))
+                elif one.kind == "Secret" and field == "data" and not _is_base64(value):
+                    title = f"{one.label}: the value of `{key}` is not base64"
+                    yield Violation(title, place, hints=("use stringData, or `| b64enc` in the template",))
 
 
-@rule("CONFIG_IMMUTABLE", "warning", "topology 000 ConfigMap (immutable: false)", hint="immutable: false")
+@rule("CONFIG_IMMUTABLE", "advice", "topology 000 ConfigMap (immutable: false)", hint="immutable: false")
 def immutable(subject: Subject) -> Iterator[Violation]:
     """ConfigMaps can be changed."""
     for one in subject.objects("ConfigMap"):
@@ -214,7 +284,7 @@ def immutable(subject: Subject) -> Iterator[Violation]:
                          one.place("config"))  # fmt: skip
 
 
-@rule("CONFIG_SECRET", "error", "topology 000 ConfigMap; topology 003 ConfigMap/Secret Constraints")
+@rule("CONFIG_SECRET", "policy", "topology 000 ConfigMap; topology 003 ConfigMap/Secret Constraints")
 def looks_secret(subject: Subject) -> Iterator[Violation]:
     """No ConfigMap and no plain variable holds what looks like a secret."""
     for one in subject.objects("ConfigMap"):
@@ -231,14 +301,14 @@ def looks_secret(subject: Subject) -> Iterator[Violation]:
                 yield container.violation(text, "env", hint="put it under secrets in the spec")
 
 
-@rule("SECRET_LEAK", "error", "topology 000 Secret; topology 004 Security Requirements")
+@rule("SECRET_LEAK", "policy", "topology 000 Secret; topology 004 Security Requirements")
 def leaks(subject: Subject) -> Iterator[Violation]:
     """No other object contains a value of a Secret of the spec."""
     known = {
         value: f"{secret.name}.{key}"
         for secret in subject.plan.secrets
         for key, value in secret.data.items()
-        if len(value) >= _TELLING_LENGTH
+        if is_telling(key, value)
     }
     for one in subject.objects():
         if one.kind == "Secret":
@@ -249,7 +319,7 @@ def leaks(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place(), hints=("refer to it by a secretKeyRef",))
 
 
-@rule("SECRET_IN_CHART", "warning", "topology 000 Secret; topology 004 Security Requirements")
+@rule("SECRET_IN_CHART", "advice", "topology 000 Secret; topology 004 Security Requirements")
 def chart_secrets(subject: Subject) -> Iterator[Violation]:
     """Charts make no Secrets with values: Helm keeps those in every revision."""
     for one in subject.objects("Secret"):
@@ -258,7 +328,7 @@ def chart_secrets(subject: Subject) -> Iterator[Violation]:
                          one.place(), hints=("put it under secrets in the spec",))  # fmt: skip
 
 
-@rule("SECRET_TYPE", "error", "topology 000 Secret", hint="type: Opaque")
+@rule("SECRET_TYPE", "policy", "topology 000 Secret", hint="type: Opaque")
 def secret_types(subject: Subject) -> Iterator[Violation]:
     """Generic Secrets are Opaque."""
     for name, secret in subject.loaded.spec.secrets.items():
@@ -267,7 +337,7 @@ def secret_types(subject: Subject) -> Iterator[Violation]:
                          Place(spec=("secrets", name, "type")))  # fmt: skip
 
 
-@rule("ENCRYPTION_AT_REST", "warning", "topology 000 Secret; topology 003 Security",
+@rule("ENCRYPTION_AT_REST", "advice", "topology 000 Secret; topology 003 Security",
       hint="use a cluster with encryption at rest for other keys")  # fmt: skip
 def encryption(subject: Subject) -> Iterator[Violation]:
     """Secrets are encrypted where the cluster keeps them (Minikube does not)."""
@@ -276,22 +346,26 @@ def encryption(subject: Subject) -> Iterator[Violation]:
                      Place(spec=("secrets",)))  # fmt: skip
 
 
-@rule("STORAGE_CLASS", "error", "topology 000 PersistentVolumeClaim",
+@rule("STORAGE_CLASS", "certain", "topology 000 PersistentVolumeClaim",
       hint="leave storageClassName out to use the default class")  # fmt: skip
 def storage_class(subject: Subject) -> Iterator[Violation]:
-    """Claims ask for a storage class that the running cluster has."""
+    """Claims that pods wait for ask for a storage class, or the class of a volume, that is there or is made."""
     known = subject.cluster.storage_classes if subject.cluster is not None else None
-    if known is None:
+    if subject.cluster is None or known is None:
         return
+    made = {one.name for one in subject.objects("StorageClass")}
+    known = known | made | {str(one.spec.get("storageClassName")) for one in subject.objects("PersistentVolume")}
     for one, claim in _claims(subject):
         wanted = claim.get("storageClassName")
-        if wanted and wanted not in known:
+        if wanted and wanted not in known and one.ref not in subject.cluster.ours:
+            works = (work for work in subject.workloads() if work.ref == one.ref or _mounts(work, one.name))
             yield Violation(f"{one.label} asks for storage class `{wanted}`, which the cluster does not have",
                          one.place("persistence", "storageClass"),
-                         "it has: " + (", ".join(sorted(known)) or "none"))  # fmt: skip
+                         "it has: " + (", ".join(sorted(known)) or "none"),
+                         severity=None if any(work.starts for work in works) else "warning")  # fmt: skip
 
 
-@rule("CLAIM_ACCESS", "error", "topology 000 PersistentVolumeClaim", hint="accessModes: [ReadWriteOnce]")
+@rule("CLAIM_ACCESS", "certain", "topology 000 PersistentVolumeClaim", hint="accessModes: [ReadWriteOnce]")
 def access_modes(subject: Subject) -> Iterator[Violation]:
     """Claims have an access mode that as many pods may use as there are (ReadWriteOnce: a warning)."""
     for one, claim in _claims(subject):
@@ -304,14 +378,12 @@ def access_modes(subject: Subject) -> Iterator[Violation]:
         for workload in subject.workloads():
             pods = pods_of(workload) + surge_of(workload, pods_of(workload))
             if workload.kind == "Deployment" and pods > 1 and _mounts(workload, one.name):
-                alone = modes == ["ReadWriteOncePod"]
                 title = f"{one.label} is {modes[0]}, and up to {pods} pods of {workload.label} mount it at once"
                 yield Violation(title, place, "in an update the old and the new pod overlap",
-                             ("strategy: Recreate with one replica, or a StatefulSet",),
-                             "error" if alone else "warning")  # fmt: skip
+                             ("strategy: Recreate with one replica, or a StatefulSet",), "warning")  # fmt: skip
 
 
-@rule("CLAIM_SIZE", "error", "topology 000 PersistentVolumeClaim",
+@rule("CLAIM_SIZE", "certain", "topology 000 PersistentVolumeClaim",
       hint="request a size that fits on the disk, such as 1Gi")  # fmt: skip
 def claim_size(subject: Subject) -> Iterator[Violation]:
     """Claims have a size (more than the disk has is a warning)."""
@@ -323,6 +395,8 @@ def claim_size(subject: Subject) -> Iterator[Violation]:
         try:
             size = quantity(asked)
         except ValueError:
+            size = Fraction(0)
+        if size <= 0:
             yield Violation(f"{one.label}: `{asked}` is not a size", place)
             continue
         if most is not None and size > most * 2**20:
@@ -342,10 +416,20 @@ def _mounts(workload: Workload, claim: str) -> bool:
     return any((one.get("persistentVolumeClaim") or {}).get("claimName") == claim for one in workload.volumes)
 
 
-def _is_mounted(subject: Subject, config: Manifest) -> bool:
-    """Whether a pod mounts the ConfigMap: its keys are then names of files."""
-    volumes = (one for work in subject.workloads() if work.namespace == config.namespace for one in work.volumes)
-    return any((one.get("configMap") or {}).get("name") == config.name for one in volumes)
+def _is_environment(subject: Subject, config: Manifest) -> bool:
+    """Whether a container takes every key of the ConfigMap as a variable."""
+    works = (work for work in subject.workloads() if work.namespace == config.namespace)
+    sources = (one for work in works for box in work.containers(init=True) for one in box.get("envFrom") or ())
+    return any((one.get("configMapRef") or {}).get("name") == config.name for one in sources)
+
+
+def _is_base64(text: str) -> bool:
+    """Whether Go decodes it, which passes over line breaks alone."""
+    try:
+        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_secret(key: str, value: object) -> bool:

@@ -86,21 +86,21 @@ def _other(template: str, value: Any, mark: str) -> Any:
 _LOWEST_USER = 1000
 
 
-@rule("REQUESTS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints",
+@rule("REQUESTS_MISSING", "policy", "topology 000 Deployment; topology 004 Resource Constraints",
       hint="resources.requests: {cpu: 100m, memory: 128Mi}")  # fmt: skip
 def requests(subject: Subject) -> Iterator[Violation]:
     """Every long-running container requests CPU and memory."""
     yield from _lacking(subject, "requests", "the scheduler cannot tell whether it fits")
 
 
-@rule("LIMITS_MISSING", "error", "topology 000 Deployment; topology 004 Resource Constraints",
+@rule("LIMITS_MISSING", "policy", "topology 000 Deployment; topology 004 Resource Constraints",
       hint="resources.limits: {cpu: 500m, memory: 256Mi}")  # fmt: skip
 def limits(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has limits for CPU and memory."""
     yield from _lacking(subject, "limits", "it may take what its neighbours need")
 
 
-@rule("QUANTITY_INVALID", "error", "Kubernetes docs, Resource Management",
+@rule("QUANTITY_INVALID", "certain", "Kubernetes docs, Resource Management",
       hint="write 250m or 0.5 for CPU, 512Mi or 1Gi for memory")  # fmt: skip
 def quantities(subject: Subject) -> Iterator[Violation]:
     """Requests and limits are quantities."""
@@ -114,7 +114,7 @@ def quantities(subject: Subject) -> Iterator[Violation]:
 
 
 @rule(
-    "REQUEST_ABOVE_LIMIT", "error", "topology 003 Deployment Constraints", hint="lower the request or raise the limit"
+    "REQUEST_ABOVE_LIMIT", "certain", "topology 003 Deployment Constraints", hint="lower the request or raise the limit"
 )
 def request_above_limit(subject: Subject) -> Iterator[Violation]:
     """No request is above its limit."""
@@ -124,7 +124,7 @@ def request_above_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule("REQUEST_AT_LIMIT", "warning", "topology 003 Deployment Constraints (requests < limits)",
+@rule("REQUEST_AT_LIMIT", "advice", "topology 003 Deployment Constraints (requests < limits)",
       hint="lower the request: the container may still use up to its limit")  # fmt: skip
 def request_at_limit(subject: Subject) -> Iterator[Violation]:
     """A request is below its limit."""
@@ -134,24 +134,27 @@ def request_at_limit(subject: Subject) -> Iterator[Violation]:
             yield one.violation(what, "resources", "requests")
 
 
-@rule("LIVENESS_MISSING", "error", "topologies 000, 002, 003 and 004",
+@rule("LIVENESS_MISSING", "policy", "topologies 000, 002, 003 and 004",
       hint="livenessProbe: {httpGet: {path: /health, port: http}}")  # fmt: skip
 def liveness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a liveness probe."""
     yield from _without_probe(subject, "liveness")
 
 
-@rule("READINESS_MISSING", "error", "topologies 000, 002, 003 and 004",
+@rule("READINESS_MISSING", "policy", "topologies 000, 002, 003 and 004",
       hint="readinessProbe: {httpGet: {path: /ready, port: http}}")  # fmt: skip
 def readiness(subject: Subject) -> Iterator[Violation]:
     """Every long-running container has a readiness probe."""
     yield from _without_probe(subject, "readiness")
 
 
-@rule("PROBE_PORT", "error", "Kubernetes docs, Probes",
+@rule("PROBE_PORT", "certain", "Kubernetes docs, Probes",
       hint="use a port, or the name of a port, that the container declares")  # fmt: skip
 def probe_ports(subject: Subject) -> Iterator[Violation]:
-    """Probes ask ports that the container has (a number that is not declared is a warning)."""
+    """Probes that pods wait for ask ports that the container has (any number, or a liveness probe: advice).
+
+    A probe that cannot be asked counts as no answer (kubernetes pkg/kubelet/prober): liveness then never fails.
+    """
     for one in subject.containers():
         ports = one.body.get("ports") or ()
         names, numbers = {one.get("name") for one in ports}, {one.get("containerPort") for one in ports}
@@ -161,14 +164,15 @@ def probe_ports(subject: Subject) -> Iterator[Violation]:
                 port = (body.get(way) or {}).get("port")
                 if isinstance(port, str) and not port.isdigit() and port not in names:
                     what = f"its {probe} probe asks port `{port}`, which it does not have"
-                    yield one.violation(what, "probes", probe)
+                    waited = probe != "liveness" and one.workload.runs_on and one.workload.starts
+                    yield one.violation(what, "probes", probe, severity=None if waited else "warning")
                 elif isinstance(port, int) and numbers and port not in numbers:
                     listens = ", ".join(str(one) for one in sorted(filter(None, numbers)))
                     what = f"its {probe} probe asks port {port}; it declares {listens}"
                     yield one.violation(what, "probes", probe, severity="warning")
 
 
-@rule("PROBE_TIMEOUT", "warning", "topology 004 Health Check Requirements",
+@rule("PROBE_TIMEOUT", "advice", "topology 004 Health Check Requirements",
       hint="lower timeoutSeconds or raise periodSeconds")  # fmt: skip
 def probe_timeouts(subject: Subject) -> Iterator[Violation]:
     """A probe's time-out is not longer than its period."""
@@ -181,7 +185,7 @@ def probe_timeouts(subject: Subject) -> Iterator[Violation]:
                 yield one.violation(what, "probes", probe)
 
 
-@rule("RUNS_AS_ROOT", "error", "topologies 000, 003 (Deployment Constraints) and 004 (Security)",
+@rule("RUNS_AS_ROOT", "policy", "topologies 000, 003 (Deployment Constraints) and 004 (Security)",
       hint="securityContext: {runAsNonRoot: true, runAsUser: 1001}")  # fmt: skip
 def non_root(subject: Subject) -> Iterator[Violation]:
     """Every container has runAsNonRoot: true and not user 0."""
@@ -193,7 +197,7 @@ def non_root(subject: Subject) -> Iterator[Violation]:
             yield one.violation("may run as root: runAsNonRoot is not true", "podSecurityContext")
 
 
-@rule("USER_NOT_NUMERIC", "error", "topology 003 Deployment Constraints; Kubernetes docs, Security Context",
+@rule("USER_NOT_NUMERIC", "certain", "topology 003 Deployment Constraints; Kubernetes docs, Security Context",
       hint="runAsUser: 1001 in the pod, or USER 1001 in the Dockerfile")  # fmt: skip
 def numeric_user(subject: Subject) -> Iterator[Violation]:
     """The user of every container is a number, in the pod or in the image."""
@@ -207,13 +211,13 @@ def numeric_user(subject: Subject) -> Iterator[Violation]:
             continue
         if user is not None:
             what = f"runAsNonRoot needs a number, and its image's user is `{user or 'root'}`"
-            yield one.violation(what, "podSecurityContext")
+            yield one.violation(what, "podSecurityContext", severity=None if one.workload.starts else "warning")
         else:
             what = "has no runAsUser: it starts only if its image's user is a number"
             yield one.violation(what, "podSecurityContext", severity="warning")
 
 
-@rule("USER_BELOW_1000", "warning", "topology 003 Deployment Constraints", hint="runAsUser: 1001")
+@rule("USER_BELOW_1000", "advice", "topology 003 Deployment Constraints", hint="runAsUser: 1001")
 def low_user(subject: Subject) -> Iterator[Violation]:
     """No container runs as a user below 1000."""
     for one in subject.containers():

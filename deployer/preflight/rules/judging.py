@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec
-from deployer.config.rules import Waiver
+from deployer.config.rules import Rules, Waiver
 from deployer.core.errors import Problem
 from deployer.core.reading import Malformed, read_text
-from deployer.core.yaml import parse_texts
+from deployer.core.yaml import Location, parse_texts
 from deployer.preflight.rules import capacity, configuration, containers, project, services, workloads
-from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Violation
+from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Tier, Violation
 
 _MODULES = (project, containers, services, workloads, configuration, capacity)
 RULES = tuple(one for module in _MODULES for one in vars(module).values() if isinstance(one, Rule))
@@ -25,14 +26,18 @@ WAIVER_UNKNOWN = "WAIVER_UNKNOWN"
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
+_SEVERITIES: dict[Tier, Severity] = {"certain": "error", "policy": "warning", "advice": "warning"}
+_NAMED = 5
+
+
 def judge(subject: Subject, rules: Sequence[Rule] = RULES, *, partly: bool = False) -> tuple[Finding, ...]:
     """What the rules find and no waiver takes away, errors first.
 
     `partly`: only some of the releases were looked at, so a waiver that takes nothing away is no news.
     """
     found = [one for rule in rules for one in _found(rule, subject)]
-    waivers = subject.loaded.spec.rules.waive
-    left = [one for one in found if not any(_takes(waiver, one) for waiver in waivers)]
+    waivers = _waivers(subject.loaded.spec.rules)
+    left = [one for one in found if not any(_takes(waiver, one) for _, waiver in waivers)]
     left += _about_waivers(subject.loaded, waivers, found, rules, partly=partly)
     return tuple(sorted(left, key=lambda one: _ORDER.index(one.severity)))
 
@@ -42,9 +47,17 @@ def errors(findings: Iterable[Finding]) -> tuple[Problem, ...]:
     return tuple(one.problem for one in findings if one.severity == "error")
 
 
-def warnings(findings: Iterable[Finding]) -> tuple[Problem, ...]:
+def advice(findings: Iterable[Finding]) -> tuple[Problem, ...]:
     """The problems that do not."""
     return tuple(one.problem for one in findings if one.severity == "warning")
+
+
+def summary(advice: Sequence[Problem]) -> str:
+    """One line that names the rules that advise something, the most frequent first; empty where none does."""
+    counts = Counter(one.code for one in advice).most_common()
+    names = [code if number == 1 else f"{code} ({number})" for code, number in counts]
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return f"advice (todo-deploy validate -v): {', '.join([*names[:_NAMED], *more])}" if names else ""
 
 
 def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
@@ -61,7 +74,15 @@ def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
 def _finding(rule: Rule, violation: Violation, loaded: LoadedSpec) -> Finding:
     hints = violation.hints or tuple(filter(None, (rule.hint,)))
     problem = Problem(rule.name, violation.title, violation.detail, locate(violation.place, loaded), hints)
-    return Finding(rule.name, violation.severity or rule.severity, problem, violation.place.object)
+    forbidden = rule.tier == "policy" and loaded.spec.rules.policy == "strict"
+    severity = violation.severity or ("error" if forbidden else _SEVERITIES[rule.tier])
+    return Finding(rule.name, severity, problem, violation.place.object)
+
+
+def _waivers(rules: Rules) -> list[tuple[Location, Waiver]]:
+    """Every waiver of the spec, and where it is."""
+    found: list[tuple[Location, Waiver]] = [(("rules", "waive", at), one) for at, one in enumerate(rules.waive)]
+    return found + [(("rules", "allow", at), Waiver(rule=name, reason="")) for at, name in enumerate(rules.allow)]
 
 
 def _takes(waiver: Waiver, one: Finding) -> bool:
@@ -71,11 +92,16 @@ def _takes(waiver: Waiver, one: Finding) -> bool:
 
 
 def _about_waivers(
-    loaded: LoadedSpec, waivers: Sequence[Waiver], found: Sequence[Finding], rules: Sequence[Rule], *, partly: bool
+    loaded: LoadedSpec,
+    waivers: Sequence[tuple[Location, Waiver]],
+    found: Sequence[Finding],
+    rules: Sequence[Rule],
+    *,
+    partly: bool,
 ) -> Iterator[Finding]:
     known = [rule.name for rule in rules]
-    for index, waiver in enumerate(waivers):
-        where = str(loaded.origin("rules", "waive", index))
+    for location, waiver in waivers:
+        where = str(loaded.origin(*location))
         if waiver.rule not in known:
             close = difflib.get_close_matches(waiver.rule.upper().replace("-", "_"), known, 1)
             hint = f"did you mean `{close[0]}`?" if close else "todo-deploy validate --rules"

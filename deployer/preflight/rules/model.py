@@ -17,11 +17,15 @@ from deployer.plan import Plan, ReleasePlan
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import Leak
 
+Tier = Literal["certain", "policy", "advice"]
+"""Refused by Kubernetes or Helm, or can never work; what `rules.policy: strict` forbids; what may be better."""
 Severity = Literal["error", "warning", "note"]
+"""Forbids an `up`; advice; a fact."""
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _COMPONENT_LABELS = ("app.kubernetes.io/component", "app", "app.kubernetes.io/name")
 _TEMPLATES = (*WORKLOADS, "ReplicaSet", "Job")
+_AT_UP = ("pre-install", "post-install", "pre-upgrade", "post-upgrade")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,16 @@ class Workload(Manifest):
     def runs_on(self) -> bool:
         """Whether its pods are meant to run for ever."""
         return self.kind in WORKLOADS
+
+    @property
+    def starts(self) -> bool:
+        """Whether an `up` starts pods of it on any node: it is not scaled to zero, suspended, or for another time."""
+        spec, hooks = self.spec, hooks_of(self.body)
+        if self.kind == "CronJob" or spec.get("suspend") or (hooks and not any(one in _AT_UP for one in hooks)):
+            return False
+        if self.kind == "DaemonSet":
+            return not self.pod.get("nodeSelector") and not self.pod.get("affinity")
+        return spec.get("replicas") != 0
 
     @property
     def pod(self) -> Object:
@@ -171,14 +185,18 @@ class Cluster:
     pods: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
     ours: frozenset[ObjectRef] = frozenset()
+    namespaces: frozenset[str] = frozenset()
     storage_classes: frozenset[str] | None = None
+    """Names of classes and of the classes of volumes; None where that is not known."""
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)
     """Keys of Secrets and ConfigMaps that exist and that nothing of the plan provides."""
     image_architectures: Mapping[str, str] = field(default_factory=dict)
     free_disk_mib: int | None = None
     """What is free where its nodes keep images, the least of them."""
     estimated: bool = False
-    """Whether there is no such cluster yet, and this is what this machine would make."""
+    """Whether it does not run, and this is what this machine would make."""
+    unseen: bool = False
+    """Whether it exists and does not run: nobody knows what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +246,11 @@ class Subject:
             if workload.runs_on or not steady:
                 yield from (Container(workload, body) for body in workload.containers(init=init))
 
+    @property
+    def sees_cluster(self) -> bool:
+        """Whether it is known what the cluster has: it runs, or nothing is in it yet."""
+        return self.cluster is not None and not self.cluster.unseen
+
     def shown(self, path: Path) -> str:
         """The path as a person reads it: relative to the spec where it lies below it."""
         root = self.loaded.root
@@ -251,7 +274,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that breaks a rule; `severity` only where it differs from the rule's own."""
+    """One thing that breaks a rule; `severity` only where it differs from that of the rule's tier."""
 
     title: str
     place: Place = Place()
@@ -272,17 +295,17 @@ class Rule:
 
     name: str
     source: str
-    severity: Severity
+    tier: Tier
     sentence: str
     hint: str
     check: Check
 
 
-def rule(name: str, severity: Severity, source: str, hint: str = "") -> Callable[[Check], Rule]:
+def rule(name: str, tier: Tier, source: str, hint: str = "") -> Callable[[Check], Rule]:
     """The decorated check as a rule; the first line of its docstring is the rule's sentence."""
 
     def made(check: Check) -> Rule:
-        return Rule(name, source, severity, (inspect.getdoc(check) or "").partition("\n")[0], hint, check)
+        return Rule(name, source, tier, (inspect.getdoc(check) or "").partition("\n")[0], hint, check)
 
     return made
 
@@ -330,10 +353,31 @@ def texts_of(value: Any) -> Iterator[str]:
         yield value
 
 
+def hooks_of(body: Object) -> list[str]:
+    """The hooks of Helm at which the object is made; none for an object of the release itself."""
+    hooks = str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook") or "")
+    return [one.strip() for one in hooks.split(",") if one.strip()]
+
+
+# API groups that every API server has (Kubernetes API reference); those of addons such as gateway.networking.k8s.io
+# are not among them.
+_BUILT_IN = frozenset({
+    "", "apps", "autoscaling", "batch", "policy", "extensions", "admissionregistration.k8s.io", "apiextensions.k8s.io",
+    "apiregistration.k8s.io", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "rbac.authorization.k8s.io",
+    "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
+})  # fmt: skip
+
+
+def is_custom(body: Object) -> bool:
+    """Whether a controller of an API that is no part of Kubernetes acts on the object, and may make others of it."""
+    return str(body.get("apiVersion") or "").rpartition("/")[0] not in _BUILT_IN
+
+
 def is_test(body: Object) -> bool:
     """Whether the object is made by `helm test` alone, which nothing here runs."""
-    hooks = str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook") or "")
-    return bool(hooks) and all(one.strip().startswith("test") for one in hooks.split(","))
+    hooks = hooks_of(body)
+    return bool(hooks) and all(one.startswith("test") for one in hooks)
 
 
 def name_of(body: Object) -> str:

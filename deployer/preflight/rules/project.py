@@ -11,13 +11,15 @@ from deployer.core.image_ref import parse_ref
 from deployer.core.values import mapped
 from deployer.core.yaml import Location
 from deployer.plan import ImagePlan
-from deployer.preflight.rules.model import Container, Place, Subject, Violation, rule
+from deployer.preflight.rules.model import Container, Place, Severity, Subject, Violation, rule
 from deployer.sources import dotenv
 
+# What every cluster has (Kubernetes docs, Namespaces).
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
-@rule("NAMESPACE", "error", "topology 002 Validation Rules (everything in `todo`)",
+@rule("NAMESPACE", "policy", "topology 002 Validation Rules (everything in `todo`)",
       hint="leave metadata.namespace out of the template")  # fmt: skip
 def one_namespace(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.namespaces: one, everything is in the spec's namespace."""
@@ -34,20 +36,22 @@ def one_namespace(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"{label} is in namespace `{namespace}`, not in `{spec.namespace}`", place)
 
 
-@rule("NAMESPACE_UNKNOWN", "error", "Kubernetes docs, Namespaces",
+@rule("NAMESPACE_UNKNOWN", "certain", "Kubernetes docs, Namespaces",
       hint="leave metadata.namespace out of the template, or make it the namespace of a release")  # fmt: skip
 def unknown_namespace(subject: Subject) -> Iterator[Violation]:
     """Every object is in a namespace that exists or is made."""
-    known = {*subject.plan.namespaces, "default", "kube-system"}
-    known |= {one.name for one in subject.objects("Namespace")}
+    known = {*subject.plan.namespaces, *_NAMESPACES, *(one.name for one in subject.objects("Namespace"))}
+    if subject.cluster is not None:
+        known |= subject.cluster.namespaces
+    doubt: Severity | None = None if subject.sees_cluster else "warning"
     for one in subject.objects():
         if one.namespace not in known:
             known.add(one.namespace)
             title = f"{one.label} is in namespace `{one.namespace}`, which neither the spec nor a chart makes"
-            yield Violation(title, one.place())
+            yield Violation(title, one.place(), severity=doubt)
 
 
-@rule("COMPONENT_PREFIX", "error", "topology 003 ConfigMap/Secret Constraints (Naming)",
+@rule("COMPONENT_PREFIX", "policy", "topology 003 ConfigMap/Secret Constraints (Naming)",
       hint="rename the object, or leave rules.layout.names out of the spec")  # fmt: skip
 def component_prefix(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.names: component, names begin with their component."""
@@ -60,7 +64,7 @@ def component_prefix(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("name"))
 
 
-@rule("LABELS", "error", "topology 003 Resource Definitions (app, tier, phase)",
+@rule("LABELS", "policy", "topology 003 Resource Definitions (app, tier, phase)",
       hint="add the label in the template, or leave it out of rules.layout.labels")  # fmt: skip
 def labels(subject: Subject) -> Iterator[Violation]:
     """With rules.layout.labels, every workload has these labels."""
@@ -71,20 +75,22 @@ def labels(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("labels"))
 
 
-@rule("CHART_VERSION", "error", "topology 000 Helm Chart; topology 001 Helm Chart", hint="version: 0.1.0 in Chart.yaml")
+@rule(
+    "CHART_VERSION", "policy", "topology 000 Helm Chart; topology 001 Helm Chart", hint="version: 0.1.0 in Chart.yaml"
+)
 def chart_version(subject: Subject) -> Iterator[Violation]:
     """The version of charts is a semantic version."""
     yield from _no_version(subject, "version")
 
 
-@rule("CHART_APP_VERSION", "warning", "topology 000 Helm Chart; topology 001 Helm Chart",
+@rule("CHART_APP_VERSION", "advice", "topology 000 Helm Chart; topology 001 Helm Chart",
       hint='appVersion: "1.0.0" in Chart.yaml')  # fmt: skip
 def chart_app_version(subject: Subject) -> Iterator[Violation]:
     """The appVersion of charts, where they have one, is a semantic version."""
     yield from _no_version(subject, "appVersion")
 
 
-@rule("CHART_MAINTAINERS", "warning", "topology 001 Helm Chart", hint="add maintainers: [{name: …}] to Chart.yaml")
+@rule("CHART_MAINTAINERS", "policy", "topology 001 Helm Chart", hint="add maintainers: [{name: …}] to Chart.yaml")
 def chart_maintainers(subject: Subject) -> Iterator[Violation]:
     """Charts name their maintainers."""
     for one in subject.releases:
@@ -109,7 +115,7 @@ def _chart(subject: Subject, release: str) -> Place:
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
 
 
-@rule("TAG_LATEST", "error", 'topology 000 Deployment (not "latest")', hint="use a tag of a version, such as 1.0.0")
+@rule("TAG_LATEST", "policy", 'topology 000 Deployment (not "latest")', hint="use a tag of a version, such as 1.0.0")
 def latest(subject: Subject) -> Iterator[Violation]:
     """Every image has a tag, and none is `latest`."""
     for one in subject.containers(init=True):
@@ -120,7 +126,7 @@ def latest(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, "has the tag `latest`: no rollback can name what ran")
 
 
-@rule("TAG_FORM", "error", "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)",
+@rule("TAG_FORM", "policy", "topology 000 Container Image (X.Y.Z); topology 002 Validation Rules (X.Y.Z-commitHash)",
       hint="use the tag that is built: map the image in the spec")  # fmt: skip
 def tag_form(subject: Subject) -> Iterator[Violation]:
     """Images of the spec have a tag X.Y.Z or X.Y.Z-<commit>."""
@@ -130,7 +136,7 @@ def tag_form(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, "has a tag that is not X.Y.Z or X.Y.Z-<commit>")
 
 
-@rule("TAG_NOT_BUILT", "error", "topology 002 Docker Image", hint="map the image to the chart's values in the spec")
+@rule("TAG_NOT_BUILT", "policy", "topology 002 Docker Image", hint="map the image to the chart's values in the spec")
 def foreign_tag(subject: Subject) -> Iterator[Violation]:
     """Pods use the spec's images under the tags that are built."""
     refs = {image.ref for image in subject.plan.images}
@@ -142,7 +148,7 @@ def foreign_tag(subject: Subject) -> Iterator[Violation]:
             yield _about_tag(subject, one, f"is not the one that is built: `{image.ref}`")
 
 
-@rule("TAG_POLICY", "error", "topology 002 Validation Rules",
+@rule("TAG_POLICY", "policy", "topology 002 Validation Rules",
       hint="set the image's tagPolicy, or leave rules.tagPolicy out of the spec")  # fmt: skip
 def tag_policy(subject: Subject) -> Iterator[Violation]:
     """Every image of the spec has the tag policy of rules.tagPolicy."""
@@ -155,16 +161,17 @@ def tag_policy(subject: Subject) -> Iterator[Violation]:
             )
 
 
-@rule("PULL_ALWAYS", "error", "topology 003 Deployment Constraints (IfNotPresent)")
+@rule("PULL_ALWAYS", "certain", "topology 003 Deployment Constraints (IfNotPresent)")
 def pull_always(subject: Subject) -> Iterator[Violation]:
     """No image that is built here is pulled at every start."""
     for one in _always_pulled(subject):
         if _planned(subject, one):
             text = f"pulls `{one.image}` at every start, and no registry has it: it is built here"
-            yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent")
+            doubt: Severity | None = None if one.workload.starts else "warning"
+            yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent", severity=doubt)
 
 
-@rule("PULL_ALWAYS_FOREIGN", "warning", "topology 003 Deployment Constraints (IfNotPresent)")
+@rule("PULL_ALWAYS_FOREIGN", "advice", "topology 003 Deployment Constraints (IfNotPresent)")
 def pull_always_foreign(subject: Subject) -> Iterator[Violation]:
     """No other image is pulled at every start."""
     for one in _always_pulled(subject):
@@ -173,7 +180,7 @@ def pull_always_foreign(subject: Subject) -> Iterator[Violation]:
             yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent")
 
 
-@rule("IMAGE_ARCHITECTURE", "error", "Kubernetes docs, Nodes")
+@rule("IMAGE_ARCHITECTURE", "policy", "Kubernetes docs, Nodes")
 def architecture(subject: Subject) -> Iterator[Violation]:
     """Images and base images in the node's daemon are made for the node's processors."""
     if subject.cluster is None or not subject.cluster.architectures:
@@ -188,7 +195,7 @@ def architecture(subject: Subject) -> Iterator[Violation]:
             )
 
 
-@rule("VALUE_UNUSED", "error", "topology 001 Values Configuration")
+@rule("VALUE_UNUSED", "certain", "topology 001 Values Configuration")
 def unused_values(subject: Subject) -> Iterator[Violation]:
     """Every value that the spec hands to a chart is used by a template."""
     for one in subject.releases:
@@ -208,9 +215,11 @@ def _tag(image: str) -> str | None:
 
 
 def _planned(subject: Subject, one: Container) -> ImagePlan | None:
-    """The image of the plan that the container uses, whatever its registry is."""
-    name, images = parse_ref(one.image).name, subject.plan.images
-    return next((it for it in images if name == it.repository or name.endswith(f"/{it.repository}")), None)
+    """The image of the plan that the container uses; behind a registry it is known by the tag that is built."""
+    ref, images = parse_ref(one.image), subject.plan.images
+    found = (it for it in images if ref.name == it.repository or
+             (ref.tag == it.tag and ref.name.endswith(f"/{it.repository}")))  # fmt: skip
+    return next(found, None)
 
 
 def _always_pulled(subject: Subject) -> Iterator[Container]:
@@ -237,14 +246,14 @@ def _image_place(subject: Subject, ref: str) -> Place:
 _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
 
 
-@rule("ENV_TRACKED", "error", "topology 000 Secret (not in version control); topology 003 Security",
+@rule("ENV_TRACKED", "policy", "topology 000 Secret (not in version control); topology 003 Security",
       hint="git rm --cached FILE, then rotate its secrets")  # fmt: skip
 def env_tracked(subject: Subject) -> Iterator[Violation]:
     """git does not track the env files."""
     yield from _env_problems(subject, "ENV_TRACKED")
 
 
-@rule("ENV_READABLE", "warning", "topology 000 Secret (access restricted)", hint="chmod 600 FILE")
+@rule("ENV_READABLE", "advice", "topology 000 Secret (access restricted)", hint="chmod 600 FILE")
 def env_readable(subject: Subject) -> Iterator[Violation]:
     """Nobody but their owner can read the env files."""
     yield from (
@@ -254,7 +263,7 @@ def env_readable(subject: Subject) -> Iterator[Violation]:
     )
 
 
-@rule("ENV_IN_CONTEXT", "error", "topology 000 Secret; Docker docs, Build context")
+@rule("ENV_IN_CONTEXT", "certain", "topology 000 Secret; Docker docs, Build context")
 def env_in_context(subject: Subject) -> Iterator[Violation]:
     """No env file with secrets is in a build context; public build settings may be."""
     for image in subject.plan.images:
@@ -262,13 +271,14 @@ def env_in_context(subject: Subject) -> Iterator[Violation]:
             context = subject.loaded.spec.images[image.name].context
             yield Violation(
                 f"the build context of image `{image.name}` contains `{leak.path}`: its secrets would be in the image",
-                Place(spec=("images", image.name, "context")),
+                Place(object=f"image/{image.name}", spec=("images", image.name, "context")),
                 leak.why,
                 (f"add a line `{leak.path}` to {context}/.dockerignore, then: todo-deploy validate",),
+                None if leak.certain else "warning",
             )
 
 
-@rule("VALUE_REFERENCE", "warning", "Docker Compose docs, Interpolation",
+@rule("VALUE_REFERENCE", "advice", "Docker Compose docs, Interpolation",
       hint="write the value itself, or set `env.expand: true` in the spec")  # fmt: skip
 def references(subject: Subject) -> Iterator[Violation]:
     """No value of a release is the name of a variable that an env file sets: nothing is filled in there."""
@@ -286,7 +296,7 @@ def references(subject: Subject) -> Iterator[Violation]:
     yield from found
 
 
-@rule("PUBLIC_URL", "warning", "topology 001 Environment Variables; topology 003 ConfigMaps",
+@rule("PUBLIC_URL", "advice", "topology 001 Environment Variables; topology 003 ConfigMaps",
       hint="use an address of urls in the spec, or a path of the frontend's own origin")  # fmt: skip
 def public_urls(subject: Subject) -> Iterator[Violation]:
     """Addresses built into frontends (NEXT_PUBLIC_*, VITE_*) are ones that browsers can reach."""
@@ -322,20 +332,21 @@ def _built_in(subject: Subject, image: ImagePlan) -> Iterator[tuple[str, str, Pl
             yield key, value, Place(where=where)
 
 
-@rule("CONTEXT_SIZE", "note", "Docker docs, Build context", hint="list what the build does not need in .dockerignore")
+@rule("CONTEXT_SIZE", "advice", "Docker docs, Build context", hint="list what the build does not need in .dockerignore")
 def contexts(subject: Subject) -> Iterator[Violation]:
     """The size of each build context is shown with its biggest entries."""
     for name, (size, biggest) in subject.machine.contexts.items():
         entries = ", ".join(f"{path} ({_amount(number)})" for path, number in biggest)
         yield Violation(f"image `{name}`: its build context has {_amount(size)}",
-                     Place(spec=("images", name, "context")), f"biggest: {entries}" if entries else "")  # fmt: skip
+                     Place(spec=("images", name, "context")), f"biggest: {entries}" if entries else "",
+                     severity="note")  # fmt: skip
 
 
 def _amount(size: int) -> str:
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
 
 
-@rule("DISK_FREE", "error", "topology 000 PersistentVolumeClaim; Kubernetes docs, Node-pressure Eviction")
+@rule("DISK_FREE", "policy", "topology 000 PersistentVolumeClaim; Kubernetes docs, Node-pressure Eviction")
 def disk(subject: Subject) -> Iterator[Violation]:
     """rules.minFreeDisk is free where the cluster keeps images."""
     inside = subject.cluster.free_disk_mib if subject.cluster is not None else None

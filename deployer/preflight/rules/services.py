@@ -9,9 +9,11 @@ from deployer.core.ports import Object
 from deployer.preflight.rules.model import (
     Manifest,
     Place,
+    Severity,
     Subject,
     Violation,
     Workload,
+    is_custom,
     lacks_addon,
     name_of,
     rule,
@@ -22,7 +24,7 @@ _NODE_PORTS = range(30000, 32768)
 _PORTS = range(1, 65536)
 
 
-@rule("SERVICE_SELECTOR", "error", "topology 000 Service; topology 003 Service Constraints",
+@rule("SERVICE_SELECTOR", "policy", "topology 000 Service; topology 003 Service Constraints",
       hint="compare the selector with the labels of the pods")  # fmt: skip
 def selectors(subject: Subject) -> Iterator[Violation]:
     """Every Service selects pods of a workload."""
@@ -36,63 +38,74 @@ def selectors(subject: Subject) -> Iterator[Violation]:
         yield Violation(title, one.place("service"), f"nearest: {near[0]}" if near else "")
 
 
-@rule("SERVICE_TARGET_PORT", "error", "topology 003 Service Constraints",
+@rule("SERVICE_TARGET_PORT", "policy", "topology 003 Service Constraints",
       hint="use a port, or the name of a port, that the containers declare")  # fmt: skip
 def target_ports(subject: Subject) -> Iterator[Violation]:
-    """Every Service leads to a port, by number or name, that its pods have."""
+    """Every Service leads to a port, by number or name, that pods of one of its workloads have."""
     for one in subject.objects("Service"):
-        for workload in _selected(subject, one):
-            names = {port["name"] for port in workload.ports if port.get("name")}
-            numbers = {port["containerPort"] for port in workload.ports if port.get("containerPort")}
-            for port in _ports(one.body):
-                target = port.get("targetPort", port.get("port"))
-                known = names if isinstance(target, str) else numbers
-                if target in known or (isinstance(target, int) and not numbers):
-                    continue
-                title = f"{one.label}: targetPort {target} is no port of {workload.label}"
-                has = ", ".join(map(str, sorted(known))) or "none"
-                yield Violation(title, one.place("service", "targetPort"), f"its containers declare: {has}")
+        works = _selected(subject, one)
+        works = [work for work in works if work.runs_on] or works
+        for port in _ports(one.body) if works else ():
+            target = port.get("targetPort", port.get("port"))
+            field = "name" if isinstance(target, str) else "containerPort"
+            known = [{it[field] for it in work.ports if it.get(field)} for work in works]
+            if any(target in has or (isinstance(target, int) and not has) for has in known):
+                continue
+            title = f"{one.label}: targetPort {target} is no port of {', '.join(work.label for work in works)}"
+            has = ", ".join(map(str, sorted(set().union(*known)))) or "none"
+            yield Violation(title, one.place("service", "targetPort"), f"its containers declare: {has}")
 
 
-@rule("PORT_NUMBER", "error", "topology 000 Service", hint="correct the port")
+@rule("PORT_NUMBER", "certain", "topology 000 Service; Kubernetes docs, Service",
+      hint="write a number without quotes, or the name of a container's port as targetPort")  # fmt: skip
 def port_numbers(subject: Subject) -> Iterator[Violation]:
-    """Ports are within 1-65535."""
+    """Ports are numbers within 1-65535; a targetPort may be a name, which has a letter."""
     for one in subject.objects("Service"):
         for port in _ports(one.body):
             for field in ("port", "targetPort"):
-                if isinstance(port.get(field), int) and port[field] not in _PORTS:
-                    title = f"{one.label}: {field} {port[field]} is not within 1-65535"
+                value = port.get(field, 1)
+                if not _is_port(value, named=field == "targetPort"):
+                    title = f"{one.label}: {field} {value!r} is not within 1-65535"
                     yield Violation(title, one.place("service", field))
     for workload in subject.workloads():
         for port in workload.ports:
-            number = port.get("containerPort")
-            if not isinstance(number, int) or number not in _PORTS:
-                title = f"{workload.label}: containerPort {number} is not within 1-65535"
+            if not _is_port(port.get("containerPort")):
+                title = f"{workload.label}: containerPort {port.get('containerPort')!r} is not within 1-65535"
                 yield Violation(title, workload.place("port"))
 
 
-@rule("NODE_PORT_RANGE", "error", "topology 003 Service Constraints",
+def _is_port(value: object, *, named: bool = False) -> bool:
+    if isinstance(value, str):
+        return named and any(one.isalpha() for one in value)
+    return isinstance(value, int) and (value in _PORTS or (named and not value))
+
+
+@rule("NODE_PORT_RANGE", "certain", "topology 003 Service Constraints",
       hint="choose a nodePort of the range, or none: the cluster then chooses one")  # fmt: skip
 def node_port_range(subject: Subject) -> Iterator[Violation]:
-    """NodePorts are within 30000-32767."""
+    """NodePorts are within 30000-32767 (another cluster than Minikube's may have another range: advice)."""
+    known = subject.loaded.spec.cluster.provider == "minikube"
     for one, number in _node_ports(subject):
         if number not in _NODE_PORTS:
             title = f"{one.label}: nodePort {number} is not within 30000-32767"
-            yield Violation(title, one.place("service", "nodePort"))
+            yield Violation(title, one.place("service", "nodePort"), severity=None if known else "warning")
 
 
-@rule("NODE_PORT_TWICE", "error", "topology 003 Service Constraints (avoid conflicts)")
+@rule("NODE_PORT_TWICE", "certain", "topology 003 Service Constraints (avoid conflicts)")
 def node_port_twice(subject: Subject) -> Iterator[Violation]:
-    """No two Services want the same NodePort."""
-    first: dict[int, str] = {}
-    for one, number in _node_ports(subject):
-        if number in first:
-            title = f"{one.label} and {first[number]} both ask for nodePort {number}"
-            yield Violation(title, one.place("service", "nodePort"), hints=("give one of them another nodePort",))
-        first.setdefault(number, one.label)
+    """No two Services want the same NodePort, and no Service twice for one protocol."""
+    first: dict[int, tuple[Manifest, set[str]]] = {}
+    for one in subject.objects("Service"):
+        for port in filter(lambda port: port.get("nodePort"), _ports(one.body)):
+            number, protocol = int(port["nodePort"]), str(port.get("protocol") or "TCP")
+            other, protocols = first.setdefault(number, (one, set()))
+            if other.ref != one.ref or protocol in protocols:
+                title = f"{one.label} and {other.label} both ask for nodePort {number}"
+                yield Violation(title, one.place("service", "nodePort"), hints=("give one of them another nodePort",))
+            protocols.add(protocol)
 
 
-@rule("NODE_PORT_TAKEN", "error", "topology 003 Service Constraints (avoid conflicts)")
+@rule("NODE_PORT_TAKEN", "certain", "topology 003 Service Constraints (avoid conflicts)")
 def node_port_taken(subject: Subject) -> Iterator[Violation]:
     """No NodePort belongs to somebody else's Service in the running cluster."""
     if subject.cluster is None:
@@ -116,7 +129,7 @@ def node_port_taken(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("service", "nodePort"), hints=(f"another nodePort, or: {freed}",))
 
 
-@rule("SERVICE_TYPE", "error", "topology 000 Service; topology 002 Validation Rules",
+@rule("SERVICE_TYPE", "certain", "topology 000 Service; topology 002 Validation Rules",
       hint="give the URL and the Service the same nodePort")  # fmt: skip
 def exposure(subject: Subject) -> Iterator[Violation]:
     """A Service that a URL of the spec names is exposed, at the NodePort of the URL."""
@@ -140,7 +153,7 @@ def exposure(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, Place(one.release.name, one.label, spec=("urls", url.name, "nodePort")))
 
 
-@rule("SERVICE_EXPOSED", "warning", "topology 000 Service")
+@rule("SERVICE_EXPOSED", "advice", "topology 000 Service")
 def exposed_without_url(subject: Subject) -> Iterator[Violation]:
     """A Service that is exposed has a URL in the spec."""
     named = {(url.namespace, url.service) for url in subject.plan.urls}
@@ -151,11 +164,12 @@ def exposed_without_url(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, one.place("service", "type"), hints=("add it under urls, or make it ClusterIP",))
 
 
-@rule("URL_TARGET", "error", "topology 000 Service", hint="correct the name in the spec, or let a chart make it")
+@rule("URL_TARGET", "certain", "topology 000 Service", hint="correct the name in the spec, or let a chart make it")
 def url_targets(subject: Subject) -> Iterator[Violation]:
     """URLs and `cors` of the spec name a Service or Ingress host that exists."""
     if len(subject.releases) < len(subject.plan.releases):  # no helm yet: nothing was rendered
         return
+    doubt = _doubt(subject)
     services = {(one.namespace, one.name) for one in subject.objects("Service")}
     services |= {_key(body) for body in (subject.cluster.services if subject.cluster is not None else ())}
     hosts = {str(one.get("host") or "") for ingress in subject.objects("Ingress") for one in _ingress_rules(ingress)}
@@ -165,26 +179,35 @@ def url_targets(subject: Subject) -> Iterator[Violation]:
         if (namespace, service) not in services:
             near = ", ".join(sorted(known for place, known in services if place == namespace)) or "none"
             title = f"{word} `{name}`: no chart makes a Service `{service}` in namespace `{namespace}`"
-            yield Violation(title, Place(spec=(part, name)), f"Services there: {near}")
+            yield Violation(title, Place(spec=(part, name)), f"Services there: {near}", severity=doubt)
     for url in subject.plan.urls:
         if url.ingress_host is not None and hosts.isdisjoint({url.ingress_host, ""}):
             title = f"url `{url.name}`: no chart makes an Ingress for host `{url.ingress_host}`"
-            yield Violation(title, Place(spec=("urls", url.name)), f"hosts: {', '.join(sorted(hosts)) or 'none'}")
+            has = f"hosts: {', '.join(sorted(hosts)) or 'none'}"
+            yield Violation(title, Place(spec=("urls", url.name)), has, severity=doubt)
 
 
-@rule("INGRESS_BACKEND", "error", "topology 004 Ingress Configuration",
+def _doubt(subject: Subject) -> Severity | None:
+    """A warning where a controller may make Services and Ingresses once all is deployed, or they may be there."""
+    custom = any(is_custom(one.body) for one in subject.objects())
+    return None if subject.sees_cluster and not custom else "warning"
+
+
+@rule("INGRESS_BACKEND", "policy", "topology 004 Ingress Configuration",
       hint="correct the backend's service name or port in the Ingress")  # fmt: skip
 def ingress_backends(subject: Subject) -> Iterator[Violation]:
     """Every path of an Ingress leads to a Service and port that exist."""
     services = {(one.namespace, one.name): one for one in subject.objects("Service")}
+    there = {_key(body) for body in (subject.cluster.services if subject.cluster is not None else ())}
     for one in subject.objects("Ingress"):
         for path in (path for host in _ingress_rules(one) for path in (host.get("http") or {}).get("paths") or ()):
             target = (path.get("backend") or {}).get("service") or {}
             port = target.get("port") or {}
             wanted = port.get("name") or port.get("number")
-            service = services.get((one.namespace, str(target.get("name"))))
+            key = (one.namespace, str(target.get("name")))
+            service = services.get(key)
             who = f"{one.label}: path {path.get('path')} leads to"
-            if target and service is None:
+            if target and service is None and key not in there:
                 yield Violation(f"{who} service `{target.get('name')}`, which no chart makes", one.place("ingress"))
             elif service is not None and wanted is not None:
                 has = [item[field] for item in _ports(service.body) for field in ("port", "name") if item.get(field)]
@@ -193,14 +216,14 @@ def ingress_backends(subject: Subject) -> Iterator[Violation]:
                     yield Violation(title, one.place("ingress"), f"its ports: {', '.join(map(str, has))}")
 
 
-@rule("INGRESS_CONTROLLER", "warning", "topology 004 Ingress Configuration; Kubernetes docs, Ingress Controllers",
+@rule("INGRESS_CONTROLLER", "advice", "topology 004 Ingress Configuration; Kubernetes docs, Ingress Controllers",
       hint="cluster.addons: [ingress]")  # fmt: skip
 def ingress_controller(subject: Subject) -> Iterator[Violation]:
     """A cluster that gets an Ingress has an Ingress controller among its addons."""
     yield from without_addon(subject, "Ingress", "ingress", "an Ingress controller")
 
 
-@rule("LOAD_BALANCER", "warning", "topology 000 Service Types")
+@rule("LOAD_BALANCER", "advice", "topology 000 Service Types")
 def load_balancer(subject: Subject) -> Iterator[Violation]:
     """A cluster whose URLs are at a load balancer's address has one among its addons."""
     for url in subject.plan.urls:
@@ -210,7 +233,7 @@ def load_balancer(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, Place(spec=("urls", url.name, "external")), hints=hints)
 
 
-@rule("NETWORK_POLICY_ENFORCED", "warning", "topology 004 Security Requirements (network policies)")
+@rule("NETWORK_POLICY_ENFORCED", "advice", "topology 004 Security Requirements (network policies)")
 def enforced(subject: Subject) -> Iterator[Violation]:
     """A cluster that gets NetworkPolicies has a network plugin that enforces them."""
     cluster, asked = subject.cluster, subject.loaded.spec.cluster

@@ -6,8 +6,19 @@ import difflib
 import math
 from collections.abc import Iterator
 
+from deployer.config.rules import Replicas
 from deployer.core.ports import Object, ObjectRef
-from deployer.preflight.rules.model import Manifest, Place, Subject, Violation, Workload, rule, without_addon
+from deployer.preflight.rules.model import (
+    Manifest,
+    Place,
+    Severity,
+    Subject,
+    Violation,
+    Workload,
+    is_custom,
+    rule,
+    without_addon,
+)
 from deployer.status.objects import number
 
 _COUNTED = ("Deployment", "StatefulSet")
@@ -46,11 +57,14 @@ def surge_of(workload: Workload, pods: int) -> int:
     return share_of((strategy.get("rollingUpdate") or {}).get("maxSurge", "25%"), pods, up=True)
 
 
-@rule("REPLICAS", "error", "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)",
+@rule("REPLICAS", "policy", "topologies 000 (>= 1), 002 (2 and 1), 003 (>= 2) and 004 (1 to 5)",
       hint="change the replicas, or rules.replicas in the spec")  # fmt: skip
 def replicas(subject: Subject) -> Iterator[Violation]:
     """Replica counts are within rules.replicas; those that an autoscaler sets are not judged."""
-    bounds, counted = subject.loaded.spec.rules.replicas, scaled(subject)
+    rules, counted = subject.loaded.spec.rules, scaled(subject)
+    bounds = rules.replicas
+    if bounds == Replicas() and rules.policy != "strict":
+        return  # nobody asked for any, and none is what a person or a scaler raises later
     for workload in subject.workloads():
         if workload.kind not in _COUNTED or workload.ref in counted:
             continue
@@ -65,7 +79,7 @@ def replicas(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, workload.place("replicaCount"))
 
 
-@rule("UPDATE_GAP", "warning", "topology 004 Deployment Requirements",
+@rule("UPDATE_GAP", "advice", "topology 004 Deployment Requirements",
       hint="strategy: RollingUpdate with maxUnavailable: 0 and maxSurge: 1")  # fmt: skip
 def gaps(subject: Subject) -> Iterator[Violation]:
     """Every Deployment keeps a ready pod while it is updated."""
@@ -83,44 +97,50 @@ def gaps(subject: Subject) -> Iterator[Violation]:
             yield Violation(title, place, hints=("maxUnavailable: 0 with maxSurge: 1",))
 
 
-@rule("WORKLOAD_SELECTOR", "error", "topology 000 Deployment; topology 003 Service Constraints",
+@rule("WORKLOAD_SELECTOR", "certain", "topology 000 Deployment; topology 003 Service Constraints",
       hint="spec.selector.matchLabels is a part of spec.template.metadata.labels")  # fmt: skip
 def selected(subject: Subject) -> Iterator[Violation]:
-    """A workload's selector matches its own pods."""
+    """A workload has a selector that matches its own pods."""
     for workload in subject.workloads():
-        wanted = (workload.spec.get("selector") or {}).get("matchLabels") or {}
-        if workload.runs_on and not wanted.items() <= workload.pod_labels.items():
+        selector = workload.spec.get("selector") or {}
+        wanted = selector.get("matchLabels") or {}
+        if workload.runs_on and (not selector or not wanted.items() <= workload.pod_labels.items()):
             title = f"{workload.label}: its selector does not match the labels of its own pods"
             yield Violation(title, workload.place("podLabels"))
 
 
-@rule("AUTOSCALER", "error", "topology 004 Horizontal Pod Autoscaler",
-      hint="scale a workload of a chart, minReplicas <= maxReplicas, with requests for what is measured")  # fmt: skip
-def autoscalers(subject: Subject) -> Iterator[Violation]:
-    """An autoscaler has a workload, sensible bounds, and requests to measure by."""
+@rule("AUTOSCALER_BOUNDS", "certain", "topology 004 Horizontal Pod Autoscaler", hint="minReplicas <= maxReplicas")
+def autoscaler_bounds(subject: Subject) -> Iterator[Violation]:
+    """An autoscaler's minReplicas is not greater than its maxReplicas."""
     for one in subject.objects("HorizontalPodAutoscaler"):
-        spec, place = one.spec, one.place("autoscaling")
-        wanted = _target(one)
+        if one.spec.get("minReplicas", 1) > one.spec.get("maxReplicas", 1):
+            yield Violation(f"{one.label}: minReplicas is greater than maxReplicas", one.place("autoscaling"))
+
+
+@rule("AUTOSCALER", "policy", "topology 004 Horizontal Pod Autoscaler",
+      hint="scale a workload of a chart, with requests for what is measured")  # fmt: skip
+def autoscalers(subject: Subject) -> Iterator[Violation]:
+    """An autoscaler has a workload, and requests to measure by."""
+    for one in subject.objects("HorizontalPodAutoscaler"):
+        place, wanted = one.place("autoscaling"), _target(one)
         found = next((work for work in subject.workloads() if work.ref == wanted), None)
         if found is None:
             yield Violation(f"{one.label} scales {wanted.kind.lower()}/{wanted.name}, which no chart makes", place)
             continue
-        if spec.get("minReplicas", 1) > spec.get("maxReplicas", 1):
-            yield Violation(f"{one.label}: minReplicas is greater than maxReplicas", place)
-        for resource in sorted(_measured(spec)):
+        for resource in sorted(_measured(one.spec)):
             if not all(_requested(container, resource) for container in found.containers()):
                 title = f"{one.label} measures {resource} in per cent of requests, and {found.label} requests none"
                 yield Violation(title, place)
 
 
-@rule("AUTOSCALER_METRICS", "warning", "topology 004 Horizontal Pod Autoscaler",
+@rule("AUTOSCALER_METRICS", "advice", "topology 004 Horizontal Pod Autoscaler",
       hint="cluster.addons: [metrics-server]")  # fmt: skip
 def metrics(subject: Subject) -> Iterator[Violation]:
     """A cluster that gets an autoscaler has metrics-server among its addons."""
     yield from without_addon(subject, "HorizontalPodAutoscaler", "metrics-server", "metrics")
 
 
-@rule("ROLLOUT_SERVICE", "error", "todo-deploy")
+@rule("ROLLOUT_SERVICE", "certain", "todo-deploy")
 def judged_otherwise(subject: Subject) -> Iterator[Violation]:
     """rollout.services names workloads that exist."""
     spec = subject.loaded.spec
@@ -130,10 +150,12 @@ def judged_otherwise(subject: Subject) -> Iterator[Violation]:
     for name in spec.rollout.services:
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
+            # A controller may make it.
+            doubt: Severity | None = "warning" if any(is_custom(one.body) for one in subject.objects()) else None
             yield Violation(f"rollout.services names `{name}`, and no workload has this name",
                          Place(spec=("rollout", "services", name)),
                          "workloads: " + (", ".join(sorted(names)) or "none"),
-                         (f"did you mean `{close[0]}`?",) if close else ())  # fmt: skip
+                         (f"did you mean `{close[0]}`?",) if close else (), doubt)  # fmt: skip
 
 
 def _measured(spec: Object) -> set[str]:

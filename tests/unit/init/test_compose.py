@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from deployer.config.load import load_spec
-from deployer.core.errors import Problem
 from deployer.init import match
-from deployer.init.compose import REASON, compose, questions, unmended, with_waivers
+from deployer.init.compose import compose, questions
 from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
 from deployer.init.read import hosts, release_names
 from deployer.init.write import as_yaml
-from deployer.preflight.rules.model import Finding
 from tests.unit.init.charts import chart, refused, service
 
 API = FoundDockerfile("api/Dockerfile", "api", "api", True, {"BASE": "python:3.11-slim"}, {"V": "1"}, (8000,))
@@ -183,17 +181,3 @@ def test_a_release_is_called_what_others_call_its_service() -> None:
     }  # fmt: skip
     assert list(release_names([api, web], refused)) == ["api", "web"]
     assert list(release_names([api, api], render)) == ["api", "api-2"]
-
-
-def test_rules_that_a_chart_may_break_are_waived_where_it_does() -> None:
-    def finding(rule: str, where: str = "deployment/web", severity: Any = "error") -> Finding:
-        return Finding(rule, severity, Problem(rule, "x"), where)
-
-    draft = compose(repo(), [reading()], {})
-    assert with_waivers(draft, [finding("CAPACITY"), finding("RUNS_AS_ROOT", severity="warning")]) is draft
-    both = [finding("RUNS_AS_ROOT", "job/x"), finding("RUNS_AS_ROOT"), finding("CAPACITY")]
-    waived = with_waivers(draft, both)
-    assert waived.document["rules"] == {
-        "waive": [{"rule": "RUNS_AS_ROOT", "reason": REASON, "objects": ["deployment/web", "job/x"]}]
-    }
-    assert [one.rule for one in unmended(both)] == ["CAPACITY"]

@@ -95,4 +95,7 @@ def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
         (tmp_path / "api" / name).write_text("API_TOKEN=x\n")
     (tmp_path / "api" / ".dockerignore").write_text(".env\n")
     seen = look(made, kube, chart, tmp_path, thorough=False)
-    assert [one.path for one in seen.machine.env_leaks["api"]] == ["conf/prod.env"]
+    assert {one.path: one.certain for one in seen.machine.env_leaks["api"]} == {
+        ".env.production": False,  # what a build reads by design
+        "conf/prod.env": True,
+    }

@@ -28,19 +28,18 @@ def test_a_broken_rule_is_refused_with_every_error(made: Subject, kube: FakeKube
     def broken(request: UpgradeRequest) -> Sequence[Object]:
         objects = list(chart(request))
         del objects[0]["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
-        objects[1]["spec"]["selector"] = {"app": "nobody"}
+        objects[0]["spec"]["selector"] = {"matchLabels": {"app": "nobody"}}
+        objects[1]["spec"]["ports"][0]["port"] = 0
         return objects
 
     steps = before_build(made.loaded, made.plan, target(kube, broken, tmp_path), tmp_path, whole=True)
     with pytest.raises(DeployError) as caught:
         list(steps)
     assert caught.value.exit_code is ExitCode.INPUT
-    assert [one.code for one in caught.value.problems] == ["LIVENESS_MISSING", "SERVICE_SELECTOR"]
+    assert [one.code for one in caught.value.problems] == ["PORT_NUMBER", "WORKLOAD_SELECTOR"]
 
 
-def test_warnings_are_reported_once_and_the_same_is_not_rendered_again(
-    made: Subject, kube: FakeKube, tmp_path: Path
-) -> None:
+def test_advice_is_one_line_and_the_same_is_not_rendered_again(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
     renders: list[UpgradeRequest] = []
 
     def warned(request: UpgradeRequest) -> Sequence[Object]:
@@ -53,7 +52,7 @@ def test_warnings_are_reported_once_and_the_same_is_not_rendered_again(
         events = before_build(made.loaded, plan, target(kube, warned, tmp_path, kept), tmp_path / "state", whole=True)
         return [event.problem.code for event in events if isinstance(event, Warned)]
 
-    assert check(made.plan) == ["UPDATE_GAP"]
+    assert check(made.plan) == ["ADVICE"]
     assert check(made.plan) == []
     assert len(renders) == 2
     assert check(made.plan, APPLIED) == []

@@ -41,8 +41,10 @@ def test_public_settings_and_examples_may_be_in_an_image(tmp_path: Path, path: s
 @pytest.mark.parametrize("path", [".env", ".env.staging", "web.env"])
 def test_a_file_of_public_keys_alone_may_be_in_an_image(tmp_path: Path, path: str) -> None:
     assert found(tmp_path, {path: "# built in\nVITE_A=1\nNEXT_PUBLIC_B=2\nREACT_APP_C=3\n"}) == []
-    assert found(tmp_path, {path: "VITE_A=1\nDATABASE_URL=postgresql://db/app\n"}) == [path]
-    assert found(tmp_path, {path: "VITE_A='open\n"}) == [path]
+    assert found(tmp_path, {path: "VITE_A=1\nDATABASE_URL=postgresql://db/app\nLOG_LEVEL=debug\nTOKEN=\n"}) == []
+    assert found(tmp_path, {path: "VITE_A=1\nDATABASE_URL=postgresql://me:pw@db/app\n"}) == [path]
+    assert found(tmp_path, {path: "VITE_A=1\nDB_PASSWORD=hunter2\n"}) == [path]
+    assert found(tmp_path, {path: "VITE_A='open\n"}) == []
 
 
 def test_an_env_file_of_the_spec_is_known_by_itself_whatever_it_is_called(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from deployer.config.spec import Spec
 from deployer.core.ports import Object
 from deployer.core.yaml import Location
 from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
-from deployer.preflight.rules.model import Machine, Rendered, Subject
+from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject
 from deployer.sources.dotenv import EnvEntry, EnvFile
 
 Change = Callable[[dict[str, Any]], object]
@@ -111,19 +112,39 @@ def other_deployment() -> Object:
     return other
 
 
+def cluster(**changes: Any) -> Cluster:
+    """A cluster that runs and has nothing but room."""
+    known: dict[str, Any] = {
+        "name": "mine",
+        "allocatable": {"cpu": Fraction(4), "memory": Fraction(8 * 2**30), "pods": Fraction(110)},
+        "architectures": frozenset({"amd64"}),
+    }
+    return Cluster(**{**known, **changes})
+
+
+def strict(change: Change) -> Change:
+    """The change, in a spec with `rules.policy: strict`."""
+
+    def changed(parts: dict[str, Any]) -> None:
+        change(parts)
+        parts["spec"]["rules"] = {"policy": "strict", **parts["spec"].get("rules", {})}
+
+    return changed
+
+
 def subject(change: Change = lambda parts: None, *, folder: Path = Path("/project")) -> Subject:
     """The good application with one thing changed: objects by name, `spec`, `env`, `machine`, `cluster`, `chart`…"""
     parts: dict[str, Any] = {
         **good_objects(),
         "spec": copy.deepcopy(SPEC),
         "chart": {"version": "0.1.0", "appVersion": "1.0.0", "maintainers": [{"name": "us"}]},
-        "env": {"DATABASE_URL": "postgresql://somewhere/else"},
+        "env": {"DATABASE_URL": "postgresql://me:hunter2@somewhere/else"},
         "machine": Machine(),
-        "cluster": None,
+        "cluster": cluster(),
         "unused": (),
         "context": {"main.py": "f", ".env.example": "f"},
         "args": {},
-        "secrets": {"DATABASE_URL": "postgresql://somewhere/else", "API_TOKEN": ""},
+        "secrets": {"DATABASE_URL": "postgresql://me:hunter2@somewhere/else", "API_TOKEN": ""},
     }
     names = list(good_objects())
     change(parts)

@@ -14,14 +14,14 @@ from deployer.cli.entry import cli
 from deployer.commands import validate as validation
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.validate import Examined
-from tests.unit.preflight.rules.subjects import Change, subject
+from tests.unit.preflight.rules.subjects import Change, strict, subject
 
 SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: c}}\n"
 
 
 def validate(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Change, *words: str) -> Result:
     (folder / "todo-deploy.yaml").write_text(SPEC)
-    monkeypatch.setattr(validation, "examine", lambda loaded, here: Examined(judge(subject(change))))
+    monkeypatch.setattr(validation, "examine", lambda loaded, here: Examined(judge(subject(strict(change)))))
     return CliRunner().invoke(cli, ["validate", "-f", str(folder / "todo-deploy.yaml"), *words], standalone_mode=False)
 
 
@@ -37,13 +37,19 @@ def test_every_rule_is_listed_with_its_source() -> None:
     assert [one["name"] for one in document["data"]["rules"]] == [rule.name for rule in RULES]
 
 
-def test_errors_come_first_and_end_with_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_come_first_and_advice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = validate(tmp_path, monkeypatch, broken)
     assert result.return_value == 2
     shown = result.stderr
-    assert shown.index("error[LIVENESS_MISSING]") < shown.index("warning[UPDATE_GAP]")
-    assert "1 error, 1 warning" in shown
+    assert shown.index("error[LIVENESS_MISSING]") < shown.index("1 error") < shown.index("validate -v): UPDATE_GAP\n")
+    assert "Recreate" not in shown
     assert "rules.waive" in shown
+
+
+def test_more_detail_shows_each_piece_of_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = validate(tmp_path, monkeypatch, broken, "-v").stderr
+    assert shown.index("error[LIVENESS_MISSING]") < shown.index("advice[UPDATE_GAP]: ")
+    assert "Recreate" in shown and "validate -v" not in shown
 
 
 def test_in_order_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
 from deployer.preflight.rules.judging import RULES, judge
-from deployer.preflight.rules.model import Cluster, Machine, without_nulls
+from deployer.preflight.rules.model import Machine, without_nulls
 from deployer.sources.env_files import Leak
-from tests.unit.preflight.rules.subjects import Change, good_objects, subject
+from tests.unit.preflight.rules.subjects import Change, cluster, good_objects, strict, subject
 
 GIB = 2**30
 
@@ -38,15 +38,6 @@ POD = ("deployment", "spec", "template", "spec")
 BOX = (*POD, "containers", 0)
 
 
-def cluster(**changes: Any) -> Cluster:
-    known: dict[str, Any] = {
-        "name": "mine",
-        "allocatable": {"cpu": Fraction(4), "memory": Fraction(8 * GIB), "pods": Fraction(110)},
-        "architectures": frozenset({"amd64"}),
-    }
-    return Cluster(**{**known, **changes})
-
-
 def pod(cpu: str, owner: str = "", phase: str = "Running") -> dict[str, Any]:
     owners = [{"kind": "ReplicaSet", "name": f"{owner}-5d9c7b", "controller": True}] if owner else []
     return {
@@ -68,6 +59,16 @@ def more(body: dict[str, Any]) -> Change:
     return lambda parts: parts.update(extra=body, more=["extra"])
 
 
+def config(name: str, *keys: str, **metadata: Any) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": dict.fromkeys(keys, "x")}
+
+
+def secret(**data: Any) -> Change:
+    """A chart's Secret, which one rule advises against."""
+    rules = {"allow": ["SECRET_IN_CHART"]}
+    return both(more({"kind": "Secret", "metadata": {"name": "s"}, **data}), at("spec", "rules", to=rules))
+
+
 def both(*changes: Change) -> Change:
     return lambda parts: [change(parts) for change in changes]
 
@@ -77,7 +78,7 @@ def env_problem(code: str) -> Machine:
 
 
 UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule's turn"}]}
-LEAK = "postgresql://somewhere/else"
+LEAK = "postgresql://me:hunter2@somewhere/else"
 POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "api"}, "spec": {"podSelector": {}}}
 CALICO = {"metadata": {"name": "c", "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}]},
           "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
@@ -86,7 +87,15 @@ JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/h
            {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
             "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "X"}}}]}]}}}}  # fmt: skip
 
-# Rule, severity, what breaks it, a part of the sentence.
+TIERS = {rule.name: rule.tier for rule in RULES}
+MINIKUBE = both(
+    at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}), at("spec", "rules", to=UNENCRYPTED)
+)
+FAST = both(
+    at("claim", "spec", "storageClassName", to="fast"),
+    at("cluster", to=cluster(storage_classes=frozenset({"standard"}))),
+)
+# Rule, severity in a strict spec, what breaks it, a part of the sentence.
 BAD: list[tuple[str, str, Change, str]] = [
     ("REFERENCE_MISSING", "error", volume(secret={"secretName": "app-secret"}), "Secret `app-secret`"),
     ("REFERENCE_MISSING", "error", volume(configMap={"name": "nowhere"}), "ConfigMap `nowhere`"),
@@ -118,7 +127,12 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("REQUEST_AT_LIMIT", "warning", at(*BOX, "resources", "requests", "cpu", to="0.2"), "0.2 of 200m"),
     ("LIVENESS_MISSING", "error", at(*BOX, "livenessProbe", to=None), "liveness"),
     ("READINESS_MISSING", "error", at(*BOX, "readinessProbe", to=None), "readiness"),
-    ("PROBE_PORT", "error", at(*BOX, "livenessProbe", "httpGet", "port", to="web"), "port `web`"),
+    ("PROBE_PORT", "error", at(*BOX, "readinessProbe", "httpGet", "port", to="web"), "port `web`"),
+    ("PROBE_PORT", "warning", at(*BOX, "livenessProbe", "httpGet", "port", to="web"), "liveness probe asks port `web`"),
+    ("PROBE_PORT", "warning", both(
+        at(*BOX, "readinessProbe", "httpGet", "port", to="web"),
+        both(at("deployment", "spec", "replicas", to=0), at("spec", "rules", to={"replicas": {"min": 0}}))),
+     "readiness probe asks port `web`"),
     ("PROBE_PORT", "warning", at(*BOX, "livenessProbe", "httpGet", "port", to=9000), "port 9000; it declares 8000"),
     ("PROBE_TIMEOUT", "warning", at(*BOX, "livenessProbe", "timeoutSeconds", to=30), "waits 30 s"),
     ("RUNS_AS_ROOT", "error", at(*POD, "securityContext", to={"runAsUser": 1001}), "runAsNonRoot is not true"),
@@ -130,10 +144,16 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("SERVICE_SELECTOR", "error", at("service", "spec", "selector", to={"app": "apy"}), "app=apy"),
     ("SERVICE_TARGET_PORT", "error", at("service", "spec", "ports", 0, "targetPort", to=8001), "8001"),
     ("SERVICE_TARGET_PORT", "error", at("service", "spec", "ports", 0, "targetPort", to="web"), "web"),
+    ("PORT_NUMBER", "error", both(at("service", "spec", "ports", 0, "port", to="80"), at("ingress", to={})),
+     "'80' is not"),
+    ("PORT_NUMBER", "error", both(at(*BOX, "ports", to=[]), at("service", "spec", "ports", to=[
+        {"port": 80, "targetPort": 8000, "nodePort": 30080}, {"port": 70000, "targetPort": 8000}])), "70000"),
     ("PORT_NUMBER", "error", at("service", "spec", "ports", to=[
         {"port": 80, "targetPort": 8000, "nodePort": 30080}, {"port": 70000, "targetPort": 8000}]), "70000"),
-    ("NODE_PORT_RANGE", "error", both(at("service", "spec", "ports", 0, "nodePort", to=8080),
-                                      at("spec", "urls", to={"api": {"service": "api"}})), "8080"),
+    ("NODE_PORT_RANGE", "error", both(MINIKUBE, both(at("service", "spec", "ports", 0, "nodePort", to=8080),
+                                                     at("spec", "urls", to={"api": {"service": "api"}}))), "8080"),
+    ("NODE_PORT_RANGE", "warning", both(at("service", "spec", "ports", 0, "nodePort", to=8080),
+                                        at("spec", "urls", to={"api": {"service": "api"}})), "8080"),
     ("NODE_PORT_TWICE", "error", at("service", "spec", "ports", to=[
         {"port": 80, "targetPort": 8000, "nodePort": 30080}, {"port": 81, "targetPort": 8000, "nodePort": 30080}]),
      "service/api"),
@@ -165,23 +185,31 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("UPDATE_GAP", "warning", at("deployment", "spec", "strategy", "rollingUpdate", "maxUnavailable", to="100%"),
      "2 of 2"),
     ("WORKLOAD_SELECTOR", "error", at("deployment", "spec", "selector", "matchLabels", to={"app": "b"}), "selector"),
-    ("AUTOSCALER", "error", at("scaler", "spec", "minReplicas", to=4), "maxReplicas"),
+    ("AUTOSCALER_BOUNDS", "error", at("scaler", "spec", "minReplicas", to=4), "maxReplicas"),
+    ("AUTOSCALER", "error", both(at("scaler", "spec", "scaleTargetRef", "name", to="nobody"),
+                                 at("other", "spec", "replicas", to=1)), "no chart makes"),
     ("AUTOSCALER_METRICS", "warning", both(at("spec", "cluster", to={"addons": ["ingress"]}),
                                            at("spec", "rules", to=UNENCRYPTED)), "metrics-server"),
     ("NETWORK_POLICY_ENFORCED", "warning", both(more(POLICY), at("cluster", to=cluster())), "not enforced here"),
     ("CONFIG_KEY_NAME", "error", at("config", "data", "a.b", to="x"), "`a.b`"),
+    ("CONFIG_KEY_INVALID", "error", more(config("files", "a b")), "`a b`"),
+    ("CONFIG_KEY_INVALID", "error", more(config("files", "..b")), "`..b`"),
     ("CONFIG_VALUE", "error", at("config", "data", "PORT", to=8000), "is int, not a string"),
+    ("CONFIG_VALUE", "error", secret(stringData={"a": 7}), "secret/s: the value of `a` is int"),
+    ("CONFIG_VALUE", "error", secret(data={"a": "Y"}), "secret/s: the value of `a` is not base64"),
     ("CONFIG_IMMUTABLE", "warning", at("config", "immutable", to=True), "immutable"),
     ("CONFIG_SECRET", "error", at("config", "data", "DB_PASSWORD", to="hunter2"), "`DB_PASSWORD`"),
     ("CONFIG_SECRET", "error", at("config", "data", "DB", to="postgresql://me:pw@db/x"), "`DB`"),
     ("CONFIG_SECRET", "error", at(*BOX, "env", 1, to={"name": "GITHUB_TOKEN", "value": "abc"}), "`GITHUB_TOKEN`"),
     ("SECRET_LEAK", "error", at("deployment", "metadata", "annotations", to={"url": LEAK}), "app-secrets.DATABASE_URL"),
-    ("SECRET_IN_CHART", "warning", more({"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Y"}}), "secret/s"),
+    ("SECRET_IN_CHART", "warning", more(
+        {"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "YQ=="}}), "secret/s"),
     ("SECRET_TYPE", "error", at("spec", "secrets", "app-secrets", "type", to="mine"), "`mine`"),
     ("ENCRYPTION_AT_REST", "warning", at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}),
      "unencrypted"),
-    ("STORAGE_CLASS", "error", both(at("claim", "spec", "storageClassName", to="fast"),
-                                    at("cluster", to=cluster(storage_classes=frozenset({"standard"})))), "`fast`"),
+    ("STORAGE_CLASS", "error", both(both(volume(persistentVolumeClaim={"claimName": "api-data"}),
+                                         at("claim", "spec", "accessModes", to=["ReadWriteMany"])), FAST), "`fast`"),
+    ("STORAGE_CLASS", "warning", FAST, "`fast`"),
     ("CLAIM_ACCESS", "error", at("claim", "spec", "accessModes", to=["ReadWriteTwice"]), "ReadWriteTwice"),
     ("CLAIM_ACCESS", "warning", volume(persistentVolumeClaim={"claimName": "api-data"}), "up to 3 pods"),
     ("CLAIM_SIZE", "error", at("claim", "spec", "resources", to={}), "is not a size"),
@@ -203,7 +231,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CHART_VERSION", "error", at("chart", "version", to="1"), "`1` is not X.Y.Z"),
     ("CHART_VERSION", "error", at("chart", "version", to=None), "version"),
     ("CHART_APP_VERSION", "warning", at("chart", "appVersion", to="v1"), "`v1` is not X.Y.Z"),
-    ("CHART_MAINTAINERS", "warning", at("chart", "maintainers", to=[]), "no maintainers"),
+    ("CHART_MAINTAINERS", "error", at("chart", "maintainers", to=[]), "no maintainers"),
     ("ENV_TRACKED", "error", at("machine", to=env_problem("ENV_TRACKED")), "the env file"),
     ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
     ("VALUE_REFERENCE", "warning", both(at("spec", "releases", "shop", "values", to={"api": {"url": ["${LEVEL}"]}}),
@@ -252,9 +280,7 @@ GOOD: dict[str, Change] = {
         "cluster",
         to=cluster(services=(foreign_service("old", 30080),), ours=frozenset({ObjectRef("Service", "theirs", "old")})),
     ),
-    "keys of a ConfigMap that is mounted": both(
-        at("config", "data", "nginx.conf", to="x"), volume(configMap={"name": "api-config"})
-    ),
+    "keys of a ConfigMap that no container takes as variables": more(config("files", "application.yml", "shop.json")),
     "a number of pods that an autoscaler sets": at("spec", "rules", to={"replicas": {"min": 2}}),
     "a secret in the env files that nothing resembles": at("env", "EDITOR", to="vi"),
     "a setting that only names a secret": at("config", "data", "SECRET_NAME", to="app-secrets"),
@@ -278,16 +304,26 @@ def test_a_good_application_breaks_no_rule() -> None:
 
 @pytest.mark.parametrize("change", GOOD.values(), ids=list(GOOD))
 def test_what_is_right_is_not_found(change: Change) -> None:
-    assert [one.problem for one in judge(subject(change))] == []
+    assert [one.problem for one in judge(subject(strict(change)))] == []
 
 
 @pytest.mark.parametrize(("rule", "severity", "change", "fact"), BAD, ids=[f"{one[0]}-{one[3]}" for one in BAD])
 def test_what_is_wrong_is_found_by_its_rule_alone(rule: str, severity: str, change: Change, fact: str) -> None:
-    found = judge(subject(change))
+    found = judge(subject(strict(change)))
     assert [(one.rule, one.severity) for one in found] == [(rule, severity)], [one.problem for one in found]
     assert fact in found[0].problem.title
     assert found[0].problem.code == rule
     assert found[0].problem.where and found[0].problem.hints
+
+
+POLICY_CASES = [one for one in BAD if TIERS[one[0]] == "policy"]
+
+
+@pytest.mark.parametrize("case", POLICY_CASES, ids=lambda one: f"{one[0]}-{one[3]}")
+def test_a_policy_is_advice_unless_the_spec_is_strict(case: tuple[str, str, Change, str]) -> None:
+    rule, _, change, _ = case
+    asked = rule != "REPLICAS" or "replicas" in subject(change).loaded.document.get("rules", {})
+    assert [(one.rule, one.severity) for one in judge(subject(change))] == ([(rule, "warning")] if asked else [])
 
 
 def test_every_rule_has_a_case() -> None:
@@ -326,7 +362,7 @@ def test_an_autoscaler_without_a_workload_or_requests_is_found() -> None:
 
 def test_no_value_of_a_secret_is_shown() -> None:
     found = judge(subject(at("config", "data", "OTHER", to=f"see {LEAK}")))
-    assert [one.rule for one in found] == ["SECRET_LEAK"]
+    assert [one.rule for one in found] == ["CONFIG_SECRET", "SECRET_LEAK"]
     assert LEAK not in repr(found)
 
 
