@@ -1,7 +1,8 @@
 """Run records in the user's state directory: what a run said, without secret values, readable by its owner only.
 
 `<state>/runs/<id>/events.jsonl` is written as the run goes on; a run that changed something or failed leaves more
-beside it (deployer.evidence). The newest 20 of these are kept, and the newest 20 of the quiet ones.
+beside it (deployer.evidence). The newest 20 of these are kept per application, failed ones longer, and the newest 20 of
+the quiet ones.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from deployer.core.reading import read_json as read_json_file
 from deployer.core.redact import KNOWN, Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
-_KEPT = 20
+_KEPT, _KEPT_FAILED = 20, 60
 LAST = 253402300800
 """The year 10000 in seconds since the epoch: no moment of a run lies beyond."""
 
@@ -138,9 +139,19 @@ def _open_private(path: Path) -> TextIO:
 
 
 def _prune(folder: Path) -> None:
-    """Forty quiet runs a day must not push out the one that failed this morning: the two are counted apart."""
-    every = sorted(one for one in folder.iterdir() if one.is_dir())
-    summarized = [one for one in every if (one / SUMMARY).exists()]
-    quiet = [one for one in every if one not in summarized]
-    for old in (*summarized[:-_KEPT], *quiet[:-_KEPT]):
-        shutil.rmtree(old, ignore_errors=True)
+    """Forty quiet runs a day must not push out the one that failed this morning, nor another application's."""
+    groups: dict[tuple[str, bool], list[Path]] = {}
+    for one in sorted(one for one in folder.iterdir() if one.is_dir()):
+        groups.setdefault((_application_of(one), (one / SUMMARY).exists()), []).append(one)
+    for (_, summarized), every in groups.items():
+        older = every[:-_KEPT]
+        failed = [one for one in older if summarized and read_json(one / SUMMARY).get("outcome") != "ok"]
+        for old in set(older) - set(failed[-(_KEPT_FAILED - _KEPT) :]):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _application_of(folder: Path) -> str:
+    """The application of the run, which its first event names."""
+    with suppress(OSError, Malformed), (folder / EVENTS).open(encoding="utf-8", errors="replace") as stream:
+        return str(shaped(dict[str, Any], parse_json(stream.readline())).get("application", ""))
+    return ""

@@ -91,7 +91,7 @@ def fold(view: View, event: Event, now: float) -> View:
             stages = tuple(_stage(view, name) for name in event.stages)
             return replace(view, command=event.command, application=event.application, began=now, stages=stages)
         case StageStarted():
-            return _with_stage(view, replace(_stage(view, event.stage), state=StageState.RUNNING, began=now))
+            return _begun(view, event.stage, now)
         case Item():
             return _with_item(view, event.stage, _item_after(view, event, now))
         case Log():
@@ -203,15 +203,24 @@ def _plain(value: Any) -> Any:
 
 
 def _stage(view: View, name: str) -> StageView:
-    return next((stage for stage in view.stages if stage.name == name), StageView(name))
+    return next((stage for stage in reversed(view.stages) if stage.name == name), StageView(name))
+
+
+def _begun(view: View, name: str, now: float) -> View:
+    """The view with a stage that runs: its own row, or after a failure a new one, for what follows is a rollback.
+
+    What failed keeps its row, what was never begun has none, and workloads and URLs are those of the later rollout.
+    """
+    if all(stage.state is not StageState.FAILED for stage in view.stages):
+        return _with_stage(view, replace(_stage(view, name), state=StageState.RUNNING, began=now))
+    past = tuple(stage for stage in view.stages if stage.state is not StageState.WAITING)
+    fresh = replace(view, stages=(*past, StageView(name, StageState.RUNNING, now)))
+    return replace(fresh, workloads=(), urls=()) if any(stage.name == name for stage in past) else fresh
 
 
 def _with_stage(view: View, stage: StageView) -> View:
-    if any(known.name == stage.name for known in view.stages):
-        stages = tuple(stage if known.name == stage.name else known for known in view.stages)
-    else:
-        stages = (*view.stages, stage)
-    return replace(view, stages=stages)
+    at = max((at for at, known in enumerate(view.stages) if known.name == stage.name), default=len(view.stages))
+    return replace(view, stages=(*view.stages[:at], stage, *view.stages[at + 1 :]))
 
 
 def _item(view: View, stage: str, name: str, now: float) -> ItemView:

@@ -12,6 +12,8 @@ from deployer.core.text import clean, clean_lines, count, duration
 from deployer.status import Phase, WorkloadStatus
 
 Severity = Literal["error", "warning"]
+_GOOD = frozenset({"ROLLED_BACK"})
+"""Codes of what went well after a failure: a note among the problems, and no error."""
 
 
 def problem_lines(problems: Iterable[Problem], severity: Severity | Literal["advice"] = "error") -> list[str]:
@@ -21,12 +23,13 @@ def problem_lines(problems: Iterable[Problem], severity: Severity | Literal["adv
     for problem in problems:
         if lines:
             lines.append("")
-        lines.append(f"{severity}[{clean(problem.code)}]: {clean(problem.title)}")
+        kind = "note" if problem.code in _GOOD else severity
+        lines.append(f"{kind}[{clean(problem.code)}]: {clean(problem.title)}")
         if problem.where:
             lines.append(f"  --> {clean(problem.where)}")
         lines += [f"  {line}".rstrip() for line in clean_lines(problem.detail)]
         lines += [f"  help: {clean(hint)}" for hint in problem.hints]
-        if severity == "error":
+        if kind == "error":
             lines.append(f"  more: todo-deploy help {clean(problem.code)}")
     return lines
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.core.events import Log, StageStarted, to_wire
+from deployer.core.events import Log, RunStarted, StageStarted, to_wire
+from deployer.core.redact import Redactor
 from deployer.state import runs
 
 
@@ -46,6 +47,22 @@ def test_old_records_are_removed_and_the_new_ones_stay(tmp_path: Path) -> None:
         runs.RunRecord(tmp_path, name).close()
     kept = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert kept == names[-20:]
+
+
+def test_records_are_kept_per_application_and_failed_ones_longer(tmp_path: Path) -> None:
+    def ran(at: int, application: str, outcome: str) -> str:
+        record = runs.RunRecord(tmp_path, runs.new_run_id(at * 1000.0))
+        record.write(RunStarted("up", application, ()), 1.0)
+        record.close()
+        runs.RunFolder(record.folder, Redactor()).write_json(runs.SUMMARY, {"outcome": outcome})
+        return record.folder.name
+
+    rare = ran(1, "rare", "ok")
+    failed = [ran(at, "busy", "failed") for at in range(2, 5)]
+    well = [ran(at, "busy", "ok") for at in range(5, 35)]
+    runs.RunRecord(tmp_path, runs.new_run_id(90_000_000.0)).close()
+    kept = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert kept[:-1] == [rare, *failed, *well[-20:]]
 
 
 def test_names_sort_by_time_and_are_not_shared() -> None:

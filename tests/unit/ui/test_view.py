@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deployer.core.errors import Problem
-from deployer.core.events import Item, Log, RunFinished, StageFailed, StageFinished, StageStarted
+from deployer.core.events import Item, ItemState, Log, RunFinished, RunStarted, StageFailed, StageFinished, StageStarted
 from deployer.status import Phase
 from deployer.ui.view import (
     LOG_TAIL,
@@ -69,6 +69,25 @@ def test_stages_wait_in_the_order_they_were_announced() -> None:
         "urls",
     ]
     assert [stage.name for stage in running(view)] == ["images"]
+
+
+def test_a_rollback_has_rows_of_its_own_after_what_failed() -> None:
+    view = View()
+    broken = workload("new", Phase.STALLED, 0, 1)
+    for event in (
+        RunStarted("up", "shop", ("releases", "rollout", "urls")),
+        StageStarted("releases"), StageFinished("releases", 1, True), StageStarted("rollout"), broken,
+        StageFailed("rollout", 9, (CRASH,)),
+        StageStarted("rollback"), Item("rollback", "web", ItemState.DONE), StageFinished("rollback", 1, True),
+        StageStarted("rollout"),
+    ):  # fmt: skip
+        view = fold(view, event, 1.0)
+    assert [(stage.name, stage.state.value) for stage in view.stages] == [
+        ("releases", "done"), ("rollout", "failed"), ("rollback", "done"), ("rollout", "running"),
+    ]  # fmt: skip
+    assert view.workloads == ()
+    view = fold(fold(view, Item("rollout", "stability", ItemState.DONE), 2.0), StageFinished("rollout", 2, True), 2.0)
+    assert [(stage.state.value, len(stage.items)) for stage in view.stages][1::2] == [("failed", 0), ("done", 1)]
 
 
 def test_an_items_time_is_counted_from_its_start_and_from_a_second_start() -> None:

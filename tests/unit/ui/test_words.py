@@ -20,6 +20,11 @@ def test_a_problem_reads_cause_place_evidence_help() -> None:
     assert two == ["warning[A]: a", "", "warning[B]: b"]
 
 
+def test_what_went_well_after_a_failure_is_no_error() -> None:
+    done = problem_lines([CRASH, Problem("ROLLED_BACK", "rolled back to revision 1", hints=("todo-deploy history",))])
+    assert done[-2:] == ["note[ROLLED_BACK]: rolled back to revision 1", "  help: todo-deploy history"]
+
+
 def test_github_annotations_name_the_line_and_are_escaped() -> None:
     assert annotation(CRASH).startswith(
         "::error file=charts/backend/values.yaml,line=41,title=CRASH_LOOP%3A `deployment/backend`%3A container"
