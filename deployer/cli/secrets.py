@@ -78,6 +78,37 @@ def check(session: Session) -> int:
     return code
 
 
+@secrets.command("pull")
+@common_options
+def pull(session: Session) -> int:
+    """Take the values that serve in the cluster into the env file; what it had is kept beside it. Prints no value."""
+    from deployer.cli.running import confirm, print_json, read_spec
+    from deployer.commands.clones import values_to_pull
+    from deployer.commands.connection import not_deployed, open_own
+    from deployer.composition import this_machine
+    from deployer.sources import load
+    from deployer.sources.env_files import set_values
+
+    loaded = read_spec(session)
+    opened = open_own(loaded, this_machine())
+    if not opened.record.history:
+        raise not_deployed(opened)
+    values = values_to_pull(opened, load.values_of(load.load_env(loaded)))
+    name = loaded.spec.env.files[-1]
+    kept = None
+    if values:
+        if (loaded.root / name).exists():
+            confirm(session, f"Put the values that serve into `{name}` ({', '.join(values)})?")
+        kept = set_values(loaded.root / name, values)
+    if session.as_json:
+        print_json("secrets", ExitCode.OK, {"file": name, "keys": list(values), "kept": str(kept) if kept else None})
+        return ExitCode.OK
+    click.echo(f"{name}: took {', '.join(values)} from the cluster" if values else f"{name}: nothing differs")
+    if kept is not None:
+        click.echo(f"the file as it was: {kept.name}")
+    return ExitCode.OK
+
+
 def _print(rows: tuple[KeyRow, ...]) -> None:
     table = [("SECRET", "KEY", "FROM", "KIND", "STATE", "WHERE")]
     table += [(row.secret, row.key, row.source, row.kind, row.state, row.where) for row in rows]

@@ -27,6 +27,7 @@ from deployer.status import ClusterPhase
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
 @click.option("--adopt", is_flag=True, help="Take over Secrets and releases of these names that we did not make.")
+@click.option("--replace-secrets", is_flag=True, help="Put this clone's secret values in place of those that serve.")
 @click.option("--recreate-cluster", is_flag=True, help="Delete the cluster with its data and make it as the spec asks.")
 @click.option(
     "--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available (0: do not wait)."

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from deployer import composition
 from deployer.cluster import ownership
+from deployer.commands.clones import refuse_other_values
 from deployer.commands.connection import connect
 from deployer.commands.deploy import STABILITY, Asked, RolloutFailed, deploy, verified
 from deployer.commands.locking import one_at_a_time
@@ -57,6 +58,7 @@ class UpOptions:
     rebuild: bool = False
     build: bool = True
     adopt: bool = False
+    replace_secrets: bool = False
     recreate: bool = False
     hold: float | None = None
     timeout: float | None = None
@@ -126,6 +128,7 @@ def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_chang
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
     for one in ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt):
         yield Warned(one)
+    refuse_other_values(run, planned, replace_secrets=options.replace_secrets)
     if not has_changes:
         return
     # A run that changes nothing does not pay for their import.

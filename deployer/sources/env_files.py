@@ -18,7 +18,7 @@ from typing import Literal
 
 from deployer.config.spec import SecretKeySource, Spec
 from deployer.core.errors import DeployError, Problem, input_error, refused
-from deployer.core.files import draft
+from deployer.core.files import draft, write_private
 from deployer.plan import is_on, switch_states
 from deployer.sources.dotenv import EnvFile, has_password, names_secret, parse_env, read_env, statements
 
@@ -70,6 +70,42 @@ def append_generated(path: Path, generated: Mapping[str, int]) -> tuple[str, ...
             )
         complete.replace(target)
     return tuple(wanted)
+
+
+def set_values(path: Path, values: Mapping[str, str]) -> Path | None:
+    """The file (made with mode 0600 where there is none) gives these keys these values, every other byte stays.
+
+    Returns where the file as it was is kept, beside it; None where there was none.
+    """
+    written = {key: _quoted(value) for key, value in values.items()}
+    target, kept = path.resolve(), None
+    before = target.read_bytes() if target.exists() else b""
+    if before:
+        kept = target.with_name(f"{target.name}.before-pull")
+        write_private(kept, before)
+    filled, rest = _fill(before.decode("utf-8-sig"), written)
+    content = _append(filled, rest)
+    read = parse_env(content, path.name, values)
+    if any(read.value(key) != value for key, value in values.items()):
+        raise input_error(
+            "ENV_UNWRITABLE", f"`{path.name}` cannot hold these values as they are", where=path.name,
+            hints=("kubectl get secret NAME --output yaml shows them",),
+        )  # fmt: skip
+    with _draft(target, content.encode(), values) as complete:
+        if before:
+            _keep_owner(complete, target.stat())
+        complete.replace(target)
+    return kept
+
+
+def _quoted(value: str) -> str:
+    """The value as an env file has it: plain, within '…', or within "…" with escapes."""
+    if re.fullmatch(r"[\w@%+=:,./-]*", value, re.ASCII):
+        return value
+    if not re.search(r"['\\\n\r]", value):
+        return f"'{value}'"
+    escaped = re.sub(r'([\\"$])', r"\\\1", value).replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
 
 
 def file_problems(path: Path, project_root: Path) -> list[Problem]:

@@ -16,7 +16,7 @@ from scripts import reference
 from scripts.messages import messages
 from tests import ROOT
 
-DYNAMIC = {"API_STATUS", "DOCKER_AWAY", *(f"CLUSTER_{phase.name}" for phase in ClusterPhase)}
+DYNAMIC = {"API_STATUS", "DOCKER_AWAY", "ENV_SKIPPED", *(f"CLUSTER_{phase.name}" for phase in ClusterPhase)}
 """Codes that are put together when they are printed."""
 
 

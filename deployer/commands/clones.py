@@ -1,0 +1,122 @@
+"""A clone whose secret values are not those that serve: refused before anything changes, and `secrets pull`.
+
+A clone that has deployed before may change its values; one that has not would replace passwords and signing keys that
+serve by those that it has just generated.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployer.commands.connection import Opened
+from deployer.commands.planning import Planned
+from deployer.composition import Connected
+from deployer.config.spec import Spec
+from deployer.core.errors import DeployError, refused
+from deployer.core.files import write_private
+from deployer.core.ports import KubePort
+from deployer.core.reading import Malformed, read_json
+from deployer.core.text import count
+from deployer.plan import is_on, switch_states
+from deployer.plan.secrets import expand
+from deployer.state import build_cache
+from deployer.state.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class ServedKey:
+    """A key of a Secret of the newest revision, with its value in the cluster."""
+
+    secret: str
+    key: str
+    value: str = field(repr=False)
+
+
+def refuse_other_values(run: Connected, planned: Planned, *, replace_secrets: bool) -> None:
+    """This clone is known to the deployment; refused (SECRETS_DIFFER) where it is new and its secret values differ.
+
+    A clone is known by its folder, in this machine's memory of the deployment.
+    """
+    known, root = _known(run.folder), str(run.loaded.root.resolve())
+    if root in known:
+        return
+    # An older version kept no clones, but the memory of its builds.
+    is_new = known or not build_cache.memory_path(run.folder).exists()
+    if is_new and planned.record.history and not replace_secrets:
+        mine = {one.name: one.data for one in planned.plan.secrets}
+        differ = [
+            f"{one.secret}: {one.key}"
+            for one in served_keys(run.spec, planned.record, run.kube)
+            if mine.get(one.secret, {}).get(one.key, one.value) != one.value
+        ]
+        if differ:
+            raise _refusal(run.spec, differ)
+    with suppress(OSError):
+        write_private(_path(run.folder), json.dumps(sorted({*known, root})))
+
+
+def _refusal(spec: Spec, differ: list[str]) -> DeployError:
+    other = f"{spec.application}-2"
+    return refused(
+        "SECRETS_DIFFER",
+        f"this clone has other values than the deployment that serves: {count(len(differ), 'secret key')}",
+        detail="\n".join(differ),
+        where=spec.env.files[0],
+        hints=(
+            "todo-deploy secrets pull, to take the values that serve into the env file",
+            f"todo-deploy up --set application={other} --set namespace={other}, for a deployment of its own",
+            "todo-deploy up --replace-secrets, to put the values of this clone in place of those that serve",
+        ),
+    )
+
+
+def served_keys(spec: Spec, record: Record, kube: KubePort) -> Iterator[ServedKey]:
+    """The keys of the spec's Secrets as the newest revision has them; none where it was removed."""
+    newest = record.history[-1].secrets if record.history else ()
+    for name, secret in spec.secrets.items():
+        namespace = secret.namespace or spec.namespace
+        served = {name, *(f"{name}-{ref.copy.rpartition('-')[2]}" for ref in newest if secret.naming == "hashed")}
+        ref = next((one for one in newest if one.namespace == namespace and one.served in served), None)
+        found = kube.get("Secret", namespace, ref.copy) if ref is not None else None
+        for key in secret.keys if found is not None else ():
+            raw = (found.get("data") or {}).get(key) if found is not None else None
+            if raw is not None:
+                yield ServedKey(name, key, base64.b64decode(raw).decode("utf-8", "replace"))
+
+
+def values_to_pull(opened: Opened, env: Mapping[str, str]) -> dict[str, str]:
+    """The env values that make this clone's Secrets those that serve, where its own differ; by env name."""
+    spec = opened.loaded.spec
+    on = switch_states(spec, env)
+    served = [
+        (spec.secrets[one.secret].keys[one.key], one)
+        for one in served_keys(spec, opened.record, opened.kube)
+        if is_on(spec.secrets[one.secret].when, on)
+    ]
+    pulled: dict[str, str] = {}
+    # Those with a default last: most are made of the others.
+    for source, one in sorted(served, key=lambda pair: pair[0].default is not None):
+        name, own = source.source or one.key, {**env, **pulled}
+        value = own.get(name, "")
+        if not value and source.default is not None:
+            with suppress(DeployError):
+                value = expand(source.default, own)
+        if value != one.value:
+            pulled[name] = one.value
+    return pulled
+
+
+def _path(folder: Path) -> Path:
+    return folder / "clones.json"
+
+
+def _known(folder: Path) -> list[str]:
+    try:
+        return read_json(_path(folder), list[str])
+    except (OSError, Malformed):
+        return []
