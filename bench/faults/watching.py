@@ -149,6 +149,6 @@ def _born(obj: Object) -> float:
 
 
 def _last(obj: Object) -> float:
-    from deployer.diagnosis.finding import event_time
+    from deployer.status.objects import event_time
 
     return event_time(obj) or time.time()

@@ -20,7 +20,7 @@ from deployer.rollout import stage as rollout_stage
 from deployer.rollout.watch import take_logs
 from deployer.stages import addons as addons_stage
 from deployer.stages.addons import AddonState, WantedAddon, Waves
-from deployer.status import WorkloadRef
+from deployer.status import WORKLOAD_KINDS, WorkloadRef
 from deployer.toolchain import Toolchain
 from deployer.toolchain.files import digest
 
@@ -149,7 +149,7 @@ def _nothing(names: Sequence[str]) -> Steps[None]:
 
 def _cause(ref: ObjectRef, target: Target) -> str:
     """What diagnosis says of a workload that does not become ready."""
-    if ref.kind not in rollout_stage.WORKLOAD_KINDS:
+    if ref.kind not in WORKLOAD_KINDS:
         return ""
     refs = (WorkloadRef(ref.namespace, ref.kind, ref.name),)
     snapshot, now = rollout_stage.take_snapshot(refs, target.kube), target.machine.clock.now()

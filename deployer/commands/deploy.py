@@ -181,7 +181,8 @@ def _serves(release: str, number: int, kept: Record, kube: KubePort) -> bool:
     if stored is None:
         return False
     until = (epoch(later[0].created) if later else None) or float("inf")
-    refs = [ref for ref in workloads_of(objects_of(storage.manifest_of(stored), namespace)) if ref.kind != "Job"]
+    every = workloads_of(objects_of(storage.manifest_of(stored), namespace))
+    refs = [ref for ref in every if ref.kind not in ("Job", "CronJob") and "." not in ref.kind]
     snapshot = take_snapshot(refs, kube, events=False)
     return all(
         dig(find(ref, snapshot), "spec", "replicas") == 0

@@ -55,9 +55,11 @@ def chosen(refs: Sequence[WorkloadRef], names: Sequence[str], hint: str = "") ->
 
 def pods_of(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, ...]:
     """Every pod of the workload by name: those of earlier templates and those on their way out, too."""
-    owner = uid_of(find(ref, snapshot))
-    uids = [owner, *(uid_of(one) for one in snapshot.sets_by_owner.get(owner, ()))]
-    pods = [pod for uid in uids for pod in snapshot.pods_by_owner.get(uid, ())]
+    workload = find(ref, snapshot)
+    owner = uid_of(workload)
+    owned = (*snapshot.sets_by_owner.get(owner, ()), *snapshot.jobs_by_owner.get(owner, ()))
+    pods = [pod for uid in (owner, *map(uid_of, owned)) for pod in snapshot.pods_by_owner.get(uid, ())]
+    pods += [workload] if ref.kind == "Pod" and workload is not None else []
     return tuple(sorted(pods, key=name_of))
 
 

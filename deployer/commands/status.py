@@ -13,7 +13,7 @@ from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
 from deployer.helm.storage import revisions_of
 from deployer.plan import is_on, switch_states
-from deployer.rollout.stage import take_snapshot, workloads_of
+from deployer.rollout.stage import take_snapshot, workloads_of, worth_showing
 from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
@@ -22,13 +22,14 @@ from deployer.status import (
     Object,
     PvcPhase,
     ServicePhase,
+    Snapshot,
     WorkloadRef,
     WorkloadStatus,
     pvc_phase,
     service_phase,
     workload_status,
 )
-from deployer.status.objects import dig, name_of
+from deployer.status.objects import find, pod_labels
 
 # Events older than this say nothing about how things stand now.
 _RECENT_SECONDS = 600.0
@@ -73,7 +74,7 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     refs = tuple(ref for one in opened.record.releases.values() for ref in workloads_of(one.objects))
     snapshot = take_snapshot(refs, kube)
     now = clock.now()
-    statuses = tuple(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
+    statuses = worth_showing(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
     logs = take_logs(snapshot, refs, kube)
     causes: dict[WorkloadRef, str] = {}
     for finding in diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _RECENT_SECONDS):
@@ -85,7 +86,7 @@ def read_status(opened: Opened, clock: Clock) -> Status:
         for one in kube.list("Service", namespace)
     }
     return Status(
-        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot.deployments),
+        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
     )  # fmt: skip
 
@@ -119,18 +120,14 @@ def _addresses(
     refs: tuple[WorkloadRef, ...],
     services: Mapping[tuple[str, str], Object],
     opened: Opened,
-    deployments: tuple[Object, ...],
+    snapshot: Snapshot,
 ) -> dict[WorkloadRef, str]:
     """Where the workloads that a Service exposes are reached from this machine."""
-    labels = {
-        (one["metadata"].get("namespace", ""), name_of(one)): dig(one, "spec", "template", "metadata", "labels")
-        for one in deployments
-    }
     found: dict[WorkloadRef, str] = {}
     for ref in refs:
+        own = pod_labels(find(ref, snapshot))
         for (namespace, name), service in services.items():
             selector = (service.get("spec") or {}).get("selector") or {}
-            own = labels.get((ref.namespace, ref.name)) or {}
             if namespace == ref.namespace and selector and selector.items() <= own.items():
                 keys = (key for key in opened.local if key[:2] == (namespace, name))
                 origin = service_origin(service, None, opened.node_ip)

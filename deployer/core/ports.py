@@ -98,15 +98,23 @@ class Kind:
     plural: str
     namespaced: bool = True
 
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core's."""
+        return self.api.removeprefix("api").removeprefix("s/").rpartition("/")[0]
+
 
 KINDS: Mapping[str, Kind] = {
     "APIService": Kind("apis/apiregistration.k8s.io/v1", "apiservices", namespaced=False),
     "ClusterRole": Kind("apis/rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False),
     "ConfigMap": Kind("api/v1", "configmaps"),
+    "ControllerRevision": Kind("apis/apps/v1", "controllerrevisions"),
+    "CronJob": Kind("apis/batch/v1", "cronjobs"),
     "CustomResourceDefinition": Kind("apis/apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),
     "DaemonSet": Kind("apis/apps/v1", "daemonsets"),
     "Deployment": Kind("apis/apps/v1", "deployments"),
+    "Endpoints": Kind("api/v1", "endpoints"),
     "EndpointSlice": Kind("apis/discovery.k8s.io/v1", "endpointslices"),
     "Event": Kind("api/v1", "events"),
     "HorizontalPodAutoscaler": Kind("apis/autoscaling/v2", "horizontalpodautoscalers"),
@@ -115,6 +123,7 @@ KINDS: Mapping[str, Kind] = {
     "IngressClass": Kind("apis/networking.k8s.io/v1", "ingressclasses", namespaced=False),
     "Job": Kind("apis/batch/v1", "jobs"),
     "L2Advertisement": Kind("apis/metallb.io/v1beta1", "l2advertisements"),
+    "LimitRange": Kind("api/v1", "limitranges"),
     "Lease": Kind("apis/coordination.k8s.io/v1", "leases"),
     "Namespace": Kind("api/v1", "namespaces", namespaced=False),
     "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
@@ -123,7 +132,10 @@ KINDS: Mapping[str, Kind] = {
     "PersistentVolumeClaim": Kind("api/v1", "persistentvolumeclaims"),
     "Pod": Kind("api/v1", "pods"),
     "PodDisruptionBudget": Kind("apis/policy/v1", "poddisruptionbudgets"),
+    "PriorityClass": Kind("apis/scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
     "ReplicaSet": Kind("apis/apps/v1", "replicasets"),
+    "ReplicationController": Kind("api/v1", "replicationcontrollers"),
+    "ResourceQuota": Kind("api/v1", "resourcequotas"),
     "Role": Kind("apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": Kind("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "Secret": Kind("api/v1", "secrets"),
@@ -132,6 +144,17 @@ KINDS: Mapping[str, Kind] = {
     "StatefulSet": Kind("apis/apps/v1", "statefulsets"),
     "StorageClass": Kind("apis/storage.k8s.io/v1", "storageclasses", namespaced=False),
 }
+"""The kinds that are asked for by their name alone; any other is named `Kind.group` (see `kind_of`) and discovered."""
+
+
+def kind_of(body: Object) -> str:
+    """The object's kind; with its group where `KINDS` has another, as kubectl takes it: `Certificate.example.com`.
+
+    A body without apiVersion is one of `KINDS`.
+    """
+    kind, version = str(body.get("kind") or ""), str(body.get("apiVersion") or "")
+    known, group = KINDS.get(kind), version.rpartition("/")[0] if kind else ""
+    return kind if not group or (known is not None and known.group == group) else f"{kind}.{group}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +179,7 @@ class PodConnection(Protocol):
 
 
 class KubePort(Protocol):
-    """The API server, in plain objects; every call but `contents` names the kind, and no discovery is done for it."""
+    """The API server, in plain objects; every call but `contents` names the kind, which is in `KINDS` or discovered."""
 
     def ready(self) -> bool: ...
     def version(self) -> str: ...
@@ -164,6 +187,7 @@ class KubePort(Protocol):
     def list(
         self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
     ) -> list[Object]: ...
+    def serves(self, kind: str) -> bool: ...
     def contents(self, namespace: str = "") -> Sequence[Object]: ...
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool: ...
     def create(self, body: Object) -> Object: ...
@@ -262,19 +286,24 @@ class UpgradeRequest:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectRef:
-    """Names one object."""
+    """Names one object by kind (see `kind_of`), namespace and name.
+
+    `passing`: a Job that removes itself some time after it has ended (`ttlSecondsAfterFinished`).
+    """
 
     kind: str
     namespace: str
     name: str
+    passing: bool = field(default=False, compare=False)
 
 
 def ref_of(body: Object, namespace: str = "") -> ObjectRef:
     """Names the object; one that says no namespace of itself is in that one."""
     metadata = body.get("metadata") or {}
-    return ObjectRef(
-        str(body.get("kind") or ""), str(metadata.get("namespace") or namespace), str(metadata.get("name") or "")
-    )
+    spec = body.get("spec")
+    passing = body.get("kind") == "Job" and isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
+    place, name = str(metadata.get("namespace") or namespace), str(metadata.get("name") or "")
+    return ObjectRef(kind_of(body), place, name, passing)
 
 
 @dataclass(frozen=True, slots=True)

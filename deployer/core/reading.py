@@ -127,8 +127,8 @@ def _one_of(kinds: Sequence[Any], value: Any, at: str) -> Any:
 
 def _instance(kind: Any, value: Any, at: str) -> Any:
     fields = _fields(kind)
-    if isinstance(value, list) and len(value) == len(fields) and not dataclasses.fields(kind)[0].kw_only:
-        value = dict(zip(fields, value, strict=True))
+    if isinstance(value, list) and len(value) <= len(fields) and not dataclasses.fields(kind)[0].kw_only:
+        value = dict(zip(fields, value, strict=False))
     if not isinstance(value, dict):
         _misfit("no map", at)
     given = {name: value[name] for name in fields if name in value}

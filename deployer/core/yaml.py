@@ -75,9 +75,23 @@ def parse_values(text: str) -> Any:
 
 
 def parse_manifest(text: str) -> list[dict[str, Any]]:
-    """The maps among the documents. Raises Malformed."""
+    """The maps among the documents, those of a list in its place. Raises Malformed."""
     built = (_Builder().build(node) for node in _composed(text))
-    return [one for one in built if isinstance(one, dict)]
+    return [one for document in built if isinstance(document, dict) for one in _unpacked(document)]
+
+
+def _unpacked(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The objects of a `kind: List` or `ConfigMapList`, as Helm takes it (apimachinery: UnstructuredJSONScheme)."""
+    kind, items = body.get("kind"), body.get("items")
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list) and "apiVersion" in body):
+        yield body
+        return
+    for one in items:
+        if isinstance(one, dict):
+            named = {} if one.get("kind") or kind == "List" else {
+                "apiVersion": body["apiVersion"], "kind": kind.removesuffix("List")
+            }  # fmt: skip
+            yield from _unpacked({**named, **one})
 
 
 def yaml_error() -> type[Exception]:

@@ -19,7 +19,7 @@ from deployer.diagnosis.crashes import (
     run_finding,
 )
 from deployer.diagnosis.dependencies import why_ignored
-from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, last_lines, named, pod_words
+from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, pod_words
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
     CONFIG_REASONS,
@@ -32,7 +32,7 @@ from deployer.diagnosis.needs import (
     image_finding,
 )
 from deployer.status import Object, WorkloadRef
-from deployer.status.objects import condition, dig, epoch, name_of, number, probe_request, rows
+from deployer.status.objects import condition, dig, epoch, event_time, name_of, number, probe_request, rows
 
 START_SECONDS = 30.0
 """A server that is not ready so soon after its start is an ordinary sight."""
@@ -104,7 +104,7 @@ def _being_killed(scene: Scene, container: Container) -> Finding | None:
 
 
 def _may_end(container: Container) -> bool:
-    return (container.init and not container.sidecar) or container.ref.kind == "Job"
+    return (container.init and not container.sidecar) or container.ref.kind in ("Job", "CronJob")
 
 
 def _again(container: Container) -> bool:

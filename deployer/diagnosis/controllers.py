@@ -9,10 +9,23 @@ from dataclasses import replace
 from deployer.core.text import one_line
 from deployer.diagnosis.containers import START_SECONDS
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
-from deployer.diagnosis.logs import log_of, telling_line
+from deployer.diagnosis.logs import exit_meaning, log_of, telling_line
 from deployer.status import Object, WorkloadRef, current_pods, old_pods
-from deployer.status.objects import condition, dig, epoch, find, is_ready, is_terminating, lags, name_of, number, rows
-from deployer.status.workloads import new_replica_set
+from deployer.status.objects import (
+    condition,
+    container_statuses,
+    dig,
+    epoch,
+    event_time,
+    find,
+    is_ready,
+    is_terminating,
+    lags,
+    name_of,
+    number,
+    rows,
+)
+from deployer.status.workloads import failed_condition, failure_event, last_job, new_replica_set
 
 _STARTING = ("ContainerCreating", "PodInitializing")
 # The words of the admission plug-ins, which reach the controller as the API's refusal.
@@ -32,10 +45,20 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 def controller_findings(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:
     """What is wrong with the workload beyond its pods."""
     workload = find(ref, scene.snapshot)
+    if workload is None and ref.passing and (event := failure_event(ref, scene.snapshot)):
+        yield _ended(ref, "JOB_FAILED", str(event.get("message") or event.get("reason")), event_time(event))
     if workload is None or is_terminating(workload):
         return
     if ref.kind == "Job":
         yield from _job(scene, ref, workload)
+    elif ref.kind == "CronJob":
+        job = last_job(workload, scene.snapshot)
+        yield from _job(scene, ref, job) if job is not None else ()
+    elif ref.kind == "Pod":
+        yield from _pod(scene, ref, workload)
+    elif "." in ref.kind:
+        yield from _stalled(ref, workload)
+        return
     elif lags(workload):
         return  # its status is about an older spec
     yield from _refused(scene, ref, workload)
@@ -90,9 +113,7 @@ def _refusal(scene: Scene, ref: WorkloadRef, message: str, since: float | None) 
 
 
 def _job(scene: Scene, ref: WorkloadRef, job: Object) -> Iterator[Finding]:
-    failed = next(
-        (c for kind in ("Failed", "FailureTarget") if (c := condition(job, kind)).get("status") == "True"), None
-    )
+    failed = failed_condition(job)
     if failed is None:
         return
     # A hook's Job: https://helm.sh/docs/topics/charts_hooks/
@@ -108,6 +129,32 @@ def _job(scene: Scene, ref: WorkloadRef, job: Object) -> Iterator[Finding]:
         evidence=last_lines(logs[-1]) if logs else (),
         observations=max(1, number(job, "status", "failed")),
     )
+
+
+def _ended(ref: WorkloadRef, code: str, what: str, since: float | None) -> Finding:
+    made = named(code, {"workload": str(ref), "namespace": ref.namespace, "what": what}, workload=ref)
+    return replace(made, detail=one_line(what), since=since)
+
+
+def _pod(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
+    """A bare pod that has ended and that nobody starts again."""
+    if dig(pod, "status", "phase") != "Failed":
+        return
+    logs = list(_logs(scene, pod))
+    ends = [dig(one, "state", "terminated") for one in container_statuses(pod)]
+    bad = next((one for one in ends if number(one, "exitCode")), None)
+    what = (telling_line(logs[-1]) if logs else "") or exit_meaning(number(bad, "exitCode"))
+    said = str(dig(pod, "status", "message") or dig(pod, "status", "reason") or "") or what
+    made = _ended(ref, "POD_FAILED", what if bad else said, epoch(dig(bad, "finishedAt")))
+    yield replace(made, evidence=last_lines(logs[-1]) if logs else ())
+
+
+def _stalled(ref: WorkloadRef, found: Object) -> Iterator[Finding]:
+    """A custom resource whose controller says that it cannot go on (kstatus)."""
+    row = condition(found, "Stalled")
+    if row.get("status") == "True":
+        what = str(row.get("message") or row.get("reason") or "its controller does not say why")
+        yield _ended(ref, "RESOURCE_STALLED", what, epoch(row.get("lastTransitionTime")))
 
 
 def _logs(scene: Scene, pod: Object) -> Iterator[str]:

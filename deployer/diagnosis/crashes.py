@@ -186,4 +186,5 @@ def _older_than_run(scene: Scene, container: Container) -> bool:
 def _job_tries_again(container: Container) -> str:
     """A Job retries by itself until its backoffLimit; then the Job's own condition is the verdict."""
     # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
-    return "one attempt of a Job, which tries again until its `backoffLimit`" if container.ref.kind == "Job" else ""
+    why = "one attempt of a Job, which tries again until its `backoffLimit`"
+    return why if container.ref.kind in ("Job", "CronJob") else ""

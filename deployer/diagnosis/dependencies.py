@@ -12,7 +12,7 @@ from deployer.diagnosis.finding import Scene
 from deployer.diagnosis.logs import LastWords
 from deployer.diagnosis.needs import Container
 from deployer.status import Object, Phase, WorkloadRef, current_pods, workload_status
-from deployer.status.objects import condition, dig, epoch, find, name_of
+from deployer.status.objects import condition, dig, epoch, find, name_of, pod_labels
 
 _HERE = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104  (an address read in a log, not bound)
 
@@ -38,14 +38,14 @@ def _service(host: str, scene: Scene, ref: WorkloadRef) -> Object | None:
 
 def _candidates(scene: Scene, container: Container, host: str) -> list[WorkloadRef]:
     """The workloads that the host may stand for; none if it stands for nothing of ours."""
-    others = [ref for ref in scene.refs if ref != container.ref and ref.kind != "Job"]
+    others = [ref for ref in scene.refs if ref != container.ref and ref.kind not in ("Job", "CronJob")]
     if not host:
         return [ref for ref in others if ref.kind == "StatefulSet"] or others
     service = _service(host, scene, container.ref)
     selector = dig(service, "spec", "selector") or {}
     if not selector:
         return [ref for ref in others if ref.name == host]
-    labels = {ref: dig(find(ref, scene.snapshot), "spec", "template", "metadata", "labels") or {} for ref in others}
+    labels = {ref: pod_labels(find(ref, scene.snapshot)) for ref in others}
     return [ref for ref in others if selector.items() <= labels[ref].items()]
 
 
@@ -62,7 +62,7 @@ def why_ignored(
     for ref in _candidates(scene, container, host):
         if workload_status(ref, scene.snapshot, scene.now).phase is not Phase.AVAILABLE:
             return f"{ref} is still starting", up
-        up = max(up, *(_ready_since(pod) for pod in current_pods(ref, scene.snapshot)))
+        up = max((up, *(_ready_since(pod) for pod in current_pods(ref, scene.snapshot))))
     if at is not None and at <= up:
         reason = "what it needs has only just come up"
         return reason if runs else "it ended before what it needs was ready, and will be started again", up

@@ -11,7 +11,7 @@ from deployer.core.text import cut_lines
 from deployer.diagnosis.causes import CAUSES, Policy
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
-from deployer.diagnosis.finding import Finding, Known, Logs, Scene, event_time, named
+from deployer.diagnosis.finding import Finding, Known, Logs, Scene, named
 from deployer.diagnosis.logs import LINES, LONGEST_LINE
 from deployer.diagnosis.scheduling import (
     mount_finding,
@@ -21,7 +21,8 @@ from deployer.diagnosis.scheduling import (
     surrounding_findings,
 )
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
-from deployer.status.objects import condition, dig, find
+from deployer.status.objects import condition, dig, event_time, find
+from deployer.status.workloads import last_job
 
 GAP_SECONDS = 10.0
 """A cause unseen for so long starts anew; shorter gaps are a restart between two crashes, or one lost answer."""
@@ -157,7 +158,9 @@ def diagnose(
 
 def _of_workload(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:
     pods = current_pods(ref, scene.snapshot)
-    if ref.kind == "Job" and condition(find(ref, scene.snapshot), "Complete").get("status") == "True":
+    workload = find(ref, scene.snapshot)
+    job = last_job(workload, scene.snapshot) if ref.kind == "CronJob" else workload if ref.kind == "Job" else None
+    if condition(job, "Complete").get("status") == "True":
         return  # its failed attempts are history
     for pod in pods:
         for ladder in (scheduling_finding, mount_finding, sandbox_finding):
@@ -170,7 +173,7 @@ def _of_workload(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:
 
 def _rank(found: Finding) -> tuple[object, ...]:
     ref = found.workload
-    kind = _KINDS.index(ref.kind) if ref else -1
+    kind = (_KINDS.index(ref.kind) if ref.kind in _KINDS else len(_KINDS)) if ref else -1
     return (
         bool(found.ignored),
         CAUSES[found.code].rank,

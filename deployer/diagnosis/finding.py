@@ -11,7 +11,7 @@ from deployer.core.events import Warned
 from deployer.core.text import clean_text, one_line
 from deployer.diagnosis.causes import CAUSES
 from deployer.status import Object, Snapshot, WorkloadRef
-from deployer.status.objects import dig, epoch, name_of
+from deployer.status.objects import dig, epoch, event_time, name_of
 
 EVIDENCE_LINES = 10
 Logs = Mapping[tuple[str, str, bool], str]
@@ -135,17 +135,6 @@ def near(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """A hint naming the known name nearest to `name`, or nothing."""
     found = difflib.get_close_matches(name, sorted(set(names) - {name}), n=1, cutoff=0.6)
     return tuple(f"`{one}` exists: did you mean it?" for one in found)
-
-
-def event_time(event: Object) -> float | None:
-    """When the event last happened (all of its time fields may be null)."""
-    times = (
-        dig(event, "series", "lastObservedTime"),
-        event.get("lastTimestamp"),
-        event.get("eventTime"),
-        dig(event, "metadata", "creationTimestamp"),
-    )
-    return next((at for at in map(epoch, times) if at is not None), None)
 
 
 def first_time(events: Iterable[Object]) -> float | None:

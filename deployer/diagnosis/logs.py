@@ -149,7 +149,7 @@ def _of_pod(ref: WorkloadRef, pod: Object) -> list[LogRequest]:
         name, state, last = str(status.get("name")), dig(status, "state"), dig(status, "lastState", "terminated")
         request = LogRequest(ref.namespace, name_of(pod), name, False)
         ended = dig(state, "terminated")
-        if ended and (dig(ended, "exitCode") != 0 or (status not in init and ref.kind != "Job")):
+        if ended and (dig(ended, "exitCode") != 0 or (status not in init and ref.kind not in ("Job", "CronJob"))):
             found.append(request)
         elif dig(state, "waiting") and last:
             found.append(LogRequest(ref.namespace, name_of(pod), name, True))

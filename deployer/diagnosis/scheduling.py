@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from deployer.core.text import one_line
-from deployer.diagnosis.finding import Finding, Scene, event_time, first_time, named, near, pod_words
+from deployer.diagnosis.finding import Finding, Scene, first_time, named, near, pod_words
 from deployer.diagnosis.needs import TRIES_AGAIN, missing_object, passing_cache
 from deployer.status import (
     Object,
@@ -25,11 +25,13 @@ from deployer.status.objects import (
     container_statuses,
     dig,
     epoch,
+    event_time,
     find,
     is_ready,
     is_terminating,
     name_of,
     number,
+    pod_labels,
     rows,
 )
 
@@ -115,7 +117,7 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
     running = any(is_ready(pod) for ref in scene.refs for pod in current_pods(ref, scene.snapshot))
     if matched or not running or service_phase(service, scene.snapshot.endpointslices) is ServicePhase.AVAILABLE:
         return
-    templates = {ref: _labels(scene, ref) for ref in scene.refs}
+    templates = {ref: pod_labels(find(ref, scene.snapshot)) for ref in scene.refs}
     if any(selector.items() <= labels.items() for labels in templates.values()):
         return  # a workload of ours is meant, and scaled to 0
     hints = tuple(
@@ -135,10 +137,6 @@ def _made_in_run(scene: Scene, obj: Object) -> float | None:
     """When the object was made; of an older one nothing says since when it is as it is."""
     made = epoch(dig(obj, "metadata", "creationTimestamp"))
     return made if made is not None and made + 1 > scene.since else None
-
-
-def _labels(scene: Scene, ref: WorkloadRef) -> dict[str, str]:
-    return dig(find(ref, scene.snapshot), "spec", "template", "metadata", "labels") or {}
 
 
 def _ingress(scene: Scene, ingress: Object) -> Iterator[Finding]:

@@ -11,18 +11,19 @@ from typing import Any
 
 from deployer.core.ports import KubePort, Object, Revision
 from deployer.evidence.describe import EXPOSING, describe, event_lines, sorted_events
-from deployer.evidence.gather import WORKLOADS, Gathered, gather, masked
+from deployer.evidence.gather import Gathered, gather, masked
 from deployer.evidence.manifests import manifest_diff
 from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
 from deployer.helm import storage
 from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.state.runs import RunFolder
-from deployer.status import WorkloadRef
+from deployer.status import WORKLOAD_KINDS, WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, number, rows
 
 CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
 _NO_LOG = "unable to retrieve container logs"  # the kubelet's answer for a container that is gone already
 _LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
+_DESCRIBED = tuple(kind for kind in WORKLOAD_KINDS if kind not in ("ReplicaSet", "Pod"))  # of those, the telling ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]
     folder.write_json(f"{CLUSTER}/events.json", list(sorted_events(found.events)))
     folder.write(f"{CLUSTER}/events.txt", "\n".join(event_lines(found.events)) + "\n")
     yield seen
-    for one in (*found.of(*WORKLOADS, *EXPOSING), *_telling_first(pods)[:_MOST_PODS]):
+    for one in (*found.of(*_DESCRIBED, *EXPOSING), *_telling_first(pods)[:_MOST_PODS]):
         name = f"{str(one['kind']).lower()}.{name_of(one)}"
         folder.write(f"{CLUSTER}/describe/{name}.txt", describe(one, found.events_of(one)))
     yield seen

@@ -9,9 +9,18 @@ from typing import Any
 
 from deployer.core.text import one_line, table_lines
 from deployer.diagnosis import exit_meaning
-from deployer.diagnosis.finding import event_time, first_time
+from deployer.diagnosis.finding import first_time
 from deployer.status import Object, pod_phase
-from deployer.status.objects import container_statuses, dig, name_of, number, probe_request, rows
+from deployer.status.objects import (
+    container_statuses,
+    dig,
+    event_time,
+    name_of,
+    number,
+    pod_template,
+    probe_request,
+    rows,
+)
 
 EXPOSING = ("Service", "Ingress", "EndpointSlice")
 _HEAD = ("SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
@@ -107,7 +116,7 @@ def _workload(obj: Object) -> Iterator[str]:
     yield from _field("strategy", " ".join([str(strategy.get("type") or ""), _pairs(rolling)]).strip())
     yield from _field("generation", f"{dig(obj, 'metadata', 'generation')}, seen {status.get('observedGeneration')}")
     yield from _conditions(obj)
-    yield from _containers(dig(spec, "template") or {}, {})
+    yield from _containers(pod_template(obj), {})
 
 
 def _exposing(obj: Object) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.core.ports import KINDS, KubePort, Object, ObjectRef
+from deployer.core.ports import KubePort, Object, ObjectRef, kind_of
 from deployer.core.redact import KNOWN, MASK, SECRET_NAME
 from deployer.status import WorkloadRef
 from deployer.status.objects import dig, name_of, rows, uid_of
@@ -52,7 +52,6 @@ def _masked(value: Any) -> Any:
     return made
 
 
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 # Secrets are never read for the record, and a Lease says nothing of a rollout.
 _OWNED = ("ReplicaSet", "Job", "Pod", "EndpointSlice")
 _NEVER = frozenset({"Secret", "Lease", "Event", "Node", "Namespace"})
@@ -76,7 +75,7 @@ class Gathered:
 
 def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubePort) -> Gathered:
     """One LIST per kind and namespace; nothing of other applications in the same namespace."""
-    named = {(one.kind, one.namespace, one.name) for one in wanted if one.kind in KINDS and one.kind not in _NEVER}
+    named = {(one.kind, one.namespace, one.name) for one in wanted if one.kind not in _NEVER}
     named |= {(ref.kind, ref.namespace, ref.name) for ref in refs}
     namespaces = sorted({namespace for _, namespace, _ in named if namespace})
     asked = {(kind, namespace) for kind, namespace, _ in named}
@@ -109,7 +108,7 @@ def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubeP
 
 
 def _key(one: Object) -> tuple[str, str, str]:
-    return str(one.get("kind")), str(dig(one, "metadata", "namespace") or ""), name_of(one)
+    return kind_of(one), str(dig(one, "metadata", "namespace") or ""), name_of(one)
 
 
 def _owned(one: Object, uids: set[str]) -> bool:

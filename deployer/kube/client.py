@@ -21,7 +21,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
-from deployer.core.ports import KINDS, OWNER, Object, PodAnswer
+from deployer.core.ports import KINDS, OWNER, Kind, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
@@ -62,6 +62,8 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
+_DISCOVERY_SECONDS = 5.0
+"""So far apart the server is asked anew for a kind that it did not have: a release may have just defined it."""
 _MEASURED = "metrics.k8s.io"  # the suffix of groups that show measurements, not objects that are stored
 
 
@@ -108,6 +110,8 @@ class KubeApi:
         self._attempts = attempts
         self._why_stopped = why_stopped
         self._was_away = False
+        self._discovered: dict[str, Kind] = {}
+        self._discovered_at = -math.inf
         try:
             self._client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), context=context, persist_config=False
@@ -144,7 +148,7 @@ class KubeApi:
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object, or None where there is none."""
         try:
-            return well_formed(self._json("GET", _path(kind, namespace, name)), kind)
+            return well_formed(self._json("GET", self._path(kind, namespace, name)), kind.partition(".")[0])
         except NotFound:
             return None
 
@@ -159,15 +163,23 @@ class KubeApi:
         query = {name: value for name, value in asked.items() if value}
         accept = _METADATA_LIST if metadata_only else "application/json"
         try:
-            answer = self._json("GET", _path(kind, namespace), query, media=_Media(accept=accept))
+            answer = self._json("GET", self._path(kind, namespace), query, media=_Media(accept=accept))
             items = shaped(_List, answer).items or []  # an empty list is null
         except NotFound:
             return []
         except Malformed as error:
             raise self._strange(error) from None
         for item in items:
-            well_formed(item, kind)["metadata"].pop("managedFields", None)
+            well_formed(item, kind.partition(".")[0])["metadata"].pop("managedFields", None)
         return items
+
+    def serves(self, kind: str) -> bool:
+        """Whether the server has objects of the kind that can be listed."""
+        try:
+            self._where(kind)
+        except NotFound:
+            return False
+        return True
 
     def contents(self, namespace: str = "") -> Sequence[Object]:
         """The metadata of every object in the namespace, or in all of them, whatever its kind, with its kind.
@@ -176,20 +188,40 @@ class KubeApi:
         """
         found: dict[str, Object] = {}  # an object of two groups (Event, Ingress) has one uid
         inside = f"/namespaces/{namespace}" if namespace else ""
-        for api, plural, kind in self._listable():
+        for kind, where in self._listable():
+            if not where.namespaced:
+                continue
             with suppress(NotFound):  # its definition was removed meanwhile
-                answer = self._json("GET", f"/{api}{inside}/{plural}", media=_Media(accept=_METADATA_LIST))
+                answer = self._json("GET", f"/{where.api}{inside}/{where.plural}", media=_Media(accept=_METADATA_LIST))
+                version = where.api.partition("/")[2]
                 for one in answer["items"] or ():
                     one["metadata"].pop("managedFields", None)
-                    found.setdefault(one["metadata"]["uid"], {"kind": kind, "metadata": one["metadata"]})
+                    body = {"apiVersion": version, "kind": kind, "metadata": one["metadata"]}
+                    found.setdefault(one["metadata"]["uid"], body)
         return tuple(found.values())
 
-    def _listable(self) -> Sequence[tuple[str, str, str]]:
-        """API, plural and kind of everything in namespaces that the server can list."""
-        known: dict[tuple[str, str], tuple[str, str, str]] = {}
+    def _where(self, kind: str) -> Kind:
+        """Where the kind is served; raises NotFound where it is not, or not now."""
+        if kind in KINDS:
+            return KINDS[kind]
+        now = time.monotonic()
+        if kind not in self._discovered and now - self._discovered_at > _DISCOVERY_SECONDS:
+            found = self._listable(strict=False)
+            self._discovered = {f"{name}.{where.group}".rstrip("."): where for name, where in found}
+            self._discovered_at = now
+        if kind not in self._discovered:
+            title = f"the API server of `{self.context}` has no kind {kind}"
+            raise NotFound(Problem("API_KIND", title, hints=("kubectl api-resources",)), ExitCode.MACHINE)
+        return self._discovered[kind]
+
+    def _listable(self, *, strict: bool = True) -> Sequence[tuple[str, Kind]]:
+        """Every kind that the server can list, and where; `strict`: refused where it cannot say all of them."""
+        known: dict[tuple[str, str], tuple[str, Kind]] = {}
         for root in ("api", "apis"):
             document = self._json("GET", f"/{root}", media=_Media(accept=_DISCOVERY))
             if document.get("kind") != "APIGroupDiscoveryList":
+                if not strict:
+                    continue
                 raise refused(
                     "DISCOVERY_MISSING",
                     f"the API server of `{self.context}` does not list its kinds",
@@ -202,13 +234,13 @@ class KubeApi:
                     continue
                 for version in group["versions"]:
                     api = "/".join(filter(None, (root, name, version["version"])))
-                    if version.get("freshness") == "Stale":
+                    if version.get("freshness") == "Stale" and strict:
                         title = f"the API server cannot list the objects of {api} at the moment"
                         raise refused("DISCOVERY_STALE", title, hints=("kubectl get apiservices",))
                     for one in version.get("resources") or ():
-                        if one["scope"] == "Namespaced" and "list" in one["verbs"]:
-                            kind = str(one["responseKind"]["kind"])
-                            known.setdefault((name, one["resource"]), (api, one["resource"], kind))
+                        if "list" in one["verbs"]:
+                            where = Kind(api, one["resource"], one["scope"] == "Namespaced")
+                            known.setdefault((name, where.plural), (str(one["responseKind"]["kind"]), where))
         return tuple(known.values())
 
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
@@ -218,7 +250,7 @@ class KubeApi:
         end = time.monotonic() + seconds
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(math.ceil(seconds))}
         with suppress(http.HTTPError, ValueError):
-            for line in self._lines(self._url(_path(kind, namespace), query), "application/json", seconds):
+            for line in self._lines(self._url(self._path(kind, namespace), query), "application/json", seconds):
                 event = shaped(_Change, parse_json(line))
                 if event.type in ("ADDED", "MODIFIED") and come(well_formed(event.object, kind)):
                     return True
@@ -228,22 +260,22 @@ class KubeApi:
 
     def create(self, body: Object) -> Object:
         """The object exists as given; refused where one of its name exists."""
-        return self._json("POST", _path(*_address(body)[:2]), {"fieldManager": OWNER}, body=body)
+        return self._json("POST", self._path(*_address(body)[:2]), {"fieldManager": OWNER}, body=body)
 
     def apply(self, body: Object) -> Object:
         """The object's fields are as given (server-side apply, ours by force)."""
         query = {"fieldManager": OWNER, "force": "true"}
         return self._json(
-            "PATCH", _path(*_address(body)), query, body, media=_Media(content="application/apply-patch+yaml")
+            "PATCH", self._path(*_address(body)), query, body, media=_Media(content="application/apply-patch+yaml")
         )
 
     def replace(self, body: Object) -> Object:
         """The object is as given, if nobody changed it since its resourceVersion."""
-        return self._json("PUT", _path(*_address(body)), {"fieldManager": OWNER}, body)
+        return self._json("PUT", self._path(*_address(body)), {"fieldManager": OWNER}, body)
 
     def patch(self, kind: str, namespace: str, name: str, body: Object) -> Object | None:
         """The merge patch lies over the object; None where there is none."""
-        path = _path(kind, namespace, name)
+        path = self._path(kind, namespace, name)
         try:
             return self._json(
                 "PATCH", path, {"fieldManager": OWNER}, body, media=_Media(content="application/merge-patch+json")
@@ -255,7 +287,7 @@ class KubeApi:
         """The object is going away; whether there was one."""
         body = {"propagationPolicy": "Background"}
         try:
-            self._json("DELETE", _path(kind, namespace, name), body=body)
+            self._json("DELETE", self._path(kind, namespace, name), body=body)
         except NotFound:
             return False
         return True
@@ -269,7 +301,7 @@ class KubeApi:
             query["previous"] = "true"
         with suppress(DeployError):
             raw = self._call(
-                "GET", _path("Pod", namespace, pod) + "/log", query, media=_Media(accept="*/*"), attempts=1
+                "GET", self._path("Pod", namespace, pod) + "/log", query, media=_Media(accept="*/*"), attempts=1
             )
             return raw.decode("utf-8", "replace").splitlines()
         return ()
@@ -281,7 +313,7 @@ class KubeApi:
         query = {"container": container, "tailLines": str(tail)}
         query |= {"previous": "true"} if previous else {}
         query |= {"follow": "true"} if follow else {}
-        url = self._url(_path("Pod", namespace, pod) + "/log", query)
+        url = self._url(self._path("Pod", namespace, pod) + "/log", query)
         for line in self._lines(url, "*/*", None, _LONGEST_LINE):
             yield line.decode("utf-8", "replace")
 
@@ -314,7 +346,7 @@ class KubeApi:
     def _summary(self, node: str, query: Mapping[str, str]) -> Object:
         """What the node's kubelet measured; empty where it is not to be asked."""
         try:
-            answer = self._json("GET", _path("Node", "", node) + "/proxy/stats/summary", query, attempts=1)
+            answer = self._json("GET", self._path("Node", "", node) + "/proxy/stats/summary", query, attempts=1)
         except DeployError:
             return {}
         return fitted(_SUMMARY, answer)
@@ -333,7 +365,7 @@ class KubeApi:
 
     def connect_pod(self, namespace: str, pod: str, port: int, *, timeout: float | None = None) -> PodStream:
         """A connection to that port of the pod, through the API server. Raises OSError."""
-        url = self._url(_path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
+        url = self._url(self._path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
         return open_stream(self._client.configuration, url, self._headers("*/*"), timeout)
 
     def _lines(
@@ -431,6 +463,11 @@ class KubeApi:
         if why is not None:
             raise why
 
+    def _path(self, kind: str, namespace: str = "", name: str = "") -> str:
+        where = self._where(kind)
+        inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
+        return f"/{where.api}{inside}/{where.plural}" + (f"/{name}" if name else "")
+
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         text = f"?{urllib.parse.urlencode(query)}" if query else ""
         return f"{self._client.configuration.host}{path}{text}"
@@ -439,12 +476,6 @@ class KubeApi:
         headers = {"Accept": accept, "User-Agent": OWNER}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
-
-
-def _path(kind: str, namespace: str = "", name: str = "") -> str:
-    where = KINDS[kind]
-    inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
-    return f"/{where.api}{inside}/{where.plural}" + (f"/{name}" if name else "")
 
 
 def _address(body: Object) -> tuple[str, str, str]:

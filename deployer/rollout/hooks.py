@@ -185,7 +185,7 @@ class _Hooks:
         snapshot = take_snapshot((*jobs, *pending.workloads), helm.kube)
         # A Job of this name from an earlier revision stays until helm makes the new one.
         fresh = tuple(ref for ref in jobs if _born(find(ref, snapshot)) >= pending.since)
-        yield from self._keep_logs(_hook_pods(pending, fresh, snapshot, helm.kube))
+        yield from self._keep_logs(tuple(pod for ref in fresh for pod in current_pods(ref, snapshot)))
         yield from self._show(fresh, snapshot)
         logs = take_logs(snapshot, fresh, helm.kube)
         refs = (*fresh, *pending.workloads)
@@ -228,14 +228,6 @@ class _Hooks:
                     self._helm.keep(f"hooks/{name}.{container}.log", text + "\n")
                     for line in text.removeprefix(before).splitlines():
                         yield Log(self._helm.stage, name, line)
-
-
-def _hook_pods(
-    pending: _Pending, jobs: Sequence[WorkloadRef], snapshot: Snapshot, kube: KubePort
-) -> tuple[Object, ...]:
-    alone = (kube.get("Pod", ref.namespace, ref.name) for ref in pending.hooks if ref.kind == "Pod")
-    pods = [pod for ref in jobs for pod in current_pods(ref, snapshot)]
-    return (*pods, *(pod for pod in alone if _born(pod) >= pending.since and pod is not None))
 
 
 def _born(one: Object | None) -> float:

@@ -18,12 +18,10 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm.storage import Applied
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Lookup, no_lookup
-from deployer.status import Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
-from deployer.status.objects import dig
+from deployer.status import NO_CONDITIONS, WORKLOAD_KINDS, Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
+from deployer.status.objects import FIELDS, dig
 
 STAGE = "rollout"
-WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
-
 DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
 """What a workload can come to without more being waited for."""
 
@@ -94,9 +92,14 @@ def limits_from(
 
 
 def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
-    """The workloads among a release's objects, in a fixed order."""
-    return tuple(sorted(WorkloadRef(one.namespace, one.kind, one.name) for one in objects
-                        if one.kind in WORKLOAD_KINDS))  # fmt: skip
+    """The workloads and custom resources among a release's objects, in a fixed order."""
+    return tuple(sorted(WorkloadRef(one.namespace, one.kind, one.name, one.passing) for one in objects
+                        if one.kind in WORKLOAD_KINDS or "." in one.kind))  # fmt: skip
+
+
+def worth_showing(statuses: Iterable[WorkloadStatus]) -> tuple[WorkloadStatus, ...]:
+    """All but the custom resources of which nobody says anything."""
+    return tuple(one for one in statuses if one.reason != NO_CONDITIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,16 @@ def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
         snapshot = yield from retried(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
         if all(status.phase in DONE for status in statuses):
-            for status in statuses:
+            shown = worth_showing(statuses)
+            for status in shown:
                 yield WorkloadChanged(status)
-            return Outcome(statuses, False, in_words(statuses))
+            return Outcome(shown, False, in_words(shown))
     from deployer.rollout.watch import watch  # what is as it should be does not pay for diagnosis
 
     return (yield from watch(rollout))
+
+
+Objects = tuple[Mapping[str, Any], ...]
 
 
 def take_snapshot(
@@ -146,6 +153,7 @@ def take_snapshot(
     """The workloads' namespaces as they are now: one LIST per kind that matters.
 
     ReplicaSets are those of the snapshot before while no Deployment has changed since: what changes them changes it.
+    So are the ControllerRevisions of DaemonSets.
     """
     namespaces = sorted({ref.namespace for ref in refs})
     kinds = {ref.kind for ref in refs}
@@ -153,16 +161,26 @@ def take_snapshot(
     def every(kind: str, fields: str = "") -> tuple[Object, ...]:
         return tuple(one for namespace in namespaces for one in kube.list(kind, namespace, fields=fields))
 
+    def unless_same(kind: str, owners: Objects, owners_before: Objects, known: Objects) -> Objects:
+        if before is not None and _versions(owners_before) == _versions(owners):
+            return known
+        return every(kind) if owners else ()
+
+    then = before or Snapshot()
     deployments = every("Deployment") if "Deployment" in kinds else ()
-    same = before is not None and _versions(before.deployments) == _versions(deployments)
+    daemonsets = every("DaemonSet") if "DaemonSet" in kinds else ()
     return Snapshot(
         deployments=deployments,
-        replicasets=before.replicasets if before is not None and same else every("ReplicaSet") if deployments else (),
+        replicasets=every("ReplicaSet")
+        if "ReplicaSet" in kinds
+        else unless_same("ReplicaSet", deployments, then.deployments, then.replicasets),
         statefulsets=every("StatefulSet") if "StatefulSet" in kinds else (),
-        daemonsets=every("DaemonSet") if "DaemonSet" in kinds else (),
-        jobs=every("Job") if "Job" in kinds else (),
+        daemonsets=daemonsets,
+        revisions=unless_same("ControllerRevision", daemonsets, then.daemonsets, then.revisions),
+        jobs=every("Job") if kinds & {"Job", "CronJob"} else (),
         pods=every("Pod"),
         events=every("Event", _TELLING_EVENTS) if events else (),
+        others=tuple(one for kind in sorted(kinds - FIELDS.keys()) for one in every(kind)),
     )
 
 

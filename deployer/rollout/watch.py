@@ -18,7 +18,7 @@ from deployer.diagnosis import Finding, Known, Observed
 from deployer.diagnosis.causes import CAUSES
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
-from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot
+from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot, worth_showing
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_rollout_complete, workload_status
 from deployer.status.objects import dig, find
 
@@ -39,7 +39,8 @@ def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
         seen = yield from watched.tick()
         if seen.is_done:
             if (yield from watched.held(seen)):
-                return Outcome(seen.statuses, rollout.changed, in_words(seen.statuses))
+                shown = worth_showing(seen.statuses)
+                return Outcome(shown, rollout.changed, in_words(shown))
         else:
             watched.available_at = None
             watched.refuse_failed(seen)
@@ -88,7 +89,7 @@ class _Watched:
         snapshot = self._snapshot = yield from retried(look, STAGE, clock)
         self.pace = self.pace.among(len(snapshot.pods))
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in rollout.refs)
-        for status in statuses:
+        for status in worth_showing(statuses):
             if self._statuses.get(status.ref) != status:
                 self._statuses[status.ref] = status
                 yield WorkloadChanged(status)

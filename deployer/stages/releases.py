@@ -148,15 +148,20 @@ def _kept(wanted: ReleasePlan, known: ReleaseRecord, latest: Revision, reason: s
 
 
 def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
-    """The release's objects that are no longer in the cluster; kinds without an entry in KINDS are not asked for."""
-    places = sorted({(ref.kind, ref.namespace) for ref in known.objects if ref.kind in KINDS})
+    """The release's objects that are no longer in the cluster.
+
+    What removes itself is not among them, nor what is of a kind that the cluster does not list.
+    """
+    served = {kind for kind in {ref.kind for ref in known.objects} if kind in KINDS or kube.serves(kind)}
+    lasting = [ref for ref in known.objects if ref.kind in served and not ref.passing]
+    places = sorted({(ref.kind, ref.namespace) for ref in lasting})
     there = {
         (kind, namespace, one["metadata"]["name"])
         for kind, namespace in places
         for one in kube.list(kind, namespace, metadata_only=True)
         if not one["metadata"].get("deletionTimestamp")
     }
-    return tuple(ref for ref in known.objects if ref.kind in KINDS and (ref.kind, ref.namespace, ref.name) not in there)
+    return tuple(ref for ref in lasting if (ref.kind, ref.namespace, ref.name) not in there)
 
 
 def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kube: KubePort) -> None:

@@ -186,5 +186,5 @@ def with_release(record: Record, name: str, release: ReleaseRecord) -> Record:
     return replace(record, releases={**record.releases, name: release})
 
 
-def _refs(refs: Iterable[ObjectRef]) -> list[list[str]]:
-    return [[ref.kind, ref.namespace, ref.name] for ref in refs]
+def _refs(refs: Iterable[ObjectRef]) -> list[list[Any]]:
+    return [[ref.kind, ref.namespace, ref.name, *([True] if ref.passing else ())] for ref in refs]

@@ -15,9 +15,18 @@ from deployer.status.phases import (
     WorkloadRef,
     WorkloadStatus,
 )
-from deployer.status.workloads import current_pods, is_rollout_complete, old_pods, workload_status
+from deployer.status.workloads import (
+    NO_CONDITIONS,
+    WORKLOAD_KINDS,
+    current_pods,
+    is_rollout_complete,
+    old_pods,
+    workload_status,
+)
 
 __all__ = [
+    "NO_CONDITIONS",
+    "WORKLOAD_KINDS",
     "Absence",
     "ClusterPhase",
     "Object",

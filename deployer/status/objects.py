@@ -11,7 +11,10 @@ from deployer.status.phases import Object, PodPhase, PvcPhase, ServicePhase, Sna
 
 _ENDED = {"Succeeded": PodPhase.SUCCEEDED, "Failed": PodPhase.FAILED}
 
-FIELDS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets", "Job": "jobs"}
+FIELDS = {
+    "Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets", "Job": "jobs",
+    "ReplicaSet": "replicasets", "Pod": "pods",
+}  # fmt: skip
 
 
 def dig(obj: Object | None, *path: str) -> Any:
@@ -76,9 +79,39 @@ def epoch(text: Any) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def event_time(event: Object) -> float | None:
+    """When the event last happened (all of its time fields may be null)."""
+    times = (
+        dig(event, "series", "lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        dig(event, "metadata", "creationTimestamp"),
+    )
+    return next((at for at in map(epoch, times) if at is not None), None)
+
+
+def pod_template(workload: Object | None) -> Object:
+    """The template of the workload's pods, a bare Pod being its own; empty where it has none."""
+    spec = dig(workload, "spec")
+    if dig(spec, "containers"):
+        return workload or {}
+    return dig(spec, "jobTemplate", "spec", "template") or dig(spec, "template") or {}
+
+
+def pod_labels(workload: Object | None) -> Object:
+    """The labels of the workload's pods."""
+    found: Object = dig(pod_template(workload), "metadata", "labels") or {}
+    return found
+
+
 def find(ref: WorkloadRef, snapshot: Snapshot) -> Object | None:
     """The workload's object, or None if the API has none."""
-    objects: tuple[Object, ...] = getattr(snapshot, FIELDS[ref.kind])
+    kind, _, group = ref.kind.partition(".")
+    objects: tuple[Object, ...] = getattr(snapshot, FIELDS.get(ref.kind, "others"))
+    if ref.kind not in FIELDS:
+        prefix = f"{group}/" if group else ""
+        objects = tuple(one for one in objects if one.get("kind") == kind
+                        and str(one.get("apiVersion") or "").startswith(prefix))  # fmt: skip
     named = (obj for obj in objects if dig(obj, "metadata", "name") == ref.name)
     return next((obj for obj in named if dig(obj, "metadata", "namespace") in (ref.namespace, None)), None)
 

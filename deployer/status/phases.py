@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -92,11 +92,15 @@ State = Phase | PodPhase | PvcPhase | ServicePhase | ReleasePhase | ClusterPhase
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkloadRef:
-    """Names one workload: kind is Deployment, StatefulSet, DaemonSet or Job."""
+    """Names one workload or custom resource by its kind (`core.ports.kind_of`).
+
+    `passing`: a Job that removes itself some time after it has ended.
+    """
 
     namespace: str
     kind: str
     name: str
+    passing: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
@@ -120,7 +124,10 @@ class WorkloadStatus:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one round of LIST requests returned: plain objects, by kind; looked up by owner without a search."""
+    """What one round of LIST requests returned: plain objects, by kind; looked up by owner without a search.
+
+    `others` are the watched objects of kinds that have no field here.
+    """
 
     deployments: tuple[Object, ...] = ()
     statefulsets: tuple[Object, ...] = ()
@@ -136,6 +143,8 @@ class Snapshot:
     ingresses: tuple[Object, ...] = ()
     ingressclasses: tuple[Object, ...] = ()
     nodes: tuple[Object, ...] = ()
+    revisions: tuple[Object, ...] = ()
+    others: tuple[Object, ...] = ()
 
     @cached_property
     def pods_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
@@ -146,6 +155,16 @@ class Snapshot:
     def sets_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
         """The ReplicaSets by the uid of each of their owners."""
         return _by_owner(self.replicasets)
+
+    @cached_property
+    def jobs_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
+        """The Jobs by the uid of each of their owners."""
+        return _by_owner(self.jobs)
+
+    @cached_property
+    def revisions_by_owner(self) -> Mapping[str, tuple[Object, ...]]:
+        """The ControllerRevisions by the uid of each of their owners."""
+        return _by_owner(self.revisions)
 
 
 def _by_owner(objects: Iterable[Object]) -> Mapping[str, tuple[Object, ...]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import KINDS, Object, PodAnswer, PodConnection
+from deployer.core.ports import KINDS, Object, PodAnswer, PodConnection, kind_of
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]
@@ -63,9 +63,16 @@ class FakeKube:
         ]
         return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
 
+    def serves(self, kind: str) -> bool:
+        return kind in KINDS or any(key[0] == kind for key in self._objects)
+
     def contents(self, namespace: str = "") -> Sequence[Object]:
         return [
-            {"kind": key[0], "metadata": copy.deepcopy(self._objects[key]["metadata"])}
+            {
+                "apiVersion": self._objects[key].get("apiVersion", ""),
+                "kind": key[0].partition(".")[0],
+                "metadata": copy.deepcopy(self._objects[key]["metadata"]),
+            }
             for key in sorted(self._objects)
             if _namespaced(key[0]) and namespace in ("", key[1])
         ]
@@ -225,7 +232,7 @@ def _namespaced(kind: str) -> bool:
 
 
 def _key_of(body: Object) -> Key:
-    return _key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+    return _key(kind_of(body), body["metadata"].get("namespace", ""), body["metadata"]["name"])
 
 
 def _has_fields(body: Object, selector: str) -> bool:

@@ -119,3 +119,21 @@ def test_a_document(text: str, value: Any) -> None:
 def test_what_helm_refuses_or_nobody_can_mean(text: str) -> None:
     with pytest.raises(Malformed):
         parse_values(text)
+
+
+def test_lists_of_objects_are_unpacked_where_they_stand() -> None:
+    text = """
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: Service, metadata: {name: a}}
+  - apiVersion: v1
+    kind: ConfigMapList
+    items: [{metadata: {name: b}}, 3]
+---
+{apiVersion: v1, kind: Pod, metadata: {name: c}}
+---
+{apiVersion: example.com/v1, kind: AllowList, spec: {items: [1]}}
+"""
+    found = [(one["kind"], (one.get("metadata") or {}).get("name")) for one in parse_manifest(text)]
+    assert found == [("Service", "a"), ("ConfigMap", "b"), ("Pod", "c"), ("AllowList", None)]

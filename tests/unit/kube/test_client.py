@@ -51,3 +51,24 @@ def test_what_a_kubelet_measured_may_lack_anything(tmp_path: Path, monkeypatch: 
     pods = [{"podRef": {"name": "a"}}, {"containers": [{"memory": {"workingSetBytes": "x"}}]}, None]
     made = api(tmp_path, monkeypatch, json.dumps({"node": {"fs": []}, "pods": pods}).encode())
     assert (made.memory_in_use("n"), made.free_disk("n")) == ({}, None)
+
+
+def test_a_kind_that_is_not_in_the_table_is_discovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"resource": "widgets", "scope": "Namespaced", "verbs": ["list"], "responseKind": {"kind": "Widget"}}
+    group = {"metadata": {"name": "example.com"}, "versions": [{"version": "v1", "resources": [one]}]}
+    asked: list[str] = []
+
+    def answer(_: str, url: str, *__: object, **___: object) -> SimpleNamespace:
+        asked.append(url.partition("127.0.0.1:1")[2].partition("?")[0])
+        found = {"items": [{"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}}]}
+        document = {"kind": "APIGroupDiscoveryList", "items": [group] if url.endswith("apis") else []}
+        body = json.dumps(found if "widgets" in url else document).encode()
+        return SimpleNamespace(status=200, read=lambda: body)
+
+    made = api(tmp_path, monkeypatch, b"")
+    monkeypatch.setattr(made._client, "call_api", answer)
+    assert made.serves("Widget.example.com")
+    assert [one["metadata"]["name"] for one in made.list("Widget.example.com", "shop")] == ["a"]
+    assert asked == ["/api", "/apis", "/apis/example.com/v1/namespaces/shop/widgets"]
+    assert not made.serves("Widget.other.com")
+    assert made.list("Widget.other.com", "shop") == []

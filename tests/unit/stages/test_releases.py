@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError, input_error, machine_error
-from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision
+from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision, ref_of
 from deployer.core.process import identity
 from deployer.helm import storage
 from deployer.helm.recovery import owner_label
@@ -22,7 +22,7 @@ from deployer.stages.releases import (
     mark,
     ordered,
 )
-from deployer.state.record import ReleaseRecord
+from deployer.state.record import ReleaseRecord, decode, encode, new_record, with_release
 from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, items, played
@@ -152,6 +152,24 @@ def test_lost_objects_are_distinguished_from_those_that_are_there() -> None:
     kube.put({"kind": "Service", "metadata": leaving})
     record = ReleaseRecord("default", 1, "i1", (there, going, gone, unknown))
     assert lost_objects(record, kube) == (going, gone)
+
+
+def test_a_custom_resource_is_lost_only_in_its_own_group() -> None:
+    kube = FakeKube()
+    kube.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "default"}})
+    knative = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"namespace": "default"}}
+    kube.put({**knative, "metadata": {"name": "b", "namespace": "default"}})
+    ours, gone = (ref_of({**knative, "metadata": {"name": name, "namespace": "default"}}) for name in ("b", "a"))
+    assert lost_objects(ReleaseRecord("default", 1, "i1", (ours, gone)), kube) == (gone,)
+
+
+def test_a_job_that_removes_itself_is_not_lost_and_the_record_knows_that() -> None:
+    text = "{apiVersion: batch/v1, kind: Job, metadata: {name: seed}, spec: {ttlSecondsAfterFinished: 0}}"
+    objects = tuple(storage.objects_of(text, "default"))
+    kept = with_release(new_record(), "app", ReleaseRecord("default", 1, "i1", objects))
+    again = decode({**encode("app", "default", kept), "metadata": {"name": "r", "resourceVersion": "1"}})
+    assert again.releases["app"].objects[0].passing
+    assert lost_objects(again.releases["app"], FakeKube()) == ()
 
 
 def pending(kube: FakeKube, owner: str = "", *, age: float = 0.0) -> Revision:
