@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table there")
     parser.add_argument(
         "--prefix",
-        default=f"parity{os.getpid() % 1000}",
+        default=f"parity{os.getpid()}",
         help="of all names, to run twice at once (default: by process)",
     )
     return parser
