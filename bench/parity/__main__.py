@@ -10,16 +10,18 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from bench.parity.case import CHECKOUT, Case, all_cases
-from bench.parity.hand import clear
+from bench.parity.hand import Machine, clear
 from bench.parity.row import Place, Row, live
 from bench.parity.running import Runner
 from bench.parity.table import preface, summary, table
 from bench.report import write_result
 from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
+from deployer.toolchain.source.base_images import replacement_of
 
 ELSEWHERE = CHECKOUT.parent / "shared" / "cases"
 
@@ -63,6 +65,7 @@ def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: 
     if tools is None:
         raise SystemExit("no toolchain yet: run `todo-deploy up` once")
     place = Place(tools, profile, work, prefix, _kubeconfig(tools, profile, work))
+    place = replace(place, bases=_bases(place.machine(work, work / "begin")))
     lock = threading.Lock()
 
     def one(case: Case) -> Row:
@@ -77,6 +80,18 @@ def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: 
     finally:
         for left in (place.hand_prefix, place.prefix):
             clear(place.machine(work, work / "end"), left)
+
+
+def _bases(machine: Machine) -> frozenset[str]:
+    """The replacement images that the node has, those of this machine's Docker that the cases need among them."""
+    listing = ("docker", "images", "--format", "{{.Repository}}:{{.Tag}}")
+    found = set(machine.node(*listing).out.split())
+    here = machine.runner.run("images", [machine.tools.docker, *listing[1:]]).out.split()
+    for ref in {str(replacement_of("python:3.11-slim"))} & set(here) - found:
+        load = f"docker save {ref} | docker exec -i {machine.profile} docker load"
+        if machine.runner.run("load", ["sh", "-c", load], limit=300).code == 0:
+            found.add(ref)
+    return frozenset(found)
 
 
 def _kubeconfig(tools: Toolchain, profile: str, work: Path) -> Path:

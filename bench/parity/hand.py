@@ -58,6 +58,8 @@ class Machine:
     runner: Runner
     tools: Toolchain
     profile: str
+    bases: frozenset[str] = frozenset()
+    """Replacement images of the node, for base images that cannot be pulled."""
 
     def kubectl(self, *words: str, text: str = "", limit: float = 60) -> Ended:
         """kubectl ran to its end."""
@@ -162,7 +164,7 @@ def _build(machine: Machine, root: Path, image: Object, tag: str) -> Ended:
     words = ["docker", "buildx", "build", "--progress", "plain", "-t", f"{image['repository']}:{tag}",
              "-f", f"{place}/Dockerfile"]  # fmt: skip
     for name in sorted({*_USUAL, *_UPSTREAM.findall(dockerfile.read_text(errors="replace"))}):
-        if replacement := replacement_of(name):
+        if (replacement := replacement_of(name)) in machine.bases:
             words += ["--build-context", f"{name}=docker-image://{replacement}"]
     for key, value in image.get("args", {}).items():
         words += ["--build-arg", f"{key}={value}"]
@@ -243,7 +245,11 @@ def _install(machine: Machine, root: Path, spec: Object, name: str, tag: str) ->
         for path in paths:
             words += ["--set", f"{path}={str(on).lower()}"]
     try:
-        return machine.helm(*words, limit=180)
+        ended = machine.helm(*words, limit=180)
+        if "missing in charts/ directory" in ended.err:
+            machine.helm("dependency", "update", root / release["chart"], "--skip-refresh", limit=60)
+            ended = machine.helm(*words, limit=180)
+        return ended
     finally:
         values.unlink()
 

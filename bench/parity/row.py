@@ -41,6 +41,7 @@ class Place:
     work: Path
     prefix: str
     kubeconfig: Path
+    bases: frozenset[str] = frozenset()
 
     @property
     def hand_prefix(self) -> str:
@@ -59,7 +60,7 @@ class Place:
             "NO_COLOR": "1",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        return Machine(Runner(logs, folder, env), self.tools, self.profile)
+        return Machine(Runner(logs, folder, env), self.tools, self.profile, self.bases)
 
 
 def live(case: Case, place: Place) -> Row:
