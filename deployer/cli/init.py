@@ -39,16 +39,17 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
             hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
         )  # fmt: skip
     drafted = draft_spec(target, this_machine(), _asker(session), session.overrides)
-    if only_shown and not session.as_json:
-        click.echo(drafted.text, nl=False)
-        return ExitCode.OK
     if not only_shown:
         write_within(target.parent, target.name, drafted.text, 0o644)
+        for context, lines in drafted.draft.ignore.items():
+            write_within(target.parent / context, ".dockerignore", "".join(f"{line}\n" for line in lines), 0o644)
     if session.as_json:
         print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
         return ExitCode.OK
+    if only_shown:
+        click.echo(drafted.text, nl=False)
     if not session.quiet:
-        _show(drafted, target)
+        _show(drafted, target, written=not only_shown)
     return ExitCode.OK
 
 
@@ -65,7 +66,7 @@ def _asker(session: Session) -> Callable[[Question], str] | None:
     return ask
 
 
-def _show(drafted: Drafted, target: Path) -> None:
+def _show(drafted: Drafted, target: Path, *, written: bool) -> None:
     from deployer.ui.words import problem_lines
 
     for reading in drafted.unread:
@@ -73,15 +74,22 @@ def _show(drafted: Drafted, target: Path) -> None:
     problems = [one.problem for one in drafted.findings]
     for line in problem_lines(problems, "warning"):
         click.echo(line, err=True)
+    if not written:
+        return
+    for context, lines in drafted.draft.ignore.items():
+        name = Path(context) / ".dockerignore"
+        click.echo(f"{name} was written ({', '.join(lines)}): images would hold the env file", err=True)
     count = guesses(drafted.text)
     guessed = f", {count} {'lines' if count != 1 else 'line'} guessed" if count else ""
-    click.echo(f"{target.name} was drafted{guessed}", err=True)
-    click.echo("next: todo-deploy validate (--rules lists what is checked)", err=True)
+    left = len(problems)
+    still = f", {left} {'things are' if left != 1 else 'thing is'} left to do" if left else ""
+    click.echo(f"{target.name} was drafted{guessed}{still}", err=True)
+    click.echo(f"next: todo-deploy {'validate, once that is done' if left else 'up'}", err=True)
 
 
 def guesses(text: str) -> int:
     """How many lines of the draft say that they were guessed."""
-    return sum(line.lstrip().startswith("# guessed") for line in text.splitlines())
+    return sum(line.lstrip().startswith(("# guessed", "# - guessed")) for line in text.splitlines())
 
 
 def _data(drafted: Drafted, target: Path, *, written: bool) -> dict[str, object]:
@@ -90,6 +98,7 @@ def _data(drafted: Drafted, target: Path, *, written: bool) -> dict[str, object]
         "spec": drafted.draft.document,
         "guessed": guesses(drafted.text),
         "remarks": list(drafted.draft.remarks),
+        "ignore": {context: list(lines) for context, lines in drafted.draft.ignore.items()},
         "unread": [{"chart": one.chart.path, "why": one.problem} for one in drafted.unread],
         "toDo": [one.problem.to_wire() for one in drafted.findings],
     }

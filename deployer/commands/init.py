@@ -12,9 +12,9 @@ from deployer import composition
 from deployer.commands import connection
 from deployer.commands.validate import examine
 from deployer.composition import Machine
-from deployer.config.load import load_spec, work_tree
+from deployer.config.load import LoadedSpec, load_spec, work_tree
 from deployer.config.spec import Cluster
-from deployer.core.errors import DeployError, input_error
+from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.init.compose import compose, questions
@@ -23,14 +23,13 @@ from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, 
 from deployer.init.read import read, release_names
 from deployer.init.write import as_yaml
 from deployer.preflight.rules.model import Finding
-from deployer.sources import charts
+from deployer.sources import charts, dotenv, load
 from deployer.status import ClusterPhase
 
 HEAD = """\
 Drafted by `todo-deploy init` from the Dockerfiles, charts and env file of this folder.
 Look at each line that says "guessed", then: todo-deploy validate, todo-deploy up
 (`todo-deploy validate --rules` lists what is checked, `todo-deploy schema` is for editors.)"""
-_NO_HELM = "there is no helm on this machine yet"
 _RENDER_SECONDS = 60.0
 
 
@@ -66,23 +65,23 @@ def draft_spec(
         answers[left[0].key] = ask(left[0])
     draft = compose(repo, readings, answers)
     text = as_yaml(draft, HEAD)
-    findings = _judged(target, text, here, overrides)
+    findings = _judged(target, text, repo, here, overrides)
     _loaded(target, text)
     wrong = tuple(one for one in findings if one.severity == "error")
     return Drafted(text, draft, tuple(one for one in readings if one.problem), wrong)
 
 
 def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
-    """Each chart under the name of its release, rendered where there is a helm."""
+    """Each chart under the name of its release, rendered; machine error where there is no helm yet."""
     helm = _helm(here)
-    if helm is None:
-        return tuple(Reading(chart, chart.name, problem=_NO_HELM) for chart in repo.charts)
     staged: dict[str, Path | DeployError] = {}
     for chart in repo.charts:
         try:
-            staged[chart.path] = charts.stage_chart(
-                repo.root / chart.path, here.cache_dir / "charts", within=(work_tree(repo.root),)
-            ).path
+            within = (work_tree(repo.root),)
+            made = charts.stage_chart(repo.root / chart.path, here.cache_dir / "charts", within=within)
+            for item, _ in made.remote:
+                raise charts.not_fetched(item)
+            staged[chart.path] = made.path
         except DeployError as error:
             staged[chart.path] = error
 
@@ -99,26 +98,39 @@ def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
     )
 
 
-def _helm(here: Machine) -> HelmPort | None:
+def _helm(here: Machine) -> HelmPort:
     """The tool's own helm, or the one of PATH before there is any."""
     toolchain = connection.known_tools(here)
     if toolchain is None:
-        return None
+        raise machine_error(
+            "INIT_NO_HELM", "there is no helm on this machine yet, and a draft is made of what charts render to",
+            hints=("todo-deploy doctor --fix, which gets the toolchain, then: todo-deploy init",),
+        )  # fmt: skip
     facts = ClusterFacts(ClusterPhase.MISSING, kubernetes_version=Cluster().kubernetes_version)
     return composition.open_helm(here, Cluster(), toolchain, facts)
 
 
-def _judged(target: Path, text: str, here: Machine, overrides: Sequence[str]) -> tuple[Finding, ...]:
+def _judged(target: Path, text: str, repo: Repository, here: Machine, overrides: Sequence[str]) -> tuple[Finding, ...]:
     """What the rules find of the draft, which stands beside the target for as long as it is judged."""
     with _standing(target, text) as path:
         try:
-            found = examine(load_spec(path, None, overrides), here).findings
+            loaded = load_spec(path, None, overrides)
+            found = (*_env_findings(loaded, repo), *examine(loaded, here).findings)
         except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
             found = tuple(Finding(one.code, "error", one) for one in error.problems)
     places = (one.problem.where.replace(path.name, target.name) for one in found)
     return tuple(
         replace(one, problem=replace(one.problem, where=where)) for one, where in zip(found, places, strict=True)
     )
+
+
+def _env_findings(loaded: LoadedSpec, repo: Repository) -> Iterator[Finding]:
+    """What the env file lacks, or will lack when `up` has made it from its example."""
+    env = load.load_env(loaded)
+    if not repo.has_env and repo.env_example is not None:
+        env = dotenv.read_env(repo.root / repo.env_example, repo.env_example)
+    for problem in load.env_problems(loaded, env):
+        yield Finding(problem.code, "error", problem)
 
 
 def _loaded(target: Path, text: str) -> None:

@@ -55,6 +55,14 @@ def set_at(values: dict[str, Any], path: str, value: Any) -> None:
         place = place[key]
 
 
+def set_over(values: dict[str, Any], path: str, value: Any, under: Mapping[str, Any]) -> None:
+    """As `set_at`, for values that are laid over `under`: a list is replaced whole, so the path goes into its copy."""
+    items = list_of(path)
+    if items and value_at(values, items) is None:
+        set_at(values, items, copy.deepcopy(value_at(under, items)))
+    set_at(values, path, value)
+
+
 def list_of(path: str) -> str:
     """The path of the first list that the path goes into; empty where it goes into none."""
     steps = _steps(path)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.core.values import path_keys, value_at
+from deployer.core.image_ref import parse_ref
+from deployer.core.values import set_over
 from deployer.init import match
 from deployer.init.model import (
     Answers,
@@ -23,11 +24,22 @@ from deployer.init.model import (
     SecretNeed,
     dashed,
 )
+from deployer.init.read import REPLACED, age
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"^(|<.*>|change[-_ ]?me.*|your[-_ ].*|xxx+|todo|example|placeholder)$", re.IGNORECASE)
 _MARK = "guessed"
+_USER = re.compile(r"(^|_)(user|username|login|db|database|name)$", re.IGNORECASE)
+# Words of charts that stand beside an application's own.
+_ASIDE = frozenset({
+    "argo", "argocd", "demo", "e2e", "example", "examples", "fixtures", "flux", "gitops", "grafana", "loki",
+    "monitoring", "observability", "prometheus", "sample", "samples", "test", "testdata", "tests", "tracing",
+})  # fmt: skip
+_BY_OTHERS = frozenset(
+    {"Application", "ApplicationSet", "AppProject", "HelmRelease", "Kustomization", "ServiceMonitor"}
+)
+_IGNORED = (".env", ".env.*")
 
 Place = tuple[str, ...]
 
@@ -41,6 +53,7 @@ class _Sheet:
     comments: dict[Place, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
+    ignore: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def put(self, place: Place, value: Any, comment: str = "") -> None:
         """The value is at the place."""
@@ -67,84 +80,167 @@ def questions(repo: Repository, readings: Sequence[Reading], answers: Answers) -
 def compose(repo: Repository, readings: Sequence[Reading], answers: Answers) -> Draft:
     """The draft under these answers, with defaults for those that were not given."""
     sheet = _sheet(repo, readings, answers)
-    return Draft(sheet.document, sheet.comments, tuple(sheet.remarks))
+    return Draft(sheet.document, sheet.comments, tuple(sheet.remarks), sheet.ignore)
 
 
 def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _Sheet:
     sheet = _Sheet(answers)
     default = _plain(repo.root.name)
     name, mark = sheet.ask(Question("application", "Name of the application", default))
+    chosen = tuple(_with_secrets(sheet, repo, one) for one in _chosen(sheet, repo, readings))
     sheet.put(("apiVersion",), "todo-deploy/v1")
     sheet.put(("application",), name, f"{mark}the folder's name" if mark else "")
-    sheet.put(("namespace",), name, "a namespace of its own: `down` leaves nothing in other namespaces")
+    spaces = {space for reading in chosen for space in reading.namespaces}
+    own = len(spaces) != 1
+    why = (
+        "a namespace of its own: `down` leaves nothing in other namespaces" if own else "what the charts' objects name"
+    )
+    sheet.put(("namespace",), name if own else next(iter(spaces)), why)
     if repo.env_example not in (None, ".env.example"):
         sheet.put(("env", "example"), repo.env_example, "`up` makes .env from it when there is none")
     elif repo.env_example is None and not repo.has_env:
         sheet.put(("env", "example"), None, "no example of an env file was found")
-    makers = _makers(sheet, repo, readings)
-    _images(sheet, repo, readings, makers)
-    _secrets(sheet, repo, readings)
-    for reading in readings:
-        _release(sheet, reading, makers)
-    if not readings:
+    served = _served(sheet, chosen)
+    if any(one.host for _, one in served):
+        sheet.put(("cluster", "addons"), ["ingress"], f"{_MARK}: an Ingress needs a controller")
+    makers = _makers(sheet, repo, chosen)
+    _images(sheet, repo, chosen, makers)
+    _secrets(sheet, repo, chosen)
+    for reading in chosen:
+        _release(sheet, reading, makers, [one for by, one in served if by is reading])
+    if not chosen:
         sheet.put(("releases",), {}, "no Helm chart was found: a spec needs at least one release")
-    _urls(sheet, readings)
+    _urls(sheet, served)
     return sheet
 
 
-Makers = dict[tuple[str, int], FoundDockerfile]
-"""Release and number of its image → the Dockerfile that makes it."""
+def _chosen(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> Sequence[Reading]:
+    """The charts to deploy. Each is asked about where there are several; a broken or empty one is left out."""
+    for error in repo.broken:
+        problem = error.problems[0]
+        where = problem.where.removeprefix(f"{repo.root}/")
+        sheet.remarks.append(f"{where}: left out, for it is no chart ({problem.detail or problem.title})")
+    left = [one for one in readings if one.kinds and not one.problem] or list(readings)
+    for one in (other for other in readings if other not in left):
+        why = f"it does not render: {_why(one)}" if one.problem else "it makes nothing"
+        sheet.remarks.append(f"{one.chart.path}: left out, for {why}")
+    makers = match.makers(left, repo.dockerfiles)
+    made = {release for release, _ in makers}
+    chosen = []
+    for one in left if len(left) > 1 else ():
+        why = _why_aside(one, left, is_made=one.release in made)
+        text = f"Deploy the chart {one.chart.path}{f' ({why})' if why else ''}?"
+        question = Question(f"chart:{one.chart.path}", text, "no" if why else "yes", ("yes", "no"))
+        answer, mark = sheet.ask(question)
+        if answer == "yes":
+            chosen.append(one)
+        elif mark:
+            sheet.remarks.append(f"{mark}chart {one.chart.path} is left out, for {why}")
+    return chosen or left
 
 
-def _makers(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> Makers:
-    made: Makers = {}
+def _why(reading: Reading) -> str:
+    """The last line of what helm said of the chart, without its advice."""
+    lines = [line for line in reading.problem.splitlines() if line.strip() and "--debug" not in line]
+    return lines[-1].strip()[:200] if lines else reading.problem
+
+
+def _why_aside(one: Reading, others: Sequence[Reading], *, is_made: bool) -> str:
+    """Why the chart seems to be no part of the application; empty where it is one."""
+    words = set(re.split(r"[^a-z0-9]+", f"{one.chart.path} {one.chart.name}".lower()))
+    plain = _current(one)
+    for other in others:
+        if other is not one and plain == _current(other) and age(one.chart.path) > age(other.chart.path):
+            return f"it seems to be another state of {other.chart.path}"
+    if one.kinds & _BY_OTHERS and not one.slots:
+        return "what it makes is for controllers that the cluster does not have"
+    if words & _ASIDE and not is_made:
+        return "it seems to be no part of the application"
+    return ""
+
+
+def _current(one: Reading) -> tuple[str, frozenset[str]]:
+    """The chart's name without words that say how old it is, and its images without their tags."""
+    words = [word for word in re.split(r"[^a-z0-9]+", one.chart.name.lower()) if word not in REPLACED]
+    return "-".join(words), frozenset(parse_ref(slot.image).last for slot in one.slots)
+
+
+def _with_secrets(sheet: _Sheet, repo: Repository, reading: Reading) -> Reading:
+    """The reading without the Secrets that its chart makes itself, unless the env file has all that they need."""
+    kept = []
+    for need in reading.secrets:
+        if not need.made or (need.keys and all(_source(key, repo) in repo.env_keys for key in need.keys)):
+            kept.append(need)
+        else:
+            paths = ", ".join(need.paths)
+            sheet.remarks.append(
+                f"{reading.chart.path}: Secret {need.name} is the chart's own; {paths} would name another"
+            )
+    return replace(reading, secrets=tuple(kept))
+
+
+def _makers(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> match.Makers:
+    made: match.Makers = {}
     by_name = {one.name: one for one in repo.dockerfiles}
+    likely = match.makers(readings, repo.dockerfiles)
     for reading in readings:
         for number, slot in enumerate(reading.slots):
-            found, certain = match.best(slot, repo.dockerfiles)
+            found, certain = likely.get((reading.release, number), (None, not slot.values or not repo.dockerfiles))
+            mark = ""
             if not certain:
                 default = found.name if found is not None else NOBODY
                 text = f"Which Dockerfile makes the image of {', '.join(slot.users)} (`{slot.image or 'no default'}`)?"
                 key = f"image:{reading.release}:{number}"
-                answer, _ = sheet.ask(Question(key, text, default, (*by_name, NOBODY)))
+                answer, mark = sheet.ask(Question(key, text, default, (*by_name, NOBODY)))
                 found = by_name.get(answer)
             if found is not None:
-                made[(reading.release, number)] = found
+                made[(reading.release, number)] = (found, not mark)
     return made
 
 
-def _images(sheet: _Sheet, repo: Repository, readings: Sequence[Reading], makers: Makers) -> None:
+def _images(sheet: _Sheet, repo: Repository, readings: Sequence[Reading], makers: match.Makers) -> None:
     taken: list[str] = []
+    used = {one.path for one, _ in makers.values()}
+    unused = dict.fromkeys(one.path for one in repo.dockerfiles if one.path not in used)
+    sheet.remarks += [f"{path}: no chart was found that uses its image" for path in unused]
     for dockerfile in repo.dockerfiles:
-        uses = [(reading, reading.slots[number]) for reading in readings for number in range(len(reading.slots))
-                if makers.get((reading.release, number)) == dockerfile]  # fmt: skip
+        uses = [(reading, slot, makers[reading.release, number][1]) for reading in readings
+                for number, slot in enumerate(reading.slots)
+                if makers.get((reading.release, number), (None, False))[0] == dockerfile]  # fmt: skip
         if not uses:
-            sheet.remarks.append(f"{dockerfile.path}: no chart was found that uses its image")
             continue
-        reading, slot = uses[0]
+        reading, slot, _ = min(uses, key=lambda one: not one[1].repository)
         place = ("images", dockerfile.name)
-        users = ", ".join(dict.fromkeys(user for _, one in uses for user in one.users))
+        users = ", ".join(dict.fromkeys(user for _, one, _ in uses for user in one.users))
         repository = match.repository(slot, dockerfile, taken)
         taken.append(repository)
         sheet.put((*place, "repository"), repository)
         version, known = match.version(slot, reading.chart.app_version)
         sheet.put((*place, "version"), version, "" if known else f"{_MARK}: neither chart nor tag says one")
-        _context(sheet, dockerfile, place)
+        _context(sheet, repo, dockerfile, place)
         for argument, base in dockerfile.bases.items():
             sheet.put((*place, "bases", argument), base, "replaced where no registry can be reached")
-        for argument, default in dockerfile.args.items():
-            if default:
-                continue
+        _arguments(sheet, dockerfile, place)
+        guess = "" if all(certain for _, _, certain in uses) else f"{_MARK}: "
+        sheet.comments[place] = f"{guess}makes the image of {users}"
+
+
+def _arguments(sheet: _Sheet, dockerfile: FoundDockerfile, place: Place) -> None:
+    if dockerfile.target:
+        sheet.put((*place, "target"), dockerfile.target)
+    for argument, default in dockerfile.args.items():
+        if argument in dockerfile.given:
+            sheet.put((*place, "args", argument), dockerfile.given[argument])
+        elif not default:
             key, text = f"arg:{dockerfile.name}:{argument}", f"Build argument {argument} of {dockerfile.path}"
             value, mark = sheet.ask(Question(key, text, ""))
             if value:
                 sheet.put((*place, "args", argument), value)
             elif mark:
                 sheet.remarks.append(f"{dockerfile.path}: build argument {argument} has no default and is left empty")
-        sheet.comments[place] = f"makes the image of {users}"
 
 
-def _context(sheet: _Sheet, dockerfile: FoundDockerfile, place: Place) -> None:
+def _context(sheet: _Sheet, repo: Repository, dockerfile: FoundDockerfile, place: Place) -> None:
     context, comment = dockerfile.context, ""
     if not dockerfile.sure:
         question = Question(f"context:{dockerfile.name}", f"Build context of {dockerfile.path}", context)
@@ -154,6 +250,10 @@ def _context(sheet: _Sheet, dockerfile: FoundDockerfile, place: Place) -> None:
     usual = "Dockerfile" if context == "." else f"{context}/Dockerfile"
     if dockerfile.path != usual:
         sheet.put((*place, "dockerfile"), dockerfile.path)
+    # The env file is beside the spec: only a context that is this folder can hold it.
+    ignores = (repo.root / ".dockerignore", repo.root / f"{dockerfile.path}.dockerignore")
+    if context == "." and dockerfile.copies_all and not any(one.is_file() for one in ignores):
+        sheet.ignore["."] = [*_IGNORED, *((f"!{repo.env_example}",) if repo.env_example else ())]
 
 
 def _secrets(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> None:
@@ -178,7 +278,7 @@ def _secrets(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> No
         for key, required in keys.items():
             _key(sheet, repo, (*place, "keys", key), name, required)
         if not keys:
-            sheet.put((*place, "keys"), {"VALUE": {}}, f"{_MARK}: which keys it has was not to be found")
+            sheet.put((*place, "keys"), {"VALUE": {"kind": "optional"}}, f"{_MARK}: which keys it has is not known")
 
 
 def _key(sheet: _Sheet, repo: Repository, place: Place, secret: str, required: bool) -> None:
@@ -189,10 +289,11 @@ def _key(sheet: _Sheet, repo: Repository, place: Place, secret: str, required: b
     if not required:
         value["kind"] = "optional"
     elif _PLACEHOLDER.match(repo.env_keys.get(source, "")):
-        default = "generated" if _GENERATED.search(source) else "required"
+        default = "generated" if _GENERATED.search(source) else "optional" if _USER.search(source) else "required"
         text = f"{source} (key {key} of Secret {secret}): required in .env, generated, or optional?"
         kind, mark = sheet.ask(Question(f"kind:{secret}:{key}", text, default, ("required", "generated", "optional")))
         value |= {"kind": kind} if kind != "required" else {}
+        value |= {"default": str(sheet.document["application"])} if _USER.search(source) and mark else {}
         comment = f"{mark}no env file has a value for it" if mark else ""
     sheet.put(place, value, comment)
 
@@ -209,66 +310,81 @@ def _source(key: str, repo: Repository) -> str:
     return near[0] if len(near) == 1 else plain if plain[:1].isalpha() else f"KEY_{plain}"
 
 
-def _release(sheet: _Sheet, reading: Reading, makers: Makers) -> None:
+def _release(sheet: _Sheet, reading: Reading, makers: match.Makers, served: Sequence[Exposed]) -> None:
     place = ("releases", reading.release)
     sheet.put((*place, "chart"), reading.chart.path)
     if reading.problem:
-        why = reading.problem.splitlines()[-1][:200]
-        sheet.comments[place] = f"its images, Secrets and Services are not known: it was not rendered ({why})"
+        what = "its images, Secrets and Services are not known: it was not rendered"
+        sheet.comments[place] = f"{what} ({_why(reading)})"
         return
     for number, slot in enumerate(reading.slots):
-        maker = makers.get((reading.release, number))
+        maker, certain = makers.get((reading.release, number), (None, True))
         users = ", ".join(slot.users)
         if maker is None:
             why = "is left as the chart has it" if slot.values else "is written in a template"
             sheet.remarks.append(f"{users}: image `{slot.image}` {why}")
             continue
-        for path, text in slot.fixed.items():
-            comment = "what is built here is found under this registry"
-            sheet.put((*place, "values", *path_keys(path)), text, comment)
-        for path, template in slot.values.items():
+        for path, template in {**slot.fixed, **slot.values}.items():
             sheet.put((*place, "images", maker.name, path), template)
-        sheet.comments[(*place, "images", maker.name)] = f"image of {users}"
+        sheet.comments[(*place, "images", maker.name)] = f"{'' if certain else f'{_MARK}: '}image of {users}"
     for need in reading.secrets:
         sheet.put((*place, "secrets", need.name), dict.fromkeys(need.paths, "{name}"))
-    for one in reading.exposed:
-        if one.type_path and _is_opened(sheet, reading, one):
-            comment = "so that it is reached from this machine"
-            sheet.put((*place, "values", *path_keys(one.type_path)), "NodePort", comment)
+    values: dict[str, Any] = {}
+    for one in served:
+        if one.type_path and not one.host:
+            set_over(values, one.type_path, "NodePort", reading.chart.values)
+            sheet.comments[(*place, "values")] = f"so that {one.service} is reached from this machine"
+    if values:
+        sheet.put((*place, "values"), values)
 
 
-def _is_opened(sheet: _Sheet, reading: Reading, one: Exposed) -> bool:
+def _served(sheet: _Sheet, readings: Sequence[Reading]) -> tuple[tuple[Reading, Exposed], ...]:
+    """What is to have a URL: hosts of Ingresses, Services that are exposed, and those that are to be."""
+    found: list[tuple[Reading, Exposed]] = []
+    for reading in readings:
+        behind = set()
+        for one in (other for other in reading.exposed if other.host):
+            default = "yes" if one.ingress_class in ("", "nginx") else "no"
+            text = f"Shall http://{one.host} be served, by an Ingress controller that the cluster gets?"
+            if sheet.ask(Question(f"ingress:{one.host}", text, default, ("yes", "no")))[0] == "yes":
+                found.append((reading, one))
+                behind.add(one.service)
+        services = [one for one in reading.exposed if not one.host]
+        outside = any(one.web and not one.type_path for one in services)
+        for one in services:
+            if not one.type_path and not one.web:
+                sheet.remarks.append(f"{one.service}: does not seem to speak HTTP, so no URL proves it")
+            elif not one.type_path or (one.service not in behind and _is_opened(sheet, reading, one, outside=outside)):
+                found.append((reading, one))
+    return tuple(found)
+
+
+def _is_opened(sheet: _Sheet, reading: Reading, one: Exposed, *, outside: bool) -> bool:
     """A Service that pods answer HTTP for is meant to be reached, unless the chart exposes another one already."""
-    default = "yes" if one.probe and all(other.type_path for other in reading.exposed) else "no"
     text = f"Shall Service {one.service} be reached from this machine?"
+    default = "yes" if one.web and not outside else "no"
     return sheet.ask(Question(f"expose:{reading.release}:{one.service}", text, default, ("yes", "no")))[0] == "yes"
 
 
-def _urls(sheet: _Sheet, readings: Sequence[Reading]) -> None:
-    for release, one in ((reading.release, one) for reading in readings for one in reading.exposed):
-        if one.type_path and not _says_node_port(sheet, release, one.type_path):
-            continue
+def _urls(sheet: _Sheet, served: Sequence[tuple[Reading, Exposed]]) -> None:
+    for _, one in served:
         name = _plain(one.host or one.service)
         place = ("urls", name)
         if one.host:
-            sheet.put((*place, "ingressHost"), one.host, "an Ingress; the cluster needs a controller for it")
-            continue
-        sheet.put((*place, "service"), one.service)
+            sheet.put((*place, "ingressHost"), one.host)
+        else:
+            sheet.put((*place, "service"), one.service)
         if one.port is not None:
             sheet.put((*place, "port"), one.port)
         if one.node_port is not None:
             sheet.put((*place, "nodePort"), one.node_port)
-        text = f"Path that proves {one.service} (and that a person opens)"
+        text = f"Path that proves {one.host or one.service} (and that a person opens)"
         path, mark = sheet.ask(Question(f"path:{name}", text, one.probe or "/"))
-        comment = f"{mark}what its readiness probe asks" if one.probe else f"{mark}nothing says which path answers"
+        comment = f"{mark}what its probe asks" if one.probe else f"{mark}nothing says which path answers"
         if path != "/":
             sheet.put((*place, "path"), path, comment if mark else "")
         elif mark and not one.probe:
             sheet.comments[place] = comment
-
-
-def _says_node_port(sheet: _Sheet, release: str, path: str) -> bool:
-    return bool(value_at(sheet.document["releases"][release].get("values", {}), path) == "NodePort")
 
 
 def _plain(text: str) -> str:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from deployer.core.errors import DeployError
 from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
 from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 
-_SKIPPED = frozenset({"node_modules", "vendor", "dist", "build", "target", "__pycache__", "venv", "site-packages"})
+_SKIPPED = frozenset({"node_modules", "vendor", "dist", "target", "__pycache__", "venv", "site-packages"})
+# Folders and stages whose names say what is done there, not what is made.
+_WORK = frozenset({
+    "build", "builder", "builds", "ci", "container", "containers", "deploy", "deployment", "docker", "dockerfiles",
+    "images", "infra", "ops", "package", "src",
+    "base", "compile", "deps", "dependencies", "dev", "development", "final", "install", "lint", "prod", "production",
+    "release", "run", "runner", "runtime", "test", "tests",
+})  # fmt: skip
+# What lies beside a Dockerfile in a folder that is there for Dockerfiles alone.
+_BESIDE = ("*.sh", "*.conf", "*.md", "*.dockerignore", ".dockerignore", "*.template", "README*", "*.yml", "*.yaml")
+_BY_ARGUMENT = re.compile(r"(?<![\w./-])((?:[\w.-]+/)+)\$\{?(\w+)")
 _DOCKERFILE = ("Dockerfile", "Containerfile", "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
 _NOT_DOCKERFILE = ("*.dockerignore", "*.md", "*.j2", "*.tmpl")
 _EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example", "example.env")
@@ -23,14 +34,20 @@ _DEEPEST = 6
 def find(root: Path) -> Repository:
     """What is in the repository; hidden folders and those of other people's packages are left out."""
     files = sorted(_walk(root))
-    found_charts = tuple(_charts(root, [file for file in files if PurePosixPath(file).name == "Chart.yaml"]))
+    broken: list[DeployError] = []
+    found_charts = tuple(_charts(root, [one for one in files if PurePosixPath(one).name == "Chart.yaml"], broken))
+    if broken and not found_charts:
+        raise broken[0]
     inside = tuple(f"{one.path}/" for one in found_charts)
     paths = [file for file in files if _is_dockerfile(file) and not file.startswith(inside)]
-    dockerfiles = tuple(_dockerfile(root, path) for path in paths)
+    dockerfiles = _named(tuple(_dockerfile(root, path, files) for path in paths))
+    variants = {variant.name: variant for one in reversed(dockerfiles) for variant in _variants(root, one)}
+    for one in dockerfiles:
+        variants.pop(one.name, None)
     example = next((name for name in _EXAMPLES if (root / name).is_file()), None)
     has_env = (root / ".env").is_file()
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
-    return Repository(root, _named(dockerfiles), found_charts, keys, example, has_env)
+    return Repository(root, (*dockerfiles, *variants.values()), found_charts, keys, example, has_env, tuple(broken))
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -46,7 +63,7 @@ def _is_dockerfile(path: str) -> bool:
     return wanted and not any(fnmatchcase(name, pattern) for pattern in _NOT_DOCKERFILE)
 
 
-def _dockerfile(root: Path, path: str) -> FoundDockerfile:
+def _dockerfile(root: Path, path: str, files: Sequence[str]) -> FoundDockerfile:
     text = (root / path).read_text(encoding="utf-8", errors="replace")
     bases = {one.argument: one.ref for one in base_images(text, {}) if one.argument}
     declared: dict[str, str] = {}
@@ -56,16 +73,20 @@ def _dockerfile(root: Path, path: str) -> FoundDockerfile:
             declared.setdefault(name.strip(), default.strip("\"'"))
     known = global_args(text)
     args = {name: known.get(name, default) for name, default in declared.items() if name not in bases}
-    name = _name(path)
-    context, sure = _context(root, path, name, _copied(text))
-    return FoundDockerfile(path, name, context, sure, bases, args, exposed_ports(text))
+    name = _name(root, path)
+    copied = _copied(text)
+    context, sure = _context(root, path, name, copied, files)
+    whole = any(one.rstrip("/") in (".", "") for one in copied)
+    return FoundDockerfile(path, name, context, sure, bases, args, exposed_ports(text), copies_all=whole)
 
 
-def _name(path: str) -> str:
-    """What the image is called: the Dockerfile's own name, or its folder's."""
+def _name(root: Path, path: str) -> str:
+    """What the image is called: the Dockerfile's own name, or that of the nearest folder that says what is made."""
     file = PurePosixPath(path)
     own = re.sub(r"(^|\.)(Dockerfile|Containerfile)(\.|$)", ".", file.name, flags=re.IGNORECASE).strip(".")
-    return _plain(own or file.parent.name or "app")
+    folders = [one.name for one in file.parents if one.name and one.name.lower() not in _WORK]
+    said = own if own.lower() not in _WORK else ""
+    return _plain(said or next(iter(folders), root.resolve().name))
 
 
 def _plain(text: str) -> str:
@@ -82,25 +103,54 @@ def _copied(text: str) -> list[str]:
     return found
 
 
-def _context(root: Path, path: str, name: str, copied: list[str]) -> tuple[str, bool]:
+def _context(root: Path, path: str, name: str, copied: Sequence[str], files: Sequence[str]) -> tuple[str, bool]:
     """The folder that has all that is copied, and whether that is certain.
 
-    A file named Dockerfile is looked for beside what it builds; any other one in the folder that is named like it.
+    A file named Dockerfile is looked for beside what it builds, unless its folder has nothing but Dockerfiles; any
+    other one in the folder that is named like it.
     """
     file = PurePosixPath(path)
-    beside = file.name in ("Dockerfile", "Containerfile")
-    named = sorted((one for one in _folders(root) if _plain(PurePosixPath(one).name) == name), key=len)
-    above = [one.as_posix() for one in file.parents]
-    candidates = list(dict.fromkeys(above if beside else [*named, *above]))
+    own, *above = (one.as_posix() for one in file.parents)
+    apart = (
+        own != "."
+        and bool(copied)
+        and all(_is_dockerfile(one) or _lies_beside(one) for one in files if one.startswith(f"{own}/"))
+    )
+    beside = file.name in ("Dockerfile", "Containerfile") and not apart
+    folders = {parent.as_posix() for one in files for parent in PurePosixPath(one).parents} - {".", own}
+    named = sorted((one for one in folders if _plain(PurePosixPath(one).name) == name), key=len)
+    candidates = [own, *above] if beside else [*named, *(above if apart else (own, *above)), own]
     wanted = [one.strip("/") for one in copied if one.rstrip("/") not in (".", "")]
     for candidate in candidates:
         if all(any((root / candidate).glob(one)) for one in wanted):
-            return candidate, bool(wanted) or beside
-    return candidates[0], False
+            return candidate, bool(wanted) or beside or not copied
+    return own if file.name in ("Dockerfile", "Containerfile") else candidates[0], False
 
 
-def _folders(root: Path) -> set[str]:
-    return {parent.as_posix() for file in _walk(root) for parent in PurePosixPath(file).parents} - {"."}
+def _lies_beside(path: str) -> bool:
+    return any(fnmatchcase(PurePosixPath(path).name, pattern) for pattern in _BESIDE)
+
+
+def _variants(root: Path, one: FoundDockerfile) -> Iterator[FoundDockerfile]:
+    """The images that the Dockerfile makes besides its own: by stage, and by an argument that names a folder."""
+    text = (root / one.path).read_text(encoding="utf-8", errors="replace")
+    stages = [
+        words[2]
+        for step in instructions(text)
+        if step.word == "FROM" and len(words := [word for word in step.rest.split() if word[:2] != "--"]) > 2
+    ]
+    for stage in stages if len(stages) > 1 else ():
+        if stage.lower() not in _WORK:
+            yield replace(one, name=_plain(stage), target=stage)
+    seen = set()
+    for prefix, argument in (found for step in instructions(text) for found in _BY_ARGUMENT.findall(step.rest)):
+        folder = root / one.context / prefix
+        if argument not in one.args or not folder.is_dir():
+            continue
+        for child in sorted(folder.iterdir()):
+            if child.is_dir() and not child.name.startswith(".") and child.name not in seen:
+                seen.add(child.name)
+                yield replace(one, name=_plain(child.name), given={argument: child.name})
 
 
 def _named(found: tuple[FoundDockerfile, ...]) -> tuple[FoundDockerfile, ...]:
@@ -117,17 +167,20 @@ def _named(found: tuple[FoundDockerfile, ...]) -> tuple[FoundDockerfile, ...]:
     return tuple(made)
 
 
-def _charts(root: Path, files: list[str]) -> Iterator[FoundChart]:
-    """The charts that are installed by themselves: no libraries, and no parts of others."""
+def _charts(root: Path, files: Sequence[str], broken: list[DeployError]) -> Iterator[FoundChart]:
+    """The charts that are installed by themselves: no libraries, and no parts of others; `broken` gets the others."""
     folders = {PurePosixPath(file).parent.as_posix(): root / PurePosixPath(file).parent for file in files}
     parts = {place.resolve() for folder in folders.values() for _, place in charts.parts_of(folder)}
     for path, folder in folders.items():
         if folder.resolve() in parts or any(one.name == "charts" and (one.parent / "Chart.yaml").is_file()
                                             for one in folder.parents):  # fmt: skip
             continue
-        info = charts.read_chart(folder)
-        if info.type != "library":
-            yield FoundChart(path, info.name, info.app_version, charts.own_values(folder))
+        try:
+            info = charts.read_chart(folder)
+            if info.type != "library":
+                yield FoundChart(path, info.name, info.app_version, charts.own_values(folder))
+        except DeployError as error:
+            broken.append(error)
 
 
 def _env_keys(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.core.errors import DeployError
 from deployer.core.ports import Object
 
 
@@ -25,6 +26,12 @@ class FoundDockerfile:
     args: Mapping[str, str] = field(default_factory=dict)
     """Every other argument → its default; empty where there is none."""
     ports: tuple[int, ...] = ()
+    target: str = ""
+    """The stage that makes this image, where others make others."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """The build arguments that make this image, where others make others."""
+    copies_all: bool = False
+    """Whether it copies its whole context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Repository:
     """Key → value in the env file's example, or in the env file where there is none."""
     env_example: str | None = None
     has_env: bool = False
+    broken: tuple[DeployError, ...] = ()
+    """Why folders with a Chart.yaml are no charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +71,42 @@ class Slot:
     users: tuple[str, ...]
     ports: tuple[int, ...]
     fixed: Mapping[str, str] = field(default_factory=dict)
-    """Value paths that must have another text for the image to be found (a registry) → that text."""
+    """Value paths that must have another text for the image to be found (a registry, a digest) → its template."""
+    repository: str = ""
+    """The name that templates give it whatever the values are; empty where a value is the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretNeed:
-    """A Secret that pods refer to and no chart makes: its keys (True: required), all of them for `whole`."""
+    """A Secret that pods refer to: its keys (True: required), all of them for `whole`.
+
+    No chart makes it, or, with `made`, the chart makes it unless one of `paths` names another.
+    """
 
     name: str
     keys: Mapping[str, bool]
     whole: bool
     paths: tuple[str, ...]
     """The values that name it; none where its name is written in a template."""
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """A Service that can be reached from outside, or that a value makes so."""
+    """A Service that can be reached from outside, or that a value makes so; or the host of an Ingress before one."""
 
     service: str
     port: str | int | None
     node_port: int | None
     probe: str
-    """The path that the pods' readiness probe asks; empty where there is none."""
+    """The path that its pods' probes ask; empty where none asks one."""
     type_path: str = ""
     """The value that makes it a NodePort; empty where it is exposed as it is."""
     host: str = ""
-    """An Ingress's host, instead of a Service."""
+    """An Ingress's host, asked instead of the Service."""
+    ingress_class: str = ""
+    web: bool = True
+    """Whether its pods seem to speak HTTP there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,9 @@ class Reading:
     slots: tuple[Slot, ...] = ()
     secrets: tuple[SecretNeed, ...] = ()
     exposed: tuple[Exposed, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    """The namespaces that templates name themselves."""
     problem: str = ""
 
 
@@ -115,11 +136,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A spec as data, the comments on its values by place, and remarks for its end."""
+    """A spec as data, the comments on its values by place, remarks for its end, and lines for a .dockerignore."""
 
     document: Mapping[str, Any]
     comments: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    ignore: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Build context without a .dockerignore → the lines that keep secrets out of its images."""
 
 
 Answers = Mapping[str, str]
@@ -131,4 +154,5 @@ Rendered = Sequence[Object]
 
 def dashed(text: str) -> str:
     """The text in the characters of names, in small letters with dashes between its words; it may be empty."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", text)
+    return re.sub(r"[^a-z0-9]+", "-", apart.lower()).strip("-")

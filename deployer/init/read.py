@@ -12,19 +12,27 @@ from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import Object
-from deployer.core.values import overlaid
+from deployer.core.values import dotted, overlaid
 from deployer.init import match
-from deployer.init.match import Path, dotted, leaves, nested
+from deployer.init.match import Path, leaves, nested
 from deployer.init.model import Exposed, FoundChart, Reading, Rendered, SecretNeed, dashed
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.configuration import references
-from deployer.preflight.rules.model import is_test, name_of, workload_of
+from deployer.preflight.rules.model import is_custom, is_test, name_of, texts_of, workload_of
+from deployer.status.objects import dig, rows
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
 _SECRET_NAME = re.compile(r"existing_?secret|secret_?name|secretref", re.IGNORECASE)
 _SERVICE_TYPE = re.compile(r"(^|\.)\w*service\w*\.type$|serviceType$", re.IGNORECASE)
 _OUTSIDE = ("NodePort", "LoadBalancer")
+_TYPES = ("ClusterIP", "LoadBalancer")
+_OTHER = re.compile(r"grpc|sql|postgres|redis|mongo|amqp|kafka|mqtt|dns|ssh|smtp|ldap|nats|etcd|memcache|^tcp|^db$")
+# Of databases, queues and mail: PostgreSQL, MySQL, Redis, MongoDB, AMQP, Kafka, ZooKeeper, SSH, SMTP, DNS …
+_OTHER_PORTS = {22, 25, 53, 587, 1883, 2181, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 11211, 27017, 50051}
 _MARK = "draft-secret-"
+
+# Words of the names of charts that are another state of one beside them.
+REPLACED = frozenset({"alpha", "backup", "bak", "beta", "deprecated", "legacy", "new", "next", "old", "v1", "v2", "v3"})
 
 RenderAs = Callable[[FoundChart, str], Rendered]
 """The chart as the release of this name. Raises DeployError where it does not render."""
@@ -48,15 +56,18 @@ def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Rea
     images = match.slots(plain or (), with_marks, paths, chart.values, plan)
     named = secret_needs(base, None, (), plan)
     groups = secret_paths(chart.values, [one.name for one in named])
-    moved, _ = _tried(render, overlaid(given, secrets_marked(groups))) if groups else (base, "")
+    moved, _ = _tried(render, overlaid(given, secrets_marked(groups, chart.values))) if groups else (base, "")
     wanted = secret_needs(base, moved, groups if moved is not None else (), plan)
     reachable = list(exposed(base, plan))
     for path in type_paths(chart.values):
-        opened, _ = _tried(render, overlaid(given, as_node_port(path)))
-        known = {one.service for one in reachable}
-        more = exposed(opened or (), plan, path)
-        reachable += [one for one in more if one.service and one.service not in known]
-    return Reading(chart, release, images, wanted, tuple(reachable))
+        opened, _ = _tried(render, overlaid(given, nested({path: "NodePort"}, chart.values)))
+        known = {one.service for one in reachable if not one.host}
+        more = exposed(opened or (), plan, dotted(path))
+        reachable += [one for one in more if not one.host and one.service not in known]
+    made = [body for body in base if not is_test(body)]
+    kinds = frozenset(str(body.get("kind")) for body in made)
+    spaces = frozenset(str(space) for body in made if (space := dig(body, "metadata", "namespace")))
+    return Reading(chart, release, images, wanted, tuple(reachable), kinds, spaces - {namespace})
 
 
 def _taken(
@@ -91,14 +102,14 @@ def secret_paths(values: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple
     """
     found: dict[str, list[Path]] = {}
     for at, value in _texts(values):
-        if _SECRET_NAME.search(at[-1]) or (value and value in names):
+        if _SECRET_NAME.search(str(at[-1])) or (value and value in names):
             found.setdefault(value or dotted(at), []).append(at)
     return tuple(tuple(same) for same in found.values())
 
 
-def secrets_marked(groups: Sequence[Sequence[Path]]) -> dict[str, Any]:
+def secrets_marked(groups: Sequence[Sequence[Path]], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which the paths of each group name another Secret."""
-    return nested({path: f"{_MARK}{number}" for number, paths in enumerate(groups) for path in paths})
+    return nested({path: f"{_MARK}{number}" for number, paths in enumerate(groups) for path in paths}, values)
 
 
 def secret_needs(
@@ -113,38 +124,80 @@ def secret_needs(
         if name.startswith(_MARK):
             group = groups[int(name.removeprefix(_MARK))]
             own = _own_name(keys, plain, group[0])
-            found[own] = SecretNeed(own, _keys(keys), _whole(keys), tuple(dotted(path) for path in group))
-        elif name not in made:
+            paths = tuple(dotted(path) for path in group)
+            found[own] = SecretNeed(own, _keys(keys), _whole(keys), paths, own in made)
+        elif name not in made and not _comes_by_itself(name, objects, plan):
             found.setdefault(name, SecretNeed(name, _keys(keys), _whole(keys), ()))
     return tuple(found.values())
 
 
+def _comes_by_itself(name: str, objects: Sequence[Object], plan: ReleasePlan) -> bool:
+    """Whether a hook seems to make the Secret, or the controller of a custom resource."""
+    word = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])")
+    for body in objects:
+        work, own = workload_of(plan, body), name_of(body)
+        if work is not None and work.kind == "Job":
+            said = [text for one in work.containers(init=True) for key in ("command", "args")
+                    for text in texts_of(one.get(key) or [])]  # fmt: skip
+            said += [str(one.get("value")) for pod in work.containers(init=True) for one in pod.get("env") or ()]
+        elif work is None and is_custom(body):
+            said = list(texts_of(body))
+            if own and name.startswith(f"{own}-"):
+                return True
+        else:
+            continue
+        if any(word.search(text) for text in said):
+            return True
+    return False
+
+
 def type_paths(values: Mapping[str, Any]) -> tuple[Path, ...]:
     """The values that may say of what type a Service is."""
-    return tuple(at for at, value in _texts(values) if _SERVICE_TYPE.search(".".join(at)) and value != "NodePort")
+    return tuple(
+        at for at, value in _texts(values)
+        if value in _TYPES or (_SERVICE_TYPE.search(".".join(str(key) for key in at)) and value != "NodePort")
+    )  # fmt: skip
 
 
-def as_node_port(path: Path) -> dict[str, Any]:
-    """Values in which this path says NodePort."""
-    return nested({path: "NodePort"})
-
-
-def exposed(objects: Sequence[Object], plan: ReleasePlan, type_path: Path = ()) -> tuple[Exposed, ...]:
+def exposed(objects: Sequence[Object], plan: ReleasePlan, type_path: str = "") -> tuple[Exposed, ...]:
     """The Services of what is rendered that have an address outside the cluster, and the hosts of its Ingresses."""
     found = []
+    services = {name_of(body): body for body in objects if body.get("kind") == "Service"}
+    for name, body in services.items():
+        ports = rows(body, "spec", "ports") or [{}]
+        if dig(body, "spec", "type") in _OUTSIDE:
+            best = next((port for port in ports if _is_web(port)), ports[0])
+            port = (best.get("name") or best.get("port")) if len(ports) > 1 else None
+            probe = _probe(objects, body, plan)
+            found.append(Exposed(name, port, best.get("nodePort"), probe, type_path, web=bool(probe) or _is_web(best)))
     for body in objects:
-        spec = body.get("spec") or {}
-        if body.get("kind") == "Service" and spec.get("type") in _OUTSIDE:
-            ports = spec.get("ports") or [{}]
-            several = len(ports) > 1
-            port = (ports[0].get("name") or ports[0].get("port")) if several else None
-            fixed = ports[0].get("nodePort")
-            probe = _probe(objects, spec.get("selector") or {}, plan)
-            found.append(Exposed(name_of(body), port, fixed, probe, dotted(type_path)))
         if body.get("kind") == "Ingress":
-            hosts = [str(rule["host"]) for rule in spec.get("rules") or () if rule.get("host")]
-            found += [Exposed("", None, None, "", host=host) for host in hosts]
+            found += _hosts_of(body, services, objects, plan)
     return tuple(found)
+
+
+def _hosts_of(
+    body: Object, services: Mapping[str, Object], objects: Sequence[Object], plan: ReleasePlan
+) -> Iterator[Exposed]:
+    """Each host of the Ingress, with the Service that answers its first path, and a path that it should answer."""
+    named = dig(body, "metadata", "annotations", "kubernetes.io/ingress.class")
+    which = str(dig(body, "spec", "ingressClassName") or named or "")
+    for rule in rows(body, "spec", "rules"):
+        first = next(iter(rows(rule, "http", "paths")), {})
+        service = str(dig(first, "backend", "service", "name") or "")
+        at = str(first.get("path") or "/")
+        path = _probe(objects, services[service], plan) or at if at == "/" and service in services else at
+        if rule.get("host"):
+            yield Exposed(
+                service, None, None, path if re.fullmatch(r"/[\w./-]*", path) else "", "", rule["host"], which
+            )
+
+
+def _is_web(port: Mapping[str, Any]) -> bool:
+    """Whether the port may speak HTTP: neither its name nor its number says otherwise."""
+    name = str(port.get("name") or port.get("appProtocol") or "").lower()
+    numbers = {port.get("port"), port.get("targetPort")}
+    return port.get("protocol", "TCP") == "TCP" and not _OTHER.search(name) and not numbers & _OTHER_PORTS
 
 
 def _references(objects: Sequence[Object] | None, plan: ReleasePlan) -> dict[str, list[tuple[str, bool]]]:
@@ -172,20 +225,18 @@ def _whole(found: Sequence[tuple[str, bool]]) -> bool:
 
 def _own_name(keys: Sequence[tuple[str, bool]], plain: Mapping[str, Any], path: Path) -> str:
     """The Secret's name without the mark; where that is not certain, one made of the value's path."""
-    same = [name for name, known in plain.items() if sorted(set(known)) == sorted(set(keys))]
-    return same[0] if len(same) == 1 else dashed("-".join(path))
+    same = [name for name, known in plain.items() if name and sorted(set(known)) == sorted(set(keys))]
+    return same[0] if len(same) == 1 else dashed("-".join(str(key) for key in path))
 
 
-def _probe(objects: Sequence[Object], selector: Mapping[str, str], plan: ReleasePlan) -> str:
-    for body in objects:
-        work = workload_of(plan, body)
-        if work is None or not selector or not selector.items() <= work.pod_labels.items():
-            continue
-        for container in work.containers():
-            path = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path")
-            if path:
-                return str(path)
-    return ""
+def _probe(objects: Sequence[Object], service: Object, plan: ReleasePlan) -> str:
+    """The path that the probes of the Service's pods ask, that of readiness before others."""
+    selector = dig(service, "spec", "selector") or {}
+    works = [work for body in objects if (work := workload_of(plan, body)) is not None and selector]
+    containers = [one for work in works if selector.items() <= work.pod_labels.items() for one in work.containers()]
+    asked = (dig(one, f"{kind}Probe", "httpGet", "path") for kind in ("readiness", "liveness", "startup")
+             for one in containers)  # fmt: skip
+    return next((str(path) for path in asked if path), "")
 
 
 def _texts(values: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -202,13 +253,18 @@ def release_names(charts: Sequence[FoundChart], render: RenderAs) -> dict[str, F
     services = {chart.path: _services_of(chart, chart.name, render) for chart in charts}
     there = set().union(*services.values())
     wanted = {host for chart in charts for host in hosts(chart.values)} - there
-    for chart in charts:
+    for chart in sorted(charts, key=lambda one: age(one.path)):
         suggested = (one for one in sorted(wanted - made.keys()) if one in _services_of(chart, one, render))
         name = next(suggested, chart.name)
         while name in made:
             name += "-2"
         made[name] = chart
     return made
+
+
+def age(path: str) -> tuple[int, int, str]:
+    """Of two charts that are states of one, the path of the one that is current comes first."""
+    return sum(word in REPLACED for word in re.split(r"[^a-z0-9]+", path.lower())), len(path), path
 
 
 def hosts(values: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from deployer.core.yaml import Location, block_lines
 from deployer.init.model import Draft
 
 _WIDTH = 116
-_APART = ("env", "images", "secrets", "releases", "urls", "rules")
+_APART = ("env", "cluster", "images", "secrets", "releases", "urls", "rules")
 
 Place = tuple[str, ...]
 

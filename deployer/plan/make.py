@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
@@ -13,7 +12,7 @@ from typing import Any
 from deployer.config.spec import Image, Spec, seconds
 from deployer.core.errors import DeployError, input_error
 from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
-from deployer.core.values import list_of, mapped, overlaid, set_at, value_at
+from deployer.core.values import mapped, overlaid, set_over
 from deployer.core.yaml import Location
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
@@ -262,10 +261,7 @@ def _filled(template: str, known: Mapping[str, str], at: Location, facts: Facts)
 def _set_value(values: dict[str, Any], at: Location, value: Any, facts: Facts) -> None:
     release, path = str(at[1]), str(at[-1])
     try:
-        if (items := list_of(path)) and value_at(values, items) is None:
-            # Helm replaces a list whole: what is changed in it is the chart's own.
-            set_at(values, items, copy.deepcopy(value_at(facts.charts[release].defaults, items)))
-        set_at(values, path, value)
+        set_over(values, path, value, facts.charts[release].defaults)
     except ValueError as error:
         where, hints = str(facts.origin(*at)), ("correct the path in the spec",)
         raise input_error("VALUE_PATH", f"releases.{release}: {error}", where=where, hints=hints) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,15 @@ from typing import Any
 
 import pytest
 
+from deployer.commands.validate import offline_plan
+from deployer.composition import Machine
 from deployer.config.load import load_spec
+from deployer.core.image_ref import parse_ref
+from deployer.core.steps import SystemClock
+from deployer.core.yaml import parse_manifest
+from deployer.preflight.rules.model import is_test, workload_of
 from tests.charts.staging import CHARTS
+from tests.shapes import SHAPES, write
 
 ROOT = CHARTS.parent
 SIXTH = ROOT / "tests" / "data" / "sixth"
@@ -39,8 +47,10 @@ def test_the_draft_is_what_a_person_wrote_but_for_what_only_they_know(helm: str,
         for key in ("context", "dockerfile"):
             assert draft["images"][image].get(key) == wanted.get(key)
     catalog, desk = draft["releases"]["lending-catalog"], draft["releases"]["desk"]
-    assert catalog["images"] == written["releases"]["lending-catalog"]["images"]
-    assert catalog["values"] == written["releases"]["lending-catalog"]["values"]
+    by_hand = written["releases"]["lending-catalog"]
+    registry = catalog["images"]["shelf"].pop("shelf.image.registry")
+    assert (registry, by_hand["values"].pop("shelf")) == ("{registry}", {"image": {"registry": "docker.io"}})
+    assert (catalog["images"], catalog["values"]) == (by_hand["images"], by_hand["values"])
     assert catalog["secrets"] == {"lending-catalog-auth": {"auth.existingSecret": "{name}"}}
     assert desk["images"] == written["releases"]["lending-desk"]["images"]
     assert draft["secrets"]["desk-session"] == written["secrets"]["desk-session"]
@@ -77,3 +87,24 @@ def test_our_own_charts_are_read_although_they_render_nothing_without_images(
     assert release["images"] == {name: known[name] for name in release["images"]}
     assert set(draft["secrets"]["app-secrets"]["keys"]) == set(written["secrets"]["app-secrets"]["keys"])
     assert {one["nodePort"] for one in draft["urls"].values()} == {30000, 30001}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_draft_needs_no_edit_for_the_shapes_of_repositories(name: str, helm: str, tmp_path: Path) -> None:
+    shape, folder = SHAPES[name], tmp_path / f"shape-{name}"
+    draft = drafted(write(shape, folder), helm, tmp_path / "home")
+    assert len(draft["releases"]) == shape.releases and len(draft["urls"]) == shape.urls
+    assert not {one["chart"] for one in draft["releases"].values()} & set(shape.without)
+    here = Machine({}, tmp_path / "cache", tmp_path / "state", SystemClock())
+    plan = offline_plan(load_spec(folder / "todo-deploy.yaml"), {"SESSION_TOKEN": "0123456789abcdef"}, {}, here)
+    built = {parse_ref(image.ref).familiar for image in plan.images}
+    runs: dict[str, set[str]] = {}
+    for release in plan.releases:
+        words = [helm, "template", release.name, str(release.chart), "--values", "-"]
+        text = subprocess.run(
+            words, input=json.dumps(release.values), capture_output=True, text=True, check=True
+        ).stdout
+        for work in filter(None, (workload_of(release, one) for one in parse_manifest(text) if not is_test(one))):
+            runs[work.label] = {parse_ref(one["image"]).familiar for one in work.containers(init=True)}
+    assert set(runs) == set(shape.images), "what the draft deploys is the application, all of it"
+    assert set().union(*runs.values()) == built, "pods run what is built here, and nothing else is built"

@@ -14,8 +14,9 @@ import pytest
 from deployer import composition
 from deployer.commands import init
 from deployer.config.load import load_spec
-from deployer.core.errors import ExitCode
+from deployer.core.errors import ExitCode, Problem
 from deployer.core.ports import Object, UpgradeRequest
+from deployer.preflight.rules.model import Finding
 from deployer.preflight.validate import Examined
 from tests import ROOT
 from tests.unit.cli.conftest import Run, Staged
@@ -61,7 +62,7 @@ def with_helm(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_draft_is_written_and_loads(with_helm: Path, run: Run) -> None:
     done = run("init")
     assert done.code == 0
-    assert "was drafted" in done.err and "todo-deploy validate" in done.err
+    assert "was drafted" in done.err and "2 lines guessed" in done.err and "next: todo-deploy up" in done.err
     spec = load_spec(with_helm / "todo-deploy.yaml").spec
     assert spec.application == spec.namespace == "project"
     assert spec.images["web"].context == "web"
@@ -97,21 +98,39 @@ def test_without_a_chart_there_is_nothing_to_draft(folder: Path, run: Run) -> No
     assert not (folder / "todo-deploy.yaml").exists()
 
 
-def test_without_helm_the_draft_says_what_it_could_not_see(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_helm_nothing_is_drafted(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    done = run("init", "-o", "json")
+    assert (done.code, done.errors) == (ExitCode.MACHINE, ["INIT_NO_HELM"])
+    assert not (folder / "todo-deploy.yaml").exists()
+
+
+def test_what_is_left_to_do_is_listed(with_helm: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Finding("X_WRONG", "error", Problem("X_WRONG", "it does not fit", hints=("mend it",)))
+    monkeypatch.setattr(init, "examine", lambda *_: Examined((found,)))
     done = run("init")
-    assert done.code == 0
-    assert "chart was not rendered: there is no helm on this machine yet" in done.err
-    assert "it was not rendered" in (folder / "todo-deploy.yaml").read_text()
+    assert "X_WRONG" in done.err and "1 thing is left to do" in done.err and "todo-deploy validate" in done.err
+
+
+def test_a_context_that_would_ship_the_env_file_gets_a_dockerignore(with_helm: Path, run: Run) -> None:
+    (with_helm / "web/Dockerfile").unlink()
+    (with_helm / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    assert ".dockerignore was written" in run("init").err
+    assert (with_helm / ".dockerignore").read_text().splitlines()[0] == ".env"
+    (with_helm / ".dockerignore").write_text("mine\n")
+    assert run("init", "--overwrite", "-o", "json").document["data"]["ignore"] == {}
+    assert (with_helm / ".dockerignore").read_text() == "mine\n"
 
 
 def test_at_a_terminal_it_asks(folder: Path) -> None:
+    tools = folder / "bin"
+    tools.mkdir()
+    (tools / "helm").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "helm").chmod(0o755)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "deployer", "init"], cwd=folder, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs,
-        env={**os.environ, "PATH": "/nowhere", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": str(tools), "PYTHONPATH": str(ROOT), "HOME": str(folder)},
     )  # fmt: skip
     os.close(theirs)
     os.write(ours, b"shop\n")

@@ -136,7 +136,7 @@ def test_a_secret_that_is_taken_whole_has_the_keys_of_the_env_file(tmp_path: Pat
     document, _ = drafted(tmp_path, found, reading(secrets=needs), answers={"keys:all": "A"})
     assert list(document["secrets"]["all"]["keys"]) == ["A"]
     document, _ = drafted(tmp_path, repo(), reading(secrets=needs[:1]))
-    assert document["secrets"]["all"]["keys"] == {"VALUE": {}}
+    assert document["secrets"]["all"]["keys"] == {"VALUE": {"kind": "optional"}}
 
 
 def test_urls_are_what_can_be_reached_and_what_is_opened_for_it(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_urls_are_what_can_be_reached_and_what_is_opened_for_it(tmp_path: Path) 
     document, text = drafted(tmp_path, repo(), reading(exposed=(closed,)))
     assert document["urls"] == {"api": {"service": "api", "path": "/healthz"}}
     assert document["releases"]["shop"]["values"] == {"service": {"type": "NodePort"}}
-    assert "guessed: what its readiness probe asks" in text
+    assert "guessed: what its probe asks" in text
     document, _ = drafted(tmp_path, repo(), reading(exposed=(closed, web)))
     assert document["urls"] == {"web": {"service": "web", "nodePort": 30100, "path": "/ready"}}
     answers = {"expose:shop:api": "yes", "path:api": "/", "path:web": "/shop"}
@@ -154,6 +154,7 @@ def test_urls_are_what_can_be_reached_and_what_is_opened_for_it(tmp_path: Path) 
     assert document["urls"]["web"]["path"] == "/shop"
     document, _ = drafted(tmp_path, repo(), reading(exposed=(Exposed("", None, None, "", host="shop.local"),)))
     assert document["urls"] == {"shop-local": {"ingressHost": "shop.local"}}
+    assert document["cluster"] == {"addons": ["ingress"]}
 
 
 def test_a_chart_that_was_not_rendered_is_in_the_draft_with_the_reason(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.init.find import find
+from deployer.init.model import dashed
 
 CHART = "apiVersion: v2\nname: {name}\nversion: 0.1.0\n"
 
@@ -40,14 +41,49 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ),
         pytest.param({"web/Containerfile": "FROM x\nCOPY --from=b /a /a\nCOPY gone /\n"}, ("web", "web", False),
                      id="what it copies is nowhere"),
+        pytest.param({"build/Dockerfile": "FROM x\nCOPY cmd /c\n", "cmd/a.go": "", "shop/x": ""}, (None, ".", True),
+                     id="in a folder for Dockerfiles, and what it copies is above"),
+        pytest.param({"docker/api/Dockerfile": "FROM x\nCOPY a.py /\n", "docker/api/run.sh": "", "src/api/a.py": ""},
+                     ("api", "src/api", True), id="in a folder for Dockerfiles, its sources in one of its name"),
+        pytest.param({"docker/Dockerfile": "FROM x\nCOPY . /\n", "a.py": ""}, (None, ".", False),
+                     id="in a folder for Dockerfiles, and all of the context is copied"),
+        pytest.param({"build/package/Dockerfile.worker": "FROM x\nCOPY cmd/ /\n", "cmd/a": ""}, ("worker", ".", True),
+                     id="deeper, with a suffix"),
         pytest.param({"My_App/Dockerfile": "FROM x\n"}, ("my-app", "My_App", True), id="a name for an image"),
     ],
 )  # fmt: skip
 def test_dockerfiles_are_built_where_what_they_copy_is(
-    tmp_path: Path, files: dict[str, str], expected: tuple[str, str, bool]
+    tmp_path: Path, files: dict[str, str], expected: tuple[str | None, str, bool]
 ) -> None:
     (one,) = find(tree(tmp_path, files)).dockerfiles
-    assert (one.name, one.context, one.sure) == expected
+    name, *rest = expected
+    assert (one.name, one.context, one.sure) == (name or dashed(tmp_path.name), *rest)
+
+
+def test_one_dockerfile_makes_several_images_by_stage_or_by_argument(tmp_path: Path) -> None:
+    staged = "FROM x AS base\nFROM base AS build\nFROM base AS api\nFROM base AS worker\n"
+    by_argument = "FROM x\nARG SERVICE\nCOPY apps/${SERVICE}/ /srv\nRUN make -C libs/$SERVICE\n"
+    files = {
+        "Dockerfile": staged,
+        "all/Dockerfile": by_argument,
+        "all/apps/a/x": "",
+        "all/apps/b/x": "",
+        "all/apps/y": "",
+    }
+    found = find(tree(tmp_path, files)).dockerfiles
+    assert {(one.name, one.target, *one.given.items()) for one in found if one.target or one.given} == {
+        ("api", "api"), ("worker", "worker"), ("a", "", ("SERVICE", "a")), ("b", "", ("SERVICE", "b"))
+    }  # fmt: skip
+
+
+def test_what_is_no_chart_is_left_out_where_there_is_one(tmp_path: Path) -> None:
+    files = {
+        "a/Chart.yaml": CHART.format(name="a"), "b/Chart.yaml": "name: {{ cookiecutter.name }}\n",
+        "c/Chart.yaml": CHART.format(name="c"), "c/values.yaml": "a: [\n",
+    }  # fmt: skip
+    repo = find(tree(tmp_path, files))
+    assert [one.name for one in repo.charts] == ["a"]
+    assert [one.problems[0].code for one in repo.broken] == ["CHART_YAML", "CHART_YAML"]
 
 
 def test_a_dockerfile_says_its_bases_arguments_and_ports(tmp_path: Path) -> None:
@@ -55,7 +91,7 @@ def test_a_dockerfile_says_its_bases_arguments_and_ports(tmp_path: Path) -> None
         "ARG BASE=python:3.11\nARG V=1\nFROM ${BASE}\nARG V\nARG TOKEN\nEXPOSE 80\nFROM node:${V}\nEXPOSE 81 82/tcp\n"
     )
     (one,) = find(tree(tmp_path, {"Dockerfile": text})).dockerfiles
-    assert one.name == "app"
+    assert one.name == dashed(tmp_path.name)
     assert one.bases == {"BASE": "python:3.11"}
     assert one.args == {"V": "1", "TOKEN": ""}
     assert one.ports == (81, 82)

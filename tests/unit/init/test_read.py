@@ -53,7 +53,7 @@ def test_every_way_of_putting_an_image_together(values: Values, image: Any, expe
 def test_a_registry_becomes_the_one_that_local_images_are_found_under() -> None:
     values = {"image": {"registry": "quay.io", "repository": "acme/web", "tag": "1"}}
     (slot,) = slots(values, one_image(lambda v: "{registry}/{repository}:{tag}".format_map(v["image"])))
-    assert slot.fixed == {"image.registry": "docker.io"}
+    assert slot.fixed == {"image.registry": "{registry}"}
     assert slot.values == {"image.repository": "{repository}", "image.tag": "{tag}"}
 
 
@@ -131,7 +131,7 @@ def test_a_secret_that_a_value_names_gets_ours_and_the_chart_makes_none() -> Non
         return [*made, pods("web", container("w:1", env=[env(name, "token")]))]
 
     found = secrets({"auth": {"existingSecret": "", "secretKey": "x"}}, template)
-    assert found == (SecretNeed("shop-auth", {"token": True}, False, ("auth.existingSecret",)),)
+    assert found == (SecretNeed("shop-auth", {"token": True}, False, ("auth.existingSecret",), made=True),)
 
 
 def test_values_that_name_the_same_secret_belong_together() -> None:
@@ -161,7 +161,7 @@ def test_services_that_are_exposed_come_with_what_their_pods_are_asked() -> None
     assert exposures({}, template) == (
         Exposed("web", None, 30100, "/ready"),
         Exposed("lb", "p0", None, ""),
-        Exposed("", None, None, "", host="shop.local"),
+        Exposed("", None, None, "/", host="shop.local"),
     )
 
 
