@@ -16,11 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 GENERATED = "<!-- Made by `make reference` from the code. -->\n"
+_ENVELOPE = {
+    "schemaVersion": 1,
+    "command": "status",
+    "ok": False,
+    "exitCode": 3,
+    "data": {"cluster": {"provider": "minikube", "phase": "Running"}},
+    "errors": [
+        {"code": "NOT_DEPLOYED", "title": "…", "detail": "", "where": "", "hints": ["todo-deploy up"]},
+    ],
+}
+_SHAPES = ROOT / "docs" / "reference" / "output.schema.yaml"
 _EXAMPLES = ROOT / "docs" / "reference" / "examples.yaml"
 
 
@@ -31,6 +43,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "codes.md": codes_page(),
         "exit-codes.md": exit_codes_page(),
+        "json.md": json_page(),
         "events.md": events_page(),
     }
     return {name: f"{GENERATED}\n{text.rstrip()}\n" for name, text in made.items()}
@@ -214,6 +227,35 @@ def exit_codes_page() -> str:
 
     rows = [f"| {int(code)} | {meaning} |" for code, meaning in EXIT_MEANINGS.items()]
     return "\n".join(["# Exit codes", "", "| code | meaning |", "|---|---|", *rows])
+
+
+def json_page() -> str:
+    """The one document of `-o json`, and the data of each command."""
+    shapes = output_shapes()
+    lines = [
+        "# JSON output",
+        "",
+        "With `-o json` a command prints exactly one document to standard output, also when it fails:",
+        "",
+        "```json",
+        json.dumps(_ENVELOPE, indent=2, ensure_ascii=False),
+        "```",
+        "",
+        "`errors` is empty where `ok` is true. `data` is that of the command below, and `null` where there is none.",
+        "`docs/reference/output.schema.yaml` has the same as JSON Schema.",
+    ]
+    for command, shape in sorted((name, shape) for name, shape in shapes.items() if name != "$defs"):
+        lines += ["", f"## {command}", "", "| field | always | meaning |", "|---|---|---|"]
+        for name, value in shape["properties"].items():
+            always = "yes" if name in shape.get("required", ()) else ""
+            lines.append(f"| `{name}` | {always} | {_cell(value.get('description', ''))} |")
+    return "\n".join(lines)
+
+
+def output_shapes() -> dict[str, Any]:
+    """The JSON Schema of each command's data, by command, and their `$defs`."""
+    shapes: dict[str, Any] = YAML(typ="safe", pure=True).load(_SHAPES.read_text(encoding="utf-8"))
+    return shapes
 
 
 def events_page() -> str:

@@ -42,7 +42,7 @@ def test_the_site_has_every_generated_page() -> None:
     site = YAML(typ="safe", pure=True).load((ROOT / "mkdocs.yml").read_text().replace("!!python/name:", ""))
     sections = {name: pages for part in site["nav"] for name, pages in part.items()}
     listed = {page for one in sections["Reference"] for page in one.values()}
-    assert {f"reference/{name}" for name in reference.pages()} < listed
+    assert {f"reference/{name}" for name in reference.pages()} <= listed
 
 
 def test_the_page_of_the_spec_has_every_field_and_an_example_of_each() -> None:

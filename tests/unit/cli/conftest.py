@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from deployer import composition
 from deployer.cli.entry import main
@@ -21,6 +22,7 @@ from deployer.state import record
 from deployer.state.record import ReleaseRecord
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
+from scripts.reference import output_shapes
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.kube import FakeKube
 from tests.fakes.workloads import object_ref, show
@@ -103,6 +105,17 @@ def project(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
+def hold_to_schema(out: str) -> None:
+    """A document of `-o json` has the shape that the reference says."""
+    if not out.startswith('{"schemaVersion"'):
+        return
+    document = json.loads(out)
+    shapes = output_shapes()
+    if document["data"] is not None:
+        shape = {"type": "object", "additionalProperties": False, "$defs": shapes["$defs"]}
+        Draft202012Validator({**shape, **shapes[document["command"]]}).validate(document["data"])
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs the command line with these words."""
@@ -114,6 +127,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
             main(list(words))
         sys.stdout.flush()
         said = capsys.readouterr()
+        hold_to_schema(said.out)
         return Ended(int(ended.value.code or 0), said.out, said.err)
 
     yield once
