@@ -214,7 +214,7 @@ def test_the_committed_schema_is_the_specs(run: Run) -> None:
 def test_the_schema_knows_every_key_of_our_own_spec_and_profiles() -> None:
     schema = json.loads(spec_schema())
     known = set(schema["properties"])
-    for path in ROOT.glob("*.yaml"):
+    for path in ROOT.glob("todo-deploy*.yaml"):
         assert set(yaml.safe_load(path.read_text())) <= known, path
     assert schema["additionalProperties"] is False
     assert schema["properties"]["profiles"]["additionalProperties"]["type"] == ["object", "null"]
