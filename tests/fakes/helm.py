@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
@@ -62,12 +62,18 @@ def release_secret(name: str, namespace: str, revision: int, status: str, **stor
 
 
 class FakeHelm:
-    """`requests` are the upgrades asked for; an error of `failures` ends the next, stored as failed."""
+    """`requests` are the upgrades asked for; an error of `failures` ends the next, stored as failed.
+
+    An error of `rollback_failures` ends the next rollback, which Helm leaves pending: before it touched an object, or
+    after that (a hook before or after it). `interrupt` is called in it, when all is applied.
+    """
 
     def __init__(self, kube: FakeKube, render: Render = config_map) -> None:
         self.kube = kube
         self.requests: list[UpgradeRequest] = []
         self.failures: list[DeployError] = []
+        self.rollback_failures: list[tuple[Literal["before", "after"], DeployError]] = []
+        self.interrupt: Callable[[], object] = bool
         self._render = render
 
     def template(self, request: UpgradeRequest) -> Sequence[Object]:
@@ -104,18 +110,26 @@ class FakeHelm:
         if not target:
             raise DeployError(Problem("HELM_FAILED", "release has no such revision"), ExitCode.MACHINE)
         objects = self._manifest(target[0])
+        when, failure = self.rollback_failures.pop(0) if self.rollback_failures else ("", None)
         secret = release_secret(
             release,
             namespace,
             history[-1].revision + 1,
-            "deployed",
+            "deployed" if failure is None else "pending-rollback",
             description=f"Rollback to {revision}",
             labels=self._labels(target),
             updated=self.kube.clock.now(),
             objects=objects,
         )
-        self._supersede([one for one in history if one.status == "deployed"])
-        self._deploy(secret, objects, history)
+        if failure is None:
+            self._supersede([one for one in history if one.status == "deployed"])
+        if when == "before":
+            self.kube.put(secret)
+        else:
+            self._deploy(secret, objects, history)
+        self.interrupt()
+        if failure is not None:
+            raise failure
 
     def uninstall(self, release: str, namespace: str) -> bool:
         history = self._history(release, namespace)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
-from deployer.core.ports import ClusterFacts, Object, Upgraded, UpgradeRequest
+from deployer.core.ports import ClusterFacts, Object, Revision, Upgraded, UpgradeRequest
 from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import RUNNING
@@ -48,14 +49,10 @@ class LivingHelm(FakeHelm):
         self.broken: set[str] = set()
         self.slow: set[str] = set()
 
-    def upgrade(self, request: UpgradeRequest) -> Upgraded:
-        done = super().upgrade(request)
-        self._run(request.release)
+    def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
+        done = super()._deploy(secret, objects, history)
+        self._run(done.revision.release)
         return done
-
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
-        super().rollback(release, namespace, revision, timeout)
-        self._run(release)
 
     def served(self, release: str) -> str:
         """The version that is applied."""
