@@ -13,6 +13,7 @@ from deployer.cli.running import duration_option, print_json, read_spec, run, wo
 from deployer.commands.connection import open_running
 from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as story
+from deployer.commands.status import astray
 from deployer.composition import begin_run, this_machine
 from deployer.core.errors import ExitCode
 from deployer.sources import load
@@ -45,9 +46,10 @@ def rollback(session: Session, to: int | None, hold: float | None, timeout: floa
 def history(session: Session) -> int:
     """Show the application's revisions: when, who, commit, images, verdict, why; from the cluster alone."""
     opened = open_running(read_spec(session), this_machine())
-    entries = opened.record.history
+    entries, other = opened.record.history, astray(opened.record, opened.kube)
     if session.as_json:
-        print_json("history", ExitCode.OK, {"revisions": [to_wire(entry) for entry in entries]})
+        data = {"revisions": [to_wire(entry) for entry in entries], "astray": list(other)}
+        print_json("history", ExitCode.OK, data)
         return ExitCode.OK
     if not entries:
         if not session.quiet:
@@ -59,6 +61,8 @@ def history(session: Session) -> int:
     from deployer.ui.tables import history_table
 
     make_console(sys.stdout, this_machine().env).print(history_table([_row(entry) for entry in entries]))
+    for line in () if session.quiet else other:
+        click.echo(line, err=True)
     return ExitCode.OK
 
 

@@ -100,6 +100,7 @@ def status_data(found: Status) -> dict[str, Any]:
         "claims": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
                    for one in found.parts if one.kind == "PersistentVolumeClaim"],
         "urls": [{"name": name, "url": url} for name, url in found.urls],
+        "astray": list(found.astray),
         "networkPolicies": None if found.policies is None else asdict(found.policies),
         "forward": forward_data(opened.forward),
     }  # fmt: skip
@@ -136,6 +137,8 @@ def _print(found: Status, here: Machine) -> None:
     for one in found.releases:
         verdict = f", {one.verdict}" if one.verdict else ""
         console.print(f"release {one.release}: revision {one.revision}, {one.status}{verdict}")
+    for line in found.astray:
+        console.print(line)
     if found.opened.forward.mappings:
         console.print(_forward(found.opened.forward))
     for line in part_lines(found.parts):

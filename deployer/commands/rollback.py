@@ -130,6 +130,8 @@ def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits, since: fl
         if isinstance(error, LockLost) or error.exit_code is ExitCode.MACHINE:
             raise
         made = begun(releases, kept, kube)
+        if not made and error.exit_code is ExitCode.REFUSED:
+            raise
         deployed = _remember(run, kept, entry, made)
         failure = yield from with_evidence(error, rollout_of(run, deployed, limits, since))
         raise failed(run, deployed, failure, since) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployer import diagnosis
 from deployer.cluster.network_policy import Enforcement, enforcement
@@ -18,6 +18,7 @@ from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
+from deployer.state.record import Record
 from deployer.status import (
     Object,
     PvcPhase,
@@ -60,6 +61,8 @@ class Status:
     parts: tuple[Part, ...] = ()
     policies: Enforcement | None = None
     """Whether the application's NetworkPolicies are enforced; None where it has none."""
+    astray: tuple[str, ...] = ()
+    """Where Helm's newest revisions are not those of the history."""
 
 
 def read_status(opened: Opened, clock: Clock) -> Status:
@@ -69,7 +72,10 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     kube = opened.kube
     releases: list[Revision] = []
     for name, release in opened.record.releases.items():
-        releases += revisions_of(name, release.namespace, kube)[-1:]
+        for one in revisions_of(name, release.namespace, kube)[-1:]:
+            # Helm hands labels on: the verdict of a revision that another helm made is its predecessor's.
+            own = one.revision == release.revision or one.verdict == "unfinished"
+            releases.append(one if own else replace(one, verdict=""))
     verified = bool(releases) and all(one.verdict == "verified" for one in releases)
     refs = tuple(ref for one in opened.record.releases.values() for ref in workloads_of(one.objects))
     snapshot = take_snapshot(refs, kube)
@@ -88,7 +94,21 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     return Status(
         opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
+        astray(opened.record, kube),
     )  # fmt: skip
+
+
+def astray(kept: Record, kube: KubePort) -> tuple[str, ...]:
+    """A sentence for each release whose newest revision is not the one that the history ends with."""
+    said = []
+    for name, known in kept.releases.items():
+        made = revisions_of(name, known.namespace, kube)
+        if not made:
+            said.append(f"release {name} is not installed any more: todo-deploy up")
+        elif made[-1].revision != known.revision:
+            who = "a run that did not end" if made[-1].verdict == "unfinished" else "another helm"
+            said.append(f"release {name} is at revision {made[-1].revision}, which {who} made: todo-deploy up")
+    return tuple(said)
 
 
 def _parts(opened: Opened, services: Mapping[tuple[str, str], Object], kube: KubePort) -> tuple[Part, ...]:

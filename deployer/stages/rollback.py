@@ -37,7 +37,7 @@ def lacking_releases(entry: Entry, kept: Record, kube: KubePort) -> list[Problem
         namespace = kept.releases[name].namespace if name in kept.releases else ""
         stored = stored_revision(name, namespace, revision, kube) if namespace else None
         wanted = entry.inputs.get(name)
-        hints = (f"git checkout {entry.commit[:7]}, then `todo-deploy up`",) if entry.commit else ()
+        hints = (f"git checkout {entry.commit[:7]}, then `todo-deploy up`",) if entry.commit else ("todo-deploy up",)
         if stored is None:
             title = f"release `{name}` has no revision {revision} any more"
             problems.append(Problem("ROLLBACK_RELEASE", title, hints=hints))

@@ -222,6 +222,20 @@ def rollback_after_one_by_hand(on: Deployment) -> None:
     on.does(on.shop.back())
 
 
+def test_what_another_helm_made_has_no_verdict_and_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Deployment(tmp_path, monkeypatch)
+    first_up(on)
+    on.does(on.shop.up("2"))
+    on.shop.helm.rollback("web", "default", 1, 60)
+    found = read_status(on.opened(), on.shop.kube.clock)
+    assert [(one.revision, one.verdict) for one in found.releases] == [(3, "")]
+    assert "another helm" in found.astray[0]
+    on.shop.helm.uninstall("web", "default")
+    found = read_status(on.opened(), on.shop.kube.clock)
+    assert (found.releases, len(found.astray)) == ((), 1)
+    assert "not installed" in found.astray[0]
+
+
 @pytest.mark.parametrize(
     ("state", "verdict", "exit_code"),
     [
