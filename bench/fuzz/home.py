@@ -22,7 +22,15 @@ from deployer.cli.entry import main
 from deployer.commands import connection, down, rollback, up
 from deployer.core.errors import DeployError
 from deployer.core.objects import identified, well_formed
-from deployer.core.ports import APPLICATION_LABEL, INPUTS_LABEL, Object, Revision, UpgradeRequest
+from deployer.core.ports import (
+    APPLICATION_LABEL,
+    INPUTS_LABEL,
+    WITHOUT_CLUSTER,
+    Object,
+    Rendering,
+    Revision,
+    UpgradeRequest,
+)
 from deployer.core.redact import KNOWN
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import ports
@@ -255,7 +263,7 @@ class _Rendering(FakeHelm):
         super().__init__(home.kube)
         self._home = home
 
-    def template(self, request: UpgradeRequest) -> list[Object]:
+    def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> list[Object]:
         return [identified(one) for one in json.loads(json.dumps(self._home.rendered))]
 
     def _manifest(self, revision: Revision) -> list[Object]:

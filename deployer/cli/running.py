@@ -135,6 +135,15 @@ def duration_option(ctx: click.Context, param: click.Parameter, value: str | Non
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+def objects_option(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """An option's objects; a usage error where one is not such as `job/seed`."""
+    for value in values:
+        kind, slash, name = value.partition("/")
+        if not (kind.isalnum() and slash and name):
+            raise click.BadParameter(f"`{value}` is not KIND/NAME, such as job/seed", ctx, param)
+    return values
+
+
 def workload_data(workloads: Iterable[WorkloadStatus]) -> list[dict[str, Any]]:
     """The documented `data.workloads` of the commands that watch a rollout."""
     return [

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from deployer.cli.options import Session, common_options, complete_services
-from deployer.cli.running import Ran, confirm, duration_option, print_json, read_spec, run, workload_data
+from deployer.cli.running import (
+    Ran,
+    confirm,
+    duration_option,
+    objects_option,
+    print_json,
+    read_spec,
+    run,
+    workload_data,
+)
 from deployer.commands import connection
 from deployer.commands.up import UpOptions, UpResult, notices, stages_of
 from deployer.commands.up import up as story
@@ -26,8 +35,15 @@ from deployer.status import ClusterPhase
 @click.argument("services", nargs=-1, shell_complete=complete_services)
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
-@click.option("--adopt", is_flag=True, help="Take over Secrets and releases of these names that we did not make.")
+@click.option("--adopt", is_flag=True, help="Take over Secrets, releases and objects of these names that nobody has.")
 @click.option("--replace-secrets", is_flag=True, help="Put this clone's secret values in place of those that serve.")
+@click.option(
+    "--replace",
+    multiple=True,
+    metavar="KIND/NAME",
+    callback=objects_option,
+    help="Delete this object and make it anew where Kubernetes does not let it change.",
+)
 @click.option("--recreate-cluster", is_flag=True, help="Delete the cluster with its data and make it as the spec asks.")
 @click.option(
     "--hold", callback=duration_option, metavar="DURATION", help="How long it must stay Available (0: do not wait)."

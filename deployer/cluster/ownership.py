@@ -139,6 +139,39 @@ def foreign_secret(found: Object | None, application: str, *, adopt: bool = Fals
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an object is, in words, and what its owner can do; `release` is Helm's, by namespace and name."""
+
+    words: str
+    way: str = ""
+    release: tuple[str, str] | None = None
+    is_nobody: bool = False
+    """Whether neither a release nor an application has it, so that it may be taken over."""
+
+
+def whose(live: Object, application: str, kube: KubePort) -> Owner:
+    """Whose the object is, by its labels, its annotations and who wrote it first."""
+    metadata = live["metadata"]
+    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if owner := labels.get(APPLICATION_LABEL):
+        mine = "todo-deploy makes it from `secrets` of the spec" if owner == application else ""
+        return Owner(mine or f"belongs to application `{owner}`")
+    release, namespace = notes.get(_RELEASE_NAME), notes.get(_RELEASE_NAMESPACE)
+    if release and namespace:
+        made = storage.revisions_of(release, namespace, kube)
+        if made and made[-1].status != "uninstalled":
+            way = f"helm uninstall {release} --namespace {namespace}, if nobody needs it, or take it out of that chart"
+            return Owner(f"belongs to release `{release}` in namespace `{namespace}`", way, (namespace, release))
+        return Owner(f"belonged to release `{release}` in namespace `{namespace}`, which is gone", is_nobody=True)
+    controllers = [one for one in metadata.get("ownerReferences") or () if one.get("controller")]
+    if controllers:
+        return Owner(f"belongs to {controllers[0]['kind'].lower()}/{controllers[0]['name']}")
+    writers = [str(one.get("manager")) for one in metadata.get("managedFields") or ()]
+    by = labels.get(MANAGED_BY) or (writers[0] if writers else "")
+    return Owner(f"was made by {by or 'somebody else'}, not by Helm", is_nobody=True)
+
+
 def _releases_of_others(application: str, records: Mapping[str, Record]) -> dict[tuple[str, str], str]:
     """Namespace and name of each release that another application's record knows, and that application."""
     return {

@@ -246,8 +246,13 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
             one.timeout,
             evidence.text_writer(),
         )
-        helm = releases_stage.ensure_release(one, known, run.kube, run.helm, run.clock, run.id)
-        return lambda: hooks.watched(helm, at_work)
+        prepared = planned.prepared.get(one.name, releases_stage.NOTHING)
+
+        def steps() -> Steps[Outcome[Applied]]:
+            yield from releases_stage.prepare(one.name, one.namespace, prepared, run.kube, run.clock)
+            return (yield from releases_stage.ensure_release(one, known, run.kube, run.helm, run.clock, run.id))
+
+        return lambda: hooks.watched(steps(), at_work)
 
     for wave in releases_stage.ordered(planned.plan.releases):
         places = [(one.name, one.namespace) for one in wave]

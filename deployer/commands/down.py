@@ -91,11 +91,12 @@ def remove_application(
     installed = [*kept.releases.items(), *named]
     made = [ref for name, one in installed for ref in made_by_hooks(name, one.namespace, kube)]
     needs = {name: release.needs for name, release in spec.releases.items()}
-    releases = yield from removal.remove_releases(installed, needs, helm)
-    yield from removal.remove_hooks(made, kube)
     namespaces = {spec.namespace} | {one.namespace for one in kept.releases.values()}
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}
+    removal.keep_namespaces(installed, namespaces, kube)
+    releases = yield from removal.remove_releases(installed, needs, helm)
+    yield from removal.remove_hooks(made, kube)
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0
     if options.volumes:

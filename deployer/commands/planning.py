@@ -20,6 +20,7 @@ from deployer.plan import Facts, ImageSource, Plan, make_plan
 from deployer.plan.tags import Commit
 from deployer.sources import git, load
 from deployer.stages import secrets as secrets_stage
+from deployer.stages.releases import Preparation
 from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
 from deployer.state.record import Record
@@ -32,6 +33,8 @@ class Planned:
     plan: Plan
     record: Record = field(repr=False)
     commit: Commit | None
+    prepared: Mapping[str, Preparation] = field(default_factory=dict)
+    """What is to be done before each release is upgraded."""
     partial: bool = False
     """Whether only some services were asked for: what the others run stays part of the revision."""
 

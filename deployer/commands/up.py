@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage, Wanted, scan_images
+from deployer.stages.releases import Preparation
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.urls import ProvenUrl
 from deployer.state import build_cache
@@ -59,6 +60,8 @@ class UpOptions:
     build: bool = True
     adopt: bool = False
     replace_secrets: bool = False
+    replace: tuple[str, ...] = ()
+    """Objects, such as `job/seed`, that may be deleted and made anew."""
     recreate: bool = False
     hold: float | None = None
     timeout: float | None = None
@@ -94,8 +97,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     # All tags, Secret names and Helm values are final before anything is touched.
     planned = with_timeout(plan_up(connected, options.services), options.timeout)
     plan, has_changes = planned.plan, options.rebuild or planned.has_changes
-    yield from preflight(connected, planned, options, has_changes=has_changes)
-    planned = yield from ensure_record(planned, connected.kube)
+    prepared = yield from preflight(connected, planned, options, has_changes=has_changes)
+    planned = replace((yield from ensure_record(planned, connected.kube)), prepared=prepared)
 
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
     # a build fails, pods that restart meanwhile still find the values that they ran with.
@@ -121,8 +124,13 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     )
 
 
-def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_changes: bool) -> Steps[None]:
-    """What the plan names is ours, and neither rules nor the cluster refuse what is new; nothing is touched yet."""
+def preflight(
+    run: Connected, planned: Planned, options: UpOptions, *, has_changes: bool
+) -> Steps[Mapping[str, Preparation]]:
+    """What the plan names is ours, and neither rules nor the cluster refuse what is new; nothing is touched yet.
+
+    Returns what is to be done before each release is upgraded.
+    """
     plan, kube, docker = planned.plan, run.kube, run.facts.docker
     if has_changes:
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
@@ -130,14 +138,16 @@ def preflight(run: Connected, planned: Planned, options: UpOptions, *, has_chang
         yield Warned(one)
     refuse_other_values(run, planned, replace_secrets=options.replace_secrets)
     if not has_changes:
-        return
+        return {}
     # A run that changes nothing does not pay for their import.
+    from deployer.preflight.changes import Choice
     from deployer.preflight.gather import Running, Target
     from deployer.preflight.validate import before_build
 
     running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None)
     target = Target(composition.host(), run.machine.cache_dir, run.helm, running)
-    yield from before_build(run.loaded, plan, target, run.folder, whole=not options.services)
+    choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt)
+    return (yield from before_build(run.loaded, plan, target, run.folder, choice, whole=not options.services))
 
 
 def images_secrets_addons(

@@ -27,6 +27,9 @@ APPLICATION_LABEL = f"{LABEL_PREFIX}/application"
 SECRET_LABEL = f"{LABEL_PREFIX}/secret"
 """Label of a Secret that we made: its name in the spec."""
 
+MADE_LABEL = f"{LABEL_PREFIX}/made-by"
+"""Label of a namespace that we made and that is a release's object since."""
+
 INPUTS_LABEL = f"{LABEL_PREFIX}/inputs"
 """Label of a Helm revision: digest of the chart and the values it was made from."""
 
@@ -158,6 +161,28 @@ def kind_of(body: Object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DryRun:
+    """The API server's answer to a change that it was asked to judge and not to make.
+
+    `causes` are the fields that it refuses, each with why; `warnings` what it would only remark on.
+    """
+
+    status: int
+    message: str = ""
+    causes: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server would make the change."""
+        return self.status < 400
+
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
 class PodAnswer:
     """The head of an HTTP answer; header names are in lower case."""
 
@@ -183,6 +208,8 @@ class KubePort(Protocol):
 
     def ready(self) -> bool: ...
     def version(self) -> str: ...
+    def kinds(self) -> Mapping[tuple[str, str], Kind]: ...
+    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun: ...
     def get(self, kind: str, namespace: str, name: str) -> Object | None: ...
     def list(
         self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
@@ -194,7 +221,7 @@ class KubePort(Protocol):
     def apply(self, body: Object) -> Object: ...
     def replace(self, body: Object) -> Object: ...
     def patch(self, kind: str, namespace: str, name: str, body: Object) -> Object | None: ...
-    def delete(self, kind: str, namespace: str, name: str) -> bool: ...
+    def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> bool: ...
     def logs(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 40
     ) -> Sequence[str]: ...
@@ -284,6 +311,22 @@ class UpgradeRequest:
     timeout: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Against what a chart is rendered: `apis` are what the cluster serves (`apps/v1`, `apps/v1/Deployment`).
+
+    `asks`: `lookup` asks the cluster; `upgrade`: the release is there; `crds`: with what is in the chart's `crds`.
+    """
+
+    apis: tuple[str, ...] = ()
+    asks: bool = False
+    upgrade: bool = False
+    crds: bool = False
+
+
+WITHOUT_CLUSTER = Rendering()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectRef:
     """Names one object by kind (see `kind_of`), namespace and name.
@@ -317,7 +360,7 @@ class Upgraded:
 class HelmPort(Protocol):
     """Helm; it never waits for workloads: the rollout stage watches and judges them."""
 
-    def template(self, request: UpgradeRequest) -> Sequence[Object]: ...
+    def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]: ...
     def upgrade(self, request: UpgradeRequest) -> Upgraded: ...
     def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None: ...
     def uninstall(self, release: str, namespace: str) -> bool: ...

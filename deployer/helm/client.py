@@ -23,7 +23,15 @@ import semver
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.core.objects import identified
-from deployer.core.ports import INPUTS_LABEL, Object, Revision, Upgraded, UpgradeRequest
+from deployer.core.ports import (
+    INPUTS_LABEL,
+    WITHOUT_CLUSTER,
+    Object,
+    Rendering,
+    Revision,
+    Upgraded,
+    UpgradeRequest,
+)
 from deployer.core.reading import Malformed, decode, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.shell import no_proxy
@@ -104,12 +112,15 @@ class Helm:
         self._command = _Command(executable=str(executable), kubeconfig=kubeconfig, kubecontext=context)
         self._command.why_stopped = why_stopped
 
-    def template(self, request: UpgradeRequest) -> Sequence[Object]:
-        """The objects that the chart renders to, hooks included, without asking the cluster."""
+    def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
+        """The objects that the chart renders to, hooks included; nothing is changed in the cluster."""
         words = ["template", request.release, request.chart, "--namespace", request.namespace, "--values", "-"]
         # Without a cluster helm takes the Kubernetes version it was built against, and charts may refuse that.
         words += ["--kube-version", self._kubernetes_version] if self._kubernetes_version else []
-        raw = self._run(self._command.run(words, _values(request)), request)
+        words += [word for api in against.apis for word in ("--api-versions", api)]
+        flags = {"--dry-run=server": against.asks, "--is-upgrade": against.upgrade, "--include-crds": against.crds}
+        words += [flag for flag, is_set in flags.items() if is_set]
+        raw = self._run(self._command.run(words, _values(request)), (request.release, request.namespace))
         try:
             return [identified(one) for one in parse_manifest(decode(raw))]
         except Malformed as error:
@@ -123,7 +134,7 @@ class Helm:
         words = ["upgrade", request.release, request.chart, "--install", "--namespace", request.namespace]
         words += ["--history-max", _EVERY, "--description", request.description, "--labels", labels]
         words += ["--timeout", f"{int(request.timeout)}s", "--values", "-", "--output", "json"]
-        raw = self._run(self._command.run(words, _values(request)), request)
+        raw = self._run(self._command.run(words, _values(request)), (request.release, request.namespace))
         return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
 
     def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
@@ -132,7 +143,7 @@ class Helm:
         Once begun it is not ended by a cancellation: helm catches no signal in a rollback and would stay pending.
         """
         words = ["rollback", release, str(revision), "--namespace", namespace, "--timeout", f"{int(timeout)}s"]
-        self._run(self._command.run([*words, "--history-max", _EVERY]), name=release)
+        self._run(self._command.run([*words, "--history-max", _EVERY]), (release, namespace))
 
     def uninstall(self, release: str, namespace: str) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
@@ -156,14 +167,14 @@ class Helm:
             return False
         return True
 
-    def _run(self, work: Coroutine[Any, Any, T], request: UpgradeRequest | None = None, name: str = "") -> T:
+    def _run(self, work: Coroutine[Any, Any, T], place: tuple[str, str] = ("", "")) -> T:
         try:
             return asyncio.run(work)
         except pyhelm3.errors.ReleaseNotFoundError:
             raise
         except pyhelm3.errors.Error as error:
             message = foreign(error.stderr.decode("utf-8", "replace")).strip()
-            raise _explained(message, request.release if request is not None else name) from None
+            raise _explained(message, *place) from None
         except FileNotFoundError as error:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
 
@@ -228,7 +239,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "another operation on release `{release}` is in progress", ExitCode.REFUSED),
     (re.compile(r"invalid ownership metadata|exists and cannot be imported"), "OBJECT_FOREIGN",
      "an object of release `{release}` exists already and belongs to somebody else", ExitCode.REFUSED),
-    (re.compile(r"field is immutable|forbidden: updates to statefulset spec"), "FIELD_IMMUTABLE",
+    (re.compile(r"field is immutable|forbidden: only dynamically provisioned pvc"), "FIELD_IMMUTABLE",
      "release `{release}` changes a field that Kubernetes does not let change", ExitCode.REFUSED),
     (re.compile(r"provided port is already allocated"), "NODE_PORT_TAKEN",
      "a NodePort of release `{release}` is taken by another Service", ExitCode.INPUT),
@@ -245,28 +256,49 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
 )  # fmt: skip
 
 
+_LONGEST_REFUSAL = 600
 _LONGEST_LINE = 2000
 """Characters of a line of helm's that are looked at."""
-_FIXED_FIELD = re.compile(
-    r'(?<!\w)(?P<kind>[A-Z]\w+)(?:\.[\w.]*)? "(?P<name>[^"]+)" is invalid: (?P<field>[\w.\[\]]+): '
+_FIXED = re.compile(
+    r"immutable|may not (?:be )?change|can ?not (?:be )?changed?|updates? to \w+ .*forbidden|not be less than"
+)
+_REFUSED_OBJECT = re.compile(
+    r'(?<!\w)(?P<kind>[A-Z]\w+)(?:\.[\w.]*)? "(?P<name>[^"]+)" is invalid: \[?(?P<field>[\w.\[\]]+): '
 )
 
 
-def _explained(text: str, release: str) -> DeployError:
+def _explained(text: str, release: str, namespace: str = "") -> DeployError:
+    object_error = _of_an_object(text, namespace)
+    if object_error is not None:
+        return object_error
     text = "\n".join(cut_lines(text, _LONGEST_LINE))
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "coalesce.go"))]
     detail = "\n".join(lines[:12])
-    fixed = _FIXED_FIELD.search(text)
     for pattern, code, title, exit_code in _MEANINGS:
         if pattern.search(text.lower()):
-            if code == "FIELD_IMMUTABLE" and fixed is not None:
-                kind, name, field = fixed["kind"].lower(), fixed["name"], fixed["field"]
-                title = f"{kind}/{name}: Kubernetes does not let `{field}` change"
-                hint = f"kubectl delete {kind} {name}, then: todo-deploy up (it is gone for that moment)"
-                return DeployError(Problem(code, title, detail=detail, hints=(hint,)), exit_code)
             hints = ("todo-deploy up", "todo-deploy doctor") if code == "API_UNREACHABLE" else ()
             return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
     if not release:
         return machine_error("HELM_FAILED", "helm failed", detail=detail, hints=("todo-deploy doctor",))
     hints = (f"helm status {release}", "todo-deploy validate")
     return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail, hints=hints)
+
+
+def _of_an_object(text: str, namespace: str) -> DeployError | None:
+    """The API server's refusal (422) of one object, by its field; None for any other failure."""
+    found = _REFUSED_OBJECT.search(text)
+    if found is None or "already allocated" in text:
+        return None
+    kind, name, field = found["kind"].lower(), found["name"], found["field"]
+    # The server repeats the value, which may be a whole pod, before it says what is wrong with it.
+    said = text[found.end() :]
+    detail = said if len(said) < _LONGEST_REFUSAL else f"{said[:60]} … {said[-_LONGEST_REFUSAL // 2 :]}"
+    if not _FIXED.search(said):
+        title = f"{kind}/{name}: Kubernetes does not take `{field}`"
+        return input_error(
+            "OBJECT_INVALID", title, detail=detail, where=f"{kind}/{name}", hints=("todo-deploy validate",)
+        )
+    inside = f"-n {namespace} " if namespace else ""
+    hint = f"kubectl {inside}delete {kind} {name}, then: todo-deploy up (it is gone for that moment)"
+    title = f"{kind}/{name}: Kubernetes does not let `{field}` change"
+    return DeployError(Problem("FIELD_IMMUTABLE", title, detail, f"{kind}/{name}", (hint,)), ExitCode.REFUSED)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +153,31 @@ def with_status(secret: Object, status: str, description: str) -> Object:
     return {**secret, "data": data, "metadata": {**secret["metadata"], "labels": labels}}
 
 
+def keeping(secret: Object, kind: str, names: Collection[str]) -> Object | None:
+    """The Secret whose revision does not delete those objects when it is uninstalled; None where it has none of them.
+
+    Helm deletes what the manifest of the revision does not mark (pkg/action/resource_policy.go).
+    """
+    document = decode(secret)
+    parts = re.split(r"^---.*\n", str(document.get("manifest") or ""), flags=re.MULTILINE)
+    changed = [_kept(part, kind, names) for part in parts]
+    if changed == parts:
+        return None
+    document["manifest"] = "".join(f"---\n{part}" for part in changed if part.strip())
+    return {**secret, "data": {**secret["data"], "release": encode(document)}}
+
+
+def _kept(part: str, kind: str, names: Collection[str]) -> str:
+    with suppress(Malformed):
+        for one in parse_manifest(part):
+            body = identified(one)
+            metadata = body["metadata"]
+            if body.get("kind") == kind and metadata.get("name") in names:
+                notes = {**(metadata.get("annotations") or {}), "helm.sh/resource-policy": "keep"}
+                return json.dumps({**body, "metadata": {**metadata, "annotations": notes}}) + "\n"
+    return part
+
+
 def revisions_of(release: str, namespace: str, kube: KubePort) -> tuple[Revision, ...]:
     """The release's revisions, oldest first; none where it is not installed."""
     labels = f"{SELECTOR},name={release}"
@@ -191,6 +217,17 @@ _LONGEST = 60
 def value_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
     """Each changed path, with its values where they are short and no secrets: `backend.replicaCount: 2 → 3`."""
     return tuple(_changes(old, new, ""))
+
+
+def changed_paths(old: Any, new: Any, path: str = "") -> tuple[str, ...]:
+    """The innermost paths at which the two differ, without values; a list of another length is one place."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs = [(f"{path}.{key}" if path else str(key), old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(f"{path}[{at}]", *pair) for at, pair in enumerate(zip(old, new, strict=True))]
+    else:
+        return () if old == new else (path,)
+    return tuple(place for name, one, other in pairs for place in changed_paths(one, other, name))
 
 
 def in_words(changes: tuple[str, ...], *, chart: bool) -> str:

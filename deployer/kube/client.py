@@ -6,6 +6,7 @@ The typed API of the package costs more than a second to import and 140 MB; the 
 from __future__ import annotations
 
 import math
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -21,7 +22,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
-from deployer.core.ports import KINDS, OWNER, Kind, Object, PodAnswer
+from deployer.core.ports import KINDS, MERGE_PATCH, OWNER, DryRun, Kind, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
@@ -31,8 +32,27 @@ from deployer.kube.outage import WhyStopped, unknown
 from deployer.kube.portforward import PodStream, open_stream, parsed_head
 
 
-class NotFound(DeployError):
+class _Refused(DeployError):
+    """The server's refusal, with its own answer."""
+
+    def __init__(self, problem: Problem, exit_code: ExitCode, answer: DryRun) -> None:
+        self.answer = answer
+        super().__init__(problem, exit_code)
+
+
+class NotFound(_Refused):
     """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    message: str = ""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    causes: tuple[_Cause, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +61,10 @@ class _Status:
 
     message: str = ""
     reason: str = ""
+    details: _Details | None = None
 
 
-class Busy(DeployError):
+class Busy(_Refused):
     """The server asks to be asked again: it has too much to do, or has just learnt of a kind."""
 
 
@@ -62,6 +83,13 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+# An object that the API server finds invalid is the user's input.
+_EXITS = {**dict.fromkeys((401, 403, 409), ExitCode.REFUSED), 422: ExitCode.INPUT}
+_HINTS = {
+    **dict.fromkeys((401, 403), ("kubectl auth whoami",)),
+    422: ("correct the object that it names",),
+}
 _DISCOVERY_SECONDS = 5.0
 """So far apart the server is asked anew for a kind that it did not have: a release may have just defined it."""
 _MEASURED = "metrics.k8s.io"  # the suffix of groups that show measurements, not objects that are stored
@@ -211,37 +239,69 @@ class KubeApi:
             self._discovered_at = now
         if kind not in self._discovered:
             title = f"the API server of `{self.context}` has no kind {kind}"
-            raise NotFound(Problem("API_KIND", title, hints=("kubectl api-resources",)), ExitCode.MACHINE)
+            problem = Problem("API_KIND", title, hints=("kubectl api-resources",))
+            raise NotFound(problem, ExitCode.MACHINE, DryRun(404, title))
         return self._discovered[kind]
 
     def _listable(self, *, strict: bool = True) -> Sequence[tuple[str, Kind]]:
         """Every kind that the server can list, and where; `strict`: refused where it cannot say all of them."""
         known: dict[tuple[str, str], tuple[str, Kind]] = {}
+        versions = self._versions()
+        if versions is None and strict:
+            raise refused(
+                "DISCOVERY_MISSING",
+                f"the API server of `{self.context}` does not list its kinds",
+                detail="it is older than Kubernetes 1.27",
+                hints=("upgrade the cluster, or delete the namespace yourself",),
+            )
+        for api, version in versions or ():
+            group = api.partition("/")[2].rpartition("/")[0]
+            if group.endswith(_MEASURED):
+                continue
+            if version.get("freshness") == "Stale" and strict:
+                title = f"the API server cannot list the objects of {api} at the moment"
+                raise refused("DISCOVERY_STALE", title, hints=("kubectl get apiservices",))
+            for one in version.get("resources") or ():
+                if "list" in one["verbs"]:
+                    where = Kind(api, one["resource"], one["scope"] == "Namespaced")
+                    known.setdefault((group, where.plural), (str(one["responseKind"]["kind"]), where))
+        return tuple(known.values())
+
+    def kinds(self) -> Mapping[tuple[str, str], Kind]:
+        """Where the server serves what, by apiVersion and kind; empty where it is too old to list that at once."""
+        return {
+            (api.partition("/")[2], str(one["responseKind"]["kind"])): Kind(
+                api, one["resource"], one["scope"] == "Namespaced"
+            )
+            for api, version in self._versions() or ()
+            for one in version.get("resources") or ()
+            if one.get("responseKind")
+        }
+
+    def _versions(self) -> Sequence[tuple[str, Object]] | None:
+        """Each version of each group: its path, and what is served there; None from a server that is too old."""
+        found = []
         for root in ("api", "apis"):
             document = self._json("GET", f"/{root}", media=_Media(accept=_DISCOVERY))
             if document.get("kind") != "APIGroupDiscoveryList":
-                if not strict:
-                    continue
-                raise refused(
-                    "DISCOVERY_MISSING",
-                    f"the API server of `{self.context}` does not list its kinds",
-                    detail="it is older than Kubernetes 1.27",
-                    hints=("upgrade the cluster, or delete the namespace yourself",),
-                )
+                return None
             for group in document.get("items") or ():
                 name = str(group["metadata"].get("name") or "")
-                if name.endswith(_MEASURED):
-                    continue
-                for version in group["versions"]:
-                    api = "/".join(filter(None, (root, name, version["version"])))
-                    if version.get("freshness") == "Stale" and strict:
-                        title = f"the API server cannot list the objects of {api} at the moment"
-                        raise refused("DISCOVERY_STALE", title, hints=("kubectl get apiservices",))
-                    for one in version.get("resources") or ():
-                        if "list" in one["verbs"]:
-                            where = Kind(api, one["resource"], one["scope"] == "Namespaced")
-                            known.setdefault((name, where.plural), (str(one["responseKind"]["kind"]), where))
-        return tuple(known.values())
+                found += [("/".join(filter(None, (root, name, one["version"]))), one) for one in group["versions"]]
+        return found
+
+    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+        """What the server would answer, with nothing changed: to the object as a new one, or, where `patch` is a media
+        type, as a patch of the one of its name."""
+        metadata = body["metadata"]
+        path = _place(kind, metadata.get("namespace", ""), metadata["name"] if patch else "")
+        query = {"dryRun": "All", "fieldManager": "helm", "fieldValidation": "Warn"}
+        media = _Media(content=patch or _JSON.content)
+        try:
+            answer, _ = self._exchange("PATCH" if patch else "POST", path, query, body, media=media, attempts=None)
+        except _Refused as error:
+            return error.answer
+        return DryRun(answer.status, warnings=_warnings(answer.headers))
 
     def awaited(self, kind: str, namespace: str, name: str, come: Callable[[Object], bool], seconds: float) -> bool:
         """Whether the object is, or becomes within so many seconds, as `come` wants it; False, and maybe earlier,
@@ -277,15 +337,13 @@ class KubeApi:
         """The merge patch lies over the object; None where there is none."""
         path = self._path(kind, namespace, name)
         try:
-            return self._json(
-                "PATCH", path, {"fieldManager": OWNER}, body, media=_Media(content="application/merge-patch+json")
-            )
+            return self._json("PATCH", path, {"fieldManager": OWNER}, body, media=_Media(content=MERGE_PATCH))
         except NotFound:
             return None
 
-    def delete(self, kind: str, namespace: str, name: str) -> bool:
-        """The object is going away; whether there was one."""
-        body = {"propagationPolicy": "Background"}
+    def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> bool:
+        """The object is going away, with what it owns unless that is to become an orphan; whether there was one."""
+        body = {"propagationPolicy": "Orphan" if orphan else "Background"}
         try:
             self._json("DELETE", self._path(kind, namespace, name), body=body)
         except NotFound:
@@ -425,9 +483,22 @@ class KubeApi:
         media: _Media = _JSON,
         attempts: int | None = None,
     ) -> bytes:
+        return self._exchange(method, path, query, body, media=media, attempts=attempts)[1]
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Object | None,
+        *,
+        media: _Media,
+        attempts: int | None,
+    ) -> tuple[Any, bytes]:
+        """The server's answer, and what it carries."""
         headers = self._headers(media.accept) | ({"Content-Type": media.content} if body is not None else {})
 
-        def once() -> bytes:
+        def once() -> tuple[Any, bytes]:
             if self._was_away:  # a stopped node would be waited for in each of the calls that a failed run still makes
                 self._refuse_away()
             try:
@@ -438,7 +509,7 @@ class KubeApi:
             raw: bytes = answer.read()  # type: ignore[no-untyped-call]
             if answer.status >= 400:
                 raise _refusal(method, path, answer.status, raw)
-            return raw
+            return answer, raw
 
         try:
             patient = (attempts or self._attempts) > ATTEMPTS
@@ -464,9 +535,7 @@ class KubeApi:
             raise why
 
     def _path(self, kind: str, namespace: str = "", name: str = "") -> str:
-        where = self._where(kind)
-        inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
-        return f"/{where.api}{inside}/{where.plural}" + (f"/{name}" if name else "")
+        return _place(self._where(kind), namespace, name)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         text = f"?{urllib.parse.urlencode(query)}" if query else ""
@@ -476,6 +545,16 @@ class KubeApi:
         headers = {"Accept": accept, "User-Agent": OWNER}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
+
+
+def _place(where: Kind, namespace: str, name: str) -> str:
+    inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
+    return f"/{where.api}{inside}/{where.plural}" + (f"/{name}" if name else "")
+
+
+def _warnings(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What the server remarks on, such as `unknown field "spec.prots"`."""
+    return tuple(one.replace('\\"', '"') for one in _WARNING.findall(headers.get("Warning") or ""))
 
 
 def _address(body: Object) -> tuple[str, str, str]:
@@ -490,14 +569,13 @@ def _refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception
     except Malformed:
         answer = _Status()
     message, reason = foreign(answer.message), answer.reason
+    causes = answer.details.causes if answer.details is not None else ()
+    said = DryRun(status, message, tuple((one.field, foreign(one.message)) for one in causes or ()))
     problem = Problem(
         f"API_{reason.upper() or status}",
         f"the API server refused {method} {path} ({status})",
         detail=message,
-        hints=("kubectl auth whoami",) if status in (401, 403) else ("run the command again", "todo-deploy doctor"),
+        hints=_HINTS.get(status, ("run the command again", "todo-deploy doctor")),
     )
-    if status == 429:
-        return Busy(problem, ExitCode.MACHINE)
-    if status == 404:
-        return NotFound(problem, ExitCode.MACHINE)
-    return DeployError(problem, ExitCode.REFUSED if status in (401, 403, 409) else ExitCode.MACHINE)
+    kind = {429: Busy, 404: NotFound}.get(status, _Refused)
+    return kind(problem, _EXITS.get(status, ExitCode.MACHINE), said)

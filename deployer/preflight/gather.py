@@ -5,22 +5,34 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec
-from deployer.core.errors import DeployError, Problem
-from deployer.core.ports import HelmPort, ImagePort, KubePort, Object, ObjectRef, UpgradeRequest
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.ports import (
+    WITHOUT_CLUSTER,
+    HelmPort,
+    ImagePort,
+    KubePort,
+    Object,
+    ObjectRef,
+    Rendering,
+    UpgradeRequest,
+    ref_of,
+)
 from deployer.core.reading import read_text
 from deployer.core.yaml import parse_manifest
+from deployer.helm.storage import changed_paths
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, containers
 from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
+from deployer.sources.charts import chart_texts
 from deployer.sources.dockerfile import declared_values
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import leaks, telling_values
@@ -31,6 +43,12 @@ from deployer.status.objects import dig
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _AT_ONCE = 6
+_ASKS = re.compile(r"\blookup\b|Capabilities\.APIVersions")
+_RANDOM = re.compile(
+    r"\b(rand(Alpha|AlphaNum|Numeric|Ascii|Bytes|Int)|uuidv4|gen(PrivateKey|CA|SelfSignedCert|SignedCert)\w*|"
+    r"htpasswd|bcrypt|derivePassword|encryptAES|now|shuffle)\b"
+)
+"""Functions of templates whose result is another at each render."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,54 +78,151 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
     """Everything that rules look at; renders and questions to the cluster run side by side.
 
     `thorough`: every mapped value is tried with another one, not only those that seem to be unused. Input error where
-    a chart does not render.
+    a chart does not render, unless it asks the cluster for what is not there yet.
     """
     env = load.load_env(loaded)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        cluster = pool.submit(_cluster, loaded, plan, target)
+    kinds = _kinds(target)
+    # What waits for trials must not take their threads.
+    with ThreadPoolExecutor(_AT_ONCE) as pool, ThreadPoolExecutor(_AT_ONCE) as trials:
+        cluster = pool.submit(_cluster, loaded, plan, target, kinds)
         machine = pool.submit(_machine, loaded, env, target.cache_dir)
-        helm = target.helm
-        renders = [pool.submit(_rendered, loaded, one, helm, pool, thorough=thorough) for one in plan.releases if helm]
-        failed: list[DeployError] = []
-        rendered: list[Rendered] = []
-        for render in renders:
-            try:
-                rendered.append(render.result())
-            except DeployError as error:
-                failed.append(error)
-        if failed:
-            raise DeployError([problem for error in failed for problem in error.problems], failed[-1].exit_code)
-        subject = Subject(loaded, plan, tuple(rendered), env, cluster.result(), machine.result())
-    return _with_keys(subject, target.running.kube) if target.running is not None else subject
+        charts = [_Chart(one, target.helm, _against(one, target, kinds), kinds) for one in plan.releases if target.helm]
+        renders = [pool.submit(_rendered, loaded, one, trials, thorough=thorough) for one in charts]
+        return _subject(Subject(loaded, plan, (), env), renders, cluster.result(), machine.result(), target)
 
 
-def _rendered(
-    loaded: LoadedSpec, release: ReleasePlan, helm: HelmPort, pool: ThreadPoolExecutor, *, thorough: bool
-) -> Rendered:
-    mapped = containers.mapped_values(release.name, loaded.spec.releases[release.name], release)
-    first = [one for one in mapped if isinstance(one.value, str)] if thorough else []
+def render(loaded: LoadedSpec, plan: Plan, target: Target) -> Subject:
+    """Only the objects of the releases, for the API server to judge."""
+    kinds = _kinds(target)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        charts = [_Chart(one, target.helm, _against(one, target, kinds), kinds) for one in plan.releases if target.helm]
+        renders = [pool.submit(_objects_of, one) for one in charts]
+        return _subject(Subject(loaded, plan, (), load.load_env(loaded)), renders, None, Machine(), target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    """A release, and how it is rendered."""
+
+    release: ReleasePlan
+    helm: HelmPort
+    against: Rendering
+    kinds: frozenset[tuple[str, str]]
+
+    def template(self, release: ReleasePlan | None = None, *, crds: bool = False) -> tuple[Object, ...]:
+        """The chart's objects, maybe with the values of another plan."""
+        return tuple(self.helm.template(_request(release or self.release), replace(self.against, crds=crds)))
+
+
+def _kinds(target: Target) -> frozenset[tuple[str, str]]:
+    return frozenset(target.running.kube.kinds()) if target.running is not None else frozenset()
+
+
+def _against(release: ReleasePlan, target: Target, kinds: frozenset[tuple[str, str]]) -> Rendering:
+    if target.running is None:
+        return WITHOUT_CLUSTER
+    apis = {api for api, _ in kinds} | {f"{api}/{kind}" for api, kind in kinds}
+    return Rendering(tuple(sorted(apis)), asks=True, upgrade=release.name in target.running.record.releases)
+
+
+def _subject(
+    bare: Subject, renders: Sequence[Future[Rendered]], cluster: Cluster | None, machine: Machine, target: Target
+) -> Subject:
+    """The subject with what was rendered; a release that cannot be rendered yet is no part of its plan."""
+    rendered: list[Rendered] = []
+    failed: list[Problem] = []
+    unknown: list[Problem] = []
+    exit_code = ExitCode.INPUT
+    for release, one in zip(bare.plan.releases, renders, strict=False):
+        try:
+            rendered.append(one.result())
+        except DeployError as error:
+            exit_code = error.exit_code
+            if exit_code is ExitCode.INPUT and _asks_for_more(release, bare.plan, target):
+                title = f"release `{release.name}` is not checked: its chart asks the cluster for what is not there yet"
+                hints = ("nothing; Helm says the same, if it is still not there by then",)
+                unknown.append(Problem("CHART_UNKNOWN", title, error.problems[0].detail, "", hints))
+            else:
+                failed += error.problems
+    if failed:
+        raise DeployError(failed, exit_code)
+    known = {one.release.name for one in rendered}
+    plan = bare.plan if not unknown else replace(
+        bare.plan, releases=tuple(one for one in bare.plan.releases if one.name in known)
+    )  # fmt: skip
+    subject = replace(
+        bare, plan=plan, releases=tuple(rendered), cluster=cluster, machine=machine, unrendered=tuple(unknown)
+    )
+    return _with_keys(subject, target.running.kube) if cluster is not None and target.running is not None else subject
+
+
+def _asks_for_more(release: ReleasePlan, plan: Plan, target: Target) -> bool:
+    """Whether the chart asks the cluster, and that does not have yet all that `up` makes before this release."""
+    if not any(_ASKS.search(text) for text in chart_texts(release.chart)):
+        return False
+    running = target.running
+    if running is None or any(one.name not in running.record.releases for one in plan.releases if one != release):
+        return True
+    return any(running.kube.get("Secret", one.namespace, one.served) is None for one in plan.secrets)
+
+
+def _objects_of(one: _Chart, everything: tuple[Object, ...] | None = None) -> Rendered:
+    """What the chart renders to, without tests, and what of that is another each time."""
+    everything = one.template() if everything is None else everything
+    objects = tuple(without_nulls(body) for body in everything if not is_test(body))
+    chart = next(iter(parse_manifest(read_text(one.release.chart / "Chart.yaml"))), {})
+    wanted = {(str(body.get("apiVersion")), str(body.get("kind"))) for body in objects if body.get("apiVersion")}
+    lacks = one.kinds and wanted - one.kinds
+    brings = definitions(one.template(crds=True)) - definitions(objects) if lacks else frozenset()
+    random = any(_RANDOM.search(text) for text in chart_texts(one.release.chart))
+    again = renewed(everything, one.template()) if random else ()
+    return Rendered(one.release, objects, chart, brings=brings, renewed=again)
+
+
+def renewed(first: Sequence[Object], second: Sequence[Object]) -> tuple[tuple[ObjectRef, str], ...]:
+    """The fields that differ between two renders of the same chart with the same values."""
+    known = {ref_of(one): one for one in second}
+    found: dict[tuple[ObjectRef, str], None] = {}
+    for one in first:
+        changes = changed_paths(known.get(ref_of(one), {}), one)
+        found |= dict.fromkeys((ref_of(one), path) for path in changes)
+    return tuple(found)
+
+
+def definitions(objects: Iterable[Object]) -> frozenset[tuple[str, str]]:
+    """apiVersion and kind of what the CustomResourceDefinitions among the objects define."""
+    found = (one.get("spec") or {} for one in objects if one.get("kind") == "CustomResourceDefinition")
+    return frozenset(
+        (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
+        for spec in found
+        for version in spec.get("versions") or ()
+    )
+
+
+def _rendered(loaded: LoadedSpec, one: _Chart, trials: ThreadPoolExecutor, *, thorough: bool) -> Rendered:
+    mapped = containers.mapped_values(one.release.name, loaded.spec.releases[one.release.name], one.release)
+    first = [each for each in mapped if isinstance(each.value, str)] if thorough else []
     # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
-    trial = pool.submit(_tried, release, helm, tuple(first)) if first else None
-    apart = [(one, pool.submit(_tried, release, helm, (one,))) for one in mapped if thorough and one not in first]
-    everything = tuple(helm.template(_request(release)))
-    objects = tuple(without_nulls(one) for one in everything if not is_test(one))
-    chart = next(iter(parse_manifest(read_text(release.chart / "Chart.yaml"))), {})
+    trial = trials.submit(_tried, one, tuple(first)) if first else None
+    apart = [(each, trials.submit(_tried, one, (each,))) for each in mapped if thorough and each not in first]
+    everything = one.template()
+    rendered = _objects_of(one, everything)
     if thorough:
         changed = trial.result() if trial is not None else None
-        doubted = [one for one in first if changed is not None and not containers.verbatim(one.other, changed)]
+        doubted = [each for each in first if changed is not None and not containers.verbatim(each.other, changed)]
     else:
-        doubted = [one for one in mapped if one.is_image and not containers.verbatim(one.value, everything)]
-    results = [(one, work.result()) for one, work in apart]
-    results += [(one, _tried(release, helm, (one,))) for one in doubted]
-    unused = tuple((one.location, one.path) for one, other in results if other == everything)
-    return Rendered(release, objects, chart, unused)
+        doubted = [each for each in mapped if each.is_image and not containers.verbatim(each.value, everything)]
+    results = [(each, work.result()) for each, work in apart]
+    results += [(each, _tried(one, (each,))) for each in doubted]
+    unused = tuple((each.location, each.path) for each, other in results if other == everything)
+    return replace(rendered, unused=unused)
 
 
-def _tried(release: ReleasePlan, helm: HelmPort, tried: tuple[containers.Mapped, ...]) -> tuple[Object, ...] | None:
+def _tried(one: _Chart, tried: tuple[containers.Mapped, ...]) -> tuple[Object, ...] | None:
     """What the chart renders to with other values there; None where it does not."""
-    changed = replace(release, values=containers.with_others(release.values, tried))
+    changed = replace(one.release, values=containers.with_others(one.release.values, tried))
     try:
-        return tuple(helm.template(_request(changed)))
+        return one.template(changed)
     except DeployError:
         return None
 
@@ -116,7 +231,7 @@ def _request(release: ReleasePlan) -> UpgradeRequest:
     return UpgradeRequest(release.name, release.namespace, release.chart, release.values, {}, "", release.timeout)
 
 
-def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
+def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tuple[str, str]]) -> Cluster | None:
     """The running cluster; else the one that Minikube would make here, or nothing of somebody's own cluster."""
     wanted, running = loaded.spec.cluster, target.running
     if running is None:
@@ -139,6 +254,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target) -> Cluster | None:
         ours=objects_of(plan, running.record),
         namespaces=frozenset(one["metadata"]["name"] for one in kube.list("Namespace", metadata_only=True)),
         storage_classes=_storage_classes(kube),
+        kinds=kinds or None,
         image_architectures=_architectures(plan, running),
         free_disk_mib=min(free, default=None),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.files import write_private
-from deployer.core.ports import Object
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Steps
 from deployer.plan import Plan
-from deployer.preflight import immutable_fields
-from deployer.preflight.gather import Running, Target, gather, objects_of
+from deployer.preflight import changes
+from deployer.preflight.changes import Choice
+from deployer.preflight.gather import Running, Target, gather, render
 from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.containers import without_tags
 from deployer.preflight.rules.judging import advice, errors, judge, summary
@@ -27,6 +27,7 @@ from deployer.preflight.rules.model import Finding, Subject
 from deployer.sources import load
 from deployer.sources.charts import files_outside
 from deployer.sources.env_files import is_env_file
+from deployer.stages.releases import Preparation
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,20 @@ def examine(loaded: LoadedSpec, plan: Plan, target: Target) -> Examined:
     A cluster that does not run is taken for a new one. Input error where a chart does not render.
     """
     subject = gather(loaded, plan, target, thorough=True)
-    found = judge(subject, partly=target.helm is None)
+    found = _judged(subject, whole=target.helm is not None)
     if target.running is not None:
         found += _not_accepted(subject, target.running)
     found += _outside(loaded)
     if target.helm is None:
         return Examined((*found, _unrendered()))
     return Examined(found, capacity_plan(subject))
+
+
+def _judged(subject: Subject, *, whole: bool) -> tuple[Finding, ...]:
+    """What the rules find, of what could be rendered."""
+    whole = whole and not subject.unrendered
+    notes = tuple(Finding(one.code, "note", one) for one in subject.unrendered)
+    return (*judge(subject if whole else _narrowed(subject), partly=not whole), *notes)
 
 
 def refuse_broken(findings: tuple[Finding, ...]) -> None:
@@ -103,10 +111,13 @@ def refuse_broken(findings: tuple[Finding, ...]) -> None:
         raise DeployError(problems, ExitCode.INPUT)
 
 
-def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *, whole: bool) -> Steps[None]:
-    """The rules hold for what is about to change; input error otherwise, with nothing built yet.
+def before_build(
+    loaded: LoadedSpec, plan: Plan, target: Target, state: Path, choice: Choice, *, whole: bool
+) -> Steps[Mapping[str, Preparation]]:
+    """The rules hold for what is about to change and the API server takes it; input error or refused otherwise, with
+    nothing built yet. Returns what is to be done before each release is upgraded.
 
-    What passed before in the same shape (remembered in the folder `state`) is neither rendered nor reported again.
+    What passed the rules before in the same shape (remembered in the folder `state`) is not asked of them again.
     `whole`: no release was left out.
     """
     running = target.running
@@ -114,28 +125,30 @@ def before_build(loaded: LoadedSpec, plan: Plan, target: Target, state: Path, *,
     path = state / "rules.json"
     before, shape = recall(path), shape_of(loaded, plan, load.load_env(loaded))
     known = {one.name for one in plan.releases} <= running.record.releases.keys()
-    if known and whole and before.shape == shape:
-        return
-    subject = gather(loaded, plan, target, thorough=False)
-    findings = judge(subject if whole else _narrowed(subject), partly=not whole)
+    passed = known and whole and before.shape == shape
+    subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
+    findings = () if passed else _judged(subject, whole=whole)
     refuse_broken(findings)
-    immutable_fields.refuse(_objects(subject), objects_of(plan, running.record), running.kube)
+    judged = changes.judge(subject, running.record, running.kube, choice)
+    judged.refuse()
     advised = advice(findings)
     warned = {identity(one) for one in advised}
     if not warned <= {*before.warned}:
         yield Warned(Problem("ADVICE", summary(advised)))
-    if whole:
+    for problem in (*subject.unrendered, *judged.advice):
+        yield Warned(problem)
+    if whole and not passed and not subject.unrendered:
         remember(path, Passed(shape, tuple(sorted(warned))))
+    return judged.prepared
 
 
 def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
-    """Releases and Secrets that are somebody else's, and fields of ours that cannot change."""
-    plan, kept, kube = subject.plan, running.record, running.kube
-    checks: tuple[Callable[[], object], ...] = (
-        lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube),
-        lambda: immutable_fields.refuse(_objects(subject), objects_of(plan, kept), kube),
-    )
-    return tuple(found for check in checks for found in _refusals(check))
+    """Releases, Secrets and objects that are somebody else's, and what the API server would not do."""
+    plan, kube = subject.plan, running.kube
+    judged = changes.judge(subject, running.record, kube)
+    foreign = _refusals(lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube))
+    refused = tuple(Finding(one.code, "error", one) for one in (*judged.invalid, *judged.refused))
+    return (*foreign, *refused, *(Finding(one.code, "warning", one) for one in judged.advice))
 
 
 def _refusals(check: Callable[[], object]) -> tuple[Finding, ...]:
@@ -146,11 +159,6 @@ def _refusals(check: Callable[[], object]) -> tuple[Finding, ...]:
             raise
         return tuple(Finding(one.code, "error", one) for one in error.problems)
     return ()
-
-
-def _objects(subject: Subject) -> list[tuple[str, Object]]:
-    """Every rendered object that has a name, with the namespace of its release."""
-    return [(one.release.namespace, one.body) for one in subject.objects() if one.name]
 
 
 def _narrowed(subject: Subject) -> Subject:

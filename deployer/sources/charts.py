@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import shutil
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -150,6 +151,22 @@ def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted((folder / "charts").glob("[!_.]*/Chart.yaml")):
         if path.parent.name not in {item.name for item in listed}:
             yield path.parent.name, path.parent
+
+
+def chart_texts(folder: Path) -> Iterator[str]:
+    """The templates of a staged chart and of the charts in it, packed ones as well."""
+    for path in sorted(folder.rglob("*")):
+        if (
+            path.suffix in (".yaml", ".yml", ".tpl", ".txt")
+            and "templates" in path.relative_to(folder).parts
+            and path.is_file()
+        ):
+            yield path.read_text(encoding="utf-8", errors="replace")
+        elif path.suffix in (".tgz", ".gz") and path.is_file():
+            with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(path) as archive:
+                members = [one for one in archive if one.isfile() and "/templates/" in one.name]
+                found = [archive.extractfile(one) for one in members]
+                yield from (one.read().decode("utf-8", "replace") for one in found if one is not None)
 
 
 def files_outside(chart_dir: Path, repository: Path, within: Sequence[Path]) -> tuple[Path, ...]:

@@ -7,12 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from deployer.core.errors import DeployError, refused
+from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import (
     INPUTS_LABEL,
     KINDS,
     LABEL_PREFIX,
+    MADE_LABEL,
+    MANAGED_BY,
+    OWNER,
     VERDICT_LABEL,
     HelmPort,
     KubePort,
@@ -24,6 +27,7 @@ from deployer.core.ports import (
 from deployer.core.process import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage
+from deployer.helm.dry_run import RELEASE_NAME, RELEASE_NAMESPACE, owned_by
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
@@ -35,8 +39,28 @@ STAGE = "releases"
 _ATTEMPTS = 3
 INPUTS_CHANGED = "chart, values, images or secrets changed"
 CHART_LABEL = f"{LABEL_PREFIX}/chart"
+_GONE_SECONDS = 60.0
 # As many as Helm itself keeps unless another limit is set.
 _KEPT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """An object in the cluster; `orphan`: what it owns stays when it is deleted."""
+
+    ref: ObjectRef
+    orphan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done for a release before Helm upgrades it: objects that go, and objects that become the release's."""
+
+    replaced: tuple[Existing, ...] = ()
+    adopted: tuple[Existing, ...] = ()
+
+
+NOTHING = Preparation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +144,41 @@ def ensure_release(
         wanted.name, wanted.namespace, revision, True, decision.reason, wanted.inputs, done.objects, False
     )
     return Outcome(applied, True, f"revision {revision}")
+
+
+def prepare(release: str, namespace: str, wanted: Preparation, kube: KubePort, clock: Clock) -> Steps[None]:
+    """What cannot be changed in place is gone, so that Helm makes it anew, and what is adopted is marked for Helm.
+
+    Only what is the release's is deleted. Machine error where an object stays.
+    """
+    for one in wanted.replaced:
+        live = kube.get(one.ref.kind, one.ref.namespace, one.ref.name)
+        if live is None or not owned_by(live, release, namespace):
+            continue
+        yield Item(STAGE, release, ItemState.RUNNING, f"replacing {one.ref.kind.lower()}/{one.ref.name}")
+        kube.delete(one.ref.kind, one.ref.namespace, one.ref.name, orphan=one.orphan)
+        _await_gone(one, live["metadata"].get("uid"), kube, clock)
+    notes = {RELEASE_NAME: release, RELEASE_NAMESPACE: namespace}
+    for one in wanted.adopted:
+        live = kube.get(one.ref.kind, one.ref.namespace, one.ref.name)
+        labels = {MANAGED_BY: "Helm"}
+        if live is not None and (live["metadata"].get("labels") or {}).get(MANAGED_BY) == OWNER:
+            labels[MADE_LABEL] = OWNER  # Helm's own label takes the place of ours
+        kube.patch(
+            one.ref.kind, one.ref.namespace, one.ref.name, {"metadata": {"labels": labels, "annotations": notes}}
+        )
+
+
+def _await_gone(one: Existing, uid: str | None, kube: KubePort, clock: Clock) -> None:
+    deadline = clock.monotonic() + _GONE_SECONDS
+    while (live := kube.get(one.ref.kind, one.ref.namespace, one.ref.name)) and live["metadata"].get("uid") == uid:
+        if clock.monotonic() > deadline:
+            name = f"{one.ref.kind.lower()}/{one.ref.name}"
+            held = ", ".join(live["metadata"].get("finalizers") or ()) or "no finalizer"
+            hints = (f"kubectl -n {one.ref.namespace} get {one.ref.kind.lower()} {one.ref.name} -o yaml",)
+            raise machine_error("OBJECT_STAYS", f"{name} was deleted and is still there", detail=f"it has {held}",
+                                hints=hints)  # fmt: skip
+        clock.sleep(0.2)
 
 
 def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:

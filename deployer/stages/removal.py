@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from deployer.cluster.ownership import foreign_objects, listed
 from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.events import Item, ItemState, Warned
-from deployer.core.ports import KINDS, MANAGED_BY, OWNER, ClusterPort, HelmPort, KubePort, Object, ObjectRef, made_for
+from deployer.core.ports import (
+    KINDS,
+    MADE_LABEL,
+    MANAGED_BY,
+    OWNER,
+    ClusterPort,
+    HelmPort,
+    KubePort,
+    Object,
+    ObjectRef,
+    made_for,
+)
 from deployer.core.steps import Clock, Outcome, Steps, merge
+from deployer.helm.storage import Damaged, keeping, revisions_of, stored_revision
 from deployer.state.record import ReleaseRecord
 
 STAGE = "removal"
@@ -57,6 +70,17 @@ def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
     if removed:
         yield Item(STAGE, "hooks", ItemState.DONE, f"{removed} removed")
     return removed
+
+
+def keep_namespaces(releases: Sequence[tuple[str, ReleaseRecord]], names: Collection[str], kube: KubePort) -> None:
+    """No release takes one of these namespaces along, with the record and the volumes in it: that is for the end."""
+    for name, known in releases:
+        for one in revisions_of(name, known.namespace, kube)[-1:]:
+            secret = stored_revision(name, known.namespace, one.revision, kube)
+            with suppress(Damaged):
+                kept = keeping(secret, "Namespace", names) if secret is not None else None
+                if kept is not None:
+                    kube.replace(kept)
 
 
 def remove_releases(
@@ -157,7 +181,8 @@ def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Ste
     for name in sorted(set(names)):
         namespace = kube.get("Namespace", "", name)
         metadata = (namespace or {"metadata": {}})["metadata"]
-        if (metadata.get("labels") or {}).get(MANAGED_BY) != OWNER or metadata.get("deletionTimestamp"):
+        labels = metadata.get("labels") or {}
+        if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)) or metadata.get("deletionTimestamp"):
             continue
         if kept_by := _kept_by(name, kube, clock):
             yield Warned(Problem("NAMESPACE_KEPT", f"namespace `{name}` is kept: {kept_by}"))

@@ -9,10 +9,11 @@ from deployer.core.errors import Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, ObjectRef, Revision
 from deployer.core.steps import Clock, Outcome, Steps
-from deployer.helm import storage
+from deployer.helm import dry_run, storage
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
 from deployer.stages import releases
+from deployer.stages.releases import Existing, Preparation
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, ReleaseRecord
 from deployer.status.objects import (
@@ -82,6 +83,7 @@ def apply_revision(
                 continue
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         yield from _make_ready(name, namespace, revision, kube, clock)
+        yield from releases.prepare(name, namespace, _in_the_way(name, namespace, stored, kube), kube, clock)
         try:
             helm.rollback(name, namespace, revision, timeout)
         finally:
@@ -169,6 +171,14 @@ def blocking_pods(found: Object, pods: Sequence[Object]) -> list[Object]:
 def _ordinal(pod: Object) -> int:
     text = name_of(pod).rpartition("-")[2]
     return int(text) if text.isdecimal() else 0
+
+
+def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort) -> Preparation:
+    """What Kubernetes does not let become what it was: it has been replaced on the way here, and is on the way back."""
+    current = dry_run.current_release(release, namespace, kube, last=True)
+    verdicts = dry_run.ask(current, dry_run.stored_objects(stored), kube)
+    fixed = [one for one in verdicts if one.standing == "fixed" and not one.holds_data]
+    return Preparation(tuple(Existing(one.ref, one.keeps_pods) for one in fixed))
 
 
 def _latest(release: str, namespace: str, kube: KubePort) -> Revision:

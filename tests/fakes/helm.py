@@ -10,7 +10,16 @@ from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import Object, ObjectRef, Revision, Upgraded, UpgradeRequest, ref_of
+from deployer.core.ports import (
+    WITHOUT_CLUSTER,
+    Object,
+    ObjectRef,
+    Rendering,
+    Revision,
+    Upgraded,
+    UpgradeRequest,
+    ref_of,
+)
 from deployer.helm import storage
 from tests.fakes.kube import FakeKube
 
@@ -76,7 +85,7 @@ class FakeHelm:
         self.interrupt: Callable[[], object] = bool
         self._render = render
 
-    def template(self, request: UpgradeRequest) -> Sequence[Object]:
+    def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
         return list(self._render(request))
 
     def upgrade(self, request: UpgradeRequest) -> Upgraded:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import KINDS, Object, PodAnswer, PodConnection, kind_of
+from deployer.core.ports import KINDS, DryRun, Kind, Object, PodAnswer, PodConnection, kind_of
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]
@@ -29,6 +29,8 @@ class FakeKube:
         self.pod_servers: dict[tuple[str, str, int], Callable[[str, str, Mapping[str, str]], PodAnswer]] = {}
         self.disk: dict[str, int] = {}
         self.memory: dict[str, dict[tuple[str, str, str], int]] = {}
+        self.fixed: dict[Key, DryRun] = {}
+        """Objects that cannot become others, with what the server says to a patch of them."""
         self.pod_addresses: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._version = version
         self._objects: dict[Key, Object] = {}
@@ -41,6 +43,17 @@ class FakeKube:
 
     def version(self) -> str:
         return self._version
+
+    def kinds(self) -> Mapping[tuple[str, str], Kind]:
+        return {(where.api.partition("/")[2], kind): where for kind, where in KINDS.items()}
+
+    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+        name = next(name for name, where in KINDS.items() if where == kind)
+        key = _key(name, body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        there = key in self._objects
+        if patch:
+            return self.fixed.get(key, DryRun(200)) if there else DryRun(404, "not found")
+        return DryRun(409, "already exists") if there else DryRun(201)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         found = self._objects.get(_key(kind, namespace, name))
@@ -126,9 +139,10 @@ class FakeKube:
         _check_immutable(self._objects[key], merged)
         return self.put(merged)
 
-    def delete(self, kind: str, namespace: str, name: str) -> bool:
+    def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> bool:
         key = _key(kind, namespace, name)
         self._write("delete", key)
+        self.fixed.pop(key, None)
         return self.drop(*key)
 
     def logs(

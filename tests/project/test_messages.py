@@ -40,6 +40,8 @@ SHARED = {
     "LOCKED": "another run deploys the application",
     "LOCK_WAIT": "another run deploys the application",
     "NO_DAEMON": "the cluster has no Docker daemon to use",
+    "OBJECT_FOREIGN": "an object of a release exists already and is not the release's",
+    "OBJECT_INVALID": "Kubernetes does not take an object of a release",
     "PATH_OUTSIDE": "a path leads out of the folder that it must stay in",
     "ROLLBACK_RELEASE": "Helm has not the revision any more",
     "ROLLBACK_SECRET": "the values of the revision are gone",

@@ -173,6 +173,10 @@ class Rendered:
     chart: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[tuple[Location, str], ...] = ()
     """Where the spec maps a value that no template uses, and the value's path."""
+    brings: frozenset[tuple[str, str]] = frozenset()
+    """apiVersion and kind of what the definitions in the chart's `crds` define, which Helm applies first."""
+    renewed: tuple[tuple[ObjectRef, str], ...] = ()
+    """Fields that the chart makes anew each time: random passwords, certificates, times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,8 @@ class Cluster:
     namespaces: frozenset[str] = frozenset()
     storage_classes: frozenset[str] | None = None
     """Names of classes and of the classes of volumes; None where that is not known."""
+    kinds: frozenset[tuple[str, str]] | None = None
+    """apiVersion and kind of everything that it serves."""
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)
     """Keys of Secrets and ConfigMaps that exist and that nothing of the plan provides."""
     image_architectures: Mapping[str, str] = field(default_factory=dict)
@@ -225,6 +231,8 @@ class Subject:
     env: EnvFile = field(repr=False)
     cluster: Cluster | None = None
     machine: Machine = Machine()
+    unrendered: tuple[Problem, ...] = ()
+    """Releases that ask the cluster for what is not there yet, and are no part of the plan here."""
 
     def objects(self, *kinds: str) -> Iterator[Manifest]:
         """Every rendered object of these kinds; of any kind where none is given."""

@@ -15,7 +15,7 @@ from deployer import composition
 from deployer.commands import init
 from deployer.config.load import load_spec
 from deployer.core.errors import ExitCode, Problem
-from deployer.core.ports import Object, UpgradeRequest
+from deployer.core.ports import WITHOUT_CLUSTER, Object, Rendering, UpgradeRequest
 from deployer.preflight.rules.model import Finding
 from deployer.preflight.validate import Examined
 from tests import ROOT
@@ -44,7 +44,7 @@ def folder(project: Path) -> Path:
 class Chart:
     """A helm that knows the chart's templates."""
 
-    def template(self, request: UpgradeRequest) -> Sequence[Object]:
+    def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
         values = over(VALUES, request.values)
         image = f"{values['image']['repository']}:{values['image']['tag']}"
         probe = {"httpGet": {"path": "/healthz", "port": 80}}

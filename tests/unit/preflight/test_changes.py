@@ -1,0 +1,165 @@
+"""What Kubernetes will not change is named with its field and the way out; a Job that is done is replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deployer.core.errors import DeployError, ExitCode
+from deployer.core.ports import DryRun, Object
+from deployer.preflight.changes import NOTHING, Choice, Judged, judge
+from deployer.preflight.rules.model import Subject
+from deployer.state.record import new_record
+from tests.fakes import FakeKube
+from tests.fakes.helm import release_secret
+from tests.unit.preflight.rules.subjects import subject
+
+OURS = {"meta.helm.sh/release-name": "shop", "meta.helm.sh/release-namespace": "default"}
+
+
+def body(api: str, kind: str, name: str, **spec: Any) -> Object:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def stateful_set(size: str, **spec: Any) -> Object:
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}
+    return body("apps/v1", "StatefulSet", "db", volumeClaimTemplates=[claim], selector={"a": "b"}, **spec)
+
+
+SET_SAYS = "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'template' are forbidden"
+
+
+def judged(old: Object, new: Object, says: DryRun, choice: Choice = NOTHING, **status: Any) -> Judged:
+    """The release `shop` has `old`, its chart now makes `new`, and the server says that to the patch."""
+    kube = FakeKube()
+    kube.put(release_secret("shop", "default", 1, "deployed", objects=[old]))
+    labels = {"app.kubernetes.io/managed-by": "Helm"}
+    metadata = {"name": old["metadata"]["name"], "namespace": "default", "labels": labels, "annotations": OURS}
+    kube.put({**old, "metadata": metadata, "status": status})
+    kube.fixed[old["kind"], "default", old["metadata"]["name"]] = says
+    return judge(of(new), new_record(), kube, choice)
+
+
+def of(*objects: Object) -> Subject:
+    """A subject whose only release makes these objects."""
+    made = subject()
+    return replace(made, releases=(replace(made.releases[0], objects=objects),))
+
+
+def fixed(field: str, message: str = "field is immutable") -> DryRun:
+    return DryRun(422, f"is invalid: {field}: {message}", ((field, message),))
+
+
+def test_a_field_is_named_with_both_values_and_the_command() -> None:
+    found = judged(stateful_set("1Gi"), stateful_set("2Gi"), DryRun(422, SET_SAYS, (("spec", SET_SAYS),)))
+    (problem,) = found.refused
+    path = "spec.volumeClaimTemplates[0].spec.resources.requests.storage"
+    assert (problem.code, problem.title) == (
+        "FIELD_IMMUTABLE",
+        f"statefulset/db: Kubernetes does not let `{path}` change",
+    )
+    assert "1Gi and would become 2Gi" in problem.detail
+    assert any("kubectl -n default delete statefulset db --cascade=orphan" in hint for hint in problem.hints)
+    with pytest.raises(DeployError) as caught:
+        found.refuse()
+    assert caught.value.exit_code is ExitCode.REFUSED
+
+
+def test_pods_that_another_selector_leaves_are_not_kept() -> None:
+    new = {**stateful_set("1Gi"), "spec": {**stateful_set("1Gi")["spec"], "selector": {"a": "c"}}}
+    (problem,) = judged(stateful_set("1Gi"), new, DryRun(422, SET_SAYS, (("spec", SET_SAYS),))).refused
+    assert "`spec.selector.a`" in problem.title
+    assert not any("orphan" in hint for hint in problem.hints)
+
+
+def test_what_would_take_its_volumes_along_is_never_replaced() -> None:
+    policy = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}
+    says, choice = DryRun(422, SET_SAYS, (("spec", SET_SAYS),)), Choice(frozenset({"statefulset/db"}))
+    assert judged(stateful_set("1Gi", **policy), stateful_set("2Gi", **policy), says, choice).refused
+    claim = body("v1", "PersistentVolumeClaim", "data", resources={"requests": {"storage": "2Gi"}})
+    less = body("v1", "PersistentVolumeClaim", "data", resources={"requests": {"storage": "1Gi"}})
+    choice = Choice(frozenset({"persistentvolumeclaim/data"}))
+    (problem,) = judged(claim, less, fixed("spec.resources.requests.storage"), choice).refused
+    assert "2Gi and would become 1Gi" in problem.detail
+
+
+def job(image: str) -> Object:
+    return body("batch/v1", "Job", "seed", template={"spec": {"containers": [{"name": "m", "image": image}]}})
+
+
+DONE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+def test_a_job_that_is_done_is_replaced_and_one_that_runs_is_not() -> None:
+    done = judged(job("a:1"), job("a:2"), fixed("spec.template"), **DONE)
+    assert [one.code for one in done.advice] == ["OBJECT_REPLACED"]
+    assert [one.ref.name for one in done.prepared["shop"].replaced] == ["seed"]
+    done.refuse()
+    runs = judged(job("a:1"), job("a:2"), fixed("spec.template"))
+    assert [one.code for one in runs.refused] == ["FIELD_IMMUTABLE"]
+    assert "`spec.template.spec.containers[0].image`" in runs.refused[0].title
+
+
+def test_anything_else_is_replaced_where_somebody_says_so() -> None:
+    says, choice = DryRun(422, SET_SAYS, (("spec", SET_SAYS),)), Choice(frozenset({"statefulset/db"}))
+    (one,) = judged(stateful_set("1Gi"), stateful_set("2Gi"), says, choice).prepared["shop"].replaced
+    assert (one.ref.kind, one.orphan) == ("StatefulSet", True)
+
+
+def test_a_secrets_values_are_not_shown() -> None:
+    old = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "b2xk"}, "immutable": True}
+    found = judged(old, {**old, "data": {"a": "bmV3"}}, fixed("data"))
+    text = str([one.to_wire() for one in found.refused])
+    assert "data.a" in text
+    assert "b2xk" not in text and "bmV3" not in text
+
+
+def test_an_object_that_kubernetes_would_never_take_is_the_users_input() -> None:
+    class Strict(FakeKube):
+        def dry_run(self, kind: Any, body: Object, patch: str = "") -> DryRun:
+            return DryRun(422, "", (("spec.ports", "Required value"),))
+
+    found = judge(of(body("v1", "Service", "s")), new_record(), Strict())
+    with pytest.raises(DeployError) as caught:
+        found.refuse()
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert caught.value.problems[0].code == "OBJECT_INVALID"
+    assert "service/s" in caught.value.problems[0].title and "`spec.ports`" in caught.value.problems[0].title
+
+
+def there(**metadata: Any) -> FakeKube:
+    kube = FakeKube()
+    kube.put({**body("v1", "Service", "s"), "metadata": {"name": "s", "namespace": "default", **metadata}})
+    return kube
+
+
+def test_an_object_of_somebody_is_named_and_may_be_adopted() -> None:
+    kube = there(managedFields=[{"manager": "kubectl-create"}])
+    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube).refused
+    assert problem.code == "OBJECT_FOREIGN"
+    assert "service/s in namespace `default`" in problem.title and "kubectl-create" in problem.title
+    assert "todo-deploy up --adopt" in problem.hints
+    adopted = judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True))
+    assert not adopted.refused
+    assert [one.ref.name for one in adopted.prepared["shop"].adopted] == ["s"]
+
+
+def test_an_object_of_a_release_that_is_there_is_not_adopted() -> None:
+    notes = {"meta.helm.sh/release-name": "other", "meta.helm.sh/release-namespace": "default"}
+    kube = there(annotations=notes)
+    assert not judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True)).refused
+    kube.put(release_secret("other", "default", 1, "deployed"))
+    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True)).refused
+    assert "release `other`" in problem.title
+
+
+def test_our_own_namespace_is_handed_to_the_release_that_has_it() -> None:
+    kube = FakeKube()
+    labels = {"app.kubernetes.io/managed-by": "todo-deploy"}
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "labels": labels}})
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    found = judge(of(space), new_record(), kube)
+    assert not found.refused
+    assert [one.ref.kind for one in found.prepared["shop"].adopted] == ["Namespace"]
