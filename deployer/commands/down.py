@@ -95,7 +95,7 @@ def remove_application(
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}
     removal.keep_namespaces(installed, namespaces, kube)
-    releases = yield from removal.remove_releases(installed, needs, helm)
+    releases = yield from removal.remove_releases(installed, needs, helm, kube)
     yield from removal.remove_hooks(made, kube)
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -22,13 +23,16 @@ from deployer.core.ports import (
 )
 from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.helm.storage import Damaged, keeping, revisions_of, stored_revision
+from deployer.stages.secrets import finalizers, why_it_stays
 from deployer.state.record import ReleaseRecord
+from deployer.status.objects import dig, rows
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0
 # A provisioner that feels responsible deletes a volume within a second or two.
 _VOLUME_SECONDS = 5.0
 _COLLECTED_SECONDS = 10.0
+_SHOWN_SECONDS, _SHOWN = 5.0, 3
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
@@ -84,14 +88,17 @@ def keep_namespaces(releases: Sequence[tuple[str, ReleaseRecord]], names: Collec
 
 
 def remove_releases(
-    releases: Sequence[tuple[str, ReleaseRecord]], needs: Mapping[str, Sequence[str]], helm: HelmPort
+    releases: Sequence[tuple[str, ReleaseRecord]],
+    needs: Mapping[str, Sequence[str]],
+    helm: HelmPort,
+    kube: KubePort,
 ) -> Steps[Outcome[int]]:
     """No release is left: those that need others went before these, the rest side by side; how many there were."""
 
-    def removing(name: str, namespace: str) -> Callable[[], Steps[bool]]:
+    def removing(name: str, known: ReleaseRecord) -> Callable[[], Steps[bool]]:
         def body() -> Steps[bool]:
             yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
-            was_there = helm.uninstall(name, namespace)
+            was_there = yield from _uninstalled(name, known, helm, kube)
             yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
             return was_there
 
@@ -101,10 +108,53 @@ def remove_releases(
     while left:
         needed = {need for name in left for need in needs.get(name, ())}
         wave = [name for name in left if name not in needed] or list(left)
-        gone = yield from merge({name: removing(name, left[name].namespace) for name in reversed(wave)})
+        gone = yield from merge({name: removing(name, left[name]) for name in reversed(wave)})
         removed += sum(gone.values())
         left = {name: one for name, one in left.items() if name not in wave}
     return Outcome(removed, bool(removed), f"{removed} releases")
+
+
+def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort) -> Steps[bool]:
+    """Helm has removed the release, whether or not there was one; what it waits for meanwhile is shown."""
+    over = threading.Event()
+
+    def uninstall() -> Steps[bool]:
+        yield from ()
+        try:
+            return helm.uninstall(name, known.namespace)
+        finally:
+            over.set()
+
+    def watch() -> Steps[bool]:
+        while not over.wait(_SHOWN_SECONDS):  # in real time: helm's end must not wait for it
+            left: list[str] = []
+            with suppress(DeployError):
+                left = _leaving(known, kube)
+            if left:
+                yield Item(STAGE, name, ItemState.RUNNING, f"uninstalling: waiting for {_some(left)}")
+        return True
+
+    return (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
+
+
+def _leaving(known: ReleaseRecord, kube: KubePort) -> list[str]:
+    """What of the release is going away but still there, with what it waits for; its pods first."""
+    namespaces = {known.namespace, *(ref.namespace for ref in known.objects)}
+    pods = [one for place in sorted(namespaces) for one in kube.list("Pod", place, metadata_only=True)]
+    ends = [f"pod/{one['metadata']['name']} to end (up to {one['metadata'].get('deletionGracePeriodSeconds', 0)} s)"
+            for one in pods if one["metadata"].get("deletionTimestamp")]  # fmt: skip
+    places = sorted({(ref.kind, ref.namespace) for ref in known.objects if ref.kind in KINDS})
+    names = {(ref.kind, ref.namespace, ref.name) for ref in known.objects}
+    for kind, place in places:
+        for one in kube.list(kind, place, metadata_only=True):
+            if (kind, place, one["metadata"]["name"]) in names and (held := finalizers(one)):
+                ends.append(f"{kind.lower()}/{one['metadata']['name']} (finalizer {', '.join(held)})")
+    return ends
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) -> Steps[int]:
@@ -127,17 +177,29 @@ def remove_claims(claims: Sequence[ObjectRef], kube: KubePort, clock: Clock) -> 
     """The volume claims, and with them their data, are gone; the number of those that were there."""
     removed = sum(kube.delete(claim.kind, claim.namespace, claim.name) for claim in claims)
     yield Item(STAGE, "volumes", ItemState.RUNNING, f"{removed} being removed")
-    deadline = clock.monotonic() + _GONE_SECONDS
+    begun = reported = clock.monotonic()
     while left := [claim for claim in claims if kube.get(claim.kind, claim.namespace, claim.name) is not None]:
-        if clock.monotonic() > deadline:
+        if clock.monotonic() > begun + _GONE_SECONDS:
             raise machine_error(
                 "VOLUME_IN_USE",
                 f"volume claim `{left[0].name}` is still in use",
+                detail=_users(left[0], kube),
                 hints=(f"kubectl -n {left[0].namespace} describe pvc {left[0].name}",),
             )
+        if clock.monotonic() >= reported + _SHOWN_SECONDS:
+            reported = clock.monotonic()
+            yield Item(STAGE, "volumes", ItemState.RUNNING, f"waiting for {left[0].name}{_users(left[0], kube)}")
         clock.sleep(0.3)
     yield Item(STAGE, "volumes", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
     return removed
+
+
+def _users(claim: ObjectRef, kube: KubePort) -> str:
+    """What still uses the claim."""
+    pods = (pod for pod in kube.list("Pod", claim.namespace) for volume in rows(pod, "spec", "volumes")
+            if dig(volume, "persistentVolumeClaim", "claimName") == claim.name)  # fmt: skip
+    names = [f"pod/{pod['metadata']['name']}" for pod in pods]
+    return f", which {_some(names)} uses" if names else ""
 
 
 def remove_left_volumes(names: Sequence[str], kube: KubePort, cluster: ClusterPort, clock: Clock) -> Steps[None]:
@@ -182,7 +244,10 @@ def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Ste
         namespace = kube.get("Namespace", "", name)
         metadata = (namespace or {"metadata": {}})["metadata"]
         labels = metadata.get("labels") or {}
-        if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)) or metadata.get("deletionTimestamp"):
+        if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)):
+            continue
+        if namespace is not None and metadata.get("deletionTimestamp"):
+            yield Item(STAGE, f"namespace {name}", ItemState.UNCHANGED, f"is being deleted{why_it_stays(namespace)}")
             continue
         if kept_by := _kept_by(name, kube, clock):
             yield Warned(Problem("NAMESPACE_KEPT", f"namespace `{name}` is kept: {kept_by}"))

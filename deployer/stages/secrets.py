@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deployer.cluster.ownership import foreign_secret
 from deployer.core.errors import DeployError, ExitCode, refused
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, SECRET_LABEL, KubePort, Object
-from deployer.core.steps import Clock, Outcome, Steps
+from deployer.core.steps import Clock, Outcome, Steps, stage
+from deployer.core.text import one_line
 from deployer.plan import SecretPlan
+from deployer.status.objects import rows
 
 STAGE = "secrets"
 
@@ -68,20 +71,63 @@ def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
 
 
 def await_leaving(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[None]:
-    """No namespace is on its way out any more, as after a `down`; one that stays is refused later."""
+    """No namespace is on its way out any more, as after a `down`; one that stays is refused later.
+
+    It is a stage of its own where there is something to wait for.
+    """
+    if any(_leaving(namespace, kube) for namespace in namespaces):
+        yield from stage("namespaces", _gone(namespaces, kube, clock), clock)
+
+
+def _gone(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[Outcome[None]]:
     deadline = clock.monotonic() + _LEAVING_SECONDS
     for namespace in namespaces:
-        shown = False
-        while _is_leaving(namespace, kube) and clock.monotonic() < deadline:
-            if not shown:
-                yield Item(STAGE, f"namespace {namespace}", ItemState.RUNNING, "it is being deleted; waiting")
-            shown = True
+        shown = ""
+        while (found := _leaving(namespace, kube)) is not None and clock.monotonic() < deadline:
+            words = f"waiting until it is deleted{why_it_stays(found)}"
+            if words != shown:
+                yield Item("namespaces", namespace, ItemState.RUNNING, words)
+            shown = words
             clock.sleep(0.5)
+    return Outcome(None, False, "waited for those that were being deleted")
 
 
-def _is_leaving(namespace: str, kube: KubePort) -> bool:
+def _leaving(namespace: str, kube: KubePort) -> Object | None:
     found = kube.get("Namespace", "", namespace)
-    return found is not None and bool(found["metadata"].get("deletionTimestamp"))
+    return found if found is not None and found["metadata"].get("deletionTimestamp") else None
+
+
+def why_it_stays(namespace: Object) -> str:
+    """What the namespace controller says that it still waits for, after a colon; nothing where it has not said so."""
+    # https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
+    said = [one_line(row.get("message")) for row in rows(namespace, "status", "conditions")
+            if row.get("status") == "True" and str(row.get("type")).startswith("Namespace")]  # fmt: skip
+    return f": {'; '.join(said)}" if said else ""
+
+
+def finalizers(one: Object) -> list[str]:
+    """What keeps an object that was deleted: finalizers that others must remove, without Kubernetes' own."""
+    if not one["metadata"].get("deletionTimestamp"):
+        return []
+    return [
+        name
+        for name in one["metadata"].get("finalizers") or ()
+        if "/" in name and not name.startswith("kubernetes.io/")
+    ]
+
+
+def _held_in(namespace: str, kube: KubePort) -> tuple[str, tuple[str, ...]]:
+    """The objects that keep a namespace from going, each with its finalizers, and what removes them."""
+    held = []
+    with suppress(DeployError):
+        held = [(one["kind"].lower(), one["metadata"]["name"], names)
+                for one in kube.contents(namespace) if (names := finalizers(one))]  # fmt: skip
+    patch = """--type=merge -p '{"metadata":{"finalizers":null}}'"""
+    return (
+        "\n".join(f"{kind}/{name} has finalizer {', '.join(names)}" for kind, name, names in held),
+        tuple(f"kubectl patch {kind} {name} -n {namespace} {patch}  (where what should remove it is gone)"
+              for kind, name, _ in held[:3]),
+    )  # fmt: skip
 
 
 def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
@@ -128,10 +174,12 @@ def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         yield Item(STAGE, f"namespace {name}", ItemState.DONE, "created")
     elif found["metadata"].get("deletionTimestamp"):
+        held, ways = _held_in(name, kube)
         raise refused(
             "NAMESPACE_TERMINATING",
-            f"namespace `{name}` is being deleted",
-            hints=(f"kubectl wait --for=delete namespace/{name} && todo-deploy up",),
+            f"namespace `{name}` is being deleted{why_it_stays(found)}",
+            detail=held,
+            hints=(*ways, f"kubectl wait --for=delete namespace/{name} && todo-deploy up"),
         )
 
 

@@ -18,14 +18,16 @@ from typing import IO, TypeVar
 
 from deployer.core import process
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
-from deployer.core.events import Warned
+from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.process import has_ended
-from deployer.core.steps import Clock, Steps
+from deployer.core.steps import Clock, Outcome, Steps, stage
 from deployer.kube.outage import ClusterStopped
 
 T = TypeVar("T")
 
+STAGE = "lock"
+"""The stage of a run that waits for another one; where none is at work there is no such stage."""
 _LIMIT_SECONDS = 900.0
 _held: ContextVar[tuple[int, ...]] = ContextVar("held", default=())
 
@@ -47,7 +49,8 @@ def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("a+")
     try:
-        yield from _await(stream, clock, limit)
+        if not _is_taken(stream):
+            yield from stage(STAGE, _await(stream, clock, limit), clock)
     except BaseException:
         stream.close()
         raise
@@ -58,26 +61,30 @@ def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO
     return stream
 
 
-def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[None]:
+def _is_taken(stream: IO[str]) -> bool:
     import fcntl
 
-    shown = False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[Outcome[None]]:
+    shown = ""
     deadline = clock.monotonic() + limit
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another run"
-            if clock.monotonic() > deadline:
-                raise refused(
-                    "LOCKED", f"another run holds this deployment: {holder}", hints=("wait until it has ended",)
-                ) from None
-            if not shown:
-                shown = True
-                yield Warned(Problem("LOCK_WAIT", f"waiting for {_words(holder)}"))
-            clock.sleep(0.2)
+    while not _is_taken(stream):
+        stream.seek(0)
+        holder = stream.read().strip() or "another run"
+        if clock.monotonic() > deadline:
+            raise refused("LOCKED", f"another run holds this deployment: {holder}", hints=("wait until it has ended",))
+        if not shown:
+            shown = _words(holder)
+            yield Warned(Problem("LOCK_WAIT", f"waiting for {shown}"))
+            yield Item(STAGE, "waiting", ItemState.RUNNING, f"for {shown}")
+        clock.sleep(0.2)
+    return Outcome(None, False, f"waited for {shown}" if shown else "free")
 
 
 def _words(holder: str) -> str:
@@ -232,6 +239,15 @@ def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
 
 
 def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
+    found = kube.get("Lease", NAMESPACE, lease_name(application))
+    if found is None or _is_free(found, identity):
+        with suppress(_Conflict):
+            _write(kube, found, application, identity, clock.now())
+            return
+    yield from stage(STAGE, _await_lease(kube, application, identity, clock), clock)
+
+
+def _await_lease(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[Outcome[None]]:
     shown = ""
     deadline = clock.monotonic() + _LIMIT_SECONDS
     seen: Object | None = None
@@ -247,12 +263,13 @@ def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Step
         if found is None or expired or _is_free(found, identity):
             with suppress(_Conflict):
                 _write(kube, found, application, identity, clock.now())
-                return
+                return Outcome(None, False, f"waited for {shown}" if shown else "free")
             continue
         holder = _holder(found)
         if holder != shown:
             shown = holder
             yield Warned(Problem("LOCK_WAIT", f"waiting for another run of `{application}`: {holder}"))
+            yield Item(STAGE, "waiting", ItemState.RUNNING, f"for another run of `{application}`: {holder}")
         if clock.monotonic() > deadline:
             raise refused(
                 "LOCKED", f"another run deploys `{application}`: {holder}", hints=("wait until it has ended",)

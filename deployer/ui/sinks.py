@@ -32,7 +32,7 @@ from deployer.status import Phase
 from deployer.ui.view import StageView, View, evidence, fold, news_of, not_shown, running
 from deployer.ui.words import Severity, annotation, defused, further_words, problem_lines, run_words, workload_words
 
-HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS = 10.0
 _STAGE_COLUMN = 9
 _AGO = re.compile(r"[\d.]+ s(?= ago)")
 
@@ -60,7 +60,7 @@ class Lines:
 
 
 class PlainSink:
-    """Each change is one line on the stream; after 15 silent seconds a line says what is being waited for.
+    """Each change is one line on the stream; after 10 silent seconds a line says what is being waited for.
 
     The heartbeat comes from a thread that lives between `__enter__` and `__exit__`.
     """
@@ -93,7 +93,7 @@ class PlainSink:
         self._say(*self._shown(event))
 
     def beat(self) -> None:
-        """If nothing was printed for 15 seconds while a stage runs, one line says what it is at."""
+        """If nothing was printed for 10 seconds while a stage runs, one line says what it is at."""
         now = self._clock.monotonic()
         if now - self._spoke >= HEARTBEAT_SECONDS:
             view = self._view

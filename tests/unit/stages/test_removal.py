@@ -14,6 +14,7 @@ import pytest
 
 from deployer.commands.down import Removed
 from deployer.core.errors import ExitCode
+from deployer.core.events import Item
 from deployer.core.ports import HelmPort, ObjectRef
 from deployer.helm import storage
 from deployer.stages.removal import (
@@ -213,9 +214,44 @@ def test_releases_go_side_by_side_and_those_that_need_others_first() -> None:
     helm = Helm()
     releases = [(name, ReleaseRecord("shop", 1, "", ())) for name in ("db", "api", "web", "never")]
     needs = {"api": ["db"], "web": ["db", "elsewhere"], "never": []}
-    _, outcome = played(remove_releases(releases, needs, cast("HelmPort", helm)))
+    _, outcome = played(remove_releases(releases, needs, cast("HelmPort", helm), FakeKube()))
     assert (outcome.value, outcome.changed) == (3, True)
     assert helm.gone[-1] == "shop/db" and len(helm.gone) == 4
+
+
+def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployer.stages.removal._SHOWN_SECONDS", 0.01)
+    shown = threading.Event()
+
+    class Helm:
+        def uninstall(self, release: str, namespace: str) -> bool:
+            assert shown.wait(timeout=20)
+            return True
+
+    leaving = {"deletionTimestamp": kube.clock.stamp()}
+    for kind, name, more in (
+        ("Pod", "web-1", {"deletionGracePeriodSeconds": 30}), ("Ingress", "web", {"finalizers": ["example.com/hold"]}),
+        ("Ingress", "other", {"finalizers": ["example.com/other"]}),
+    ):  # fmt: skip
+        kube.put({"kind": kind, "metadata": {"name": name, "namespace": "default", **leaving, **more}})
+    known = ReleaseRecord("default", 1, "", (ObjectRef("Ingress", "default", "web"),))
+    seen: list[str] = []
+    for event in remove_releases([("web", known)], {}, cast("HelmPort", Helm()), kube):
+        seen += [event.text] if isinstance(event, Item) else []
+        if len(seen) > 1:
+            shown.set()
+    assert "pod/web-1" in seen[1] and "30 s" in seen[1]
+    assert "ingress/web" in seen[1] and "example.com/hold" in seen[1] and "example.com/other" not in seen[1]
+
+
+def test_a_claim_that_is_waited_for_is_shown_with_its_user(kube: FakeKube) -> None:
+    put(kube, "PersistentVolumeClaim", "data")
+    put(kube, "Pod", "other", spec={"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]})
+    kube.drop = lambda *_: True  # type: ignore[method-assign]
+    events, error = failed(remove_claims([claim("data")], kube, kube.clock))
+    waits = [text for _, state, text in items(events) if state == "running"][1:]
+    assert len(waits) >= 11 and all("data" in text and "pod/other" in text for text in waits)
+    assert "pod/other" in error.problems[0].detail
 
 
 def test_down_removes_releases_and_secrets_and_a_second_one_changes_nothing(shop: Shop) -> None:

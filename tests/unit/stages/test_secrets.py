@@ -180,7 +180,24 @@ def test_a_namespace_on_its_way_out_is_waited_for() -> None:
         kube.put({"kind": "Namespace", "metadata": {"name": name, "deletionTimestamp": clock.stamp()}})
     clock.at(5, lambda: kube.drop("Namespace", "", "going"))
     events, _ = played(await_leaving(["default", "going", "missing"], kube, clock))
-    assert items(events) == [("namespace going", "running", "it is being deleted; waiting")]
+    assert [one[:2] for one in items(events)] == [("going", "running")]
     assert 5 <= clock.monotonic() < 7
     played(await_leaving(["staying"], kube, clock))
     assert 80 < clock.monotonic() < 120
+
+
+def test_a_namespace_that_is_stuck_names_the_objects_and_their_finalizers() -> None:
+    kube = FakeKube()
+    gone = {"deletionTimestamp": kube.clock.stamp()}
+    said = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    row = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": said}
+    kube.put({"kind": "Namespace", "metadata": {"name": "going", **gone}, "status": {"conditions": [row]}})
+    for name, held in (("kept", ["example.com/hold"]), ("data", ["kubernetes.io/pvc-protection"]), ("free", [])):
+        kube.put({"kind": "ConfigMap", "metadata": {"name": name, "namespace": "going", "finalizers": held, **gone}})
+    events, _ = played(await_leaving(["going"], kube, kube.clock))
+    assert [said in text for _, _, text in items(events)] == [True]
+    _, error = failed(ensure_secrets("todo", ("going",), [plan(namespace="going")], kube, adopt=False))
+    first = error.problems[0]
+    assert (first.code, first.detail) == ("NAMESPACE_TERMINATING", "configmap/kept has finalizer example.com/hold")
+    assert said in first.title
+    assert "kubectl patch configmap kept -n going" in first.hints[0]

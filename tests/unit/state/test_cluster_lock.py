@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode, machine_error
-from deployer.core.events import Event, Log, Warned
+from deployer.core.events import Event, Log, StageFinished, StageStarted, Warned
 from deployer.core.process import identity
 from deployer.core.steps import Clock, Steps, SystemClock
 from deployer.state import lock as lease_module
@@ -104,8 +104,9 @@ def test_a_holder_elsewhere_is_waited_for_until_it_stops_renewing(holder: str, r
     kube.put(lease(holder, renewed))
     clock.at(20, lambda: kube.put(lease(holder, "2026-01-01T00:00:20Z")))
     events, _ = finish(leased(kube, "shop", "run-1", clock, looking(kube, seen)))
-    assert [event.problem.code for event in events if isinstance(event, Warned)] == ["LOCK_WAIT"]
-    assert holder in events[0].problem.title  # type: ignore[union-attr]
+    (warning,) = (event.problem for event in events if isinstance(event, Warned))
+    assert warning.code == "LOCK_WAIT" and holder in warning.title
+    assert [event.stage for event in events if isinstance(event, StageStarted | StageFinished)] == ["lock", "lock"]
     assert 20 + DURATION_SECONDS <= clock.elapsed <= 20 + DURATION_SECONDS + 2
     assert seen == [identity("run-1")]
 

@@ -15,7 +15,7 @@ from deployer.core.steps import Steps, merge
 from deployer.state.lock import acquire, locked
 from deployer.state.lock import held as descriptors
 from tests.fakes import FakeClock
-from tests.fakes.play import code, failed, played
+from tests.fakes.play import code, failed, items, played
 
 HOLD = """
 import fcntl, sys
@@ -66,8 +66,9 @@ def test_a_held_lock_is_awaited_and_its_holder_reported_once(tmp_path: Path) -> 
     events, stream = played(acquire(path, clock))
     assert stream is not None
     stream.close()
-    (warning,) = events
-    assert isinstance(warning, Warned)
+    (warning,) = (event for event in events if isinstance(event, Warned))
+    ((_, state, words),) = items(events)
+    assert (state, f"waiting {words}") == ("running", warning.problem.title)
     assert "pid 12345" in warning.problem.title
     assert 5 <= clock.elapsed < 6
 
@@ -153,8 +154,9 @@ def test_what_a_killed_run_left_at_work_holds_the_lock_until_it_has_ended(tmp_pa
     events, stream = played(acquire(tmp_path / "lock", clock))
     assert stream is not None
     stream.close()
-    (warning,) = events
-    assert isinstance(warning, Warned)
+    (warning,) = (event for event in events if isinstance(event, Warned))
+    ((_, state, words),) = items(events)
+    assert (state, f"waiting {words}") == ("running", warning.problem.title)
     assert f"a run that was killed (pid {run.pid})" in warning.problem.title
     assert clock.elapsed >= 5
 
