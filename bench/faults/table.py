@@ -82,21 +82,24 @@ def _probe(path: str, **numbers: int) -> dict[str, Any]:
 
 N, C, D, W = Ends.NOW, Ends.CONFIRMED, Ends.DEADLINE, Ends.GOES_ON
 
+# What would refuse these before a build.
+NO_IMAGE = ("TAG_NOT_BUILT", "IMAGE_NOT_BUILT")
+
 FAULTS: tuple[Fault, ...] = (
     # --- images
     Fault("image may not be pulled", "IMAGE_NEVER_PULL", N, _pod("ErrImageNeverPull"), GONE_TAG,
-          values={"image": {"pullPolicy": "Never"}}, tags={"tag": GONE_TAG}, waived=("TAG_NOT_BUILT",)),
+          values={"image": {"pullPolicy": "Never"}}, tags={"tag": GONE_TAG}, waived=NO_IMAGE),
     Fault("image in the host's daemon only", "IMAGE_NEVER_PULL", N, _pod("ErrImageNeverPull"),
           "host's daemon",
-          values={"image": {"pullPolicy": "Never"}}, tags={"tag": HOST_ONLY_TAG}, waived=("TAG_NOT_BUILT",)),
+          values={"image": {"pullPolicy": "Never"}}, tags={"tag": HOST_ONLY_TAG}, waived=NO_IMAGE),
     Fault("image not in the registry", "IMAGE_NOT_FOUND", N, _pod("ErrImagePull"), "does not exist",
-          tags={"repository": f"{REGISTRY}/todo-backend"}),
+          tags={"repository": f"{REGISTRY}/todo-backend"}, waived=NO_IMAGE),
     Fault("image denied by the registry", "IMAGE_DENIED", N, _pod("ErrImagePull"), "denied",
-          tags={"repository": f"{REGISTRY}/denied/todo-backend"}),
+          tags={"repository": f"{REGISTRY}/denied/todo-backend"}, waived=NO_IMAGE),
     Fault("registry out of reach", "IMAGE_NETWORK", C, _pod("ErrImagePull"), "cannot reach the registry",
-          tags={"repository": f"{DEAF_REGISTRY}/todo-backend"}),
+          tags={"repository": f"{DEAF_REGISTRY}/todo-backend"}, waived=NO_IMAGE),
     Fault("image's name is none", "IMAGE_NAME_INVALID", N, _pod("InvalidImageName"), "not an image name",
-          values={"image": {"registry": "local registry"}}),
+          values={"image": {"registry": "local registry"}}, waived=NO_IMAGE),
     # --- what a container needs
     Fault("Secret missing", "CONFIG_SECRET_MISSING", N, _pod("CreateContainerConfigError .*secret"), "no-such-secret",
           values={"secretEnv": {"TOKEN": {"secret": "no-such-secret", "key": "TOKEN"}}}, waived=("REFERENCE_MISSING",)),

@@ -145,7 +145,8 @@ def preflight(
     from deployer.preflight.validate import before_build
 
     running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None)
-    target = Target(composition.host(), run.machine.cache_dir, run.helm, running)
+    offline = run.toolchain.offline_images
+    target = Target(composition.host(), run.machine.cache_dir, run.helm, running, offline=offline)
     choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt)
     return (yield from before_build(run.loaded, plan, target, run.folder, choice, whole=not options.services))
 

@@ -43,7 +43,9 @@ def examine(loaded: LoadedSpec, here: Machine) -> Examined:
     facts = replace(seen.facts, kubernetes_version=version)
     helm = composition.open_helm(here, loaded.spec.cluster, tools, facts) if tools else None
     stopped = running is None and seen.facts.phase is not ClusterPhase.MISSING
-    return validate.examine(loaded, plan, Target(composition.host(), here.cache_dir, helm, running, stopped))
+    offline = bool(seen.toolchain and seen.toolchain.offline_images)
+    target = Target(composition.host(), here.cache_dir, helm, running, stopped, offline)
+    return validate.examine(loaded, plan, target)
 
 
 def offline_plan(

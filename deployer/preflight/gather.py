@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import (
     WITHOUT_CLUSTER,
     HelmPort,
@@ -39,6 +40,7 @@ from deployer.sources.env_files import leaks, telling_values
 from deployer.stages.cluster import Host, start_request
 from deployer.state.record import Record
 from deployer.status.objects import dig
+from deployer.toolchain import silent_registries
 
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -64,7 +66,8 @@ class Running:
 class Target:
     """Where a plan is to be deployed: this machine, and the cluster if it runs. Without helm no chart is rendered.
 
-    `stopped`: there is a cluster, and what it has cannot be asked.
+    `stopped`: there is a cluster, and what it has cannot be asked. `offline`: no registry answered when the tools
+    were made ready.
     """
 
     host: Host
@@ -72,6 +75,7 @@ class Target:
     helm: HelmPort | None = None
     running: Running | None = None
     stopped: bool = False
+    offline: bool = False
 
 
 def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) -> Subject:
@@ -87,8 +91,9 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
         cluster = pool.submit(_cluster, loaded, plan, target, kinds)
         machine = pool.submit(_machine, loaded, env, target.cache_dir)
         charts = [_Chart(one, target.helm, _against(one, target, kinds), kinds) for one in plan.releases if target.helm]
-        renders = [pool.submit(_rendered, loaded, one, trials, thorough=thorough) for one in charts]
-        return _subject(Subject(loaded, plan, (), env), renders, cluster.result(), machine.result(), target)
+        renders = [pool.submit(_rendered, loaded, plan, one, trials, thorough=thorough) for one in charts]
+        made = _subject(Subject(loaded, plan, (), env), renders, cluster.result(), machine.result(), target)
+    return _with_images(made, target)
 
 
 def render(loaded: LoadedSpec, plan: Plan, target: Target) -> Subject:
@@ -199,23 +204,27 @@ def definitions(objects: Iterable[Object]) -> frozenset[tuple[str, str]]:
     )
 
 
-def _rendered(loaded: LoadedSpec, one: _Chart, trials: ThreadPoolExecutor, *, thorough: bool) -> Rendered:
+def _rendered(loaded: LoadedSpec, plan: Plan, one: _Chart, trials: ThreadPoolExecutor, *, thorough: bool) -> Rendered:
     mapped = containers.mapped_values(one.release.name, loaded.spec.releases[one.release.name], one.release)
-    first = [each for each in mapped if isinstance(each.value, str)] if thorough else []
+    images = {image.name: image for image in plan.images}
     # Texts are tried all at once; what is handed over as a map (checksums) is tried by itself.
-    trial = trials.submit(_tried, one, tuple(first)) if first else None
+    first = tuple(each for each in mapped if isinstance(each.value, str))
+    trial = trials.submit(_tried, one, first) if thorough and first else None
     apart = [(each, trials.submit(_tried, one, (each,))) for each in mapped if thorough and each not in first]
     everything = one.template()
     rendered = _objects_of(one, everything)
+    if trial is None and containers.may_be_misled(rendered.objects, one.release, images):
+        trial = trials.submit(_tried, one, first)
+    changed = trial.result() if trial is not None else None
     if thorough:
-        changed = trial.result() if trial is not None else None
         doubted = [each for each in first if changed is not None and not containers.verbatim(each.other, changed)]
     else:
         doubted = [each for each in mapped if each.is_image and not containers.verbatim(each.value, everything)]
     results = [(each, work.result()) for each, work in apart]
     results += [(each, _tried(one, (each,))) for each in doubted]
     unused = tuple((each.location, each.path) for each, other in results if other == everything)
-    return replace(rendered, unused=unused)
+    wrong = containers.not_built(mapped, changed, rendered, images) if trial is not None else ()
+    return replace(rendered, unused=unused, not_built=wrong)
 
 
 def _tried(one: _Chart, tried: tuple[containers.Mapped, ...]) -> tuple[Object, ...] | None:
@@ -290,6 +299,21 @@ def _with_keys(subject: Subject, kube: KubePort) -> Subject:
             keys[ref] = frozenset(key for field in ("data", "binaryData") for key in found.get(field) or ())
     assert subject.cluster is not None
     return replace(subject, cluster=replace(subject.cluster, keys=keys)) if keys else subject
+
+
+def _with_images(subject: Subject, target: Target) -> Subject:
+    """The subject that also knows which images of others nobody can deliver, where no registry answered before."""
+    running = target.running
+    if not target.offline or running is None or running.open_images is None:
+        return subject
+    built = {parse_ref(image.ref).familiar for image in subject.plan.images}
+    used = {one.image for one in subject.containers(init=True) if one.image and one.workload.starts}
+    foreign = sorted(one for one in used if parse_ref(one).familiar not in built)
+    daemon = running.open_images() if foreign else None
+    lacking = [one for one in foreign if daemon is not None and daemon.image(one) is None]
+    away = silent_registries({parse_ref(one).registry for one in lacking})
+    found = {one: parse_ref(one).registry or DEFAULT_REGISTRY for one in lacking if parse_ref(one).registry in away}
+    return replace(subject, machine=replace(subject.machine, undeliverable=found)) if found else subject
 
 
 def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:

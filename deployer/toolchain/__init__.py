@@ -9,6 +9,7 @@ A run asks, in this order:
   started or repaired. Also makes sure of the images in the host's Docker.
 - `seed_minikube(toolchain, env)`: before every `minikube start`.
 - `replacement_of(upstream)` → the name of the image that replaces a base image, or None; pure.
+- `silent_registries(hosts)` → those of the registries that do not answer from this machine.
 - `ensure_replacements(upstreams, toolchain, cache_dir, env)` → steps to {upstream: replacement image}, all in the
   host's Docker; {} where images can be pulled. Copying them into the node's Docker is the caller's work.
 
@@ -16,7 +17,7 @@ Everything lives under `cache_dir/toolchain`, appears by rename, and is made und
 """
 
 from deployer.toolchain.dockerhost import docker_mending, ensure_docker
-from deployer.toolchain.locate import locate_toolchain
+from deployer.toolchain.locate import locate_toolchain, silent_registries
 from deployer.toolchain.model import STAGE, Setting, Toolchain, Way, architecture, minikube_home
 from deployer.toolchain.resolve import ensure_toolchain
 from deployer.toolchain.source.base_images import ensure_replacements, replacement_of
@@ -36,4 +37,5 @@ __all__ = [
     "minikube_home",
     "replacement_of",
     "seed_minikube",
+    "silent_registries",
 ]

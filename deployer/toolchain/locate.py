@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -130,6 +130,7 @@ def _text(version: tuple[int, int]) -> str:
 
 
 LIMIT_SECONDS = 3.0
+_DOCKER, _OF_DOCKER = "registry-1.docker.io", ("", "docker.io", "index.docker.io")
 
 
 def probe() -> Reach:
@@ -143,6 +144,16 @@ def probe() -> Reach:
     answers = ask(checks, LIMIT_SECONDS)
     groups = {name: [answer for (group, _), answer in answers.items() if group == name] for name, _ in answers}
     return Reach(*(bool(groups.get(name)) and all(groups[name]) for name in ("downloads", "registries", "packages")))
+
+
+def silent_registries(hosts: Iterable[str]) -> frozenset[str]:
+    """Those of the registries (empty: Docker's own) that do not answer; those of this machine are not asked."""
+    asked = {host: host.rpartition(":")[0] or host for host in hosts}
+    there = {host for host, name in asked.items() if name in ("localhost", "127.0.0.1")}
+    urls = {(host, scheme): f"{scheme}://{_DOCKER if host in _OF_DOCKER else host}/v2/"
+            for host in asked.keys() - there for scheme in ("https", "http")}  # fmt: skip
+    answers = ask({key: partial(_is_registry, url) for key, url in urls.items()}, LIMIT_SECONDS)
+    return frozenset(asked.keys() - there - {host for (host, _), answer in answers.items() if answer})
 
 
 def checksum_url(template: str, version: str) -> str:

@@ -16,6 +16,7 @@ INFORMATION = {
     "LOCK_WAIT": "the run waits by itself",
     "NAMESPACE_KEPT": "what is in it is not ours",
     "NOTICE": "one sentence of what was done",
+    "POD_FREED": "the rollback goes on by itself",
     "REBUILDING": "the rollback goes on by itself",
     "ROLLING_BACK": "the rollback goes on by itself",
 }

@@ -10,12 +10,25 @@ from fractions import Fraction
 from typing import Any
 
 from deployer.config.spec import Release
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import Object
 from deployer.core.values import set_at, value_at
 from deployer.core.yaml import Location
-from deployer.plan import ReleasePlan
+from deployer.plan import ImagePlan, ReleasePlan
 from deployer.preflight.rules.capacity import quantity
-from deployer.preflight.rules.model import Container, Subject, Violation, rule, texts_of
+from deployer.preflight.rules.model import (
+    Container,
+    NotBuilt,
+    Rendered,
+    Subject,
+    Violation,
+    is_test,
+    rule,
+    texts_of,
+    workload_of,
+)
+
+_NO_REGISTRY = ".invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +86,60 @@ def without_tags(plan: ReleasePlan, spec: Release, refs: Mapping[str, str]) -> d
     return values
 
 
+def not_built(
+    mapped: Sequence[Mapped], changed: Sequence[Object] | None, rendered: Rendered, images: Mapping[str, ImagePlan]
+) -> tuple[NotBuilt, ...]:
+    """Where a mapped value makes a container use an image that is none of `images`.
+
+    `changed` is what renders with the other values of all that is mapped: they show which value makes which name.
+    Where that does not render, a tag that names a content of ours shows it.
+    """
+    refs = {parse_ref(image.ref).familiar for image in images.values()}
+    ours = [one for one in mapped if one.is_image and isinstance(one.value, str) and one.other]
+    found: dict[Location, NotBuilt] = {}
+    objects = rendered.objects if changed is None else changed
+    for work in filter(None, (workload_of(rendered.release, body) for body in objects)):
+        for container in work.containers(init=True) if work.starts and not is_test(work.body) else ():
+            used, image = _written_back(str(container.get("image") or ""), ours, images, tried=changed is not None)
+            ref = parse_ref(image)
+            if used is not None and (ref.digest or ref.familiar not in refs):
+                built = images[str(used.location[3])].ref
+                found.setdefault(used.location, NotBuilt(used.location, work.label, image, built))
+    return tuple(found.values())
+
+
+def _written_back(
+    image: str, mapped: Sequence[Mapped], images: Mapping[str, ImagePlan], *, tried: bool
+) -> tuple[Mapped | None, str]:
+    """The image as it is without trying other values, and the mapped value that decides what it is."""
+    if not tried:
+        tags = {name: one.tag for name, one in images.items() if one.content[:12] in one.tag}
+        tag = parse_ref(image).tag
+        return next((one for one in mapped if tag and tags.get(str(one.location[3])) == tag), None), image
+    used = [one for one in mapped if one.other in image]
+    for one in sorted(used, key=lambda one: -len(one.other)):
+        image = image.replace(one.other, one.value)
+    return next((one for one in used if not one.other.endswith(_NO_REGISTRY)), None), image
+
+
+def may_be_misled(objects: Sequence[Object], release: ReleasePlan, images: Mapping[str, ImagePlan]) -> bool:
+    """Whether a container has a repository or tag of these images, and is none of them."""
+    parts = {one.tag for one in images.values()} | {parse_ref(one.ref).short for one in images.values()}
+    refs = {parse_ref(one.ref).familiar for one in images.values()}
+    for work in filter(None, (workload_of(release, body) for body in objects)):
+        for container in work.containers(init=True):
+            ref = parse_ref(str(container.get("image") or ""))
+            if (ref.digest or ref.familiar not in refs) and {ref.tag, ref.short} & parts:
+                return True
+    return False
+
+
 def _other(template: str, value: Any, mark: str) -> Any:
     if template == "{checksums}":
         return dict.fromkeys(value, f"{mark}00000000") if isinstance(value, Mapping) else value
     tag = f"0.0.0-{mark}00000000"
     return template.format_map(
-        {"registry": "", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
+        {"registry": f"probe-{mark}{_NO_REGISTRY}", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
          "ref": f"probe-{mark}:{tag}", "checksum": f"{mark}00000000"}
     )  # fmt: skip
 

@@ -165,6 +165,16 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBuilt:
+    """A mapped value of the spec that leads a workload to an image that is not the one that is built."""
+
+    location: Location
+    workload: str
+    image: str
+    built: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A release's rendered objects, hooks included, and its chart's own description."""
 
@@ -173,6 +183,7 @@ class Rendered:
     chart: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[tuple[Location, str], ...] = ()
     """Where the spec maps a value that no template uses, and the value's path."""
+    not_built: tuple[NotBuilt, ...] = ()
     brings: frozenset[tuple[str, str]] = frozenset()
     """apiVersion and kind of what the definitions in the chart's `crds` define, which Helm applies first."""
     renewed: tuple[tuple[ObjectRef, str], ...] = ()
@@ -219,6 +230,8 @@ class Machine:
     """Image of the spec → the bytes of its build context, and its biggest entries with theirs."""
     env_leaks: Mapping[str, tuple[Leak, ...]] = field(default_factory=dict)
     """Image of the spec → the env files with secrets in its build context."""
+    undeliverable: Mapping[str, str] = field(default_factory=dict)
+    """Image that the cluster does not have → its registry, which does not answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,13 +199,50 @@ def architecture(subject: Subject) -> Iterator[Violation]:
 def unused_values(subject: Subject) -> Iterator[Violation]:
     """Every value that the spec hands to a chart is used by a template."""
     for one in subject.releases:
+        misled = {wrong.location[:4] for wrong in one.not_built}  # what is unused there, such as a tag, follows from it
         for location, path in one.unused:
+            if location[:4] in misled:
+                continue
             yield Violation(
                 f"release `{one.release.name}`: no template uses the value `{path}`",
                 Place(one.release.name, spec=location),
                 "what it maps has no effect: the chart renders the same with another value there",
                 (f"look for the value's path in {subject.loaded.spec.releases[one.release.name].chart}/values.yaml",),
             )
+
+
+@rule("IMAGE_NOT_BUILT", "certain", "Kubernetes docs, Images")
+def not_built(subject: Subject) -> Iterator[Violation]:
+    """What the spec maps into a chart leads pods to images that are built."""
+    for one in (found for release in subject.releases for found in release.not_built):
+        ref, built, path = parse_ref(one.image), parse_ref(one.built), one.location[-1]
+        if ref.digest:
+            hint = "map the value of the digest too, to an empty text: it wins over the tag"
+        elif ref.registry and ref.short.endswith(f"/{built.short}"):
+            hint = 'map the value of the registry too: "{registry}"'
+        elif ref.tag != built.tag:
+            hint = 'map the value of the tag too: "{tag}"'
+        else:
+            hint = f'map the value of the name too: "{{repository}}"; or set images.{one.location[3]}.repository'
+        yield Violation(
+            f"the mapping of image `{one.location[3]}` leads {one.workload} to `{one.image}`, which nobody builds",
+            Place(str(one.location[1]), one.workload, spec=one.location),
+            f"`{path}` is part of its name; what is built is `{one.built}`",
+            (hint,),
+        )
+
+
+@rule("IMAGE_UNREACHABLE", "certain", "Kubernetes docs, Images (ImagePullBackOff)")
+def unreachable(subject: Subject) -> Iterator[Violation]:
+    """Images that are not built here are in the cluster, or their registry answers."""
+    known = {one.image for release in subject.releases for one in release.not_built}
+    for one in subject.containers(init=True):
+        registry = subject.machine.undeliverable.get(one.image)
+        if registry is not None and one.workload.starts and one.image not in known:
+            known.add(one.image)
+            text = f"`{one.image}` is not in the cluster, and {registry} does not answer from this machine"
+            load = f"minikube -p {subject.loaded.spec.cluster.name} image load FILE, with a file of `docker save`"
+            yield one.violation(text, "image", hint=f"map the image to one that is built here, or: {load}")
 
 
 def _tag(image: str) -> str | None:

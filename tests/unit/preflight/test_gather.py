@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployer.core.errors import input_error
 from deployer.core.ports import Object, ObjectRef, UpgradeRequest
 from deployer.preflight.gather import gather, objects_of
 from deployer.preflight.rules.model import Subject
 from deployer.state.record import ReleaseRecord, new_record, with_release
-from tests.fakes import FakeKube
+from tests.fakes import FakeImages, FakeKube
 from tests.unit.preflight.rendering import chart, deaf_chart, target
 
 
@@ -47,6 +49,83 @@ def test_a_chart_that_renders_randomly_is_never_said_to_ignore_its_values(
 
     (rendered,) = look(made, kube, random, tmp_path, thorough=True).releases
     assert rendered.unused == ()
+
+
+def image_of(name: Any) -> Any:
+    """The chart, whose container has the image of this name; tests give it the tag of the values."""
+
+    def render(request: UpgradeRequest) -> Sequence[Object]:
+        objects = list(chart(request))
+        objects[0]["spec"]["template"]["spec"]["containers"][0]["image"] = name(request.values["api"]["tag"])
+        return objects
+
+    return render
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        (lambda tag: f"shop-api:{tag}", None),
+        (lambda tag: f"docker.io/library/shop-api:{tag}", None),
+        (lambda tag: f"registry.example.com/shop-api:{tag}", "registry.example.com/shop-api:1.0.0-0123456789ab"),
+        (lambda tag: f"other:{tag}", "other:1.0.0-0123456789ab"),
+        (lambda tag: f"shop-api:{tag}@sha256:1", "shop-api:1.0.0-0123456789ab@sha256:1"),
+        (lambda tag: f"shop-api:v{tag}", "shop-api:v1.0.0-0123456789ab"),
+        (lambda tag: "sidecar:1.0.0", None),
+    ],
+)
+def test_a_mapping_that_leads_to_an_image_that_nobody_builds_is_found(
+    made: Subject, kube: FakeKube, tmp_path: Path, name: Any, image: str | None, thorough: bool
+) -> None:
+    (rendered,) = look(made, kube, image_of(name), tmp_path, thorough=thorough).releases
+    assert [one.image for one in rendered.not_built] == ([image] if image else [])
+    assert all(one.location == ("releases", "shop", "images", "api", "api.tag") for one in rendered.not_built)
+
+
+def test_a_chart_that_takes_no_other_values_is_judged_by_tags_of_ours(
+    made: Subject, kube: FakeKube, tmp_path: Path
+) -> None:
+    def checked(request: UpgradeRequest) -> Sequence[Object]:
+        if not request.values["api"]["tag"].startswith("1.0.0"):
+            raise input_error("CHART_RENDER", "it wants a version")
+        return list(image_of(lambda tag: f"other:{tag}")(request))
+
+    (api,) = made.plan.images
+    of_content = replace(made, plan=replace(made.plan, images=(replace(api, shared="0123456789abcdef"),)))
+    for subject, found in ((made, 0), (of_content, 1)):
+        (rendered,) = look(subject, kube, checked, tmp_path, thorough=True).releases
+        assert len(rendered.not_built) == found
+
+
+def test_images_of_others_are_asked_for_where_no_registry_answered(
+    made: Subject, kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def silent(hosts: set[str]) -> frozenset[str]:
+        asked.append(set(hosts))
+        return frozenset({""})
+
+    monkeypatch.setattr("deployer.preflight.gather.silent_registries", silent)
+    daemon = FakeImages(["there:1"])
+    base = target(kube, three_images, tmp_path)
+    assert base.running is not None
+    base = replace(base, running=replace(base.running, open_images=lambda: daemon))
+    for offline, expected in ((True, {"gone:1": "docker.io"}), (False, {})):
+        seen = gather(made.loaded, made.plan, replace(base, offline=offline), thorough=False)
+        assert seen.machine.undeliverable == expected
+    assert asked == [{"", "ghcr.io"}]
+
+
+IMAGES = ("there:1", "gone:1", "ghcr.io/a:1")
+
+
+def three_images(request: UpgradeRequest) -> Sequence[Object]:
+    objects = list(chart(request))
+    pod = objects[0]["spec"]["template"]["spec"]
+    pod["initContainers"] = [{"name": f"i{at}", "image": one} for at, one in enumerate(IMAGES)]
+    return objects
 
 
 def test_what_the_cluster_has_of_its_own_counts(made: Subject, kube: FakeKube, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
 from deployer.preflight.rules.judging import RULES, judge
-from deployer.preflight.rules.model import Machine, without_nulls
+from deployer.preflight.rules.model import Machine, NotBuilt, without_nulls
 from deployer.sources.env_files import Leak
 from tests.unit.preflight.rules.subjects import Change, cluster, good_objects, strict, subject
 
@@ -120,6 +120,12 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("IMAGE_ARCHITECTURE", "error", at("cluster", to=cluster(image_architectures={"python:3.11": "arm64"})), "arm64"),
     ("VALUE_UNUSED", "error", at("unused", to=((("releases", "shop", "images", "api", "api.tag"), "api.tag"),)),
      "`api.tag`"),
+    ("IMAGE_NOT_BUILT", "error", at("not_built", to=(
+        NotBuilt(("releases", "shop", "images", "api", "api.tag"), "deployment/api", "web:1.0.0", "shop-api:1.0.0"),)),
+     "leads deployment/api to `web:1.0.0`"),
+    ("IMAGE_UNREACHABLE", "error", both(at(*POD, "initContainers", to=[{"name": "i", "image": "busybox:1.36.1"}]),
+                                        at("machine", to=Machine(undeliverable={"busybox:1.36.1": "docker.io"}))),
+     "docker.io does not answer"),
     ("REQUESTS_MISSING", "error", at(*BOX, "resources", "requests", "memory", to=None), "no requests for memory"),
     ("LIMITS_MISSING", "error", at(*BOX, "resources", "limits", "memory", to=None), "no limits for memory"),
     ("QUANTITY_INVALID", "error", at(*BOX, "resources", "requests", "cpu", to="a lot"), "`a lot` is not"),
