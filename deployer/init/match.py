@@ -62,15 +62,19 @@ def slots(
     """The images of what is rendered; `with_marks` is the same with every path marked, None where that fails."""
     plain = {place: (image, work) for place, image, work in _images(objects, plan)}
     changed = {place: image for place, image, _ in _images(with_marks, plan)} if with_marks is not None else {}
+    always = {place for place, _, work in _images(objects, plan) if place[3] in _pulled(work)}
     found: dict[tuple[str, ...], Slot] = {}
     for place, (image, work) in {**_only(with_marks, plan, plain), **plain}.items():
         slot = _slot(changed.get(place, ""), paths, values)
         default = image if not _MARK.search(image) else _default(image, paths, values)
         fixed = {**slot.fixed, **{_shown(at, values): "" for at, text in _digests(values).items() if text in image}}
+        if slot.values and place in always:
+            fixed |= {_shown(at, values): "IfNotPresent" for at in _always(values, changed.get(place, ""), paths)}
         key = (*sorted(slot.values), slot.repository) if slot.values else (default,)
         known = found.get(key)
         users = dict.fromkeys([*(known.users if known else ()), work.label])
         ports = dict.fromkeys([*(known.ports if known else ()), *_ports(work, place[3])])
+        fixed = {**(known.fixed if known else {}), **fixed}
         found[key] = replace(slot, image=default, users=tuple(users), ports=tuple(ports), fixed=fixed)
     return tuple(found.values())
 
@@ -98,6 +102,17 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
 def _digests(values: Mapping[str, Any]) -> dict[Path, str]:
     """The values that are an image's digest: they win over its tag."""
     return {at: value for at, value in leaves(values) if isinstance(value, str) and value.startswith("sha256:")}
+
+
+def _always(values: Mapping[str, Any], image: str, paths: Sequence[Path]) -> list[Path]:
+    """The values beside those of the image's name, or under global, that have it pulled at each start."""
+    beside = {paths[int(mark[1])][:-1] for mark in _MARK.finditer(image)} | {("global",), ("global", "image")}
+    return [at for at, value in leaves(values) if value == "Always" and at[:-1] in beside]
+
+
+def _pulled(work: Workload) -> set[str]:
+    """The containers whose image is pulled at each start; what is built here is in no registry."""
+    return {str(one.get("name")) for one in work.containers(init=True) if one.get("imagePullPolicy") == "Always"}
 
 
 def _may_name(at: Path, value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from deployer.config.load import load_spec
 from deployer.init import match
 from deployer.init.compose import compose, questions
-from deployer.init.model import Answers, Exposed, FoundDockerfile, Reading, Repository, SecretNeed, Slot
+from deployer.init.model import Answers, Exposed, FoundChart, FoundDockerfile, Reading, Repository, SecretNeed, Slot
 from deployer.init.read import hosts, release_names
 from deployer.init.write import as_yaml
 from tests.unit.init.charts import chart, refused, service
@@ -182,3 +183,85 @@ def test_a_release_is_called_what_others_call_its_service() -> None:
     }  # fmt: skip
     assert list(release_names([api, web], refused)) == ["api", "web"]
     assert list(release_names([api, api], render)) == ["api", "api-2"]
+
+
+def some(path: str, name: str, *slots: Slot, kinds: tuple[str, ...] = ("Deployment",), **more: Any) -> Reading:
+    """The reading of the chart at the path."""
+    return Reading(FoundChart(path, name, "1.0.0", {}), name, slots, kinds=frozenset(kinds), **more)
+
+
+def test_several_charts_are_asked_about_and_those_aside_are_left_out(tmp_path: Path) -> None:
+    own = slot("acme/api:1", "api", image="{ref}")
+    readings = (
+        some("charts/api", "api", own),
+        some("charts/api-v1", "api", own),
+        some("monitoring", "monitoring", slot("grafana/grafana:1", "grafana", image="{ref}")),
+        some("argocd", "apps", kinds=("Application",)),
+        some("broken", "broken", problem="Error: a\nError: no `x`\nUse --debug flag"),
+        some("empty", "empty", kinds=()),
+    )
+    found = repo(API)
+    document, text = drafted(tmp_path, found, *readings)
+    assert [one["chart"] for one in document["releases"].values()] == ["charts/api"]
+    assert text.count("# - guessed: chart") == 3 and "broken: left out, for it does not render: Error: no `x`" in text
+    asked = {one.key: one.default for one in questions(found, readings, {}) if one.key.startswith("chart:")}
+    assert asked == {
+        "chart:charts/api": "yes",
+        "chart:charts/api-v1": "no",
+        "chart:monitoring": "no",
+        "chart:argocd": "no",
+    }
+    document, _ = drafted(tmp_path, found, *readings, answers={"chart:monitoring": "yes"})
+    assert set(document["releases"]) == {"api", "monitoring"}
+
+
+def test_the_one_dockerfile_and_the_one_image_belong_together(tmp_path: Path) -> None:
+    root = FoundDockerfile("Dockerfile", "shop", ".", True)
+    for image in ("nginx:1.16", "acme/other:2"):
+        one = slot(image, "release-name", image="{ref}")
+        document, text = drafted(tmp_path, repo(root), reading(one, slot("redis:7", "cache", cache="{ref}")))
+        assert document["releases"]["shop"]["images"] == {"shop": {"image": "{ref}"}}
+        assert "# guessed: makes the image of deployment/release-name" in text
+    assert document["images"]["shop"]["repository"] == "other"
+    foreign = slot("redis:7", "cache", image="{ref}")
+    assert "images" not in drafted(tmp_path, repo(root), reading(foreign))[0]
+
+
+def test_images_of_one_dockerfile_are_told_by_their_names(tmp_path: Path) -> None:
+    base = FoundDockerfile("Dockerfile", "shop", ".", True, args={"SERVICE": "", "V": "1"})
+    made = [replace(base, name=one, given={"SERVICE": one}) for one in ("front", "back")]
+    staged = replace(base, name="worker", target="worker", args={})
+    slots = [slot(f"acme/{one}:1", f"shop-{one}", **{f"{one}.image": "{ref}"}) for one in ("front", "back", "worker")]
+    document, _ = drafted(tmp_path, repo(base, *made, staged), reading(*slots))
+    assert {name: one.get("args") or one["target"] for name, one in document["images"].items()} == {
+        "front": {"SERVICE": "front"}, "back": {"SERVICE": "back"}, "worker": "worker"
+    }  # fmt: skip
+
+
+def test_a_secret_that_the_chart_makes_is_left_to_it_unless_the_env_file_has_its_keys(tmp_path: Path) -> None:
+    need = SecretNeed("auth", {"PASSWORD": True}, False, ("auth.existingSecret",), made=True)
+    document, text = drafted(tmp_path, repo(), reading(secrets=(need,)))
+    assert "secrets" not in document and "Secret auth is the chart's own" in text
+    document, _ = drafted(tmp_path, repo(env={"PASSWORD": "x"}), reading(secrets=(need,)))
+    assert document["releases"]["shop"]["secrets"] == {"auth": {"auth.existingSecret": "{name}"}}
+
+
+def test_an_ingress_gets_its_addon_and_the_service_behind_it_stays_closed(tmp_path: Path) -> None:
+    host = Exposed("web", None, None, "/", host="shop.example.com", ingress_class="nginx")
+    closed = Exposed("web", None, None, "", "service.type")
+    document, _ = drafted(tmp_path, repo(), reading(exposed=(host, closed)))
+    assert document["cluster"] == {"addons": ["ingress"]}
+    assert document["urls"] == {"shop-example-com": {"ingressHost": "shop.example.com"}}
+    other = replace(host, ingress_class="alb")
+    document, _ = drafted(tmp_path, repo(), reading(exposed=(other, closed)))
+    assert "cluster" not in document and document["urls"] == {"web": {"service": "web"}}
+    database = Exposed("db", None, 30001, "", web=False)
+    document, text = drafted(tmp_path, repo(), reading(exposed=(database,)))
+    assert "urls" not in document and "db: does not seem to speak HTTP" in text
+
+
+def test_objects_that_name_one_namespace_are_deployed_there(tmp_path: Path) -> None:
+    one = replace(some("chart", "shop"), namespaces=frozenset({"prod"}))
+    assert drafted(tmp_path, repo(), one)[0]["namespace"] == "prod"
+    two = replace(one, namespaces=frozenset({"a", "b"}))
+    assert drafted(tmp_path, repo(), two)[0]["namespace"] == "my-shop"

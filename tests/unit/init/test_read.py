@@ -57,6 +57,93 @@ def test_a_registry_becomes_the_one_that_local_images_are_found_under() -> None:
     assert slot.values == {"image.repository": "{repository}", "image.tag": "{tag}"}
 
 
+def test_an_image_that_is_built_here_is_not_pulled_at_each_start() -> None:
+    values = {"image": {"name": "web", "tag": "1", "pullPolicy": "Always"}, "other": {"pullPolicy": "Always"}}
+
+    def template(v: Any) -> list[dict[str, Any]]:
+        policy = v["image"]["pullPolicy"]
+        return [pods("web", container(f"{v['image']['name']}:{v['image']['tag']}", imagePullPolicy=policy))]
+
+    (slot,) = slots(values, template)
+    assert slot.fixed == {"image.pullPolicy": "IfNotPresent"}
+
+
+def test_images_of_a_list_are_found_by_the_names_of_its_items() -> None:
+    values = {"services": [{"name": "a", "image": {"repository": "x/a", "tag": 1}}, {"image": "b:1"}]}
+
+    def template(v: Any) -> list[dict[str, Any]]:
+        first, second = v["services"]
+        return [pods(first["name"], container(f"{first['image']['repository']}:{first['image']['tag']}")),
+                pods("b", container(second["image"]))]  # fmt: skip
+
+    assert [slot.values for slot in slots(values, template)] == [
+        {"services[a].image.repository": "{repository}", "services[a].image.tag": "{tag}"},
+        {"services[1].image": "{ref}"},
+    ]  # fmt: skip
+
+
+def test_names_that_templates_write_are_those_of_the_images() -> None:
+    values = {"global": {"registry": "r.example.com/shop", "tag": "1"}, "web": {"digest": "sha256:" + "0" * 64}}
+
+    def template(v: Any) -> list[dict[str, Any]]:
+        web = f"@{v['web']['digest']}" if v["web"]["digest"] else f":{v['global']['tag']}"
+        return [pods("api", container(f"{v['global']['registry']}/api:{v['global']['tag']}")),
+                pods("web", container(f"{v['global']['registry']}/web{web}")),
+                pods("old", container(f"acme/old:v{v['global']['tag']}"))]  # fmt: skip
+
+    api, web, old = slots(values, template)
+    shared = {"global.tag": "{tag}"}
+    assert (api.repository, api.values, api.fixed) == ("api", shared, {"global.registry": "{registry}"})
+    assert (web.repository, web.values) == ("web", shared)
+    assert web.fixed == {"global.registry": "{registry}", "web.digest": ""}
+    assert old.values == {}, "no value makes the tag that is built"
+
+
+def test_secrets_of_hooks_and_controllers_are_left_alone() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        wants = [env(name, "k") for name in ("by-hook", "by-operator", "db-app", "needed")]
+        hook = pods("certs", container("c:1", args=["create", "--secret-name=by-hook"]), kind="Job")
+        certificate = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "c"},
+                       "spec": {"secretName": "by-operator"}}  # fmt: skip
+        database = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "db"}}
+        return [pods("web", container("w:1", env=wants)), hook, certificate, database]
+
+    assert [need.name for need in secrets({}, template)] == ["needed"]
+
+
+def test_an_empty_name_of_a_secret_gets_one_of_its_own() -> None:
+    found = secrets(
+        {"existingSecret": ""}, lambda v: [pods("web", container("w:1", env=[env(v["existingSecret"], "K")]))]
+    )
+    assert found == (SecretNeed("existing-secret", {"K": True}, False, ("existingSecret",)),)
+
+
+def test_an_ingress_leads_to_the_path_that_its_pods_answer() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        backend = {"service": {"name": "web"}}
+        rules = [{"host": "a.example.com", "http": {"paths": [{"path": "/", "backend": backend}]}},
+                 {"host": "b.example.com", "http": {"paths": [{"path": "/b", "backend": backend}]}}]  # fmt: skip
+        ingress = {"kind": "Ingress", "metadata": {"name": "i"}, "spec": {"ingressClassName": "nginx", "rules": rules}}
+        return [pods("web", PROBED), service("web", "web"), ingress]
+
+    found = exposures({}, template)
+    assert [(one.host, one.service, one.probe, one.ingress_class) for one in found] == [
+        ("a.example.com", "web", "/ready", "nginx"), ("b.example.com", "web", "/b", "nginx")
+    ]  # fmt: skip
+
+
+def test_a_service_that_does_not_speak_http_is_known_by_its_port() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        made = []
+        for name, port in (("db", {"port": 5432}), ("rpc", {"name": "grpc", "port": 80}), ("web", {"port": 8080})):
+            one = service(name, name, "NodePort")
+            one["spec"]["ports"] = [port]
+            made.append(one)
+        return made
+
+    assert {one.service: one.web for one in exposures({}, template)} == {"db": False, "rpc": False, "web": True}
+
+
 def test_a_registry_that_is_not_used_is_left_so() -> None:
     values = {"global": {"imageRegistry": ""}, "image": {"registry": "", "repository": "web", "tag": "1"}}
     assert candidates(values) == (("image", "repository"), ("image", "tag"))
