@@ -70,6 +70,13 @@ class Asked:
     urls: Sequence[UrlPlan] = ()
     cors: Sequence[CorsPlan] = ()
 
+    @property
+    def needed(self) -> frozenset[tuple[str, str]]:
+        """The Services and hosts that are asked, as `Known.needed` has them."""
+        services = {(one.namespace, one.service) for one in self.urls if one.service}
+        services |= {(one.namespace, one.service) for one in self.cors}
+        return frozenset(services | {("", one.ingress_host) for one in self.urls if one.ingress_host})
+
 
 class RolloutFailed(DeployError):
     """A failed verdict on releases that were applied."""
@@ -92,7 +99,7 @@ def watch_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
 
 def verified(run: Connected, deployed: Deployed, limits: Limits, since: float, asked: Asked) -> Steps[Serving]:
     """All is Available, answers as asked and stayed so; the revisions are marked verified, or failed and raised."""
-    rollout = rollout_of(run, deployed, limits, since)
+    rollout = replace(rollout_of(run, deployed, limits, since), needed=asked.needed)
     with verdict(run, deployed, since):
         workloads = yield from stage(rollout_stage.STAGE, watch_rollout(rollout.without_hold), run.clock)
         # A person may click as soon as all is Available; whether it stays so is seen while they do.

@@ -1,6 +1,6 @@
 """Diagnosis: a pure function from plain objects and log tails to findings, and the verdict on them."""
 
-from deployer.diagnosis.diagnose import Observed, Verdict, diagnose, judge
+from deployer.diagnosis.diagnose import Observed, Verdict, diagnose, judge, scene_of
 from deployer.diagnosis.finding import Finding, Known, LogRequest, Measured, problem, warned
 from deployer.diagnosis.logs import exit_meaning, logs_wanted
 from deployer.diagnosis.scheduling import AROUND
@@ -18,5 +18,6 @@ __all__ = [
     "judge",
     "logs_wanted",
     "problem",
+    "scene_of",
     "warned",
 ]

@@ -44,7 +44,7 @@ def container_findings(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[
     """What is wrong with each of the pod's containers."""
     if dig(pod, "status", "phase") == "Succeeded" or dig(pod, "status", "reason"):
         return  # done, or turned away by the node: that is said of the pod
-    for container in _containers(ref, pod):
+    for container in containers_of(ref, pod):
         found = _of(scene, container)
         if found is not None:
             yield found
@@ -66,7 +66,8 @@ def _gate_findings(ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
         yield replace(made, detail=one_line(row.get("message") or ""), since=since)
 
 
-def _containers(ref: WorkloadRef, pod: Object) -> Iterator[Container]:
+def containers_of(ref: WorkloadRef, pod: Object) -> Iterator[Container]:
+    """The pod's containers, init containers first."""
     for init, kind in ((True, "initContainer"), (False, "container")):
         specs = {str(spec.get("name")): spec for spec in rows(pod, "spec", f"{kind}s")}
         for status in rows(pod, "status", f"{kind}Statuses"):
@@ -88,12 +89,12 @@ def _of(scene: Scene, container: Container) -> Finding | None:
     if container.init and not container.sidecar:
         return _init_runs(scene, container)
     ready = container.status.get("ready") is True
-    return _being_killed(scene, container) or (
+    return being_killed(scene, container) or (
         None if ready else crash_finding(scene, container) or _not_ready(scene, container)
     )
 
 
-def _being_killed(scene: Scene, container: Container) -> Finding | None:
+def being_killed(scene: Scene, container: Container) -> Finding | None:
     """A container that a probe has said to stop may take its whole grace period for it."""
     killer = killed_by(scene, container, dig(container.status, "state", "running"))
     kills = map(event_time, events_of(scene, container, "Killing"))

@@ -148,12 +148,25 @@ def diagnose(
     Only pods of the present template count, and no event from before `since`. Logs are given without secrets. Nothing
     is said of workloads that are known to be settled.
     """
-    ours = tuple(sorted(refs))
-    events = _grouped(snapshot.events, since)
-    short = {key: "\n".join(cut_lines(text, LONGEST_LINE)[-LINES:]) for key, text in logs.items()}
-    scene = Scene(snapshot, ours, short, now, since, known or Known(), events)
+    scene = scene_of(snapshot, refs, logs, now, since, known=known)
+    ours = scene.refs
     found = [one for ref in ours if ref not in scene.known.settled for one in _of_workload(scene, ref)]
     return tuple(sorted((*found, *surrounding_findings(scene)), key=_rank))
+
+
+def scene_of(
+    snapshot: Snapshot,
+    refs: Iterable[WorkloadRef],
+    logs: Logs,
+    now: float,
+    since: float,
+    *,
+    known: Known | None = None,
+) -> Scene:
+    """What one diagnosis looks at: events from before `since` left out, and logs cut."""
+    events = _grouped(snapshot.events, since)
+    short = {key: "\n".join(cut_lines(text, LONGEST_LINE)[-LINES:]) for key, text in logs.items()}
+    return Scene(snapshot, tuple(sorted(refs)), short, now, since, known or Known(), events)
 
 
 def _of_workload(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:

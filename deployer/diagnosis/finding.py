@@ -34,7 +34,8 @@ class Known:
     container. `growable`: nodes may be added. `killed`: pods and containers that were seen killed for memory, of which
     the runtime does not say so each time. `away_until`: when the cluster answered again after it had not for long.
     `settled`: workloads that are done, beside which the others are judged. `repositories`: those of the spec's images,
-    by their names in it.
+    by their names in it. `needed`: the Services that a URL or CORS check of the spec leads to, by namespace and name,
+    and the hosts that it asks an Ingress for, as ("", host).
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Known:
     killed: frozenset[tuple[str, str]] = frozenset()
     away_until: float = 0.0
     settled: frozenset[WorkloadRef] = frozenset()
+    needed: frozenset[tuple[str, str]] = frozenset()
     repositories: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -130,7 +130,21 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
     namespace = str(dig(service, "metadata", "namespace"))
     words = {"name": name_of(service), "namespace": namespace, "what": f"none has {asked}"}
     made = named("SERVICE_NO_ENDPOINTS", words, *hints)
-    yield replace(made, detail=f"selector {asked}", since=_made_in_run(scene, service))
+    ignored = "" if _is_needed(scene, namespace, name_of(service)) else "no URL of the spec needs it"
+    yield replace(made, detail=f"selector {asked}", since=_made_in_run(scene, service), ignored=ignored)
+
+
+def _is_needed(scene: Scene, namespace: str, service: str) -> bool:
+    """Whether a URL leads to the Service, by its name or through an Ingress."""
+    backends = (
+        dig(path, "backend", "service", "name")
+        for ingress in scene.snapshot.ingresses
+        if dig(ingress, "metadata", "namespace") == namespace
+        for rule in rows(ingress, "spec", "rules")
+        if ("", dig(rule, "host")) in scene.known.needed
+        for path in rows(rule, "http", "paths")
+    )
+    return (namespace, service) in scene.known.needed or service in backends
 
 
 def _made_in_run(scene: Scene, obj: Object) -> float | None:

@@ -116,9 +116,13 @@ class Rollout:
     since: float
     changed: bool = True
     look: Lookup = no_lookup
+    needed: frozenset[tuple[str, str]] = frozenset()
+    """What URLs of the spec lead to (`Known.needed`)."""
     kinds: tuple[str, ...] = ()
     releases: tuple[Applied, ...] = ()
     """Those that the workloads belong to."""
+    restarts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The restarts of each container when all was Available for the first time; one more is a failure."""
     reported: set[Cause] = field(default_factory=set)
     """What was reported already; watching the rollout again adds to it and does not repeat it."""
 

@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from deployer import diagnosis
+from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, Item, ItemState, WorkloadChanged
 from deployer.core.ports import KubePort
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Observed
 from deployer.diagnosis.causes import CAUSES
+from deployer.diagnosis.finding import Scene
+from deployer.diagnosis.restarts import failing_since, liveness_finding, logs_of_restarted, restarted, restarts_of
 from deployer.kube.outage import retried
+from deployer.rollout.hold import Asked, Awaited, awaited
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
 from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot, worth_showing
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_rollout_complete, workload_status
@@ -37,6 +41,7 @@ def watch(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     while True:
         looked, asked = rollout.clock.monotonic(), watched.counter.asked
         seen = yield from watched.tick()
+        watched.refuse_restarted(seen)
         if seen.is_done:
             if (yield from watched.held(seen)):
                 shown = worth_showing(seen.statuses)
@@ -62,7 +67,9 @@ class _Seen:
 
     @property
     def is_done(self) -> bool:
-        return self.is_available and not any(finding.code in _UNREACHED for finding in self.findings)
+        return self.is_available and not any(
+            finding.code in _UNREACHED and not finding.ignored for finding in self.findings
+        )
 
 
 class _Watched:
@@ -76,9 +83,9 @@ class _Watched:
         self._further: set[Cause] = set()
         self._noted: dict[Cause, tuple[int, str]] = {}
         self._around, self._tails = Surroundings(), Tails()
-        self._observed, self._known = Observed(), Known()
+        self._observed, self._known = Observed(), Known(needed=rollout.needed)
         self._snapshot: Snapshot | None = None
-        self._restarts = 0
+        self._asked: Asked = {}
         self.pace = Pace()
         self.available_at: float | None = None
 
@@ -107,7 +114,7 @@ class _Watched:
         finding_out = partial(_findings, rollout, beside, left, self._tails.texts, self._known)
         self._known, findings = yield from retried(finding_out, STAGE, clock)
         yield from self._reported(findings)
-        return replace(seen, findings=findings)
+        return replace(seen, snapshot=beside, findings=findings)
 
     def _reported(self, findings: tuple[Finding, ...]) -> Iterable[Event]:
         """The findings that are worth it and were not reported yet: the first alone, the further ones for who asks."""
@@ -120,19 +127,57 @@ class _Watched:
                 (self._further if rank else self._rollout.reported).add(cause)
                 yield diagnosis.warned(finding, further=rank > 0)
 
+    def refuse_restarted(self, seen: _Seen) -> None:
+        """Returns while every container runs on since all was Available; raises why one did not.
+
+        Where it ended only because it could not yet reach what it needs, or the rollout is to be judged with patience,
+        the hold begins anew.
+        """
+        rollout, limits = self._rollout, self._rollout.limits
+        if not rollout.restarts:
+            return
+        wanted = logs_of_restarted(rollout.refs, seen.snapshot, rollout.restarts)
+        logs = {one.key: log_end(one, self._kube) for one in wanted}
+        found = restarted(self._scene(seen, logs), rollout.restarts)
+        for one in found:
+            patient = limits.profile_of(one.workload) is FailFast.PATIENT or one.code == "DEPENDENCY"
+            if not one.ignored and not patient:
+                raise _failure(one, seen.statuses, limits)
+        if found or wanted:
+            self.available_at = None
+            rollout.restarts.clear()
+
+    def _scene(self, seen: _Seen, logs: Mapping[Key, str]) -> Scene:
+        rollout = self._rollout
+        return diagnosis.scene_of(seen.snapshot, rollout.refs, logs, rollout.clock.now(), rollout.since)
+
     def held(self, seen: _Seen) -> Steps[bool]:
-        """Whether everything stayed Available for the hold; what was never changed has not to be held."""
-        clock, hold = self._rollout.clock, self._rollout.limits.hold if self._rollout.changed else 0.0
-        restarts = sum(status.restarts for status in seen.statuses)
-        if self.available_at is None or restarts > self._restarts:
-            # A container that was ready once and then crashed is no success.
-            self.available_at, self._restarts = clock.monotonic(), restarts
-            if hold:
-                yield Item(STAGE, "stability", ItemState.RUNNING, f"Available; holding {hold:g} s")
-        if clock.monotonic() - self.available_at < hold:
+        """Whether everything stayed Available for the hold, and until each probe has had its first verdict.
+
+        What was never changed has not to be held.
+        """
+        rollout, clock, limits = self._rollout, self._rollout.clock, self._rollout.limits
+        if not rollout.changed:
+            return True
+        if not rollout.restarts:
+            rollout.restarts.update(restarts_of(rollout.refs, seen.snapshot))
+        if not limits.hold:
+            return True
+        scene, now = self._scene(seen, {}), clock.monotonic()
+        waiting = awaited(scene, self._kube, self._asked)
+        if self.available_at is None:
+            self.available_at = now
+            yield Item(STAGE, "stability", ItemState.RUNNING, _why_held(limits.hold, waiting, scene.now))
+        for one in waiting:
+            if now - self.available_at < max(limits.hold, limits.timeout_of(one.container.ref)):
+                return False
+            if failing_since(scene, one.container) is not None:
+                raise _failure(liveness_finding(scene, one.container), seen.statuses, limits)
+        if now - self.available_at < limits.hold:
             return False
-        if hold:
-            yield Item(STAGE, "stability", ItemState.DONE, f"stable for {hold:g} s")
+        yield Item(
+            STAGE, "stability", ItemState.DONE, f"stable for {max(limits.hold, int(now - self.available_at)):g} s"
+        )
         return True
 
     def refuse_failed(self, seen: _Seen) -> None:
@@ -161,6 +206,14 @@ class _Watched:
         else:
             _rest(seen.statuses, seen.snapshot, self._kube, clock, pause)
         self.pace = self.pace.after(self.counter.asked - asked, clock.monotonic() - rested)
+
+
+def _why_held(hold: float, waiting: Sequence[Awaited], now: float) -> str:
+    last = max(waiting, key=lambda one: one.until, default=None)
+    if last is None or last.until - now <= hold:
+        return f"Available; holding {hold:g} s"
+    which = f"{last.container.ref}, `{last.container.name}`"
+    return f"Available; holding {last.until - now:.0f} s, until the liveness probe of {which} has been asked"
 
 
 def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort, clock: Clock, seconds: float) -> None:

@@ -166,6 +166,12 @@ class _Seen:
         return sum(is_ready(pod) for pod in self.current)
 
     @property
+    def keeps_old(self) -> bool:
+        """Whether pods of earlier templates stay until somebody deletes them, or below a partition."""
+        strategy = dig(self.workload, "spec", "updateStrategy")
+        return dig(strategy, "type") == "OnDelete" or number(strategy, "rollingUpdate", "partition") > 0
+
+    @property
     def status(self) -> Object:
         status: Object = dig(self.workload, "status") or {}
         return status
@@ -233,7 +239,8 @@ def _ready(kind: str, seen: _Seen) -> int:
         return number(seen.status, "succeeded")
     if kind == "Pod" and seen.status.get("phase") == "Succeeded":
         return 1
-    return seen.ready if kind != "CronJob" and kind in _RULES else 0
+    kept = sum(is_ready(pod) for pod in seen.old) if seen.keeps_old else 0
+    return seen.ready + kept if kind != "CronJob" and kind in _RULES else 0
 
 
 def _counts(kind: str, seen: _Seen) -> tuple[int, int]:
@@ -324,8 +331,9 @@ def _stateful_set(seen: _Seen, desired: int) -> Judged:
         return _short(seen, reason, counts)
     if not same:
         return Phase.PROGRESSING, "Rollout", f"{counts}, the revision is not yet taken over"
-    waiting = _ON_DELETE if on_delete and updated < desired else ""
-    return Phase.AVAILABLE, "AllAvailable", counts + waiting + ("" if kept else _leaving(seen))
+    if on_delete and updated < desired:
+        return Phase.AVAILABLE, "OnDelete", counts + _ON_DELETE
+    return Phase.AVAILABLE, "AllAvailable", counts + ("" if kept else _leaving(seen))
 
 
 def _daemon_set(seen: _Seen, desired: int) -> Judged:
@@ -340,7 +348,9 @@ def _daemon_set(seen: _Seen, desired: int) -> Judged:
         return _short(seen, "Rollout", f"Updated: {updated}/{desired}, {counts}")
     if available < desired or (seen.ready < desired and not on_delete):
         return _short(seen, "Complete", counts)
-    return Phase.AVAILABLE, "AllAvailable", counts + (_ON_DELETE if updated < desired else _leaving(seen))
+    if updated < desired:
+        return Phase.AVAILABLE, "OnDelete", counts + _ON_DELETE
+    return Phase.AVAILABLE, "AllAvailable", counts + _leaving(seen)
 
 
 _ON_DELETE = ", updates wait until pods are deleted (OnDelete)"

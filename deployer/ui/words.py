@@ -81,9 +81,9 @@ def further_words(number: int) -> str:
 
 
 def why_not(status: WorkloadStatus) -> str:
-    """Why a workload is not Available, in the cluster's words; nothing when it is."""
+    """Why a workload is not Available, or what is left to say of it, in the cluster's words."""
     if status.phase is Phase.AVAILABLE:
-        return ""
+        return status.message if status.reason in ("OnDelete", "LastJobFailed", "Removed") else ""
     return ": ".join(part for part in (status.reason, status.message) if part)
 
 

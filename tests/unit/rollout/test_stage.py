@@ -12,7 +12,7 @@ from deployer.config.spec import FailFast, ServiceRollout
 from deployer.config.spec import Rollout as Rules
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Event, Item, Warned, WorkloadChanged
-from deployer.core.ports import ObjectRef
+from deployer.core.ports import ObjectRef, PodAnswer
 from deployer.core.steps import Outcome, Steps
 from deployer.rollout.observe import Lookup, lookup_of, no_lookup
 from deployer.rollout.stage import (
@@ -40,12 +40,19 @@ def kube() -> FakeKube:
 
 
 def rollout(
-    kube: FakeKube, *names: str, changed: bool = True, look: Lookup = no_lookup, **given: Any
+    kube: FakeKube,
+    *names: str,
+    changed: bool = True,
+    look: Lookup = no_lookup,
+    kinds: tuple[str, ...] = (),
+    since: float | None = None,
+    **given: Any,
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     """The steps of a rollout, judged by the defaults of these tests but for what is given."""
     limits = replace(Limits(timeout=60.0, hold=5.0, profile=FailFast.BALANCED), **given)
     refs = [ref(name) for name in names or ("api",)]
-    return await_rollout(Rollout(tuple(refs), kube, kube.clock, limits, kube.clock.now(), changed, look))
+    begun = since if since is not None else kube.clock.now()
+    return await_rollout(Rollout(tuple(refs), kube, kube.clock, limits, begun, changed, look, kinds=kinds))
 
 
 def phases(events: list[Event]) -> list[tuple[str, str]]:
@@ -127,28 +134,113 @@ def test_a_status_is_reported_once(kube: FakeKube) -> None:
     assert phases(events) == [("api", "Progressing"), ("api", "Available")]
 
 
-def test_a_crash_during_the_hold_starts_it_anew(kube: FakeKube) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+def test_one_crash_during_the_hold_fails_it(kube: FakeKube, ready: bool) -> None:
+    """Also one that is over before the next look, and is no crash loop."""
+    kube.container_logs["default", "api-pod", "api", ready] = ["boom"]
     show(kube, "api")
-    kube.clock.at(4, lambda: show(kube, "api", ready=False, restarts=1, crashed=1))
-    kube.clock.at(7, lambda: show(kube, "api", restarts=1))
-    events, outcome = played(rollout(kube))
-    assert phases(events)[-1] == ("api", "Available")
-    assert outcome.value[0].restarts == 1
-    assert kube.clock.elapsed >= 12
+    kube.clock.at(4.5, lambda: show(kube, "api", ready=ready, restarts=1, crashed=1))
+    _, error = failed(rollout(kube))
+    assert (code(error), "boom" in error.problems[0].title) == ("CRASH_LOOP", ready)
+    assert kube.clock.elapsed < 5 + TICK
 
 
-def test_a_crash_between_two_looks_starts_the_hold_anew(kube: FakeKube) -> None:
+def test_a_crash_before_the_first_look_of_the_hold_fails_it(kube: FakeKube) -> None:
+    """As `up` does it: the URLs are asked between both watches of the same rollout."""
+    show(kube, "api")
+    limits = Limits(60.0, 5.0, FailFast.BALANCED)
+    made = Rollout((ref("api"),), kube, kube.clock, limits, kube.clock.now())
+    played(await_rollout(made.without_hold))
+    show(kube, "api", restarts=1, crashed=1)
+    _, error = failed(await_rollout(made))
+    assert code(error) == "CRASH_LOOP"
+
+
+def test_a_patient_hold_starts_anew_after_a_crash(kube: FakeKube) -> None:
     show(kube, "api")
     kube.clock.at(3, lambda: show(kube, "api", restarts=1, crashed=1))
-    played(rollout(kube))
+    played(rollout(kube, profile=FailFast.PATIENT))
     assert kube.clock.elapsed >= 8
 
 
-def test_a_crash_just_before_the_hold_ends_is_no_success(kube: FakeKube) -> None:
+def with_liveness(kube: FakeKube, name: str, liveness: dict[str, Any], **more: Any) -> None:
+    """The pod that is shown has the probe, and was made in this run."""
+    found = kube.get("Pod", "default", f"{name}-pod")
+    node = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2025-01-01T00:00:00Z"}]}
+    kube.put({"kind": "Node", "metadata": {"name": "node"}, "status": node})
+    assert found is not None
+    found["metadata"]["creationTimestamp"] = kube.clock.stamp(kube.clock.elapsed)
+    found["spec"]["containers"][0] |= {"livenessProbe": liveness, **more}
+    kube.put(found)
+
+
+def unhealthy(kube: FakeKube, name: str, reason: str = "Unhealthy", text: str = "Liveness probe failed: 500") -> None:
+    about = {"kind": "Pod", "name": f"{name}-pod", "uid": f"pod-{name}", "fieldPath": f"spec.containers{{{name}}}"}
+    kube.put({"kind": "Event", "metadata": {"name": f"{name}.{kube.clock.elapsed}", "namespace": "default"},
+              "reason": reason, "message": text, "involvedObject": about, "count": 1,
+              "lastTimestamp": kube.clock.stamp(kube.clock.elapsed)})  # fmt: skip
+
+
+SLOW = {"exec": {"command": ["true"]}, "initialDelaySeconds": 15, "periodSeconds": 10}
+
+
+def test_the_hold_lasts_until_each_liveness_probe_was_asked(kube: FakeKube) -> None:
     show(kube, "api")
-    kube.clock.at(4.99, lambda: show(kube, "api", restarts=1, crashed=1))
+    with_liveness(kube, "api", SLOW)
+    played(rollout(kube, kinds=("Node",)))
+    assert 20 <= kube.clock.elapsed < 30  # asked at 20 s, for at most 1 s
+
+
+def test_a_liveness_probe_that_fails_is_waited_for_until_it_kills(kube: FakeKube) -> None:
+    show(kube, "api")
+    with_liveness(kube, "api", SLOW)
+    for at in (20, 30, 40):
+        kube.clock.at(at, partial(unhealthy, kube, "api"))
+    killing = "Container api failed liveness probe, will be restarted"
+    kube.clock.at(40, partial(unhealthy, kube, "api", "Killing", killing))
+    _, error = failed(rollout(kube))
+    assert code(error) == "LIVENESS_PROBE"
+    assert 40 <= kube.clock.elapsed < 40 + 2 * TICK
+
+
+def test_a_liveness_probe_that_fails_at_the_end_of_the_time_is_no_success(kube: FakeKube) -> None:
+    show(kube, "api")
+    with_liveness(kube, "api", SLOW)
+    for at in range(20, 60, 10):
+        kube.clock.at(at, partial(unhealthy, kube, "api"))
+    _, error = failed(rollout(kube, timeout=45))
+    assert code(error) == "LIVENESS_PROBE"
+    assert 45 <= kube.clock.elapsed < 45 + 2 * TICK
+
+
+def test_a_liveness_probe_that_recovers_is_a_success(kube: FakeKube) -> None:
+    show(kube, "api")
+    with_liveness(kube, "api", SLOW)
+    kube.clock.at(20, partial(unhealthy, kube, "api"))
     played(rollout(kube))
-    assert kube.clock.elapsed >= 9.9
+    assert 31 <= kube.clock.elapsed < 38
+
+
+def test_what_another_probe_or_we_have_asked_already_is_not_waited_for(kube: FakeKube) -> None:
+    show(kube, "api")
+    with_liveness(kube, "api", SLOW, readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1})
+    show(kube, "web")
+    http = {"httpGet": {"port": 80, "path": "/live"}, "periodSeconds": 100}
+    with_liveness(kube, "web", http, readinessProbe={"tcpSocket": {"port": 80}})
+    kube.pod_servers["default", "web-pod", 80] = lambda *_: PodAnswer(200, {})
+    played(rollout(kube, "api", "web"))
+    assert kube.clock.elapsed < 5 + 2 * TICK
+    kube.pod_servers["default", "web-pod", 80] = lambda *_: PodAnswer(500, {})
+    played(rollout(kube, "web", since=kube.clock.now() - kube.clock.elapsed))
+    assert kube.clock.elapsed > 60  # the rollout's time
+
+
+def test_pods_from_before_the_run_are_not_waited_for(kube: FakeKube) -> None:
+    show(kube, "api")
+    with_liveness(kube, "api", SLOW)
+    kube.clock.sleep(2)
+    played(rollout(kube))
+    assert kube.clock.elapsed < 2 + 5 + 2 * TICK
 
 
 def test_what_no_waiting_can_mend_fails_at_once(kube: FakeKube) -> None:

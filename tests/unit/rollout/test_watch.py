@@ -19,6 +19,7 @@ from tests.fakes.play import code, failed, played
 from tests.fakes.workloads import ref, show
 
 KINDS = ("Node", "Service", "Ingress", "IngressClass")
+OURS_API = ("default", "api")
 OURS = {"annotations": {"meta.helm.sh/release-name": "shop"}, "namespace": "default"}
 
 
@@ -34,13 +35,13 @@ def kube() -> FakeKube:
 
 
 def rollout(
-    kube: FakeKube, *, changed: bool = True, reported: set[Cause] | None = None
+    kube: FakeKube, *, changed: bool = True, reported: set[Cause] | None = None, needed: tuple[str, str] = OURS_API
 ) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
     limits = Limits(60, 0, FailFast.BALANCED)
     return await_rollout(
         Rollout(
             (ref("api"),), kube, kube.clock, limits, kube.clock.now(), changed, kinds=KINDS,
-            reported=reported if reported is not None else set(),
+            reported=reported if reported is not None else set(), needed=frozenset({needed}),
         )
     )  # fmt: skip
 
@@ -56,6 +57,23 @@ def test_a_service_that_selects_nothing_is_named_at_once_and_fails_once_confirme
     assert "app=apy" in error.problems[0].title
     assert [one.problem.code for one in events if isinstance(one, Warned)] == ["SERVICE_NO_ENDPOINTS"]
     assert 10 <= kube.clock.elapsed < 12
+
+
+@pytest.mark.parametrize("needed", [("default", "other"), ("", "else.example.com")])
+def test_a_service_that_selects_nothing_is_advice_where_no_url_needs_it(
+    kube: FakeKube, needed: tuple[str, str]
+) -> None:
+    put(kube, "Service", {"selector": {"app": "apy"}})
+    events, _ = played(rollout(kube, needed=needed))
+    assert not any(isinstance(one, Warned) for one in events)
+
+
+def test_a_service_behind_an_ingress_that_a_url_needs_is_needed(kube: FakeKube) -> None:
+    put(kube, "Service", {"selector": {"app": "apy"}})
+    paths = [{"path": "/", "backend": {"service": {"name": "api"}}}]
+    put(kube, "Ingress", {"rules": [{"host": "shop.example.com", "http": {"paths": paths}}]})
+    _, error = failed(rollout(kube, needed=("", "shop.example.com")))
+    assert code(error) == "SERVICE_NO_ENDPOINTS"
 
 
 def test_a_service_that_is_put_right_in_time_is_no_failure(kube: FakeKube) -> None:

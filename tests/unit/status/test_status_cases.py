@@ -54,6 +54,7 @@ class Case:
             node_images=tuple(known.get("node_images", ())),
             host_images=tuple(known.get("host_images", ())),
             growable=known.get("growable", False),
+            needed=frozenset(map(tuple, known.get("needed", ()))),
         )
         self.logs = {(log["pod"], log["container"], log["previous"]): log["text"] for log in data.get("logs", ())}
 

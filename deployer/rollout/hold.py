@@ -1,0 +1,127 @@
+"""How long what is Available has to stay so: until every liveness probe of this run's pods has had its first verdict.
+
+Startup and readiness probes have had theirs by then: nothing is Available without them. Of a liveness probe the API
+shows failures alone, in events; that it succeeded is known when none came although it was asked
+(https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-probes), or because we ask the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deployer.core.ports import KubePort
+from deployer.diagnosis.finding import Scene
+from deployer.diagnosis.needs import Container
+from deployer.diagnosis.restarts import failing_since, lasting_containers
+from deployer.status.objects import condition, dig, epoch, find_named, name_of, number, rows
+
+_SLACK_SECONDS = 4.0
+"""On a node under load a probe begins and ends late, and its event is a moment on its way."""
+_HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A container whose liveness probe has not had its first verdict, and when it will (seconds since the epoch)."""
+
+    container: Container
+    until: float
+
+
+Asked = dict[tuple[str, str], bool]
+"""Of pod and container: whether it is known to answer as its liveness probe wants it."""
+
+
+def awaited(scene: Scene, kube: KubePort, asked: Asked) -> tuple[Awaited, ...]:
+    """The containers of pods that were made since the run began whose liveness probe is yet to be judged.
+
+    Each that is not in `asked` is asked, once.
+    """
+    found = []
+    for one in _probed(scene):
+        key = name_of(one.pod), one.name
+        failed = failing_since(scene, one)
+        if key not in asked:
+            asked[key] = failed is None and (_asks_the_same(one) or _answers(one, kube))
+        if failed is not None or not asked[key]:
+            until = _until(scene, one, failed)
+            found += [Awaited(one, until)] if until > scene.now else []
+    return tuple(found)
+
+
+def _probed(scene: Scene) -> Iterator[Container]:
+    for one in lasting_containers(scene.refs, scene.snapshot):
+        made = epoch(dig(one.pod, "metadata", "creationTimestamp")) or 0.0
+        running = dig(one.status, "state", "running", "startedAt")
+        if made + 1 > scene.since and running and dig(one.spec, "livenessProbe"):
+            yield one
+
+
+def _until(scene: Scene, one: Container, failed: float | None) -> float:
+    """When the probe was surely asked: the first time, or again after a failure."""
+    probe, pod = dig(one.spec, "livenessProbe"), one.pod
+    period, timeout = number(probe, "periodSeconds", default=10), number(probe, "timeoutSeconds", default=1)
+    if failed is not None:
+        return failed + period + timeout + _SLACK_SECONDS
+    begin = (epoch(dig(one.status, "state", "running", "startedAt")) or 0.0) + number(probe, "initialDelaySeconds")
+    if dig(one.spec, "startupProbe"):  # it is not asked before that one has succeeded
+        begin = max(begin, epoch(condition(pod, "Ready").get("lastTransitionTime")) or begin)
+    # The kubelet asks once in each period from when it has got the pod (prober/worker.go), but with a delay by chance
+    # where it has itself just started.
+    first = epoch(dig(pod, "status", "startTime"))
+    node = find_named(scene.snapshot.nodes, str(dig(pod, "spec", "nodeName")))
+    up = epoch(condition(node, "Ready").get("lastTransitionTime"))
+    if first is None or up is None or first - up < period:
+        return begin + period + timeout + _SLACK_SECONDS
+    return first + math.ceil((begin + 1 - first) / period) * period + timeout + _SLACK_SECONDS
+
+
+def _asks_the_same(one: Container) -> bool:
+    """Whether a probe that has succeeded asks what the liveness probe asks, and waits no longer for it."""
+    liveness = dig(one.spec, "livenessProbe")
+    return any(
+        probe is not None
+        and all(dig(probe, handler) == dig(liveness, handler) for handler in _HANDLERS)
+        and number(probe, "timeoutSeconds", default=1) <= number(liveness, "timeoutSeconds", default=1)
+        for probe in (dig(one.spec, "readinessProbe"), dig(one.spec, "startupProbe"))
+    )
+
+
+def _answers(one: Container, kube: KubePort) -> bool:
+    """Whether the container answers us as its liveness probe wants it.
+
+    The port must be one that another probe has reached: a connection through the API server reaches loopback too.
+    """
+    probe = dig(one.spec, "livenessProbe")
+    asked = dig(probe, "httpGet")
+    port = _port(one, dig(asked, "port"))
+    others = [dig(one.spec, name) for name in ("readinessProbe", "startupProbe")]
+    reached = {_port(one, dig(other, kind, "port")) for other in others for kind in ("httpGet", "tcpSocket")}
+    if (
+        port is None
+        or port not in reached
+        or dig(asked, "host")
+        or str(dig(asked, "scheme") or "HTTP").upper() != "HTTP"
+    ):
+        return False
+    headers = {"Host": f"{dig(one.pod, 'status', 'podIP')}:{port}", "User-Agent": "kube-probe/1"}
+    headers |= {str(row.get("name")): str(row.get("value") or "") for row in rows(asked, "httpHeaders")}
+    begun = time.monotonic()
+    try:
+        answer = kube.ask_pod(one.ref.namespace, name_of(one.pod), port, "GET", str(dig(asked, "path") or "/"), headers)
+    except OSError:
+        return False
+    in_time = time.monotonic() - begun <= number(probe, "timeoutSeconds", default=1)
+    return in_time and 200 <= answer.status < 400
+
+
+def _port(one: Container, said: object) -> int | None:
+    """The number of a port that may be given by its name."""
+    if isinstance(said, int):
+        return said
+    named = (row.get("containerPort") for row in rows(one.spec, "ports") if row.get("name") == said)
+    number_ = next(named, None)
+    return number_ if isinstance(number_, int) else None
