@@ -144,7 +144,7 @@ def preflight(
     from deployer.preflight.gather import Running, Target
     from deployer.preflight.validate import before_build
 
-    running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None)
+    running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None, run.facts)
     offline = run.toolchain.offline_images
     target = Target(composition.host(), run.machine.cache_dir, run.helm, running, offline=offline)
     choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt)

@@ -80,7 +80,7 @@ def _running(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Running 
     except DeployError:
         return None
     docker = facts.docker
-    return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None)
+    return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None, facts)
 
 
 def env_file_problems(loaded: LoadedSpec) -> list[Problem]:

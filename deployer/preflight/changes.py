@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.cluster.ownership import whose
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import MANAGED_BY, OWNER, KubePort
+from deployer.core.ports import MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.redact import SECRET_NAME
 from deployer.helm import dry_run
 from deployer.helm.dry_run import Verdict
+from deployer.helm.storage import changed_paths
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.capacity import quantity
-from deployer.preflight.rules.model import Rendered, Subject
+from deployer.preflight.rules.configuration import references, renewed
+from deployer.preflight.rules.model import Rendered, Subject, Workload, workload_of
 from deployer.stages.releases import Existing, Preparation, ordered
 from deployer.state.record import Record
 
+_DATA_PATH = re.compile(r"(data|stringData|binaryData)\b")
 _QUOTED = re.compile(r"'(\w+)'")
 _SHOWN = 4
 
@@ -76,6 +79,8 @@ def judge(subject: Subject, kept: Record, kube: KubePort, choice: Choice = NOTHI
         invalid += [_invalid(verdict, one) for verdict in verdicts if verdict.standing == "invalid"]
         advice += [problem for verdict in verdicts for problem in _remarks(verdict)]
         advice += [_replaced(verdict) for verdict in replaced]
+        if release.before:
+            advice += [*_unnoticed(one, verdicts), *_renewed(replace(subject, releases=(one,)))]
         taken = [verdict for verdict in verdicts if verdict.standing == "exists" or _hand_over(verdict, subject)]
         prepared[name] = Preparation(
             tuple(_existing(verdict) for verdict in replaced), tuple(_existing(verdict) for verdict in taken)
@@ -216,6 +221,44 @@ def _remarks(verdict: Verdict) -> Iterator[Problem]:
         else:
             hint = "nothing now; the next version of Kubernetes may refuse it"
             yield Problem("API_WARNING", f"{verdict.label}: {text}", "", verdict.label, (hint,))
+
+
+def _renewed(subject: Subject) -> Iterator[Problem]:
+    """What a chart makes anew, now that it does: `validate` reports the same as a rule."""
+    if renewed.name not in [one.rule for one in subject.loaded.spec.rules.waive]:
+        for one in renewed.check(subject):
+            yield Problem(renewed.name, one.title, one.detail, one.place.object, (renewed.hint,))
+
+
+def _unnoticed(one: Rendered, verdicts: Sequence[Verdict]) -> list[Problem]:
+    """ConfigMaps and Secrets that change while pods that use them do not restart."""
+    known = {verdict.ref: verdict for verdict in verdicts if verdict.before is not None}
+    changed = {
+        ref: [path for path in changed_paths(verdict.before, verdict.wanted) if _DATA_PATH.match(path)]
+        for ref, verdict in known.items() if ref.kind in ("ConfigMap", "Secret")
+    }  # fmt: skip
+    found = []
+    for body in one.objects:
+        work = workload_of(one.release, body)
+        before = known.get(work.ref) if work is not None and work.runs_on else None
+        if work is None or before is None or _restarts(work, before.before or {}):
+            continue
+        for ref in sorted({each.target for each in references(work) if changed.get(each.target)}):
+            label = f"{ref.kind.lower()}/{ref.name}"
+            what = ", ".join(path.partition(".")[2] for path in changed[ref][:_SHOWN])
+            title = f"{label} changes ({what}) and {work.label} does not restart: its pods go on with what they read"
+            hints = (
+                f"todo-deploy restart {work.name}, after the up",
+                "or put a checksum of it into the pods' annotations",
+            )
+            found.append(Problem("CONFIG_UNNOTICED", title, "", label, hints))
+    return found
+
+
+def _restarts(work: Workload, before: Object) -> bool:
+    """Whether the upgrade makes new pods, or something else watches what they use."""
+    notes = ((work.body.get("metadata") or {}).get("annotations") or {}).keys()
+    return bool(changed_paths(_at(before, "spec.template"), work.template)) or any("reloader" in one for one in notes)
 
 
 def changed_fields(verdict: Verdict) -> tuple[tuple[str, Any, Any], ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec
@@ -16,6 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import (
     WITHOUT_CLUSTER,
+    ClusterFacts,
     HelmPort,
     ImagePort,
     KubePort,
@@ -31,7 +33,7 @@ from deployer.helm.storage import changed_paths
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, containers
 from deployer.preflight.rules.configuration import unprovided
-from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, is_test, without_nulls
+from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
 from deployer.sources.charts import chart_texts
 from deployer.sources.dockerfile import declared_values
@@ -60,6 +62,15 @@ class Running:
     kube: KubePort
     record: Record = field(repr=False)
     open_images: Callable[[], ImagePort] | None = None
+    facts: ClusterFacts | None = None
+
+    @property
+    def container(self) -> dict[str, Fraction]:
+        """What a node may use at most, where it is a container that Minikube made."""
+        if self.facts is None or self.facts.driver not in ("docker", "podman"):
+            return {}
+        given = {"cpu": Fraction(self.facts.cpus), "memory": Fraction(self.facts.memory_mib) * 2**20}
+        return {key: amount for key, amount in given.items() if amount}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ def _subject(
 
 def _asks_for_more(release: ReleasePlan, plan: Plan, target: Target) -> bool:
     """Whether the chart asks the cluster, and that does not have yet all that `up` makes before this release."""
-    if not any(_ASKS.search(text) for text in chart_texts(release.chart)):
+    if not any(_ASKS.search(text) for _, text in chart_texts(release.chart)):
         return False
     running = target.running
     if running is None or any(one.name not in running.record.releases for one in plan.releases if one != release):
@@ -178,10 +189,15 @@ def _objects_of(one: _Chart, everything: tuple[Object, ...] | None = None) -> Re
     chart = next(iter(parse_manifest(read_text(one.release.chart / "Chart.yaml"))), {})
     wanted = {(str(body.get("apiVersion")), str(body.get("kind"))) for body in objects if body.get("apiVersion")}
     lacks = one.kinds and wanted - one.kinds
-    brings = definitions(one.template(crds=True)) - definitions(objects) if lacks else frozenset()
-    random = any(_RANDOM.search(text) for text in chart_texts(one.release.chart))
-    again = renewed(everything, one.template()) if random else ()
-    return Rendered(one.release, objects, chart, brings=brings, renewed=again)
+    # Helm applies the folder `crds` when it installs a release, and never again.
+    crds = one.template(crds=True) if lacks and not one.against.upgrade else ()
+    brings = definitions(crds) - definitions(objects)
+    texts = dict(chart_texts(one.release.chart))
+    random = tuple(name for name, text in texts.items() if _RANDOM.search(text))
+    # What a chart looks up it makes only once.
+    is_kept = not one.against.upgrade and any(map(_ASKS.search, texts.values()))
+    again = renewed(everything, one.template()) if random and not is_kept else ()
+    return Rendered(one.release, objects, chart, brings=brings, renewed=again, random=random)
 
 
 def renewed(first: Sequence[Object], second: Sequence[Object]) -> tuple[tuple[ObjectRef, str], ...]:
@@ -192,16 +208,6 @@ def renewed(first: Sequence[Object], second: Sequence[Object]) -> tuple[tuple[Ob
         changes = changed_paths(known.get(ref_of(one), {}), one)
         found |= dict.fromkeys((ref_of(one), path) for path in changes)
     return tuple(found)
-
-
-def definitions(objects: Iterable[Object]) -> frozenset[tuple[str, str]]:
-    """apiVersion and kind of what the CustomResourceDefinitions among the objects define."""
-    found = (one.get("spec") or {} for one in objects if one.get("kind") == "CustomResourceDefinition")
-    return frozenset(
-        (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
-        for spec in found
-        for version in spec.get("versions") or ()
-    )
 
 
 def _rendered(loaded: LoadedSpec, plan: Plan, one: _Chart, trials: ThreadPoolExecutor, *, thorough: bool) -> Rendered:
@@ -256,7 +262,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
     free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
     return Cluster(
         name=wanted.context or wanted.name,
-        allocatable=capacity.node_amounts(nodes),
+        allocatable=capacity.node_amounts(nodes, running.container),
+        counted=capacity.node_amounts(nodes),
         architectures=frozenset(str(dig(one, "status", "nodeInfo", "architecture") or "") for one in nodes),
         pods=tuple(kube.list("Pod")),
         services=tuple(kube.list("Service")),

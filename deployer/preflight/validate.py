@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deployer.cluster import ownership
-from deployer.config.load import LoadedSpec
+from deployer.config.load import LoadedSpec, load_spec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.files import write_private
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Steps
+from deployer.core.values import overlaid
 from deployer.plan import Plan
 from deployer.preflight import changes
 from deployer.preflight.changes import Choice
 from deployer.preflight.gather import Running, Target, gather, render
+from deployer.preflight.rules import capacity
 from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.containers import without_tags
 from deployer.preflight.rules.judging import advice, errors, judge, summary
@@ -88,20 +90,44 @@ def examine(loaded: LoadedSpec, plan: Plan, target: Target) -> Examined:
     A cluster that does not run is taken for a new one. Input error where a chart does not render.
     """
     subject = gather(loaded, plan, target, thorough=True)
-    found = _judged(subject, whole=target.helm is not None)
+    found = _judged(subject, target, whole=target.helm is not None)
     if target.running is not None:
-        found += _not_accepted(subject, target.running)
+        known = {one.problem.title for one in found}
+        found += tuple(one for one in _not_accepted(subject, target.running) if one.problem.title not in known)
     found += _outside(loaded)
     if target.helm is None:
         return Examined((*found, _unrendered()))
     return Examined(found, capacity_plan(subject))
 
 
-def _judged(subject: Subject, *, whole: bool) -> tuple[Finding, ...]:
-    """What the rules find, of what could be rendered."""
+def _judged(subject: Subject, target: Target, *, whole: bool) -> tuple[Finding, ...]:
+    """What the rules find, of what could be rendered; where the pods do not fit, the profile with which they do."""
     whole = whole and not subject.unrendered
-    notes = tuple(Finding(one.code, "note", one) for one in subject.unrendered)
-    return (*judge(subject if whole else _narrowed(subject), partly=not whole), *notes)
+    found = judge(subject if whole else _narrowed(subject), partly=not whole)
+    too_much = [one for one in found if (one.rule, one.severity) == (capacity.fits.name, "error")]
+    profile = _fitting_profile(subject, target) if too_much else None
+    if profile is not None:
+        hint = f"todo-deploy --profile {profile} up, with which they fit"
+        better = {
+            id(one): replace(one, problem=replace(one.problem, hints=(hint, *one.problem.hints))) for one in too_much
+        }
+        found = tuple(better.get(id(one), one) for one in found)
+    return (*found, *(Finding(one.code, "note", one) for one in subject.unrendered))
+
+
+def _fitting_profile(subject: Subject, target: Target) -> str | None:
+    """The first profile of the spec with whose values the pods fit."""
+    for name in profile_names(subject.loaded.path):
+        with suppress(DeployError):
+            other = load_spec(subject.loaded.path, name)
+            values = {release: one.values for release, one in other.spec.releases.items()}
+            releases = tuple(
+                replace(one, values=overlaid(one.values, values.get(one.name, {}))) for one in subject.plan.releases
+            )
+            tried = render(other, replace(subject.plan, releases=releases), target)
+            if all(one.severity for one in capacity.fits.check(replace(tried, cluster=subject.cluster))):
+                return name
+    return None
 
 
 def refuse_broken(findings: tuple[Finding, ...]) -> None:
@@ -127,7 +153,7 @@ def before_build(
     known = {one.name for one in plan.releases} <= running.record.releases.keys()
     passed = known and whole and before.shape == shape
     subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
-    findings = () if passed else _judged(subject, whole=whole)
+    findings = () if passed else _judged(subject, target, whole=whole)
     refuse_broken(findings)
     judged = changes.judge(subject, running.record, running.kube, choice)
     judged.refuse()

@@ -34,6 +34,7 @@ _DIGEST_LENGTH = 16
 _FIELDS = ("name", "version", "appVersion", "description", "type")
 _EXACT = re.compile(r"=?\s*v?(\d+\.\d+\.\d+\S*)")
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".DS_Store", "Thumbs.db"})
+_TEMPLATES = frozenset({".yaml", ".yml", ".tpl", ".txt", ".json"})
 _KEPT = frozenset({"Chart.yaml", ".helmignore"})
 
 
@@ -153,20 +154,18 @@ def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.parent.name, path.parent
 
 
-def chart_texts(folder: Path) -> Iterator[str]:
-    """The templates of a staged chart and of the charts in it, packed ones as well."""
+def chart_texts(folder: Path) -> Iterator[tuple[str, str]]:
+    """The templates of a staged chart and of the charts in it, packed ones as well: path in the chart, and text."""
     for path in sorted(folder.rglob("*")):
-        if (
-            path.suffix in (".yaml", ".yml", ".tpl", ".txt")
-            and "templates" in path.relative_to(folder).parts
-            and path.is_file()
-        ):
-            yield path.read_text(encoding="utf-8", errors="replace")
+        name = path.relative_to(folder)
+        if path.suffix in _TEMPLATES and "templates" in name.parts and path.is_file():
+            yield str(name), path.read_text(encoding="utf-8", errors="replace")
         elif path.suffix in (".tgz", ".gz") and path.is_file():
             with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(path) as archive:
-                members = [one for one in archive if one.isfile() and "/templates/" in one.name]
-                found = [archive.extractfile(one) for one in members]
-                yield from (one.read().decode("utf-8", "replace") for one in found if one is not None)
+                for one in archive:
+                    found = archive.extractfile(one) if one.isfile() and "/templates/" in one.name else None
+                    if found is not None:
+                        yield f"{name}:{one.name}", found.read().decode("utf-8", "replace")
 
 
 def files_outside(chart_dir: Path, repository: Path, within: Sequence[Path]) -> tuple[Path, ...]:

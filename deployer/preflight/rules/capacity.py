@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from deployer.core.ports import Object
-from deployer.preflight.rules.model import Cluster, Place, Subject, Violation, Workload, rule
+from deployer.preflight.rules.model import Cluster, Place, Severity, Subject, Violation, Workload, rule
 from deployer.preflight.rules.workloads import pods_of, scaled, surge_of
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(n|u|m|k|M|G|T|P|E|[KMGTPE]i))?", re.ASCII)
@@ -141,8 +141,8 @@ def loads(subject: Subject) -> tuple[Load, ...]:
 
 @rule("CAPACITY", "certain", "topology 003 Resource Capacity Planning; Kubernetes docs, Scheduler")
 def fits(subject: Subject) -> Iterator[Violation]:
-    """All requests, with the surge pod of an update, fit beside what others request."""
-    cluster = subject.cluster
+    """All requests fit beside what others request; that an update's surge pod does not is advice."""
+    cluster, rules = subject.cluster, subject.loaded.spec.rules
     if cluster is None:
         return
     found, others = loads(subject), used_by_others(subject, cluster, "requests")
@@ -155,7 +155,8 @@ def fits(subject: Subject) -> Iterator[Violation]:
         surge = min(peak.surge, 1) * _of(peak.one, resource) if peak is not None else _ZERO
         shares = {place: _of(amounts, resource) for place, amounts in others.items()}
         has, taken = cluster.allocatable[resource], _total(shares.values())
-        if steady + surge <= has - taken:
+        left = has - taken
+        if steady + surge <= left:
             continue
         lines = _lines(found, "one", resource)
         if surge and peak is not None:
@@ -163,14 +164,25 @@ def fits(subject: Subject) -> Iterator[Violation]:
         lines += _others_lines(shares, resource)
         what = "this machine can give about" if cluster.estimated else "the node has"
         lines.append(f"together {shown(steady + surge, resource)}; {what} {shown(has, resource)}, "
-                     f"others request {shown(taken, resource)}: {shown(has - taken, resource)} are left")  # fmt: skip
-        short = shown(steady + surge - (has - taken), resource)
-        yield Violation(
-            f"the pods do not fit: they request {short} of {_word(resource)} more than the cluster has free",
-            Place(spec=("releases",)),
-            "\n".join(lines),
-            ("lower the replicas or requests, or choose a spec profile that has lower ones",),
-        )
+                     f"others request {shown(taken, resource)}: {shown(left, resource)} are left")  # fmt: skip
+        place, detail = Place(spec=("releases",)), "\n".join(lines)
+        short, word = shown(steady + surge - left, resource), _word(resource)
+        strict: Severity | None = None if rules.capacity == "strict" else "warning"
+        if steady <= left:
+            title = f"an update has no room for the pod more that it needs: {short} of {word} are lacking"
+            hints = ("nothing for a first install; for updates lower the requests, or allow maxUnavailable: 1",)
+            yield Violation(title, place, detail, hints, strict)
+            continue
+        ways = ["lower the replicas or requests, or choose a spec profile that has lower ones"]
+        if steady <= has:
+            biggest = max(shares, key=lambda name: shares[name])
+            ways.insert(
+                0, f"they would fit alone: most of the rest is in namespace {biggest}, which is not this spec's"
+            )
+        title = f"the pods do not fit: they request {shown(steady - left, resource)} of {word} more than there is free"
+        # The scheduler goes by what the kubelet counts, which is the host's where the node is a container.
+        counted = cluster.counted.get(resource, has)
+        yield Violation(title, place, detail, tuple(ways), None if steady > counted - taken else strict)
 
 
 @rule("LIMIT_SHARE", "advice", "topology 003 Resource Capacity Planning (70 % target)")
@@ -277,12 +289,16 @@ def machine_cluster(name: str, cpus: int, memory_mib: int, architecture: str) ->
     return Cluster(name, allocatable, frozenset({architecture}), pods, estimated=True)
 
 
-def node_amounts(nodes: list[Object]) -> dict[str, Fraction]:
-    """What all nodes together let pods request."""
+def node_amounts(nodes: list[Object], most: Amounts | None = None) -> dict[str, Fraction]:
+    """What all nodes together let pods request; `most`: what each node's container may use of its host.
+
+    The kubelet in a container counts the host's processors and memory.
+    """
     total: dict[str, Fraction] = {}
     for node in nodes:
         if not (node.get("spec") or {}).get("unschedulable"):
-            total = _added(total, amounts((node.get("status") or {}).get("allocatable") or {}))
+            has = amounts((node.get("status") or {}).get("allocatable") or {})
+            total = _added(total, {key: min(one, (most or {}).get(key, one)) for key, one in has.items()})
     return total
 
 

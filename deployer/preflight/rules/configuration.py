@@ -250,6 +250,25 @@ def key_characters(subject: Subject) -> Iterator[Violation]:
                 yield Violation(f"{one.label}: the API server refuses the key `{key}`", one.place("config", "data"))
 
 
+@rule("VALUE_RENEWED", "advice", "Helm docs, Chart Development Tips (lookup)",
+      hint="keep what is there by `lookup` in the template, or give it as a Secret of the spec")  # fmt: skip
+def renewed(subject: Subject) -> Iterator[Violation]:
+    """Charts make no passwords and certificates anew at each upgrade."""
+    for release in subject.releases:
+        paths: dict[ObjectRef, list[str]] = {}
+        for ref, path in release.renewed:
+            if path.startswith(("data.", "stringData.", "binaryData.")):
+                paths.setdefault(ref, []).append(path.partition(".")[2])
+        for ref, keys in paths.items():
+            label = f"{ref.kind.lower()}/{ref.name}"
+            named = ", ".join(f"`{key}`" for key in keys)
+            title = f"{label}: the chart makes another {named} at each upgrade"
+            detail = "pods keep the old value until they restart, and what is stored was made with it"
+            if release.random:
+                detail += f"\nit is made in {', '.join(release.random)}"
+            yield Violation(title, Place(release.release.name, label), detail)
+
+
 @rule("CONFIG_KEY_NAME", "policy", "topology 000 ConfigMap", hint="use letters, digits and _, and no digit first")
 def key_names(subject: Subject) -> Iterator[Violation]:
     """Keys of ConfigMaps that become variables as a whole (envFrom) are names of environment variables."""

@@ -188,6 +188,8 @@ class Rendered:
     """apiVersion and kind of what the definitions in the chart's `crds` define, which Helm applies first."""
     renewed: tuple[tuple[ObjectRef, str], ...] = ()
     """Fields that the chart makes anew each time: random passwords, certificates, times."""
+    random: tuple[str, ...] = ()
+    """The templates that may make them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class Cluster:
 
     name: str
     allocatable: Mapping[str, Fraction]
+    """What its nodes have for pods; where a node is a container, no more than the container has."""
     architectures: frozenset[str]
     pods: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
@@ -203,6 +206,8 @@ class Cluster:
     namespaces: frozenset[str] = frozenset()
     storage_classes: frozenset[str] | None = None
     """Names of classes and of the classes of volumes; None where that is not known."""
+    counted: Mapping[str, Fraction] = field(default_factory=dict)
+    """What its kubelets count, which the scheduler goes by."""
     kinds: frozenset[tuple[str, str]] | None = None
     """apiVersion and kind of everything that it serves."""
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)
@@ -393,6 +398,16 @@ _BUILT_IN = frozenset({
 def is_custom(body: Object) -> bool:
     """Whether a controller of an API that is no part of Kubernetes acts on the object, and may make others of it."""
     return str(body.get("apiVersion") or "").rpartition("/")[0] not in _BUILT_IN
+
+
+def definitions(objects: Iterable[Object]) -> frozenset[tuple[str, str]]:
+    """apiVersion and kind of what the CustomResourceDefinitions among the objects define."""
+    found = (one.get("spec") or {} for one in objects if one.get("kind") == "CustomResourceDefinition")
+    return frozenset(
+        (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
+        for spec in found
+        for version in spec.get("versions") or ()
+    )
 
 
 def is_test(body: Object) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterator
+from dataclasses import replace
 
 from deployer.config.spec import mebibytes
 from deployer.core.image_ref import parse_ref
+from deployer.core.ports import KINDS, ObjectRef, ref_of
 from deployer.core.values import mapped
 from deployer.core.yaml import Location
-from deployer.plan import ImagePlan
-from deployer.preflight.rules.model import Container, Place, Severity, Subject, Violation, rule
+from deployer.helm.dry_run import is_hook
+from deployer.plan import ImagePlan, ReleasePlan
+from deployer.preflight.rules.model import Container, Place, Severity, Subject, Violation, definitions, rule
 from deployer.sources import dotenv
 
 # What every cluster has (Kubernetes docs, Namespaces).
@@ -49,6 +52,68 @@ def unknown_namespace(subject: Subject) -> Iterator[Violation]:
             known.add(one.namespace)
             title = f"{one.label} is in namespace `{one.namespace}`, which neither the spec nor a chart makes"
             yield Violation(title, one.place(), severity=doubt)
+
+
+@rule("KIND_UNKNOWN", "certain", "Helm docs, Custom Resource Definitions; Kubernetes docs, Deprecation Policy",
+      hint="install what defines the kind, or choose values that leave the object out")  # fmt: skip
+def unknown_kinds(subject: Subject) -> Iterator[Violation]:
+    """The cluster serves the kind and API version of every object, or Helm defines it before."""
+    served = subject.cluster.kinds if subject.cluster is not None else None
+    if not served:
+        return
+    by_release = {one.release.name: one.brings | definitions(one.objects) for one in subject.releases}
+    seen = set()
+    for one in subject.objects():
+        wanted = (str(one.body.get("apiVersion") or ""), one.kind)
+        own = next(each for each in subject.releases if each.release is one.release)
+        before = frozenset().union(*(by_release.get(need, frozenset()) for need in _before(subject, one.release)))
+        if not wanted[0] or wanted in served | own.brings | before or (one.release.name, wanted) in seen:
+            continue
+        seen.add((one.release.name, wanted))
+        others = sorted(api for api, kind in served if kind == one.kind)
+        hints = (f"the cluster has it as {', '.join(others)}",) if others else ()
+        if wanted in by_release[one.release.name]:
+            hints = ("move its definition from templates to the chart's folder `crds`, which Helm applies first",)
+        title = f"{one.label}: the cluster has no kind `{one.kind}` in `{wanted[0]}`"
+        # Another release, its operator or an addon may bring it while `up` is at work.
+        by_addon = one.kind in KINDS and KINDS[one.kind].group == wanted[0].rpartition("/")[0]
+        may_come = len(subject.releases) > 1 or bool(subject.unrendered) or by_addon
+        yield Violation(title, one.place(), "", hints, "warning" if may_come and not others else None)
+
+
+def _before(subject: Subject, release: ReleasePlan) -> Iterator[str]:
+    """The releases that are there when the release is installed."""
+    plans = {one.name: one for one in subject.plan.releases}
+    left, seen = [*release.needs], set[str]()
+    while left:
+        name = left.pop()
+        if name not in seen:
+            seen.add(name)
+            left += plans[name].needs if name in plans else ()
+            yield name
+
+
+@rule("OBJECT_TWICE", "certain", "Helm docs, Helm Upgrade (ownership of resources)",
+      hint="let one of them make it, or give it another name in one of them")  # fmt: skip
+def made_twice(subject: Subject) -> Iterator[Violation]:
+    """No two releases make the same object, and none makes a Secret of the spec."""
+    makers: dict[ObjectRef, dict[Location, tuple[str, str]]] = {
+        ObjectRef("Secret", one.namespace, name): {("secrets", one.name): (f"`secrets.{one.name}` of the spec", "")}
+        for one in subject.plan.secrets
+        for name in (one.stable, one.copy)
+        if name
+    }
+    for one in subject.objects():
+        if one.name and not is_hook(one.body):
+            place = "" if one.kind in KINDS and not KINDS[one.kind].namespaced else one.namespace
+            ref = replace(ref_of(one.body, one.namespace), namespace=place)
+            release = one.release.name
+            makers.setdefault(ref, {})["releases", release, "chart"] = (f"release `{release}`", release)
+    for ref, found in makers.items():
+        for at, (who, release) in found.items() if len(found) > 1 else ():
+            also = " and ".join(other for place, (other, _) in found.items() if place != at)
+            label = f"{ref.kind.lower()}/{ref.name}"
+            yield Violation(f"{who} makes {label}, and so does {also}", Place(release, label, spec=at))
 
 
 @rule("COMPONENT_PREFIX", "policy", "topology 003 ConfigMap/Secret Constraints (Naming)",

@@ -62,16 +62,20 @@ def test_an_autoscaler_counts_with_its_minimum_and_a_job_like_a_surge_pod() -> N
     assert counted == {"deployment/api": (2, 1), "deployment/other": (3, 1), "job/migrate": (0, 1)}
 
 
-def test_updates_take_turns_so_only_the_largest_surge_counts() -> None:
-    def of(cpus: Fraction) -> list[str]:
+def test_what_does_not_fit_is_refused_and_a_surge_without_room_is_advice() -> None:
+    def of(cpus: Fraction, **more: Any) -> list[str]:
         def change(parts: dict[str, Any]) -> None:
-            parts["cluster"] = replace(machine_cluster("new", 1, 4096, "amd64"), allocatable={"cpu": cpus})
+            parts["cluster"] = replace(machine_cluster("new", 1, 4096, "amd64"), allocatable={"cpu": cpus}, **more)
 
-        return [one.rule for one in judge(subject(change)) if one.severity == "error"]
+        return [one.severity for one in judge(subject(change)) if one.rule == "CAPACITY"]
 
     # Two pods and one, 100m each, with one surge pod of 100m, beside the 750m of Minikube's own.
     assert of(Fraction(1150, 1000)) == []
-    assert of(Fraction(1149, 1000)) == ["CAPACITY"]
+    assert of(Fraction(1149, 1000)) == ["warning"]
+    assert of(Fraction(1050, 1000)) == ["warning"]
+    assert of(Fraction(1049, 1000)) == ["error"]
+    # The scheduler goes by what the kubelet counts, which may be more than the node's container has.
+    assert of(Fraction(1049, 1000), counted={"cpu": Fraction(4)}) == ["warning"]
 
 
 def test_the_arithmetic_is_shown() -> None:
@@ -79,7 +83,8 @@ def test_the_arithmetic_is_shown() -> None:
         parts["cluster"] = machine_cluster("new", 1, 4096, "amd64")
 
     problem = next(one.problem for one in judge(subject(change)) if one.rule == "CAPACITY")
-    assert problem.title == "the pods do not fit: they request 150m of CPU more than the cluster has free"
+    assert "50m of CPU" in problem.title
+    assert "kube-system" in problem.hints[0]
     assert problem.detail.splitlines() == [
         "deployment/api: 2 x 100m = 200m",
         "deployment/other: 1 x 100m = 100m",
@@ -87,6 +92,12 @@ def test_the_arithmetic_is_shown() -> None:
         "others, in namespace kube-system: 750m",
         "together 400m; this machine can give about 1000m, others request 750m: 250m are left",
     ]
+
+
+def test_a_node_in_a_container_has_what_the_container_has() -> None:
+    node = {"spec": {}, "status": {"allocatable": {"cpu": "8", "memory": "24Gi"}}}
+    found = node_amounts([node, node], {"cpu": Fraction(2)})
+    assert (found["cpu"], found["memory"]) == (4, 48 * 2**30)
 
 
 def test_a_pod_belongs_to_the_deployment_of_its_replica_set() -> None:

@@ -12,7 +12,7 @@ import pytest
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
 from deployer.preflight.rules.judging import RULES, judge
-from deployer.preflight.rules.model import Machine, NotBuilt, without_nulls
+from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_nulls
 from deployer.sources.env_files import Leak
 from tests.unit.preflight.rules.subjects import Change, cluster, good_objects, strict, subject
 
@@ -67,6 +67,15 @@ def secret(**data: Any) -> Change:
     """A chart's Secret, which one rule advises against."""
     rules = {"allow": ["SECRET_IN_CHART"]}
     return both(more({"kind": "Secret", "metadata": {"name": "s"}, **data}), at("spec", "rules", to=rules))
+
+
+SERVED = frozenset({
+    ("apps/v1", "Deployment"), ("v1", "Service"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+})  # fmt: skip
+
+
+def thing(api: str = "example.com/v1", kind: str = "Thing") -> dict[str, Any]:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "t"}, "spec": {"template": None}}
 
 
 def both(*changes: Change) -> Change:
@@ -221,7 +230,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CLAIM_SIZE", "error", at("claim", "spec", "resources", to={}), "is not a size"),
     ("CLAIM_SIZE", "warning", both(at("claim", "spec", "resources", "requests", "storage", to="50Gi"),
                                    at("machine", to=Machine(free_disk_mib=40_000))), "more than"),
-    ("CAPACITY", "error", at("cluster", to=cluster(pods=(pod("3700m"),))), "request 100m of CPU more"),
+    ("CAPACITY", "warning", at("cluster", to=cluster(pods=(pod("3700m"),))), "100m of CPU are lacking"),
+    ("CAPACITY", "error", at("cluster", to=cluster(pods=(pod("3800m"),))), "request 100m of CPU more"),
     ("LIMIT_SHARE", "warning",
      at("cluster", to=cluster(allocatable={"cpu": Fraction(3, 2), "memory": Fraction(8 * GIB)})), "CPU are 120 %"),
     ("LIMIT_SHARE", "error", both(
@@ -230,6 +240,13 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("NAMESPACE", "error", both(at("claim", "metadata", "namespace", to="kube-system"),
                                 at("spec", "rules", to={"layout": {"namespaces": "one"}})), "not in `default`"),
     ("NAMESPACE_UNKNOWN", "error", at("claim", "metadata", "namespace", to="nowhere"), "`nowhere`"),
+    ("KIND_UNKNOWN", "error", both(more(thing()), at("cluster", to=cluster(kinds=SERVED))), "no kind `Thing` in"),
+    ("KIND_UNKNOWN", "error", both(more(thing("apps/v1beta1", "Deployment")), at("cluster", to=cluster(kinds=SERVED))),
+     "no kind `Deployment` in `apps/v1beta1`"),
+    ("OBJECT_TWICE", "error", more({"kind": "Secret", "metadata": {"name": "app-secrets"}}),
+     "`secrets.app-secrets` of the spec"),
+    ("VALUE_RENEWED", "warning", at("renewed", to=((ObjectRef("Secret", "default", "db"), "data.password"),)),
+     "another `password` at each upgrade"),
     ("COMPONENT_PREFIX", "error", both(at("claim", "metadata", "labels", to={"app": "db"}),
                                        at("spec", "rules", to={"layout": {"names": "component"}})), "db"),
     ("LABELS", "error", both(at("deployment", "metadata", "labels", "tier", to=None),
@@ -316,7 +333,7 @@ def test_what_is_right_is_not_found(change: Change) -> None:
 @pytest.mark.parametrize(("rule", "severity", "change", "fact"), BAD, ids=[f"{one[0]}-{one[3]}" for one in BAD])
 def test_what_is_wrong_is_found_by_its_rule_alone(rule: str, severity: str, change: Change, fact: str) -> None:
     found = judge(subject(strict(change)))
-    assert [(one.rule, one.severity) for one in found] == [(rule, severity)], [one.problem for one in found]
+    assert {(one.rule, one.severity) for one in found} == {(rule, severity)}, [one.problem for one in found]
     assert fact in found[0].problem.title
     assert found[0].problem.code == rule
     assert found[0].problem.where and found[0].problem.hints
@@ -330,6 +347,36 @@ def test_a_policy_is_advice_unless_the_spec_is_strict(case: tuple[str, str, Chan
     rule, _, change, _ = case
     asked = rule != "REPLICAS" or "replicas" in subject(change).loaded.document.get("rules", {})
     assert [(one.rule, one.severity) for one in judge(subject(change))] == ([(rule, "warning")] if asked else [])
+
+
+def test_an_object_that_two_make_is_an_error_at_both_lines() -> None:
+    def lines(change: Change) -> list[str]:
+        return [one.problem.where for one in judge(subject(change)) if one.rule == "OBJECT_TWICE"]
+
+    both_lines = lines(more({"kind": "Secret", "metadata": {"name": "app-secrets"}}))
+    assert len(set(both_lines)) == 2
+    hook = {"name": "app-secrets", "annotations": {"helm.sh/hook": "pre-install"}}
+    assert lines(more({"kind": "Secret", "metadata": hook})) == []
+
+
+def test_a_kind_that_helm_or_an_earlier_release_defines_is_there() -> None:
+    made = subject(both(more(thing()), at("cluster", to=cluster(kinds=SERVED))))
+    (one,) = made.releases
+
+    def rules(changed: Rendered, *others: Rendered) -> list[str]:
+        found = judge(replace(made, releases=(changed, *others)))
+        return [f"{one.rule} {one.severity}" for one in found if one.rule == "KIND_UNKNOWN"]
+
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things"},
+        "spec": {"group": "example.com", "names": {"kind": "Thing"}, "versions": [{"name": "v1"}]},
+    }  # fmt: skip
+    operator = Rendered(replace(one.release, name="operator"), (definition,))
+    needing = replace(one, release=replace(one.release, needs=("operator",)))
+    assert rules(one) == ["KIND_UNKNOWN error"]
+    assert rules(replace(one, brings=frozenset({("example.com/v1", "Thing")}))) == []
+    assert rules(needing, operator) == []
+    assert rules(one, operator) == ["KIND_UNKNOWN warning"]
 
 
 def test_every_rule_has_a_case() -> None:
