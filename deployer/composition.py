@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
+from deployer.core.errors import DeployError
 from deployer.core.files import cache_folder, path_component, state_folder
 from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
 from deployer.core.shell import unexported
@@ -128,6 +130,22 @@ def open_images(endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown) -> 
     return DockerEngine(endpoint, why_stopped)
 
 
+def open_builder(
+    machine: Machine, wanted: Cluster, docker: Path, endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown
+) -> ImagePort:
+    """As `open_images`, for builds: through BuildKit where this machine or the cluster's node has buildx."""
+    from deployer.images.docker import DockerEngine
+    from deployer.toolchain.buildx import NODE_PLUGINS, find_buildx
+
+    def node_plugin() -> bytes | None:
+        with suppress(DeployError), closing(DockerEngine(machine.host_docker)) as engine:
+            return next((found for path in NODE_PLUGINS if (found := engine.read_file(wanted.name, path))), None)
+        return None
+
+    find = partial(find_buildx, docker, machine.env, machine.cache_dir, node_plugin)
+    return DockerEngine(endpoint, why_stopped, find)
+
+
 def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
     """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
     from deployer.images.scanner import find_scanner
@@ -156,7 +174,8 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
 
     def read_file(name: str, path: str) -> str | None:
         with closing(DockerEngine(machine.host_docker)) as engine:
-            return engine.read_file(name, path)
+            content = engine.read_file(name, path)
+            return content.decode("utf-8", "replace") if content is not None else None
 
     note = machine.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
     return Minikube(toolchain, wanted.name, machine.env, NodeContainers(inspect, read_file), machine.kubeconfig, note)

@@ -238,10 +238,12 @@ def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
     bases = load.wanted_bases(source.loaded, run.values)
     building = images_stage.ensure_images(
         (image,),
-        composition.open_images(daemon, run.why_stopped),
+        composition.open_builder(run.machine, run.spec.cluster, run.toolchain.docker, daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
-        Building(proxy_args(run.machine.env), prelude=load.build_prelude(run.loaded)),
+        Building(
+            proxy_args(run.machine.env), prelude=load.build_prelude(run.loaded), offline=run.toolchain.offline_images
+        ),
         run.clock,
     )
     yield from within(rollback_stage.STAGE, building)

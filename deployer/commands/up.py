@@ -188,10 +188,16 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     before = build_cache.recall(path)
     outcome = yield from images_stage.ensure_images(
         plan.images,
-        composition.open_images(daemon, run.why_stopped),
+        composition.open_builder(machine, run.spec.cluster, run.toolchain.docker, daemon, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, machine),
         before,
-        images_stage.Building(proxy_args(machine.env), options.rebuild, options.build, load.build_prelude(run.loaded)),
+        images_stage.Building(
+            proxy_args(machine.env),
+            options.rebuild,
+            options.build,
+            load.build_prelude(run.loaded),
+            run.toolchain.offline_images,
+        ),
         run.clock,
     )
     build_cache.remember(path, before, plan.images)

@@ -251,6 +251,14 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Buildx:
+    """A `docker` that has buildx, and the environment in which it has."""
+
+    docker: Path
+    env: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """One build: the context as a tar that holds the Dockerfile under `dockerfile`."""
 
@@ -261,13 +269,24 @@ class BuildRequest:
     labels: Mapping[str, str]
     target: str | None = None
     no_cache: bool = False
+    platforms: tuple[str, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What `RUN --mount=type=secret,id=…` finds, by id; in no layer."""
+    content: bytes = b""
+    """For BuildKit: the Dockerfile, which then need not be in the context."""
+    ignore: bytes = b""
+    """For BuildKit: the patterns by which the context was chosen, which also hide the Dockerfile from `COPY`."""
 
 
 class BuildFailed(Exception):
-    """The daemon refused or a step of the Dockerfile failed; `step` and the last lines of output say where."""
+    """The daemon refused or a step of the Dockerfile failed; `step` and the last lines of output say where.
 
-    def __init__(self, message: str, step: str, tail: Sequence[str]) -> None:
+    `line` is the Dockerfile's (from 1), 0 where the builder does not say it.
+    """
+
+    def __init__(self, message: str, step: str, tail: Sequence[str], line: int = 0) -> None:
         self.step = step
+        self.line = line
         self.tail = tuple(tail)
         super().__init__(message)
 
@@ -278,6 +297,8 @@ class ImagePort(Protocol):
     def image(self, ref: str) -> ImageFacts | None: ...
     def images(self, label: str) -> Sequence[ImageFacts]: ...
     def refs(self) -> Sequence[str]: ...
+    @property
+    def has_buildkit(self) -> bool: ...
     def build(self, request: BuildRequest) -> Generator[str, None, None]: ...
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None: ...
     def remove(self, ref: str) -> None: ...

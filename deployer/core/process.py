@@ -11,8 +11,9 @@ import subprocess
 import threading
 import uuid
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 from deployer.core.redact import foreign
@@ -79,6 +80,7 @@ def has_ended(pid: int, started: str = "") -> bool:
 
 
 GRACE_SECONDS = 10.0
+_KEPT_LINES = 40
 
 
 class CommandFailed(Exception):
@@ -126,14 +128,14 @@ def stream(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    keep: int = 40,
     inherit: Sequence[int] = (),
+    guard: Callable[[Callable[[], None]], AbstractContextManager[object]] = lambda end: nullcontext(),
 ) -> Generator[str, None, None]:
     """Yields each line the program writes (standard error included) and returns when it has ended well.
 
     The program runs in a session of its own, so that a terminal's Ctrl-C reaches us alone: when the generator is
     closed or fails, the whole session gets SIGTERM and, after a grace period, SIGKILL. It has the file descriptors
-    of `inherit` too. Raises CommandFailed.
+    of `inherit` too; `guard` is entered while it runs, with what ends it. Raises CommandFailed.
     """
     words = [str(word) for word in argv]
     process = subprocess.Popen(
@@ -149,10 +151,11 @@ def stream(
         start_new_session=True,
         pass_fds=inherit,
     )
-    tail: deque[str] = deque(maxlen=keep)
+    tail: deque[str] = deque(maxlen=_KEPT_LINES)
     assert process.stdout is not None
     try:
-        with on_stop(lambda: terminate(process)):
+        end = partial(terminate, process)
+        with on_stop(end), guard(end):
             for line in process.stdout:
                 text = foreign(line.rstrip("\r\n"))
                 tail.append(text)

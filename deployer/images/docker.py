@@ -1,6 +1,6 @@
-"""A Docker daemon, through the docker package's low-level client: classic builds as a stream, images, copies.
+"""A Docker daemon, through the docker package's low-level client: builds as a stream, images, copies.
 
-The package cannot speak BuildKit; the sample's Dockerfiles keep to what the classic builder knows.
+The package cannot speak BuildKit: builds go through `docker buildx`, and to the classic builder where there is none.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import io
 import re
 import tarfile
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import docker.errors
@@ -20,10 +21,11 @@ from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
 
 from deployer.core.errors import DeployError, machine_error
-from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
+from deployer.core.ports import BuildFailed, BuildRequest, Buildx, DockerEndpoint, ImageFacts
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors
 from deployer.core.steps import on_stop
+from deployer.images import buildkit
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
@@ -66,8 +68,14 @@ class _Client(APIClient):  # type: ignore[misc]  # the package has no type infor
 class DockerEngine:
     """One daemon at one address."""
 
-    def __init__(self, endpoint: DockerEndpoint, why_stopped: WhyStopped = unknown) -> None:
+    def __init__(
+        self,
+        endpoint: DockerEndpoint,
+        why_stopped: WhyStopped = unknown,
+        find_buildx: Callable[[], Buildx | None] = lambda: None,
+    ) -> None:
         self.endpoint = endpoint
+        self._find_buildx = find_buildx
         self._why_stopped = why_stopped
         certificates = endpoint.cert_path
         tls: TLSConfig | bool = False
@@ -92,8 +100,8 @@ class DockerEngine:
             return None
         return found
 
-    def read_file(self, name: str, path: str) -> str | None:
-        """The text of a file in a container, which need not run; None where there is no such file or container."""
+    def read_file(self, name: str, path: str) -> bytes | None:
+        """A file in a container, which need not run; None where there is no such file or container."""
         try:
             with self._reached():
                 chunks, _ = self._client.get_archive(name, path)
@@ -103,7 +111,7 @@ class DockerEngine:
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             member = tar.next()
             content = tar.extractfile(member) if member is not None else None
-            return content.read().decode("utf-8", "replace") if content is not None else None
+            return content.read() if content is not None else None
 
     def image(self, ref: str) -> ImageFacts | None:
         """The image, or None where the daemon has none of that name."""
@@ -126,8 +134,23 @@ class DockerEngine:
             found = self._client.images()
         return sorted({ref for entry in found for ref in entry.get("RepoTags") or ()})
 
+    @cached_property
+    def _buildx(self) -> Buildx | None:
+        return self._find_buildx()
+
+    @property
+    def has_buildkit(self) -> bool:
+        """Whether builds go through BuildKit."""
+        return self._buildx is not None
+
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         """Yields the build's output line by line; the image then has the tag. Raises BuildFailed."""
+        if self._buildx is not None:
+            yield from buildkit.build(self._buildx, self.endpoint, request, self._why_stopped)
+        else:
+            yield from self._built_classic(request)
+
+    def _built_classic(self, request: BuildRequest) -> Generator[str, None, None]:
         step, tail = "", deque[str](maxlen=30)
         with ExitStack() as stack:
             try:

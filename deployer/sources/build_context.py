@@ -114,6 +114,17 @@ def context_files(root: Path, dockerfile: Path | None = None) -> tuple[ContextFi
     return tuple(found[path] for path in sorted(found))
 
 
+def ignore_file(root: Path, dockerfile: Path) -> tuple[bytes, str]:
+    """Content and name of the ignore file that counts for the Dockerfile; both empty where there is none."""
+    for path in (dockerfile.with_name(f"{dockerfile.name}{_IGNORE}"), root / _IGNORE):
+        if path.is_file():
+            try:
+                return path.read_bytes(), path.name
+            except OSError as error:
+                raise _unreadable(path, error) from None
+    return b"", ""
+
+
 def dockerfile_name(root: Path, dockerfile: Path) -> str:
     """The Dockerfile's name in the context, or `OUTSIDE_DOCKERFILE` for one that is not a file within it."""
     path = Path(os.path.normpath(dockerfile))
@@ -221,15 +232,8 @@ def _class_items(items: str) -> str:
 
 
 def _patterns(root: Path, dockerfile: Path | None) -> tuple[Pattern, ...]:
-    main = dockerfile if dockerfile is not None else root / "Dockerfile"
-    for path in (main.with_name(f"{main.name}{_IGNORE}"), root / _IGNORE):
-        if path.is_file():
-            try:
-                text = path.read_bytes().decode("utf-8", "surrogateescape")
-            except OSError as error:
-                raise _unreadable(path, error) from None
-            return parse_dockerignore(text, path.name)
-    return ()
+    content, name = ignore_file(root, dockerfile if dockerfile is not None else root / "Dockerfile")
+    return parse_dockerignore(content.decode("utf-8", "surrogateescape"), name)
 
 
 def _walk(root: Path, patterns: Sequence[Pattern]) -> Iterator[ContextFile]:

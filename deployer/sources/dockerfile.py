@@ -69,6 +69,51 @@ def instructions(text: str) -> tuple[Instruction, ...]:
     return tuple(found)
 
 
+_FLAG = re.compile(r"--([a-z-]+)(?:=|\s|$)")
+_NEWER_FLAGS = {
+    "RUN": {"mount", "network", "security", "device"},
+    "COPY": {"link", "chmod", "parents", "exclude"},
+    "ADD": {"link", "chmod", "checksum", "keep-git-dir", "exclude", "unpack"},
+}
+_PLATFORM = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)")
+_SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+
+
+def buildkit_needs(text: str) -> tuple[tuple[int, str], ...]:
+    """What the classic builder refuses or takes for something else: the lines (from 1), and what it is there."""
+    return tuple(sorted({(one.first + 1, need) for one in instructions(text) for need in _needs(one)}))
+
+
+def _needs(one: Instruction) -> Iterator[str]:
+    flags = {match[1] for word in _leading_flags(one.rest) if (match := _FLAG.match(word))}
+    yield from (f"{one.word} --{flag}" for flag in flags & _NEWER_FLAGS.get(one.word, set()))
+    if one.word in ("RUN", "COPY", "ADD") and _HEREDOC.search(one.rest):
+        yield f"{one.word} <<"
+    if one.word == "ARG":
+        yield from (
+            f"ARG {name}" for name, value in _declared(one.rest).items() if _PLATFORM.fullmatch(name) and not value
+        )
+    if one.word == "FROM" and (found := re.search(r"\$\{?(\w+)", one.rest)) and _PLATFORM.fullmatch(found[1]):
+        yield f"FROM --platform=${found[1]}"
+
+
+def _leading_flags(rest: str) -> list[str]:
+    words = rest.split()
+    return words[: next((at for at, word in enumerate(words) if not word.startswith("--")), len(words))]
+
+
+def syntax(text: str) -> str:
+    """The image of the frontend that the first line asks for, as it is written; empty where none is."""
+    first = text.removeprefix("\ufeff").partition("\n")[0]
+    match = _SYNTAX.match(first.strip())
+    return match[1] if match is not None else ""
+
+
+def without_syntax(text: str) -> str:
+    """The Dockerfile read by the frontend that BuildKit has built in; every line keeps its number."""
+    return "#" + text[text.index("\n") :] if syntax(text) and "\n" in text else text
+
+
 def base_images(text: str, args: Mapping[str, str]) -> tuple[BaseImage, ...]:
     """Every image that the Dockerfile takes from outside under these build arguments, in its order."""
     return tuple(_bases(text, args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.images.scanner import Scan
 from deployer.plan import ImagePlan
 from deployer.sources import build_context, digest
-from deployer.sources.dockerfile import with_bases
+from deployer.sources.dockerfile import buildkit_needs, syntax, with_bases, without_syntax
 from deployer.sources.load import with_prelude
 from deployer.state.build_cache import Previous
 
@@ -34,6 +34,8 @@ _PARALLEL_BUILDS = 4
 # A daemon that is restarted under a build takes the build with it.
 _ATTEMPTS = 3
 _LIMIT_SECONDS = 60.0
+# The frontend that BuildKit has built in, in some version.
+_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::1(?:\.\d+)*|:latest)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Building:
     rebuild: bool = False
     build: bool = True
     prelude: str = ""
+    offline: bool = False
+    """Whether no container registry can be reached: BuildKit's own frontend stands in for the one of `# syntax=`."""
 
 
 def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
@@ -97,6 +101,8 @@ def ensure_images(
             "IMAGE_MISSING", f"--no-build, and these images are missing: {names}", hints=("todo-deploy up",)
         )
         raise DeployError(problem, ExitCode.INPUT)
+    if missing and not daemon.has_buildkit:
+        refuse_without_buildkit(missing.values())
     for name, kept in found.items():
         yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
     bases = sorted({base for image in missing.values() for base in image.bases})
@@ -114,6 +120,23 @@ def ensure_images(
     everything = tuple(found.get(image.name) or built[image.name] for image in images)
     text = f"{len(built)} built, {len(found)} unchanged" if built else f"{len(found)} unchanged"
     return Outcome(everything, bool(built), text)
+
+
+def refuse_without_buildkit(images: Iterable[ImagePlan]) -> None:
+    """The classic builder builds what the Dockerfiles say; build error, before any build, where one needs BuildKit."""
+    problems = [
+        Problem(
+            "BUILDKIT_MISSING",
+            f"image `{image.name}` needs BuildKit for `{what}`, and there is no `docker buildx`",
+            "the classic builder fails here, or builds something else",
+            f"{image.dockerfile}:{line}",
+            ("install docker-buildx (https://docs.docker.com/go/buildx/), then: todo-deploy up",),
+        )
+        for image in images
+        for line, what in buildkit_needs(image.dockerfile.read_text(encoding="utf-8", errors="replace"))
+    ]
+    if problems:
+        raise DeployError(problems, ExitCode.BUILD)
 
 
 def no_daemon(context: str) -> Problem:
@@ -157,13 +180,14 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     files = build_context.context_files(image.context, image.dockerfile)
     name = build_context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == build_context.OUTSIDE_DOCKERFILE else None
-    if image.source.bases or how.prelude:
-        text = with_bases(
-            image.dockerfile.read_text(encoding="utf-8", errors="surrogateescape"), image.args, image.source.bases
-        )
-        outside = with_prelude(text, how.prelude).encode(errors="surrogateescape")
-        name = build_context.OUTSIDE_DOCKERFILE
-    with build_context.context_tar(image.context, files, outside) as tar:
+    written = image.dockerfile.read_bytes()
+    text = with_bases(written.decode(errors="surrogateescape"), image.args, image.source.bases)
+    if how.offline and _FRONTEND.match(syntax(text)) and daemon.image(syntax(text)) is None:
+        text = without_syntax(text)
+    content = (with_prelude(text, how.prelude) if how.prelude else text).encode(errors="surrogateescape")
+    if content != written:
+        outside, name = content, build_context.OUTSIDE_DOCKERFILE
+    with build_context.context_tar(image.context, files, None if daemon.has_buildkit else outside) as tar:
         request = BuildRequest(
             ref=image.ref,
             context=tar,
@@ -172,6 +196,8 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             labels=image.labels,
             target=image.target,
             no_cache=how.rebuild,
+            content=content,
+            ignore=build_context.ignore_file(image.context, image.dockerfile)[0],
         )
         try:
             for line in _untold(daemon.build(request), how.prelude):
@@ -217,12 +243,13 @@ def _without(failed: BuildFailed, prelude: str) -> BuildFailed:
     if not prelude:
         return failed
     tail = [line.replace(prelude, "") for line in failed.tail]
-    return BuildFailed(str(failed).replace(prelude, ""), failed.step.replace(prelude, ""), tail)
+    return BuildFailed(str(failed).replace(prelude, ""), failed.step.replace(prelude, ""), tail, failed.line)
 
 
 def _build_problem(image: ImagePlan, failed: BuildFailed) -> Problem:
     step = _STEP.match(failed.step)
     where = _dockerfile_line(image.dockerfile, int(step[1])) if step else str(image.dockerfile)
+    where = f"{image.dockerfile}:{failed.line}" if failed.line else where
     unread = _PARSE_ERROR.search(str(failed))
     if unread is not None:
         where = f"{image.dockerfile}:{unread[1]}"

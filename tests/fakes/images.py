@@ -47,12 +47,13 @@ class FakeImages:
     def refs(self) -> Sequence[str]:
         return sorted(self.known)
 
+    has_buildkit = True
+
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         with tarfile.open(fileobj=request.context) as tar:
             files = tuple(sorted(tar.getnames()))
-            member = tar.extractfile(request.dockerfile)
-            assert member is not None
-            text = member.read().decode()
+            member = None if self.has_buildkit else tar.extractfile(request.dockerfile)
+            text = (member.read() if member is not None else request.content).decode()
         self.built.append(Built(request.ref, request, files))
         instructions = _instructions(text)
         if request.labels:  # the builder's own last step

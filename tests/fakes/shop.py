@@ -60,6 +60,7 @@ class Shop:
         patch.setattr(composition, "open_kube", lambda *_, **__: masked(self.kube))
         patch.setattr(composition, "open_helm", lambda *_: self.helm)
         patch.setattr(composition, "open_images", lambda *_: self.images)
+        patch.setattr(composition, "open_builder", lambda *_: self.images)
         patch.setattr(up_command, "ensure_tools", _tools)
         patch.setattr(rollback_command, "ensure_tools", _tools)
         patch.setattr(down_command, "ensure_tools", _tools)

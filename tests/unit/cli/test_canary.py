@@ -155,6 +155,7 @@ class _Shop(Shop):
         patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
         patch.setattr(composition, "SystemClock", lambda: self.kube.clock)
         patch.setattr(composition, "open_images", lambda *_: self.images)
+        patch.setattr(composition, "open_builder", lambda *_: self.images)
         patch.setattr(composition, "open_helm", lambda *_: self)
         patch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
         patch.chdir(self.root)

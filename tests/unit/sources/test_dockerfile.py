@@ -6,11 +6,14 @@ import pytest
 
 from deployer.sources.dockerfile import (
     base_images,
+    buildkit_needs,
     declared_values,
     exposed_ports,
     global_args,
     instructions,
+    syntax,
     with_bases,
+    without_syntax,
 )
 
 STAGES = """\
@@ -101,3 +104,38 @@ def test_declared_values_are_those_of_the_build() -> None:
     )  # fmt: skip
     given = declared_values(text, {"HOST": "web", "VITE_API_URL": "/api"})
     assert [value for _, value, _ in given] == ["/api", "web", "http://web:1", "x"]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "need"),
+    [
+        ("RUN --mount=type=cache,target=/x make", "RUN --mount"),
+        ("RUN --network=none make", "RUN --network"),
+        ("RUN --security=insecure make", "RUN --security"),
+        ("RUN <<EOT\nmake\nEOT", "RUN <<"),
+        ("COPY <<EOT /x\ntext\nEOT", "COPY <<"),
+        ("COPY --link a b", "COPY --link"),
+        ("COPY --chown=1 --chmod=0444 a b", "COPY --chmod"),
+        ("COPY --parents a b", "COPY --parents"),
+        ("COPY --exclude=*.md a b", "COPY --exclude"),
+        ("ADD --checksum=sha256:1 https://x/y /y", "ADD --checksum"),
+        ("ARG TARGETARCH", "ARG TARGETARCH"),
+        ("FROM --platform=$BUILDPLATFORM b", "FROM --platform=$BUILDPLATFORM"),
+        ("FROM --platform=linux/amd64 b", None),
+        ("ARG TARGETARCH=amd64", None),
+        ("RUN echo --mount=x", None),
+        ("RUN cat <<< x", None),
+        ("COPY --from=a --chown=1 x y", None),
+        ('LABEL a="<<EOT"', None),
+    ],
+)
+def test_what_only_buildkit_builds_is_named_with_its_line(instruction: str, need: str | None) -> None:
+    expected = () if need is None else ((3, need),)
+    assert buildkit_needs(f"# syntax=docker/dockerfile:1\nFROM a\n{instruction}\nUSER 1\n") == expected
+
+
+def test_the_frontend_of_the_first_line_can_be_left_out() -> None:
+    text = "#syntax = docker/dockerfile:1.7\nFROM a\n"
+    assert syntax(text) == "docker/dockerfile:1.7" and syntax(STAGES) == "docker/dockerfile:1"
+    assert without_syntax(text) == "#\nFROM a\n" and without_syntax("FROM a\n") == "FROM a\n"
+    assert syntax("# comment\n# syntax=x\nFROM a\n") == ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.core.errors import ExitCode, machine_error
+from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, Log
 from deployer.core.ports import BuildRequest, ImageFacts
 from deployer.core.steps import Outcome, Steps
@@ -286,19 +286,46 @@ def test_a_cluster_without_a_daemon_is_named() -> None:
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "../api.Dockerfile"])
-def test_a_replacement_image_takes_the_place_of_a_base_that_the_dockerfile_names(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("buildkit", [True, False])
+def test_a_replacement_image_takes_the_place_of_a_base_that_the_dockerfile_names(
+    tmp_path: Path, path: str, buildkit: bool
+) -> None:
     own = image(tmp_path)
     file = own.context / path
     file.write_text("FROM python:3.11-slim AS base\nCOPY app.py /\n")
     source = replace(own.source, bases={"python:3.11-slim": "local/python:1"})
     replaced = replace(own, dockerfile=file, args={}, bases=("local/python:1",), source=source)
     daemon = FakeImages()
+    daemon.has_buildkit = buildkit
     supply = Supply(daemon)
     events, _ = played(ensure([replaced], daemon, supply=supply))
     assert supply.asked == [("local/python:1",)]
     lines = [one.line for one in events if isinstance(one, Log)]
     assert lines[0] == "Step 1/3 : FROM local/python:1 AS base"
     assert file.read_text().startswith("FROM python:3.11-slim"), "the user's own file stays as it is"
+
+
+def test_a_dockerfile_that_needs_buildkit_is_refused_before_any_build_where_there_is_none(tmp_path: Path) -> None:
+    good = image(tmp_path, "api")
+    needing = image(tmp_path, "web", dockerfile=GOOD + "RUN --mount=type=cache,target=/x make\n")
+    daemon = FakeImages()
+    daemon.has_buildkit = False
+    with pytest.raises(DeployError) as caught:
+        played(ensure([good, needing], daemon, supply=Supply(daemon)))
+    (problem,) = caught.value.problems
+    line = GOOD.count("\n") + 1
+    assert (problem.code, problem.where) == ("BUILDKIT_MISSING", f"{needing.dockerfile}:{line}")
+    assert caught.value.exit_code is ExitCode.BUILD and not daemon.built
+
+
+@pytest.mark.parametrize(("offline", "local", "kept"), [(True, False, False), (True, True, True), (False, False, True)])
+def test_the_frontend_is_the_built_in_one_where_no_other_can_be_had(
+    tmp_path: Path, offline: bool, local: bool, kept: bool
+) -> None:
+    wanted = image(tmp_path, dockerfile=f"# syntax=docker/dockerfile:1\n{GOOD}")
+    daemon = FakeImages(["docker/dockerfile:1"] if local else [])
+    played(ensure([wanted], daemon, how=Building({}, offline=offline), supply=Supply(daemon)))
+    assert daemon.built[0].request.content.startswith(b"# syntax=") is kept
 
 
 def test_a_tag_without_its_commit_is_reported(tmp_path: Path) -> None:
