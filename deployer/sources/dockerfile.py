@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
-_HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?([-+])([^}]*))?\})")
-_ESCAPE = re.compile(r"^#\s*escape\s*=\s*(\S)", re.IGNORECASE)
+# The words of a shell; of them, those that begin a here-document, with or without quotes around its end.
+_WORD = re.compile(r"(?:[^\s\"'\\]|\\.|\"(?:\\.|[^\"\\])*\"|'[^']*')+", re.DOTALL)
+_HEREDOC = re.compile(r"\d*<<(-?)([\"']?)([^<\"'\s]+)\2")
+_ALONE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?[-+][^}]*)?\})")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:\}|(:?[-+?])))")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z]\w*)\s*=\s*(\S+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,44 +42,67 @@ class BaseImage:
 
 def instructions(text: str) -> tuple[Instruction, ...]:
     """The instructions in their order; comments and what a here-document holds are none."""
-    lines = text.splitlines()
-    mark = next((match[1] for line in lines[:1] if (match := _ESCAPE.match(line))), "\\")
+    lines = text.removeprefix("\ufeff").splitlines()
+    mark = _escape(text)
+    goes_on = re.compile(rf"(?:^|(?<!{re.escape(mark)})){re.escape(mark)}[ \t]*$")
     found = []
     at = 0
     while at < len(lines):
         if not lines[at].strip() or lines[at].lstrip().startswith("#"):
             at += 1
             continue
-        first, words = at, ""
+        first, last, words = at, at, ""
         while at < len(lines):
-            line = lines[at].rstrip()
-            comment = at > first and line.lstrip().startswith("#")
+            line = lines[at]
             at += 1
-            if comment:
+            # Comments and empty lines between continued ones are passed over.
+            if at - 1 > first and (not line.strip() or line.lstrip().startswith("#")):
                 continue
-            words += line.removesuffix(mark) if line.endswith(mark) else line
-            if not line.endswith(mark):
+            last, more = at - 1, goes_on.search(line)
+            words += line[: more.start()] if more is not None else line
+            if more is None:
                 break
-        match = _INSTRUCTION.match(words)
+        match = _INSTRUCTION.match(words.rstrip())
         if match is None:
             continue
-        if match[1].upper() in ("RUN", "COPY", "ADD"):
-            for _, end in _HEREDOC.findall(match[2]):
-                while at < len(lines) and lines[at].strip() != end:
-                    at += 1
+        for dash, _, end in _heredocs(match[1].upper(), match[2]):
+            while at < len(lines) and (lines[at].lstrip("\t") if dash else lines[at]) != end:
                 at += 1
-        found.append(Instruction(match[1].upper(), match[2].strip(), first, at - 1))
+            last, at = min(at, len(lines) - 1), at + 1
+        found.append(Instruction(match[1].upper(), match[2].strip(), first, last))
     return tuple(found)
 
 
-_FLAG = re.compile(r"--([a-z-]+)(?:=|\s|$)")
+def _directives(text: str) -> dict[str, tuple[str, int]]:
+    """The directives at the very top, by name in small letters: value and line (from 0)."""
+    found: dict[str, tuple[str, int]] = {}
+    for at, line in enumerate(text.removeprefix("\ufeff").splitlines()):
+        match = _DIRECTIVE.fullmatch(line.strip())
+        if match is None:
+            break
+        found[match[1].lower()] = (match[2], at)
+    return found
+
+
+def _escape(text: str) -> str:
+    """The character that continues a line."""
+    return _directives(text).get("escape", ("\\", 0))[0][0]
+
+
+def _heredocs(word: str, rest: str) -> list[tuple[str, str, str]]:
+    """Every here-document that the instruction begins: whether tabs before its end are ignored, its quote, its end."""
+    if word not in ("RUN", "COPY", "ADD"):
+        return []
+    return [(match[1], match[2], match[3]) for one in _WORD.findall(rest) if (match := _HEREDOC.fullmatch(one))]
+
+
+_FLAG = re.compile(r"--([a-z-]+)")
 _NEWER_FLAGS = {
     "RUN": {"mount", "network", "security", "device"},
     "COPY": {"link", "chmod", "parents", "exclude"},
     "ADD": {"link", "chmod", "checksum", "keep-git-dir", "exclude", "unpack"},
 }
 _PLATFORM = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)")
-_SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
 
 
 def buildkit_needs(text: str) -> tuple[tuple[int, str], ...]:
@@ -87,7 +113,7 @@ def buildkit_needs(text: str) -> tuple[tuple[int, str], ...]:
 def _needs(one: Instruction) -> Iterator[str]:
     flags = {match[1] for word in _leading_flags(one.rest) if (match := _FLAG.match(word))}
     yield from (f"{one.word} --{flag}" for flag in flags & _NEWER_FLAGS.get(one.word, set()))
-    if one.word in ("RUN", "COPY", "ADD") and _HEREDOC.search(one.rest):
+    if _heredocs(one.word, one.rest):
         yield f"{one.word} <<"
     if one.word == "ARG":
         yield from (
@@ -103,15 +129,16 @@ def _leading_flags(rest: str) -> list[str]:
 
 
 def syntax(text: str) -> str:
-    """The image of the frontend that the first line asks for, as it is written; empty where none is."""
-    first = text.removeprefix("\ufeff").partition("\n")[0]
-    match = _SYNTAX.match(first.strip())
-    return match[1] if match is not None else ""
+    """The image of the frontend that the Dockerfile asks for, as it is written; empty where it asks for none."""
+    return _directives(text).get("syntax", ("", 0))[0]
 
 
 def without_syntax(text: str) -> str:
     """The Dockerfile read by the frontend that BuildKit has built in; every line keeps its number."""
-    return "#" + text[text.index("\n") :] if syntax(text) and "\n" in text else text
+    lines = text.splitlines(keepends=True)
+    _, at = _directives(text).get("syntax", ("", -1))
+    # Directives after it go on being at the top only if the line stays one.
+    return "".join("# frontend=builtin\n" if number == at else line for number, line in enumerate(lines))
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[BaseImage, ...]:
@@ -121,36 +148,42 @@ def base_images(text: str, args: Mapping[str, str]) -> tuple[BaseImage, ...]:
 
 def global_args(text: str) -> dict[str, str]:
     """The arguments that are declared before the first stage, with their defaults."""
-    found: dict[str, str] = {}
+    return {name: value or "" for name, value in _globals(text, {}).items()}
+
+
+def _globals(text: str, args: Mapping[str, str]) -> dict[str, str | None]:
+    """The arguments before the first stage under these build arguments, each default with what stands before it."""
+    found: dict[str, str | None] = {}
     for one in instructions(text):
         if one.word == "FROM":
             break
-        if one.word == "ARG":
-            found |= _declared(one.rest)
+        for name, value in _declared(one.rest).items() if one.word == "ARG" else ():
+            found[name] = args.get(name, None if value is None else _expanded(value, found, _escape(text)))
     return found
 
 
 def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
     """Every ARG and ENV with its value under these build arguments, and its line (from 1)."""
-    values: dict[str, str] = {}
+    values: dict[str, str | None] = {}
     found: list[tuple[str, str, int]] = []
     for one in instructions(text):
         if one.word in ("ARG", "ENV"):
             for name, value in _declared(one.rest).items():
-                values[name] = args[name] if one.word == "ARG" and name in args else _expanded(value, values)
-                found.append((name, values[name], one.first + 1))
+                is_given = one.word == "ARG" and name in args
+                values[name] = args[name] if is_given else _expanded(value or "", values, _escape(text))
+                found.append((name, values[name] or "", one.first + 1))
     return tuple(found)
 
 
 def exposed_ports(text: str) -> tuple[int, ...]:
     """The ports that the last stage says it listens on."""
     ports: list[int] = []
-    values: dict[str, str] = {}
+    values: dict[str, str | None] = {}
     for one in instructions(text):
         if one.word == "FROM":
             ports = []
         elif one.word in ("ARG", "ENV"):
-            values |= _declared(one.rest)
+            values |= {name: _expanded(value or "", values) for name, value in _declared(one.rest).items()}
         elif one.word == "EXPOSE":
             names = (_expanded(word, values).partition("/")[0] for word in one.rest.split())
             ports += [int(name) for name in names if name.isdigit()]
@@ -172,14 +205,14 @@ def with_bases(text: str, args: Mapping[str, str], others: Mapping[str, str]) ->
 
 
 def _bases(text: str, args: Mapping[str, str]) -> Iterator[BaseImage]:
-    values = {name: args.get(name, default) for name, default in global_args(text).items()}
+    values, mark = _globals(text, args), _escape(text)
     stages: set[str] = {"scratch"}
     for one in instructions(text):
         words = [word for word in one.rest.split() if not word.startswith("--")]
         if one.word == "FROM" and words:
-            ref = _expanded(words[0], values)
+            ref = _expanded(words[0], values, mark)
             if ref and ref.lower() not in stages:
-                alone = _VARIABLE.fullmatch(words[0])
+                alone = _ALONE.fullmatch(words[0])
                 argument = (alone[1] or alone[2]) if alone is not None else ""
                 yield BaseImage(ref, words[0], one.first, one.last, argument)
             stages.add(words[2].lower() if len(words) > 2 and words[1].upper() == "AS" else "")
@@ -190,22 +223,42 @@ def _bases(text: str, args: Mapping[str, str]) -> Iterator[BaseImage]:
                     yield BaseImage(source, source, one.first, one.last)
 
 
-def _declared(rest: str) -> dict[str, str]:
-    """`NAME=value NAME2="value 2"`, or the old `NAME value`."""
-    pairs = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest)
-    if pairs:
-        return {name: value.strip("\"'") for name, value in pairs}
-    name, _, value = rest.partition(" ")
-    return {name: value.strip()}
+def _declared(rest: str) -> dict[str, str | None]:
+    """`NAME=value NAME2="value 2"` as written, None for a bare name; or the old `NAME value`."""
+    words = _WORD.findall(rest)
+    if len(words) > 1 and "=" not in words[0]:
+        name, _, value = rest.partition(" ")
+        return {name: value.strip()}
+    pairs = (word.partition("=") for word in words)
+    return {name: value if equal else None for name, equal, value in pairs}
 
 
-def _expanded(word: str, values: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        given = values.get(match[1] or match[2], "")
-        if match[3] == "-":
-            return given or match[4]
-        if match[3] == "+":
-            return match[4] if given else ""
-        return given
+def _expanded(word: str, values: Mapping[str, str | None], mark: str = "\\") -> str:
+    """The word as BuildKit's shell lexer reads it: quotes and escapes gone, variables filled in."""
+    return _read(word, 0, "", values, mark)[0]
 
-    return _VARIABLE.sub(value, word)
+
+def _read(word: str, at: int, stop: str, values: Mapping[str, str | None], mark: str) -> tuple[str, int]:
+    """What is read from there up to the character `stop`, and the place after it."""
+    text, quoted = "", False
+    while at < len(word) and (quoted or word[at] != stop):
+        char, following = word[at], word[at + 1 : at + 2]
+        if char == "'" and not quoted:
+            end = word.find("'", at + 1)
+            end = len(word) if end < 0 else end
+            text, at = text + word[at + 1 : end], end + 1
+        elif char == '"':
+            quoted, at = not quoted, at + 1
+        elif char == mark:
+            kept = quoted and following not in ('"', "$", mark)
+            text, at = text + (mark if kept else "") + following, at + 2
+        elif char == "$" and (match := _VARIABLE.match(word, at)) is not None:
+            value, at = values.get(match[1] or match[2]), match.end()
+            if match[3]:
+                other, at = _read(word, at, "}", values, mark)
+                given = value is not None and (bool(value) or ":" not in match[3])
+                value = (other if given else "") if "+" in match[3] else value if given else other
+            text += value or ""
+        else:
+            text, at = text + char, at + 1
+    return text, at + 1

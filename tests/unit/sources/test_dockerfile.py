@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from deployer.sources.dockerfile import (
@@ -67,6 +70,42 @@ def test_forms_of_from(line: str, ref: str | None) -> None:
 def test_what_a_here_document_holds_is_no_instruction() -> None:
     text = "FROM a:1\nRUN <<EOF cat <<-'END'\nFROM b:1\nEOF\nFROM c:1\nEND\nUSER 1001\n"
     assert [one.word for one in instructions(text)] == ["FROM", "RUN", "USER"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ref"),
+    [
+        ("ARG V=3.11\nARG I=python:${V}-slim\nFROM ${I}\n", "python:3.11-slim"),
+        ('ARG V=3.11\nARG I="python:$V"\nFROM $I-slim\n', "python:3.12-slim"),
+        ("ARG A\nFROM x:${A-1}\n", "x:1"),
+        ("ARG B=2\nFROM x:${A:-${B}}\n", "x:2"),
+        ("# syntax=docker/dockerfile:1\n# escape=`\nARG A=1\nFROM `\n  x:$A\n", "x:1"),
+    ],
+)
+def test_defaults_may_name_arguments_before_them(text: str, ref: str) -> None:
+    args = {"V": "3.12"} if "3.12" in ref else {}
+    assert [one.ref for one in base_images(text, args)] == [ref]
+
+
+def test_instructions_and_bases_are_those_of_buildkit(capsys: pytest.CaptureFixture[str]) -> None:
+    """`buildkit_dockerfiles.jsonl`: Dockerfiles, arguments, and what BuildKit v0.34.2 reads (its packages `parser`,
+    `instructions` and `shell`): the instructions with their lines, and the name of each stage's base."""
+    instructions_compared, bases_compared, different = 0, 0, []
+    for line in (Path(__file__).parents[2] / "data" / "buildkit_dockerfiles.jsonl").read_text("utf-8").splitlines():
+        one = json.loads(line)
+        text = one["text"]
+        instructions_compared += 1
+        if [[read.word, read.first + 1, read.last + 1] for read in instructions(text)] != one["instructions"]:
+            different.append(text)
+        if "from" in one:
+            bases_compared += len(one["from"])
+            stages = {read.first for read in instructions(text) if read.word == "FROM"}
+            found = [read.ref for read in base_images(text, one["args"] or {}) if read.first in stages]
+            different += [text] if found != list(filter(None, one["from"])) else []
+    with capsys.disabled():
+        print(f" [Dockerfile: {instructions_compared} files and {bases_compared} bases compared with BuildKit, "
+              f"{len(different)} different]", end="")  # fmt: skip
+    assert instructions_compared > 500 and different == []
 
 
 def test_the_last_stage_says_what_is_exposed() -> None:
@@ -137,5 +176,5 @@ def test_what_only_buildkit_builds_is_named_with_its_line(instruction: str, need
 def test_the_frontend_of_the_first_line_can_be_left_out() -> None:
     text = "#syntax = docker/dockerfile:1.7\nFROM a\n"
     assert syntax(text) == "docker/dockerfile:1.7" and syntax(STAGES) == "docker/dockerfile:1"
-    assert without_syntax(text) == "#\nFROM a\n" and without_syntax("FROM a\n") == "FROM a\n"
+    assert without_syntax(text) == "# frontend=builtin\nFROM a\n" and without_syntax("FROM a\n") == "FROM a\n"
     assert syntax("# comment\n# syntax=x\nFROM a\n") == ""
