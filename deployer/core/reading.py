@@ -81,6 +81,14 @@ def shaped(kind: type[T], value: Any) -> T:
     return typing.cast(T, _shaped(kind, value, ""))
 
 
+_KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+
+
+def kind_of(value: object) -> str:
+    """What kind of value YAML and JSON have it for: `a boolean`, `a mapping`, `null`."""
+    return _KINDS.get(type(value), "null")
+
+
 def _shaped(kind: Any, value: Any, at: str) -> Any:
     if kind is Any:
         return value
@@ -97,7 +105,7 @@ def _shaped(kind: Any, value: Any, at: str) -> Any:
         return _items(inner[0], value, at)
     if kind is dict or origin in (dict, collections.abc.Mapping):
         if not isinstance(value, dict):
-            _misfit("no map", at)
+            _misfit("not a mapping", at)
         of = inner[1] if inner else Any
         return {name: _shaped(of, one, f"{at}.{name}" if at else str(name)) for name, one in value.items()}
     return _scalar(kind, value, at)
@@ -105,7 +113,7 @@ def _shaped(kind: Any, value: Any, at: str) -> Any:
 
 def _items(kind: Any, value: Any, at: str) -> list[Any]:
     if not isinstance(value, list):
-        _misfit("no list", at)
+        _misfit("not a list", at)
     return [_shaped(kind, one, f"{at}[{index}]") for index, one in enumerate(value)]
 
 
@@ -113,7 +121,7 @@ def _scalar(kind: Any, value: Any, at: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    return value if fits else _misfit(f"no {kind.__name__}", at)
+    return value if fits else _misfit(f"not {_KINDS.get(kind, 'null')}", at)
 
 
 def _one_of(kinds: Sequence[Any], value: Any, at: str) -> Any:
@@ -130,7 +138,7 @@ def _instance(kind: Any, value: Any, at: str) -> Any:
     if isinstance(value, list) and len(value) <= len(fields) and not dataclasses.fields(kind)[0].kw_only:
         value = dict(zip(fields, value, strict=False))
     if not isinstance(value, dict):
-        _misfit("no map", at)
+        _misfit("not a mapping", at)
     given = {name: value[name] for name in fields if name in value}
     missing = next((name for name, (_, needed) in fields.items() if needed and name not in given), None)
     if missing is not None:

@@ -300,7 +300,7 @@ def _line(node: Any) -> int:
     return int(node.start_mark.line) + 1
 
 
-_BARE = re.compile(r"(?:[A-Za-z/_•]|\.[A-Za-z/_])[\w./:@+()• -]*|\d+\.\d+\.\d+")
+_BARE = re.compile(r"(?:[A-Za-z/_•]|\.[A-Za-z/_])[\w./:@+()• -]*|\d+\.\d+\.\d+|(?!0[box])\d[\w.-]*[A-Za-z][\w.-]*")
 _BLOCK = re.compile(r"(?!\s)[^\r\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]+(?<!\s)\n?")
 # What YAML does not allow in a text, or takes for a line break.
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")

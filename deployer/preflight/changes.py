@@ -11,6 +11,7 @@ from deployer.cluster.ownership import whose
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.redact import SECRET_NAME
+from deployer.core.yaml import text_of
 from deployer.helm import dry_run
 from deployer.helm.dry_run import Verdict
 from deployer.helm.storage import changed_paths
@@ -130,7 +131,7 @@ def _line(verdict: Verdict, path: str, now: Any, new: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
+    text = "not set" if value is None else text_of(value)
     return text if len(text) <= 80 else text[:79] + "…"
 
 

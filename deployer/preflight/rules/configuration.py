@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from deployer.config.spec import mebibytes
 from deployer.core.ports import Object, ObjectRef
+from deployer.core.reading import kind_of
 from deployer.plan import SecretPlan
 from deployer.preflight.rules.capacity import quantity, shown
 from deployer.preflight.rules.model import (
@@ -287,7 +288,7 @@ def values(subject: Subject) -> Iterator[Violation]:
             for key, value in (one.body.get(field) or {}).items():
                 place = one.place("config", "data", str(key))
                 if not isinstance(value, str):
-                    title = f"{one.label}: the value of `{key}` is {type(value).__name__}, not a string"
+                    title = f"{one.label}: the value of `{key}` is {kind_of(value)}, not a string"
                     yield Violation(title, place, hints=(f'write {key}: "…", or `| quote` in the template',))
                 elif one.kind == "Secret" and field == "data" and not _is_base64(value):
                     title = f"{one.label}: the value of `{key}` is not base64"
