@@ -243,6 +243,9 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
             yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _changes(one, other, f"{path}[{index}]")
     elif old != new:
         before, after = KNOWN(_short(old)), KNOWN(_short(new))
         shown = before and after and len(before) + len(after) < _LONGEST and not SECRET_NAME.search(path)

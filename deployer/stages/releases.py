@@ -96,8 +96,10 @@ def observe(wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort) ->
     history = revisions_of(wanted.name, wanted.namespace, kube)
     latest = history[-1] if history else None
     decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
-    if latest is not None and decision.reason == INPUTS_CHANGED:
-        decision = replace(decision, reason=_what_changed(wanted, latest, kube))
+    if latest is not None and decision.action == "upgrade" and latest.inputs != wanted.inputs:
+        changed = _what_changed(wanted, latest, kube)
+        why = changed if decision.reason == INPUTS_CHANGED else f"{changed}; {decision.reason}"
+        decision = replace(decision, reason=why)
     return latest, decision
 
 

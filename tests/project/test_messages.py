@@ -15,7 +15,6 @@ INFORMATION = {
     "LEASE_OVERDUE": "the run waits by itself",
     "LOCK_WAIT": "the run waits by itself",
     "NAMESPACE_KEPT": "what is in it is not ours",
-    "POD_FREED": "the rollback goes on by itself",
     "NOTICE": "one sentence of what was done",
     "POD_FREED": "the rollback goes on by itself",
     "REBUILDING": "the rollback goes on by itself",

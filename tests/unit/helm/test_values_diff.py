@@ -22,7 +22,12 @@ from deployer.helm.storage import in_words, value_changes
             {"a": False, "b": 1, "c": 1.5},
             ("a: true → false", 'b: "1" → 1', 'c: "on" → 1.5'),
         ),
-        ({"a": [1]}, {"a": [2]}, ("a",)),
+        ({"a": [1]}, {"a": [2, 3]}, ("a",)),
+        (
+            {"a": [{"tag": "1.0.0-3f2a", "x": 1}]},
+            {"a": [{"tag": "1.0.0-4b5c", "x": 1}]},
+            ("a[0].tag: 1.0.0-3f2a → 1.0.0-4b5c",),
+        ),
         ({"a": "x" * 40}, {"a": "y" * 40}, ("a",)),
         ({"app": {"apiKey": "old"}}, {"app": {"apiKey": "new"}}, ("app.apiKey",)),
         ({"db": {"password": {"x": 1}}}, {"db": {"password": {"x": 2}}}, ("db.password.x",)),
