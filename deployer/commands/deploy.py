@@ -12,7 +12,8 @@ from deployer.commands.planning import Planned
 from deployer.commands.rebuild import migrations_of
 from deployer.composition import Connected
 from deployer.config.spec import Spec, seconds
-from deployer.core.errors import DeployError, ExitCode
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Warned
 from deployer.core.ports import KubePort, LocalPorts
 from deployer.core.process import user_and_host
 from deployer.core.steps import Outcome, Steps, merge, stage, within
@@ -23,7 +24,7 @@ from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.observe import surrounding_kinds
-from deployer.rollout.stage import Limits, Rollout, await_rollout, take_snapshot, workloads_of
+from deployer.rollout.stage import DONE, Limits, Rollout, await_rollout, has_restarted, take_snapshot, workloads_of
 from deployer.stages import releases as releases_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import urls as cors_stage
@@ -33,7 +34,7 @@ from deployer.state import history, record
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.lock import LockLost
 from deployer.state.record import Record, ReleaseRecord
-from deployer.status import WorkloadStatus, current_pods, old_pods
+from deployer.status import WorkloadStatus, current_pods, old_pods, workload_status
 from deployer.status.objects import dig, epoch, find, is_ready
 
 STABILITY = "stability"
@@ -153,8 +154,7 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
             raise
         if not deployed.is_new:
             evidence.note_verdict(deployed.releases, "failed")
-            code = exit_code(deployed.record, run.kube, run.facts.node_ip, local_ports(run))
-            raise _of_the_surroundings(error, code) from None
+            raise _of_what_was_verified(run, deployed, error) from None
         raise failed(run, deployed, error, since) from None
     _mark(run, deployed, "verified")
     _remember_verdict(run, deployed, "verified", "", since)
@@ -217,13 +217,57 @@ def _remember_verdict(run: Connected, deployed: Deployed, given: history.Verdict
         record.save(run.kube, deployed.namespace, deployed.application, judged)
 
 
-def _of_the_surroundings(error: DeployError, code: ExitCode) -> DeployError:
-    """The failure of what was verified before: another version was not asked for and need not be better."""
+def _of_what_was_verified(run: Connected, deployed: Deployed, error: DeployError) -> DeployError:
+    """The failure of what was verified before: another version was not asked for and need not be better.
+
+    A cause of its own takes the verdict back.
+    """
+    from deployer.diagnosis.causes import is_its_own
+
     first, *rest = error.problems
-    why = "this very revision was verified before: the cause lies around it"
+    kept, why = deployed.record, "this very revision was verified before: the cause lies around it"
+    if is_its_own(first.code):
+        kept = take_back(kept, first, deployed.namespace, deployed.application, run.kube)
+        why = "this revision was verified before, and is so no longer"
     hints = (*first.hints, "todo-deploy restart", "todo-deploy rollback, if an earlier version may serve instead")
     detail = "\n".join(filter(None, (first.detail, why)))
+    code = exit_code(kept, run.kube, run.facts.node_ip, local_ports(run))
     return DeployError((replace(first, detail=detail, hints=hints), *rest), code)
+
+
+def take_back(kept: Record, cause: Problem, namespace: str, application: str, kube: KubePort) -> Record:
+    """Helm and the history say of the last revision, which was verified, that it failed by this cause since."""
+    if not kept.history or kept.history[-1].verdict != "verified":
+        return kept
+    for name, one in kept.releases.items():
+        workloads = {str(ref) for ref in workloads_of(one.objects)}
+        if "/".join(cause.where.split("/")[:2]) in workloads:
+            was = Applied(name, one.namespace, one.revision, False, "", one.inputs, one.objects, True)
+            releases_stage.mark(was, "failed", f"{cause.code}: {cause.title}", kube)
+    past = history.judged(kept.history, "failed", cause.code, kept.history[-1].seconds)
+    return record.save(kube, namespace, application, replace(kept, history=past))
+
+
+def _reconsidered(run: Connected, planned: Planned) -> Steps[Planned]:
+    """The plan, with the verdict on what runs taken back where that fails by now: no rollback is to return to it."""
+    kept, plan = planned.record, planned.plan
+    refs = tuple(ref for one in kept.releases.values() for ref in workloads_of(one.objects))
+    if not kept.history or kept.history[-1].verdict != "verified" or not refs:
+        return planned
+    snapshot, now = take_snapshot(refs, run.kube), run.clock.now()
+    if all(workload_status(ref, snapshot, now).phase in DONE for ref in refs) and not has_restarted(
+        refs, snapshot, now
+    ):
+        return planned
+    from deployer.diagnosis import problem
+    from deployer.rollout.hold import relapse
+
+    found = relapse(snapshot, refs, run.kube, now)
+    if found is None:
+        return planned
+    title = f"revision {kept.history[-1].number} is verified no longer: {found.title}"
+    yield Warned(Problem("VERDICT_TAKEN_BACK", title, hints=("todo-deploy history",)))
+    return replace(planned, record=take_back(kept, problem(found), plan.namespace, plan.application, run.kube))
 
 
 def local_ports(run: Connected) -> LocalPorts:
@@ -240,6 +284,8 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
     Where helm fails, what it has begun is a failed revision of which the evidence is kept; nothing begun, no revision.
     """
     applied: list[Applied] = []
+    if planned.has_changes:
+        planned = yield from _reconsidered(run, planned)
     kept, since = planned.record, run.clock.now()
 
     def apply(one: ReleasePlan) -> Callable[[], Steps[Outcome[Applied]]]:

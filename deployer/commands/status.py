@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from deployer import diagnosis
 from deployer.cluster.network_policy import Enforcement, enforcement
 from deployer.commands.connection import Opened, not_deployed
+from deployer.commands.deploy import take_back
 from deployer.config.spec import Url
+from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
+from deployer.diagnosis import Finding
 from deployer.helm.storage import revisions_of
 from deployer.plan import is_on, switch_states
-from deployer.rollout.stage import take_snapshot, workloads_of, worth_showing
+from deployer.rollout.hold import lately
+from deployer.rollout.stage import DONE, RECENT_SECONDS, has_restarted, take_snapshot, workloads_of, worth_showing
 from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
+from deployer.state.lock import is_held
 from deployer.state.record import Record
 from deployer.status import (
     Object,
@@ -31,9 +37,6 @@ from deployer.status import (
     workload_status,
 )
 from deployer.status.objects import find, pod_labels
-
-# Events older than this say nothing about how things stand now.
-_RECENT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,16 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     statuses = worth_showing(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
     logs = take_logs(snapshot, refs, kube)
     causes: dict[WorkloadRef, str] = {}
-    for finding in diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - _RECENT_SECONDS):
+    for finding in diagnosis.diagnose(snapshot, refs, logs, now=now, since=now - RECENT_SECONDS):
         if finding.workload is not None:
             causes.setdefault(finding.workload, finding.title)
+    if verified and (any(one.phase not in DONE for one in statuses) or has_restarted(refs, snapshot, now)):
+        for finding, is_lasting in lately(snapshot, refs, kube, now):
+            assert finding.workload is not None
+            causes.setdefault(finding.workload, finding.title)
+            if is_lasting and verified:
+                verified = False
+                opened, releases = _taken_back(opened, finding, releases)
     services = {
         (namespace, one["metadata"]["name"]): one
         for namespace in sorted({ref.namespace for ref in refs})
@@ -96,6 +106,20 @@ def read_status(opened: Opened, clock: Clock) -> Status:
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
         astray(opened.record, kube),
     )  # fmt: skip
+
+
+def _taken_back(opened: Opened, found: Finding, releases: list[Revision]) -> tuple[Opened, list[Revision]]:
+    """As before, with the verdict taken back; left to the run that is at work, or to whoever may write."""
+    spec, kube = opened.loaded.spec, opened.kube
+    with suppress(DeployError):
+        if not is_held(kube, spec.application):
+            kept = take_back(opened.record, diagnosis.problem(found), spec.namespace, spec.application, kube)
+            opened = replace(opened, record=kept)
+            made = [
+                one for name, known in kept.releases.items() for one in revisions_of(name, known.namespace, kube)[-1:]
+            ]
+            return opened, made
+    return opened, releases
 
 
 def astray(kept: Record, kube: KubePort) -> tuple[str, ...]:

@@ -50,6 +50,9 @@ class Cause:
         return {FailFast.STRICT: self.strict, FailFast.BALANCED: self.balanced}.get(profile, self.patient)
 
 
+_OF_ITS_OWN = range(50, 61)
+"""The ranks of what a workload's own processes do, whatever is around them."""
+
 NOW, DEADLINE = Policy(now=True), Policy()
 
 
@@ -257,3 +260,8 @@ CAUSES: dict[str, Cause] = {
     for code, rank, title, policies, source, hints in table
 }
 """code → its row."""
+
+
+def is_its_own(code: str) -> bool:
+    """Whether the cause is what a workload's own processes do, and not what is around it."""
+    return code in CAUSES and CAUSES[code].rank in _OF_ITS_OWN

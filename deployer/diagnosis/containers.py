@@ -96,7 +96,9 @@ def _of(scene: Scene, container: Container) -> Finding | None:
 
 def being_killed(scene: Scene, container: Container) -> Finding | None:
     """A container that a probe has said to stop may take its whole grace period for it."""
-    killer = killed_by(scene, container, dig(container.status, "state", "running"))
+    if not (running := dig(container.status, "state", "running")):
+        return None
+    killer = killed_by(scene, container, running)
     kills = map(event_time, events_of(scene, container, "Killing"))
     at, started = max(filter(None, kills), default=0.0), _started(container)
     if killer is None or started is None or at <= started:

@@ -10,7 +10,7 @@ from deployer.diagnosis.crashes import crash_finding, probe_answers
 from deployer.diagnosis.finding import Finding, LogRequest, Scene, named
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Snapshot, WorkloadRef, current_pods
-from deployer.status.objects import dig, epoch, event_time, name_of, number, probe_request, uid_of
+from deployer.status.objects import dig, ended_at, epoch, event_time, name_of, number, probe_request, uid_of
 
 Restarts = Mapping[tuple[str, str], int]
 """How often a container was started again, by the uid of its pod and its name."""
@@ -31,23 +31,35 @@ def restarts_of(refs: Iterable[WorkloadRef], snapshot: Snapshot) -> Restarts:
 
 def restarted(scene: Scene, before: Restarts) -> tuple[Finding, ...]:
     """Why containers ended since their restarts were counted, or are being killed by their probe."""
-    found = []
-    for one in lasting_containers(scene.refs, scene.snapshot):
-        ended = _has_ended(one, before)
-        finding = being_killed(scene, one) if not ended and dig(one.status, "state", "running") else None
-        if ended:
-            finding = crash_finding(scene, one)
-        found += [finding] if finding is not None else []
-    return tuple(found)
+    ended = ended_since(scene.refs, scene.snapshot, before)
+    kills = (being_killed(scene, one) for one in lasting_containers(scene.refs, scene.snapshot) if one not in ended)
+    return tuple(one for one in (*(crash_finding(scene, one) for one in ended), *kills) if one is not None)
 
 
-def logs_of_restarted(refs: Iterable[WorkloadRef], snapshot: Snapshot, before: Restarts) -> tuple[LogRequest, ...]:
-    """The logs that say why containers ended since their restarts were counted."""
-    return tuple(
-        LogRequest(one.ref.namespace, name_of(one.pod), one.name, not dig(one.status, "state", "terminated"))
-        for one in lasting_containers(refs, snapshot)
-        if _has_ended(one, before)
-    )
+def ended_lately(scene: Scene) -> tuple[Container, ...]:
+    """The containers that ended since the scene's beginning; those of a node that was started anew are left out."""
+    found = (one for one in lasting_containers(scene.refs, scene.snapshot) if number(one.status, "restartCount"))
+    ended = (one for one in found if (ended_at(one.status) or 0.0) + 1 > scene.since)
+    return tuple(one for one in ended if not scene.events_of(one.pod, "SandboxChanged"))
+
+
+def goes_on(scene: Scene, found: Finding) -> bool:
+    """Whether the container of the finding ends again and again: the kubelet backs off, or its probe kills it anew."""
+    pods = [pod for ref in scene.refs for pod in current_pods(ref, scene.snapshot) if name_of(pod) == found.pod]
+    events = [event for pod in pods for event in scene.events_of(pod, "BackOff", "Killing")]
+    backs_off = any(event.get("reason") == "BackOff" for event in events)
+    return found.observations > 1 and (backs_off or sum(number(one, "count", default=1) for one in events) > 1)
+
+
+def ended_since(refs: Iterable[WorkloadRef], snapshot: Snapshot, before: Restarts) -> tuple[Container, ...]:
+    """The containers that ended since their restarts were counted."""
+    return tuple(one for one in lasting_containers(refs, snapshot) if _restarts(one) > before.get(_key(one), 0))
+
+
+def last_log(container: Container) -> LogRequest:
+    """The log of the run of the container that has ended."""
+    previous = not dig(container.status, "state", "terminated")
+    return LogRequest(container.ref.namespace, name_of(container.pod), container.name, previous)
 
 
 def failing_since(scene: Scene, container: Container) -> float | None:
@@ -73,7 +85,3 @@ def _key(container: Container) -> tuple[str, str]:
 def _restarts(container: Container) -> int:
     # One that has just ended is counted by Kubernetes once it was started again.
     return number(container.status, "restartCount") + bool(dig(container.status, "state", "terminated"))
-
-
-def _has_ended(container: Container, before: Restarts) -> bool:
-    return _restarts(container) > before.get(_key(container), 0)

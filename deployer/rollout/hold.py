@@ -1,4 +1,4 @@
-"""How long what is Available has to stay so: until every liveness probe of this run's pods has had its first verdict.
+"""Whether what is Available stays so, and how long it is held: until every liveness probe has had its first verdict.
 
 Startup and readiness probes have had theirs by then: nothing is Available without them. Of a liveness probe the API
 shows failures alone, in events; that it succeeded is known when none came although it was asked
@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from deployer import diagnosis
 from deployer.core.ports import KubePort
-from deployer.diagnosis.finding import Scene
+from deployer.diagnosis.causes import CAUSES, is_its_own
+from deployer.diagnosis.crashes import crash_finding
+from deployer.diagnosis.finding import Finding, Scene
 from deployer.diagnosis.needs import Container
-from deployer.diagnosis.restarts import failing_since, lasting_containers
+from deployer.diagnosis.restarts import ended_lately, failing_since, goes_on, last_log, lasting_containers
+from deployer.rollout.observe import log_end
+from deployer.rollout.stage import RECENT_SECONDS
+from deployer.status import Snapshot, WorkloadRef
 from deployer.status.objects import condition, dig, epoch, find_named, name_of, number, rows
 
 _SLACK_SECONDS = 4.0
@@ -50,6 +56,28 @@ def awaited(scene: Scene, kube: KubePort, asked: Asked) -> tuple[Awaited, ...]:
             until = _until(scene, one, failed)
             found += [Awaited(one, until)] if until > scene.now else []
     return tuple(found)
+
+
+def lately(
+    snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort, now: float
+) -> tuple[tuple[Finding, bool], ...]:
+    """What workloads did wrong of themselves in the last ten minutes, and whether it goes on or is final.
+
+    A look at one moment may find all of them running. The last Job of a CronJob is no part of what was verified.
+    """
+    judged = [ref for ref in refs if ref.kind != "CronJob"]
+    ended = diagnosis.scene_of(snapshot, judged, {}, now, now - RECENT_SECONDS)
+    wanted = {*diagnosis.logs_wanted(snapshot, judged), *map(last_log, ended_lately(ended))}
+    scene = diagnosis.scene_of(snapshot, judged, {one.key: log_end(one, kube) for one in wanted}, now, ended.since)
+    crashes = (crash_finding(scene, one) for one in ended_lately(scene))
+    found = (*diagnosis.diagnose(snapshot, judged, scene.logs, now=now, since=scene.since), *crashes)
+    own = (one for one in found if one is not None and is_its_own(one.code) and not one.ignored)
+    return tuple((one, CAUSES[one.code].balanced.now or goes_on(scene, one)) for one in own)
+
+
+def relapse(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort, now: float) -> Finding | None:
+    """The cause of its own by which what was verified fails again and again, or for good; None where none does."""
+    return next((found for found, goes_on in lately(snapshot, refs, kube, now) if goes_on), None)
 
 
 def _probed(scene: Scene) -> Iterator[Container]:

@@ -18,8 +18,17 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm.storage import Applied
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Lookup, no_lookup
-from deployer.status import NO_CONDITIONS, WORKLOAD_KINDS, Phase, Snapshot, WorkloadRef, WorkloadStatus, workload_status
-from deployer.status.objects import FIELDS, dig
+from deployer.status import (
+    NO_CONDITIONS,
+    WORKLOAD_KINDS,
+    Phase,
+    Snapshot,
+    WorkloadRef,
+    WorkloadStatus,
+    current_pods,
+    workload_status,
+)
+from deployer.status.objects import FIELDS, container_statuses, dig, ended_at, number
 
 STAGE = "rollout"
 DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
@@ -31,6 +40,9 @@ _TELLING_EVENTS = ",".join(
     for reason in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "ScalingReplicaSet")
 )
 
+
+RECENT_SECONDS = 600.0
+"""What is older says nothing of how things stand now; the kubelet forgets a crash after as long, too."""
 
 Cause = tuple[str, WorkloadRef | None]
 """What is wrong with which workload; None for the cluster."""
@@ -138,7 +150,7 @@ def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
     if not rollout.changed:
         snapshot = yield from retried(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
-        if all(status.phase in DONE for status in statuses):
+        if all(status.phase in DONE for status in statuses) and not has_restarted(refs, snapshot, clock.now()):
             shown = worth_showing(statuses)
             for status in shown:
                 yield WorkloadChanged(status)
@@ -146,6 +158,12 @@ def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
     from deployer.rollout.watch import watch  # what is as it should be does not pay for diagnosis
 
     return (yield from watch(rollout))
+
+
+def has_restarted(refs: Iterable[WorkloadRef], snapshot: Snapshot, now: float) -> bool:
+    """Whether a container was started again lately, so that it is worth asking why."""
+    statuses = (one for ref in refs for pod in current_pods(ref, snapshot) for one in container_statuses(pod))
+    return any(number(one, "restartCount") and (ended_at(one) or 0.0) > now - RECENT_SECONDS for one in statuses)
 
 
 Objects = tuple[Mapping[str, Any], ...]

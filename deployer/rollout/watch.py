@@ -18,11 +18,21 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.diagnosis import Finding, Known, Observed
 from deployer.diagnosis.causes import CAUSES
 from deployer.diagnosis.finding import Scene
-from deployer.diagnosis.restarts import failing_since, liveness_finding, logs_of_restarted, restarted, restarts_of
+from deployer.diagnosis.restarts import ended_since, failing_since, last_log, liveness_finding, restarted, restarts_of
 from deployer.kube.outage import retried
-from deployer.rollout.hold import Asked, Awaited, awaited
+from deployer.rollout.hold import Asked, Awaited, awaited, relapse
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
-from deployer.rollout.stage import DONE, STAGE, Cause, Limits, Rollout, in_words, take_snapshot, worth_showing
+from deployer.rollout.stage import (
+    DONE,
+    STAGE,
+    Cause,
+    Limits,
+    Rollout,
+    has_restarted,
+    in_words,
+    take_snapshot,
+    worth_showing,
+)
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_rollout_complete, workload_status
 from deployer.status.objects import dig, find
 
@@ -136,7 +146,7 @@ class _Watched:
         rollout, limits = self._rollout, self._rollout.limits
         if not rollout.restarts:
             return
-        wanted = logs_of_restarted(rollout.refs, seen.snapshot, rollout.restarts)
+        wanted = [last_log(one) for one in ended_since(rollout.refs, seen.snapshot, rollout.restarts)]
         logs = {one.key: log_end(one, self._kube) for one in wanted}
         found = restarted(self._scene(seen, logs), rollout.restarts)
         for one in found:
@@ -158,6 +168,10 @@ class _Watched:
         """
         rollout, clock, limits = self._rollout, self._rollout.clock, self._rollout.limits
         if not rollout.changed:
+            now = clock.now()
+            again = has_restarted(rollout.refs, seen.snapshot, now)
+            if again and (found := relapse(seen.snapshot, rollout.refs, self._kube, now)):
+                raise _failure(found, seen.statuses, limits)
             return True
         if not rollout.restarts:
             rollout.restarts.update(restarts_of(rollout.refs, seen.snapshot))

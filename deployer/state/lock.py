@@ -316,6 +316,12 @@ def _is_free(lease: Object, identity: str) -> bool:
     return not holder or holder == identity or bool(process.is_gone(holder))
 
 
+def is_held(kube: KubePort, application: str) -> bool:
+    """Whether a run deploys the application, as far as its Lease says."""
+    found = kube.get("Lease", NAMESPACE, lease_name(application))
+    return found is not None and not _is_free(found, "")
+
+
 def _lost(application: str) -> LockLost:
     title = f"lost the deployment lock of `{application}` while the API server could not be reached"
     return LockLost(Problem("LEASE_LOST", title, hints=("todo-deploy up",)), ExitCode.REFUSED)

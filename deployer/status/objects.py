@@ -55,6 +55,12 @@ def container_statuses(pod: Object | None) -> list[Object]:
     return rows(pod, "status", "initContainerStatuses") + rows(pod, "status", "containerStatuses")
 
 
+def ended_at(status: Object) -> float | None:
+    """When a container with that status ended the last time, as far as it says."""
+    ends = (dig(status, state, "terminated", "finishedAt") for state in ("state", "lastState"))
+    return max((at for at in map(epoch, ends) if at is not None), default=None)
+
+
 def name_of(obj: Object | None) -> str:
     """The object's name."""
     return str(dig(obj, "metadata", "name") or "")

@@ -30,6 +30,7 @@ from deployer.plan import CorsPlan, ImagePlan, ImageSource, Plan, ReleasePlan, S
 from deployer.plan.tags import Commit
 from deployer.rollout.stage import Limits
 from deployer.stages.secrets import ensure_secrets
+from deployer.state import history
 from deployer.state.history import KeptSecretRef
 from deployer.state.record import Record, load, new_record
 from tests.fakes import FakeClock, FakeKube
@@ -300,12 +301,57 @@ def test_an_unfinished_revision_that_fails_is_made_anew_once_it_is_healed(shop: 
     assert [one.verdict for one in shop.record.history] == ["failed", "verified"]
 
 
-def test_a_failure_without_a_change_leaves_the_verdict_of_before(shop: Shop) -> None:
+def test_a_failure_of_the_surroundings_leaves_the_verdict_of_before(shop: Shop) -> None:
     shop.up("1")
-    show(shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    show(shop.kube, "web", ready=False, waiting=("ErrImageNeverPull", "not present with pull policy of Never"))
     failed(shop.settling(shop.deploy(plan("1"), "run-2")))
     assert shop.revision(1)[:2] == ("deployed", "verified")
     assert [one.verdict for one in shop.record.history] == ["verified"]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_failure_of_its_own_takes_the_verdict_back(shop: Shop, ready: bool) -> None:
+    """Also where the container happens to run at the moment of the look."""
+    shop.up("1")
+    show(shop.kube, "web", ready=ready, restarts=3, waiting=None if ready else BACK_OFF, crashed=1)
+    back_off(shop)
+    _, error = failed(shop.settling(shop.deploy(plan("1"), "run-2")))
+    assert code(error) == "CRASH_LOOP"
+    assert shop.revision(1)[:2] == ("failed", "failed")
+    assert [(one.verdict, one.cause) for one in shop.record.history] == [("failed", "CRASH_LOOP")]
+
+
+def test_one_crash_of_what_was_verified_takes_nothing_back(shop: Shop) -> None:
+    shop.up("1")
+    show(shop.kube, "web", restarts=1, crashed=1)
+    shop.up("1")
+    assert [one.verdict for one in shop.record.history] == ["verified"]
+
+
+def test_a_crash_of_long_ago_takes_nothing_back(shop: Shop) -> None:
+    shop.up("1")
+    show(shop.kube, "web", restarts=5, crashed=1)
+    back_off(shop)
+    shop.clock.sleep(1000)
+    shop.up("1")
+    assert [one.verdict for one in shop.record.history] == ["verified"]
+
+
+def test_no_rollback_returns_to_what_fails_by_the_time_of_the_next_change(shop: Shop) -> None:
+    shop.up("1")
+    show(shop.kube, "web", restarts=3, crashed=1)
+    back_off(shop)
+    deployed = shop.deploy(plan("2"), "run-2")
+    assert [one.verdict for one in deployed.record.history] == ["failed", "unfinished"]
+    assert history.target(shop.record.history) is None
+
+
+def back_off(shop: Shop) -> None:
+    """The kubelet has said that it backs off from starting the container."""
+    about = {"kind": "Pod", "name": "web-pod", "uid": "pod-web", "fieldPath": "spec.containers{web}"}
+    shop.kube.put({"kind": "Event", "metadata": {"name": "web.1", "namespace": "default"}, "reason": "BackOff",
+                   "message": "Back-off restarting failed container", "involvedObject": about, "count": 2,
+                   "lastTimestamp": shop.clock.stamp(shop.clock.elapsed)})  # fmt: skip
 
 
 def test_without_a_hold_the_first_moment_counts(shop: Shop) -> None:

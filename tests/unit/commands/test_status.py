@@ -91,6 +91,33 @@ def test_pods_lost_after_a_verdict_are_degraded_and_before_it_in_progress(shop: 
     assert "web" in found.causes[WEB]
 
 
+def flapping(shop: Shop) -> None:
+    """The container runs at the moment, and ends again and again."""
+    show(shop.kube, "web", restarts=3, crashed=1)
+    about = {"kind": "Pod", "name": "web-pod", "uid": "pod-web", "fieldPath": "spec.containers{web}"}
+    event = {"reason": "BackOff", "involvedObject": about, "lastTimestamp": shop.kube.clock.stamp()}
+    shop.kube.put({"kind": "Event", "metadata": {"name": "e", "namespace": "default"}, **event})
+
+
+def test_what_fails_after_its_verdict_is_named_and_verified_no_longer(shop: Shop) -> None:
+    played(shop.up("1"))
+    flapping(shop)
+    found = seen(shop)
+    assert "exit code 1" in found.causes[WEB]
+    assert [(one.status, one.verdict) for one in found.releases] == [("failed", "failed")]
+    assert shop.verdicts == ["failed"]
+    assert seen(shop).releases == found.releases
+
+
+def test_a_status_during_a_run_leaves_the_verdict_to_it(shop: Shop) -> None:
+    played(shop.up("1"))
+    flapping(shop)
+    lease = {"name": "todo-deploy.shop", "namespace": "default"}
+    shop.kube.put({"kind": "Lease", "metadata": lease, "spec": {"holderIdentity": "elsewhere/1/2/3"}})
+    assert "exit code 1" in seen(shop).causes[WEB]
+    assert shop.verdicts == ["verified"]
+
+
 def test_a_workload_is_reached_where_a_service_of_its_pods_is(shop: Shop) -> None:
     played(shop.up("1"))
     service(shop, "inner", None, app="web")
