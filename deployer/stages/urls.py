@@ -26,7 +26,7 @@ from deployer.plan import CorsPlan, UrlPlan
 from deployer.status import Object
 
 STAGE = "urls"
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS, _ONCE_SECONDS = 10.0, 3.0
 _LIMIT_SECONDS = 30.0
 _REDIRECTS = 5
 _AT_ONCE = 8
@@ -102,7 +102,8 @@ def prove_urls(
 def all_answer(urls: Sequence[UrlPlan], node_ip: str, kube: KubePort, local: LocalPorts) -> bool:
     """Whether every URL answers at once as it is expected to. Raises DeployError and OSError for one that cannot."""
     places = [(url, *resolve(url, node_ip, kube, local)) for url in urls]
-    return not any(shortfall(url, ask(address, host, expect=url.expect)) for url, address, host in places)
+    answers = ((url, ask(address, host, _ONCE_SECONDS, url.expect)) for url, address, host in places)
+    return not any(shortfall(url, answer) for url, answer in answers)
 
 
 def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_FORWARDED) -> tuple[str, str | None]:
