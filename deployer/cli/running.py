@@ -104,7 +104,7 @@ def run(
                 raise
             code, problems = explained.exit_code, explained.problems
         except KeyboardInterrupt:
-            code, problems = ExitCode.INTERRUPTED, (_interrupted(),)
+            code, problems = ExitCode.INTERRUPTED, (_interrupted(command),)
         took = clock.monotonic() - begun
         outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
         emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]
@@ -175,5 +175,5 @@ def confirm(session: Session, question: str) -> None:
         raise refused("CONFIRMATION", "not confirmed: nothing was removed", hints=("answer y, or add --yes",))
 
 
-def _interrupted() -> Problem:
-    return Problem("INTERRUPTED", "interrupted; nothing is lost", hints=("todo-deploy up",))
+def _interrupted(command: str) -> Problem:
+    return Problem("INTERRUPTED", "interrupted; nothing is lost", hints=(f"todo-deploy {command}",))

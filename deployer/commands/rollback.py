@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from deployer import evidence
+from deployer import evidence, forwarding
 from deployer.cluster import ownership
 from deployer.commands import rebuild
 from deployer.commands.connection import connect
@@ -94,7 +94,10 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
         yield Warned(one)
     limits = _limits_of(spec, entry, options)
     applied = yield from stage(rollback_stage.STAGE, _apply(run, entry, kept, limits, since), clock)
-    serving = yield from verified(run, applied.value, limits, since, _asked(run, entry, applied.value))
+    asked = _asked(run, entry, applied.value)
+    if run.forward is not None:
+        run = replace(run, forward=forwarding.with_urls(run.forward, asked.urls))
+    serving = yield from verified(run, applied.value, limits, since, asked)
     return RolledBack(entry, applied.value.releases, serving.workloads, serving.urls)
 
 

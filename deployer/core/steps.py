@@ -69,7 +69,7 @@ def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]
         yield StageFailed(name, clock.monotonic() - begun, explained.problems)
         raise explained from None
     except KeyboardInterrupt:
-        problem = Problem("INTERRUPTED", "interrupted", hints=("todo-deploy up",))
+        problem = Problem("INTERRUPTED", "interrupted", hints=("the same command again goes on from here",))
         yield StageFailed(name, clock.monotonic() - begun, (problem,))
         raise
     yield StageFinished(name, clock.monotonic() - begun, outcome.changed, outcome.text)

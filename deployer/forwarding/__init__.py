@@ -4,7 +4,7 @@
 who only look. The process is two (`python -m deployer.forwarding`): a supervisor, and the relay that it starts again.
 """
 
-from deployer.forwarding.ports import NOTHING, Forward, Known, PortMapping, known, reachable, wanted
+from deployer.forwarding.ports import NOTHING, Forward, Known, PortMapping, known, reachable, wanted, with_urls
 from deployer.forwarding.supervise import ensure, stop
 
-__all__ = ["NOTHING", "Forward", "Known", "PortMapping", "ensure", "known", "reachable", "stop", "wanted"]
+__all__ = ["NOTHING", "Forward", "Known", "PortMapping", "ensure", "known", "reachable", "stop", "wanted", "with_urls"]

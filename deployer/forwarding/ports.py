@@ -10,15 +10,18 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from deployer.config.spec import Cluster, Spec
 from deployer.core.files import write_private
 from deployer.core.ports import LocalPorts
 from deployer.core.process import has_ended, start_time
 from deployer.core.reading import Malformed, read_json
+
+if TYPE_CHECKING:  # the process itself plans nothing
+    from deployer.plan import UrlPlan
 
 LOG = "forward.log"
 _STATE, _PID = "forward.json", "forward.pid"
@@ -222,6 +225,18 @@ def _mappings(spec: Spec, before: Known) -> tuple[PortMapping, ...]:
     return tuple(
         PortMapping(*key, local) for key, local in choose(numbers, before.local, lambda n: n in ours or free(n))
     )
+
+
+def with_urls(forward: Forward, urls: Iterable[UrlPlan]) -> Forward:
+    """The port mappings, and those of URLs that the spec no longer has."""
+    known = forward.local
+    keys = (
+        ("", "", "") if url.ingress_host else (url.namespace, url.service or "", str(url.port or "")) for url in urls
+    )
+    own = {key: _FIRST + zlib.crc32("/".join(key).encode()) % _COUNT for key in keys if key not in known}
+    ours = set(known.values())
+    chosen = choose({**known, **own}, known, lambda port: port in ours or free(port))
+    return replace(forward, mappings=tuple(PortMapping(*key, local) for key, local in chosen))
 
 
 def choose(

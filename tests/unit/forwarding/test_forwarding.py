@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from deployer import forwarding
-from deployer.config.spec import Spec
+from deployer.config.spec import Cluster, Spec
 from deployer.core.errors import DeployError
 from deployer.core.steps import SystemClock
-from deployer.forwarding import Forward, PortMapping, supervise
+from deployer.forwarding import Forward, PortMapping, supervise, with_urls
 from deployer.forwarding import ports as state
 from deployer.forwarding.ports import choose
 from deployer.forwarding.relay import backends, listen
+from deployer.plan import UrlPlan
 from tests.fakes import FakeKube
 from tests.fakes.play import played
 from tests.fakes.shop import Shop
@@ -92,6 +93,16 @@ def cluster() -> FakeKube:
     ports = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]
     kube.put({"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": ports}})
     return kube
+
+
+def test_a_url_of_an_earlier_revision_is_forwarded_beside_those_of_the_spec() -> None:
+    now = Forward(Path("folder"), Path("kubeconfig"), Cluster(), (PortMapping(*WEB, 30000),))
+    old = UrlPlan("old", "default", "old", None, None, "/", 200, True)
+    web = UrlPlan("web", WEB[0], WEB[1], None, WEB[2] or None, "/", 200, True)
+    local = with_urls(now, (web, old)).local
+    assert local[WEB] == 30000
+    assert set(local) == {WEB, ("default", "old", "")}
+    assert with_urls(now, (web,)) == now
 
 
 def test_a_port_mapping_leads_to_ready_pods() -> None:
