@@ -142,7 +142,10 @@ def missing_object(scene: Scene, words: dict[str, str], ref: WorkloadRef, messag
 
 
 TRIES_AGAIN = "the kubelet tries again"
-_LATE_CACHE = re.compile(r"failed to sync (?:secret|configmap) cache")
+# The last: the kubelet has a pod before the API server's own cache has its binding to the node.
+_LATE_CACHE = re.compile(
+    r"failed to sync (?:secret|configmap) cache|object \S+ not registered|failed to fetch token: .* on a different node"
+)
 _CACHE_SECONDS = 60.0
 
 

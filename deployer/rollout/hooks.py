@@ -104,6 +104,7 @@ class _Hooks:
         self._running: dict[WorkloadRef, float] = {}
         self._observed: Observed | None = None
         self._findings: tuple[Finding, ...] = ()
+        self._present: tuple[Finding, ...] = ()
 
     def watch(self, over: threading.Event) -> Steps[None]:
         """Returns when helm has ended, or when nothing it does has a hook; raises what is certain to fail."""
@@ -131,13 +132,13 @@ class _Hooks:
         if first.code not in ("HOOK_FAILED", "HELM_FAILED") or not (self._findings or self._logs or self._running):
             return error
         better = first
-        if self._findings:
+        if self._running and not self._present and _OUT_OF_TIME.search(first.detail):
+            better = self._out_of_time()
+        elif self._findings:
             from deployer import diagnosis
 
             cause = diagnosis.problem(self._findings[0])
             better = replace(cause, code="HOOK_FAILED", title=f"a hook failed: {cause.title}")
-        elif self._running and _OUT_OF_TIME.search(first.detail):
-            better = self._out_of_time()
         log = next(reversed(self._logs.values()), "")
         lines = [line for line in log.splitlines()[-_SHOWN_LINES:] if line not in better.detail]
         text = "\n".join(filter(None, (better.detail, *lines)))
@@ -191,7 +192,7 @@ class _Hooks:
         refs = (*fresh, *pending.workloads)
         found = diagnosis.diagnose(snapshot, refs, logs, now=now, since=self._since)
         findings = tuple(one for one in found if one.workload in fresh)
-        self._findings = findings or self._findings
+        self._findings, self._present = findings or self._findings, findings
         observed = self._observed = (self._observed or diagnosis.Observed()).observe(findings, now)
         for one in worth_reporting(findings, observed, helm.limits, now):
             if (one.code, one.workload) not in self._reported:

@@ -125,9 +125,17 @@ def test_a_cache_that_the_kubelet_has_not_read_yet_is_no_alarm_at_first(later: f
 
 
 @pytest.mark.parametrize(("later", "ignored"), [(0.0, True), (120.0, False)])
-def test_so_is_a_mount_that_waits_for_it(later: float, ignored: bool) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed to sync configmap cache: timed out waiting for the condition",
+        'object "todo"/"kube-root-ca.crt" not registered',
+        'failed to fetch token: serviceaccounts "default" is forbidden: token bound to a pod on a different node',
+    ],
+)
+def test_so_is_a_mount_that_waits_for_it(said: str, later: float, ignored: bool) -> None:
     case = Case("mount_secret_missing")
     for event in case.events("FailedMount"):
-        event["message"] = 'MountVolume.SetUp failed for volume "settings" : failed to sync configmap cache: timed out'
+        event["message"] = f'MountVolume.SetUp failed for volume "settings" : {said}'
     found = case.found(later=later)
     assert (found.code, bool(found.ignored)) == ("VOLUME_MOUNT", ignored)
