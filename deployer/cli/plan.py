@@ -26,8 +26,8 @@ def plan(session: Session, exit_code: bool) -> int:
     problems = load.env_problems(loaded, load.load_env(loaded))
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
-    here = this_machine()
-    steps = planned_steps(loaded, env_or_example(loaded), here)
+    here, env = this_machine(), env_or_example(loaded)
+    steps = planned_steps(loaded, env, here)
     changes = [step for step in steps if step.action != "unchanged"]
     code = ExitCode.DIFFERENCES if changes and exit_code else ExitCode.OK
     if session.as_json:
@@ -35,7 +35,10 @@ def plan(session: Session, exit_code: bool) -> int:
         return code
     from deployer.ui.console import make_console
     from deployer.ui.tables import PlanRow, plan_view
+    from deployer.ui.words import problem_lines
 
     rows = [PlanRow(step.kind, step.name, step.action, step.reason) for step in steps]
     make_console(sys.stdout, here.env).print(plan_view(rows))
+    for line in problem_lines(load.shipped(loaded, env), "warning"):
+        print(line, file=sys.stderr)
     return code

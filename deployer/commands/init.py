@@ -22,6 +22,7 @@ from deployer.init.find import find
 from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
 from deployer.init.read import read, release_names
 from deployer.init.write import as_yaml
+from deployer.plan import wanted_keys
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts, dotenv, load
 from deployer.status import ClusterPhase
@@ -67,7 +68,7 @@ def draft_spec(
     text = as_yaml(draft, HEAD)
     findings = _judged(target, text, repo, here, overrides)
     _loaded(target, text)
-    wrong = tuple(one for one in findings if one.severity == "error")
+    wrong = tuple(one for one in findings if one.severity == "error" or one.rule == "CONTEXT_SHIPS")
     return Drafted(text, draft, tuple(one for one in readings if one.problem), wrong)
 
 
@@ -128,7 +129,7 @@ def _env_findings(loaded: LoadedSpec, repo: Repository) -> Iterator[Finding]:
     """What the env file lacks, or will lack when `up` has made it from its example."""
     env = load.load_env(loaded)
     if not repo.has_env and repo.env_example is not None:
-        env = dotenv.read_env(repo.root / repo.env_example, repo.env_example)
+        env = dotenv.read_env(repo.root / repo.env_example, repo.env_example, wanted_keys(loaded.spec))
     for problem in load.env_problems(loaded, env):
         yield Finding(problem.code, "error", problem)
 

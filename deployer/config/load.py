@@ -267,11 +267,16 @@ def _leads_out(loaded: LoadedSpec, one: Outside) -> Problem:
 def _with_local(path: Path) -> tuple[dict[str, Any], dict[Location, Origin]]:
     """The spec file with its git-ignored overlay over it."""
     document, origins = _read(path, path.name)
-    local = path.with_name(path.stem + _LOCAL_SUFFIX)
+    local = local_overlay(path)
     if local.is_file():
         overlay, overlay_origins = _read(local, local.name)
         _merge(document, origins, overlay, overlay_origins, ())
     return document, origins
+
+
+def local_overlay(path: Path) -> Path:
+    """The git-ignored file that lies over the spec file."""
+    return path.with_name(path.stem + _LOCAL_SUFFIX)
 
 
 def _own_place(path: Path) -> Path:

@@ -36,7 +36,7 @@ from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
 from deployer.sources.charts import chart_texts
-from deployer.sources.dockerfile import declared_values
+from deployer.sources.dockerfile import copied, declared_values, reaches
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import leaks, telling_values
 from deployer.stages.cluster import Host, start_request
@@ -337,7 +337,8 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
         with suppress(DeployError):  # reported by what reads the sources
             folder = loaded.root / image.context
             files = build_context.context_files(folder, dockerfile)
-            paths = [one.path for one in files if one.kind == "file"]
+            taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), image.args)
+            paths = [one.path for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
             leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))
             contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
         text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
@@ -347,6 +348,8 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
         user = _last_user(text) if image.target is None else None
         if user is not None:
             users[name] = user
+    with suppress(DeployError):
+        problems += load.shipped(loaded, load.values_of(env))
     return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts, leaking)
 
 

@@ -6,9 +6,12 @@ first `FROM`, stages by name or number.
 
 from __future__ import annotations
 
+import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 # The words of a shell; of them, those that begin a here-document, with or without quotes around its end.
@@ -173,6 +176,54 @@ def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str,
                 values[name] = args[name] if is_given else _expanded(value or "", values, _escape(text))
                 found.append((name, values[name] or "", one.first + 1))
     return tuple(found)
+
+
+def copied(text: str, args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """What `COPY`, `ADD` and bind mounts take of the context (paths or patterns, "" for all of it), and their lines."""
+    values, found = _globals(text, args), []
+    mark = _escape(text)
+    for one in instructions(text):
+        if one.word in ("ARG", "ENV"):
+            values |= {
+                name: args[name] if one.word == "ARG" and name in args else _expanded(value or "", values, mark)
+                for name, value in _declared(one.rest).items()
+                if value is not None or name not in values
+            }
+        sources = _bound(one.rest) if one.word == "RUN" else _sources(one.rest) if one.word in ("COPY", "ADD") else []
+        for source in sources:
+            path = posixpath.normpath("/" + _expanded(source, values, mark)).lstrip("/")
+            found.append((path, one.first + 1))
+    return tuple(found)
+
+
+def reaches(source: str, path: str) -> bool:
+    """Whether what is copied from there contains the path, or part of it."""
+    wanted, parts = source.split("/") if source else [], path.split("/")
+    return all(fnmatchcase(part, pattern) for part, pattern in zip(parts, wanted, strict=False))
+
+
+def _sources(rest: str) -> list[str]:
+    """The sources of a `COPY` or `ADD` that are in the context."""
+    flags = _leading_flags(rest)
+    if any(flag.startswith("--from=") for flag in flags):
+        return []
+    left = rest.split(None, len(flags))[-1] if rest.split() else ""
+    try:
+        words = json.loads(left) if left.startswith("[") else _WORD.findall(left)
+    except ValueError:
+        words = [""]
+    return [word for word in words[:-1] if not _HEREDOC.fullmatch(word) and "://" not in word and "git@" not in word]
+
+
+def _bound(rest: str) -> list[str]:
+    """The folders of the context that a `RUN` mounts; a mount without a type is a bind."""
+    mounts = [dict(part.partition("=")[::2] for part in flag.partition("=")[2].split(","))
+              for flag in _leading_flags(rest) if flag.startswith("--mount=")]  # fmt: skip
+    return [
+        one.get("source", one.get("src", ""))
+        for one in mounts
+        if one.get("type", "bind") == "bind" and "from" not in one
+    ]
 
 
 def exposed_ports(text: str) -> tuple[int, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.config.load import LoadedSpec
+from deployer.config.load import LoadedSpec, local_overlay
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
@@ -28,7 +28,7 @@ from deployer.plan import (
     wanted_keys,
 )
 from deployer.sources import build_context, charts, digest, dotenv, env_files
-from deployer.sources.dockerfile import base_images, instructions
+from deployer.sources.dockerfile import base_images, copied, instructions, reaches
 from deployer.sources.dotenv import EnvEntry, EnvFile
 
 VARIABLE = "TODO_DEPLOY_CA"
@@ -296,6 +296,9 @@ def read_sources(
         bases = {argument: replacements.get(base, base) for argument, base in image.bases.items()}
         named = _named_bases(content, build_args(spec, name, replacements))
         replaced = {base: replacements[base] for base in named if base in replacements}
+        taken = copied(content.decode(errors="replace"), build_args(spec, name, replacements))
+        beside = _beside(loaded, folder, (one.path for one in files))
+        files = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
         wanted = digest.BuildInputs(folder, files, content, image.args, image.target, bases=bases | replaced)
         found = digest.image_digest(wanted, hashes)
         images[name] = ImageSource(found.value, found.manifest, replaced)
@@ -318,6 +321,55 @@ def read_sources(
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), own)
     hashes.save()
     return Sources(images, staged)
+
+
+def shipped(loaded: LoadedSpec, env: Mapping[str, str]) -> list[Problem]:
+    """For every image that copies Git's folder, the spec or a chart: where, since each change of them makes a new tag.
+
+    Input error for an ignore file that cannot be read.
+    """
+    on = switch_states(loaded.spec, env)
+    problems = []
+    for name, image in loaded.spec.images.items():
+        folder = loaded.root / image.context
+        dockerfile = loaded.root / image.dockerfile if image.dockerfile else folder / "Dockerfile"
+        if not is_on(image.when, on) or not folder.is_dir() or not dockerfile.is_file():
+            continue
+        taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), build_args(loaded.spec, name, {}))
+        beside = _beside(loaded, folder, (one.path for one in build_context.context_files(folder, dockerfile)))
+        lines = {own: line for path, own in beside.items() if (line := _taken_by(taken, path))}
+        lines = {own: line for own, line in lines.items() if not env_files.is_env_file(own)}
+        if lines:
+            title = f"image `{name}` copies {', '.join(sorted(lines))}: each change of them makes a new tag and rollout"
+            where = f"{_shown(dockerfile, loaded.root)}:{min(lines.values())}"
+            hint = f"add to {Path(image.context) / '.dockerignore'}: {' '.join(sorted(lines))}"
+            problems.append(Problem("CONTEXT_SHIPS", title, where=where, hints=(hint,)))
+    return problems
+
+
+def _beside(loaded: LoadedSpec, folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Those of a context's paths that are no content of an image, and what they are part of: Git's folder, the spec,
+    an env file, a chart or a values file."""
+    spec = loaded.spec
+    found: dict[str, str] = {}
+    charts_and_values = [path for one in spec.releases.values() for path in (one.chart, *one.values_files)]
+    files = [loaded.root / name for name in (*spec.env.files, *charts_and_values)]
+    inside = (
+        os.path.relpath(path, folder).replace(os.sep, "/") for path in (loaded.path, local_overlay(loaded.path), *files)
+    )
+    own = [path for path in inside if path != "." and not path.startswith("..")]
+    for path in paths:
+        parts = path.split("/")
+        if ".git" in parts:
+            found[path] = "/".join(parts[: parts.index(".git") + 1])
+        elif part := next((one for one in own if f"{path}/".startswith(f"{one}/")), ""):
+            found[path] = part
+    return found
+
+
+def _taken_by(taken: Sequence[tuple[str, int]], path: str) -> int:
+    """The line of the Dockerfile by which the path comes into the image; 0 where none does."""
+    return next((line for source, line in taken if reaches(source, path)), 0)
 
 
 def build_prelude(loaded: LoadedSpec) -> str:

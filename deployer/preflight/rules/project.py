@@ -361,7 +361,7 @@ def env_readable(subject: Subject) -> Iterator[Violation]:
     yield from (
         Violation(one.title, Place(where=one.where), one.detail, one.hints)
         for one in subject.machine.env_problems
-        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING")
+        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING", "CONTEXT_SHIPS")
     )
 
 
@@ -396,6 +396,12 @@ def references(subject: Subject) -> Iterator[Violation]:
         if not subject.loaded.spec.env.expand:
             mapped(release.values, look, ("releases", name, "values"))
     yield from found
+
+
+@rule("CONTEXT_SHIPS", "advice", "Docker docs, Build context", hint="name them in .dockerignore")
+def context_ships(subject: Subject) -> Iterator[Violation]:
+    """No image copies Git's folder, the spec or a chart: its tag would change with each of them."""
+    yield from _env_problems(subject, "CONTEXT_SHIPS")
 
 
 @rule("PUBLIC_URL", "advice", "topology 001 Environment Variables; topology 003 ConfigMaps",

@@ -169,7 +169,7 @@ def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
     made: Subject, kube: FakeKube, tmp_path: Path
 ) -> None:
     (tmp_path / "api" / "conf").mkdir(parents=True)
-    (tmp_path / "api" / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "api" / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
     for name in ("conf/prod.env", ".env", ".env.production"):
         (tmp_path / "api" / name).write_text("API_TOKEN=x\n")
     (tmp_path / "api" / ".dockerignore").write_text(".env\n")

@@ -10,10 +10,12 @@ import pytest
 from deployer.sources.dockerfile import (
     base_images,
     buildkit_needs,
+    copied,
     declared_values,
     exposed_ports,
     global_args,
     instructions,
+    reaches,
     syntax,
     with_bases,
     without_syntax,
@@ -178,3 +180,41 @@ def test_the_frontend_of_the_first_line_can_be_left_out() -> None:
     assert syntax(text) == "docker/dockerfile:1.7" and syntax(STAGES) == "docker/dockerfile:1"
     assert without_syntax(text) == "# frontend=builtin\nFROM a\n" and without_syntax("FROM a\n") == "FROM a\n"
     assert syntax("# comment\n# syntax=x\nFROM a\n") == ""
+
+
+@pytest.mark.parametrize(
+    ("instruction", "sources"),
+    [
+        ("COPY . .", [""]),
+        ("COPY ./src /app/./x /to/", ["src", "app/x"]),
+        ('COPY ["a b", "/to"]', ["a b"]),
+        ("COPY --chown=1:1 --link *.py conf/ /to/", ["*.py", "conf"]),
+        ("COPY --from=build /x /y", []),
+        ("COPY <<EOF a /x/\n.git\nEOF", ["a"]),
+        ("ADD https://host/x git@host:r .git /y", [".git"]),
+        ("ARG D=src\nCOPY ${D}/x $UNSET /y/", ["src/x", ""]),
+        ("RUN --mount=type=bind,source=app,target=/x make", ["app"]),
+        ("RUN --mount=target=/src make", [""]),
+        ("RUN --mount=type=cache,target=/x --mount=from=build,source=/a,target=/b make", []),
+        ("RUN cp -r . /x", []),
+    ],
+)
+def test_what_is_taken_of_the_context(instruction: str, sources: list[str]) -> None:
+    assert [source for source, _ in copied(f"FROM a\n{instruction}\n", {})] == sources
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "reached"),
+    [
+        ("", ".git/HEAD", True),
+        (".git", ".git/HEAD", True),
+        (".git/HEAD", ".git", True),  # part of it
+        ("*", ".git/HEAD", True),
+        ("*.yaml", "todo-deploy.yaml", True),
+        ("src", "todo-deploy.yaml", False),
+        ("src/*", "src/.env", True),
+        ("sr", "src/.env", False),
+    ],
+)
+def test_what_a_source_reaches(source: str, path: str, reached: bool) -> None:
+    assert reaches(source, path) is reached

@@ -224,6 +224,37 @@ def test_an_ignored_file_changes_nothing(root: Path) -> None:
     assert sources(root) == before
 
 
+WHOLE = """\
+apiVersion: todo-deploy/v1
+application: todo
+images: {api: {repository: api, context: .}}
+releases: {app: {chart: chart, valuesFiles: [values/a.yaml]}}
+"""
+CHART = "apiVersion: v2\nname: app\nversion: 0.1.0\n"
+BESIDE = (".git/HEAD", "todo-deploy.local.yaml", ".env", "chart/Chart.yaml", "values/a.yaml", "api/.git")
+
+
+@pytest.mark.parametrize(
+    ("copies", "reached"),
+    [("COPY api /", {"api/.git"}), ("COPY . /", set(BESIDE)), ("COPY *.yaml /", {"todo-deploy.local.yaml"})],
+)
+def test_what_stands_beside_the_content_is_none_unless_it_is_copied(root: Path, copies: str, reached: set[str]) -> None:
+    (root / "Dockerfile").write_text(f"FROM scratch\n{copies}\n")
+    for path in BESIDE:
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text("application: todo\n" if "local" in path else CHART)
+    load(root, WHOLE)
+    before = sources(root, WHOLE).images["api"]
+    assert {path for path in BESIDE if path in before.manifest} == reached
+    assert "api/main.py" in before.manifest
+    (problem,) = inputs.shipped(load(root, WHOLE), {})
+    assert (problem.code, problem.where) == ("CONTEXT_SHIPS", "Dockerfile:2")
+    (root / ".git" / "HEAD").write_text("another commit")
+    assert (sources(root, WHOLE).images["api"].digest != before.digest) is (".git/HEAD" in reached)
+    (root / ".dockerignore").write_text(".git\n**/.git\n.env\n*.yaml\nchart\nvalues\n")
+    assert inputs.shipped(load(root, WHOLE), {}) == []
+
+
 def test_a_replacement_image_is_part_of_the_digest(root: Path) -> None:
     text = SPEC.replace("context: api}", "context: api, bases: {BASE: 'python:3'}}")
     loaded = load(root, text)

@@ -259,6 +259,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
     ("VALUE_REFERENCE", "warning", both(at("spec", "releases", "shop", "values", to={"api": {"url": ["${LEVEL}"]}}),
                                         at("env", "LEVEL", to="x")), "releases.shop.values.api.url.0"),
+    ("CONTEXT_SHIPS", "warning", at("machine", to=env_problem("CONTEXT_SHIPS")), "the env file"),
     ("ENV_IN_CONTEXT", "error", at("machine", to=Machine(env_leaks={
         "api": (Leak("conf/.env.local", "its name"),)})), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
