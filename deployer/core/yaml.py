@@ -76,7 +76,7 @@ def parse_values(text: str) -> Any:
 
 def parse_manifest(text: str) -> list[dict[str, Any]]:
     """The maps among the documents, those of a list in its place. Raises Malformed."""
-    built = (_Builder().build(node) for node in _composed(text))
+    built = (_Builder(_sent).build(node) for node in _composed(text))
     return [one for document in built if isinstance(document, dict) for one in _unpacked(document)]
 
 
@@ -258,6 +258,12 @@ def _value(node: Any) -> Scalar:
     if isinstance(value, float) and not math.isfinite(value):
         raise Malformed("this is not a finite number", _line(node))
     return value
+
+
+def _sent(node: Any) -> Scalar:
+    """The scalar as it reaches the API server: Go's JSON writes 1e+06, as Helm renders a large number, 1000000."""
+    value = _value(node)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else value
 
 
 def _written(node: Any) -> str:

@@ -310,7 +310,7 @@ def _ignore_rules(chart_dir: Path) -> tuple[Pattern, ...]:
     file = chart_dir / ".helmignore"
     lines = [line.strip() for line in _lines(file)] if file.is_file() else []
     names = [line if "/" in line.rstrip("/") else f"**/{line}" for line in lines]
-    kept = ("" if line.startswith(("#", "!")) else name for line, name in zip(lines, names, strict=True))
+    kept = ("" if not line or line.startswith(("#", "!")) else name for line, name in zip(lines, names, strict=True))
     return parse_dockerignore("\n".join(kept), str(file))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -137,3 +138,8 @@ items:
 """
     found = [(one["kind"], (one.get("metadata") or {}).get("name")) for one in parse_manifest(text)]
     assert found == [("Service", "a"), ("ConfigMap", "b"), ("Pod", "c"), ("AllowList", None)]
+
+
+def test_a_large_number_in_a_manifest_is_whole_as_the_server_gets_it() -> None:
+    numbers = parse_manifest("{a: 1e+06, b: 1.5, c: 2.0, d: [1.048576e+06], e: -0.0, f: 1e21}")[0]
+    assert json.dumps(numbers) == '{"a": 1000000, "b": 1.5, "c": 2, "d": [1048576], "e": 0, "f": 1e+21}'

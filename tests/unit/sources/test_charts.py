@@ -240,7 +240,7 @@ def test_what_helm_ignores_is_no_part_of_a_chart(tmp_path: Path) -> None:
     before = chart_digest(top).manifest
     (top / ".git").mkdir()
     (top / ".git" / "HEAD").write_text("x")
-    (top / ".helmignore").write_text("# c\n*.swp\n/ci/\nnotes/*.txt\n!values.yaml\n")
+    (top / ".helmignore").write_text("# c\n*.swp\n\n  \n/ci/\nnotes/*.txt\n!values.yaml\n")
     for name in (".x.swp", "templates/.y.swp", "ci/values.yaml", "notes/a.txt", "notes/a.md", "sub/ci/b"):
         (top / name).parent.mkdir(exist_ok=True, parents=True)
         (top / name).write_text("x")
