@@ -52,7 +52,7 @@ def references(workload: Workload) -> Iterator[Reference]:
             source = one.get("valueFrom") or one
             yield from _references(workload, "Secret", source.get("secretKeyRef") or source.get("secretRef"))
             yield from _references(workload, "ConfigMap", source.get("configMapKeyRef") or source.get("configMapRef"))
-    for source in workload.volumes:
+    for source in workload.sources:
         yield from _references(workload, "Secret", source.get("secret"))
         yield from _references(workload, "ConfigMap", source.get("configMap"))
 

@@ -118,11 +118,21 @@ class Workload(Manifest):
         return dict((self.template.get("metadata") or {}).get("labels") or {})
 
     @property
-    def volumes(self) -> Iterator[Object]:
-        """The sources of the pods' volumes, each of a projected one by itself."""
-        for volume in self.pod.get("volumes") or ():
-            yield volume
-            yield from (volume.get("projected") or {}).get("sources") or ()
+    def volumes(self) -> list[Object]:
+        """The pods' volumes."""
+        return list(self.pod.get("volumes") or ())
+
+    @property
+    def sources(self) -> Iterator[Object]:
+        """Where the volumes that a container mounts come from, each source of a projected one by itself.
+
+        The kubelet passes over the others (kubernetes pkg/kubelet/volumemanager/populator).
+        """
+        mounts = {one.get("name") for box in self.containers(init=True) for one in box.get("volumeMounts") or ()}
+        for volume in self.volumes:
+            if volume.get("name") in mounts:
+                yield volume
+                yield from (volume.get("projected") or {}).get("sources") or ()
 
     @property
     def ports(self) -> list[Object]:

@@ -200,7 +200,8 @@ def test_secrets_that_nothing_makes_are_needed_with_their_keys() -> None:
         return [
             made,
             pods("web", container("w:1", env=[env("a", "K"), env("a", "O", optional=True), env("own", "X")],
-                                  envFrom=[{"secretRef": {"name": "all"}}]), volumes=[volume]),
+                                  envFrom=[{"secretRef": {"name": "all"}}], volumeMounts=[{"name": "c"}]),
+                 volumes=[volume]),
             pods("job", container("w:1", env=[env("a", "O")]), kind="CronJob"),
         ]  # fmt: skip
 

@@ -131,7 +131,8 @@ def three_images(request: UpgradeRequest) -> Sequence[Object]:
 def test_what_the_cluster_has_of_its_own_counts(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
     def theirs(request: UpgradeRequest) -> Sequence[Object]:
         objects = list(chart(request))
-        objects[0]["spec"]["template"]["spec"]["volumes"] = [{"name": "v", "secret": {"secretName": "theirs"}}]
+        pod = objects[0]["spec"]["template"]["spec"]
+        pod["containers"][0]["envFrom"] = [{"secretRef": {"name": "theirs"}}]
         return objects
 
     kube.put({"kind": "Secret", "metadata": {"name": "theirs", "namespace": "default"}, "data": {"a": ""}})

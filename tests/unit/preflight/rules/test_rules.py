@@ -14,7 +14,7 @@ from deployer.core.ports import ObjectRef
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_nulls
 from deployer.sources.env_files import Leak
-from tests.unit.preflight.rules.subjects import Change, cluster, good_objects, strict, subject
+from tests.unit.preflight.rules.subjects import Change, cluster, deployment, good_objects, strict, subject
 
 GIB = 2**30
 
@@ -52,7 +52,8 @@ def foreign_service(name: str, port: int) -> dict[str, Any]:
 
 
 def volume(**source: Any) -> Change:
-    return at(*POD, "volumes", to=[{"name": "v", **source}])
+    mount = at(*BOX, "volumeMounts", to=[{"name": "v", "mountPath": "/v"}])
+    return both(mount, at(*POD, "volumes", to=[{"name": "v", **source}]))
 
 
 def more(body: dict[str, Any]) -> Change:
@@ -285,6 +286,7 @@ GOOD: dict[str, Change] = {
         ),
     ),
     "a service that is judged otherwise": at("spec", "rollout", to={"services": {"api": {"timeout": "10m"}}}),
+    "a volume that no container mounts": at(*POD, "volumes", to=[{"name": "v", "secret": {"secretName": "gone"}}]),
     "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
     "a reference to what the cluster has": both(
         volume(secret={"secretName": "theirs"}),
@@ -320,6 +322,103 @@ GOOD: dict[str, Change] = {
     "pods that are over": at("cluster", to=cluster(pods=(pod("3900m", phase="Succeeded"),))),
     "an image for the node": at("cluster", to=cluster(image_architectures={"python:3.11": "amd64"})),
 }
+
+
+GONE = at(*BOX, "env", 0, "valueFrom", "secretKeyRef", "name", to="gone")
+KEY = at(*BOX, "env", 0, "valueFrom", "secretKeyRef", to={"name": "filled", "key": "token"})
+ROLE = {"kind": "Role", "metadata": {"name": "certs"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]}]}  # fmt: skip
+CUSTOM = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "web"}, "spec": {}}
+EMPTY = {"kind": "Secret", "metadata": {"name": "filled"}, "data": {}}
+CRON = {"kind": "CronJob", "metadata": {"name": "nightly"}, "spec": {"jobTemplate": {"spec": JOB["spec"]}}}
+
+# What by hand works or may work: advice, in a strict spec too.
+DOUBTFUL: dict[str, tuple[str, Change]] = {
+    "a Secret that a Job with this role may make": ("REFERENCE_MISSING", both(GONE, more(ROLE))),
+    "a Secret that a controller may make": ("REFERENCE_MISSING", both(GONE, more(CUSTOM))),
+    "a key that a webhook fills in": ("REFERENCE_KEY_MISSING", both(KEY, more(EMPTY))),
+    "a Secret of a certificate": ("REFERENCE_MISSING", both(
+        GONE, at("ingress", "spec", "tls", to=[{"hosts": ["shop.local"], "secretName": "gone"}]))),
+    "a Secret of pods that run at night": ("REFERENCE_MISSING", more(CRON)),
+    "a Secret of a hook that does not run now": ("REFERENCE_MISSING", more(
+        {**JOB, "metadata": {"name": "bye", "annotations": {"helm.sh/hook": "pre-delete"}}})),
+    "a Secret of a suspended Job": ("REFERENCE_MISSING", more(
+        {**JOB, "metadata": {"name": "later"}, "spec": {**JOB["spec"], "suspend": True}})),
+    "a Secret in a cluster that is stopped": ("REFERENCE_MISSING", both(GONE, at("cluster", to=cluster(unseen=True)))),
+    "a Secret in a cluster that nobody sees": ("REFERENCE_MISSING", both(
+        GONE, lambda parts: parts.update(cluster=None))),
+    "a namespace in a cluster that does not run": ("NAMESPACE_UNKNOWN", both(
+        at("claim", "metadata", "namespace", to="monitoring"), at("cluster", to=cluster(unseen=True)))),
+    "a Service that a controller makes": ("URL_TARGET", both(
+        at("spec", "urls", "web", to={"service": "web"}), more(CUSTOM))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "change"), DOUBTFUL.values(), ids=list(DOUBTFUL))
+def test_what_may_work_is_not_refused(rule: str, change: Change) -> None:
+    assert (rule, "warning") in {(one.rule, one.severity) for one in judge(subject(strict(change)))}
+    assert [one.problem for one in judge(subject(change)) if one.severity == "error"] == []
+
+
+def other_service(**spec: Any) -> Change:
+    return more({"kind": "Service", "metadata": {"name": "other"}, "spec": spec})
+
+
+WORKER = {**deployment(), "metadata": {"name": "worker", "labels": {"app": "api"}}}
+WORKER = {
+    **WORKER,
+    "spec": {
+        **WORKER["spec"],
+        "template": {
+            **WORKER["spec"]["template"],
+            "spec": {
+                "containers": [
+                    {"name": "worker", "image": "shop-api:1.0.0-0123456789ab", "ports": [{"containerPort": 9}]}
+                ]
+            },
+        },
+    },
+}
+RUNS: dict[str, Change] = {
+    "the certificate of the API server": volume(projected={"sources": [
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca"}]}}]}),
+    "a token that Kubernetes fills in": both(KEY, more({**EMPTY, "type": "kubernetes.io/service-account-token"})),
+    "a key that somebody added in the cluster": both(both(KEY, more({**EMPTY, "data": {"other": "YQ=="}})), at(
+        "cluster", to=cluster(keys={ObjectRef("Secret", "default", "filled"): frozenset({"token"})}))),
+    "no pods for now": at("deployment", "spec", "replicas", to=0),
+    "a namespace that every cluster has": at("claim", "metadata", "namespace", to="kube-public"),
+    "a namespace of the cluster": both(at("claim", "metadata", "namespace", to="monitoring"),
+                                       at("cluster", to=cluster(namespaces=frozenset({"monitoring"})))),
+    "a Service of another address": other_service(type="ExternalName", externalName="db.example.com"),
+    "a Service with endpoints made by hand": other_service(ports=[{"port": 5432}]),
+    "a worker that shares a Service's labels": more(WORKER),
+    "another maker's image with our name": at(*POD, "initContainers", to=[
+        {"name": "i", "image": "ghcr.io/acme/shop-api:2.1.0", "imagePullPolicy": "Always"}]),
+    "one NodePort for TCP and UDP": at("service", "spec", "ports", to=[
+        {"name": "a", "port": 80, "targetPort": 8000, "nodePort": 30080},
+        {"name": "b", "port": 80, "targetPort": 8000, "nodePort": 30080, "protocol": "UDP"}]),
+    "a storage class that a chart makes": both(more({"kind": "StorageClass", "metadata": {"name": "fast"}}), FAST),
+    "the class of a volume made by hand": both(more(
+        {"kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"storageClassName": "fast"}}), FAST),
+    "ConfigMaps of dashboards and Spring": more(config("files", "shop.json", "application-prod.yml")),
+    "an Ingress to a Service of the cluster": both(
+        at("ingress", "spec", "rules", 0, "http", "paths", 0, "backend", "service", "name", to="grafana"),
+        at("cluster", to=cluster(services=({"metadata": {"name": "grafana", "namespace": "default"}},)))),
+    "a chart version that Helm takes": at("chart", "version", to="1.2"),
+    "no maintainers, limits, probes, security": both(at("chart", "maintainers", to=[]), at(*BOX, to={
+        "name": "api", "image": "shop-api:1.0.0-0123456789ab", "ports": [{"containerPort": 8000, "name": "http"}]})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", RUNS.values(), ids=list(RUNS))
+def test_what_works_by_hand_is_not_refused(change: Change) -> None:
+    found = judge(subject(change))
+    assert [one.problem for one in found if one.severity == "error"] == []
+    assert "RULE_SKIPPED" not in {one.rule for one in found}
+    seen = {one.rule for one in found}
+    assert seen.isdisjoint({"REFERENCE_MISSING", "REFERENCE_KEY_MISSING", "NAMESPACE_UNKNOWN", "STORAGE_CLASS",
+                            "NODE_PORT_TWICE", "SERVICE_SELECTOR", "SERVICE_TARGET_PORT", "INGRESS_BACKEND",
+                            "CONFIG_KEY_NAME", "TAG_NOT_BUILT", "PULL_ALWAYS", "REPLICAS"})  # fmt: skip
 
 
 def test_a_good_application_breaks_no_rule() -> None:
