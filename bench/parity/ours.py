@@ -55,7 +55,8 @@ def run_ours(machine: Machine, case: Case, command: str, *words: str) -> Step:
 def _step(command: str, ended: Ended) -> Step:
     document = ended.document()
     errors = document.get("errors", [])
-    crashed = "Traceback (most recent call last)" in ended.err + ended.out or (ended.code != TIMED_OUT and not document)
+    # A pod's own traceback may be in the output, too: ours comes with exit code 1.
+    crashed = ended.code != TIMED_OUT and not document
     return Step(
         command, ended.code, ended.seconds,
         tuple(error["code"] for error in errors), tuple(f"{error['title']} ({error['where']})" for error in errors),
