@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError
+from deployer.core.events import Warned
+from deployer.core.ports import ObjectRef
 from deployer.helm import storage
+from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
 from deployer.stages.releases import ensure_release, mark
-from deployer.stages.rollback import apply_revision, lacking_releases, serve_copy
+from deployer.stages.rollback import apply_revision, free_blocked, lacking_releases, serve_copy
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, ReleaseRecord
 from tests.fakes import FakeHelm, FakeKube
@@ -130,3 +133,81 @@ def test_a_revision_that_a_killed_helm_left_pending_is_healed_first() -> None:
     assert any("left pending-rollback; healed" in text for _, _, text in items(events))
     statuses = {one.revision: one.status for one in storage.revisions(kube.list("Secret", "default"), "app")}
     assert (statuses[3], statuses[4]) == ("failed", "deployed")
+
+
+def stateful_set(kube: FakeKube, spec: dict[str, object] | None = None, release: str = "app") -> Applied:
+    """A StatefulSet of ours whose controller has seen its present template, and its release."""
+    notes = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "default"}
+    kube.put(
+        {
+            "kind": "StatefulSet",
+            "spec": spec or {},
+            "status": {"observedGeneration": 2, "updateRevision": "db-1"},
+            "metadata": {"name": "db", "namespace": "default", "uid": "set", "generation": 2, "annotations": notes},
+        }
+    )
+    ref = ObjectRef("StatefulSet", "default", "db")
+    return Applied("app", "default", 3, True, "rollback", "", (ref,), False)  # fmt: skip
+
+
+def pod(kube: FakeKube, name: str, revision: str, *, ready: bool, owner: str = "set", restarts: int = 0) -> None:
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}],
+              "containerStatuses": [{"name": "db", "restartCount": restarts}]}  # fmt: skip
+    kube.put({"kind": "Pod", "status": status,
+              "metadata": {"name": name, "namespace": "default", "labels": {"controller-revision-hash": revision},
+                           "ownerReferences": [{"uid": owner}]}})  # fmt: skip
+
+
+def test_a_broken_pod_of_the_failed_revision_does_not_block_a_stateful_set() -> None:
+    kube = FakeKube()
+    applied = stateful_set(kube)
+    pod(kube, "db-0", "db-1", ready=False)
+    pod(kube, "db-1", "db-2", ready=True)
+    pod(kube, "db-2", "db-2", ready=False)
+    pod(kube, "db-3", "db-2", ready=True, restarts=1)
+    pod(kube, "db-4", "db-2", ready=False, owner="another")
+    events, _ = played(free_blocked((applied,), kube, kube.clock))
+    assert kube.names("Pod") == ["db-0", "db-1", "db-4"]
+    assert [one.problem.code for one in events if isinstance(one, Warned)] == ["POD_FREED"] * 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "release"),
+    [
+        ({"podManagementPolicy": "Parallel"}, "app"),
+        ({"updateStrategy": {"type": "OnDelete"}}, "app"),
+        ({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}}, "app"),
+        ({}, "somebody-elses"),
+    ],
+)
+def test_a_pod_that_blocks_nothing_or_is_not_ours_stays(spec: dict[str, object], release: str) -> None:
+    kube = FakeKube()
+    applied = stateful_set(kube, spec, release)
+    pod(kube, "db-2", "db-2", ready=False)
+    played(free_blocked((applied,), kube, kube.clock))
+    assert kube.names("Pod") == ["db-2"]
+
+
+def test_the_controller_is_waited_for_before_a_pod_counts_as_one_of_an_earlier_template() -> None:
+    kube = FakeKube()
+    applied = stateful_set(kube)
+    found = kube.get("StatefulSet", "default", "db")
+    assert found is not None
+    kube.put({**found, "status": {"observedGeneration": 1, "updateRevision": "db-2"}})
+    pod(kube, "db-2", "db-2", ready=False)
+    kube.clock.at(2, lambda: kube.put(found))
+    played(free_blocked((applied,), kube, kube.clock))
+    assert kube.names("Pod") == []
+
+
+def test_a_release_that_is_as_it_was_is_left_alone() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    kept = deployed(kube, helm)
+    again = entry(releases={"app": 2}, inputs={"app": "i2"}, secrets=())
+    _, done = played(apply_revision(again, kept, kube, helm, 60.0, kube.clock))
+    (one,) = done.value
+    assert (done.changed, one.changed, one.revision) == (False, False, 2)
+    kube.drop("ConfigMap", "default", "app")
+    _, done = played(apply_revision(again, kept, kube, helm, 60.0, kube.clock))
+    assert (done.changed, done.value[0].revision) == (True, 3)
