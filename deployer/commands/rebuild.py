@@ -242,7 +242,10 @@ def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
         Building(
-            proxy_args(run.machine.env), prelude=load.build_prelude(run.loaded), offline=run.toolchain.offline_images
+            proxy_args(run.machine.env),
+            prelude=load.build_prelude(run.loaded),
+            values=run.values,
+            offline=run.toolchain.offline_images,
         ),
         run.clock,
     )

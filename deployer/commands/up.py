@@ -196,6 +196,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
             options.rebuild,
             options.build,
             load.build_prelude(run.loaded),
+            run.values,
             run.toolchain.offline_images,
         ),
         run.clock,

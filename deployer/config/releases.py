@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from deployer.config.types import (
+    BuildSecret,
     Duration,
     EnvName,
     HeaderName,
@@ -15,6 +16,7 @@ from deployer.config.types import (
     ObjectName,
     Part,
     PathText,
+    Platform,
     Repository,
     SecretKey,
     Size,
@@ -49,6 +51,10 @@ class Image(Part):
     """Build stage to stop at."""
     args: dict[str, str] = {}
     """Build arguments."""
+    secrets: dict[BuildSecret, EnvName] = {}
+    """Secrets of the build: id of `RUN --mount=type=secret,id=…` → key in the env file; in no layer and no tag."""
+    platforms: tuple[Platform, ...] = ()
+    """Platforms to build for, such as `linux/amd64`; default that of the cluster's daemon."""
     bases: dict[EnvName, str] = {}
     """Build arguments that name base images; where no container registry is reachable a replacement image is used."""
     labels: dict[str, str] = {}

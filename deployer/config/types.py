@@ -19,6 +19,8 @@ ObjectName = Annotated[
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+BuildSecret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=100)]
+Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$", strict=True)]
 _PORT, _PATH = r"([a-z0-9]+([.-][a-z0-9]+)*:[0-9]+/)?", r"[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
 Repository = Annotated[str, StringConstraints(pattern=f"^{_PORT}{_PATH}$", max_length=200)]

@@ -127,6 +127,8 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         migrations=image.migrations.folder if image.migrations is not None else None,
         tag_note=tag.reason,
         shared=shared,
+        secrets=image.secrets,
+        platforms=image.platforms,
     )
 
 

@@ -68,6 +68,9 @@ class ImagePlan:
     migrations: str | None = None
     shared: str = ""
     """The digest of all sources whose images have one tag in a chart; empty where the tag is its alone."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Secrets of the build: their ids, and the env keys that have the values."""
+    platforms: tuple[str, ...] = ()
 
     @property
     def content(self) -> str:

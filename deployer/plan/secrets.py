@@ -30,11 +30,12 @@ def is_on(switch: str | None, states: Mapping[str, bool]) -> bool:
 
 
 def wanted_keys(spec: Spec) -> frozenset[str]:
-    """The env names that the spec uses: for Secrets, their defaults and switches."""
+    """The env names that the spec uses: for Secrets, their defaults, builds and switches."""
     keys = [(key, wanted) for secret in spec.secrets.values() for key, wanted in secret.keys.items()]
     defaults = [match[1] for _, wanted in keys for match in _REFERENCE.finditer(wanted.default or "")]
     switches = [one.when_unset or one.when_set or "" for one in spec.switches.values()]
-    return frozenset([*(wanted.source or key for key, wanted in keys), *defaults, *switches])
+    builds = [key for image in spec.images.values() for key in image.secrets.values()]
+    return frozenset([*(wanted.source or key for key, wanted in keys), *defaults, *builds, *switches])
 
 
 def missing_keys(spec: Spec, env: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -47,6 +47,8 @@ class BuildInputs:
     target: str | None = None
     platform: str | None = None
     bases: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The ids of the build's secrets and where they come from; their values decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def image_digest(inputs: BuildInputs, hashes: FileHashes) -> Digest:
     parts["/Dockerfile"] = _pack("dockerfile", inputs.dockerfile)
     parts |= {f"/args/{name}": _pack("arg", value) for name, value in inputs.args.items()}
     parts |= {f"/bases/{name}": _pack("base", value) for name, value in inputs.bases.items()}
+    parts |= {f"/secrets/{name}": _pack("secret", key) for name, key in inputs.secrets.items()}
     parts |= {"/target": _pack("target", inputs.target)} if inputs.target is not None else {}
     parts |= {"/platform": _pack("platform", inputs.platform)} if inputs.platform is not None else {}
     return parts_digest(parts)
@@ -188,6 +191,8 @@ def _load(path: Path) -> dict[str, tuple[_Stat, str]]:
 def _readable(path: str) -> str:
     if path.startswith("/args/"):
         return f"build argument {path.removeprefix('/args/')}"
+    if path.startswith("/secrets/"):
+        return f"build secret {path.removeprefix('/secrets/')}"
     if path.startswith("/bases/"):
         return f"base image {path.removeprefix('/bases/')}"
     return {"/Dockerfile": "the Dockerfile", "/target": "the target", "/platform": "the platform"}.get(path, path)

@@ -179,6 +179,7 @@ def filled(loaded: LoadedSpec, env: Mapping[str, str]) -> LoadedSpec:
     if not spec.env.expand:
         return loaded
     secret = {one.source or key for holder in spec.secrets.values() for key, one in holder.keys.items()}
+    secret |= {key for image in spec.images.values() for key in image.secrets.values()}
     problems: list[Problem] = []
 
     def lookup(name: str) -> str | None:
@@ -249,6 +250,17 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
         )
     example = _example(loaded)
     on = switch_states(spec, values)
+    problems += [
+        Problem(
+            "ENV_KEY_MISSING",
+            f"`{key}` is missing in {shown}: the build of image `{name}` needs it",
+            where=str(loaded.origin("images", name, "secrets", id_)),
+            hints=(f"add a line {key}=… to {shown}, then: todo-deploy secrets check",),
+        )
+        for name, image in spec.images.items()
+        for id_, key in image.secrets.items()
+        if is_on(image.when, on) and not values.get(key)
+    ]
     for secret_name, holder in spec.secrets.items():
         for key, wanted in holder.keys.items():
             source = wanted.source or key
@@ -299,7 +311,10 @@ def read_sources(
         taken = copied(content.decode(errors="replace"), build_args(spec, name, replacements))
         beside = _beside(loaded, folder, (one.path for one in files))
         files = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
-        wanted = digest.BuildInputs(folder, files, content, image.args, image.target, bases=bases | replaced)
+        wanted = digest.BuildInputs(
+            folder, files, content, image.args, image.target, ",".join(image.platforms) or None, bases | replaced,
+            image.secrets,
+        )  # fmt: skip
         found = digest.image_digest(wanted, hashes)
         images[name] = ImageSource(found.value, found.manifest, replaced)
     staged = {}

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -61,6 +61,8 @@ class Building:
     rebuild: bool = False
     build: bool = True
     prelude: str = ""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values by env key, for the secrets of builds."""
     offline: bool = False
     """Whether no container registry can be reached: BuildKit's own frontend stands in for the one of `# syntax=`."""
 
@@ -133,7 +135,11 @@ def refuse_without_buildkit(images: Iterable[ImagePlan]) -> None:
             ("install docker-buildx (https://docs.docker.com/go/buildx/), then: todo-deploy up",),
         )
         for image in images
-        for line, what in buildkit_needs(image.dockerfile.read_text(encoding="utf-8", errors="replace"))
+        for line, what in [
+            *((1, f"secrets.{name}") for name in image.secrets),
+            *((1, f"--platform={name}") for name in image.platforms),
+            *buildkit_needs(image.dockerfile.read_text(encoding="utf-8", errors="replace")),
+        ]
     ]
     if problems:
         raise DeployError(problems, ExitCode.BUILD)
@@ -196,6 +202,8 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             labels=image.labels,
             target=image.target,
             no_cache=how.rebuild,
+            platforms=image.platforms,
+            secrets={name: how.values.get(key, "") for name, key in image.secrets.items()},
             content=content,
             ignore=build_context.ignore_file(image.context, image.dockerfile)[0],
         )

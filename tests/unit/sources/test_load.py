@@ -255,6 +255,17 @@ def test_what_stands_beside_the_content_is_none_unless_it_is_copied(root: Path, 
     assert inputs.shipped(load(root, WHOLE), {}) == []
 
 
+def test_a_secret_of_a_build_is_in_no_tag_by_its_value(root: Path) -> None:
+    text = SPEC.replace("context: api}", "context: api, secrets: {npm: NPM_TOKEN}, platforms: [linux/amd64]}")
+    loaded = load(root, text)
+    (root / ".env").write_text("NEEDED=1\nTOKEN=2\n")
+    missing = [one.where for one in inputs.env_problems(loaded, inputs.load_env(loaded))]
+    assert missing == ["todo-deploy.yaml:5"]
+    made = [sources(root, text, NPM_TOKEN=value).images["api"] for value in ("one", "two")]
+    assert made[0] == made[1] and made[0].digest != sources(root).images["api"].digest
+    assert {"/secrets/npm", "/platform"} <= set(made[0].manifest)
+
+
 def test_a_replacement_image_is_part_of_the_digest(root: Path) -> None:
     text = SPEC.replace("context: api}", "context: api, bases: {BASE: 'python:3'}}")
     loaded = load(root, text)

@@ -328,6 +328,15 @@ def test_the_frontend_is_the_built_in_one_where_no_other_can_be_had(
     assert daemon.built[0].request.content.startswith(b"# syntax=") is kept
 
 
+def test_the_secrets_of_a_build_are_handed_over_by_their_ids(tmp_path: Path) -> None:
+    wanted = replace(image(tmp_path), secrets={"npm": "NPM_TOKEN"}, platforms=("linux/amd64",))
+    daemon = FakeImages()
+    played(ensure([wanted], daemon, how=Building({}, values={"NPM_TOKEN": "canary"}), supply=Supply(daemon)))
+    (built,) = daemon.built
+    assert (built.request.secrets, built.request.platforms) == ({"npm": "canary"}, ("linux/amd64",))
+    assert "canary" not in repr(built.request)
+
+
 def test_a_tag_without_its_commit_is_reported(tmp_path: Path) -> None:
     wanted = replace(image(tmp_path), tag_note="not in a git repository")
     daemon = FakeImages()
