@@ -99,7 +99,7 @@ def addresses(urls: Iterable[Mapping[str, Any]]) -> list[str]:
             status = request("GET", one["url"]).status
             if status not in (200, 302, 307):
                 found.append(f"{one['url']} answers {status}")
-    return found if count else ["the run told no URL"]
+    return found if count else ["the run reported no URL"]
 
 
 def data(ann: Browser, written: Iterable[str]) -> list[str]:

@@ -54,7 +54,7 @@ def _run(parts: set[str], only: str, *, keep: bool) -> int:
 
 def _versions(made: Scene, only: str) -> int:
     print(
-        "\n| broken version | exit | told | until the old one is verified again | requests | failed | `helm history` |"
+        "\n| broken version | exit | shown | until the old one is verified again | requests | failed | `helm history` |"
     )
     print("|---|--:|---|--:|--:|--:|---|", flush=True)
     rows = (go_wrong(one, made) for one in VERSIONS if re.search(only, one.name))

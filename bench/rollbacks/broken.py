@@ -86,7 +86,7 @@ def go_wrong(version: Version, scene: Scene) -> Row:
     if done.returncode != ExitCode.PREVIOUS_SERVES:
         found.append(f"exit code {done.returncode}, not 5")
     if codes != [version.cause, "ROLLED_BACK"]:
-        found.append(f"told {codes}")
+        found.append(f"reported {codes}")
     failures = [one for page in pages for one in page.failures]
     found += [f"a request failed: {one}" for one in failures[:3]]
     failed, back = scene.helm_history()[-2:]
@@ -135,7 +135,7 @@ def _hook_complaints(scene: Scene, document: Mapping[str, Any]) -> Iterator[str]
     if not any("migration 0007 failed" in text for text in logs):
         yield f"the hook's log was not kept: {logs}"
     if "migration 0007 failed" not in document["errors"][0]["detail"]:
-        yield f"the hook's log was not told: {document['errors'][0]['detail']!r}"
+        yield f"the hook's log was not shown: {document['errors'][0]['detail']!r}"
 
 
 @contextmanager

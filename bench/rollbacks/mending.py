@@ -120,7 +120,7 @@ def _refused(app: Small, code: str, words: str, *more: str, **env: str) -> list[
     exit_code, errors = app.up(*more, **env)
     shown = [f"{one['code']}: {one['title']}" for one in errors]
     good = exit_code == ExitCode.REFUSED and errors and errors[0]["code"] == code and words in errors[0]["title"]
-    return [] if good and errors[0]["hints"] else [f"exit {exit_code}, told {shown}"]
+    return [] if good and errors[0]["hints"] else [f"exit {exit_code}, reported {shown}"]
 
 
 def _goes_well(app: Small, *words: str, **env: str) -> list[str]:

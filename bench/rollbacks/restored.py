@@ -54,7 +54,7 @@ def secret_value(scene: Scene) -> Shown:
     back = scene.in_pod(_KEY) == old
     found = [] if seen == [True, True] else [f"the rotated values did not reach the pods: {seen}"]
     found += [] if done.returncode == 0 and back else [f"exit {done.returncode}, the old value is back: {back}"]
-    found += [] if new not in done.stderr + str(document) else ["the value was told"]
+    found += [] if new not in done.stderr + str(document) else ["the value was shown"]
     scene.project.set_env(_KEY, old)
     return Shown("changed secret value, then rollback", "the pods have the old value", done.seconds, tuple(found))
 
@@ -91,7 +91,7 @@ def pruned_uncommitted(scene: Scene) -> Shown:
     done, document = scene.run("rollback", "--hold", HOLD)
     error = document["errors"][0] if document["errors"] else {"code": "", "detail": ""}
     found = [] if done.returncode == ExitCode.REFUSED else [f"exit {done.returncode}, not 7"]
-    found += [] if error["code"] == "ROLLBACK_IMAGE" and "uncommitted" in error["detail"] else [f"told {error}"]
+    found += [] if error["code"] == "ROLLBACK_IMAGE" and "uncommitted" in error["detail"] else [f"reported {error}"]
     found += [] if scene.image() == now and not scene.project.rolled(pods) else ["something changed"]
     return Shown("pruned image of uncommitted changes", f"refused: {error['detail']}", done.seconds, tuple(found))
 

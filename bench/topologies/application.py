@@ -105,7 +105,7 @@ class Application:
             answer = request("GET", one["address"], headers={"Host": host} if host else None)
             followed = answer.status in (301, 302, 303, 307, 308)
             if answer.status != one["status"] and not followed:
-                raise Broken(f"{one['name']} at {one['url']} answers {answer.status}, and {one['status']} was told")
+                raise Broken(f"{one['name']} at {one['url']} answers {answer.status}, and {one['status']} was reported")
         return len(data["urls"])
 
 

@@ -41,7 +41,7 @@ def doctor(session: Session, fix: bool, report: Path | None) -> int:
     if report is not None:
         _write(session, report, found, here)
     bad = tuple(one for one in found if one.state == "fail")
-    inputs_only = all(one.name in ("spec", "env", "sources", "authorities") for one in bad)
+    inputs_only = all(one.name in ("spec", "env", "sources", "certificates") for one in bad)
     code = ExitCode.OK if not bad else ExitCode.INPUT if inputs_only else ExitCode.MACHINE
     if session.as_json:
         problems = tuple(Problem("CHECK_FAILED", f"{one.name}: {one.detail}", hints=(one.hint,)) for one in bad)

@@ -60,7 +60,7 @@ def _variables(session: Session) -> Variables:
         raise not_running(seen)
     if seen.toolchain is None:
         raise machine_error(
-            "TOOLCHAIN_MISSING", "this machine has no kubectl, helm and minikube of the tool yet",
+            "TOOLCHAIN_MISSING", "todo-deploy has no kubectl, helm and minikube on this machine yet",
             hints=("todo-deploy up",),
         )  # fmt: skip
     cluster = loaded.spec.cluster
@@ -96,7 +96,7 @@ def completion(session: Session, shell: Shell | None) -> int:
     made = get_completion_class(chosen)
     if made is None:
         raise input_error(
-            "SHELL_UNKNOWN", f"this version of click completes nothing in {chosen}", hints=("pip install -U click",)
+            "SHELL_UNKNOWN", f"this version of click has no completion for {chosen}", hints=("pip install -U click",)
         )
     script = made(cli, {}, _PROGRAM, _VARIABLE).source()
     if session.as_json:

@@ -265,7 +265,7 @@ def _reconsidered(run: Connected, planned: Planned) -> Steps[Planned]:
     found = relapse(snapshot, refs, run.kube, now)
     if found is None:
         return planned
-    title = f"revision {kept.history[-1].number} is verified no longer: {found.title}"
+    title = f"revision {kept.history[-1].number} is no longer verified: {found.title}"
     yield Warned(Problem("VERDICT_TAKEN_BACK", title, hints=("todo-deploy history",)))
     return replace(planned, record=take_back(kept, problem(found), plan.namespace, plan.application, run.kube))
 

@@ -161,9 +161,9 @@ def _ca_certificates(loaded: LoadedSpec) -> Iterator[Check]:
     try:
         count = inputs.ca_certificates(loaded).count("BEGIN CERTIFICATE")
     except DeployError as error:
-        yield from _failed("authorities", error)
+        yield from _failed("certificates", error)
         return
-    yield Check("authorities", "pass", f"builds trust {count} of {name}")
+    yield Check("certificates", "pass", f"builds trust {count} of {name}")
 
 
 def _sources(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:

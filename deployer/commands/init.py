@@ -104,7 +104,7 @@ def _helm(here: Machine) -> HelmPort:
     toolchain = connection.known_tools(here)
     if toolchain is None:
         raise machine_error(
-            "INIT_NO_HELM", "there is no helm on this machine yet, and a draft is made of what charts render to",
+            "INIT_NO_HELM", "`init` renders the charts, and there is no helm on this machine yet",
             hints=("todo-deploy doctor --fix, which gets the toolchain, then: todo-deploy init",),
         )  # fmt: skip
     facts = ClusterFacts(ClusterPhase.MISSING, kubernetes_version=Cluster().kubernetes_version)

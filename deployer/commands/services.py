@@ -123,7 +123,7 @@ def kubectl_exec(
     """The arguments and environment of a `kubectl exec` of the words; standard input is always passed on."""
     if opened.toolchain is None:
         hints = ("todo-deploy up",)
-        raise machine_error("TOOLCHAIN_MISSING", "this machine has no kubectl of the tool yet", hints=hints)
+        raise machine_error("TOOLCHAIN_MISSING", "todo-deploy has no kubectl on this machine yet", hints=hints)
     cluster = opened.loaded.spec.cluster
     argv = [
         str(opened.toolchain.kubectl), "--kubeconfig", str(machine.kubeconfig),

@@ -62,7 +62,7 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
             log = forward.folder / ports.LOG
             tail = foreign(log.read_text(encoding="utf-8", errors="replace")).splitlines()[-8:] if log.exists() else []
             raise machine_error(
-                "FORWARD_FAILED", "this machine's forward to the cluster does not come up",
+                "FORWARD_FAILED", "port forwarding from this machine to the cluster does not start",
                 detail="\n".join(tail), where=str(log), hints=("todo-deploy up",),
             )  # fmt: skip
         clock.sleep(0.05)

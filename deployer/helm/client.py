@@ -294,7 +294,7 @@ def _of_an_object(text: str, namespace: str) -> DeployError | None:
     said = text[found.end() :]
     detail = said if len(said) < _LONGEST_REFUSAL else f"{said[:60]} … {said[-_LONGEST_REFUSAL // 2 :]}"
     if not _FIXED.search(said):
-        title = f"{kind}/{name}: Kubernetes does not take `{field}`"
+        title = f"{kind}/{name}: Kubernetes rejects `{field}`"
         return input_error(
             "OBJECT_INVALID", title, detail=detail, where=f"{kind}/{name}", hints=("todo-deploy validate",)
         )

@@ -128,7 +128,7 @@ def decode(secret: Object) -> dict[str, Any]:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         name = str((secret.get("metadata") or {}).get("name", ""))
         title = f"the Secret {name} holds no revision that can be read"
-        hints = (f"kubectl delete secret {name}, if no revision after it is wanted back", "todo-deploy up")
+        hints = (f"kubectl delete secret {name}, if that revision is not needed", "todo-deploy up")
         raise Damaged(Problem("REVISION_DAMAGED", title, str(error), hints=hints), ExitCode.REFUSED) from None
 
 

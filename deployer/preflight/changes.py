@@ -204,7 +204,7 @@ def _is_given_up(verdict: Verdict, owner: tuple[str, str], by: ReleasePlan, subj
 
 def _invalid(verdict: Verdict, one: Rendered) -> Problem:
     fields = ", ".join(f"`{path}`" for path in dict.fromkeys(path for path, _ in verdict.answer.causes) if path)
-    title = f"{verdict.label}: Kubernetes does not take " + (fields or "it")
+    title = f"{verdict.label}: Kubernetes rejects " + (fields or "it")
     lines = [message for _, message in verdict.answer.causes] or [verdict.answer.message]
     hint = f"helm template {one.release.name} CHART shows what the chart makes of its values"
     return Problem("OBJECT_INVALID", title, "\n".join(lines[:_SHOWN]), verdict.label, (hint,))
@@ -212,7 +212,7 @@ def _invalid(verdict: Verdict, one: Rendered) -> Problem:
 
 def _remarks(verdict: Verdict) -> Iterator[Problem]:
     if verdict.standing == "denied":
-        title = f"{verdict.label}: the API server would refuse it at this moment"
+        title = f"{verdict.label}: the API server would refuse it now"
         hint = "nothing, if what comes before it in the upgrade makes room for it"
         yield Problem("OBJECT_DENIED", title, verdict.answer.message, verdict.label, (hint,))
     for text in verdict.answer.warnings:
@@ -247,7 +247,7 @@ def _unnoticed(one: Rendered, verdicts: Sequence[Verdict]) -> list[Problem]:
         for ref in sorted({each.target for each in references(work) if changed.get(each.target)}):
             label = f"{ref.kind.lower()}/{ref.name}"
             what = ", ".join(path.partition(".")[2] for path in changed[ref][:_SHOWN])
-            title = f"{label} changes ({what}) and {work.label} does not restart: its pods go on with what they read"
+            title = f"{label} changes ({what}) and {work.label} does not restart: its pods keep the old values"
             hints = (
                 f"todo-deploy restart {work.name}, after the up",
                 "or put a checksum of it into the pods' annotations",

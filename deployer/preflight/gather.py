@@ -155,7 +155,7 @@ def _subject(
         except DeployError as error:
             exit_code = error.exit_code
             if exit_code is ExitCode.INPUT and _asks_for_more(release, bare.plan, target):
-                title = f"release `{release.name}` is not checked: its chart asks the cluster for what is not there yet"
+                title = f"release `{release.name}` is not checked: its chart looks up objects that do not exist yet"
                 hints = ("nothing; Helm says the same, if it is still not there by then",)
                 unknown.append(Problem("CHART_UNKNOWN", title, error.problems[0].detail, "", hints))
             else:

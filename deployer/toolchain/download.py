@@ -59,10 +59,10 @@ def ensure_downloaded(cache_dir: Path, item: Download) -> Steps[Path]:
         yield Item(STAGE, item.name, ItemState.FAILED)
         raise machine_error(
             "TOOLCHAIN_CHECKSUM",
-            f"what was downloaded as {item.name} {item.version} is not what was published",
+            f"checksum mismatch: the download of {item.name} {item.version} is not the published file",
             detail="the SHA-256 differs; the file was removed",
             where=url,
-            hints=("run the command again", "if it happens again, something between here and upstream changes files"),
+            hints=("run the command again", "if it happens again, a proxy may change files on the way"),
         )
     with work_folder(cache_dir, f"download-{item.name}") as folder:
         program = folder / item.name

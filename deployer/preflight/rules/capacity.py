@@ -169,7 +169,7 @@ def fits(subject: Subject) -> Iterator[Violation]:
         short, word = shown(steady + surge - left, resource), _word(resource)
         strict: Severity | None = None if rules.capacity == "strict" else "warning"
         if steady <= left:
-            title = f"an update has no room for the pod more that it needs: {short} of {word} are lacking"
+            title = f"no room for the extra pod of an update: {short} of {word} is missing"
             hints = ("nothing for a first install; for updates lower the requests, or allow maxUnavailable: 1",)
             yield Violation(title, place, detail, hints, strict)
             continue

@@ -263,7 +263,7 @@ def renewed(subject: Subject) -> Iterator[Violation]:
         for ref, keys in paths.items():
             label = f"{ref.kind.lower()}/{ref.name}"
             named = ", ".join(f"`{key}`" for key in keys)
-            title = f"{label}: the chart makes another {named} at each upgrade"
+            title = f"{label}: the chart makes a new {named} at each upgrade"
             detail = "pods keep the old value until they restart, and what is stored was made with it"
             if release.random:
                 detail += f"\nit is made in {', '.join(release.random)}"

@@ -109,7 +109,7 @@ def _about_waivers(
             yield Finding(WAIVER_UNKNOWN, "warning", problem)
         elif not partly and not any(_takes(waiver, one) for one in found):
             of = f" for {', '.join(waiver.objects)}" if waiver.objects else ""
-            problem = Problem(WAIVER_UNUSED, f"nothing breaks the waived rule {waiver.rule}{of}", where=where,
+            problem = Problem(WAIVER_UNUSED, f"nothing violates the waived rule {waiver.rule}{of}", where=where,
                               hints=("remove the waiver",))  # fmt: skip
             yield Finding(WAIVER_UNUSED, "warning", problem)
 

@@ -94,7 +94,7 @@ def test_doctor_names_the_address_that_the_user_set(run: Callable[..., Ran]) -> 
 
 def test_ca_certificates_that_cannot_be_read_are_reported_by_doctor_and_before_a_run(run: Callable[..., Ran]) -> None:
     code, shown, _ = run("doctor", TODO_DEPLOY_CA="absent.pem")
-    assert "✗ fail  authorities" in shown
+    assert "✗ fail  certificates" in shown
     code, _, error = run("up", TODO_DEPLOY_CA="absent.pem")
     assert code == ExitCode.INPUT
     assert "error[CA_UNREADABLE]" in error
