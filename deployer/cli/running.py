@@ -139,7 +139,7 @@ def objects_option(ctx: click.Context, param: click.Parameter, values: tuple[str
     """An option's objects; a usage error where one is not such as `job/seed`."""
     for value in values:
         kind, slash, name = value.partition("/")
-        if not (kind.isalnum() and slash and name):
+        if not (kind.replace(".", "").isalnum() and slash and name):
             raise click.BadParameter(f"`{value}` is not KIND/NAME, such as job/seed", ctx, param)
     return values
 

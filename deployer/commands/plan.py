@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deployer import composition, forwarding
@@ -15,9 +15,12 @@ from deployer.commands.toolchain import replacements_for
 from deployer.commands.validate import offline_plan
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
+from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
+from deployer.preflight import changes
+from deployer.preflight.gather import Running, Target, render
 from deployer.sources import git
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
@@ -92,7 +95,26 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     before = build_cache.recall(path)
     yield from (_image(image, daemon, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
-    yield from (_release(release, kept, kube) for release in plan.releases)
+    helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
+    target = Target(composition.host(), here.cache_dir, helm, Running(kube, kept, facts=seen.facts))
+    for release in plan.releases:
+        step = _release(release, kept, kube)
+        said = () if step.action == "unchanged" else _foreseen(loaded, replace(plan, releases=(release,)), target)
+        yield replace(step, reason="\n".join((step.reason, *said)))
+
+
+def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target) -> tuple[str, ...]:
+    """What the API server says to the plan's releases, and what their charts do that nobody asked for."""
+    assert target.running is not None
+    if target.helm is None:
+        return ()
+    try:
+        subject = render(loaded, plan, target)
+        judged = changes.judge(subject, target.running.record, target.running.kube)
+    except DeployError as error:
+        return tuple(f"up refuses it: {one.title}" for one in error.problems)
+    refused = (f"up refuses it: {one.title}" for one in (*judged.invalid, *judged.refused))
+    return (*refused, *(one.title for one in (*subject.unrendered, *judged.advice)))
 
 
 def _needed(addon: AddonState) -> Action:

@@ -116,7 +116,9 @@ class Release(Part):
     """Secret → {value path: template of {name}, {checksum}, or exactly "{checksums}" for a map key → checksum}."""
     switches: dict[Name, tuple[str, ...]] = {}
     """Switch → value paths that are set to its state."""
-    replace: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*/[a-z0-9][a-z0-9.:-]*$")], ...] = ()
+    replace: tuple[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.-]*/[a-z0-9][a-z0-9.:-]*$")], ...
+    ] = ()
     """Objects (`job/seed`, `statefulset/db`) that are deleted and made anew where Kubernetes does not let them change;
     a Job that is done is in any case, and what holds data never is."""
     needs: tuple[Name, ...] = ()

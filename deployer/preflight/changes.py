@@ -147,8 +147,7 @@ def _ways(verdict: Verdict, allowed: Iterable[str]) -> Iterator[str]:
     inside = f"-n {namespace} " if namespace else ""
     delete = f"kubectl {inside}delete {kind.lower()} {name}"
     if kind == "PersistentVolumeClaim":
-        now = _at(verdict.live, "spec.resources.requests.storage")
-        yield f"set the size back to {now}, or choose a storage class with allowVolumeExpansion for a new claim"
+        yield "set it back to what it is; a claim grows only where its storage class has allowVolumeExpansion"
         yield f"or copy its data, then: {delete} && todo-deploy up (the claim made anew is empty)"
         return
     if verdict.holds_data and kind != "StatefulSet":
@@ -281,7 +280,8 @@ def changed_fields(verdict: Verdict) -> tuple[tuple[str, Any, Any], ...]:
                 found += [(path, _at(verdict.live, path) if now is None else now, new) for path, now, new in changes]
                 break
         else:
-            found.append((place, None, None))
+            gone = changed_paths(_at(verdict.before, place), wanted, place) if verdict.before is not None else ()
+            found += [(path, None, None) for path in gone or (place,)]
     return tuple(found)
 
 

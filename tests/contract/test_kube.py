@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.core.ports import Object
+from deployer.core.ports import STRATEGIC_PATCH, Object
 from tests.contract.conftest import BOTH, Clients
 from tests.fakes import FakeKube
 
@@ -64,6 +64,46 @@ def test_what_is_not_there_is_none_and_not_an_error(clients: Clients) -> None:
     assert clients.kube.list("ConfigMap", "no-such-namespace") == []
     assert clients.kube.patch("ConfigMap", clients.namespace, "absent", {"data": {}}) is None
     assert clients.kube.delete("ConfigMap", clients.namespace, "absent") is False
+
+
+def test_a_dry_run_judges_and_changes_nothing(clients: Clients) -> None:
+    """New objects, patches of what is there, and what cannot become another."""
+    kind = clients.kube.kinds()["v1", "ConfigMap"]
+    one = config(clients, "one", {"a": "1"})
+    assert clients.kube.dry_run(kind, one).accepted
+    assert clients.kube.get("ConfigMap", clients.namespace, "one") is None
+    assert clients.kube.dry_run(kind, one, STRATEGIC_PATCH).status == 404
+    clients.kube.create(one)
+    assert clients.kube.dry_run(kind, one).status == 409
+    other = config(clients, "one", {"a": "2"})
+    assert clients.kube.dry_run(kind, other, STRATEGIC_PATCH).accepted
+    found = clients.kube.get("ConfigMap", clients.namespace, "one")
+    assert found is not None and found["data"] == {"a": "1"}
+
+
+def test_the_server_names_the_field_that_it_does_not_take(clients: Clients) -> None:
+    if isinstance(clients.kube, FakeKube):
+        pytest.skip("the fake validates nothing")
+    kinds = clients.kube.kinds()
+    frozen = {**config(clients, "frozen", {"a": "1"}), "immutable": True}
+    clients.kube.create(frozen)
+    changed = clients.kube.dry_run(kinds["v1", "ConfigMap"], {**frozen, "data": {"a": "2"}}, STRATEGIC_PATCH)
+    assert (changed.status, [field for field, _ in changed.causes]) == (422, ["data"])
+    metadata = {"name": "s", "namespace": clients.namespace}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"prots": [], "ports": [{"port": 80}]},
+    }
+    known = clients.kube.dry_run(kinds["v1", "Service"], service)
+    assert known.accepted
+    assert known.warnings == ('unknown field "spec.prots"',)
+    wrong = clients.kube.dry_run(kinds["v1", "Service"], {**service, "spec": {"ports": [{"port": 0}]}})
+    assert (wrong.status, [field for field, _ in wrong.causes]) == (422, ["spec.ports[0].port"])
+    with pytest.raises(DeployError) as caught:
+        clients.kube.create({**service, "spec": {"ports": [{"port": 0}]}})
+    assert refusal(caught) == ("API_INVALID", ExitCode.INPUT)
 
 
 def test_a_second_object_of_a_name_is_refused(clients: Clients) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deployer.commands import addons, connection
 from deployer.commands.plan import Step, env_or_example, planned_steps
-from deployer.core.ports import ClusterFacts
+from deployer.core.ports import ClusterFacts, DryRun
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
 from tests.fakes import FakeCluster
@@ -159,3 +159,14 @@ def test_an_env_file_to_be_made_or_completed_comes_first(shop: Shop) -> None:
     assert (found.action, found.reason) == ("create", "from .env.example; generated: TOKEN")
     (shop.root / ".env.example").write_text("TOKEN=from-example\n")
     assert env_or_example(loaded) == {"TOKEN": "from-example"}
+
+
+def test_what_the_api_server_will_not_change_is_said_with_the_release(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
+    played(shop.up("1"))
+    says = DryRun(422, "is invalid", (("data.version", "field is immutable"),))
+    shop.kube.fixed["ConfigMap", "default", "web"] = says
+    assert "Kubernetes does not let `data.version` change" in step(seen(shop, "2"), "release").reason
+    assert step(seen(shop, "1"), "release").action == "unchanged"

@@ -163,3 +163,26 @@ def test_our_own_namespace_is_handed_to_the_release_that_has_it() -> None:
     found = judge(of(space), new_record(), kube)
     assert not found.refused
     assert [one.ref.kind for one in found.prepared["shop"].adopted] == ["Namespace"]
+
+
+def test_a_config_map_that_changes_without_new_pods_is_advice() -> None:
+    def web(image: str = "a:1", **annotations: str) -> Object:
+        source = {"configMapRef": {"name": "settings"}}
+        pod = {"containers": [{"name": "m", "image": image, "envFrom": [source]}]}
+        metadata = {"name": "web", "annotations": annotations}
+        return {**body("apps/v1", "Deployment", "web", template={"spec": pod}), "metadata": metadata}
+
+    def settings(value: str) -> Object:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"LEVEL": value}}
+
+    def codes(now: Object, value: str = "info") -> list[str]:
+        kube = FakeKube()
+        kube.put(release_secret("shop", "default", 1, "deployed", objects=[web(), settings("debug")]))
+        for one in (web(), settings("debug")):
+            kube.put({**one, "metadata": {**one["metadata"], "namespace": "default"}})
+        return [one.code for one in judge(of(now, settings(value)), new_record(), kube).advice]
+
+    assert codes(web()) == ["CONFIG_UNNOTICED"]
+    assert codes(web("a:2")) == []
+    assert codes(web(), "debug") == []
+    assert codes(web(**{"reloader.stakater.com/auto": "true"})) == []

@@ -8,19 +8,33 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError, input_error, machine_error
-from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, ObjectRef, Revision, ref_of
+from deployer.core.ports import (
+    INPUTS_LABEL,
+    MADE_LABEL,
+    MANAGED_BY,
+    OWNER,
+    VERDICT_LABEL,
+    Object,
+    ObjectRef,
+    Revision,
+    ref_of,
+)
 from deployer.core.process import identity
 from deployer.helm import storage
+from deployer.helm.dry_run import RELEASE_NAME, RELEASE_NAMESPACE, owned_by
 from deployer.helm.recovery import owner_label
 from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
 from deployer.stages.releases import (
     Decision,
+    Existing,
+    Preparation,
     decide,
     ensure_release,
     lost_objects,
     mark,
     ordered,
+    prepare,
 )
 from deployer.state.record import ReleaseRecord, decode, encode, new_record, with_release
 from tests.fakes import FakeHelm, FakeKube
@@ -283,3 +297,44 @@ def test_an_api_server_that_helm_never_reaches_is_named() -> None:
     _, error = failed(ensure_release(wanted(), None, kube, helm, kube.clock, "run-1"))
     assert code(error) == "API_UNREACHABLE"
     assert len(helm.requests) == 3
+
+
+def held(name: str, release: str = "app") -> Object:
+    labels, notes = {MANAGED_BY: "Helm"}, {RELEASE_NAME: release, RELEASE_NAMESPACE: "default"}
+    metadata = {"name": name, "namespace": "default", "labels": labels, "annotations": notes}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def test_only_what_is_the_releases_is_replaced() -> None:
+    kube = FakeKube()
+    kube.put(held("mine"))
+    kube.put(held("theirs", "other"))
+    replaced = tuple(Existing(ObjectRef("ConfigMap", "default", name)) for name in ("mine", "theirs", "gone"))
+    played(prepare("app", "default", Preparation(replaced), kube, kube.clock))
+    assert kube.names("ConfigMap") == ["theirs"]
+
+
+def test_what_does_not_go_is_named_with_what_holds_it() -> None:
+    class Stuck(FakeKube):
+        def drop(self, kind: str, namespace: str, name: str) -> bool:
+            return True
+
+    kube = Stuck()
+    one = held("mine")
+    kube.put({**one, "metadata": {**one["metadata"], "finalizers": ["example.com/wait"]}})
+    wanted = Preparation((Existing(ObjectRef("ConfigMap", "default", "mine")),))
+    _, error = failed(prepare("app", "default", wanted, kube, kube.clock))
+    assert code(error) == "OBJECT_STAYS"
+    assert "example.com/wait" in error.problems[0].detail
+
+
+def test_what_is_adopted_is_marked_as_helm_wants_it_and_our_namespace_stays_known() -> None:
+    kube = FakeKube()
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {MANAGED_BY: OWNER}}})
+    played(
+        prepare("app", "default", Preparation((), (Existing(ObjectRef("Namespace", "", "shop")),)), kube, kube.clock)
+    )
+    found = kube.get("Namespace", "", "shop")
+    assert found is not None
+    assert owned_by(found, "app", "default")
+    assert found["metadata"]["labels"][MADE_LABEL] == OWNER

@@ -15,9 +15,11 @@ import pytest
 from deployer.commands.down import Removed
 from deployer.core.errors import ExitCode
 from deployer.core.events import Item
-from deployer.core.ports import HelmPort, ObjectRef
+from deployer.core.ports import MADE_LABEL, MANAGED_BY, OWNER, HelmPort, ObjectRef
+from deployer.core.yaml import parse_manifest
 from deployer.helm import storage
 from deployer.stages.removal import (
+    keep_namespaces,
     remove_claims,
     remove_left_volumes,
     remove_namespaces,
@@ -28,6 +30,7 @@ from deployer.stages.removal import (
 )
 from deployer.state.record import Record, ReleaseRecord, save
 from tests.fakes import FakeClock, FakeCluster, FakeKube
+from tests.fakes.helm import release_secret
 from tests.fakes.play import code, failed, items, played
 from tests.fakes.shop import SPEC, Shop
 
@@ -301,3 +304,22 @@ def test_after_a_down_nothing_of_before_is_gone_back_to(shop: Shop) -> None:
     assert error.exit_code == ExitCode.NOTHING_SERVES
     assert len(shop.helm.requests) == 2
     assert shop.helm.served("web") == "2"
+
+
+def test_a_namespace_of_a_release_is_left_with_the_record_and_the_volumes_in_it() -> None:
+    kube = FakeKube()
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}}
+    kube.put(release_secret("web", "default", 1, "deployed", objects=[space, other]))
+    keep_namespaces([("web", ReleaseRecord("default", 1, "", ()))], {"shop"}, kube)
+    kept = kube.get("Secret", "default", storage.secret_name("web", 1))
+    assert kept is not None
+    found = {one["kind"]: one["metadata"].get("annotations") for one in parse_manifest(storage.manifest_of(kept))}
+    assert found == {"Namespace": {"helm.sh/resource-policy": "keep"}, "ConfigMap": None}
+
+
+def test_a_namespace_that_we_made_goes_at_last_although_helm_has_marked_it() -> None:
+    kube = FakeKube()
+    labels = {MANAGED_BY: "Helm", MADE_LABEL: OWNER}
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}})
+    assert played(remove_namespaces(["shop"], kube, kube.clock))[1] == 1
