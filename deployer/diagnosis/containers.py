@@ -17,8 +17,8 @@ from deployer.diagnosis.crashes import (
     probe_advice,
     probe_answers,
     run_finding,
+    why_ignored,
 )
-from deployer.diagnosis.dependencies import why_ignored
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named, pod_words
 from deployer.diagnosis.logs import last_words, log_of
 from deployer.diagnosis.needs import (
