@@ -222,19 +222,23 @@ def probe_answers(scene: Scene, container: Container, kind: str) -> tuple[str, .
     return tuple(one_line(text) for text in texts if text.lower().startswith(kind))
 
 
+_LATE = "it answers later than the probe's `timeoutSeconds` ({})"
+
+
 def probe_advice(container: Container, kind: str, answers: tuple[str, ...]) -> tuple[str, ...]:
     """What to look at for a probe that does not succeed: by what it asks, and what it was answered last."""
     probe, last = dig(container.spec, f"{kind}Probe"), answers[-1] if answers else ""
     if (command := dig(probe, "exec", "command")) is not None:
         words, run = container.words(), shlex.join(map(str, command))
-        return (f"kubectl exec {words['pod']} -c {container.name} -n {container.ref.namespace} -- {run}",)
+        late = (_LATE.format(number(probe, "timeoutSeconds", default=1)),) if "timed out" in last else ()
+        return (*late, f"kubectl exec {words['pod']} -c {container.name} -n {container.ref.namespace} -- {run}")
     if (grpc := dig(probe, "grpc")) is not None:
         service = f", service `{grpc['service']}`" if grpc.get("service") else ""
         return (f"the program must serve grpc.health.v1.Health on port {grpc.get('port')}{service}: it is asked there",)
     if "statuscode" in last:
         return ("compare the probe's path with the program's",)
     if re.search(r"deadline exceeded|Client\.Timeout|i/o timeout", last):
-        return (f"it answers later than the probe's `timeoutSeconds` ({number(probe, 'timeoutSeconds', default=1)})",)
+        return (_LATE.format(number(probe, "timeoutSeconds", default=1)),)
     if "refused" in last:
         return ("the program must listen on 0.0.0.0 and the probe's port",)
     return ("compare the probe's path and port with the program's",)

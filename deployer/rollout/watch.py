@@ -281,7 +281,8 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, tuple[int, str]]) -> 
         if finding.ignored:
             key = (finding.code, finding.workload)
             rounds, said = noted.get(key, (0, ""))
-            text = f"{finding.title} ({finding.ignored})" if rounds + 1 >= _NOTED_ROUNDS else ""
+            title = finding.title.removeprefix(f"{finding.workload}: ")
+            text = f"{finding.ignored}: {title}" if rounds + 1 >= _NOTED_ROUNDS else ""
             noted[key] = rounds + 1, text
             if text != said:
                 yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)

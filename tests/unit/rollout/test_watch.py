@@ -105,13 +105,13 @@ def test_a_note_is_kept_up_to_date_until_it_has_passed() -> None:
 
     def said(*ignored: str) -> list[tuple[ItemState, str]]:
         events = _notes([replace(made, ignored=one) for one in ignored], noted)
-        return [(one.state, one.text.rpartition("(")[2]) for one in events if isinstance(one, Item)]
+        return [(one.state, one.text.partition(":")[0]) for one in events if isinstance(one, Item)]
 
     rounds = [said("it started 1 s ago"), said("it started 2 s ago"), said("it started 2 s ago"),
               said("it started 3 s ago"), said(), said()]  # fmt: skip
     running, done = ItemState.RUNNING, ItemState.DONE
     assert rounds == [
-        [], [(running, "it started 2 s ago)")], [], [(running, "it started 3 s ago)")], [(done, "passed")], [],
+        [], [(running, "it started 2 s ago")], [], [(running, "it started 3 s ago")], [(done, "passed")], [],
     ]  # fmt: skip
 
 
