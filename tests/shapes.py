@@ -301,6 +301,7 @@ SHAPES: Mapping[str, Shape] = {
             "metadata: {name: desk-hook, annotations: {helm.sh/hook: pre-install}}\nstringData: {k: v}\n",
         },
         ("deployment/desk",),
+        env={"SESSION_TOKEN": "0123456789abcdef"},
     ),
     # An umbrella: one part twice by alias, a library, and a part that is switched off.
     "umbrella": Shape(
@@ -349,6 +350,40 @@ SHAPES: Mapping[str, Shape] = {
         },
         ("deployment/backend", "deployment/frontend"),
     ),
+    # No chart: a Compose file, whose variables come from the env file or are written there.
+    "compose": Shape(
+        {
+            "api/Dockerfile": dockerfile("server.py ."), "api/server.py": SERVER,
+            "web/Dockerfile.prod": dockerfile("server.py .", port="", head="ARG V\n" + BASE), "web/server.py": SERVER,
+            "jobs/Dockerfile": dockerfile("main.py .", run="main.py", port=""), "jobs/main.py": WORKER,
+            ".env.example": "SESSION_SECRET=\n",
+            "docker-compose.yml": (
+                "services:\n"
+                "  api:\n    build: ./api\n    expose: ['8080']\n"
+                "    environment:\n      NEEDS: SESSION_SECRET GREETING\n      SESSION_SECRET: ${SESSION_SECRET}\n"
+                "      GREETING: ${GREETING:-hello}\n"
+                "    healthcheck: {test: [CMD, curl, -f, 'http://localhost:8080/healthz']}\n"
+                "  web:\n    build: {context: web, dockerfile: Dockerfile.prod, args: {V: '1'}}\n"
+                "    ports: ['3000:8080']\n    environment: [ROLE=web]\n    depends_on: [api]\n"
+                "  jobs:\n    build: {context: jobs}\n    volumes: ['data:/data']\n"
+                "volumes: {data: {}}\n"
+            ),
+        },
+        ("deployment/api", "deployment/web", "statefulset/jobs"),
+        releases=3,
+        env={"SESSION_SECRET": "0123456789abcdef"},
+    ),
+    # No chart and no Compose file: two Dockerfiles, or one.
+    "dockerfiles": Shape(
+        {
+            "server/Dockerfile": dockerfile("server.py ."), "server/server.py": SERVER,
+            "worker/Dockerfile": dockerfile("main.py .", run="main.py", port=""), "worker/main.py": WORKER,
+        },
+        ("deployment/server", "deployment/worker"),
+        releases=2,
+    ),
+    "dockerfile": Shape({"Dockerfile": dockerfile(". ."), "server.py": SERVER, "README.md": "# A server\n"},
+                        ("deployment/shape-dockerfile",)),
 }  # fmt: skip
 
 

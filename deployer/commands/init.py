@@ -51,16 +51,16 @@ def draft_spec(
 
     It is judged with the overrides over it, as an `up` with them would be.
 
-    Input error where the folder has no chart: a spec needs a release.
+    Input error where the folder has neither a chart nor a Dockerfile or Compose file.
     """
     root = target.parent
     repo = find(root)
-    if not repo.charts:
+    if not repo.charts and not repo.services:
         raise input_error(
-            "INIT_NO_CHART", f"no Helm chart in {root}", detail="a spec deploys at least one",
-            hints=("helm create NAME", "cd to the repository"),
+            "INIT_NO_CHART", f"no Helm chart, Dockerfile or Compose file in {root}",
+            hints=("cd to the repository", "helm create NAME"),
         )  # fmt: skip
-    readings = read_charts(repo, here)
+    readings = read_charts(repo, here) if repo.charts else ()
     answers: dict[str, str] = {}
     while ask is not None and (left := questions(repo, readings, answers)):
         answers[left[0].key] = ask(left[0])

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from deployer.config.releases import BUILTIN
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import DEEPEST, Malformed, read_text
@@ -64,6 +65,15 @@ def paths_outside(spec: Spec, root: Path, repository: Path) -> tuple[Outside, ..
     )
 
 
+def chart_folder(root: Path, chart: str) -> Path:
+    """The folder of a release's chart: below the root, or the tool's own for `builtin:component`."""
+    if chart != BUILTIN:
+        return root / chart
+    package = Path(__file__).parents[1]
+    packed = package / "charts"
+    return (packed if packed.is_dir() else package.parent / "charts") / "workload"
+
+
 def _paths(spec: Spec, root: Path) -> Iterator[tuple[tuple[str | int, ...], Path]]:
     for name, image in spec.images.items():
         context = root / image.context
@@ -75,7 +85,8 @@ def _paths(spec: Spec, root: Path) -> Iterator[tuple[tuple[str | int, ...], Path
         beside = (dockerfile, dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore")
         yield from ((("images", name, "context"), path) for path in beside if path.is_symlink())
     for name, release in spec.releases.items():
-        yield ("releases", name, "chart"), root / release.chart
+        if release.chart != BUILTIN:
+            yield ("releases", name, "chart"), root / release.chart
         for index, file in enumerate(release.values_files):
             yield ("releases", name, "valuesFiles", index), root / file
     for index, file in enumerate(spec.env.files):

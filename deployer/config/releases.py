@@ -97,11 +97,14 @@ class Secret(Part):
     """Switch that turns the Secret on."""
 
 
+BUILTIN = "builtin:component"
+
+
 class Release(Part):
     """A Helm release."""
 
     chart: PathText
-    """Chart folder, relative to the spec."""
+    """Chart folder, relative to the spec; or `builtin:component`, the tool's own chart for one component."""
     namespace: Name | None = None
     """Default: the spec's namespace."""
     values: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deployer.config.releases import BUILTIN
 from deployer.core.image_ref import parse_ref
 from deployer.core.values import set_over
 from deployer.init import match
@@ -22,9 +23,10 @@ from deployer.init.model import (
     Reading,
     Repository,
     SecretNeed,
+    Service,
     dashed,
 )
-from deployer.init.read import REPLACED, age
+from deployer.init.read import OTHER_PORTS, REPLACED, age
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
@@ -40,6 +42,7 @@ _BY_OTHERS = frozenset(
     {"Application", "ApplicationSet", "AppProject", "HelmRelease", "Kustomization", "ServiceMonitor"}
 )
 _IGNORED = (".env", ".env.*")
+_FROM_ENV = "app-secrets"
 
 Place = tuple[str, ...]
 
@@ -104,14 +107,84 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
     if any(one.host for _, one in served):
         sheet.put(("cluster", "addons"), ["ingress"], f"{_MARK}: an Ingress needs a controller")
     makers = _makers(sheet, repo, chosen)
-    _images(sheet, repo, chosen, makers)
+    if not repo.services:
+        _images(sheet, repo, chosen, makers)
     _secrets(sheet, repo, chosen)
     for reading in chosen:
         _release(sheet, reading, makers, [one for by, one in served if by is reading])
-    if not chosen:
+    if repo.services:
+        _services(sheet, repo)
+    elif not chosen:
         sheet.put(("releases",), {}, "no Helm chart was found: a spec needs at least one release")
     _urls(sheet, served)
     return sheet
+
+
+def _services(sheet: _Sheet, repo: Repository) -> None:
+    """Each service as a release of the tool's own chart."""
+    taken: dict[str, FoundDockerfile] = {}
+    keys = dict.fromkeys(key for one in repo.services for key in (*one.keys, *(repo.env_keys if one.whole else ())))
+    for one in repo.services:
+        sheet.remarks += one.remarks
+        if one.dockerfile is not None:
+            taken[one.name] = one.dockerfile
+            _service_image(sheet, repo, one, one.dockerfile)
+    for key in keys:
+        _key(sheet, repo, ("secrets", _FROM_ENV, "keys", key), _FROM_ENV, required=True)
+    for one in repo.services:
+        _service(sheet, repo, one)
+    for one in repo.services:
+        if one.published and one.port is not None and one.port not in OTHER_PORTS:
+            _url(sheet, Exposed(one.name, None, None, one.health))
+
+
+def _service_image(sheet: _Sheet, repo: Repository, one: Service, dockerfile: FoundDockerfile) -> None:
+    place = ("images", one.name)
+    sheet.put((*place, "repository"), f"{sheet.document['application']}-{one.name}")
+    sheet.put((*place, "version"), "0.1.0", f"{_MARK}: nothing says one")
+    _context(sheet, repo, dockerfile, place)
+    for argument, base in dockerfile.bases.items():
+        if argument not in dockerfile.given:
+            sheet.put((*place, "bases", argument), base, "replaced where no registry can be reached")
+    _arguments(sheet, dockerfile, place)
+
+
+def _service(sheet: _Sheet, repo: Repository, one: Service) -> None:
+    place = ("releases", one.name)
+    sheet.put((*place, "chart"), BUILTIN)
+    values: dict[str, Any] = {"port": one.port}
+    if one.port is None:
+        values |= {"service": {"enabled": False}}
+    elif one.published and one.port not in OTHER_PORTS:
+        values |= {"service": {"type": "NodePort"}}
+    # The chart's own user and read-only files are for images that are made for them.
+    values |= {"podSecurityContext": {"runAsNonRoot": False, "runAsUser": None}}
+    values |= {"containerSecurityContext": {"readOnlyRootFilesystem": False, "capabilities": None}}
+    if one.port is not None:
+        probe = {"httpGet": {"path": one.health, "port": one.port}} if one.health else {"tcpSocket": {"port": one.port}}
+        values |= {"probes": {"readiness": probe}}
+    values |= {"resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}}
+    sheet.comments[(*place, "values", "resources")] = f"{_MARK}: nothing says how much it needs"
+    values |= {"command": list(one.entrypoint)} if one.entrypoint else {}
+    values |= {"args": list(one.command)} if one.command else {}
+    values |= {"env": dict(one.env)} if one.env else {}
+    if one.keys:
+        values["secretEnv"] = {key: {"secret": _FROM_ENV, "key": key} for key in one.keys}
+    if one.whole and repo.env_keys:
+        values["envFromSecrets"] = [_FROM_ENV]
+    if one.volume:
+        values |= {"kind": "StatefulSet", "persistence": {"enabled": True, "mountPath": one.volume}}
+    if one.dockerfile is None:
+        ref = parse_ref(one.image)
+        values["image"] = {"repository": ref.name, "tag": ref.tag or "latest"}
+    sheet.put((*place, "values"), values)
+    if one.dockerfile is not None:
+        sheet.put((*place, "images", one.name), {"image.repository": "{repository}", "image.tag": "{tag}"})
+    if "secretEnv" in values or "envFromSecrets" in values:
+        paths = {f"global.secretNames.{_FROM_ENV}": "{name}", f"global.secretChecksums.{_FROM_ENV}": "{checksums}"}
+        sheet.put((*place, "secrets", _FROM_ENV), paths)
+    if one.needs:
+        sheet.put((*place, "needs"), list(one.needs))
 
 
 def _chosen(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> Sequence[Reading]:
@@ -368,23 +441,27 @@ def _is_opened(sheet: _Sheet, reading: Reading, one: Exposed, *, outside: bool) 
 
 def _urls(sheet: _Sheet, served: Sequence[tuple[Reading, Exposed]]) -> None:
     for _, one in served:
-        name = _plain(one.host or one.service)
-        place = ("urls", name)
-        if one.host:
-            sheet.put((*place, "ingressHost"), one.host)
-        else:
-            sheet.put((*place, "service"), one.service)
-        if one.port is not None:
-            sheet.put((*place, "port"), one.port)
-        if one.node_port is not None:
-            sheet.put((*place, "nodePort"), one.node_port)
-        text = f"Path that proves {one.host or one.service} (and that a person opens)"
-        path, mark = sheet.ask(Question(f"path:{name}", text, one.probe or "/"))
-        comment = f"{mark}what its probe asks" if one.probe else f"{mark}nothing says which path answers"
-        if path != "/":
-            sheet.put((*place, "path"), path, comment if mark else "")
-        elif mark and not one.probe:
-            sheet.comments[place] = comment
+        _url(sheet, one)
+
+
+def _url(sheet: _Sheet, one: Exposed) -> None:
+    name = _plain(one.host or one.service)
+    place = ("urls", name)
+    if one.host:
+        sheet.put((*place, "ingressHost"), one.host)
+    else:
+        sheet.put((*place, "service"), one.service)
+    if one.port is not None:
+        sheet.put((*place, "port"), one.port)
+    if one.node_port is not None:
+        sheet.put((*place, "nodePort"), one.node_port)
+    text = f"Path that proves {one.host or one.service} (and that a person opens)"
+    path, mark = sheet.ask(Question(f"path:{name}", text, one.probe or "/"))
+    comment = f"{mark}what its probe asks" if one.probe else f"{mark}nothing says which path answers"
+    if path != "/":
+        sheet.put((*place, "path"), path, comment if mark else "")
+    elif mark and not one.probe:
+        sheet.comments[place] = comment
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from deployer.core.errors import DeployError
 from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
+from deployer.init.services import services
 from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
 
@@ -47,7 +48,9 @@ def find(root: Path) -> Repository:
     example = next((name for name in _EXAMPLES if (root / name).is_file()), None)
     has_env = (root / ".env").is_file()
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
-    return Repository(root, (*dockerfiles, *variants.values()), found_charts, keys, example, has_env, tuple(broken))
+    found = (*dockerfiles, *variants.values())
+    made = () if found_charts else services(root, found)
+    return Repository(root, found, found_charts, keys, example, has_env, tuple(broken), made)
 
 
 def _walk(root: Path) -> Iterator[str]:

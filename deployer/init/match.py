@@ -205,8 +205,8 @@ def makers(readings: Sequence[Reading], dockerfiles: Sequence[FoundDockerfile]) 
     own = [place for place in left if parse_ref(places[place].image).last not in _PUBLIC]
     skeletons = [place for place in left if parse_ref(places[place].image).short == _SKELETON]
     alone = own if len(own) == 1 else skeletons if not own and len(skeletons) == 1 else []
-    if len(paths) == 1:
-        (path,) = paths
+    usual = [path for path in paths if path.rpartition("/")[2] in ("Dockerfile", "Containerfile")]
+    for path in usual if len(usual) == 1 else paths if len(paths) == 1 else ():
         found |= dict.fromkeys(alone, (next(one for one in dockerfiles if one.path == path), False))
     return found
 

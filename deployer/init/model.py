@@ -45,6 +45,29 @@ class FoundChart:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """One service: how its image is made or called, where it listens, and what it is given."""
+
+    name: str
+    dockerfile: FoundDockerfile | None
+    image: str = ""
+    port: int | None = None
+    published: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    """Variables that the env file has the values of."""
+    whole: bool = False
+    """Whether it gets all of the env file."""
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    volume: str = ""
+    """Where a named volume is mounted."""
+    needs: tuple[str, ...] = ()
+    health: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """What the files of a repository say."""
 
@@ -57,6 +80,8 @@ class Repository:
     has_env: bool = False
     broken: tuple[DeployError, ...] = ()
     """Why folders with a Chart.yaml are no charts."""
+    services: tuple[Service, ...] = ()
+    """What it runs, where it has no chart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from deployer.preflight.rules.model import is_custom, is_test, name_of, texts_of
 from deployer.status.objects import dig, rows
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
-_SECRET_NAME = re.compile(r"existing_?secret|secret_?name|secretref", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"secret", re.IGNORECASE)
 _SERVICE_TYPE = re.compile(r"(^|\.)\w*service\w*\.type$|serviceType$", re.IGNORECASE)
 _OUTSIDE = ("NodePort", "LoadBalancer")
 _TYPES = ("ClusterIP", "LoadBalancer")
 _OTHER = re.compile(r"grpc|sql|postgres|redis|mongo|amqp|kafka|mqtt|dns|ssh|smtp|ldap|nats|etcd|memcache|^tcp|^db$")
 # Of databases, queues and mail: PostgreSQL, MySQL, Redis, MongoDB, AMQP, Kafka, ZooKeeper, SSH, SMTP, DNS …
-_OTHER_PORTS = {22, 25, 53, 587, 1883, 2181, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 11211, 27017, 50051}
+OTHER_PORTS = {22, 25, 53, 587, 1883, 2181, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 11211, 27017, 50051}
 _MARK = "draft-secret-"
 
 # Words of the names of charts that are another state of one beside them.
@@ -197,7 +197,7 @@ def _is_web(port: Mapping[str, Any]) -> bool:
     """Whether the port may speak HTTP: neither its name nor its number says otherwise."""
     name = str(port.get("name") or port.get("appProtocol") or "").lower()
     numbers = {port.get("port"), port.get("targetPort")}
-    return port.get("protocol", "TCP") == "TCP" and not _OTHER.search(name) and not numbers & _OTHER_PORTS
+    return port.get("protocol", "TCP") == "TCP" and not _OTHER.search(name) and not numbers & OTHER_PORTS
 
 
 def _references(objects: Sequence[Object] | None, plan: ReleasePlan) -> dict[str, list[tuple[str, bool]]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deployer.config.releases import BUILTIN
 from deployer.config.spec import Image, Spec, seconds
 from deployer.core.errors import DeployError, input_error
 from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
@@ -186,8 +187,10 @@ def _values(
 ) -> dict[str, Any]:
     """The release's values: its files', the spec's over them, and what images, Secrets and switches map to."""
     release, on = spec.releases[name], switch_states(spec, facts.env)
+    # The objects of our own chart are called like the release: several components stand in one namespace.
+    under = {"name": name, "service": {"name": name}} if release.chart == BUILTIN else {}
     values: dict[str, Any] = mapped(
-        overlaid(facts.charts[name].values, release.values),
+        overlaid(overlaid(under, facts.charts[name].values), release.values),
         lambda text, _: _URL_REFERENCE.sub(lambda match: _address(match[1], facts.addresses), text),
     )
     given: dict[str, tuple[str, str]] = {}

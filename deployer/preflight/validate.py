@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deployer.cluster import ownership
-from deployer.config.load import LoadedSpec, load_spec, profile_names
+from deployer.config.load import LoadedSpec, chart_folder, load_spec, profile_names
+from deployer.config.releases import BUILTIN
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
 from deployer.core.files import write_private
@@ -199,7 +200,8 @@ def _outside(loaded: LoadedSpec) -> tuple[Finding, ...]:
     """A note for each path of the spec or chart that leaves the repository, as the spec or the command line allows."""
     notes = [(one.title(), one.location) for one in loaded.outside]
     for name, release in loaded.spec.releases.items() if loaded.spec.allow_outside else ():
-        files = files_outside(loaded.root / release.chart, loaded.repository, loaded.readable)
+        folder = chart_folder(loaded.root, release.chart)
+        files = files_outside(folder, loaded.repository, loaded.readable) if release.chart != BUILTIN else ()
         if files:
             title = f"the chart of release `{name}` takes {len(files)} files from outside the repository: {files[0]}, …"
             notes.append((title, ("releases", name, "chart")))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.config.load import LoadedSpec, local_overlay
+from deployer.config.load import LoadedSpec, chart_folder, local_overlay
+from deployer.config.releases import BUILTIN
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
@@ -320,7 +321,7 @@ def read_sources(
     staged = {}
     for name, release in spec.releases.items():
         where = str(loaded.origin("releases", name, "chart"))
-        folder = root / release.chart
+        folder = chart_folder(root, release.chart)
         if not folder.is_dir():
             raise input_error(
                 "CHART_MISSING",
@@ -328,10 +329,12 @@ def read_sources(
                 where=where,
                 hints=("correct the chart's path in the spec",),
             )
-        chart = charts.stage_chart(folder, cache_dir / "charts", hashes, loaded.readable)
+        within = loaded.readable if release.chart != BUILTIN else (folder.parent,)
+        chart = charts.stage_chart(folder, cache_dir / "charts", hashes, within)
         for item, _ in chart.remote:
             raise charts.not_fetched(item)
-        lists = any(list_of(path) for mapping in release.images.values() for path in mapping)
+        paths_of = (*release.images.values(), *release.secrets.values(), *release.switches.values())
+        lists = any(list_of(path) for paths in paths_of for path in paths)
         own = charts.own_values(chart.path) if lists else {}
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), own)
     hashes.save()

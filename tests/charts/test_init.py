@@ -96,11 +96,11 @@ def test_a_draft_needs_no_edit_for_the_shapes_of_repositories(name: str, helm: s
     assert len(draft["releases"]) == shape.releases and len(draft["urls"]) == shape.urls
     assert not {one["chart"] for one in draft["releases"].values()} & set(shape.without)
     here = Machine({}, tmp_path / "cache", tmp_path / "state", SystemClock())
-    plan = offline_plan(load_spec(folder / "todo-deploy.yaml"), {"SESSION_TOKEN": "0123456789abcdef"}, {}, here)
+    plan = offline_plan(load_spec(folder / "todo-deploy.yaml"), shape.env, {}, here)
     built = {parse_ref(image.ref).familiar for image in plan.images}
     runs: dict[str, set[str]] = {}
     for release in plan.releases:
-        words = [helm, "template", release.name, str(release.chart), "--values", "-"]
+        words = [helm, "template", release.name, str(release.chart), "--values", "-", "--kube-version", "v1.34.4"]
         text = subprocess.run(
             words, input=json.dumps(release.values), capture_output=True, text=True, check=True
         ).stdout

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from deployer.config.load import LoadedSpec
+from deployer.config.load import LoadedSpec, chart_folder
 from deployer.config.rules import Rules, Waiver
 from deployer.core.errors import Problem
 from deployer.core.reading import Malformed, read_text
@@ -127,7 +127,7 @@ def locate(place: Place, loaded: LoadedSpec) -> str:
         for depth in range(len(at), 3, -1):
             if at[:depth] in loaded.origins:
                 return str(loaded.origins[at[:depth]])
-    chart = loaded.root / loaded.spec.releases[place.release].chart
+    chart = chart_folder(loaded.root, loaded.spec.releases[place.release].chart)
     shown = str(chart.relative_to(loaded.root)) if chart.is_relative_to(loaded.root) else str(chart)
     line = _values_line(chart / "values.yaml", place)
     return f"{shown}/values.yaml:{line}" if line else f"{place.object} of chart {shown}" if place.object else shown

@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployer.config.load import chart_folder
 from deployer.config.spec import mebibytes
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import KINDS, ObjectRef, ref_of
@@ -173,7 +174,8 @@ def _no_version(subject: Subject, field: str) -> Iterator[Violation]:
 
 
 def _chart(subject: Subject, release: str) -> Place:
-    chart = subject.loaded.root / subject.loaded.spec.releases[release].chart  # the plan's is a staged copy
+    # The plan's is a staged copy.
+    chart = chart_folder(subject.loaded.root, subject.loaded.spec.releases[release].chart)
     return Place(release, where=subject.shown(chart / "Chart.yaml"))
 
 

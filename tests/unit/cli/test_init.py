@@ -91,11 +91,22 @@ def test_the_draft_as_json(with_helm: Path, run: Run) -> None:
     assert data["guessed"] == (with_helm / "other.yaml").read_text().count("# guessed")
 
 
-def test_without_a_chart_there_is_nothing_to_draft(folder: Path, run: Run) -> None:
+def test_without_charts_and_dockerfiles_there_is_nothing_to_draft(folder: Path, run: Run) -> None:
     (folder / "chart" / "Chart.yaml").unlink()
+    (folder / "web" / "Dockerfile").unlink()
     done = run("init", "-o", "json")
     assert (done.code, done.errors) == (ExitCode.INPUT, ["INIT_NO_CHART"])
     assert not (folder / "todo-deploy.yaml").exists()
+
+
+def test_without_a_chart_our_own_is_used_and_no_helm_is_needed(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "examine", lambda *_: Examined(()))
+    monkeypatch.setenv("PATH", "/nowhere")
+    (folder / "chart" / "Chart.yaml").unlink()
+    spec = run("init", "-o", "json").document["data"]["spec"]
+    assert spec["releases"]["web"]["chart"] == "builtin:component"
 
 
 def test_without_helm_nothing_is_drafted(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

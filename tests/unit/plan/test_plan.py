@@ -410,3 +410,10 @@ def test_registry_and_name_are_the_parts_of_the_repository(repository: str, regi
     }
     found = values(plan(change=change))
     assert (found["r"], found["n"], found["all"]) == (registry, name, repository)
+
+
+def test_the_objects_of_the_builtin_chart_are_called_like_the_release() -> None:
+    change = {"releases/app/chart": "builtin:component", "releases/app/values": {"service": {"type": "NodePort"}}}
+    made = values(plan(change=change))
+    assert (made["name"], made["service"]) == ("app", {"name": "app", "type": "NodePort"})
+    assert values(plan(change={**change, "releases/app/values": {"name": "x"}}))["name"] == "x"

@@ -400,3 +400,8 @@ def test_the_charts_own_values_are_read_where_a_list_of_them_is_mapped(root: Pat
     (root / "chart/charts/part/values.yaml").write_text("services: [{name: web}]\n")
     spec = SPEC.replace("{chart: chart}", '{chart: chart, images: {api: {"part.services[0].tag": "{tag}"}}}')
     assert sources(root, spec, DATABASE_URL="x").charts["app"].defaults == {"part": {"services": [{"name": "web"}]}}
+
+
+def test_the_builtin_chart_is_staged_with_its_library(root: Path) -> None:
+    made = sources(root, SPEC.replace("{chart: chart}", "{chart: 'builtin:component'}"), DATABASE_URL="x").charts["app"]
+    assert (made.folder / "values.yaml").is_file() and (made.folder / "charts/component/Chart.yaml").is_file()
