@@ -33,7 +33,7 @@ class Rollout(Part):
     timeout: Duration = "300s"
     """Deadline of a release's rollout."""
     hold: Duration = "5s"
-    """How long everything must stay Available before it counts as stable."""
+    """The least time that everything must stay Available; a liveness probe without a verdict prolongs it."""
     fail_fast: Literal["strict", "balanced", "patient"] = "balanced"
     """How soon a bad sign ends the wait."""
     on_failure: Literal["rollback", "keep"] = "rollback"

@@ -89,7 +89,8 @@ def why_not(status: WorkloadStatus) -> str:
 
 def workload_words(status: WorkloadStatus) -> str:
     """A workload's state in one clause."""
-    words = f"{status.phase.value}, {status.ready}/{status.desired} ready"
+    nothing = status.phase is Phase.AVAILABLE and not status.desired  # a CronJob, a custom resource
+    words = status.phase.value + ("" if nothing else f", {status.ready}/{status.desired} ready")
     if status.restarts:
         words += f", {count(status.restarts, 'restart')}"
     why = why_not(status)
