@@ -29,10 +29,11 @@ class Address:
 
 
 def services_of(opened: Opened) -> tuple[WorkloadRef, ...]:
-    """The workloads of every release of the application; machine error where it is not deployed."""
+    """The workloads of every release of the application, which have pods; machine error where it is not deployed."""
     if not opened.record.releases:
         raise not_deployed(opened)
-    return tuple(ref for release in opened.record.releases.values() for ref in workloads_of(release.objects))
+    refs = (ref for release in opened.record.releases.values() for ref in workloads_of(release.objects))
+    return tuple(ref for ref in refs if "." not in ref.kind)
 
 
 def chosen(refs: Sequence[WorkloadRef], names: Sequence[str], hint: str = "") -> tuple[WorkloadRef, ...]:

@@ -25,7 +25,7 @@ def restart_workloads(
     if job is not None:
         raise input_error(
             "RESTART_JOB",
-            f"`{job.name}` is a {job.kind}: it runs once and cannot be restarted",
+            f"`{job.name}` is a {job.kind}: no update replaces its pods, so it cannot be restarted",
             hints=("todo-deploy up",),
         )
     now = datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
