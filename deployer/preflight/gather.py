@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -28,10 +30,11 @@ from deployer.core.ports import (
     ref_of,
 )
 from deployer.core.reading import read_text
+from deployer.core.values import overlaid, path_keys, set_at, value_at
 from deployer.core.yaml import parse_manifest
 from deployer.helm.storage import changed_paths
 from deployer.plan import Plan, ReleasePlan
-from deployer.preflight.rules import capacity, containers
+from deployer.preflight.rules import capacity, containers, values
 from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
@@ -47,6 +50,8 @@ from deployer.toolchain import silent_registries
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _AT_ONCE = 6
+_MOST_SUSPECTS = 16
+"""Each may cost a render or two."""
 _ASKS = re.compile(r"\blookup\b|Capabilities\.APIVersions")
 _RANDOM = re.compile(
     r"\b(rand(Alpha|AlphaNum|Numeric|Ascii|Bytes|Int)|uuidv4|gen(PrivateKey|CA|SelfSignedCert|SignedCert)\w*|"
@@ -228,16 +233,61 @@ def _rendered(loaded: LoadedSpec, plan: Plan, one: _Chart, trials: ThreadPoolExe
         doubted = [each for each in mapped if each.is_image and not containers.verbatim(each.value, everything)]
     results = [(each, work.result()) for each, work in apart]
     results += [(each, _tried(one, (each,))) for each in doubted]
-    unused = tuple((each.location, each.path) for each, other in results if other == everything)
+    random = frozenset(rendered.renewed)
+    unused = tuple(
+        (each.location, each.path) for each, other in results if other and values.alike(everything, other, random)
+    )
     wrong = containers.not_built(mapped, changed, rendered, images) if trial is not None else ()
-    return replace(rendered, unused=unused, not_built=wrong)
+    suspects = _suspects(loaded, one.release, thorough=thorough)
+    idle = values.idle(
+        one.release.values, tuple(suspects), lambda changed: _with_values(one, changed),
+        lambda trial: values.alike(everything, trial, random),
+    )  # fmt: skip
+    without_effect = tuple((path, near) for path, near in suspects.items() if path in idle)
+    return replace(rendered, unused=unused, not_built=wrong, without_effect=without_effect)
+
+
+def _suspects(loaded: LoadedSpec, release: ReleasePlan, *, thorough: bool) -> dict[tuple[str, ...], str]:
+    """The values that the chart's own do not have, `thorough` or not only those that are close to one it has.
+
+    Those that the spec maps have a rule of their own.
+    """
+    spec = loaded.spec.releases[release.name]
+    by_source = (*spec.images.values(), *spec.secrets.values(), *spec.switches.values())
+    mapped = [path_keys(path.partition("[")[0]) for one in by_source for path in one]
+    given = values.unknown(release.values, _defaults(release.chart))
+    left = (one for one in given if (thorough or one[1]) and not any(_leads(one[0], path) for path in mapped))
+    return dict(islice(left, _MOST_SUSPECTS))
+
+
+def _leads(path: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether one of the two paths is the beginning of the other."""
+    return all(one == two for one, two in zip(path, other, strict=False))
+
+
+def _defaults(chart: Path) -> dict[str, Any]:
+    """The chart's own values, and those of the charts in its folder below their names; anything for a packed one."""
+    about = next(iter(parse_manifest(read_text(chart / "Chart.yaml"))), {})
+    file = chart / "values.yaml"
+    known: dict[str, Any] = next(iter(parse_manifest(read_text(file))), {}) if file.is_file() else {}
+    for one in about.get("dependencies") or ():
+        name, folder = str(one.get("alias") or one.get("name")), chart / "charts" / str(one.get("name"))
+        known[name] = overlaid(_defaults(folder), known.get(name) or {}) if folder.is_dir() else {}
+        for path in filter(None, str(one.get("condition") or "").split(",")):
+            with suppress(ValueError):
+                set_at(known, path.strip(), value_at(known, path.strip()) or False)
+    return {**known, "global": {}, "tags": {}}
 
 
 def _tried(one: _Chart, tried: tuple[containers.Mapped, ...]) -> tuple[Object, ...] | None:
     """What the chart renders to with other values there; None where it does not."""
-    changed = replace(one.release, values=containers.with_others(one.release.values, tried))
+    return _with_values(one, containers.with_others(one.release.values, tried))
+
+
+def _with_values(one: _Chart, changed: Mapping[str, Any]) -> tuple[Object, ...] | None:
+    """What the chart renders to with these values; None where it does not."""
     try:
-        return one.template(changed)
+        return one.template(replace(one.release, values=changed))
     except DeployError:
         return None
 

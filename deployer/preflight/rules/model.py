@@ -194,6 +194,8 @@ class Rendered:
     unused: tuple[tuple[Location, str], ...] = ()
     """Where the spec maps a value that no template uses, and the value's path."""
     not_built: tuple[NotBuilt, ...] = ()
+    without_effect: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Paths of values that the chart neither knows nor uses, each with the nearest that it knows."""
     brings: frozenset[tuple[str, str]] = frozenset()
     """apiVersion and kind of what the definitions in the chart's `crds` define, which Helm applies first."""
     renewed: tuple[tuple[ObjectRef, str], ...] = ()

@@ -179,3 +179,26 @@ def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
         ".env.production": False,  # what a build reads by design
         "conf/prod.env": True,
     }
+
+
+def test_values_that_the_chart_neither_knows_nor_uses_are_found(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
+    staged = made.plan.releases[0].chart
+    sub = staged / "charts" / "redis"
+    sub.mkdir(parents=True)
+    (sub / "Chart.yaml").write_text("name: redis\nversion: 1.0.0\n")
+    (sub / "values.yaml").write_text("auth: {user: a}\n")
+    needs = "dependencies: [{name: redis, alias: cache, condition: 'cache.on,x.on'}, {name: packed}]\n"
+    (staged / "Chart.yaml").write_text(f"version: 0.1.0\n{needs}")
+    (staged / "values.yaml").write_text("replicaCount: 1\n")
+    given = {
+        **made.plan.releases[0].values, "replicaCont": 2, "unheard": 1, "global": {"a": 1}, "packed": {"b": 1},
+        "cache": {"auth": {"usr": "b"}, "on": True},
+    }  # fmt: skip
+    (release,) = made.plan.releases
+    made = replace(made, plan=replace(made.plan, releases=(replace(release, values=given),)))
+    (fully,) = look(made, kube, chart, tmp_path, thorough=True).releases
+    assert set(fully.without_effect) == {
+        (("replicaCont",), "replicaCount"), (("unheard",), ""), (("cache", "auth", "usr"), "cache.auth.user")
+    }  # fmt: skip
+    (quickly,) = look(made, kube, chart, tmp_path, thorough=False).releases
+    assert (("unheard",), "") not in quickly.without_effect and len(quickly.without_effect) == 2

@@ -143,6 +143,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
         "cluster": cluster(),
         "unused": (),
         "not_built": (),
+        "without_effect": (),
         "renewed": (),
         "context": {"main.py": "f", ".env.example": "f"},
         "args": {},
@@ -165,7 +166,15 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
     )
     plan = Plan("shop", "default", (image,), (secret,), (release,), urls, cors_plans(spec, urls))
     objects = tuple(parts[name] for name in [*names, *parts.get("more", ())] if parts.get(name))
-    rendered = Rendered(release, objects, parts["chart"], parts["unused"], parts["not_built"], renewed=parts["renewed"])
+    rendered = Rendered(
+        release,
+        objects,
+        parts["chart"],
+        parts["unused"],
+        parts["not_built"],
+        parts["without_effect"],
+        renewed=parts["renewed"],
+    )
     entries = {key: EnvEntry(value, line, ".env") for line, (key, value) in enumerate(parts["env"].items(), 1)}
     made = Subject(loaded, plan, (rendered,), EnvFile(entries, ".env"), parts["cluster"], parts["machine"])
     return replace(made)

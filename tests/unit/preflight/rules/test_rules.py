@@ -136,6 +136,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("IMAGE_UNREACHABLE", "error", both(at(*POD, "initContainers", to=[{"name": "i", "image": "busybox:1.36.1"}]),
                                         at("machine", to=Machine(undeliverable={"busybox:1.36.1": "docker.io"}))),
      "docker.io does not answer"),
+    ("VALUE_WITHOUT_EFFECT", "warning", at("without_effect", to=((("replicaCout",), "replicaCount"),)),
+     "does not use the value `replicaCout`"),
     ("REQUESTS_MISSING", "error", at(*BOX, "resources", "requests", "memory", to=None), "no requests for memory"),
     ("LIMITS_MISSING", "error", at(*BOX, "resources", "limits", "memory", to=None), "no limits for memory"),
     ("QUANTITY_INVALID", "error", at(*BOX, "resources", "requests", "cpu", to="a lot"), "`a lot` is not"),
