@@ -104,6 +104,8 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
     elif repo.env_example is None and not repo.has_env:
         sheet.put(("env", "example"), None, "no example of an env file was found")
     served = _served(sheet, chosen)
+    if chosen and not served:
+        sheet.remarks.append("no Service can be reached from this machine, so that no URL proves the application")
     if any(one.host for _, one in served):
         sheet.put(("cluster", "addons"), ["ingress"], f"{_MARK}: an Ingress needs a controller")
     makers = _makers(sheet, repo, chosen)

@@ -88,10 +88,14 @@ def nested(texts: Mapping[Path, str], values: Mapping[str, Any]) -> dict[str, An
 
 
 def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The path of every value that is neither a map, a list nor a switch, and the value."""
+    """The path of every value that is neither a map, a list nor a switch, and the value.
+
+    A key with brackets is left out: in a path it would be an item of a list.
+    """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from leaves(inner, (*at, str(key)))
+            if "[" not in str(key):
+                yield from leaves(inner, (*at, str(key)))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from leaves(inner, (*at, index))

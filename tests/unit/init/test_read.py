@@ -147,6 +147,7 @@ def test_a_service_that_does_not_speak_http_is_known_by_its_port() -> None:
 def test_a_registry_that_is_not_used_is_left_so() -> None:
     values = {"global": {"imageRegistry": ""}, "image": {"registry": "", "repository": "web", "tag": "1"}}
     assert candidates(values) == (("image", "repository"), ("image", "tag"))
+    assert candidates({"tag[0]": "1"}) == (), "a path would be one into a list"
 
 
 def test_an_image_of_two_workloads_is_one_slot_and_hooks_of_tests_are_none() -> None:
