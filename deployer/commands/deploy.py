@@ -244,6 +244,7 @@ def take_back(kept: Record, cause: Problem, namespace: str, application: str, ku
         if "/".join(cause.where.split("/")[:2]) in workloads:
             was = Applied(name, one.namespace, one.revision, False, "", one.inputs, one.objects, True)
             releases_stage.mark(was, "failed", f"{cause.code}: {cause.title}", kube)
+            evidence.note_verdict((replace(was, verified=False),), "failed")
     past = history.judged(kept.history, "failed", cause.code, kept.history[-1].seconds)
     return record.save(kube, namespace, application, replace(kept, history=past))
 

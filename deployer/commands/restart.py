@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from deployer.commands.connection import Opened
-from deployer.commands.deploy import exit_code, watch_rollout
+from deployer.commands.deploy import exit_code, take_back, watch_rollout
 from deployer.commands.locking import one_at_a_time
 from deployer.composition import Run
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.steps import Steps, stage
+from deployer.diagnosis.causes import is_its_own
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import Rollout, limits_from
 from deployer.stages import restart as restart_stage
@@ -29,4 +30,6 @@ def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tu
     except DeployError as error:
         if error.exit_code is ExitCode.NOTHING_SERVES:
             error.exit_code = exit_code(opened.record, opened.kube, opened.node_ip, opened.local)
+        if error.exit_code is ExitCode.NOTHING_SERVES and is_its_own(error.problems[0].code):
+            take_back(opened.record, error.problems[0], run.spec.namespace, run.spec.application, opened.kube)
         raise

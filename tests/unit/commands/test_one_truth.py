@@ -21,9 +21,9 @@ from deployer.evidence.explain import read_run
 from deployer.helm.storage import revisions_of
 from deployer.state.runs import RunFolder
 from tests.fakes.cluster import RUNNING
-from tests.fakes.scene import TOOLS
+from tests.fakes.scene import BACK_OFF, TOOLS
 from tests.fakes.shop import SPEC, Shop
-from tests.fakes.workloads import ref
+from tests.fakes.workloads import ref, show
 
 HOOK = DeployError(Problem("HOOK_FAILED", "a hook failed"), ExitCode.NOTHING_SERVES)
 TWO = SPEC + '  db: {chart: chart, values: {version: "1"}}\n'
@@ -206,6 +206,21 @@ def restart_fails(on: Deployment) -> None:
     on.does(on.restart())
 
 
+def what_was_verified_crashes(on: Deployment) -> None:
+    first_up(on)
+    show(on.shop.kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    on.does(on.shop.up("1"))
+
+
+def restart_crashes(on: Deployment) -> None:
+    first_up(on)
+    kube = on.shop.kube
+    kube.clock.at(
+        kube.clock.elapsed + 1, lambda: show(kube, "web", ready=False, restarts=3, waiting=BACK_OFF, crashed=1)
+    )
+    on.does(on.restart())
+
+
 def one_of_two_releases_fails(on: Deployment) -> None:
     (on.shop.root / "todo-deploy.yaml").write_text(TWO)
     first_up(on)
@@ -256,6 +271,8 @@ def test_what_another_helm_made_has_no_verdict_and_is_reported(tmp_path: Path, m
         (interrupted_rollback, "unfinished", 130),
         (rollback_after_an_interrupted_one, "verified", 0),
         (restart_fails, "verified", 5),
+        (what_was_verified_crashes, "failed", 6),
+        (restart_crashes, "failed", 6),
         (one_of_two_releases_fails, "verified", 5),
         (rollback_after_one_by_hand, "verified", 0),
     ],
