@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json
+from deployer.cli.running import print_json, read_spec
 from deployer.composition import Machine, this_machine
-from deployer.core.errors import ExitCode, input_error
+from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.files import write_private
 from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
-from deployer.evidence.explain.run import list_data, rules_data, run_data
+from deployer.evidence.explain.run import Listed, list_data, rules_data, run_data
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -42,7 +43,7 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     known = list_runs(here.state_dir)
     if listing:
         return _printed(session, here, list_lines(known, here.clock.now()), list_data(known))
-    read = read_run(find_run(known, run).path)
+    read = read_run(find_run(known if run else _own(session, known), run).path)
     if page is not None:
         _write(page, html(read))
         if session.as_json:
@@ -59,6 +60,14 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     shown = page_of(console)
     width = min(shown.width, 120)
     return _printed(session, here, verdict_lines(read, width, shown.glyphs), {})
+
+
+def _own(session: Session, known: tuple[Listed, ...]) -> tuple[Listed, ...]:
+    """The runs of the application whose spec is at hand; all where there is none, or no run of it."""
+    with suppress(DeployError, OSError):
+        name = read_spec(session).spec.application
+        return tuple(one for one in known if one.application == name) or known
+    return known
 
 
 def _printed(session: Session, here: Machine, lines: Iterable[Line], data: dict[str, object]) -> int:

@@ -334,3 +334,19 @@ class _World:
         from deployer.core.steps import SystemClock
 
         self.state_dir, self.env, self.clock = state, dict[str, str](), SystemClock()
+
+
+def test_without_a_run_the_application_at_hand_is_meant(
+    state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("deployer.cli.explain.this_machine", lambda: _World(state))
+    other = {**STARTED, "application": "other"}
+    record(state, "20260105T000000Z-eeee", other, finished("failed"))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("apiVersion: todo-deploy/v1\napplication: todo\nreleases: {web: {chart: chart}}\n")
+
+    def shown(*words: str) -> str:
+        return str(json.loads(CliRunner().invoke(cli, ["explain", "-o", "json", *words]).output)["data"]["run"])
+
+    assert shown("-f", str(spec)) == "20260101T000000Z-aaaa"
+    assert shown("-f", str(tmp_path / "none.yaml")) == "20260105T000000Z-eeee"
