@@ -12,7 +12,7 @@ from bench.parity.hand import Machine, Object, holds
 from bench.parity.running import TIMED_OUT, Ended
 
 REFUSED = (2, 3, 7)
-_LIMITS = {"up": 240.0, "rollback": 240.0, "down": 180.0}
+_LIMITS = {"up": 300.0, "rollback": 300.0, "down": 180.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def run_ours(machine: Machine, case: Case, command: str, *words: str) -> Step:
     more: Sequence[str] = case.arguments.get(command, ())
     asked = ["-m", "deployer", command, *words, *more, "-o", "json", "--progress", "plain",
              "--set", f"cluster.name={machine.profile}"]  # fmt: skip
-    ended = machine.runner.run(command, [sys.executable, *asked], limit=_LIMITS.get(command, 60.0))
+    ended = machine.runner.run(command, [sys.executable, *asked], limit=_LIMITS.get(command, 90.0))
     return _step(command, ended)
 
 
