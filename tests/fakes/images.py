@@ -52,7 +52,7 @@ class FakeImages:
     def build(self, request: BuildRequest) -> Generator[str, None, None]:
         with tarfile.open(fileobj=request.context) as tar:
             files = tuple(sorted(tar.getnames()))
-            member = None if self.has_buildkit else tar.extractfile(request.dockerfile)
+            member = None if self.has_buildkit and request.content else tar.extractfile(request.dockerfile)
             text = (member.read() if member is not None else request.content).decode()
         self.built.append(Built(request.ref, request, files))
         instructions = _instructions(text)
