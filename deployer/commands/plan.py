@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +21,9 @@ from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.preflight import changes
-from deployer.preflight.gather import Running, Target, render
+from deployer.preflight.gather import Running, Target, gather, render
+from deployer.preflight.rules.judging import advice, errors, summary
+from deployer.preflight.validate import ruled
 from deployer.sources import git
 from deployer.sources import load as inputs
 from deployer.stages import releases as releases_stage
@@ -97,10 +100,25 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     yield from (_secret(secret, kube) for secret in plan.secrets)
     helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
     target = Target(composition.host(), here.cache_dir, helm, Running(kube, kept, facts=seen.facts))
+    is_new = False
     for release in plan.releases:
         step = _release(release, kept, kube)
         said = () if step.action == "unchanged" else _foreseen(loaded, replace(plan, releases=(release,)), target)
         yield replace(step, reason="\n".join((step.reason, *said)))
+        is_new = is_new or step.action != "unchanged"
+    if is_new:
+        yield from _ruled(loaded, plan, target)
+
+
+def _ruled(loaded: LoadedSpec, plan: Plan, target: Target) -> Iterator[Step]:
+    """What the rules say to the plan, if anything; why a chart does not render is said of its release."""
+    if target.helm is None:
+        return
+    with suppress(DeployError):
+        findings = ruled(gather(loaded, plan, target, thorough=False), target, whole=True)
+        said = [f"up refuses it: {one.title}" for one in errors(findings)] + [summary(advice(findings))]
+        if any(said):
+            yield Step("rules", loaded.path.name, "unchanged", "\n".join(filter(None, said)))
 
 
 def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target) -> tuple[str, ...]:

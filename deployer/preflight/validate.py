@@ -91,7 +91,7 @@ def examine(loaded: LoadedSpec, plan: Plan, target: Target) -> Examined:
     A cluster that does not run is taken for a new one. Input error where a chart does not render.
     """
     subject = gather(loaded, plan, target, thorough=True)
-    found = _judged(subject, target, whole=target.helm is not None)
+    found = ruled(subject, target, whole=target.helm is not None)
     if target.running is not None:
         known = {one.problem.title for one in found}
         found += tuple(one for one in _not_accepted(subject, target.running) if one.problem.title not in known)
@@ -101,7 +101,7 @@ def examine(loaded: LoadedSpec, plan: Plan, target: Target) -> Examined:
     return Examined(found, capacity_plan(subject))
 
 
-def _judged(subject: Subject, target: Target, *, whole: bool) -> tuple[Finding, ...]:
+def ruled(subject: Subject, target: Target, *, whole: bool) -> tuple[Finding, ...]:
     """What the rules find, of what could be rendered; where the pods do not fit, the profile with which they do."""
     whole = whole and not subject.unrendered
     found = judge(subject if whole else _narrowed(subject), partly=not whole)
@@ -154,7 +154,7 @@ def before_build(
     known = {one.name for one in plan.releases} <= running.record.releases.keys()
     passed = known and whole and before.shape == shape
     subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
-    findings = () if passed else _judged(subject, target, whole=whole)
+    findings = () if passed else ruled(subject, target, whole=whole)
     refuse_broken(findings)
     judged = changes.judge(subject, running.record, running.kube, choice)
     judged.refuse()

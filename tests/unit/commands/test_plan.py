@@ -170,3 +170,12 @@ def test_what_the_api_server_will_not_change_is_said_with_the_release(
     shop.kube.fixed["ConfigMap", "default", "web"] = says
     assert "Kubernetes does not let `data.version` change" in step(seen(shop, "2"), "release").reason
     assert step(seen(shop, "1"), "release").action == "unchanged"
+
+
+def test_what_rules_advise_is_one_line_beside_the_changes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
+    (shop.root / "todo-deploy.yaml").write_text(SPEC + "rules: {allow: [TAG_LATEST]}\n")
+    rules = step(seen(shop), "rules")
+    assert rules.action == "unchanged" and rules.reason.endswith("WAIVER_UNUSED") and "\n" not in rules.reason
+    played(shop.up("1"))
+    assert "rules" not in {one.kind for one in seen(shop)}
