@@ -31,10 +31,11 @@ _HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A container whose liveness probe has not had its first verdict, and when it will (seconds since the epoch)."""
+    """A container that is not known to be healthy yet, until when (seconds since the epoch), and what is waited for."""
 
     container: Container
     until: float
+    why: str
 
 
 Asked = dict[tuple[str, str], bool]
@@ -42,11 +43,16 @@ Asked = dict[tuple[str, str], bool]
 
 
 def awaited(scene: Scene, kube: KubePort, asked: Asked) -> tuple[Awaited, ...]:
-    """The containers of pods that were made since the run began whose liveness probe is yet to be judged.
+    """The containers of pods that were made since the run began whose liveness probe is yet to be judged, and those
+    that have restarted and did not run for as long as the last time.
 
     Each that is not in `asked` is asked, once.
     """
-    found = []
+    found = [
+        Awaited(one, until, f"`{one.name}` has run for longer than when it ended last")
+        for one in ended_lately(scene)
+        if (until := _longer_than_last(one)) > scene.now
+    ]
     for one in _probed(scene):
         key = name_of(one.pod), one.name
         failed = failing_since(scene, one)
@@ -54,7 +60,8 @@ def awaited(scene: Scene, kube: KubePort, asked: Asked) -> tuple[Awaited, ...]:
             asked[key] = failed is None and (_asks_the_same(one) or _answers(one, kube))
         if failed is not None or not asked[key]:
             until = _until(scene, one, failed)
-            found += [Awaited(one, until)] if until > scene.now else []
+            why = f"the liveness probe of `{one.name}` has been asked"
+            found += [Awaited(one, until, why)] if until > scene.now else []
     return tuple(found)
 
 
@@ -86,6 +93,12 @@ def _probed(scene: Scene) -> Iterator[Container]:
         running = dig(one.status, "state", "running", "startedAt")
         if made + 1 > scene.since and running and dig(one.spec, "livenessProbe"):
             yield one
+
+
+def _longer_than_last(one: Container) -> float:
+    last, now = dig(one.status, "lastState", "terminated"), epoch(dig(one.status, "state", "running", "startedAt"))
+    began, ended = epoch(dig(last, "startedAt")), epoch(dig(last, "finishedAt"))
+    return now + ended - began + _SLACK_SECONDS if now and began and ended else 0.0
 
 
 def _until(scene: Scene, one: Container, failed: float | None) -> float:

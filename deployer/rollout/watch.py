@@ -226,8 +226,7 @@ def _why_held(hold: float, waiting: Sequence[Awaited], now: float) -> str:
     last = max(waiting, key=lambda one: one.until, default=None)
     if last is None or last.until - now <= hold:
         return f"Available; holding {hold:g} s"
-    which = f"{last.container.ref}, `{last.container.name}`"
-    return f"Available; holding {last.until - now:.0f} s, until the liveness probe of {which} has been asked"
+    return f"Available; holding {last.until - now:.0f} s, until {last.why} ({last.container.ref})"
 
 
 def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort, clock: Clock, seconds: float) -> None:

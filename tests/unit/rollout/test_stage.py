@@ -235,6 +235,18 @@ def test_what_another_probe_or_we_have_asked_already_is_not_waited_for(kube: Fak
     assert kube.clock.elapsed > 60  # the rollout's time
 
 
+def test_a_container_that_crashed_before_has_to_run_for_longer_than_the_last_time(kube: FakeKube) -> None:
+    show(kube, "api", restarts=2, crashed=1)
+    pod = kube.get("Pod", "default", "api-pod")
+    assert pod is not None
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    ended["startedAt"] = kube.clock.stamp(-11)
+    kube.put(pod)
+    kube.clock.at(11, lambda: show(kube, "api", restarts=3, crashed=1))
+    _, error = failed(rollout(kube, hold=2.0, since=kube.clock.now() - 1))
+    assert code(error) == "CRASH_LOOP"
+
+
 def test_pods_from_before_the_run_are_not_waited_for(kube: FakeKube) -> None:
     show(kube, "api")
     with_liveness(kube, "api", SLOW)
