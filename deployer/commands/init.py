@@ -14,7 +14,7 @@ from deployer.commands.validate import examine
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec, load_spec, work_tree
 from deployer.config.spec import Cluster
-from deployer.core.errors import DeployError, input_error, machine_error
+from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.init.compose import compose, questions
@@ -119,9 +119,13 @@ def _judged(target: Path, text: str, repo: Repository, here: Machine, overrides:
             found = (*_env_findings(loaded, repo), *examine(loaded, here).findings)
         except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
             found = tuple(Finding(one.code, "error", one) for one in error.problems)
-    places = (one.problem.where.replace(path.name, target.name) for one in found)
-    return tuple(
-        replace(one, problem=replace(one.problem, where=where)) for one, where in zip(found, places, strict=True)
+    return tuple(replace(one, problem=_renamed(one.problem, path.name, target.name)) for one in found)
+
+
+def _renamed(problem: Problem, draft: str, name: str) -> Problem:
+    hints = tuple(hint.replace(draft, name) for hint in problem.hints)
+    return replace(
+        problem, title=problem.title.replace(draft, name), where=problem.where.replace(draft, name), hints=hints
     )
 
 

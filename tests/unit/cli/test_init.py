@@ -123,6 +123,15 @@ def test_what_is_left_to_do_is_listed(with_helm: Path, run: Run, monkeypatch: py
     assert "X_WRONG" in done.err and "1 thing is left to do" in done.err and "todo-deploy validate" in done.err
 
 
+def test_a_context_that_ships_the_spec_is_reported_by_the_name_of_the_spec(
+    with_helm: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Problem("CONTEXT_SHIPS", "copies .todo-deploy.yaml.draft", where="Dockerfile:2", hints=("ignore it",))
+    monkeypatch.setattr(init, "examine", lambda *_: Examined((Finding("CONTEXT_SHIPS", "warning", found),)))
+    done = run("init")
+    assert "CONTEXT_SHIPS" in done.err and "copies todo-deploy.yaml" in done.err and ".draft" not in done.err
+
+
 def test_a_context_that_would_ship_the_env_file_gets_a_dockerignore(with_helm: Path, run: Run) -> None:
     (with_helm / "web/Dockerfile").unlink()
     (with_helm / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
