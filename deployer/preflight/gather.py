@@ -233,12 +233,14 @@ def _rendered(loaded: LoadedSpec, plan: Plan, one: _Chart, trials: ThreadPoolExe
         doubted = [each for each in mapped if each.is_image and not containers.verbatim(each.value, everything)]
     results = [(each, work.result()) for each, work in apart]
     results += [(each, _tried(one, (each,))) for each in doubted]
-    random = frozenset(rendered.renewed)
+    suspects = _suspects(loaded, one.release, thorough=thorough)
+    # What a chart keeps by `lookup` is random all the same before it is there.
+    again = one.template() if rendered.random and not rendered.renewed and (suspects or results) else everything
+    random = frozenset(rendered.renewed or renewed(everything, again))
     unused = tuple(
         (each.location, each.path) for each, other in results if other and values.alike(everything, other, random)
     )
     wrong = containers.not_built(mapped, changed, rendered, images) if trial is not None else ()
-    suspects = _suspects(loaded, one.release, thorough=thorough)
     idle = values.idle(
         one.release.values, tuple(suspects), lambda changed: _with_values(one, changed),
         lambda trial: values.alike(everything, trial, random),

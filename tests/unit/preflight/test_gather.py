@@ -202,3 +202,21 @@ def test_values_that_the_chart_neither_knows_nor_uses_are_found(made: Subject, k
     }  # fmt: skip
     (quickly,) = look(made, kube, chart, tmp_path, thorough=False).releases
     assert (("unheard",), "") not in quickly.without_effect and len(quickly.without_effect) == 2
+
+
+def test_a_typo_is_found_though_a_password_is_random_until_lookup_finds_it(
+    made: Subject, kube: FakeKube, tmp_path: Path
+) -> None:
+    (release,) = made.plan.releases
+    (release.chart / "templates").mkdir()
+    (release.chart / "templates/a.yaml").write_text('{{ lookup "v1" "Secret" "a" "b" }}{{ randAlphaNum 8 }}')
+    made = replace(made, plan=replace(made.plan, releases=(replace(release, values={**release.values, "typo": 1}),)))
+    counted: list[None] = []
+
+    def random(request: UpgradeRequest) -> Sequence[Object]:
+        counted.append(None)
+        secret = {"kind": "Secret", "metadata": {"name": "b"}, "stringData": {"password": f"p{len(counted)}"}}
+        return [*chart(request), secret]
+
+    (rendered,) = look(made, kube, random, tmp_path, thorough=True).releases
+    assert (rendered.without_effect, rendered.unused) == (((("typo",), ""),), ())
