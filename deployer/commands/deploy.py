@@ -174,7 +174,9 @@ def exit_code(kept: Record, kube: KubePort, node_ip: str | None, local: LocalPor
     sound = next((one for one in reversed(kept.history) if one.sound), None)
     if sound is not None:
         with suppress(DeployError, OSError):
-            served = all(_serves(name, number, kept, kube) for name, number in sound.releases.items())
+            served = all(
+                name in kept.releases and _serves(name, number, kept, kube) for name, number in sound.releases.items()
+            )
             if served and urls_stage.all_answer(sound.urls or (), node_ip or "127.0.0.1", kube, local):
                 return ExitCode.PREVIOUS_SERVES
     return ExitCode.NOTHING_SERVES
