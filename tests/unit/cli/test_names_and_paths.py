@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,8 @@ def test_a_draft_is_not_written_through_a_link(project: Path) -> None:
     theirs = project.parent.parent / "profile"
     theirs.write_text("theirs")
     (project / "todo-deploy.yaml").unlink()
+    shutil.rmtree(project / "chart")  # there is no helm to render it
+    (project / "Dockerfile").write_text("FROM scratch\nEXPOSE 80\n")
     for name in ("todo-deploy.yaml", ".todo-deploy.yaml.draft"):
         (project / name).symlink_to(theirs)
     code, _ = run(project, "init", "--overwrite", "-o", "json")
