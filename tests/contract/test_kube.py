@@ -100,7 +100,8 @@ def test_the_server_names_the_field_that_it_does_not_take(clients: Clients) -> N
     assert known.accepted
     assert known.warnings == ('unknown field "spec.prots"',)
     wrong = clients.kube.dry_run(kinds["v1", "Service"], {**service, "spec": {"ports": [{"port": 0}]}})
-    assert (wrong.status, [field for field, _ in wrong.causes]) == (422, ["spec.ports[0].port"])
+    assert wrong.status == 422
+    assert "spec.ports[0].port" in [field for field, _ in wrong.causes]
     with pytest.raises(DeployError) as caught:
         clients.kube.create({**service, "spec": {"ports": [{"port": 0}]}})
     assert refusal(caught) == ("API_INVALID", ExitCode.INPUT)
