@@ -42,7 +42,7 @@ class Image(Part):
     version: Version = "0.1.0"
     """X.Y.Z part of the tag."""
     tag_policy: Literal["digest", "semver", "semver-commit"] = "digest"
-    """How the tag is made; see the README."""
+    """How the tag is made: of the content, or of the version (and the commit)."""
     context: PathText
     """Build context folder, relative to the spec."""
     dockerfile: PathText | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ExitCode(IntEnum):
-    """The process's exit codes; the README's table is generated from `EXIT_MEANINGS`."""
+    """The process's exit codes; the reference's table is made from `EXIT_MEANINGS`."""
 
     OK = 0
     BUG = 1
