@@ -264,7 +264,7 @@ def _over(old: Any, new: Any, path: tuple[str, ...]) -> Any:
     key = _merge_key(path, new) if isinstance(new, list) else ""
     if not key:
         return new
-    was = {one[key]: one for one in old or () if isinstance(one, dict) and key in one}
+    was = {one[key]: one for one in old if _has(one, key)} if isinstance(old, list) else {}
     made_list = [_over(was.get(one[key]), one, path) for one in new]
     return made_list + [{key: name, "$patch": "delete"} for name in was if name not in {one[key] for one in new}]
 
@@ -274,7 +274,11 @@ def _merge_key(path: tuple[str, ...], items: list[Any]) -> str:
     key = _MERGE_KEYS.get(last, "name" if path in (("webhooks",), ("secrets",)) else "")
     if last == "ports":
         key = "port" if path == ("spec", "ports") else "containerPort"
-    return key if all(isinstance(one, dict) and key in one for one in items) else ""
+    return key if all(_has(one, key) for one in items) else ""
+
+
+def _has(item: Any, key: str) -> bool:
+    return isinstance(item, dict) and isinstance(item.get(key), str | int)
 
 
 def _difference(old: Object, new: Object) -> Object:

@@ -241,7 +241,7 @@ def _unnoticed(one: Rendered, verdicts: Sequence[Verdict]) -> list[Problem]:
     for body in one.objects:
         work = workload_of(one.release, body)
         before = known.get(work.ref) if work is not None and work.runs_on else None
-        if work is None or before is None or _restarts(work, before.before or {}):
+        if work is None or before is None or before.standing != "accepted" or _restarts(work, before.before or {}):
             continue
         for ref in sorted({each.target for each in references(work) if changed.get(each.target)}):
             label = f"{ref.kind.lower()}/{ref.name}"

@@ -16,6 +16,7 @@ from deployer.core.yaml import Location
 from deployer.plan import Plan, ReleasePlan
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import Leak
+from deployer.status.objects import dig
 
 Tier = Literal["certain", "policy", "advice"]
 """Refused by Kubernetes or Helm, or can never work; what `rules.policy: strict` forbids; what may be better."""
@@ -414,11 +415,12 @@ def is_custom(body: Object) -> bool:
 
 def definitions(objects: Iterable[Object]) -> frozenset[tuple[str, str]]:
     """apiVersion and kind of what the CustomResourceDefinitions among the objects define."""
-    found = (one.get("spec") or {} for one in objects if one.get("kind") == "CustomResourceDefinition")
+    found = (one.get("spec") for one in objects if one.get("kind") == "CustomResourceDefinition")
     return frozenset(
-        (f"{spec.get('group')}/{version.get('name')}", str((spec.get("names") or {}).get("kind")))
+        (f"{spec.get('group')}/{name}", str(dig(spec, "names", "kind")))
         for spec in found
-        for version in spec.get("versions") or ()
+        if isinstance(spec, dict) and isinstance(spec.get("versions"), list)
+        for name in (version.get("name") for version in spec["versions"] if isinstance(version, dict))
     )
 
 

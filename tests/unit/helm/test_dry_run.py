@@ -21,7 +21,7 @@ def job(image: str = "a:1", **metadata: Any) -> Object:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed", **metadata}, "spec": spec}
 
 
-def pod(*containers: Object, **spec: Any) -> Object:
+def pod(*containers: Any, **spec: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [*containers], **spec}}
 
 
@@ -53,6 +53,12 @@ def test_ports_are_known_by_another_key_in_services_than_in_containers() -> None
         pod({"name": "a", "ports": [{"containerPort": 1}]}), pod({"name": "a", "ports": [{"containerPort": 2}]})
     )
     assert one["spec"]["containers"][0]["ports"] == [{"containerPort": 2}, {"containerPort": 1, "$patch": "delete"}]
+
+
+def test_a_list_whose_items_have_no_key_is_replaced() -> None:
+    odd = pod({"name": {"a": 1}}, "text")
+    assert three_way(pod({"name": "a"}), odd)["spec"]["containers"] == odd["spec"]["containers"]
+    assert three_way(odd, pod({"name": "a"}))["spec"]["containers"] == [{"name": "a"}]
 
 
 def test_another_strategy_takes_the_place_of_the_one_that_the_server_filled_in() -> None:
