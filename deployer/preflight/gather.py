@@ -29,7 +29,7 @@ from deployer.core.ports import (
     UpgradeRequest,
     ref_of,
 )
-from deployer.core.reading import read_text
+from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid, path_keys, set_at, value_at
 from deployer.core.yaml import parse_manifest
 from deployer.helm.storage import changed_paths
@@ -271,8 +271,11 @@ def _defaults(chart: Path) -> dict[str, Any]:
     """The chart's own values, and those of the charts in its folder below their names; anything for a packed one."""
     about = next(iter(parse_manifest(read_text(chart / "Chart.yaml"))), {})
     file = chart / "values.yaml"
-    known: dict[str, Any] = next(iter(parse_manifest(read_text(file))), {}) if file.is_file() else {}
-    for one in about.get("dependencies") or ():
+    known: dict[str, Any] = {}
+    with suppress(Malformed):  # helm says where
+        known = next(iter(parse_manifest(read_text(file))), {}) if file.is_file() else {}
+    listed = about.get("dependencies")
+    for one in (each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ():
         name, folder = str(one.get("alias") or one.get("name")), chart / "charts" / str(one.get("name"))
         known[name] = overlaid(_defaults(folder), known.get(name) or {}) if folder.is_dir() else {}
         for path in filter(None, str(one.get("condition") or "").split(",")):
