@@ -227,7 +227,7 @@ def flaws_of(row: Row) -> Iterator[str]:
         yield f"validate says nothing of {case.first.advice}"
     if case.first.hand and case.first.hand != ("works" if row.hand["first"].works else "fails"):
         yield f"by hand it {row.hand['first'].words}, and {case.first.hand} is expected"
-    yield from _agreement(steps)
+    yield from _agreement(steps, alike=not case.arguments)
     if "change" in steps:
         yield from _against(row.hand.get("change"), steps["change"], case.then, "change")
         yield from _agree(steps["plan change"], steps["change"], "of the change")
@@ -250,10 +250,11 @@ def _against(hand: Verdict | None, step: Step | None, expected: Expected, name: 
         yield f"{name}: refused after images were built"
 
 
-def _agreement(steps: Mapping[str, Step]) -> Iterator[str]:
+def _agreement(steps: Mapping[str, Step], *, alike: bool) -> Iterator[str]:
     up = steps["up"]
     yield from _agree(steps["plan"], up, "before")
-    if (steps["validate"].code == 2) != (up.code == 2):
+    # A foreign object is wrong input to `validate` (2), and a refusal of `up` (7).
+    if alike and (steps["validate"].kind == "refused") != (up.kind == "refused"):
         yield f"validate: {steps['validate'].verdict}, up: {up.verdict}"
     if "again" in steps:
         again, plan = steps["again"], steps["plan again"]
