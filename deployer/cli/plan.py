@@ -9,7 +9,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec
-from deployer.commands.plan import env_or_example, planned_steps
+from deployer.commands.plan import env_or_example, planned_steps, refusal
 from deployer.composition import this_machine
 from deployer.core.errors import DeployError, ExitCode
 from deployer.sources import load
@@ -17,7 +17,9 @@ from deployer.sources import load
 
 @click.command("plan")
 @click.option(
-    "--exit-code", is_flag=True, help=f"End with {int(ExitCode.DIFFERENCES)} when `up` would change something."
+    "--exit-code",
+    is_flag=True,
+    help=f"End with {int(ExitCode.DIFFERENCES)} when `up` would change something, and as it would where it refuses.",
 )
 @common_options
 def plan(session: Session, exit_code: bool) -> int:
@@ -29,7 +31,9 @@ def plan(session: Session, exit_code: bool) -> int:
     here, env = this_machine(), env_or_example(loaded)
     steps = planned_steps(loaded, env, here)
     changes = [step for step in steps if step.action != "unchanged"]
-    code = ExitCode.DIFFERENCES if changes and exit_code else ExitCode.OK
+    refused = refusal(steps)
+    ends = ExitCode(refused) if refused else ExitCode.DIFFERENCES if changes else ExitCode.OK
+    code = ends if exit_code else ExitCode.OK
     if session.as_json:
         print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
         return code

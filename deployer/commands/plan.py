@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from deployer import composition, forwarding
+from deployer.cluster import ownership
 from deployer.commands import addons
 from deployer.commands.connection import Opened, Seen, see_cluster
 from deployer.commands.planning import plan_for
@@ -16,7 +17,7 @@ from deployer.commands.toolchain import replacements_for
 from deployer.commands.validate import offline_plan
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import ImagePort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
@@ -36,16 +37,23 @@ from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
 
 Action = Literal["create", "build", "update", "unchanged"]
+_ASKED = ("owner", "rules", "release")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that `up` would do or leave alone."""
+    """One thing that `up` would do or leave alone; `refused` is the exit code with which it would refuse to."""
 
     kind: str
     name: str
     action: Action
     reason: str = ""
+    refused: int = 0
+
+
+def refusal(steps: Sequence[Step]) -> int:
+    """The exit code with which `up` would refuse the plan, in the order in which it asks; 0 where it would not."""
+    return next((one.refused for kind in _ASKED for one in steps if one.kind == kind and one.refused), 0)
 
 
 def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> tuple[Step, ...]:
@@ -98,13 +106,14 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     before = build_cache.recall(path)
     yield from (_image(image, daemon, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
+    yield from _foreign(plan, kube)
     helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
     target = Target(composition.host(), here.cache_dir, helm, Running(kube, kept, facts=seen.facts))
     is_new = False
     for release in plan.releases:
         step = _release(release, kept, kube)
-        said = () if step.action == "unchanged" else _foreseen(loaded, replace(plan, releases=(release,)), target)
-        yield replace(step, reason="\n".join((step.reason, *said)))
+        said, code = _foreseen(loaded, replace(plan, releases=(release,)), target, step)
+        yield replace(step, reason="\n".join((step.reason, *said)), refused=code)
         is_new = is_new or step.action != "unchanged"
     if is_new:
         yield from _ruled(loaded, plan, target)
@@ -116,23 +125,39 @@ def _ruled(loaded: LoadedSpec, plan: Plan, target: Target) -> Iterator[Step]:
         return
     with suppress(DeployError):
         findings = ruled(gather(loaded, plan, target, thorough=False), target, whole=True)
-        said = [f"up refuses it: {one.title}" for one in errors(findings)] + [summary(advice(findings))]
+        broken = errors(findings)
+        said = [*_refused(broken), summary(advice(findings))]
         if any(said):
-            yield Step("rules", loaded.path.name, "unchanged", "\n".join(filter(None, said)))
+            code = ExitCode.INPUT if broken else 0
+            yield Step("rules", loaded.path.name, "unchanged", "\n".join(filter(None, said)), code)
 
 
-def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target) -> tuple[str, ...]:
-    """What the API server says to the plan's releases, and what their charts do that nobody asked for."""
+def _foreign(plan: Plan, kube: KubePort) -> Iterator[Step]:
+    """What the plan names and is somebody else's, if anything."""
+    try:
+        ownership.refuse_foreign(ownership.touched_by_plan(plan), kube)
+    except DeployError as error:
+        yield Step("owner", plan.application, "unchanged", "\n".join(_refused(error.problems)), error.exit_code)
+
+
+def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target, step: Step) -> tuple[tuple[str, ...], int]:
+    """What the API server says to the plan's release that changes, and what its chart does that nobody asked for; and
+    the exit code with which `up` would refuse it, or 0."""
     assert target.running is not None
-    if target.helm is None:
-        return ()
+    if target.helm is None or step.action == "unchanged":
+        return (), 0
     try:
         subject = render(loaded, plan, target)
         judged = changes.judge(subject, target.running.record, target.running.kube)
     except DeployError as error:
-        return tuple(f"up refuses it: {one.title}" for one in error.problems)
-    refused = (f"up refuses it: {one.title}" for one in (*judged.invalid, *judged.refused))
-    return (*refused, *(one.title for one in (*subject.unrendered, *judged.advice)))
+        return _refused(error.problems), error.exit_code
+    problems = (*judged.invalid, *judged.refused)
+    code = ExitCode.INPUT if judged.invalid else ExitCode.REFUSED if problems else 0
+    return (*_refused(problems), *(one.title for one in (*subject.unrendered, *judged.advice))), code
+
+
+def _refused(problems: Sequence[Problem]) -> tuple[str, ...]:
+    return tuple(f"up refuses it: {one.title}" for one in problems)
 
 
 def _needed(addon: AddonState) -> Action:

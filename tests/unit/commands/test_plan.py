@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.commands import addons, connection
-from deployer.commands.plan import Step, env_or_example, planned_steps
+from deployer.commands.plan import Step, env_or_example, planned_steps, refusal
 from deployer.core.ports import ClusterFacts, DryRun
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
@@ -169,6 +169,7 @@ def test_what_the_api_server_will_not_change_is_said_with_the_release(
     says = DryRun(422, "is invalid", (("data.version", "field is immutable"),))
     shop.kube.fixed["ConfigMap", "default", "web"] = says
     assert "Kubernetes does not let `data.version` change" in step(seen(shop, "2"), "release").reason
+    assert refusal(seen(shop, "2")) == 7
     assert step(seen(shop, "1"), "release").action == "unchanged"
 
 
@@ -179,3 +180,17 @@ def test_what_rules_advise_is_one_line_beside_the_changes(shop: Shop, monkeypatc
     assert rules.action == "unchanged" and rules.reason.endswith("WAIVER_UNUSED") and "\n" not in rules.reason
     played(shop.up("1"))
     assert "rules" not in {one.kind for one in seen(shop)}
+
+
+def test_the_refusal_is_the_first_that_an_up_would_meet() -> None:
+    rules, release = Step("rules", "x", "unchanged", "", 2), Step("release", "x", "update", "", 7)
+    assert refusal((Step("cluster", "x", "unchanged"), release)) == 7
+    assert refusal((release, rules)) == 2
+    assert refusal((release, rules, Step("owner", "x", "unchanged", "", 7))) == 7
+    assert refusal((Step("release", "x", "update"),)) == 0
+
+
+def test_a_foreign_secret_is_refused_as_up_refuses_it(shop: Shop) -> None:
+    shop.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app", "namespace": "default"}})
+    steps = seen(shop)
+    assert step(steps, "owner").refused == 7 and refusal(steps) == 7
