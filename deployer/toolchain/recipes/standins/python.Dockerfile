@@ -14,6 +14,9 @@ RUN ln -sf python3.11 /usr/bin/python3 && ln -sf python3.11 /usr/bin/python \
  && rm -f /usr/lib/python3.11/EXTERNALLY-MANAGED \
  && mkdir -p /usr/local/lib/python3.11/dist-packages \
  && ln -s dist-packages /usr/local/lib/python3.11/site-packages
+# Debian's `pip install --prefix /install` adds `local`; after `COPY --from=… /install /usr/local` it is found all the same.
+RUN echo /usr/local/local/lib/python3.11/dist-packages > /usr/lib/python3/dist-packages/prefix.pth
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/local/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # The machine's own package index, where it has one.
 ARG PIP_INDEX_URL=
 ARG PIP_EXTRA_INDEX_URL=
