@@ -42,3 +42,45 @@ def test_a_broken_version_is_rolled_back_by_itself(app: Project, urls: dict[str,
     assert (bad["number"], bad["verdict"], bad["cause"]) == (known[-1]["number"] + 1, "failed", "CONFIG_KEY_MISSING")
     assert (good["verdict"], good["images"]) == ("verified", known[-1]["images"])
     assert app.up()["changed"] is False
+
+
+def _labels(app: Project, revision: int) -> tuple[str, str]:
+    """Helm's status of the revision, and our verdict on it."""
+    labels = app.object("secret", f"sh.helm.release.v1.{RELEASE}.v{revision}")["metadata"]["labels"]
+    return labels["status"], labels["todo-deploy.dev/verdict"]
+
+
+# A URL that nothing answers, and a value that makes a revision of it.
+_NEW_URL = {
+    "urls": {"admin": {"service": "frontend-web-service", "path": "/no-such-page"}},
+    "releases": {RELEASE: {"values": {"backend": {"config": {"data": {"LOG_LEVEL": "DEBUG"}}}}}},
+}
+
+
+def test_after_a_new_url_that_fails_every_source_says_what_serves(app: Project, urls: dict[str, str]) -> None:
+    revision, known = app.revision(), app.json("history")["data"]["revisions"]
+    overlay = app.root / "todo-deploy.local.yaml"
+    overlay.write_text(json.dumps(_NEW_URL))
+    try:
+        done = app.run("up", "--hold", "1s", "--progress", "plain", "-o", "json")
+    finally:
+        overlay.unlink()
+    tell("a new URL that fails, and back", f"{done.seconds:.1f} s")
+    assert done.returncode == ExitCode.PREVIOUS_SERVES, done.stderr[-4000:]
+    assert [one["code"] for one in one_document(done.stdout)["errors"]] == ["URL_FAILED", "ROLLED_BACK"]
+    assert "error[ROLLED_BACK]" not in done.stderr
+    (shown,) = app.json("status")["data"]["releases"]
+    assert (shown["revision"], shown["status"], shown["verdict"]) == (revision + 2, "deployed", "verified")
+    assert [_labels(app, number) for number in (revision + 1, revision + 2)] == [
+        ("failed", "failed"), ("deployed", "verified"),
+    ]  # fmt: skip
+    *_, bad, good = app.json("history")["data"]["revisions"]
+    assert (bad["verdict"], bad["cause"], good["verdict"]) == ("failed", "URL_FAILED", "verified")
+    assert [one["name"] for one in good["urls"]] == [one["name"] for one in known[-1]["urls"]]
+    told = app.json("explain")["data"]
+    assert (told["exitCode"], told["cause"]["code"]) == (ExitCode.PREVIOUS_SERVES, "URL_FAILED")
+    assert [(one["revision"], one["verdict"]) for one in told["releases"]] == [
+        (revision + 1, "failed"), (revision + 2, "verified"),
+    ]  # fmt: skip
+    assert any(name.startswith("cluster/logs/") for name in told["files"])
+    assert app.up()["changed"] is False
