@@ -33,6 +33,7 @@ class Fault:
     cluster that are away meanwhile, if they are there at all. `shown` is a pattern of
     the first sign of it that the API gives (see `watching.signs`), `says` one of what a person reads.
     `also` are codes of findings that are true as well. `settled`: it begins when no pod is still terminating.
+    `exit_code` is 5 where what was verified before still serves.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Fault:
     settled: bool = False
     timeout: int = 120
     hold: str = "0s"
-    exit_code: int = 6
+    exit_code: int = 5
 
     @property
     def policy(self) -> Policy:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.cluster
 FEATURES = {
     "RUN --mount=type=cache": "RUN --mount=type=cache,target=/cache touch /cache/x",
     "RUN --mount=type=bind": "RUN --mount=type=bind,source=app.txt,target=/in/app.txt grep hello /in/app.txt",
-    "RUN --mount=type=secret": "RUN --mount=type=secret,id=token grep -q canary /run/secrets/token",
+    "RUN --mount=type=secret": "RUN --mount=type=secret,id=token grep -q . /run/secrets/token",
     "RUN --mount=type=tmpfs": "RUN --mount=type=tmpfs,target=/scratch grep ' /scratch ' /proc/mounts",
     "RUN --network": "RUN --network=none ! grep -q eth0 /proc/net/dev",
     "a here-document of commands": "RUN <<EOT\nset -e\necho made > /made\nEOT\nRUN grep made /made",

@@ -208,7 +208,7 @@ def test_an_immutable_secret_cannot_be_changed_and_the_refusal_has_no_value(clie
     clients.kube.create(secret(clients, "one", "first", immutable=True))
     with pytest.raises(DeployError) as caught:
         clients.kube.replace(secret(clients, "one", "canary", immutable=True))
-    assert refusal(caught) == ("API_INVALID", ExitCode.MACHINE)
+    assert refusal(caught) == ("API_INVALID", ExitCode.INPUT)
     shown = repr(caught.value.problems)
     assert "canary" not in shown and base64.b64encode(b"canary").decode() not in shown
 

@@ -71,18 +71,25 @@ def test_a_required_key_without_a_value(app: Project) -> None:
     assert "started" not in done.stderr, "nothing was begun"
 
 
-@pytest.mark.parametrize("line", ["NO VALUE HERE", "QUOTED='without an end", "1BAD=x", "POSTGRES_PASSWORD=twice"])
+@pytest.mark.parametrize(
+    "line", ["OPENAI_API_KEY: as-in-yaml", "OPENAI_API_KEY='without an end", "POSTGRES_PASSWORD=twice"]
+)
 def test_a_malformed_env_file(app: Project, line: str) -> None:
     secret = app.env_value("POSTGRES_PASSWORD")
-    number = len(app.env_file.read_text().splitlines()) + 1
-    with app.edited(".env", lambda text: f"{text}{line}\n"):
+    text = app.env_file.read_text().replace("OPENAI_API_KEY=\n", "") + f"{line}\n"
+    with app.edited(".env", lambda _: text):
         done = app.run("up", "-o", "json")
     (error,) = one_document(done.stdout)["errors"]
     assert done.returncode == ExitCode.INPUT
     assert error["code"].startswith("ENV_")
-    assert error["where"] == f".env:{number}"
+    assert error["where"] == f".env:{len(text.splitlines())}"
     assert error["title"]
     assert secret not in done.stdout + done.stderr
+
+
+def test_lines_that_nothing_uses_are_skipped(app: Project) -> None:
+    with app.edited(".env", lambda text: f"{text}NO VALUE HERE\n1BAD=x\nspring.datasource.url=jdbc:x\n"):
+        assert app.up()["changed"] is False
 
 
 def test_a_placeholder_value(app: Project) -> None:

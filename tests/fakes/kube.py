@@ -289,9 +289,9 @@ def _check_immutable(found: Object, body: Object) -> None:
     if found["kind"] != "Secret":
         return
     if found.get("type") != body.get("type"):
-        raise _refusal("Invalid", "type: field is immutable", ExitCode.MACHINE)
+        raise _refusal("Invalid", "type: field is immutable", ExitCode.INPUT)
     if found.get("immutable") and (not body.get("immutable") or found.get("data") != body.get("data")):
-        raise _refusal("Invalid", "data: field is immutable when `immutable` is set", ExitCode.MACHINE)
+        raise _refusal("Invalid", "data: field is immutable when `immutable` is set", ExitCode.INPUT)
 
 
 def _refusal(reason: str, message: str, exit_code: ExitCode) -> DeployError:
