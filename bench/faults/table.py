@@ -83,7 +83,7 @@ def _probe(path: str, **numbers: int) -> dict[str, Any]:
 N, C, D, W = Ends.NOW, Ends.CONFIRMED, Ends.DEADLINE, Ends.GOES_ON
 
 # What would refuse these before a build.
-NO_IMAGE = ("TAG_NOT_BUILT", "IMAGE_NOT_BUILT")
+NO_IMAGE = ("TAG_NOT_BUILT", "IMAGE_NOT_BUILT", "IMAGE_UNREACHABLE")
 
 FAULTS: tuple[Fault, ...] = (
     # --- images
@@ -93,11 +93,11 @@ FAULTS: tuple[Fault, ...] = (
           "host's daemon",
           values={"image": {"pullPolicy": "Never"}}, tags={"tag": HOST_ONLY_TAG}, waived=NO_IMAGE),
     Fault("image not in the registry", "IMAGE_NOT_FOUND", N, _pod("ErrImagePull"), "does not exist",
-          tags={"repository": f"{REGISTRY}/todo-backend"}, waived=NO_IMAGE),
+          tags={"repository": f"{REGISTRY}/another"}, waived=NO_IMAGE),
     Fault("image denied by the registry", "IMAGE_DENIED", N, _pod("ErrImagePull"), "denied",
-          tags={"repository": f"{REGISTRY}/denied/todo-backend"}, waived=NO_IMAGE),
+          tags={"repository": f"{REGISTRY}/denied/another"}, waived=NO_IMAGE),
     Fault("registry out of reach", "IMAGE_NETWORK", C, _pod("ErrImagePull"), "cannot reach the registry",
-          tags={"repository": f"{DEAF_REGISTRY}/todo-backend"}, waived=NO_IMAGE),
+          tags={"repository": f"{DEAF_REGISTRY}/another"}, waived=NO_IMAGE),
     Fault("image's name is none", "IMAGE_NAME_INVALID", N, _pod("InvalidImageName"), "not an image name",
           values={"image": {"registry": "local registry"}}, waived=NO_IMAGE),
     # --- what a container needs

@@ -114,12 +114,14 @@ class DockerEngine:
             return content.read() if content is not None else None
 
     def image(self, ref: str) -> ImageFacts | None:
-        """The image, or None where the daemon has none of that name."""
+        """The image, or None where the daemon has none of that name, or the text is no name of an image."""
         try:
-            with self._reached():
+            with self._reached(docker.errors.APIError):
                 return _facts(ref, self._client.inspect_image(ref))
-        except docker.errors.ImageNotFound:
-            return None
+        except docker.errors.APIError as error:
+            if error.is_client_error():
+                return None
+            raise _unreachable(self.endpoint, error) from None
 
     def images(self, label: str) -> Sequence[ImageFacts]:
         """Every tagged image that carries the label, by name."""

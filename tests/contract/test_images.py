@@ -62,6 +62,7 @@ def other(kind: str, clients: Clients) -> Iterator[tuple[DockerEndpoint, ImagePo
 @BOTH
 def test_an_image_that_is_not_there_is_none(clients: Clients, name: str) -> None:
     assert clients.images.image(f"{name}:1") is None
+    assert clients.images.image(f"no name/{name}:1") is None
     clients.images.remove(f"{name}:1")
 
 
