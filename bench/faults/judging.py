@@ -128,10 +128,10 @@ def _ends_wrong(row: Row, shown: float | None, verdict: float | None, run: Run, 
         return (
             [] if fault.timeout - 1 <= late <= fault.timeout + _VERDICT_SECONDS + 1 else [f"verdict after {late:.0f} s"]
         )
-    wrong = [] if class_of_table is fault.ends else [f"the table says {policy}"]
+    wrong = [] if fault.ends in (class_of_table, Ends.HELD) else [f"the table says {policy}"]
     if late >= fault.timeout:
         wrong.append("waited for the deadline")
-    if fault.ends is Ends.NOW and after > _VERDICT_SECONDS:
+    if fault.ends in (Ends.NOW, Ends.HELD) and after > _VERDICT_SECONDS:
         wrong.append(f"verdict {after:.1f} s after the sign, and it is certain at once")
     if fault.ends is Ends.CONFIRMED and policy.seconds is not None:
         if not policy.seconds - 2 <= after <= policy.seconds + _VERDICT_SECONDS:

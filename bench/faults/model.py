@@ -20,6 +20,7 @@ class Ends(Enum):
 
     NOW = "at once"
     CONFIRMED = "once confirmed"
+    HELD = "at the first restart of the hold"
     DEADLINE = "at the deadline"
     GOES_ON = "goes on"
 

@@ -156,8 +156,8 @@ FAULTS: tuple[Fault, ...] = (
     # --- processes that end
     Fault("wrong setting", "CRASH_LOOP", C, _ended("Error exit 2"), "BACKEND_PORT must be a number",
           values={"config": {"data": {"BACKEND_PORT": "http"}}}),
-    Fault("ready once, then crashes", "CRASH_LOOP", C, _ended("Error exit 1"), "licence", hold="20s",
-          waived=("REPLICAS",),
+    Fault("ready once, then crashes", "CRASH_LOOP", Ends.HELD, _ended("Error exit 1"), "licence", hold="20s",
+          exit_code=6, waived=("REPLICAS",),
           values={"replicaCount": 1, "probes": {"readiness": {"initialDelaySeconds": 1, "periodSeconds": 1}},
                   **_shell("python -m todo_backend & sleep 12; echo 'fatal: the licence is used up'; exit 1")}),
     Fault("setting not given", "ENV_MISSING", C, _ended("Error exit 2"), "BETTER_AUTH_SECRET",
@@ -197,7 +197,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- around the pods
     Fault("Service that selects nothing", "SERVICE_NO_ENDPOINTS", C, r"endpoints/backend-service ready 0",
           "backend-service",
-          waived=("SERVICE_SELECTOR",),
+          exit_code=6, waived=("SERVICE_SELECTOR",),
           files={"charts/component/templates/_service.tpl": _replaced(_SELECTOR, _SELECTOR + _TYPO)}),
     Fault("Ingress without a controller", "INGRESS_NO_CONTROLLER", W, r"ingress/backend", "no-such-class", exit_code=0,
           values={"ingress": {"enabled": True, "className": "no-such-class",
