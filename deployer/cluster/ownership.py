@@ -18,6 +18,8 @@ from deployer.core.ports import (
     LABEL_PREFIX,
     MANAGED_BY,
     OWNER,
+    RELEASE_NAME,
+    RELEASE_NAMESPACE,
     ClusterFacts,
     KubePort,
     Object,
@@ -30,7 +32,6 @@ from deployer.plan import Plan
 from deployer.state import record
 from deployer.state.record import Record, ReleaseRecord
 
-_RELEASE_NAME, _RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _ADDON_NAMESPACES = frozenset({"ingress-nginx", "metallb-system", "kubernetes-dashboard", "local-path-storage"})
 # What Kubernetes itself puts into a namespace: (kind, name), every Event, and what `default` has of the API server.
@@ -157,7 +158,7 @@ def whose(live: Object, application: str, kube: KubePort) -> Owner:
     if owner := labels.get(APPLICATION_LABEL):
         mine = "todo-deploy makes it from `secrets` of the spec" if owner == application else ""
         return Owner(mine or f"belongs to application `{owner}`")
-    release, namespace = notes.get(_RELEASE_NAME), notes.get(_RELEASE_NAMESPACE)
+    release, namespace = notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)
     if release and namespace:
         made = storage.revisions_of(release, namespace, kube)
         if made and made[-1].status != "uninstalled":
@@ -272,7 +273,7 @@ def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
 def is_of_release(one: Object, release: str, namespace: str) -> bool:
     """Whether Helm has marked the object as one of the release's."""
     notes = one["metadata"].get("annotations") or {}
-    return (notes.get(_RELEASE_NAME), notes.get(_RELEASE_NAMESPACE)) == (release, namespace)
+    return (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
 
 
 def _is_ours(one: Object, application: str, releases: Mapping[str, ReleaseRecord]) -> bool:
@@ -281,7 +282,7 @@ def _is_ours(one: Object, application: str, releases: Mapping[str, ReleaseRecord
     if labels.get(MANAGED_BY) == OWNER and application:
         marks = (APPLICATION_LABEL, f"{LABEL_PREFIX}/record", f"{LABEL_PREFIX}/lease")
         return any(labels.get(mark) == application for mark in marks)
-    release, namespace = str(notes.get(_RELEASE_NAME)), notes.get(_RELEASE_NAMESPACE)
+    release, namespace = str(notes.get(RELEASE_NAME)), notes.get(RELEASE_NAMESPACE)
     if labels.get("owner") == "helm":  # Helm's own storage
         release, namespace = str(labels.get("name")), metadata.get("namespace")
     return release in releases and releases[release].namespace == namespace

@@ -80,13 +80,13 @@ def served_keys(spec: Spec, record: Record, kube: KubePort) -> Iterator[ServedKe
     newest = record.history[-1].secrets if record.history else ()
     for name, secret in spec.secrets.items():
         namespace = secret.namespace or spec.namespace
-        served = {name, *(f"{name}-{ref.copy.rpartition('-')[2]}" for ref in newest if secret.naming == "hashed")}
-        ref = next((one for one in newest if one.namespace == namespace and one.served in served), None)
-        found = kube.get("Secret", namespace, ref.copy) if ref is not None else None
-        for key in secret.keys if found is not None else ():
-            raw = (found.get("data") or {}).get(key) if found is not None else None
-            if raw is not None:
-                yield ServedKey(name, key, base64.b64decode(raw).decode("utf-8", "replace"))
+        copies = (one.copy for one in newest if one.namespace == namespace and one.copy.rpartition("-")[0] == name)
+        copy = next(copies, None)
+        found = kube.get("Secret", namespace, copy) if copy is not None else None
+        data = (found or {}).get("data") or {}
+        for key in secret.keys:
+            if key in data:
+                yield ServedKey(name, key, base64.b64decode(data[key]).decode("utf-8", "replace"))
 
 
 def values_to_pull(opened: Opened, env: Mapping[str, str]) -> dict[str, str]:

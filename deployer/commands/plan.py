@@ -151,9 +151,9 @@ def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target, step: Step) -> tup
         judged = changes.judge(subject, target.running.record, target.running.kube)
     except DeployError as error:
         return _refused(error.problems), error.exit_code
-    problems = (*judged.invalid, *judged.refused)
-    code = ExitCode.INPUT if judged.invalid else ExitCode.REFUSED if problems else 0
-    return (*_refused(problems), *(one.title for one in (*subject.unrendered, *judged.advice))), code
+    said = tuple(one.title for one in (*subject.unrendered, *judged.advice))
+    refused = judged.refusal
+    return (said, 0) if refused is None else ((*_refused(refused.problems), *said), refused.exit_code)
 
 
 def _refused(problems: Sequence[Problem]) -> tuple[str, ...]:

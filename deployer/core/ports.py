@@ -21,6 +21,9 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_PREFIX = "todo-deploy.dev"
 """Prefix of our own labels and annotations."""
 
+RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+"""Annotations that Helm gives to the objects of a release."""
+
 APPLICATION_LABEL = f"{LABEL_PREFIX}/application"
 """Label of what was made for an application: Secrets and images."""
 

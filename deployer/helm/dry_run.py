@@ -16,6 +16,8 @@ from deployer.core.objects import identified
 from deployer.core.ports import (
     MANAGED_BY,
     MERGE_PATCH,
+    RELEASE_NAME,
+    RELEASE_NAMESPACE,
     STRATEGIC_PATCH,
     DryRun,
     Kind,
@@ -28,7 +30,6 @@ from deployer.core.reading import Malformed
 from deployer.core.yaml import parse_manifest
 from deployer.helm import storage
 
-RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _AT_ONCE = 8
 _BORROWED = "default"
 """The namespace in which objects are judged whose own does not exist yet."""

@@ -147,7 +147,7 @@ def _shown(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def _slot(image: str, paths: Sequence[Path], values: Mapping[str, Any]) -> Slot:
-    """Which values make the parts of an image's name, told from the name with their marks."""
+    """Which values make the parts of an image's name, recognized in the name with their marks."""
     shown = {mark[0]: _shown(paths[int(mark[1])], values) for mark in _MARK.finditer(image)}
     if image in shown:
         return Slot("", {shown[image]: "{ref}"}, (), ())

@@ -52,8 +52,14 @@ class Judged:
 
     def refuse(self) -> None:
         """Returns when nothing is refused; input error where something is invalid, else refused."""
-        if problems := (*self.invalid, *self.refused):
-            raise DeployError(problems, ExitCode.INPUT if self.invalid else ExitCode.REFUSED)
+        if (refusal := self.refusal) is not None:
+            raise refusal
+
+    @property
+    def refusal(self) -> DeployError | None:
+        """What `refuse` raises; None where nothing is refused."""
+        problems = (*self.invalid, *self.refused)
+        return DeployError(problems, ExitCode.INPUT if self.invalid else ExitCode.REFUSED) if problems else None
 
 
 def judge(subject: Subject, kept: Record, kube: KubePort, choice: Choice = NOTHING) -> Judged:

@@ -140,7 +140,7 @@ class _Watched:
     def refuse_restarted(self, seen: _Seen) -> None:
         """Returns while every container runs on since all was Available; raises why one did not.
 
-        Where it ended only because it could not yet reach what it needs, or the rollout is to be judged with patience,
+        Where it ended only because it could not yet reach what it needs, or by the profile `patient`,
         the hold begins anew.
         """
         rollout, limits = self._rollout, self._rollout.limits

@@ -16,6 +16,8 @@ from deployer.core.ports import (
     MADE_LABEL,
     MANAGED_BY,
     OWNER,
+    RELEASE_NAME,
+    RELEASE_NAMESPACE,
     VERDICT_LABEL,
     HelmPort,
     KubePort,
@@ -27,7 +29,7 @@ from deployer.core.ports import (
 from deployer.core.process import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage
-from deployer.helm.dry_run import RELEASE_NAME, RELEASE_NAMESPACE, owned_by
+from deployer.helm.dry_run import owned_by
 from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
