@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, ExitCode
 from deployer.core.files import cache_folder, path_component, state_folder
-from deployer.core.ports import ClusterFacts, ClusterPort, DockerEndpoint, HelmPort, ImagePort, KubePort
+from deployer.core.ports import (
+    ClusterFacts,
+    ClusterPort,
+    DeliveryPort,
+    DockerEndpoint,
+    HelmPort,
+    ImagePort,
+    KubePort,
+)
 from deployer.core.shell import unexported
 from deployer.core.steps import Clock, SystemClock
+from deployer.images.delivery import InDaemon, ThroughRegistry, Way, no_way
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
@@ -96,6 +105,8 @@ class Connected(Run):
     facts: ClusterFacts
     kube: KubePort
     helm: HelmPort
+    way: Way
+    """How images reach the cluster."""
     look: Lookup = no_lookup
     forward: Forward | None = None
     """What this machine is to serve itself, where the node cannot be reached."""
@@ -144,6 +155,27 @@ def open_builder(
 
     find = partial(find_buildx, docker, machine.env, machine.cache_dir, node_plugin)
     return DockerEngine(endpoint, why_stopped, find)
+
+
+def builder_of(machine: Machine, way: Way, facts: ClusterFacts) -> DockerEndpoint | None:
+    """The Docker daemon that images are built in; None where they cannot reach the cluster from any."""
+    return {"daemon": facts.docker, "none": None}.get(way.kind, machine.host_docker)
+
+
+def open_delivery(
+    machine: Machine, wanted: Cluster, toolchain: Toolchain | None, seen: tuple[Way, ClusterFacts],
+    why_stopped: WhyStopped = unknown,
+) -> DeliveryPort:  # fmt: skip
+    """How images come from the daemon that builds them to the nodes; for looking only where `toolchain` is None."""
+    way, facts = seen
+    endpoint = builder_of(machine, way, facts)
+    if endpoint is None:
+        raise DeployError(no_way(way), ExitCode.MACHINE)
+    if toolchain is None:
+        builder = open_images(endpoint, why_stopped)
+    else:
+        builder = open_builder(machine, wanted, toolchain.docker, endpoint, why_stopped)
+    return ThroughRegistry(builder, way) if way.kind == "registry" else InDaemon(builder)
 
 
 def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:

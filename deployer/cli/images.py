@@ -25,7 +25,8 @@ def images() -> None:
 @common_options
 def list_(session: Session) -> int:
     """Show the images of the revision that serves: tag, registry, size, layers, age, base, digest."""
-    found = built_images(open_deployed(read_spec(session), this_machine()))
+    here = this_machine()
+    found = built_images(open_deployed(read_spec(session), here), here)
     if session.as_json:
         print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
         return ExitCode.OK

@@ -32,6 +32,7 @@ class Session:
     context: str | None = None
     toolchain: str | None = None
     forward: str | None = None
+    registry: str | None = None
     ca: Path | None = None
     yes: bool = False
     overrides: tuple[str, ...] = ()
@@ -98,6 +99,8 @@ _OPTIONS = (
                  help="Where docker, minikube, helm and kubectl come from."),
     click.option("--forward", type=click.Choice(["auto", "always", "never"]),
                  help="Whether this machine serves the URLs itself, by a background process."),
+    click.option("--registry", metavar="HOST[:PORT][/PREFIX]",
+                 help="Registry that images are pushed to and pulled from."),
     click.option("--ca", type=click.Path(path_type=Path),
                  help="PEM file of a company's CA certificates, for builds."),
     click.option("-y", "--yes", is_flag=True, default=None, help="Answer yes to every question."),

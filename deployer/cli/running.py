@@ -47,6 +47,8 @@ def read_spec(session: Session) -> LoadedSpec:
         overrides.append(f"toolchain={session.toolchain}")
     if session.forward:
         overrides.append(f"forward={session.forward}")
+    if session.registry:
+        overrides += [f"registry.address={json.dumps(session.registry)}", "delivery=registry"]
     if session.ca:
         overrides.append(f"build.ca={json.dumps(str(session.ca.absolute()))}")
     if session.context:

@@ -13,13 +13,16 @@ from deployer.cluster import ownership
 from deployer.commands.toolchain import prepare_cluster_start
 from deployer.composition import Connected, Machine, Run, image_refs
 from deployer.config.load import LoadedSpec
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, machine_error, refused
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
 from deployer.helm.storage import made_by_hooks
+from deployer.images.delivery import HOSTING, Way, decide, hosting_of
 from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import unknown, watch_node
+from deployer.plan import in_registry
 from deployer.rollout.observe import lookup_of
 from deployer.sources.load import load_env
 from deployer.stages.cluster import ensure_cluster
@@ -48,6 +51,8 @@ class Opened:
     toolchain: Toolchain | None
     kube: KubePort
     record: Record = field(repr=False)
+    way: Way
+    """How images reach it."""
     forward: Known = NOTHING
     """What this machine serves itself."""
 
@@ -86,20 +91,31 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         run.clock,
     )
     facts, kube = running.value
+    way = way_to(run.spec, facts, kube)
     forward = forwarding.wanted(run.spec, facts.node_ip, run.folder, machine.kubeconfig)
     if forward is None:
         forwarding.stop(run.folder)
     connected = Connected(
         run.id, run.loaded, run.values, machine, run.lock, toolchain, facts, kube,
         helm=composition.open_helm(machine, wanted, toolchain, facts, why_stopped),
+        way=way,
         look=lookup_of(
             kube, partial(image_refs, facts.docker), partial(image_refs, machine.host_docker),
-            {name: image.repository for name, image in run.spec.images.items()},
+            {name: in_registry(image.repository, way.pull) for name, image in run.spec.images.items()},
         ),
         forward=forward,
         why_stopped=why_stopped,
     )  # fmt: skip
     return Outcome(connected, running.changed, running.text)
+
+
+def way_to(spec: Spec, facts: ClusterFacts, kube: KubePort | None) -> Way:
+    """How images reach the cluster; it is asked for its registry only where nothing else decides."""
+    way = decide(spec, facts, None)
+    if way.kind == "none" and spec.delivery in ("auto", "registry") and kube is not None:
+        with suppress(DeployError):  # who may not read it is told that there is no way
+            return decide(spec, facts, hosting_of(kube.get("ConfigMap", *HOSTING)))
+    return way
 
 
 def see_cluster(loaded: LoadedSpec, here: Machine) -> Seen:
@@ -130,7 +146,8 @@ def open_running(loaded: LoadedSpec, here: Machine) -> Opened:
     learn_secrets(kube, loaded.spec.application)
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = here.folder(loaded.spec)
-    return Opened(loaded, seen.facts, seen.toolchain, kube, kept, forwarding.known(folder))
+    way = way_to(loaded.spec, seen.facts, kube)
+    return Opened(loaded, seen.facts, seen.toolchain, kube, kept, way, forwarding.known(folder))
 
 
 def open_own(loaded: LoadedSpec, here: Machine, *, removal: bool = False) -> Opened:

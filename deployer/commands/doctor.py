@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 from deployer import __version__, composition, forwarding
 from deployer.commands import addons
+from deployer.commands.connection import way_to
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.core.redact import KNOWN
+from deployer.images.delivery import Way, no_way
 from deployer.preflight.gather import tracked
 from deployer.sources import env_files
 from deployer.sources import load as inputs
@@ -196,10 +198,19 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
         return
     yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
     yield _forward(loaded, facts, here)
+    if loaded.spec.images:
+        yield _delivery(way_to(loaded.spec, facts, kube))
     for problem in differences(wanted, facts, composition.host()):
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
     if wanted.addons and kube is not None:
         yield from _addons(wanted, toolchain, facts, kube, here)
+
+
+def _delivery(way: Way) -> Check:
+    """How images reach the cluster's nodes, and why that way."""
+    if way.kind == "none":
+        return Check("delivery", "fail", way.text, no_way(way).hints[0])
+    return Check("delivery", "pass", way.text)
 
 
 def _addons(

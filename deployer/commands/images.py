@@ -9,11 +9,12 @@ from deployer.commands.connection import Opened, not_deployed, open_locked, open
 from deployer.commands.locking import one_at_a_time
 from deployer.composition import Machine, Run, begin_run
 from deployer.config.load import LoadedSpec
-from deployer.core.errors import machine_error
+from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import ImagePort
 from deployer.core.steps import Steps
+from deployer.images.delivery import no_way
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
 from deployer.plan import BASE_LABEL
 from deployer.state.runs import new_run_id
@@ -34,9 +35,9 @@ class ListedImage:
     digest: str
 
 
-def built_images(opened: Opened) -> tuple[ListedImage, ...]:
-    """The images of the newest revision; they are in the node's own daemon, and no registry has them."""
-    daemon = _daemon(opened)
+def built_images(opened: Opened, here: Machine) -> tuple[ListedImage, ...]:
+    """The images of the newest revision, as the daemon that built them has them."""
+    daemon = _daemon(opened, here)
     found = []
     for name, ref in sorted(opened.record.history[-1].images.items()) if opened.record.history else ():
         facts = daemon.image(ref)
@@ -66,19 +67,19 @@ def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
     """
     if remove:
         return (yield from _removed(begin_run(new_run_id(here.clock.now()), loaded, {}, here)))
-    return (yield from _waste(open_running(loaded, here)))
+    return (yield from _waste(open_running(loaded, here), here))
 
 
 @one_at_a_time
 def _removed(run: Run) -> Steps[Waste]:
     opened = yield from open_locked(run)
-    waste = yield from _waste(opened)
-    remove_waste(waste, opened.kube, _daemon(opened))
+    waste = yield from _waste(opened, run.machine)
+    remove_waste(waste, opened.kube, _daemon(opened, run.machine))
     return waste
 
 
-def _waste(opened: Opened) -> Steps[Waste]:
-    daemon, spaces = _daemon(_deployed(opened)), _namespaces(opened)
+def _waste(opened: Opened, here: Machine) -> Steps[Waste]:
+    daemon, spaces = _daemon(_deployed(opened), here), _namespaces(opened)
     used = used_images(spaces, opened.kube)
     waste = find_waste(opened.loaded.spec.application, spaces, opened.record, used, opened.kube, daemon)
     for one in waste.unread:
@@ -97,14 +98,12 @@ def _deployed(opened: Opened) -> Opened:
     return opened
 
 
-def _daemon(opened: Opened) -> ImagePort:
-    if opened.facts.docker is None:
-        title, hint = (
-            "this cluster has no Docker daemon that can be reached",
-            "images prune works with Minikube's Docker only",
-        )
-        raise machine_error("NO_DAEMON", title, hints=(hint,))
-    return composition.open_images(opened.facts.docker)
+def _daemon(opened: Opened, here: Machine) -> ImagePort:
+    """The daemon that builds; what was pushed to a registry stays there."""
+    endpoint = composition.builder_of(here, opened.way, opened.facts)
+    if endpoint is None:
+        raise DeployError(no_way(opened.way), ExitCode.MACHINE)
+    return composition.open_images(endpoint)
 
 
 def _namespaces(opened: Opened) -> list[str]:

@@ -11,14 +11,14 @@ from typing import Literal
 from deployer import composition, forwarding
 from deployer.cluster import ownership
 from deployer.commands import addons
-from deployer.commands.connection import Opened, Seen, see_cluster
+from deployer.commands.connection import Opened, Seen, see_cluster, way_to
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import replacements_for
 from deployer.commands.validate import offline_plan
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import ImagePort, KubePort
+from deployer.core.ports import DeliveryPort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
 from deployer.preflight import changes
@@ -91,7 +91,10 @@ def _not_running(seen: Seen, plan: Plan) -> Iterator[Step]:
 
 def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) -> Iterator[Step]:
     loaded = seen.loaded
-    yield Step("cluster", loaded.spec.cluster.name, "unchanged", "running")
+    way = way_to(loaded.spec, seen.facts, kube)
+    images = f"images are {way.text}" if loaded.spec.images else ""
+    name = loaded.spec.cluster.context or loaded.spec.cluster.name
+    yield Step("cluster", name, "unchanged", "\n".join(filter(None, ("running", images))))
     if loaded.spec.cluster.addons and seen.toolchain is not None:
         states = addons.look(addons.Target(loaded.spec.cluster, seen.toolchain, seen.facts, kube, here))
         yield from (Step("addon", one.name, _needed(one), one.text) for one in states)
@@ -99,12 +102,13 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     folder = here.folder(loaded.spec)
     forward = forwarding.wanted(loaded.spec, seen.facts.node_ip, folder, here.kubeconfig)
     known = Known(forward.mappings) if forward is not None else NOTHING
-    opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, known)
+    opened = Opened(loaded, seen.facts, seen.toolchain, kube, kept, way, known)
     plan = plan_for(opened, env, git.read_commit(loaded.root), here)
-    daemon = composition.open_images(seen.facts.docker) if seen.facts.docker is not None else None
+    has_way = way.kind != "none"
+    delivery = composition.open_delivery(here, loaded.spec.cluster, None, (way, seen.facts)) if has_way else None
     path = build_cache.memory_path(here.folder(loaded.spec))
     before = build_cache.recall(path)
-    yield from (_image(image, daemon, before) for image in plan.images)
+    yield from (_image(image, delivery, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
     yield from _foreign(plan, kube)
     helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
@@ -164,8 +168,8 @@ def _needed(addon: AddonState) -> Action:
     return "unchanged" if addon.ready else "update" if addon.present else "create"
 
 
-def _image(image: ImagePlan, daemon: ImagePort | None, before: Mapping[str, Previous]) -> Step:
-    if daemon is not None and daemon.image(image.ref) is not None:
+def _image(image: ImagePlan, delivery: DeliveryPort | None, before: Mapping[str, Previous]) -> Step:
+    if delivery is not None and delivery.found(image.ref) is not None:
         return Step("image", image.name, "unchanged", image.ref)
     return Step("image", image.name, "build", f"{reason_to_build(image, before.get(image.name))}\n{image.ref}")
 

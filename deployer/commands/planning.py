@@ -16,7 +16,7 @@ from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.core.steps import Steps
 from deployer.forwarding import NOTHING, Known
 from deployer.kube.masking import learn_secrets
-from deployer.plan import Facts, ImageSource, Plan, make_plan
+from deployer.plan import Facts, ImageSource, Plan, in_registry, make_plan
 from deployer.plan.tags import Commit
 from deployer.sources import git, load
 from deployer.stages import secrets as secrets_stage
@@ -50,7 +50,7 @@ def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
     learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
     forward = Known(run.forward.mappings) if run.forward is not None else NOTHING
-    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, forward)
+    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way, forward)
     commit = git.read_commit(run.loaded.root)
     plan = narrowed(plan_for(opened, run.values, commit, run.machine, services), services)
     return Planned(plan, kept, commit, partial=bool(services))
@@ -83,6 +83,7 @@ def plan_for(
             if url.node_port is not None
         },
         commit=commit,
+        registry=opened.way.pull,
         origin=loaded.origin,
     )
     return make_plan(spec, loaded.root, facts)
@@ -102,8 +103,9 @@ def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
     The record goes with `down --volumes`, the images stay: a version that one of them has is no other content's.
     """
     used = {repository: dict(known) for repository, known in opened.record.tags.items()}
-    by_version = {one.repository for one in opened.loaded.spec.images.values() if one.tag_policy != "digest"}
-    if not by_version or opened.facts.docker is None:
+    images = opened.loaded.spec.images.values()
+    by_version = {in_registry(one.repository, opened.way.pull) for one in images if one.tag_policy != "digest"}
+    if not by_version or opened.facts.docker is None or opened.way.kind != "daemon":
         return used
     daemon = composition.open_images(opened.facts.docker)
     for ref in daemon.refs():

@@ -125,7 +125,7 @@ def ensure_revision(run: Connected, entry: Entry, kept: Record) -> Steps[None]:
     images = _missing_images(run, entry)
     if not gone and not copies and not images:
         return
-    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept)
+    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way)
     with ExitStack() as stack:
         sources = _work_tree(run, opened) if images or copies else []
         made, lacking = _images_of(images, entry, kept, sources)
@@ -180,11 +180,11 @@ def _of_commit(run: Connected, entry: Entry, opened: Opened, stack: ExitStack) -
 
 
 def _missing_images(run: Connected, entry: Entry) -> dict[str, str]:
-    """Name → reference of the revision's images that the cluster's daemon no longer has."""
-    if run.facts.docker is None:
+    """Name → reference of the revision's images that the nodes no longer find."""
+    if not entry.images or run.way.kind == "none":
         return {}
-    daemon = composition.open_images(run.facts.docker, run.why_stopped)
-    return {name: ref for name, ref in entry.images.items() if daemon.image(ref) is None}
+    delivery = composition.open_delivery(run.machine, run.spec.cluster, None, (run.way, run.facts), run.why_stopped)
+    return {name: ref for name, ref in entry.images.items() if delivery.found(ref) is None}
 
 
 def _images_of(
@@ -232,13 +232,14 @@ def _gone_copy(ref: KeptSecretRef, entry: Entry) -> Problem:
 
 
 def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
-    daemon = run.facts.docker
+    machine, seen = run.machine, (run.way, run.facts)
+    daemon = composition.builder_of(machine, *seen)
     assert daemon is not None
     yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
     bases = load.wanted_bases(source.loaded, run.values)
     building = images_stage.ensure_images(
         (image,),
-        composition.open_builder(run.machine, run.spec.cluster, run.toolchain.docker, daemon, run.why_stopped),
+        composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped),
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
         {image.name: Previous(image.ref, image.source)},
         Building(

@@ -17,7 +17,7 @@ from deployer.commands.rollback import automatic_rollback
 from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
 from deployer.composition import Connected, Run
 from deployer.config.spec import FailFast, Spec
-from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
@@ -180,15 +180,16 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     """Every image of the plan is in the cluster's daemon, and this machine remembers what it was built from."""
     if not plan.images:
         return Outcome((), False, "none")
-    daemon, machine = run.facts.docker, run.machine
-    if daemon is None:
-        raise DeployError(images_stage.no_daemon(run.spec.cluster.context or ""), ExitCode.MACHINE)
+    machine, seen = run.machine, (run.way, run.facts)
+    daemon = composition.builder_of(machine, *seen)
+    delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
+    assert daemon is not None
     bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)
     outcome = yield from images_stage.ensure_images(
         plan.images,
-        composition.open_builder(machine, run.spec.cluster, run.toolchain.docker, daemon, run.why_stopped),
+        delivery,
         lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, machine),
         before,
         images_stage.Building(

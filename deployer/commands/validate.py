@@ -65,6 +65,7 @@ def offline_plan(
         used_tags={},
         addresses=addresses,
         commit=git.read_commit(loaded.root),
+        registry=loaded.spec.registry.address or "" if loaded.spec.delivery in ("auto", "registry") else "",
         origin=loaded.origin,
     )
     return make_plan(loaded.spec, loaded.root, facts)

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from deployer.config.releases import Cors, Image, Release, Secret, SecretKeySource, Url
 from deployer.config.rules import FailFast, Rollout, Rules, ServiceRollout
-from deployer.config.types import EnvName, Name, ObjectName, Part, PathText, Size, mebibytes, seconds
+from deployer.config.types import EnvName, Name, ObjectName, Part, PathText, RegistryAddress, Size, mebibytes, seconds
 
 __all__ = [
     "Build",
@@ -24,6 +24,7 @@ __all__ = [
     "Name",
     "ObjectName",
     "Part",
+    "Registry",
     "Release",
     "Rollout",
     "Rules",
@@ -86,6 +87,16 @@ class Build(Part):
     """PEM file with a company's CA certificates, relative to the spec: builds trust them."""
 
 
+class Registry(Part):
+    """The container registry that images are pushed to, and that the cluster's nodes pull them from."""
+
+    address: RegistryAddress | None = None
+    """Host, port and prefix, as image references begin with them: `registry.example.com:5000/team`. Default: what the
+    cluster says of itself in `kube-public/local-registry-hosting` (KEP-1755)."""
+    push: RegistryAddress | None = None
+    """The same registry as the Docker daemon that builds reaches it; default `address`."""
+
+
 class Switch(Part):
     """Something that is on or off, decided before anything is touched."""
 
@@ -122,6 +133,11 @@ class Spec(Part):
     """Named conditions."""
     build: Build = Build()
     """Settings of all builds."""
+    delivery: Literal["auto", "daemon", "registry", "load"] = "auto"
+    """How images reach the cluster's nodes: built in the node's own Docker `daemon`, pushed to a `registry`, or built
+    in this machine's Docker and loaded (`load`) into every node; `auto` chooses by what is there."""
+    registry: Registry = Registry()
+    """The registry of the delivery `registry`."""
     images: dict[Name, Image] = {}
     """Images to build."""
     secrets: dict[ObjectName, Secret] = {}

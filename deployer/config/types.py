@@ -24,6 +24,14 @@ Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$", strict=True)]
 _PORT, _PATH = r"([a-z0-9]+([.-][a-z0-9]+)*:[0-9]+/)?", r"[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
 Repository = Annotated[str, StringConstraints(pattern=f"^{_PORT}{_PATH}$", max_length=200)]
+# A registry as image references begin with it: only a host with a dot, a port or the name `localhost` is one.
+RegistryAddress = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(localhost|[a-z0-9]+([.-][a-z0-9]+)*(\.[a-z0-9]+|:[0-9]+)|localhost:[0-9]+)(/{_PATH})?$",
+        max_length=180,
+    ),
+]
 Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$")]
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}

@@ -69,6 +69,8 @@ class ClusterFacts:
     """The network that node and host share, such as 192.168.49.0/24."""
     moved_from: str = ""
     """The address in the kubeconfig, where the cluster's API server is at another one by now."""
+    runtime: str = ""
+    """The nodes' container runtime, such as `containerd`; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ class ImageFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     layers: int = 0
+    digest: str = ""
+    """That of the manifest in a registry; empty for an image that was not looked up in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +309,17 @@ class ImagePort(Protocol):
     def build(self, request: BuildRequest) -> Generator[str, None, None]: ...
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None: ...
     def remove(self, ref: str) -> None: ...
+    def published(self, ref: str) -> ImageFacts | None: ...
+    def push(self, ref: str, name: str) -> Generator[tuple[int, int], None, None]: ...
+
+
+class DeliveryPort(Protocol):
+    """How an image comes from the daemon that builds it to where the cluster's nodes find it."""
+
+    @property
+    def builder(self) -> ImagePort: ...
+    def found(self, ref: str) -> ImageFacts | None: ...
+    def send(self, ref: str) -> Generator[tuple[int, int], None, None]: ...
 
 
 @dataclass(frozen=True, slots=True)

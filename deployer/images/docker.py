@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
+import docker.auth
 import docker.errors
 import requests.exceptions
 from docker.api.client import APIClient
@@ -21,15 +22,19 @@ from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
 
 from deployer.core.errors import DeployError, machine_error
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import BuildFailed, BuildRequest, Buildx, DockerEndpoint, ImageFacts
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors
 from deployer.core.steps import on_stop
 from deployer.images import buildkit
+from deployer.images.registry import host_of, refusal
 from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60
+# "denied" is what a registry says of a repository that is not there yet to who may not see what there is.
+_ABSENT = re.compile(r"manifest unknown|name unknown|not found|denied", re.IGNORECASE)
 
 
 class _Stream(CancellableStream):  # type: ignore[misc]  # the package has no type information
@@ -207,6 +212,54 @@ class DockerEngine:
         with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
             self._client.remove_image(ref)
 
+    def published(self, ref: str) -> ImageFacts | None:
+        """The image as its registry has it, or None where that has none; DeployError where it does not say."""
+        try:
+            with self._reached(docker.errors.APIError):
+                found = self._client.inspect_distribution(ref, auth_config=self._credentials(ref))
+        except docker.errors.APIError as error:
+            said = foreign(error.explanation or error)
+            if _ABSENT.search(said):
+                return None
+            raise refusal(ref, said) from None
+        described = found.get("Descriptor") or {}
+        return ImageFacts(ref, "", int(described.get("size") or 0), "", "", digest=str(described.get("digest") or ""))
+
+    def push(self, ref: str, name: str) -> Generator[tuple[int, int], None, None]:
+        """Yields how many bytes of how many are there; the registry then has the image under that name.
+
+        DeployError where it refuses.
+        """
+        named = parse_ref(name)
+        try:
+            with self._reached(docker.errors.APIError), ExitStack() as stack:
+                if name != ref:
+                    self._client.tag(ref, named.name, named.tag)
+                    stack.callback(self.remove, name)
+                stream = self._client.push(
+                    named.name, named.tag, stream=True, decode=True, auth_config=self._credentials(name)
+                )
+                stack.callback(stream.release)
+                stack.enter_context(on_stop(stream.end))
+                yield from _pushing(stream, name)
+        except docker.errors.APIError as error:
+            raise refusal(name, foreign(error.explanation or error)) from None
+
+    def _credentials(self, ref: str) -> Mapping[str, Any]:
+        """What Docker's own configuration or its credential helper has for the registry; the daemon is handed it in a
+        header."""
+        registry, _ = docker.auth.resolve_repository_name(ref)
+        try:
+            found: Mapping[str, Any] | None = docker.auth.resolve_authconfig(self._client._auth_configs, registry)
+        except docker.errors.DockerException as error:
+            raise machine_error(
+                "REGISTRY_HELPER",
+                f"Docker's credential helper gives nothing for {host_of(ref)}",
+                detail=foreign(error)[:300],
+                hints=(f"docker login {host_of(ref)}",),
+            ) from None
+        return found or {}
+
     @contextmanager
     def _reached(self, refusals: type[Exception] = docker.errors.NotFound) -> Iterator[None]:
         """While inside, a daemon that does not answer as it should is named; such refusals are raised as they are."""
@@ -234,6 +287,18 @@ def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:
         created=str(document.get("Created") or ""),
         layers=len((document.get("RootFS") or {}).get("Layers") or ()),
     )
+
+
+def _pushing(chunks: Iterator[Mapping[str, Any]], name: str) -> Iterator[tuple[int, int]]:
+    """How many bytes of how many are there; raises what the registry refuses."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for chunk in chunks:
+        if chunk.get("error"):
+            raise refusal(name, foreign(chunk["error"]))
+        progress, layer = chunk.get("progressDetail") or {}, str(chunk.get("id") or "")
+        if layer and progress.get("total"):
+            sizes[layer] = (min(progress.get("current", 0), progress["total"]), progress["total"])
+            yield sum(done for done, _ in sizes.values()), sum(whole for _, whole in sizes.values())
 
 
 def _lines(chunk: Mapping[str, Any]) -> list[str]:

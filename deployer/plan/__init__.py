@@ -4,7 +4,7 @@ Pure: the spec, the env values, the digests of the sources and a few facts go in
 are named by their content, so that "nothing changed" is an equality and a rollback restores the exact image and Secret.
 """
 
-from deployer.plan.make import BASE_LABEL, build_args, cors_plans, make_plan, url_plans
+from deployer.plan.make import BASE_LABEL, build_args, cors_plans, in_registry, make_plan, url_plans
 from deployer.plan.model import (
     ChartSource,
     CorsPlan,
@@ -33,6 +33,7 @@ __all__ = [
     "cors_plans",
     "expand",
     "generated_keys",
+    "in_registry",
     "is_on",
     "make_plan",
     "missing_keys",

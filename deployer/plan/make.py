@@ -99,7 +99,8 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     source = facts.images[name]
     shared = _shared(spec, name, facts)
     content = shared or source.digest
-    tag = _tag(image, content, facts)
+    repository = in_registry(image.repository, facts.registry)
+    tag = _tag(image, content, facts.used_tags.get(repository, {}), facts)
     args = build_args(spec, name, facts.replacements)
     labels = {
         **image.labels,
@@ -115,7 +116,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     context = root / image.context
     return ImagePlan(
         name=name,
-        repository=image.repository,
+        repository=repository,
         tag=tag.text,
         context=context,
         dockerfile=root / image.dockerfile if image.dockerfile else context / "Dockerfile",
@@ -154,8 +155,12 @@ def _same_tags(spec: Spec) -> Iterator[set[str]]:
         yield from named.values()
 
 
-def _tag(image: Image, digest: str, facts: Facts) -> tags.Tag:
-    used = facts.used_tags.get(image.repository, {})
+def in_registry(repository: str, registry: str) -> str:
+    """The repository within the registry, unless it names one itself."""
+    return f"{registry}/{repository}" if registry and not parse_ref(repository).registry else repository
+
+
+def _tag(image: Image, digest: str, used: Mapping[str, str], facts: Facts) -> tags.Tag:
     if image.tag_policy == "semver":
         return tags.semver_tag(image.version, digest, used)
     if image.tag_policy == "semver-commit":

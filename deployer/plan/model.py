@@ -44,6 +44,8 @@ class Facts:
     used_tags: Mapping[str, Mapping[str, str]]
     addresses: Mapping[str, str]
     commit: tags.Commit | None
+    registry: str = ""
+    """What the references of images begin with that name no registry of their own."""
     origin: Callable[..., object] = field(default=lambda *location: "", compare=False)
     """Where a location of the spec is written."""
 

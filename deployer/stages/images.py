@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,9 +14,10 @@ from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Log, Warned
 from deployer.core.files import write_private
-from deployer.core.ports import BuildFailed, BuildRequest, ImageFacts, ImagePort
+from deployer.core.ports import BuildFailed, BuildRequest, DeliveryPort, ImageFacts, ImagePort
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Clock, Outcome, Steps, merge
+from deployer.images.registry import is_passing
 from deployer.images.scanner import Scan
 from deployer.plan import ImagePlan
 from deployer.sources import build_context, digest
@@ -40,7 +41,7 @@ _FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::1(?:\.\d+)*|:lates
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image that is in the daemon; `reason` says why it was built, or why not."""
+    """An image where the nodes find it; `reason` says why it was built, or why not."""
 
     name: str
     ref: str
@@ -48,6 +49,8 @@ class BuiltImage:
     reason: str
     size: int
     scan: str = ""
+    digest: str = ""
+    """Its manifest in the registry that it was pushed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +85,20 @@ def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
 
 def ensure_images(
     images: Sequence[ImagePlan],
-    daemon: ImagePort,
+    delivery: DeliveryPort,
     supply: Callable[[Sequence[str]], Steps[None]],
     previous: Mapping[str, Previous],
     how: Building,
     clock: Clock,
 ) -> Steps[Outcome[tuple[BuiltImage, ...]]]:
-    """Every image is in the daemon; those that were missing were built, side by side."""
+    """Every image is where the nodes find it; those that were missing were built, side by side, and sent there."""
     found: dict[str, BuiltImage] = {}
     missing: dict[str, ImagePlan] = {}
+    daemon = delivery.builder
     for image in images:
-        facts = None if how.rebuild else (yield from _found(image.ref, image.name, daemon, clock))
+        facts = None if how.rebuild else (yield from _found(image.ref, image.name, delivery.found, clock))
         if facts is not None:
-            found[image.name] = BuiltImage(image.name, image.ref, False, "unchanged", facts.size)
+            found[image.name] = BuiltImage(image.name, image.ref, False, "unchanged", facts.size, digest=facts.digest)
         else:
             missing[image.name] = image
     if missing and not how.build:
@@ -110,12 +114,12 @@ def ensure_images(
     bases = sorted({base for image in missing.values() for base in image.bases})
     lacking = []
     for base in bases:
-        if (yield from _found(base, base, daemon, clock)) is None:
+        if (yield from _found(base, base, daemon.image, clock)) is None:
             lacking.append(base)
     if lacking:
         yield from supply(lacking)
     bodies = {
-        name: (lambda image=image: _build(image, daemon, reason_to_build(image, previous.get(image.name)), how, clock))
+        name: (lambda image=image: _made(image, delivery, reason_to_build(image, previous.get(image.name)), how, clock))
         for name, image in missing.items()
     }
     built = yield from merge(bodies, _PARALLEL_BUILDS)
@@ -145,13 +149,27 @@ def refuse_without_buildkit(images: Iterable[ImagePlan]) -> None:
         raise DeployError(problems, ExitCode.BUILD)
 
 
-def no_daemon(context: str) -> Problem:
-    """Why images cannot be built for a cluster whose daemon cannot be reached."""
-    return Problem(
-        "NO_DAEMON",
-        f"the cluster of context `{context}` has no Docker daemon that images could be built in",
-        hints=("use `provider: minikube`", "or push the images yourself and leave `images` out of the spec"),
-    )
+def _made(image: ImagePlan, delivery: DeliveryPort, reason: str, how: Building, clock: Clock) -> Steps[BuiltImage]:
+    """The image is built, unless an earlier run got as far as that, and sent to where the nodes find it."""
+    kept = None if how.rebuild else (yield from _found(image.ref, image.name, delivery.builder.image, clock))
+    if kept is None:
+        made = yield from _build(image, delivery.builder, reason, how, clock)
+    else:
+        made = BuiltImage(image.name, image.ref, False, "was built before", kept.size)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            for done, whole in delivery.send(image.ref):
+                yield Item(STAGE, image.name, ItemState.RUNNING, "pushing", done, whole)
+            break
+        except DeployError as error:
+            if not is_passing(error) or attempt == _ATTEMPTS:
+                raise
+            yield Item(STAGE, image.name, ItemState.RUNNING, f"{error.problems[0].title}; once more")
+            clock.sleep(float(attempt**2))
+    facts = delivery.found(image.ref)
+    note = f" (no commit in the tag: {image.tag_note})" if image.tag_note else ""
+    yield Item(STAGE, image.name, ItemState.DONE, image.ref + note)
+    return replace(made, digest=facts.digest if facts is not None else "")
 
 
 def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, clock: Clock) -> Steps[BuiltImage]:
@@ -162,7 +180,7 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
         except DeployError as error:
             if not _is_lost(error):
                 raise
-        facts = yield from _found(image.ref, image.name, daemon, clock)
+        facts = yield from _found(image.ref, image.name, daemon.image, clock)
         if facts is not None:
             break
         if attempt < _ATTEMPTS:
@@ -176,8 +194,6 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
         title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
         hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
         raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
-    note = f" (no commit in the tag: {image.tag_note})" if image.tag_note else ""
-    yield Item(STAGE, image.name, ItemState.DONE, image.ref + note)
     return BuiltImage(image.name, image.ref, True, reason, facts.size)
 
 
@@ -219,12 +235,12 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
 
 
-def _found(ref: str, item: str, daemon: ImagePort, clock: Clock) -> Steps[ImageFacts | None]:
-    """What the daemon has of that name, once it answers again; its error after a minute without an answer."""
+def _found(ref: str, item: str, look: Callable[[str], ImageFacts | None], clock: Clock) -> Steps[ImageFacts | None]:
+    """What is there of that name, once the daemon answers again; its error after a minute without an answer."""
     deadline, shown = clock.monotonic() + _LIMIT_SECONDS, False
     while True:
         try:
-            return daemon.image(ref)
+            return look(ref)
         except DeployError as error:
             if not _is_lost(error) or clock.monotonic() > deadline:
                 raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
+from deployer.core.errors import DeployError
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 
 HERE = DockerEndpoint("unix:///fake/docker.sock")
@@ -30,6 +32,9 @@ class FakeImages:
         self.built: list[Built] = []
         self.sizes: dict[str, int] = {}
         self.copied: list[tuple[DockerEndpoint, tuple[str, ...]]] = []
+        self.published_refs: dict[str, str] = {}
+        self.refusals: list[DeployError] = []
+        """What the registry says to the next pushes."""
         self.gate: threading.Barrier | None = None
         self.others = others if others is not None else {}
 
@@ -83,6 +88,16 @@ class FakeImages:
 
     def remove(self, ref: str) -> None:
         self.known.pop(ref, None)
+
+    def published(self, ref: str) -> ImageFacts | None:
+        digest = self.published_refs.get(ref)
+        return ImageFacts(ref, "", 0, "", "", digest=digest) if digest else None
+
+    def push(self, ref: str, name: str) -> Generator[tuple[int, int], None, None]:
+        yield 1 << 20, 2 << 20
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.published_refs[name] = f"sha256:{hashlib.sha256(self.known[ref].id.encode()).hexdigest()}"
 
     def _sleep(self, instruction: str) -> Generator[str, None, None]:
         """`RUN sleep infinity` has output until the build is given up."""

@@ -9,6 +9,7 @@ from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.ports import ClusterFacts, Object, Revision, Upgraded, UpgradeRequest
+from deployer.images.delivery import Way
 from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
 from tests.fakes.cluster import RUNNING
@@ -16,6 +17,7 @@ from tests.fakes.helm import FakeHelm, config_map
 from tests.fakes.kube import FakeKube
 from tests.fakes.workloads import show
 
+WAY = Way("daemon", "for tests")
 BACK_OFF = ("CrashLoopBackOff", "back-off 10s restarting failed container")
 TOOLS = Toolchain(
     "path", "for tests", Path("minikube"), Path("helm"), Path("kubectl"), Path("docker"), Path("bin"), {}, "v1.34.4",
@@ -70,4 +72,4 @@ def connected(kube: FakeKube, helm: FakeHelm, facts: ClusterFacts = RUNNING, run
     """A run of the application `shop`, with the clients of a cluster that runs."""
     loaded = LoadedSpec(SPEC, Path("todo-deploy.yaml"), None, {}, {}, Path())
     world = Machine({}, Path("cache"), Path("state"), kube.clock)
-    return Connected(run, loaded, {}, world, ClusterLock("shop", run, kube.clock), TOOLS, facts, kube, helm)
+    return Connected(run, loaded, {}, world, ClusterLock("shop", run, kube.clock), TOOLS, facts, kube, helm, WAY)

@@ -40,7 +40,6 @@ SHARED = {
     "KUBECONFIG_UNREADABLE": "the kubeconfig, or a file that it names, cannot be used",
     "LOCKED": "another run deploys the application",
     "LOCK_WAIT": "another run deploys the application",
-    "NO_DAEMON": "the cluster has no Docker daemon to use",
     "OBJECT_FOREIGN": "an object of a release exists already and is not the release's",
     "OBJECT_INVALID": "Kubernetes does not take an object of a release",
     "PATH_OUTSIDE": "a path leads out of the folder that it must stay in",

@@ -13,7 +13,7 @@ from deployer.plan import BASE_LABEL
 from deployer.state.lock import acquire
 from tests.fakes.cluster import RUNNING
 from tests.fakes.play import code, failed, played
-from tests.fakes.scene import TOOLS
+from tests.fakes.scene import TOOLS, WAY
 from tests.fakes.shop import Shop
 
 
@@ -25,7 +25,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def opened(shop: Shop) -> Opened:
-    return Opened(load_spec(shop.root / "todo-deploy.yaml"), RUNNING, TOOLS, shop.kube, shop.record)
+    return Opened(load_spec(shop.root / "todo-deploy.yaml"), RUNNING, TOOLS, shop.kube, shop.record, WAY)
 
 
 def test_an_image_that_serves_shows_where_it_is_and_what_it_is_made_of(shop: Shop) -> None:
@@ -33,7 +33,7 @@ def test_an_image_that_serves_shows_where_it_is_and_what_it_is_made_of(shop: Sho
     facts = shop.images.known[ref]
     labels = {**facts.labels, BASE_LABEL: "python:3.11-slim"}
     shop.images.known[ref] = replace(facts, size=123, layers=7, created="2026-02-01T10:00:00Z", labels=labels)
-    (image,) = built_images(opened(shop))
+    (image,) = built_images(opened(shop), shop.here)
     assert (image.name, f"{image.repository}:{image.tag}", image.registry) == ("api", ref, "minikube (local)")
     assert (image.size, image.layers, image.created) == (123, 7, "2026-02-01T10:00:00Z")
     assert (image.base, image.digest) == ("python:3.11-slim", facts.id)
@@ -59,5 +59,5 @@ def test_what_a_run_at_work_has_built_is_not_pruned(shop: Shop) -> None:
 
 def test_an_image_that_is_gone_is_named_without_a_digest(shop: Shop) -> None:
     shop.images.known.clear()
-    (image,) = built_images(opened(shop))
+    (image,) = built_images(opened(shop), shop.here)
     assert (image.name, image.digest, image.layers) == ("api", "", 0)

@@ -21,7 +21,7 @@ from deployer.evidence.explain import read_run
 from deployer.helm.storage import revisions_of
 from deployer.state.runs import RunFolder
 from tests.fakes.cluster import RUNNING
-from tests.fakes.scene import BACK_OFF, TOOLS
+from tests.fakes.scene import BACK_OFF, TOOLS, WAY
 from tests.fakes.shop import SPEC, Shop
 from tests.fakes.workloads import ref, show
 
@@ -65,7 +65,7 @@ class Deployment:
 
     def opened(self) -> Opened:
         loaded = load_spec(self.shop.root / "todo-deploy.yaml")
-        return Opened(loaded, RUNNING, TOOLS, self.shop.kube, self.shop.record)
+        return Opened(loaded, RUNNING, TOOLS, self.shop.kube, self.shop.record, WAY)
 
     def restart(self) -> Steps[object]:
         run = begin_run("run-restart", self.opened().loaded, {}, self.shop.here)

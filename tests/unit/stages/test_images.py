@@ -11,8 +11,9 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, Log
 from deployer.core.ports import BuildRequest, ImageFacts
 from deployer.core.steps import Outcome, Steps
+from deployer.images.delivery import InDaemon
 from deployer.plan import ImagePlan, ImageSource
-from deployer.stages.images import Building, BuiltImage, ensure_images, no_daemon, reason_to_build
+from deployer.stages.images import Building, BuiltImage, ensure_images, reason_to_build
 from deployer.state.build_cache import Previous
 from tests.fakes import FakeClock, FakeImages
 from tests.fakes.images import Built
@@ -60,7 +61,7 @@ def ensure(
     how: Building | None = None, supply: Supply | None = None, clock: FakeClock | None = None,
 ) -> Steps[Outcome[tuple[BuiltImage, ...]]]:  # fmt: skip
     return ensure_images(
-        images, daemon, supply or Supply(daemon), previous or {}, how or Building({}), clock or FakeClock()
+        images, InDaemon(daemon), supply or Supply(daemon), previous or {}, how or Building({}), clock or FakeClock()
     )
 
 
@@ -279,10 +280,6 @@ def test_a_daemon_that_stays_away_is_named_after_a_minute(tmp_path: Path) -> Non
     _, error = failed(ensure([image(tmp_path, dockerfile="FROM scratch\n")], daemon, clock=clock))
     assert code(error) == "DOCKER_UNREACHABLE"
     assert 60 <= clock.elapsed <= 62
-
-
-def test_a_cluster_without_a_daemon_is_named() -> None:
-    assert "`shared`" in no_daemon("shared").title
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "../api.Dockerfile"])

@@ -1,0 +1,75 @@
+"""The way to the cluster: chosen by the spec and by what is seen, and what a registry is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.config.spec import Spec
+from deployer.core.ports import ClusterFacts, DockerEndpoint
+from deployer.images.delivery import Hosting, ThroughRegistry, Way, decide, hosting_of
+from deployer.status import ClusterPhase
+from tests.fakes.images import FakeImages
+
+WITH_DOCKER = ClusterFacts(ClusterPhase.RUNNING, docker=DockerEndpoint("tcp://node:2376"))
+WITHOUT = ClusterFacts(ClusterPhase.RUNNING)
+HOSTED = Hosting("registry:5000", "localhost:5000")
+
+
+def spec(**more: Any) -> Spec:
+    images = {"api": {"repository": more.pop("repository", "shop/api"), "context": "api"}}
+    base = {"apiVersion": "todo-deploy/v1", "application": "shop", "releases": {"web": {"chart": "chart"}}}
+    return Spec.model_validate({**base, "images": images, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "facts", "hosting", "kind", "pull", "push"),
+    [
+        ({}, WITH_DOCKER, None, "daemon", "", ""),
+        ({}, WITH_DOCKER, HOSTED, "daemon", "", ""),
+        ({}, WITHOUT, HOSTED, "registry", "registry:5000", "localhost:5000"),
+        ({}, WITHOUT, None, "none", "", ""),
+        ({"registry": {"address": "r.example.com/team"}}, WITH_DOCKER, None, "registry", *["r.example.com/team"] * 2),
+        ({"registry": {"address": "10.0.0.1:5000", "push": "localhost:5000"}}, WITHOUT, None, "registry",
+         "10.0.0.1:5000", "localhost:5000"),
+        ({"delivery": "daemon", "registry": {"address": "r.example.com"}}, WITH_DOCKER, None, "daemon", "", ""),
+        ({"delivery": "daemon"}, WITHOUT, HOSTED, "none", "", ""),
+        ({"delivery": "registry"}, WITH_DOCKER, HOSTED, "registry", "registry:5000", "localhost:5000"),
+        ({"delivery": "registry"}, WITH_DOCKER, None, "none", "", ""),
+        ({"delivery": "registry", "repository": "r.example.com/shop/api"}, WITHOUT, None, "registry", "", ""),
+    ],
+)  # fmt: skip
+def test_the_way_is_chosen_by_the_spec_and_by_what_is_there(
+    more: dict[str, Any], facts: ClusterFacts, hosting: Hosting | None, kind: str, pull: str, push: str
+) -> None:
+    way = decide(spec(**more), facts, hosting)
+    assert (way.kind, way.pull, way.push) == (kind, pull, push)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("host: localhost:5001\nhostFromContainerRuntime: registry:5000\n", Hosting("registry:5000", "localhost:5001")),
+        ("host: localhost:5001\nhelp: https://kind.sigs.k8s.io\n", Hosting("localhost:5001", "localhost:5001")),
+        ("help: none\n", None),
+        ("- a list\n", None),
+        ("host: [", None),
+        ("host: {a: b}\n", None),
+    ],
+)
+def test_the_registry_of_a_cluster_is_read_from_its_config_map(text: str, found: Hosting | None) -> None:
+    assert hosting_of({"data": {"localRegistryHosting.v1": text}}) == found
+    assert hosting_of({"data": {}}) is None
+    assert hosting_of(None) is None
+
+
+def test_an_image_is_pushed_where_this_machine_reaches_the_registry() -> None:
+    daemon = FakeImages(["10.0.0.1:5000/shop/api:1"])
+    delivery = ThroughRegistry(daemon, Way("registry", "", "10.0.0.1:5000", "localhost:5000"))
+    assert delivery.found("10.0.0.1:5000/shop/api:1") is None
+    list(delivery.send("10.0.0.1:5000/shop/api:1"))
+    assert list(daemon.published_refs) == ["localhost:5000/shop/api:1"]
+    found = delivery.found("10.0.0.1:5000/shop/api:1")
+    assert found is not None
+    assert found.digest.startswith("sha256:")
