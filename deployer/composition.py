@@ -233,7 +233,8 @@ def open_helm(
     machine: Machine, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, why_stopped: WhyStopped = unknown
 ) -> HelmPort:
     """Helm against the spec's cluster; `why_stopped` says why that does not answer."""
-    from deployer.helm.client import Helm
+    from deployer.helm.client import Helm, Program
 
     context = wanted.context or wanted.name
-    return Helm(toolchain.helm, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)
+    program = Program(toolchain.helm, toolchain.versions["helm"])
+    return Helm(program, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)

@@ -37,9 +37,6 @@ beside application scripts/test_application.sh
 
 step "toolchain and the cluster of the tests"
 "$bin/python" -m tests.cluster
-# The charts' tests want the very helm that deploys.
-TODO_DEPLOY_HELM=$("$bin/python" -m tests.cluster helm)
-export TODO_DEPLOY_HELM
 
 beside units "$bin/python" -m pytest -q -p no:cacheprovider
 

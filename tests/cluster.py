@@ -18,7 +18,6 @@ from pathlib import Path
 from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError
-from deployer.toolchain import locate_toolchain
 
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE", "todo-deploy-test")
 PROGRAM = Path(sys.executable).with_name("todo-deploy")
@@ -112,17 +111,6 @@ def _probe(root: Path) -> Path:
     return root
 
 
-def helm() -> Path:
-    """The helm that the product deploys with; the toolchain is known once the cluster runs."""
-    toolchain = locate_toolchain("auto", composition.this_machine().cache_dir)
-    if toolchain is None:
-        raise RuntimeError("no toolchain yet: start the cluster of the tests first")
-    return toolchain.helm
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["helm"]:
-        print(helm())
-    else:
-        ensure_test_cluster(shown=True)
-        print(f"the cluster {PROFILE} runs")
+    ensure_test_cluster(shown=True)
+    print(f"the cluster {PROFILE} runs")

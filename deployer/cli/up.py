@@ -36,6 +36,7 @@ from deployer.status import ClusterPhase
 @click.option("--rebuild", is_flag=True, help="Build every image again, without cache.")
 @click.option("--no-build", is_flag=True, help="Fail instead of building a missing image.")
 @click.option("--adopt", is_flag=True, help="Take over Secrets, releases and objects of these names that nobody has.")
+@click.option("--force-conflicts", is_flag=True, help="Set the charts' fields also where others have changed them.")
 @click.option("--replace-secrets", is_flag=True, help="Put this clone's secret values in place of those that serve.")
 @click.option(
     "--replace",

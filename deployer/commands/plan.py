@@ -152,7 +152,7 @@ def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target, step: Step) -> tup
         return (), 0
     try:
         subject = render(loaded, plan, target)
-        judged = changes.judge(subject, target.running.record, target.running.kube)
+        judged = changes.judge(subject, target.running.record, target.running.kube, target.helm)
     except DeployError as error:
         return _refused(error.problems), error.exit_code
     said = tuple(one.title for one in (*subject.unrendered, *judged.advice))

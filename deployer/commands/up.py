@@ -59,6 +59,8 @@ class UpOptions:
     rebuild: bool = False
     build: bool = True
     adopt: bool = False
+    force_conflicts: bool = False
+    """Whether fields that others have set become what the charts say."""
     replace_secrets: bool = False
     replace: tuple[str, ...] = ()
     """Objects, such as `job/seed`, that may be deleted and made anew."""
@@ -147,7 +149,7 @@ def preflight(
     running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None, run.facts)
     offline = run.toolchain.offline_images
     target = Target(composition.host(), run.machine.cache_dir, run.helm, running, offline=offline)
-    choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt)
+    choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt, options.force_conflicts)
     return (yield from before_build(run.loaded, plan, target, run.folder, choice, whole=not options.services))
 
 

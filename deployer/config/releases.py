@@ -124,6 +124,9 @@ class Release(Part):
     ] = ()
     """Objects (`job/seed`, `statefulset/db`) that are deleted and made anew where Kubernetes does not let them change;
     a Job that is done is in any case, and what holds data never is."""
+    server_side: bool | None = None
+    """How Helm 4 applies it: by server-side apply, or (false) by patches as Helm 3 does, which override what others
+    have set. Default: Helm's own choice, on the server unless Helm 3 made the release."""
     needs: tuple[Name, ...] = ()
     """Releases that must be available first."""
     timeout: Duration | None = None

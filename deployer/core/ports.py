@@ -182,9 +182,16 @@ class DryRun:
         """Whether the server would make the change."""
         return self.status < 400
 
+    @property
+    def is_conflict(self) -> bool:
+        """Whether fields that others have set keep it from a server-side apply; `causes` are those fields."""
+        return self.status == 409 and any(said.startswith("conflict with ") for _, said in self.causes)
+
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Server-side apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +221,7 @@ class KubePort(Protocol):
     def ready(self) -> bool: ...
     def version(self) -> str: ...
     def kinds(self) -> Mapping[tuple[str, str], Kind]: ...
-    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun: ...
+    def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun: ...
     def get(self, kind: str, namespace: str, name: str) -> Object | None: ...
     def list(
         self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
@@ -348,6 +355,10 @@ class UpgradeRequest:
     labels: Mapping[str, str]
     description: str
     timeout: float
+    server_side: bool | None = None
+    """Whether Helm 4 applies the objects on the server; None: as it did before, and on the server at first."""
+    force_conflicts: bool = False
+    """Fields that others have set are taken over; Helm takes that only for what it applies on the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +410,11 @@ class Upgraded:
 class HelmPort(Protocol):
     """Helm; it never waits for workloads: the rollout stage watches and judges them."""
 
+    @property
+    def server_side(self) -> bool: ...
     def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]: ...
     def upgrade(self, request: UpgradeRequest) -> Upgraded: ...
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None: ...
+    def rollback(
+        self, release: str, namespace: str, revision: int, timeout: float, *, force_conflicts: bool = False
+    ) -> None: ...
     def uninstall(self, release: str, namespace: str) -> bool: ...

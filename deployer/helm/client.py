@@ -1,7 +1,10 @@
 """Helm, through pyhelm3 with a `Command` of our own: exec instead of a shell, cancellation that reaches helm.
 
-pyhelm3 as published runs helm below `/bin/sh`, where a cancellation ends the shell and leaves helm at work; its
-version check raises on "v3.22"; it has no `--labels`. What it brings is its error classes and its argument handling.
+pyhelm3 as published runs helm below `/bin/sh`, where a cancellation ends the shell and leaves helm at work; it has no
+`--labels` and no `--force-conflicts`. What it brings is its error classes and its argument handling.
+
+Helm 3 and 4 are asked in the same words. What differs: how objects are applied (`server_side`, and which revisions it
+holds for: deployer.helm.dry_run), `--force-conflicts`, and what is printed to standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from typing import Any, TypeVar
 
 import pyhelm3
 import pyhelm3.errors
-import semver
 
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error, machine_error
 from deployer.core.objects import identified
@@ -54,10 +56,6 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
 
     why_stopped: WhyStopped
 
-    def client_version(self) -> semver.Version:
-        """Always 3: the toolchain has already checked which helm this is."""
-        return semver.Version(3)
-
     async def run(self, command: list[Any], input: bytes | None = None) -> bytes:
         """Standard output of helm, which ended well; an error of pyhelm3's otherwise."""
         words = [str(self._executable), *map(str, command)]
@@ -73,8 +71,8 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
         )
 
         def end() -> None:
-            # Helm records an upgrade as failed on SIGTERM; killed, it would stay pending for ever. A rollback of
-            # helm 3 catches no signal: it is let finish, it waits for nothing but hooks.
+            # Helm records an upgrade as failed on SIGTERM; killed, it would stay pending for ever. A rollback
+            # catches no signal: it is let finish, it waits for nothing but hooks.
             if command[0] != "rollback":
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)
@@ -97,19 +95,29 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
         return stdout
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The helm of the toolchain and its version, as `v4.3.2`."""
+
+    path: Path
+    version: str
+
+
 class Helm:
-    """Helm against one context of one kubeconfig."""
+    """Helm 3 or 4 against one context of one kubeconfig."""
 
     def __init__(
         self,
-        executable: Path,
+        program: Program,
         kubeconfig: Path,
         context: str,
         kubernetes_version: str,
         why_stopped: WhyStopped = unknown,
     ) -> None:
         self._kubernetes_version = kubernetes_version
-        self._command = _Command(executable=str(executable), kubeconfig=kubeconfig, kubecontext=context)
+        self.server_side = not program.version.startswith("v3.")
+        """Whether what it installs is applied on the server (server-side apply), as Helm does from version 4 on."""
+        self._command = _Command(executable=str(program.path), kubeconfig=kubeconfig, kubecontext=context)
         self._command.why_stopped = why_stopped
 
     def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
@@ -134,16 +142,22 @@ class Helm:
         words = ["upgrade", request.release, request.chart, "--install", "--namespace", request.namespace]
         words += ["--history-max", _EVERY, "--description", request.description, "--labels", labels]
         words += ["--timeout", f"{int(request.timeout)}s", "--values", "-", "--output", "json"]
+        if self.server_side and request.server_side is not None:
+            words.append(f"--server-side={str(request.server_side).lower()}")
+        words += ["--force-conflicts"] if request.force_conflicts else []
         raw = self._run(self._command.run(words, _values(request)), (request.release, request.namespace))
         return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
 
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
+    def rollback(
+        self, release: str, namespace: str, revision: int, timeout: float, *, force_conflicts: bool = False
+    ) -> None:
         """A new revision with the chart and values of an earlier one is applied; only hooks are waited for.
 
         Once begun it is not ended by a cancellation: helm catches no signal in a rollback and would stay pending.
         """
         words = ["rollback", release, str(revision), "--namespace", namespace, "--timeout", f"{int(timeout)}s"]
-        self._run(self._command.run([*words, "--history-max", _EVERY]), (release, namespace))
+        words += ["--history-max", _EVERY, *(["--force-conflicts"] if force_conflicts else [])]
+        self._run(self._command.run(words), (release, namespace))
 
     def uninstall(self, release: str, namespace: str) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
@@ -239,6 +253,10 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "another operation on release `{release}` is in progress", ExitCode.REFUSED),
     (re.compile(r"invalid ownership metadata|exists and cannot be imported"), "OBJECT_FOREIGN",
      "an object of release `{release}` exists already and belongs to somebody else", ExitCode.REFUSED),
+    (re.compile(r"apply failed with \d+ conflict"), "FIELD_CONFLICT",
+     "release `{release}` sets a field that somebody else has set", ExitCode.REFUSED),
+    (re.compile(r"failed to create typed patch object"), "OBJECT_INVALID",
+     "Kubernetes rejects an object of release `{release}`", ExitCode.INPUT),
     (re.compile(r"field is immutable|forbidden: only dynamically provisioned pvc"), "FIELD_IMMUTABLE",
      "release `{release}` changes a field that Kubernetes does not let change", ExitCode.REFUSED),
     (re.compile(r"provided port is already allocated"), "NODE_PORT_TAKEN",
@@ -251,11 +269,16 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "the values of release `{release}` do not meet the chart's schema", ExitCode.INPUT),
     (re.compile(r"execution error|parse error|failed to render|yaml parse|template:"), "CHART_RENDER",
      "the chart of release `{release}` does not render", ExitCode.INPUT),
-    (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.{0,200} failed"), "HOOK_FAILED",
+    (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.{0,200} failed|"
+                r"failed (?:pre|post)-"), "HOOK_FAILED",
      "a hook of release `{release}` did not succeed", ExitCode.NOTHING_SERVES),
 )  # fmt: skip
 
 
+_WAYS = {
+    "API_UNREACHABLE": ("todo-deploy up", "todo-deploy doctor"),
+    "FIELD_CONFLICT": ("todo-deploy up, which names field and way out", "todo-deploy up --force-conflicts"),
+}
 _LONGEST_REFUSAL = 600
 _LONGEST_LINE = 2000
 """Characters of a line of helm's that are looked at."""
@@ -268,6 +291,8 @@ _REFUSED_OBJECT = re.compile(
 
 
 def _explained(text: str, release: str, namespace: str = "") -> DeployError:
+    # Helm 4 also logs, with the very error and its quotes escaped, before it says what went wrong.
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(("level=", "time=")))
     object_error = _of_an_object(text, namespace)
     if object_error is not None:
         return object_error
@@ -276,7 +301,7 @@ def _explained(text: str, release: str, namespace: str = "") -> DeployError:
     detail = "\n".join(lines[:12])
     for pattern, code, title, exit_code in _MEANINGS:
         if pattern.search(text.lower()):
-            hints = ("todo-deploy up", "todo-deploy doctor") if code == "API_UNREACHABLE" else ()
+            hints = _WAYS.get(code, ())
             return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
     if not release:
         return machine_error("HELM_FAILED", "helm failed", detail=detail, hints=("todo-deploy doctor",))

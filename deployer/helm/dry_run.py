@@ -1,25 +1,30 @@
 """What the API server would answer to a `helm upgrade`: every rendered object is sent as Helm will send it, dry.
 
-Helm 3 creates what its last manifest does not have and patches the rest by a three-way merge (pkg/kube/client.go,
-createPatch); what only the server can know (fields that do not change, quotas, admission) is in its answer.
+Helm 3 creates what its last manifest does not have and patches the rest by a three-way merge; Helm 4 does so too with
+releases that Helm 3 made, and applies all others on the server (pkg/kube/client.go, createPatch and
+patchResourceServerSide), where a field that somebody else has set is a conflict. What only the server can know (fields
+that do not change, quotas, admission, conflicts) is in its answer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from deployer.core.objects import identified
 from deployer.core.ports import (
+    APPLY_PATCH,
     MANAGED_BY,
     MERGE_PATCH,
     RELEASE_NAME,
     RELEASE_NAMESPACE,
     STRATEGIC_PATCH,
     DryRun,
+    HelmPort,
     Kind,
     KubePort,
     Object,
@@ -49,16 +54,21 @@ _BUILT_IN = frozenset({
 })  # fmt: skip
 """The groups of the kinds that Helm knows by type; others get a merge patch."""
 
+_MALFORMED = "failed to create typed patch object"
+_MALFORMED_FIELD = re.compile(r"(?:: |^\s+)\.(\S.*?): (.+)$", re.MULTILINE)
+"""What a server-side apply does not take is an error of its own (500), whose fields are in its text alone."""
+
 _DATA = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition"})
 
-Standing = Literal["accepted", "exists", "fixed", "invalid", "denied", "unknown"]
+Standing = Literal["accepted", "exists", "conflict", "fixed", "invalid", "denied", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the API server says to a rendered object.
 
-    `exists`: it is there and not the release's; `fixed`: it is valid and the one that is there cannot become it;
+    `exists`: it is there and not the release's; `conflict`: fields of it are somebody else's, and would be taken over
+    by force; `fixed`: it is valid and the one that is there cannot become it;
     `invalid`: it would never be taken; `denied`: not taken now, which what comes before it may change; `unknown`: not
     to be asked. `live` is the object that is there, where that was looked at.
     """
@@ -98,11 +108,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release and the objects of the manifest that Helm compares the new one with."""
+    """A release and the objects of the manifest that Helm compares the new one with.
+
+    `server_side`: Helm applies the new ones on the server, and compares nothing.
+    """
 
     name: str
     namespace: str
     before: Mapping[tuple[str, ObjectRef], Object]
+    server_side: bool = False
 
 
 def is_hook(body: Object) -> bool:
@@ -110,13 +124,30 @@ def is_hook(body: Object) -> bool:
     return "helm.sh/hook" in ((body.get("metadata") or {}).get("annotations") or {})
 
 
-def current_release(name: str, namespace: str, kube: KubePort, *, last: bool = False) -> Release:
-    """The release as an upgrade will see it: by its deployed revision, else by its last one, as a rollback does."""
+def current_release(
+    name: str,
+    namespace: str,
+    kube: KubePort,
+    helm: HelmPort,
+    *,
+    asked: bool | None = None,
+    target: Object | None = None,
+) -> Release:
+    """The release as this Helm's upgrade, or its rollback to the stored revision `target`, will see it.
+
+    That is by its deployed revision, else by its last one, as a rollback does. Unless `asked` for one of them, Helm 4
+    applies on the server what it installs, what was last applied so, and back to what was (pkg/action, `auto`).
+    """
     made = storage.revisions_of(name, namespace, kube)
-    deployed = [one for one in made if one.status == "deployed" and not last]
+    deployed = [one for one in made if one.status == "deployed" and target is None]
     seen = deployed[-1] if deployed else made[-1] if made else None
     secret = storage.stored_revision(name, namespace, seen.revision, kube) if seen is not None else None
-    return Release(name, namespace, {_key(one, namespace): one for one in stored_objects(secret)})
+    server_side = helm.server_side and asked is not False
+    if server_side and asked is None and made and (target is not None or made[-1].status != "uninstalled"):
+        last = secret if seen == made[-1] else storage.stored_revision(name, namespace, made[-1].revision, kube)
+        with suppress(storage.Damaged):
+            server_side = storage.applied_on_server(target or last)
+    return Release(name, namespace, {_key(one, namespace): one for one in stored_objects(secret)}, server_side)
 
 
 def stored_objects(secret: Object | None) -> tuple[Object, ...]:
@@ -167,32 +198,54 @@ class _Asked:
             return self._made(_standing_of_new(answer), answer)
         if is_hook(self.body):
             return self._made("accepted", answer)
-        live = self.kube.get(self._ref.kind, self._ref.namespace, self._ref.name)
+        live = self._live()
         if live is None:
             return self._made("unknown", answer)
         if not owned_by(live, self.release.name, self.release.namespace):
-            return self._made("exists", answer, live=live)
+            return self._made("exists", self._apply() if self.release.server_side else answer, live=live)
         return self._changed(self._patch({}), self.body)
 
     def _changed(self, answer: DryRun, old: Object) -> Verdict:
         if answer.accepted:
             return self._made("accepted", answer, old)
+        if answer.is_conflict:
+            forced = self._apply(force=True)
+            if forced.accepted:
+                return self._made("conflict", answer, old, self._live())
+            answer = forced
         fresh = self._create() if answer.status == 422 else answer
         standing, answer = _standing_of_change(answer, fresh)
-        live = self.kube.get(self._ref.kind, self._ref.namespace, self._ref.name) if standing == "fixed" else None
-        return self._made(standing, answer, old, live)
+        return self._made(standing, answer, old, self._live() if standing == "fixed" else None)
+
+    def _live(self) -> Object | None:
+        return self.kube.get(self._ref.kind, self._ref.namespace, self._ref.name)
 
     def _create(self) -> DryRun:
         body = self._placed(self.body)
         answer = self.kube.dry_run(self.kind, body)
         if answer.status == 404 and self.kind.namespaced and "namespaces " in answer.message:
-            borrowed = {**body, "metadata": {**body["metadata"], "namespace": _BORROWED}}
-            answer = self.kube.dry_run(self.kind, borrowed)
+            body = {**body, "metadata": {**body["metadata"], "namespace": _BORROWED}}
+            answer = self.kube.dry_run(self.kind, body)
             if answer.status in (403, 409):  # that namespace's own objects and rules
                 return DryRun(201)
-        return answer
+        # An apply is stricter than a POST: with fields that the kind does not have, and with keys that are there twice.
+        return self._apply(body) if answer.accepted and self.release.server_side else answer
+
+    def _apply(self, body: Object | None = None, *, force: bool = False) -> DryRun:
+        placed = self._placed(self.body) if body is None else body
+        answer = self.kube.dry_run(self.kind, placed, APPLY_PATCH, force=force)
+        if answer.status == 500 and answer.message.startswith(_MALFORMED):
+            found = _MALFORMED_FIELD.findall(answer.message)
+            return DryRun(400, answer.message, tuple((field, said.split(", got ")[0]) for field, said in found))
+        if not answer.is_conflict:
+            return answer
+        # Helm takes over what it set itself by patches (upgradeClientSideFieldManager).
+        others = tuple(one for one in answer.causes if not one[1].startswith('conflict with "helm"'))
+        return replace(answer, causes=others) if others else self._apply(body, force=True)
 
     def _patch(self, old: Object) -> DryRun:
+        if self.release.server_side:
+            return self._apply()
         group = self.body["apiVersion"].rpartition("/")[0]
         if group in _BUILT_IN:
             return self.kube.dry_run(self.kind, self._placed(three_way(old, self.body)), STRATEGIC_PATCH)

@@ -137,6 +137,14 @@ def manifest_of(secret: Object) -> str:
     return str(decode(secret).get("manifest") or "")
 
 
+def applied_on_server(secret: Object | None) -> bool:
+    """Whether Helm 4 applied the revision by server-side apply: so it will apply the next one, or this one again.
+
+    Helm 3 writes no such field and hands none on. Raises Damaged.
+    """
+    return secret is not None and decode(secret).get("apply_method") == "ssa"
+
+
 def encode(document: Mapping[str, Any]) -> str:
     """The revision's document as its Secret holds it."""
     # Helm compares nothing byte by byte; a fixed time keeps the result the same for the same revision.

@@ -22,7 +22,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
-from deployer.core.ports import KINDS, MERGE_PATCH, OWNER, DryRun, Kind, Object, PodAnswer
+from deployer.core.ports import APPLY_PATCH, KINDS, MERGE_PATCH, OWNER, DryRun, Kind, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
@@ -290,12 +290,14 @@ class KubeApi:
                 found += [("/".join(filter(None, (root, name, one["version"]))), one) for one in group["versions"]]
         return found
 
-    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+    def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
         """What the server would answer, with nothing changed: to the object as a new one, or, where `patch` is a media
-        type, as a patch of the one of its name."""
+        type, as a patch of the one of its name. `force`: by server-side apply, fields of others are taken over."""
         metadata = body["metadata"]
         path = _place(kind, metadata.get("namespace", ""), metadata["name"] if patch else "")
         query = {"dryRun": "All", "fieldManager": "helm", "fieldValidation": "Warn"}
+        if patch == APPLY_PATCH:
+            query |= {"fieldValidation": "Strict", "force": str(force).lower()}
         media = _Media(content=patch or _JSON.content)
         try:
             answer, _ = self._exchange("PATCH" if patch else "POST", path, query, body, media=media, attempts=None)
@@ -325,9 +327,7 @@ class KubeApi:
     def apply(self, body: Object) -> Object:
         """The object's fields are as given (server-side apply, ours by force)."""
         query = {"fieldManager": OWNER, "force": "true"}
-        return self._json(
-            "PATCH", self._path(*_address(body)), query, body, media=_Media(content="application/apply-patch+yaml")
-        )
+        return self._json("PATCH", self._path(*_address(body)), query, body, media=_Media(content=APPLY_PATCH))
 
     def replace(self, body: Object) -> Object:
         """The object is as given, if nobody changed it since its resourceVersion."""

@@ -184,6 +184,7 @@ def _release(
         secrets=tuple(secret for secret in release.secrets if secret in secrets),
         needs=tuple(need for need in release.needs if is_on(spec.releases[need].when, on)),
         timeout=seconds(release.timeout or spec.rollout.timeout),
+        server_side=release.server_side,
     )
 
 

@@ -118,6 +118,9 @@ class ReleasePlan:
     secrets: tuple[str, ...]
     needs: tuple[str, ...]
     timeout: float
+    server_side: bool | None = None
+    """How Helm 4 is to apply it; None: by its own rule."""
+    force_conflicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.cluster.ownership import whose
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import MANAGED_BY, OWNER, KubePort, Object
+from deployer.core.ports import MANAGED_BY, OWNER, HelmPort, KubePort, Object
 from deployer.core.redact import SECRET_NAME
 from deployer.core.yaml import text_of
 from deployer.helm import dry_run
@@ -24,15 +24,17 @@ from deployer.state.record import Record
 
 _DATA_PATH = re.compile(r"(data|stringData|binaryData)\b")
 _QUOTED = re.compile(r"'(\w+)'")
+_MANAGER = re.compile(r'conflict with "(?P<name>[^"]*)"(?: with subresource "(?P<part>\w+)")?')
 _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the command line allows: objects (`job/seed`) to be replaced, and to take others' objects over."""
+    """What the command line allows: to replace objects (`job/seed`), and to take over others' objects and fields."""
 
     replace: frozenset[str] = frozenset()
     adopt: bool = False
+    force_conflicts: bool = False
 
 
 NOTHING = Choice()
@@ -62,7 +64,7 @@ class Judged:
         return DeployError(problems, ExitCode.INPUT if self.invalid else ExitCode.REFUSED) if problems else None
 
 
-def judge(subject: Subject, kept: Record, kube: KubePort, choice: Choice = NOTHING) -> Judged:
+def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice: Choice = NOTHING) -> Judged:
     """The API server's verdicts on every release that will be upgraded, and what `up` does about them."""
     invalid: list[Problem] = []
     refused: list[Problem] = []
@@ -72,7 +74,7 @@ def judge(subject: Subject, kept: Record, kube: KubePort, choice: Choice = NOTHI
         name, known = one.release.name, kept.releases.get(one.release.name)
         if known is not None and known.inputs == one.release.inputs:
             continue
-        release = dry_run.current_release(name, one.release.namespace, kube)
+        release = dry_run.current_release(name, one.release.namespace, kube, helm, asked=one.release.server_side)
         verdicts = dry_run.ask(release, one.objects, kube)
         allowed = choice.replace | {each.lower() for each in subject.loaded.spec.releases[name].replace}
         fixed = [verdict for verdict in verdicts if verdict.standing == "fixed"]
@@ -83,14 +85,23 @@ def judge(subject: Subject, kept: Record, kube: KubePort, choice: Choice = NOTHI
         ]
         refused += [_fixed(verdict, allowed) for verdict in fixed if verdict not in replaced]
         refused += [problem for _, problem in foreign]
+        conflicts = [_conflict(verdict, one.release.name) for verdict in verdicts if verdict.standing == "conflict"]
+        refused += [] if choice.force_conflicts else conflicts
         invalid += [_invalid(verdict, one) for verdict in verdicts if verdict.standing == "invalid"]
         advice += [problem for verdict in verdicts for problem in _remarks(verdict)]
         advice += [_replaced(verdict) for verdict in replaced]
+        if choice.force_conflicts:
+            hints = ("nothing; an autoscaler sets it again",)
+            advice += [Problem("FIELD_TAKEN_OVER", each.title, each.detail, each.where, hints) for each in conflicts]
         if release.before:
             advice += [*_unnoticed(one, verdicts), *_renewed(replace(subject, releases=(one,)))]
         taken = [verdict for verdict in verdicts if verdict.standing == "exists" or _hand_over(verdict, subject)]
+        # Who adopts an object, adopts its fields; all other conflicts are refused unless they are to be forced.
+        forced = choice.force_conflicts or any(verdict.answer.is_conflict for verdict in taken)
         prepared[name] = Preparation(
-            tuple(_existing(verdict) for verdict in replaced), tuple(_existing(verdict) for verdict in taken)
+            tuple(_existing(verdict) for verdict in replaced),
+            tuple(_existing(verdict) for verdict in taken),
+            release.server_side and forced,
         )
     return Judged(tuple(invalid), tuple(refused), tuple(advice), prepared)
 
@@ -128,6 +139,30 @@ def _fixed(verdict: Verdict, allowed: Iterable[str]) -> Problem:
     title = f"{verdict.label}: Kubernetes does not let `{changes[0][0]}` change"
     detail = "\n".join([*lines[:_SHOWN], *more, said])
     return Problem("FIELD_IMMUTABLE", title, detail, verdict.label, tuple(_ways(verdict, allowed)))
+
+
+def _conflict(verdict: Verdict, release: str) -> Problem:
+    """Whose fields Helm would have to take over: it fails at the first of them."""
+    fields = [(field.removeprefix("."), _manager(said)) for field, said in verdict.answer.causes]
+    lines = [
+        f"{_line(verdict, field, _at(verdict.live, field), _at(verdict.wanted, field))} (set by {manager})"
+        for field, manager in fields
+    ]
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    field, manager = fields[0]
+    title = f"{verdict.label}: the chart would override `{field}`, which was set by {manager}"
+    ways = (
+        f"leave `{field}` out of the chart, or give it the value that was set",
+        "todo-deploy up --force-conflicts, with which the chart's values override it",
+        f"or `releases.{release}.serverSide: false` in the spec: Helm overrides it each time, as Helm 3 does",
+    )
+    return Problem("FIELD_CONFLICT", title, "\n".join([*lines[:_SHOWN], *more]), verdict.label, ways)
+
+
+def _manager(said: str) -> str:
+    """Who has set the field, in the server's words."""
+    found = _MANAGER.match(said)
+    return said if found is None else found["name"] + (f" ({found['part']})" if found["part"] else "")
 
 
 def _line(verdict: Verdict, path: str, now: Any, new: Any) -> str:
@@ -211,8 +246,10 @@ def _invalid(verdict: Verdict, one: Rendered) -> Problem:
     fields = ", ".join(f"`{path}`" for path in dict.fromkeys(path for path, _ in verdict.answer.causes) if path)
     title = f"{verdict.label}: Kubernetes rejects " + (fields or "it")
     lines = [message for _, message in verdict.answer.causes] or [verdict.answer.message]
-    hint = f"helm template {one.release.name} CHART shows what the chart makes of its values"
-    return Problem("OBJECT_INVALID", title, "\n".join(lines[:_SHOWN]), verdict.label, (hint,))
+    hints = [f"helm template {one.release.name} CHART shows what the chart makes of its values"]
+    if any(line.startswith(("field not declared", "duplicate entries")) for line in lines):
+        hints.append(f"or `releases.{one.release.name}.serverSide: false` in the spec: patches as of Helm 3 take that")
+    return Problem("OBJECT_INVALID", title, "\n".join(lines[:_SHOWN]), verdict.label, tuple(hints))
 
 
 def _remarks(verdict: Verdict) -> Iterator[Problem]:
@@ -332,6 +369,11 @@ def _at(obj: Any, path: str) -> Any:
     for key in re.findall(r"[^.\[\]]+", path):
         if isinstance(obj, Mapping):
             obj = obj.get(key)
+        elif isinstance(obj, list) and "=" in key:  # as a server-side apply names the item of a list
+            name, _, value = key.split(",")[0].partition("=")
+            obj = next(
+                (one for one in obj if isinstance(one, Mapping) and str(one.get(name)) == value.strip('"')), None
+            )
         else:
             obj = obj[int(key)] if isinstance(obj, list) and key.isdigit() and int(key) < len(obj) else None
     return obj

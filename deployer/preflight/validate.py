@@ -21,7 +21,7 @@ from deployer.core.values import overlaid
 from deployer.plan import Plan
 from deployer.preflight import changes
 from deployer.preflight.changes import Choice
-from deployer.preflight.gather import Running, Target, gather, render
+from deployer.preflight.gather import Target, gather, render
 from deployer.preflight.rules import capacity
 from deployer.preflight.rules.capacity import Share, capacity_plan
 from deployer.preflight.rules.containers import without_tags
@@ -94,7 +94,7 @@ def examine(loaded: LoadedSpec, plan: Plan, target: Target) -> Examined:
     found = ruled(subject, target, whole=target.helm is not None)
     if target.running is not None:
         known = {one.problem.title for one in found}
-        found += tuple(one for one in _not_accepted(subject, target.running) if one.problem.title not in known)
+        found += tuple(one for one in _not_accepted(subject, target) if one.problem.title not in known)
     found += _outside(loaded)
     if target.helm is None:
         return Examined((*found, _unrendered()))
@@ -156,7 +156,8 @@ def before_build(
     subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
     findings = () if passed else ruled(subject, target, whole=whole)
     refuse_broken(findings)
-    judged = changes.judge(subject, running.record, running.kube, choice)
+    assert target.helm is not None, "nothing is built before the tools are there"
+    judged = changes.judge(subject, running.record, running.kube, target.helm, choice)
     judged.refuse()
     advised = advice(findings)
     warned = {identity(one) for one in advised}
@@ -169,10 +170,11 @@ def before_build(
     return judged.prepared
 
 
-def _not_accepted(subject: Subject, running: Running) -> tuple[Finding, ...]:
+def _not_accepted(subject: Subject, target: Target) -> tuple[Finding, ...]:
     """Releases, Secrets and objects that are somebody else's, and what the API server would not do."""
-    plan, kube = subject.plan, running.kube
-    judged = changes.judge(subject, running.record, kube)
+    assert target.running is not None
+    plan, kube = subject.plan, target.running.kube
+    judged = changes.judge(subject, target.running.record, kube, target.helm) if target.helm else changes.Judged()
     foreign = _refusals(lambda: ownership.refuse_foreign(ownership.touched_by_plan(plan), kube))
     refused = tuple(Finding(one.code, "error", one) for one in (*judged.invalid, *judged.refused))
     return (*foreign, *refused, *(Finding(one.code, "warning", one) for one in judged.advice))

@@ -60,6 +60,8 @@ class Preparation:
 
     replaced: tuple[Existing, ...] = ()
     adopted: tuple[Existing, ...] = ()
+    force_conflicts: bool = False
+    """Whether Helm takes over the fields that others have set."""
 
 
 NOTHING = Preparation()
@@ -200,6 +202,8 @@ def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
         },
         description=f"todo-deploy: {identity(run)}",
         timeout=wanted.timeout,
+        server_side=wanted.server_side,
+        force_conflicts=wanted.force_conflicts,
     )
 
 

@@ -83,9 +83,10 @@ def apply_revision(
                 continue
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         yield from _make_ready(name, namespace, revision, kube, clock)
-        yield from releases.prepare(name, namespace, _in_the_way(name, namespace, stored, kube), kube, clock)
+        prepared = _in_the_way(name, namespace, stored, kube, helm)
+        yield from releases.prepare(name, namespace, prepared, kube, clock)
         try:
-            helm.rollback(name, namespace, revision, timeout)
+            helm.rollback(name, namespace, revision, timeout, force_conflicts=prepared.force_conflicts)
         finally:
             _label(name, namespace, revision, {VERDICT_LABEL: entry.verdict}, kube)
         now = _latest(name, namespace, kube).revision
@@ -173,12 +174,15 @@ def _ordinal(pod: Object) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort) -> Preparation:
-    """What Kubernetes does not let become what it was: it has been replaced on the way here, and is on the way back."""
-    current = dry_run.current_release(release, namespace, kube, last=True)
+def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort, helm: HelmPort) -> Preparation:
+    """What Kubernetes does not let become what it was: it has been replaced on the way here, and is on the way back.
+
+    Fields that others have set since, such as the replicas of an autoscaler, become what they were in any case.
+    """
+    current = dry_run.current_release(release, namespace, kube, helm, target=stored)
     verdicts = dry_run.ask(current, dry_run.stored_objects(stored), kube)
     fixed = [one for one in verdicts if one.standing == "fixed" and not one.holds_data]
-    return Preparation(tuple(Existing(one.ref, one.keeps_pods) for one in fixed))
+    return Preparation(tuple(Existing(one.ref, one.keeps_pods) for one in fixed), (), current.server_side)
 
 
 def _latest(release: str, namespace: str, kube: KubePort) -> Revision:

@@ -8,22 +8,26 @@ is started or repaired.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deployer.core.errors import machine_error
 from deployer.core.process import CommandFailed, run
 from deployer.toolchain.files import fingerprint, read_json, recipe_digest, write_json
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import DOWNLOADS, HELM_AT_LEAST, HELM_BELOW, KUBERNETES, MINIKUBE_AT_LEAST, REGISTRY_CHECKS
 from deployer.toolchain.source.debian import host_sources
+
+HELM_VARIABLE = "TODO_DEPLOY_HELM"
 
 _FORMAT = 1
 _PATHS = ("minikube", "helm", "kubectl", "docker")
@@ -32,7 +36,20 @@ _PATHS = ("minikube", "helm", "kubectl", "docker")
 def locate_toolchain(setting: Setting, cache_dir: Path) -> Toolchain | None:
     """What `ensure_toolchain` returned last, if pins, recipes and files are still the same."""
     found = read_stamp(setting, cache_dir)
-    return None if found is None else found[0]
+    return None if found is None else with_chosen_helm(found[0], os.environ)
+
+
+def with_chosen_helm(toolchain: Toolchain, env: Mapping[str, str]) -> Toolchain:
+    """The toolchain with the helm that TODO_DEPLOY_HELM names, where that is set; machine error if it is unfit."""
+    chosen = env.get(HELM_VARIABLE)
+    if not chosen:
+        return toolchain
+    found = look("helm", env, chosen)
+    if found is None or found.unfit:
+        why = f"{found.version} {found.unfit}".strip() if found is not None else "is no program"
+        hints = (f"unset {HELM_VARIABLE}, or let it name a helm of {_text(HELM_AT_LEAST)} or newer",)
+        raise machine_error("TOOLCHAIN_HELM", f"{HELM_VARIABLE}={chosen} cannot be used", detail=why, hints=hints)
+    return replace(toolchain, helm=found.path.absolute(), versions={**toolchain.versions, "helm": found.version})
 
 
 def read_stamp(setting: Setting, cache_dir: Path) -> tuple[Toolchain, Reach | None] | None:
@@ -97,9 +114,9 @@ class Found:
     unfit: str
 
 
-def look(name: str, env: Mapping[str, str]) -> Found | None:
-    """The program on PATH and what it says of itself, or None where there is none."""
-    path = shutil.which(name, path=env.get("PATH"))
+def look(name: str, env: Mapping[str, str], chosen: str = "") -> Found | None:
+    """The program on PATH, or the chosen one, and what it says of itself; None where there is none."""
+    path = shutil.which(chosen or name, path=env.get("PATH"))
     if path is None:
         return None
     try:

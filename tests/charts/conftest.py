@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from deployer.core.files import cache_folder
 from deployer.core.values import overlaid
+from deployer.toolchain import locate_toolchain
 from tests.charts.staging import CHARTS, stage
 
 Object = dict[str, Any]
@@ -83,9 +84,10 @@ class Chart:
 
 @pytest.fixture(scope="session")
 def helm() -> str:
-    found = os.environ.get("TODO_DEPLOY_HELM") or shutil.which("helm")
+    toolchain = locate_toolchain("auto", cache_folder())
+    found = str(toolchain.helm) if toolchain is not None else shutil.which("helm")
     if not found:
-        pytest.skip("no helm: neither TODO_DEPLOY_HELM nor PATH names one")
+        pytest.skip("no helm: none on PATH, and no toolchain yet")
     return found
 
 

@@ -39,6 +39,7 @@ class Stored(TypedDict, total=False):
     labels: Mapping[str, str]
     updated: float
     objects: Sequence[Object]
+    apply_method: str
 
 
 def release_secret(name: str, namespace: str, revision: int, status: str, **stored: Unpack[Stored]) -> Object:
@@ -52,6 +53,7 @@ def release_secret(name: str, namespace: str, revision: int, status: str, **stor
         "chart": {"metadata": {"name": name, "version": "0.1.0"}},
         "config": {},
         "manifest": manifest,
+        "apply_method": stored.get("apply_method", ""),
     }
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
     modified = str(int(stored.get("updated", 0.0)))
@@ -83,6 +85,7 @@ class FakeHelm:
         self.failures: list[DeployError] = []
         self.rollback_failures: list[tuple[Literal["before", "after"], DeployError]] = []
         self.interrupt: Callable[[], object] = bool
+        self.server_side = False
         self._render = render
 
     def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
@@ -113,7 +116,9 @@ class FakeHelm:
         self._supersede([one for one in history if one.status == "deployed"] or history[-1:])
         return self._deploy(secret, objects, history)
 
-    def rollback(self, release: str, namespace: str, revision: int, timeout: float) -> None:
+    def rollback(
+        self, release: str, namespace: str, revision: int, timeout: float, *, force_conflicts: bool = False
+    ) -> None:
         history = self._history(release, namespace)
         target = [one for one in history if one.revision == revision]
         if not target:

@@ -47,7 +47,7 @@ class FakeKube:
     def kinds(self) -> Mapping[tuple[str, str], Kind]:
         return {(where.api.partition("/")[2], kind): where for kind, where in KINDS.items()}
 
-    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+    def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
         name = next(name for name, where in KINDS.items() if where == kind)
         key = _key(name, body["metadata"].get("namespace", ""), body["metadata"]["name"])
         there = key in self._objects

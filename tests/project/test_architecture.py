@@ -43,7 +43,6 @@ CLIENTS: dict[str, str] = {
     "pyhelm3": "helm.client",
     "requests": "images.docker",  # the docker package raises its errors
     "rich": "ui",
-    "semver": "helm.client",  # the type of pyhelm3's client_version
     "tenacity": "core.retry",
     "urllib3": "core.retry",  # its errors, which the docker and kubernetes packages let out
     "websocket": "kube.portforward",  # what the kubernetes package itself speaks websocket with
@@ -157,7 +156,7 @@ def test_every_third_party_package_is_in_the_table() -> None:
 
 def test_every_package_of_the_table_is_declared_or_comes_with_one() -> None:
     declared = (ROOT / "pyproject.toml").read_text().lower()
-    with_others = {"markupsafe", "requests", "urllib3", "websocket", "semver", "pydantic_core", "yaml"}
+    with_others = {"markupsafe", "requests", "urllib3", "websocket", "pydantic_core", "yaml"}
     assert [package for package in CLIENTS if package not in with_others and f'"{package}>=' not in declared] == []
     assert '"pyyaml>=' in declared
 

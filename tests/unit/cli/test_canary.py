@@ -18,7 +18,7 @@ from deployer.commands import connection
 from deployer.core.ports import BuildRequest, Upgraded, UpgradeRequest
 from deployer.core.redact import MASK
 from deployer.core.text import LINE_LENGTH
-from deployer.helm.client import Helm
+from deployer.helm.client import Helm, Program
 from deployer.images.docker import _lines
 from deployer.state.runs import runs_dir
 from tests.fakes.cluster import RUNNING
@@ -177,7 +177,7 @@ class _Shop(Shop):
             text.write_text("\n".join(self.helm_says))
             self.program.write_text(f"#!/bin/sh\ncat '{text}' >&2\nexit 1\n")
             self.program.chmod(0o755)
-            Helm(self.program, self.here.kubeconfig, "tiny", "v1.34.4").upgrade(request)
+            Helm(Program(self.program, "v4.3.2"), self.here.kubeconfig, "tiny", "v1.34.4").upgrade(request)
         return self.helm.upgrade(request)
 
     # --- a program that crashes, and prints what it was given

@@ -518,7 +518,7 @@ def test_a_helm_that_fails_on_the_way_back_is_no_wrong_input(shop: Shop, monkeyp
     played(shop.up("1"))
     played(shop.up("2"))
 
-    def rollback(*_: object) -> None:
+    def rollback(*_: object, **__: object) -> None:
         raise DeployError(HELM_SAYS.problems, HELM_SAYS.exit_code)
 
     monkeypatch.setattr(shop.helm, "rollback", rollback)

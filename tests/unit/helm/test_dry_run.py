@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployer.core.ports import DryRun, Kind, Object, ref_of
-from deployer.helm.dry_run import Release, ask, current_release, three_way
-from tests.fakes import FakeKube
+from deployer.core.ports import APPLY_PATCH, DryRun, Kind, Object, ref_of
+from deployer.helm.dry_run import Release, Verdict, ask, current_release, three_way
+from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
 
 FIXED = DryRun(
@@ -79,7 +79,7 @@ class Server(FakeKube):
         self.answers = {True: patch, False: new}
         self.asked: list[tuple[str, Object]] = []
 
-    def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+    def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
         self.asked.append((patch, body))
         return self.answers[bool(patch)]
 
@@ -133,7 +133,7 @@ def test_a_hook_is_made_anew_each_time() -> None:
 
 def test_what_has_no_place_yet_is_judged_in_another_namespace() -> None:
     class Homeless(Server):
-        def dry_run(self, kind: Kind, body: Object, patch: str = "") -> DryRun:
+        def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
             there = body["metadata"]["namespace"] == "default"
             return super().dry_run(kind, body, patch) if there else DryRun(404, 'namespaces "new" not found')
 
@@ -159,10 +159,102 @@ def test_a_custom_resource_gets_the_difference_alone() -> None:
     assert body["spec"] == {"b": [2], "c": None}
 
 
-@pytest.mark.parametrize(("last", "image"), [(False, "a:1"), (True, "a:2")])
-def test_an_upgrade_compares_with_what_is_deployed_and_a_rollback_with_the_last(last: bool, image: str) -> None:
+@pytest.mark.parametrize(("back", "image"), [(False, "a:1"), (True, "a:2")])
+def test_an_upgrade_compares_with_what_is_deployed_and_a_rollback_with_the_last(back: bool, image: str) -> None:
     kube = FakeKube()
-    kube.put(release_secret("web", "default", 1, "deployed", objects=[job("a:1")]))
+    kube.put(first := release_secret("web", "default", 1, "deployed", objects=[job("a:1")]))
     kube.put(release_secret("web", "default", 2, "failed", objects=[job("a:2")]))
-    (found,) = current_release("web", "default", kube, last=last).before.values()
+    release = current_release("web", "default", kube, FakeHelm(kube), target=first if back else None)
+    (found,) = release.before.values()
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("helm4", "asked", "revisions", "applied"),
+    [
+        (False, None, ["ssa"], False),
+        (False, True, [], False),
+        (True, None, [], True),
+        (True, False, [], False),
+        (True, None, [""], False),
+        (True, None, ["csa"], False),
+        (True, None, ["ssa"], True),
+        (True, None, ["", "ssa"], True),
+        (True, None, ["ssa", ""], False),
+        (True, True, [""], True),
+        (True, False, ["ssa"], False),
+    ],
+)
+def test_helm_4_goes_on_as_the_last_revision_was_applied(
+    helm4: bool, asked: bool | None, revisions: list[str], applied: bool
+) -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    helm.server_side = helm4
+    for number, method in enumerate(revisions, 1):
+        status = "deployed" if number == 1 else "failed"
+        kube.put(release_secret("web", "default", number, status, objects=[job()], apply_method=method))
+    assert current_release("web", "default", kube, helm, asked=asked).server_side is applied
+
+
+def test_helm_4_goes_back_as_the_target_was_applied_and_installs_anew_after_an_uninstall() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    helm.server_side = True
+    kube.put(first := release_secret("web", "default", 1, "superseded", apply_method="ssa"))
+    kube.put(second := release_secret("web", "default", 2, "deployed"))
+    assert current_release("web", "default", kube, helm, target=first).server_side
+    assert not current_release("web", "default", kube, helm, target=second).server_side
+    kube.put(release_secret("web", "default", 2, "uninstalled"))
+    assert current_release("web", "default", kube, helm).server_side
+
+
+class Applying(FakeKube):
+    """Answers to an apply as a test says, forced or not; a POST finds nothing wrong, and the object there."""
+
+    def __init__(self, *answers: DryRun, new: DryRun | None = None) -> None:
+        super().__init__()
+        self.answers, self.new = answers, new or DryRun(409)
+        self.asked: list[tuple[str, bool]] = []
+
+    def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
+        self.asked.append((patch, force))
+        return self.answers[min(force, len(self.answers) - 1)] if patch else self.new
+
+
+def conflict(*managers: str) -> DryRun:
+    return DryRun(409, "Apply failed", tuple((".spec.replicas", f'conflict with "{one}"') for one in managers))
+
+
+def applied(kube: Applying, *, before: bool = True) -> Verdict:
+    known = {("batch/v1", ref_of(job(), "default")): job()} if before else {}
+    (verdict,) = ask(Release("web", "default", known, server_side=True), [job("a:2")], kube)
+    return verdict
+
+
+def test_a_field_of_somebody_else_is_a_conflict_where_force_is_all_it_takes() -> None:
+    verdict = applied(kube := Applying(conflict("kubectl-edit"), DryRun(200)))
+    assert (verdict.standing, verdict.answer.causes) == (
+        "conflict", ((".spec.replicas", 'conflict with "kubectl-edit"'),)
+    )  # fmt: skip
+    assert kube.asked == [(APPLY_PATCH, False), (APPLY_PATCH, True)]
+    assert applied(Applying(conflict("kubectl-edit"), FIXED)).standing == "fixed"
+
+
+def test_what_helm_itself_has_set_by_patches_is_no_conflict() -> None:
+    assert applied(Applying(conflict("helm"), DryRun(200))).standing == "accepted"
+    verdict = applied(Applying(conflict("helm", "kubectl"), DryRun(200)))
+    assert verdict.answer.causes == ((".spec.replicas", 'conflict with "kubectl"'),)
+
+
+def test_what_only_an_apply_refuses_is_invalid_and_named_by_its_fields() -> None:
+    text = "failed to create typed patch object (default/seed; batch/v1, Kind=Job): "
+    one = DryRun(500, text + '.spec.a[name="c"].env: duplicate entries for key [name="A"]')
+    verdict = applied(Applying(one, new=DryRun(201)), before=False)
+    assert (verdict.standing, verdict.answer.causes) == (
+        "invalid", (('spec.a[name="c"].env', 'duplicate entries for key [name="A"]'),)
+    )  # fmt: skip
+    two = DryRun(500, text + "errors:\n  .spec.foo: field not declared in schema\n  .spec.n: expected string, got 12")
+    assert applied(Applying(two)).answer.causes == (
+        ("spec.foo", "field not declared in schema"), ("spec.n", "expected string")
+    )  # fmt: skip

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from deployer.core.errors import DeployError, ExitCode
-from deployer.core.ports import DryRun, Object
+from deployer.core.ports import DryRun, Kind, Object
 from deployer.preflight.changes import NOTHING, Choice, Judged, judge
 from deployer.preflight.rules.model import Subject
 from deployer.state.record import new_record
-from tests.fakes import FakeKube
+from tests.fakes import FakeHelm, FakeKube
 from tests.fakes.helm import release_secret
 from tests.unit.preflight.rules.subjects import subject
 
@@ -39,7 +39,7 @@ def judged(old: Object, new: Object, says: DryRun, choice: Choice = NOTHING, **s
     metadata = {"name": old["metadata"]["name"], "namespace": "default", "labels": labels, "annotations": OURS}
     kube.put({**old, "metadata": metadata, "status": status})
     kube.fixed[old["kind"], "default", old["metadata"]["name"]] = says
-    return judge(of(new), new_record(), kube, choice)
+    return judge(of(new), new_record(), kube, FakeHelm(kube), choice)
 
 
 def of(*objects: Object) -> Subject:
@@ -118,10 +118,10 @@ def test_a_secrets_values_are_not_shown() -> None:
 
 def test_an_object_that_kubernetes_would_never_take_is_the_users_input() -> None:
     class Strict(FakeKube):
-        def dry_run(self, kind: Any, body: Object, patch: str = "") -> DryRun:
+        def dry_run(self, kind: Any, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
             return DryRun(422, "", (("spec.ports", "Required value"),))
 
-    found = judge(of(body("v1", "Service", "s")), new_record(), Strict())
+    found = judge(of(body("v1", "Service", "s")), new_record(), Strict(), FakeHelm(FakeKube()))
     with pytest.raises(DeployError) as caught:
         found.refuse()
     assert caught.value.exit_code is ExitCode.INPUT
@@ -137,11 +137,11 @@ def there(**metadata: Any) -> FakeKube:
 
 def test_an_object_of_somebody_is_named_and_may_be_adopted() -> None:
     kube = there(managedFields=[{"manager": "kubectl-create"}])
-    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube).refused
+    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube, FakeHelm(kube)).refused
     assert problem.code == "OBJECT_FOREIGN"
     assert "service/s in namespace `default`" in problem.title and "kubectl-create" in problem.title
     assert "todo-deploy up --adopt" in problem.hints
-    adopted = judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True))
+    adopted = judge(of(body("v1", "Service", "s")), new_record(), kube, FakeHelm(kube), Choice(adopt=True))
     assert not adopted.refused
     assert [one.ref.name for one in adopted.prepared["shop"].adopted] == ["s"]
 
@@ -149,9 +149,9 @@ def test_an_object_of_somebody_is_named_and_may_be_adopted() -> None:
 def test_an_object_of_a_release_that_is_there_is_not_adopted() -> None:
     notes = {"meta.helm.sh/release-name": "other", "meta.helm.sh/release-namespace": "default"}
     kube = there(annotations=notes)
-    assert not judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True)).refused
+    assert not judge(of(body("v1", "Service", "s")), new_record(), kube, FakeHelm(kube), Choice(adopt=True)).refused
     kube.put(release_secret("other", "default", 1, "deployed"))
-    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube, Choice(adopt=True)).refused
+    (problem,) = judge(of(body("v1", "Service", "s")), new_record(), kube, FakeHelm(kube), Choice(adopt=True)).refused
     assert "release `other`" in problem.title
 
 
@@ -160,7 +160,7 @@ def test_our_own_namespace_is_handed_to_the_release_that_has_it() -> None:
     labels = {"app.kubernetes.io/managed-by": "todo-deploy"}
     kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "labels": labels}})
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
-    found = judge(of(space), new_record(), kube)
+    found = judge(of(space), new_record(), kube, FakeHelm(kube))
     assert not found.refused
     assert [one.ref.kind for one in found.prepared["shop"].adopted] == ["Namespace"]
 
@@ -180,9 +180,47 @@ def test_a_config_map_that_changes_without_new_pods_is_advice() -> None:
         kube.put(release_secret("shop", "default", 1, "deployed", objects=[web(), settings("debug")]))
         for one in (web(), settings("debug")):
             kube.put({**one, "metadata": {**one["metadata"], "namespace": "default"}})
-        return [one.code for one in judge(of(now, settings(value)), new_record(), kube).advice]
+        return [one.code for one in judge(of(now, settings(value)), new_record(), kube, FakeHelm(kube)).advice]
 
     assert codes(web()) == ["CONFIG_UNNOTICED"]
     assert codes(web("a:2")) == []
     assert codes(web(), "debug") == []
     assert codes(web(**{"reloader.stakater.com/auto": "true"})) == []
+
+
+SCALED = 'conflict with "kube-controller-manager" with subresource "scale" using apps/v1'
+REPLICAS = DryRun(409, "", ((".spec.replicas", SCALED),))
+
+
+def contested(choice: Choice = NOTHING, *, owned: bool = True) -> Judged:
+    """Helm 4 made the release, whose Deployment an autoscaler has scaled; or that Deployment is nobody's."""
+
+    class Server(FakeKube):
+        def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
+            return (DryRun(200) if force else REPLICAS) if patch else DryRun(409)
+
+    kube = Server()
+    helm = FakeHelm(kube)
+    helm.server_side = True
+    old = body("apps/v1", "Deployment", "web", replicas=1)
+    made = [old] if owned else []
+    kube.put(release_secret("shop", "default", 1, "deployed", objects=made, apply_method="ssa"))
+    kube.put({**old, "metadata": {"name": "web", "namespace": "default"}, "spec": {"replicas": 5}})
+    return judge(of(body("apps/v1", "Deployment", "web", replicas=2)), new_record(), kube, helm, choice)
+
+
+def test_a_field_that_an_autoscaler_has_set_is_named_with_the_ways_out() -> None:
+    (problem,) = contested().refused
+    assert (problem.code, problem.where) == ("FIELD_CONFLICT", "deployment/web")
+    for words in ("`spec.replicas`", "kube-controller-manager (scale)"):
+        assert words in problem.title
+    assert "is 5 and would become 2" in problem.detail
+    assert any("--force-conflicts" in one for one in problem.hints)
+    assert any("releases.shop.serverSide" in one for one in problem.hints)
+
+
+def test_a_conflict_that_may_be_forced_is_advice_and_helm_is_asked_to() -> None:
+    found = contested(Choice(force_conflicts=True))
+    assert ([one.code for one in found.advice], found.refused) == (["FIELD_TAKEN_OVER"], ())
+    assert found.prepared["shop"].force_conflicts
+    assert contested(Choice(adopt=True), owned=False).prepared["shop"].force_conflicts

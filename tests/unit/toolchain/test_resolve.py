@@ -91,13 +91,42 @@ def test_what_is_on_path_and_new_enough_is_used(machine: Machine) -> None:
 
 
 def test_what_is_missing_or_old_is_downloaded_and_the_rest_kept(machine: Machine) -> None:
-    machine.has(helm="v4.0.0", kubectl="v1.34.0")
+    machine.has(helm="v3.13.0", kubectl="v1.34.0")
     found = machine.ensure()
     assert found.way == "download"
     assert machine.fetched == ["minikube", "helm"]
     assert found.kubectl == machine.folder / "path/kubectl"
     assert found.versions["helm"] == HELM
-    assert "helm v4.0.0 is not at least 3.14 and below 4.0" in found.why
+    assert "helm v3.13.0 is not at least 3.14 and below 5.0" in found.why
+
+
+@pytest.mark.parametrize("version", ["v3.14.0", "v4.0.0", "v4.3.2"])
+def test_a_helm_on_path_is_used_also_where_the_rest_is_built(machine: Machine, version: str) -> None:
+    machine.has(helm=version, minikube="v1.38.1")
+    machine.reach = PACKAGES
+    for _ in range(2):
+        found = machine.ensure()
+        assert (found.way, found.helm, found.versions["helm"]) == ("source", machine.folder / "path/helm", version)
+    assert found.minikube.parent.name.startswith("minikube-")
+
+
+def test_a_chosen_helm_takes_the_place_of_the_toolchains_own_for_that_run(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.has(minikube="v1.36.0", helm="v4.3.2", kubectl="v1.33.9")
+    chosen = program(machine.folder / "other", "helm3", "echo v3.14.0")
+    kept = machine.ensure()
+    monkeypatch.setitem(machine.env, "TODO_DEPLOY_HELM", str(chosen))
+    assert (machine.ensure().helm, machine.ensure().versions["helm"]) == (chosen, "v3.14.0")
+    monkeypatch.setenv("TODO_DEPLOY_HELM", str(chosen))
+    assert getattr(locate_toolchain("auto", machine.cache), "helm", None) == chosen
+    monkeypatch.delenv("TODO_DEPLOY_HELM")
+    assert getattr(locate_toolchain("auto", machine.cache), "helm", None) == kept.helm
+    for unfit in (program(machine.folder / "old", "helm", "echo v3.13.1"), machine.folder / "none"):
+        machine.env["TODO_DEPLOY_HELM"] = str(unfit)
+        with pytest.raises(DeployError) as caught:
+            machine.ensure()
+        assert caught.value.problems[0].code == "TOOLCHAIN_HELM"
 
 
 def test_without_registries_all_is_built_even_when_programs_are_there(machine: Machine) -> None:
@@ -180,7 +209,9 @@ def test_a_removed_program_is_looked_for_again(machine: Machine) -> None:
         ("minikube", (1, 34), False),
         ("helm", (3, 13), False),
         ("helm", (3, 14), True),
-        ("helm", (4, 0), False),
+        ("helm", (3, 13), False),
+        ("helm", (4, 3), True),
+        ("helm", (5, 0), False),
         ("kubectl", (1, 33), True),
         ("kubectl", (1, 35), True),
         ("kubectl", (1, 36), False),
