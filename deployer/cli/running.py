@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
@@ -17,8 +19,9 @@ from deployer.cli.options import Session
 from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
-from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, refused
+from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, input_error, refused
 from deployer.core.events import Event, RunFinished, RunStarted
+from deployer.core.files import write_private
 from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
 from deployer.state import runs
@@ -26,7 +29,11 @@ from deployer.status import WorkloadStatus
 from deployer.ui.sinks import make_sink
 from deployer.ui.view import View, envelope, fold
 
+if TYPE_CHECKING:
+    from cProfile import Profile
+
 T = TypeVar("T")
+_PROFILED_FUNCTIONS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,59 @@ def _spec_path(session: Session) -> Path | None:
     with suppress(DeployError, OSError):
         return (session.file or nearest_spec()).resolve()
     return None
+
+
+@contextmanager
+def profiled(path: Path | None) -> Iterator[None]:
+    """What is done inside is in the file: the time of each function, in every thread; nothing where there is none.
+
+    Input error PROFILE_UNWRITABLE, before anything is done.
+    """
+    if path is None:
+        yield
+        return
+    import cProfile
+    import threading
+
+    before, begun = time.process_time(), time.monotonic()
+    _write_profile(path, "")
+    profiles = [cProfile.Profile()]
+
+    def follow(*_: object) -> None:
+        """Takes its own place in a thread that has just begun."""
+        profiles.append(cProfile.Profile())
+        with suppress(ValueError):  # from Python 3.12 on, the first one sees all threads
+            profiles[-1].enable()
+
+    threading.setprofile(follow)
+    profiles[0].enable()
+    try:
+        yield
+    finally:
+        profiles[0].disable()
+        threading.setprofile(None)
+        took, used = time.monotonic() - begun, time.process_time() - before
+        head = f"{took:.3f} s by the clock, {used:.3f} s of processor time; {before:.3f} s of it before, for imports\n"
+        _write_profile(path, _profile_text(profiles, head))
+
+
+def _profile_text(profiles: Sequence[Profile], head: str) -> str:
+    import pstats
+
+    text = io.StringIO()
+    stats = pstats.Stats(*profiles, stream=text)
+    text.write(head)
+    for order in ("tottime", "cumulative"):
+        stats.sort_stats(order).print_stats(_PROFILED_FUNCTIONS)
+    return text.getvalue()
+
+
+def _write_profile(path: Path, content: str) -> None:
+    try:
+        write_private(path.parent.resolve(strict=True) / path.name, content)
+    except OSError as error:
+        detail, hints = error.strerror or str(error), ("--profile-run FILE, in a folder that can be written",)
+        raise input_error("PROFILE_UNWRITABLE", f"cannot write {path}", detail=detail, hints=hints) from None
 
 
 def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:

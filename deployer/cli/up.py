@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from deployer.cli.running import (
     duration_option,
     objects_option,
     print_json,
+    profiled,
     read_spec,
     run,
     workload_data,
@@ -52,8 +54,21 @@ from deployer.status import ClusterPhase
 @click.option("--timeout", callback=duration_option, metavar="DURATION", help="Deadline of the rollout.")
 @click.option("--on-failure", type=click.Choice(["rollback", "keep"]), help="What follows a failed rollout.")
 @click.option("--fail-fast", type=click.Choice([one.value for one in FailFast]), help="How soon a bad sign is fatal.")
+@click.option(
+    "--profile-run",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write where the time of this run goes, function by function.",
+)
 @common_options
-def up(session: Session, no_build: bool, recreate_cluster: bool, fail_fast: str | None, **more: Any) -> int:
+def up(
+    session: Session,
+    no_build: bool,
+    recreate_cluster: bool,
+    fail_fast: str | None,
+    profile_run: Path | None,
+    **more: Any,
+) -> int:
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
     if more["rebuild"] and no_build:
         raise input_error("USAGE", "--rebuild and --no-build exclude each other", hints=("use one of them",))
@@ -66,7 +81,8 @@ def up(session: Session, no_build: bool, recreate_cluster: bool, fail_fast: str 
     if recreate_cluster:
         name = read_spec(session).spec.cluster.name
         confirm(session, f"Delete the cluster `{name}` with everything in it?")
-    ran = run_up(session, asked)
+    with profiled(profile_run):
+        ran = run_up(session, asked)
     if session.as_json:
         print_json("up", ran.exit_code, up_data(ran), ran.problems)
     elif ran.value is not None and not sys.stdout.isatty():

@@ -16,7 +16,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
@@ -40,6 +40,8 @@ class ContextFile:
     size: int = 0
     executable: bool = False
     target: str = ""
+    stamp: str = field(default="", compare=False)
+    """Size, times and inode of a file when it was listed (`stamp_of`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class Pattern:
         """Whether the pattern can match a path within the folder."""
         inside = f"{folder}/"
         return self.prefix.startswith(inside) or (not self.literal and inside.startswith(self.prefix))
+
+
+def stamp_of(info: os.stat_result) -> str:
+    """What changes whenever a file's content does: size, times of content and status, inode."""
+    return f"{info.st_size} {info.st_mtime_ns} {info.st_ctime_ns} {info.st_ino}"
 
 
 def parse_dockerignore(text: str, source: str = _IGNORE) -> tuple[Pattern, ...]:
@@ -237,20 +244,20 @@ def _patterns(root: Path, dockerfile: Path | None) -> tuple[Pattern, ...]:
 
 
 def _walk(root: Path, patterns: Sequence[Pattern]) -> Iterator[ContextFile]:
-    pending: list[tuple[str, tuple[bool, ...]]] = [("", ())]
+    pending: list[tuple[str, str, tuple[bool, ...]]] = [(str(root), "", ())]
     while pending:
-        folder, parent = pending.pop()
+        place, inside, parent = pending.pop()
         try:
-            children = list(os.scandir(root / folder))
+            children = list(os.scandir(place))
         except OSError as error:
-            raise _unreadable(root / folder, error) from None
+            raise _unreadable(Path(place), error) from None
         for child in children:
-            path = f"{folder}/{child.name}" if folder else child.name
-            left_out, results = ignored(patterns, path, parent)
+            path = inside + child.name
+            left_out, results = ignored(patterns, path, parent) if patterns else (False, ())
             is_folder = child.is_dir(follow_symlinks=False)
             if is_folder and not (left_out and _none_comes_back(patterns, path)):
-                pending.append((path, results))
-            if not left_out and (entry := _entry(path, Path(child.path))) is not None:
+                pending.append((child.path, f"{path}/", results))
+            if not left_out and (entry := ContextFile(path, "dir") if is_folder else _entry(path, child)) is not None:
                 yield entry
 
 
@@ -258,18 +265,16 @@ def _none_comes_back(patterns: Sequence[Pattern], folder: str) -> bool:
     return not any(pattern.negated and pattern.may_match_below(folder) for pattern in patterns)
 
 
-def _entry(path: str, file: Path) -> ContextFile | None:
+def _entry(path: str, file: Path | os.DirEntry[str]) -> ContextFile | None:
     try:
-        info = file.lstat()
+        info = file.stat(follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):
-            return ContextFile(path, "symlink", target=str(file.readlink()))
+            return ContextFile(path, "symlink", target=os.readlink(file))  # noqa: PTH115 - of many thousand files
     except OSError as error:
-        raise _unreadable(file, error) from None
-    if stat.S_ISDIR(info.st_mode):
-        return ContextFile(path, "dir")
-    if not stat.S_ISREG(info.st_mode):
-        return None
-    return ContextFile(path, "file", info.st_size, executable=bool(info.st_mode & 0o100))
+        raise _unreadable(Path(file), error) from None
+    if stat.S_ISREG(info.st_mode):
+        return ContextFile(path, "file", info.st_size, bool(info.st_mode & 0o100), "", stamp_of(info))
+    return ContextFile(path, "dir") if stat.S_ISDIR(info.st_mode) else None
 
 
 def _outside(root: Path, dockerfile: Path | bytes | None) -> dict[str, bytes]:

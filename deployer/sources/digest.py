@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,14 @@ from typing import Literal, TypeAlias
 
 from deployer.core.errors import input_error
 from deployer.core.files import write_private
-from deployer.sources.build_context import ContextFile
+from deployer.sources.build_context import ContextFile, stamp_of
 
 Manifest: TypeAlias = Mapping[str, str]
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _CACHE_LIMIT = 100_000
 _RACY_NS = 2_000_000_000  # the coarsest time stamps in use (FAT) have two seconds
 _SHORT = 12
-_Stat = tuple[int, int, int, int]
+_HEX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Change:
 
 
 class FileHashes:
-    """Hashes of files, remembered by path, size, times and inode, so that an unchanged file is not read again.
+    """Hashes of files, remembered by path and `stamp_of`, so that an unchanged file is not even opened again.
 
     A file that was touched within two seconds of its hashing is read again next time: it may change once more
     without any of its numbers changing (git's racy index). A cache that cannot be read or written is ignored.
@@ -73,29 +73,33 @@ class FileHashes:
         self._path = cache_path
         self._now = now
         self._known = _load(cache_path) if cache_path is not None else {}
-        self._used: dict[str, tuple[_Stat, str]] = {}
+        self._used: dict[str, str] = {}
         self._dirty = False
 
-    def sha256(self, path: Path) -> str:
-        """The sha256 of the file's content in hex; input error when it cannot be read."""
-        key = os.path.abspath(path)  # noqa: PTH100 - no link is resolved
+    def sha256(self, path: str | Path, stamp: str = "") -> str:
+        """The sha256 of the file's content in hex; input error when it cannot be read.
+
+        Text is an absolute path; `stamp`: that of a moment ago, where it is known.
+        """
+        key = path if isinstance(path, str) else os.path.abspath(path)  # noqa: PTH100 - no link is resolved
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - the fast path of every run
-                before = _stat(os.fstat(file.fileno()))
-                known = self._known.get(key)
-                if known is not None and known[0] == before:
-                    self._used[key] = known
-                    return known[1]
+            stamp = stamp or stamp_of(os.stat(path))  # noqa: PTH116 - the fast path of every run
+            known = self._known.get(key, "")
+            if known[:-_HEX] == f"{stamp} ":
+                self._used[key] = known
+                return known[-_HEX:]
+            with open(path, "rb") as file:  # noqa: PTH123
+                before = os.fstat(file.fileno())
                 started = self._now()
                 value = hashlib.file_digest(file, "sha256").hexdigest()
-                after = _stat(os.fstat(file.fileno()))
+                after = os.fstat(file.fileno())
         except OSError as error:
             raise input_error(
                 "FILE_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or "", hints=(f"ls -ld {path}",)
             ) from None
-        _, modified, changed, _ = before
-        if before == after and started - max(modified, changed) > _RACY_NS:
-            self._used[key] = self._known[key] = (before, value)
+        settled = started - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS
+        if settled and stamp_of(before) == stamp_of(after) and "\n" not in key:
+            self._used[key] = self._known[key] = f"{stamp_of(before)} {value}"
             self._dirty = True
         return value
 
@@ -104,16 +108,16 @@ class FileHashes:
         if self._path is None or not self._dirty:
             return
         entries = self._used if len(self._known) > _CACHE_LIMIT else self._known
-        listed = {key: [*stat, value] for key, (stat, value) in entries.items()}
-        document = {"version": _CACHE_VERSION, "files": listed}
+        body = os.fsencode("".join(f"{key}\n{value}\n" for key, value in entries.items()))
         with contextlib.suppress(OSError):
-            write_private(self._path, json.dumps(document, separators=(",", ":")))
+            write_private(self._path, _head(body) + body)
             self._dirty = False
 
 
 def image_digest(inputs: BuildInputs, hashes: FileHashes) -> Digest:
     """The digest of an image's inputs; no order counts, and of a file's mode only whether it is executable."""
-    parts = {file.path: _file_part(inputs.root, file, hashes) for file in inputs.files}
+    root = os.path.abspath(inputs.root)  # noqa: PTH100 - no link is resolved
+    parts = {file.path: _file_part(root, file, hashes) for file in inputs.files}
     parts["/Dockerfile"] = _pack("dockerfile", inputs.dockerfile)
     parts |= {f"/args/{name}": _pack("arg", value) for name, value in inputs.args.items()}
     parts |= {f"/bases/{name}": _pack("base", value) for name, value in inputs.bases.items()}
@@ -125,12 +129,12 @@ def image_digest(inputs: BuildInputs, hashes: FileHashes) -> Digest:
 
 def parts_digest(parts: Mapping[str, bytes]) -> Digest:
     """The digest of named parts, in whatever order they are given."""
-    whole = hashlib.sha256(b"todo-deploy digest 1\0")
-    manifest = {}
-    for name in sorted(parts):
-        whole.update(_pack(os.fsencode(name), parts[name]))
-        manifest[name] = hashlib.sha256(parts[name]).hexdigest()[:_SHORT]
-    return Digest(whole.hexdigest(), manifest)
+    names = sorted(parts)
+    packed = b"".join(
+        [piece for name in names for piece in _pieces(name.encode("utf-8", "surrogateescape"), parts[name])]
+    )
+    manifest = {name: hashlib.sha256(parts[name]).hexdigest()[:_SHORT] for name in names}
+    return Digest(hashlib.sha256(b"todo-deploy digest 1\0" + packed).hexdigest(), manifest)
 
 
 def changed_files(old: Manifest, new: Manifest) -> list[Change]:
@@ -149,43 +153,53 @@ def changed_files(old: Manifest, new: Manifest) -> list[Change]:
     return changes
 
 
-def content_part(path: Path, hashes: FileHashes, *, executable: bool = False) -> bytes:
+def content_part(path: Path, hashes: FileHashes) -> bytes:
     """A file's content as a part of a digest."""
-    return _pack("file", "x" if executable else "-", hashes.sha256(path))
+    return _content(hashes.sha256(path))
 
 
-def _file_part(root: Path, file: ContextFile, hashes: FileHashes) -> bytes:
+def _content(sha256: str, *, executable: bool = False) -> bytes:
+    return _CONTENT[executable] + sha256.encode()
+
+
+def _file_part(root: str, file: ContextFile, hashes: FileHashes) -> bytes:
     if file.kind == "file":
-        return content_part(root / file.path, hashes, executable=file.executable)
+        return _content(hashes.sha256(f"{root}/{file.path}", file.stamp), executable=file.executable)
     return _pack(file.kind, os.fsencode(file.target))
 
 
 def _pack(*fields: str | bytes) -> bytes:
-    packed = bytearray()
-    for item in fields:
-        raw = item if isinstance(item, bytes) else item.encode("utf-8", "surrogateescape")
-        packed += len(raw).to_bytes(8, "big") + raw
-    return bytes(packed)
+    raw = [item if isinstance(item, bytes) else item.encode("utf-8", "surrogateescape") for item in fields]
+    return b"".join(_pieces(*raw))
 
 
-def _stat(info: os.stat_result) -> _Stat:
-    return info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
+def _pieces(*fields: bytes) -> list[bytes]:
+    return [piece for one in fields for piece in (len(one).to_bytes(8, "big"), one)]
 
 
-def _load(path: Path) -> dict[str, tuple[_Stat, str]]:
+# A part ends with the hash, whose length is always the same.
+_CONTENT = {executable: _pack("file", mark, "0" * _HEX)[:-_HEX] for executable, mark in ((True, "x"), (False, "-"))}
+
+
+def _head(body: bytes) -> bytes:
+    """The first line of the cache: what it is, and a checksum, for half a cache must not pass for a whole one."""
+    return b"todo-deploy hashes %d %08x\n" % (_CACHE_VERSION, zlib.crc32(body))
+
+
+def _load(path: Path) -> dict[str, str]:
+    """The cache: a line with the path of each file, and one with its stamp and hash; empty where it is damaged.
+
+    As fast as it can be: that of a large repository has a hundred thousand lines.
+    """
     try:
-        # As fast as it can be: the cache of a large repository has thousands of lines.
-        document = json.loads(path.read_bytes())
-        if document["version"] != _CACHE_VERSION:
-            return {}
-        known = {}
-        for key, (size, modified, changed, inode, value) in document["files"].items():
-            if not (isinstance(value, str) and len(value) == 64):
-                return {}
-            known[key] = ((size, modified, changed, inode), value)
-        return known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raw = path.read_bytes()
+    except OSError:
         return {}
+    head, _, body = raw.partition(b"\n")
+    if head + b"\n" != _head(body):
+        return {}
+    lines = os.fsdecode(body).split("\n")
+    return dict(zip(lines[0::2], lines[1::2], strict=False))
 
 
 def _readable(path: str) -> str:

@@ -296,7 +296,7 @@ def read_sources(
     spec, root = loaded.spec, loaded.root
     on = switch_states(spec, env)
     images: dict[str, ImageSource] = {}
-    hashes = digest.FileHashes(cache_dir / "file-hashes.json")
+    hashes = digest.FileHashes(cache_dir / "file-hashes")
     for name, image in spec.images.items():
         if not is_on(image.when, on):
             continue
@@ -376,12 +376,12 @@ def _beside(loaded: LoadedSpec, folder: Path, paths: Iterable[str]) -> dict[str,
         os.path.relpath(path, folder).replace(os.sep, "/") for path in (loaded.path, local_overlay(loaded.path), *files)
     )
     own = [path for path in inside if path != "." and not path.startswith("..")]
+    folders = tuple(f"{one}/" for one in own)
     for path in paths:
-        parts = path.split("/")
-        if ".git" in parts:
+        if ".git" in path and ".git" in (parts := path.split("/")):
             found[path] = "/".join(parts[: parts.index(".git") + 1])
-        elif part := next((one for one in own if f"{path}/".startswith(f"{one}/")), ""):
-            found[path] = part
+        elif f"{path}/".startswith(folders):  # once for all of them: there may be many thousand paths
+            found[path] = next(one for one in own if f"{path}/".startswith(f"{one}/"))
     return found
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from deployer.cli.running import profiled
 from deployer.config.schema import spec_schema
 from deployer.stages.restart import ANNOTATION, restart_workloads
 from deployer.status import WorkloadRef
@@ -218,3 +221,20 @@ def test_the_schema_knows_every_key_of_our_own_spec_and_profiles() -> None:
         assert set(yaml.safe_load(path.read_text())) <= known, path
     assert schema["additionalProperties"] is False
     assert schema["properties"]["profiles"]["additionalProperties"]["type"] == ["object", "null"]
+
+
+def test_a_profile_names_the_functions_of_every_thread(run: Run, project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "profile.txt"
+
+    def slowly() -> None:
+        time.sleep(0.01)
+
+    with profiled(path):
+        thread = threading.Thread(target=slowly)
+        thread.start()
+        thread.join()
+    assert "processor time" in path.read_text() and "(slowly)" in path.read_text()
+    assert run("up", "--profile-run", str(path)).code != 0  # a run that fails took its time as well
+    assert "(run_up)" in path.read_text()
+    refused = run("up", "-o", "json", "--profile-run", str(tmp_path / "none" / "profile.txt"))
+    assert refused.code == 2 and refused.errors == ["PROFILE_UNWRITABLE"]

@@ -1,17 +1,22 @@
 """Digests are the same for the same content, and differ for any other; nothing stale is ever remembered."""
 
+import hashlib
 import itertools
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deployer.core.errors import DeployError
-from deployer.sources.build_context import context_files
+from deployer.sources.build_context import context_files, stamp_of
 from deployer.sources.digest import BuildInputs, FileHashes, changed_files, image_digest, parts_digest
 
 
@@ -126,8 +131,9 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     expected = first.sha256(file)
     first.save()
     second = FileHashes(cache, now=later)
-    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("opened again"))
     assert second.sha256(file) == expected
+    monkeypatch.undo()
     second.save()
     assert [path.name for path in cache.parent.iterdir()] == ["hashes.json"]
 
@@ -163,20 +169,89 @@ def test_changed_files_are_read_again(tmp_path: Path, change: str) -> None:
     assert hashes.sha256(file) != first
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(b"", b"{", b"[]", b"null", b"\xff", b'{"version": 99}', b'{"version": 1}', b'{"version": 1, "files": []}'),
-        *(b'{"version": 1, "files": {"a": 1}}', b'{"version": 1, "files": {"a": [1, 2, 3, 4, "short"]}}'),
-    ],
-)
-def test_a_broken_cache_is_no_cache(tmp_path: Path, content: bytes) -> None:
-    file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes.json"
-    cache.write_bytes(content)
+def test_a_damaged_cache_is_no_cache(tmp_path: Path) -> None:
+    file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes"
     hashes = FileHashes(cache, now=later)
-    assert hashes.sha256(file) == FileHashes().sha256(file)
+    expected = hashes.sha256(file)
     hashes.save()
-    assert cache.read_bytes().startswith(b'{"version":1,')
+    whole = cache.read_bytes()
+    other = whole.replace(expected.encode(), b"0" * 64)  # a hash that is not the file's, under the old checksum
+    for damaged in (b"", b"{}", b"\xff", whole[:-1], whole + b"x", other, whole.replace(b"hashes 2", b"hashes 1")):
+        cache.write_bytes(damaged)
+        hashes = FileHashes(cache, now=later)
+        assert hashes.sha256(file) == expected
+        hashes.save()
+        assert cache.read_bytes() == whole
+
+
+_EDITS = ("write", "same size", "restored time", "rename", "swap", "hard link", "symlink", "touch", "none")
+_FILE = st.integers(0, 3)
+
+
+def _coarse(info: os.stat_result) -> str:
+    """The stamp of a file system whose clock stands still while the test lasts."""
+    return f"{info.st_size} {info.st_ino}"
+
+
+@pytest.mark.parametrize("stamp", [stamp_of, _coarse])
+@given(edits=st.lists(st.tuples(st.sampled_from(_EDITS), _FILE, _FILE, st.binary(min_size=3, max_size=3))))
+@settings(deadline=None, max_examples=40)
+def test_no_edit_ever_reuses_the_hash_of_other_content(
+    stamp: Callable[[os.stat_result], str], edits: list[tuple[str, int, int, bytes]]
+) -> None:
+    """Edits of one tick, of the same size, with times put back, by renames and by links: the content decides.
+
+    After every second edit some seconds go by for the cache, so that some hashes are kept and some are not.
+    """
+    with tempfile.TemporaryDirectory() as folder, patch("deployer.sources.digest.stamp_of", stamp):
+        root, cache = Path(folder), Path(folder) / "hashes"
+        files = [root / str(number) for number in range(4)]
+        for number, file in enumerate(files):
+            file.write_bytes(b"%03d" % number)
+        for at, (edit, one, two, content) in enumerate(edits):
+            _edit(edit, files[one], files[two], content)
+            is_later = bool(at % 2) and stamp is not _coarse
+            hashes = FileHashes(cache, now=later if is_later else time.time_ns)
+            for file in files:
+                assert hashes.sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest(), edit
+            hashes.save()
+            if is_later:  # seconds have gone by: so has a tick of the clock that files are stamped with
+                _next_tick(root / "tick")
+
+
+def _next_tick(probe: Path) -> None:
+    probe.write_text("")
+    begun = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == begun:
+        probe.write_text("")
+
+
+def _edit(edit: str, one: Path, two: Path, content: bytes) -> None:
+    info = one.stat()
+    match edit:
+        case "write":
+            one.write_bytes(content * 2)
+        case "same size":
+            one.write_bytes(content[: info.st_size].ljust(info.st_size, b"."))
+        case "restored time":
+            one.write_bytes(content[: info.st_size].ljust(info.st_size, b"."))
+            os.utime(one, ns=(info.st_atime_ns, info.st_mtime_ns))
+        case "rename":
+            new = one.with_name("new")
+            new.write_bytes(content)
+            new.replace(one)
+        case "swap" if one != two and not one.is_symlink() and not two.is_symlink():
+            one.rename(one.with_name("aside"))
+            two.rename(one)
+            one.with_name("aside").rename(two)
+        case "hard link" if not one.samefile(two):
+            two.unlink()
+            two.hardlink_to(one.resolve())
+        case "symlink" if not one.samefile(two):
+            two.unlink()
+            two.symlink_to(one.resolve())
+        case "touch":
+            os.utime(one)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
