@@ -23,6 +23,7 @@ _SELDOM = 300_000
 # Name → (module, one line of help): `--help` and completion read this and import no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Build, deploy and prove the application; a second run changes nothing."),
+    "dev": ("dev", "Run `up`, then keep what runs at the sources as they change."),
     "plan": ("plan", "Show what `up` would do, and why."),
     "status": ("status", "Show workloads, releases and URLs."),
     "rollback": ("rollback", "Bring back the newest revision that was verified healthy."),

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,7 +26,7 @@ from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
 from deployer.state import runs
 from deployer.status import WorkloadStatus
-from deployer.ui.sinks import make_sink
+from deployer.ui.sinks import Progress, make_sink
 from deployer.ui.view import View, envelope, fold
 
 if TYPE_CHECKING:
@@ -78,56 +78,85 @@ def _for_context(context: str) -> list[str]:
     return [f"cluster.context={context}", "cluster.provider=context"]
 
 
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """What is to be run for a command: the stages that it will go through, and its steps for the run of that id."""
+
+    command: str
+    application: str
+    stages: tuple[str, ...]
+    steps: Callable[[str], Steps[T]]
+    kept: bool = True
+    """Whether a record of the run is kept."""
+
+
 def run(
     session: Session, command: str, application: str, stages: tuple[str, ...], steps: Callable[[str], Steps[T]],
     here: Machine,
 ) -> Ran[T]:  # fmt: skip
+    """As `driven`, shown as the session asks for it."""
+    with make_sink(progress_of(session), sys.stderr, here.env, session.verbose, here.clock) as sink:
+        ran = driven(session, Task(command, application, stages, steps), here, sink)
+    report_rest(session, ran)
+    return ran
+
+
+def driven(session: Session, task: Task[T], here: Machine, sink: Callable[[Event], None]) -> Ran[T]:
     """The steps are driven to their end, every event shown, recorded and folded; a failure is reported, not raised."""
     clock = here.clock
     begun = clock.monotonic()
     run_id = runs.new_run_id(clock.now())
-    record = runs.RunRecord(here.state_dir, run_id)
-    folder = runs.RunFolder(record.folder, KNOWN)
+    record = runs.RunRecord(here.state_dir, run_id) if task.kept else None
+    folder = runs.RunFolder(record.folder, KNOWN) if record is not None else None
     view = View()
-    progress = "quiet" if session.quiet else (session.progress or "auto")
     value: T | None = None
     code, problems = ExitCode.OK, tuple[Problem, ...]()
-    with make_sink(progress, sys.stderr, here.env, session.verbose, clock) as sink:
 
-        def emit(event: Event) -> None:
-            nonlocal view
-            safe = masked(event)
-            view = fold(view, safe, now=0.0)  # only times that the events state are shown
+    def emit(event: Event) -> None:
+        nonlocal view
+        safe = masked(event)
+        view = fold(view, safe, now=0.0)  # only times that the events state are shown
+        if record is not None:
             record.write(safe, clock.now())
-            sink(safe)
+        sink(safe)
 
-        emit(RunStarted(command, application, stages))
-        try:
-            with evidence.recording_in(folder):
-                value = drive(steps(run_id), emit)
-        except DeployError as error:
-            code, problems = error.exit_code, masked(error.problems)
-        except OSError as error:
-            explained = disk_error(error)
-            if explained is None:
-                raise
-            code, problems = explained.exit_code, explained.problems
-        except KeyboardInterrupt:
-            code, problems = ExitCode.INTERRUPTED, (_interrupted(command),)
-        took = clock.monotonic() - begun
-        outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
-        emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]
-    record.close()
-    spec, profile = _spec_path(session), session.profile
-    ended = evidence.Ended(command, application, outcome, int(code), view.changed, took, problems, spec, profile)
-    evidence.summarize(folder, ended)
-    unreported = [problem for problem in problems if problem not in view.problems]
+    emit(RunStarted(task.command, task.application, task.stages))
+    try:
+        with evidence.recording_in(folder) if folder is not None else nullcontext():
+            value = drive(task.steps(run_id), emit)
+    except DeployError as error:
+        code, problems = error.exit_code, masked(error.problems)
+    except OSError as error:
+        explained = disk_error(error)
+        if explained is None:
+            raise
+        code, problems = explained.exit_code, explained.problems
+    except KeyboardInterrupt:
+        code, problems = ExitCode.INTERRUPTED, (_interrupted(task.command),)
+    took = clock.monotonic() - begun
+    outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
+    emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]
+    if record is not None and folder is not None:
+        record.close()
+        of = _spec_path(session), session.profile
+        whole = (task.command, task.application, outcome, int(code), view.changed, took, problems, *of)
+        evidence.summarize(folder, evidence.Ended(*whole))
+    return Ran(value, view, code, took, problems)
+
+
+def progress_of(session: Session) -> Progress:
+    """How the session wants progress to be shown."""
+    return "quiet" if session.quiet else (session.progress or "auto")
+
+
+def report_rest(session: Session, ran: Ran[Any]) -> None:
+    """Problems that no event reported are on standard error."""
+    unreported = [problem for problem in ran.problems if problem not in ran.view.problems]
     if unreported and not session.as_json:
         from deployer.ui.words import problem_lines
 
         for line in problem_lines(unreported):
             print(line, file=sys.stderr)
-    return Ran(value, view, code, took, problems)
 
 
 def _spec_path(session: Session) -> Path | None:

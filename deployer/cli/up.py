@@ -26,10 +26,12 @@ from deployer.commands.up import up as story
 from deployer.composition import Machine, begin_run, this_machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import FailFast
-from deployer.core.errors import DeployError, ExitCode, input_error
+from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.events import Warned
 from deployer.core.steps import Steps
 from deployer.sources import load
 from deployer.sources.dotenv import EnvFile
+from deployer.state.lock import watched_by
 from deployer.status import ClusterPhase
 
 
@@ -94,21 +96,29 @@ def up(
 
 def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     """How the `up` went; input error, before anything is touched, where spec or env files are wrong."""
-    loaded = read_spec(session)
     here = this_machine()
-    if any((loaded.root / name).exists() for name in loaded.spec.env.files):
-        _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
-    done = load.ensure_env(loaded)
-    env = _refuse_env(loaded)
-    values = load.values_of(env)
-    load.build_prelude(loaded)  # a file that cannot be read is reported before anything is touched
+    loaded, values, done = read_inputs(session)
     _check_before_start(loaded, asked, here)
 
     def steps(run_id: str) -> Steps[UpResult]:
         yield from notices(done)
+        if holder := watched_by(here.folder(loaded.spec)):
+            title = f"`todo-deploy dev` ({holder}) keeps `{loaded.spec.application}` at its sources, too"
+            yield Warned(Problem("DEV_AT_WORK", title, hints=("leave it first, if only one of them is to deploy",)))
         return (yield from story(begin_run(run_id, loaded, values, here), asked))
 
     return run(session, "up", loaded.spec.application, stages_of(loaded.spec), steps, here)
+
+
+def read_inputs(session: Session) -> tuple[LoadedSpec, dict[str, str], tuple[str, ...]]:
+    """The spec, the values of the env files, made where need be, and what was done for that; input error otherwise."""
+    loaded = read_spec(session)
+    if any((loaded.root / name).exists() for name in loaded.spec.env.files):
+        _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
+    done = load.ensure_env(loaded)
+    env = _refuse_env(loaded)
+    load.build_prelude(loaded)  # a file that cannot be read is reported before anything is touched
+    return loaded, load.values_of(env), done
 
 
 def _refuse_env(loaded: LoadedSpec) -> EnvFile:

@@ -10,6 +10,7 @@ from deployer import composition
 from deployer.commands.connection import Opened
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Connected, Machine
+from deployer.config.load import LoadedSpec
 from deployer.core.errors import input_error
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import LABEL_PREFIX, KubePort
@@ -24,6 +25,7 @@ from deployer.stages.releases import Preparation
 from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
 from deployer.state.record import Record
+from deployer.toolchain import Toolchain
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,7 @@ def plan_for(
 ) -> Plan:
     """The plan against what an opened cluster remembers; images that were not asked for stay as last built here."""
     loaded, spec = opened.loaded, opened.loaded.spec
-    bases = load.wanted_bases(loaded, env)
-    replacements = replacements_for(opened.toolchain, bases) if opened.toolchain is not None else {}
-    sources = load.read_sources(loaded, env, replacements, here.cache_dir)
+    replacements, sources = read_sources(loaded, env, opened.toolchain, here)
     facts = Facts(
         env=env,
         salt=opened.record.salt,
@@ -87,6 +87,15 @@ def plan_for(
         origin=loaded.origin,
     )
     return make_plan(spec, loaded.root, facts)
+
+
+def read_sources(
+    loaded: LoadedSpec, env: Mapping[str, str], toolchain: Toolchain | None, here: Machine
+) -> tuple[Mapping[str, str], load.Sources]:
+    """The images that stand in for base images on this machine, and the digests of all sources."""
+    bases = load.wanted_bases(loaded, env)
+    replacements = replacements_for(toolchain, bases) if toolchain is not None else {}
+    return replacements, load.read_sources(loaded, env, replacements, here.cache_dir)
 
 
 def with_timeout(planned: Planned, seconds: float | None) -> Planned:

@@ -34,6 +34,33 @@ class Migrations(Part):
     `_`) or by `{steps}` migrations; shown when a rollback meets a newer schema, never run by itself."""
 
 
+class Restart(Part):
+    """What makes a program take the files that were copied to its container; exactly one of these."""
+
+    exec: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Command that is run in the container, without a shell."""
+    signal: Annotated[str, StringConstraints(pattern=r"^(SIG)?[A-Z]{2,6}[0-9]?$")] | None = None
+    """Signal that the container's first process is sent, such as `HUP`."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Restart:
+        if (self.exec is None) == (self.signal is None):
+            raise ValueError('give exactly one of "exec" and "signal"')
+        return self
+
+
+class Sync(Part):
+    """Files that `dev` copies into the running container, where a build would only copy them into the image."""
+
+    source: Annotated[PathText, Field(alias="from")]
+    """Files within the build context, as in `.dockerignore`: a path, or a pattern with `*`, `?` and `**`."""
+    to: Annotated[str, StringConstraints(pattern=r"^/")]
+    """Folder in the container that stands for what comes before the pattern's first wildcard: with `src/**` and `/app`
+    the file `src/a/b.py` becomes `/app/a/b.py`."""
+    restart: Literal["none"] | Restart = "none"
+    """`none` where the program sees changed files by itself; else a command in the container or a signal to it."""
+
+
 class Image(Part):
     """An image built into the cluster's daemon."""
 
@@ -61,6 +88,8 @@ class Image(Part):
     """Further image labels."""
     max_size: Size | None = None
     """Largest size; default `rules.maxImageSize`."""
+    sync: tuple[Sync, ...] = ()
+    """What `dev` copies into running containers; a change of anything else is built."""
     migrations: Migrations | None = None
     """Where its migrations are."""
     when: Name | None = None

@@ -215,6 +215,14 @@ class PodConnection(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """How a command in a container ended, and what it wrote to both outputs."""
+
+    code: int
+    output: str = ""
+
+
 class KubePort(Protocol):
     """The API server, in plain objects; every call but `contents` names the kind, which is in `KINDS` or discovered."""
 
@@ -244,6 +252,9 @@ class KubePort(Protocol):
     def ask_pod(
         self, namespace: str, pod: str, port: int, method: str, path: str, headers: Mapping[str, str]
     ) -> PodAnswer: ...
+    def execute(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], data: bytes = b""
+    ) -> Executed: ...
     def free_disk(self, node: str) -> int | None: ...
     def memory_in_use(self, node: str) -> Mapping[tuple[str, str, str], int]: ...
 

@@ -22,14 +22,14 @@ from kubernetes.config.config_exception import ConfigException
 
 from deployer.core.errors import DeployError, ExitCode, Problem, machine_error, refused
 from deployer.core.objects import fitted, well_formed
-from deployer.core.ports import APPLY_PATCH, KINDS, MERGE_PATCH, OWNER, DryRun, Kind, Object, PodAnswer
+from deployer.core.ports import APPLY_PATCH, KINDS, MERGE_PATCH, OWNER, DryRun, Executed, Kind, Object, PodAnswer
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 from deployer.core.retry import http_errors as http
 from deployer.core.retry import retried
 from deployer.core.yaml import yaml_error
 from deployer.kube.outage import WhyStopped, unknown
-from deployer.kube.portforward import PodStream, open_stream, parsed_head
+from deployer.kube.portforward import PodStream, execute, open_stream, parsed_head
 
 
 class _Refused(DeployError):
@@ -425,6 +425,21 @@ class KubeApi:
         """A connection to that port of the pod, through the API server. Raises OSError."""
         url = self._url(self._path("Pod", namespace, pod) + "/portforward", {"ports": str(port)})
         return open_stream(self._client.configuration, url, self._headers("*/*"), timeout)
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], data: bytes = b"") -> Executed:
+        """How the command ended in the container, which was given the data on its standard input; that has no end.
+
+        Raises OSError where the container does not run, or the connection fails.
+        """
+        asked = [
+            ("container", container),
+            ("stdout", "true"),
+            ("stderr", "true"),
+            ("stdin", "true" if data else "false"),
+        ]
+        query = urllib.parse.urlencode([*asked, *(("command", word) for word in command)])
+        url = f"{self._url(self._path('Pod', namespace, pod) + '/exec', None)}?{query}"
+        return execute(self._client.configuration, url, self._headers("*/*"), data, _TIMEOUT[1])
 
     def _lines(
         self, url: str, accept: str, silence: float | None, longest: int | None = None

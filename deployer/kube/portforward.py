@@ -1,4 +1,4 @@
-"""A TCP connection to a port of a pod, through the API server's `portforward`, over a websocket."""
+"""Connections to pods through the API server, over a websocket: `portforward` to a port, `exec` of a command."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import io
 import socket
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from websocket import ABNF, WebSocket, WebSocketConnectionClosedException, WebSocketException
 
+from deployer.core.ports import Executed
+from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import foreign
 
 # https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ (connect portforward), one port:
@@ -18,6 +21,9 @@ from deployer.core.redact import foreign
 _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERROR = 0, 1
 _CONNECT_SECONDS = 10.0
+# Of `exec`: 0 is standard input, 1 and 2 are the outputs, and 3 says at the end how the command ended.
+_OUTPUTS, _ENDED = (1, 2), 3
+_CHUNK, _MOST_OUTPUT = 2**18, 2**16
 
 
 class PodStream:
@@ -68,6 +74,69 @@ class PodStream:
 
 def open_stream(configuration: Any, url: str, headers: dict[str, str], timeout: float | None) -> PodStream:
     """The connection that the `portforward` URL leads to; `timeout` in seconds is for each answer. Raises OSError."""
+    return PodStream(_connected(configuration, url, headers, timeout))
+
+
+def execute(configuration: Any, url: str, headers: dict[str, str], data: bytes, timeout: float) -> Executed:
+    """How the command of the `exec` URL ended that was given the data; `timeout` in seconds is for each answer.
+
+    Its standard input does not end (the protocol cannot say so before Kubernetes 1.30): it must know how much to read.
+    Raises OSError where there is no such container, or the connection fails.
+    """
+    channel = _connected(configuration, url, headers, timeout)
+    said: list[bytes] = []
+    try:
+        for at in range(0, len(data), _CHUNK):
+            channel.send_binary(bytes([_DATA]) + data[at : at + _CHUNK])
+        while True:
+            _, frame = channel.recv_data_frame(control_frame=False)
+            content = bytes(frame.data)
+            if frame.opcode == ABNF.OPCODE_CLOSE or not content:
+                raise ConnectionError("the connection ended before the command did")
+            if content[0] in _OUTPUTS and sum(map(len, said)) < _MOST_OUTPUT:
+                said.append(content[1:])
+            elif content[0] == _ENDED:
+                output = foreign(b"".join(said).decode("utf-8", "replace")).strip()
+                return _ended(content[1:], output)
+    except WebSocketException as error:
+        raise _lost(error) from None
+    finally:
+        with suppress(OSError):
+            channel.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    causes: tuple[_Cause, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    status: str = ""
+    message: str = ""
+    details: _Details | None = None
+
+
+def _ended(raw: bytes, output: str) -> Executed:
+    """The command's exit code; 127 where the container has no such program."""
+    try:
+        status = shaped(_Status, parse_json(raw))
+    except Malformed:
+        status = _Status(message=foreign(raw.decode("utf-8", "replace")))
+    if status.status == "Success":
+        return Executed(0, output)
+    causes = status.details.causes if status.details is not None else None
+    code = next((one.message for one in causes or () if one.reason == "ExitCode"), "")
+    return Executed(int(code) if code.isdecimal() else 127, output or foreign(status.message))
+
+
+def _connected(configuration: Any, url: str, headers: dict[str, str], timeout: float | None) -> Any:
     channel: Any = WebSocket(sslopt=_tls(configuration))  # half of its methods carry no types
     words = [f"{name}: {value}" for name, value in headers.items()]
     try:
@@ -78,7 +147,7 @@ def open_stream(configuration: Any, url: str, headers: dict[str, str], timeout: 
     except (WebSocketException, OSError) as error:
         channel.shutdown()
         raise _lost(error) from None
-    return PodStream(channel)
+    return channel
 
 
 def _tls(configuration: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -116,7 +116,7 @@ def context_files(root: Path, dockerfile: Path | None = None) -> tuple[ContextFi
     own = dockerfile_name(root, dockerfile if dockerfile is not None else root / "Dockerfile")
     for name in (_IGNORE, own):
         if name not in found and name != OUTSIDE_DOCKERFILE and os.path.lexists(root / name):
-            entry = _entry(name, root / name)
+            entry = entry_of(name, root / name)
             found |= {name: entry} if entry is not None else {}
     return tuple(found[path] for path in sorted(found))
 
@@ -161,6 +161,15 @@ def context_tar(root: Path, files: Iterable[ContextFile], dockerfile: Path | byt
         raise
     spool.seek(0)
     return spool
+
+
+def packed(files: Mapping[str, tuple[ContextFile, bytes]]) -> bytes:
+    """A tar of the files with their contents, each under its key."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+        for name, (file, content) in sorted(files.items()):
+            tar.addfile(_header(replace(file, path=name, size=len(content))), io.BytesIO(content))
+    return raw.getvalue()
 
 
 def total_size(files: Iterable[ContextFile]) -> int:
@@ -257,7 +266,7 @@ def _walk(root: Path, patterns: Sequence[Pattern]) -> Iterator[ContextFile]:
             is_folder = child.is_dir(follow_symlinks=False)
             if is_folder and not (left_out and _none_comes_back(patterns, path)):
                 pending.append((child.path, f"{path}/", results))
-            if not left_out and (entry := ContextFile(path, "dir") if is_folder else _entry(path, child)) is not None:
+            if not left_out and (entry := ContextFile(path, "dir") if is_folder else entry_of(path, child)) is not None:
                 yield entry
 
 
@@ -265,7 +274,8 @@ def _none_comes_back(patterns: Sequence[Pattern], folder: str) -> bool:
     return not any(pattern.negated and pattern.may_match_below(folder) for pattern in patterns)
 
 
-def _entry(path: str, file: Path | os.DirEntry[str]) -> ContextFile | None:
+def entry_of(path: str, file: Path | os.DirEntry[str]) -> ContextFile | None:
+    """The file as an entry of a context under that path; None for a socket, pipe or device. Input error for no file."""
     try:
         info = file.stat(follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):

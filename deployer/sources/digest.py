@@ -158,6 +158,15 @@ def content_part(path: Path, hashes: FileHashes) -> bytes:
     return _content(hashes.sha256(path))
 
 
+def short_part(file: ContextFile, content: bytes) -> str:
+    """What the manifest of a context says of the file where it has this content."""
+    if file.kind != "file":
+        part = _pack(file.kind, os.fsencode(file.target))
+    else:
+        part = _content(hashlib.sha256(content).hexdigest(), executable=file.executable)
+    return hashlib.sha256(part).hexdigest()[:_SHORT]
+
+
 def _content(sha256: str, *, executable: bool = False) -> bytes:
     return _CONTENT[executable] + sha256.encode()
 
@@ -175,6 +184,10 @@ def _pack(*fields: str | bytes) -> bytes:
 
 def _pieces(*fields: bytes) -> list[bytes]:
     return [piece for one in fields for piece in (len(one).to_bytes(8, "big"), one)]
+
+
+FOLDER = hashlib.sha256(_pack("dir", b"")).hexdigest()[:_SHORT]
+"""What a manifest says of a folder."""
 
 
 # A part ends with the hash, whose length is always the same.

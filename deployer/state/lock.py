@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ T = TypeVar("T")
 STAGE = "lock"
 """The stage of a run that waits for another one; where none is at work there is no such stage."""
 _LIMIT_SECONDS = 900.0
+_WATCH = "dev"
 _held: ContextVar[tuple[int, ...]] = ContextVar("held", default=())
 
 
@@ -42,22 +44,16 @@ def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO
 
     None on systems without file locks. Refused when the other holder is still there after `limit` seconds.
     """
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
+    stream = _open(path)
+    if stream is None:
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = path.open("a+")
     try:
         if not _is_taken(stream):
             yield from stage(STAGE, _await(stream, clock, limit), clock)
     except BaseException:
         stream.close()
         raise
-    with suppress(OSError):
-        stream.truncate(0)
-        stream.write(f"pid {os.getpid()}")
-        stream.flush()
+    _sign(stream)
     return stream
 
 
@@ -85,6 +81,53 @@ def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[Outcome[None]]:
             yield Item(STAGE, "waiting", ItemState.RUNNING, f"for {shown}")
         clock.sleep(0.2)
     return Outcome(None, False, f"waited for {shown}" if shown else "free")
+
+
+@contextmanager
+def watching(folder: Path, application: str) -> Iterator[None]:
+    """While inside, this is the one `dev` of the application on this machine; refused where another is at work."""
+    stream = _open(folder / _WATCH)
+    if stream is not None and not _is_taken(stream):
+        stream.seek(0)
+        title = f"another `todo-deploy dev` keeps `{application}` at its sources: {stream.read().strip()}"
+        stream.close()
+        raise refused("DEV_RUNNING", title, hints=("leave it first: q, or Ctrl-C",))
+    if stream is None:
+        yield
+        return
+    with stream:
+        _sign(stream)
+        yield
+
+
+def watched_by(folder: Path) -> str:
+    """The process that keeps the application at its sources, as `pid 12`; empty where none does."""
+    path = folder / _WATCH
+    stream = _open(path) if path.exists() else None
+    if stream is None:
+        return ""
+    with stream:
+        if _is_taken(stream):
+            return ""
+        stream.seek(0)
+        return stream.read().strip()
+
+
+def _open(path: Path) -> IO[str] | None:
+    """The file of a lock; None on systems without file locks."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+")
+
+
+def _sign(stream: IO[str]) -> None:
+    with suppress(OSError):
+        stream.truncate(0)
+        stream.write(f"pid {os.getpid()}")
+        stream.flush()
 
 
 def _words(holder: str) -> str:

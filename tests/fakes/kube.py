@@ -6,13 +6,15 @@ What a controller or a person would do comes from the test: `put` and `drop`, at
 from __future__ import annotations
 
 import copy
+import io
 import socket
+import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.ports import KINDS, DryRun, Kind, Object, PodAnswer, PodConnection, kind_of
+from deployer.core.ports import KINDS, DryRun, Executed, Kind, Object, PodAnswer, PodConnection, kind_of
 from tests.fakes.clock import FakeClock
 
 Key = tuple[str, str, str]
@@ -32,6 +34,11 @@ class FakeKube:
         self.fixed: dict[Key, DryRun] = {}
         """Objects that cannot become others, with what the server says to a patch of them."""
         self.pod_addresses: dict[tuple[str, str, int], tuple[str, int]] = {}
+        self.files: dict[tuple[str, str, str], dict[str, bytes]] = {}
+        """What containers have that take commands, by namespace, pod and container."""
+        self.read_only: set[tuple[str, str, str]] = set()
+        self.commands: dict[tuple[str, ...], Executed] = {}
+        self.executed: list[tuple[str, str, str, tuple[str, ...]]] = []
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -167,6 +174,29 @@ class FakeKube:
         if (namespace, pod, port) not in self.pod_servers:
             raise ConnectionError(f"nothing listens on port {port} of {pod}")
         return self.pod_servers[namespace, pod, port](method, path, headers)
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], data: bytes = b"") -> Executed:
+        """Files come and go as in a container that has `tar`; other commands end as `self.commands` says."""
+        where = namespace, pod, container
+        self.executed.append((*where, tuple(command)))
+        if where not in self.files:
+            raise ConnectionError(f"no container {container} in {pod}")
+        if "tar" not in command[2:3][0] if len(command) > 2 else True:
+            return self.commands.get(tuple(command), Executed(0))
+        if where in self.read_only:
+            return Executed(1, "rm: cannot remove '/app/x': Read-only file system")
+        lines, _, raw = data.partition(b"\n\n") if not data.startswith(b"\n") else (b"", b"", data[1:])
+        files = self.files[where]
+        for gone in filter(None, lines.decode().split("\n")):
+            for path in [path for path in files if f"{path}/".startswith(f"{gone}/")]:
+                del files[path]
+        assert len(raw) == int(command[3])
+        if raw:
+            with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+                for one in tar:
+                    content = tar.extractfile(one)
+                    files[f"/{one.name}"] = content.read() if content is not None else b""
+        return Executed(0)
 
     def free_disk(self, node: str) -> int | None:
         return self.disk.get(node)

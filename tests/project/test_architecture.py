@@ -45,6 +45,7 @@ CLIENTS: dict[str, str] = {
     "rich": "ui",
     "tenacity": "core.retry",
     "urllib3": "core.retry",  # its errors, which the docker and kubernetes packages let out
+    "watchfiles": "sources.watch",
     "websocket": "kube.portforward",  # what the kubernetes package itself speaks websocket with
     "yaml": "core.yaml",
 }

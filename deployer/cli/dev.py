@@ -1,0 +1,364 @@
+"""`todo-deploy dev`: the loop, and where what it does is shown."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+
+import click
+
+from deployer.cli.options import Session, common_options, complete_services
+from deployer.cli.running import Task, driven, progress_of
+from deployer.cli.up import read_inputs
+from deployer.commands import dev as story
+from deployer.commands.connection import Opened, open_running
+from deployer.commands.dev import Known, Seen, Work
+from deployer.commands.services import pods_of, services_of
+from deployer.commands.up import UpOptions, stages_of, up
+from deployer.composition import Machine, begin_run, this_machine
+from deployer.config.load import LoadedSpec
+from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Event, Log
+from deployer.core.steps import Outcome, Steps, outcome_only, stage
+from deployer.core.text import clean
+from deployer.rollout.stage import take_snapshot
+from deployer.sources.watch import Watcher
+from deployer.stages import sync
+from deployer.state.lock import watching
+from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
+from deployer.toolchain import locate_toolchain
+from deployer.ui.sinks import JsonlSink, Lines, make_sink
+
+if TYPE_CHECKING:
+    from deployer.kube.logs import LogLine
+
+Sink = Callable[[Event], None]
+_LOOK_SECONDS = 1.0
+
+
+@click.command("dev")
+@click.argument("services", nargs=-1, shell_complete=complete_services)
+@common_options
+def dev(session: Session, services: tuple[str, ...]) -> int:
+    """Run `up`, then keep what runs at the sources as they change; with SERVICE names, only these images.
+
+    Files that the spec lets `sync` are copied into running containers; all else is built and rolled out.
+    """
+    signal.signal(signal.SIGHUP, _hang_up)
+    here = this_machine()
+    loaded, _, _ = read_inputs(session)
+    with watching(here.folder(loaded.spec), loaded.spec.application), ExitStack() as stack:
+        display = stack.enter_context(_display(session, here))
+        loop = Loop(session, services, here, display)
+        stack.callback(loop.close)
+        return loop.run()
+
+
+def _hang_up(signum: int, frame: Any) -> NoReturn:
+    """A terminal that goes away ends the loop as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+class Display(Protocol):
+    """Where the loop is shown."""
+
+    def round(self) -> AbstractContextManager[Sink]:
+        """The sink of one round."""
+
+    def log(self, line: LogLine) -> None: ...
+    def workloads(self, statuses: tuple[WorkloadStatus, ...], synced: frozenset[str]) -> None: ...
+    def says(self, words: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Why the loop looks again."""
+
+    by: Literal["files", "pods", "key"]
+    paths: frozenset[str] = frozenset()
+    key: str = ""
+
+
+class Loop:
+    """Looks, decides and acts, one after the other, whenever it is woken; threads only wake it."""
+
+    def __init__(self, session: Session, services: tuple[str, ...], here: Machine, display: Display) -> None:
+        self._session, self._services, self._here, self._display = session, services, here, display
+        self._inbox: queue.SimpleQueue[Woken] = queue.SimpleQueue()
+        self._known = Known()
+        self._watcher = Watcher(lambda paths: self._inbox.put(Woken("files", frozenset(paths))))
+        self._eyes: Eyes | None = None
+        self._seen: Seen | None = None
+        self._read: tuple[tuple[object, ...], LoadedSpec, dict[str, str]] | None = None
+        self._paused = False
+        self._tried: object = None
+        self._failed: tuple[Problem, ...] = ()
+
+    def close(self) -> None:
+        """No thread of the loop runs on."""
+        self._watcher.close()
+        if self._eyes is not None:
+            self._eyes.close()
+
+    def run(self) -> ExitCode:
+        """Until the user leaves; how the last round ended where it was interrupted, else well."""
+        woken = Woken("key", key="r")
+        while True:
+            if self._react(woken) is ExitCode.INTERRUPTED:
+                return ExitCode.INTERRUPTED
+            try:
+                woken = self._wait()
+            except KeyboardInterrupt:
+                return ExitCode.OK
+            if woken.key == "q":
+                return ExitCode.OK
+
+    def _react(self, woken: Woken) -> ExitCode:
+        """Rounds until nothing is left to do, what changed meanwhile included; of a failure nothing is tried again."""
+        forced, paths = woken.key == "r", woken.paths
+        while True:
+            try:
+                seen = self._look(paths)
+                self._watcher.watch(story.folders(seen))
+                if self._paused and not forced:
+                    return ExitCode.OK
+                work = self._work(seen, forced=forced)
+            except DeployError as error:
+                return self._fail(error.problems)
+            tried = (
+                seen,
+                work.kind,
+                work.images,
+                tuple(sorted(one.id for each in work.wanted for one in each.containers)),
+            )
+            if work.kind == "nothing" and self._failed:
+                return self._round((story.SOURCES,), _said("what runs is as the sources are", self._here))
+            if work.kind == "nothing" or (tried == self._tried and not forced):
+                return ExitCode.OK
+            self._tried = tried
+            code = self._act(seen, work)
+            if code is ExitCode.INTERRUPTED:
+                return code
+            forced, paths = False, frozenset()
+
+    def _fail(self, problems: tuple[Problem, ...]) -> ExitCode:
+        """The problems are shown, once."""
+        if problems == self._failed:
+            return ExitCode.OK
+        return self._round((story.SOURCES,), stage(story.SOURCES, story.failing(problems), self._here.clock))
+
+    def _wait(self) -> Woken:
+        """Why to look again, once something wakes the loop; several reasons are one."""
+        woken = self._inbox.get()
+        while True:
+            if woken.key == "p":
+                self._paused = not self._paused
+                self._display.says("paused: p goes on" if self._paused else "watching")
+            try:
+                more = self._inbox.get_nowait()
+            except queue.Empty:
+                return woken
+            known = woken.by == more.by == "files" and woken.paths and more.paths
+            woken = more if more.by == "key" else Woken(more.by, woken.paths | more.paths if known else frozenset())
+
+    def press(self, key: str) -> None:
+        """A key is pressed, as seen from any thread."""
+        self._inbox.put(Woken("key", key=key))
+
+    def _look(self, paths: frozenset[str]) -> Seen:
+        if self._read is None or story.stamps(self._read[1]) != self._read[0]:
+            read, values, _ = read_inputs(self._session)
+            self._read = story.stamps(read), read, values
+        _, loaded, values = self._read
+        tools = locate_toolchain(loaded.spec.toolchain, self._here.cache_dir)
+        self._seen = story.look((loaded, values), tools, self._here, self._seen, paths)
+        return self._seen
+
+    def _work(self, seen: Seen, *, forced: bool) -> Work:
+        if forced or self._eyes is None or self._known.deployed is None:
+            return Work("release", "asked for" if self._known.deployed else "first run")
+        pods = self._eyes.pods()
+        crashed = story.crashes(self._known, pods, seen, self._eyes.opened.kube, self._here.clock.monotonic())
+        if crashed:
+            self._round((sync.STAGE,), stage(sync.STAGE, story.failing(crashed), self._here.clock))
+        self._known.forget_gone(pods)
+        return story.decide(seen, self._known, pods, self._services)
+
+    def _act(self, seen: Seen, work: Work) -> ExitCode:
+        """How the work ended."""
+        code = self._copy(seen, work) if work.kind == "sync" else self._up(seen, work)
+        if self._eyes is not None:
+            self._eyes.synced = frozenset(self._known.copied)
+        return code
+
+    def _copy(self, seen: Seen, work: Work) -> ExitCode:
+        assert self._eyes is not None
+        kube, known = self._eyes.opened.kube, self._known
+
+        def steps(run_id: str) -> Steps[Any]:
+            yield from _said(f"{work.why} → copied", self._here)
+            return (
+                yield from story.synced(
+                    begin_run(run_id, seen.loaded, seen.values, self._here), kube, known, work.wanted
+                )
+            )
+
+        code = self._round((story.SOURCES, sync.STAGE), steps)
+        if any(one.code == "SYNC_FAILED" for one in self._failed):
+            known.refused |= set(work.images)
+        return code
+
+    def _up(self, seen: Seen, work: Work) -> ExitCode:
+        loaded, what = seen.loaded, "built" if work.kind == "build" else "deployed"
+        options = UpOptions(services=work.images if work.kind == "build" else self._services, hold=0.0)
+
+        def steps(run_id: str) -> Steps[Any]:
+            yield from _said(f"{work.why} → {what}", self._here)
+            return (yield from up(begin_run(run_id, loaded, seen.values, self._here), options))
+
+        code = self._round((story.SOURCES, *stages_of(loaded.spec)), steps, kept=True)
+        self._known.learn(self._here.folder(loaded.spec))
+        if code is ExitCode.OK:
+            self._known.deployed = seen
+            self._known.refused.clear()
+            self._known.crashed.clear()
+        self._open(loaded)
+        return code
+
+    def _round(
+        self, stages: tuple[str, ...], steps: Steps[Any] | Callable[[str], Steps[Any]], *, kept: bool = False
+    ) -> ExitCode:
+        application = self._read[1].spec.application if self._read else ""
+        body = steps if callable(steps) else lambda _: steps
+        with self._display.round() as sink:
+            ran = driven(self._session, Task("dev", application, stages, body, kept), self._here, sink)
+        self._failed = ran.problems
+        return ran.exit_code
+
+    def _open(self, loaded: LoadedSpec) -> None:
+        """What runs is looked at from now on."""
+        if self._eyes is not None:
+            self._eyes.close()
+            self._eyes = None
+        with suppress(DeployError):
+            opened = open_running(loaded, self._here)
+            wake = lambda: self._inbox.put(Woken("pods"))  # noqa: E731
+            self._eyes = Eyes(opened, services_of(opened), wake, self._display)
+
+
+def _said(words: str, here: Machine) -> Steps[None]:
+    """A stage that says why there is a round."""
+    yield from stage(story.SOURCES, outcome_only(Outcome(None, False, words)), here.clock)
+
+
+class Eyes:
+    """Looks at what runs: each second at its pods, and at its logs as they are written."""
+
+    def __init__(
+        self, opened: Opened, refs: tuple[WorkloadRef, ...], wake: Callable[[], None], display: Display
+    ) -> None:
+        self.opened, self._refs, self._wake, self._display = opened, refs, wake, display
+        self.synced: frozenset[str] = frozenset()
+        self._snapshot = Snapshot()
+        self._ended = threading.Event()
+        self.pods()
+        for target in (self._look_on, self._read_logs):
+            threading.Thread(target=target, name="eyes", daemon=True).start()
+
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        self._ended.set()
+
+    def pods(self) -> tuple[Any, ...]:
+        """The pods as they are now."""
+        self._snapshot = take_snapshot(self._refs, self.opened.kube, events=False, before=self._snapshot)
+        return tuple(self._snapshot.pods)
+
+    def _look_on(self) -> None:
+        before: frozenset[str] | None = None
+        while not self._ended.wait(_LOOK_SECONDS):
+            with suppress(DeployError):  # a cluster that is away is looked for again
+                pods = self.pods()
+                snapshot, now = self._snapshot, time.time()
+                statuses = tuple(workload_status(ref, snapshot, now) for ref in self._refs)
+                self._display.workloads(statuses, _services_of(self.synced, self._refs, snapshot))
+                ids = frozenset(one.id for one in sync.every(pods))
+                if before is not None and ids != before:
+                    self._wake()
+                before = ids
+
+    def _read_logs(self) -> None:
+        from deployer.kube import logs
+
+        def look() -> tuple[logs.Source, ...]:
+            if self._ended.is_set():
+                raise StopIteration
+            snapshot = self._snapshot
+            return tuple(
+                source
+                for ref in self._refs
+                for pod in pods_of(ref, snapshot)
+                for source in logs.sources_of(ref.name, pod)
+            )
+
+        with suppress(DeployError, RuntimeError, StopIteration):
+            for line in logs.follow(self.opened.kube, look, tail=5):
+                if self._ended.is_set():
+                    return
+                self._display.log(line)
+
+
+def _services_of(ids: frozenset[str], refs: tuple[WorkloadRef, ...], snapshot: Snapshot) -> frozenset[str]:
+    """The workloads that have one of these containers."""
+    return frozenset(
+        ref.name for ref in refs if any(one.id in ids for one in sync.every(pods_of(ref, snapshot)))
+    )  # fmt: skip
+
+
+class Plain:
+    """Lines, or JSON lines, as those of `up`; what the services write is between them."""
+
+    def __init__(self, session: Session, here: Machine) -> None:
+        self._session, self._here = session, here
+        self._lines = Lines(sys.stderr)
+        self._json = JsonlSink(sys.stdout, here.clock) if session.as_json else None
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def round(self) -> AbstractContextManager[Sink]:
+        """The sink of one round."""
+        if self._json is not None:
+            return self._json
+        return make_sink(
+            progress_of(self._session), sys.stderr, self._here.env, self._session.verbose, self._here.clock
+        )
+
+    def log(self, line: LogLine) -> None:
+        """One line of a service's log."""
+        if self._json is not None:
+            self._json(Log("logs", line.source.service, clean(line.text)))
+        elif not self._session.quiet:
+            self._lines.write(f"{line.source.service} | {clean(line.text)}")
+
+    def workloads(self, statuses: tuple[WorkloadStatus, ...], synced: frozenset[str]) -> None:
+        """Lines are about changes, which a round shows."""
+
+    def says(self, words: str) -> None:
+        """The words are a line."""
+        if self._json is None and not self._session.quiet:
+            self._lines.write(words)
+
+
+def _display(session: Session, here: Machine) -> Plain:
+    return Plain(session, here)
