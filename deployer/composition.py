@@ -209,8 +209,22 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
             content = engine.read_file(name, path)
             return content.decode("utf-8", "replace") if content is not None else None
 
+    def load(node: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
+        with closing(DockerEngine(machine.host_docker)) as engine:
+            return engine.copy_lacking(node, refs)
+
+    def new_volume(name: str, labels: Mapping[str, str]) -> None:
+        with closing(DockerEngine(machine.host_docker)) as engine:
+            engine.remove_volume(name)
+            engine.make_volume(name, labels)
+
+    def remove_volume(name: str) -> None:
+        with closing(DockerEngine(machine.host_docker)) as engine:
+            engine.remove_volume(name)
+
+    containers = NodeContainers(inspect, read_file, load, new_volume, remove_volume)
     note = machine.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
-    return Minikube(toolchain, wanted.name, machine.env, NodeContainers(inspect, read_file), machine.kubeconfig, note)
+    return Minikube(toolchain, wanted.name, machine.env, containers, machine.kubeconfig, note)
 
 
 def open_kube(

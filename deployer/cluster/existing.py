@@ -37,6 +37,15 @@ class ContextCluster:
             hints=(f"kubectl --context {self._context} get nodes",),
         )
 
+    def start_node(self, name: str) -> Generator[Event, None, None]:
+        """Never done: no node of it is known to be stopped."""
+        del name
+        yield from ()
+
+    def add_node(self) -> Generator[Event, None, None]:
+        """Never done: its nodes are not ours."""
+        yield from ()
+
     def delete(self) -> Generator[Event, None, None]:
         """Never done: refused."""
         yield from ()
@@ -46,7 +55,7 @@ class ContextCluster:
             hints=("todo-deploy down, which leaves the cluster",),
         )
 
-    def wake(self) -> None:
+    def wake(self, node: str = "") -> None:
         """Never done: its nodes are not ours."""
 
     def write_context(self) -> None:

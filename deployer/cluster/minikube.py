@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import subprocess
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +20,23 @@ from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event, Item, ItemState, Log
 from deployer.core.files import write_private
 from deployer.core.objects import fitted
-from deployer.core.ports import ClusterFacts, DockerEndpoint, StartRequest
+from deployer.core.ports import ClusterFacts, DockerEndpoint, NodeFacts, StartRequest
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.reading import Malformed, parse_json, read_json, shaped
 from deployer.core.shell import no_proxy
 from deployer.kube.kubeconfig import current_context_kept, read, refuse_foreign, restore_current_context, server_of
 from deployer.state.lock import held
 from deployer.status import ClusterPhase
-from deployer.toolchain import Toolchain, minikube_home, seed_minikube
+from deployer.toolchain import NODE_IMAGES, Toolchain, minikube_home, seed_minikube
 
 STAGE = "cluster"
 _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
-_MADE_BY = "created_by.minikube.sigs.k8s.io"
+_MADE_BY, _OF_PROFILE = "created_by.minikube.sigs.k8s.io", "name.minikube.sigs.k8s.io"
 _API_PORT = 8443
 _CONFIG = {
     "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int, "KubernetesConfig": {"KubernetesVersion": str},
+    "MultiNodeRequested": bool, "Nodes": [{"Name": str}],
 }  # fmt: skip
 """A profile's config.json, as far as it is read."""
 _CONTAINER = {
@@ -54,10 +55,17 @@ _BOX = "\u256d"
 
 @dataclass(frozen=True, slots=True)
 class NodeContainers:
-    """What the host's Docker daemon shows: a container by its name, and a file in one."""
+    """The host's Docker daemon: a container by its name, and a file in one.
+
+    `load` gives a node's daemon what it lacks of these images and returns that; `new_volume` is empty and has these
+    labels, `remove_volume` is gone.
+    """
 
     inspect: Callable[[str], Mapping[str, Any] | None]
     read_file: Callable[[str, str], str | None]
+    load: Callable[[DockerEndpoint, Sequence[str]], Sequence[str]] = lambda node, refs: ()
+    new_volume: Callable[[str, Mapping[str, str]], None] = lambda name, labels: None
+    remove_volume: Callable[[str], None] = lambda name: None
 
 
 class Minikube:
@@ -79,8 +87,9 @@ class Minikube:
         self._profile = profile
         self._env = dict(env)
         self._home = minikube_home(env)
-        self._inspect = containers.inspect
-        self._read_file = containers.read_file
+        self._containers = containers
+        self._filled: set[str] = set()
+        self._volumes = f"{profile}-volumes"
         self._kubeconfig = kubeconfig
         self._note = note
 
@@ -109,9 +118,8 @@ class Minikube:
         if not state.get("Running"):
             return ClusterFacts(ClusterPhase.STOPPED, **known)
         network = container.get("NetworkSettings") or {}
-        port = _published(network, _DAEMON_PORT)
+        endpoint = self._daemon(container)
         attached = (network.get("Networks") or {}).get(self._profile) or {}
-        endpoint = DockerEndpoint(f"tcp://127.0.0.1:{port}", self._home / "certs") if port else None
         node_ip, api_port = str(attached.get("IPAddress") or ""), int(config.get("APIServerPort") or _API_PORT)
         published = _published(network, f"{api_port}/tcp")
         servers = {f"{node_ip}:{api_port}", f"127.0.0.1:{published}"}
@@ -121,8 +129,22 @@ class Minikube:
             docker=endpoint,
             node_network=_network(attached),
             moved_from=self._moved_from(servers) if node_ip else "",
+            nodes=(NodeFacts(self._profile, True, endpoint), *self._workers(config)),
             **known,
         )
+
+    def _workers(self, config: Mapping[str, Any]) -> Iterator[NodeFacts]:
+        """The nodes besides the control plane's, which Minikube names in the cluster as their containers."""
+        for node in config.get("Nodes") or ():
+            if node.get("Name"):
+                name = f"{self._profile}-{node['Name']}"
+                container = self._node(name) or {}
+                running = bool((container.get("State") or {}).get("Running"))
+                yield NodeFacts(name, running, self._daemon(container) if running else None)
+
+    def _daemon(self, container: Mapping[str, Any]) -> DockerEndpoint | None:
+        port = _published(container.get("NetworkSettings") or {}, _DAEMON_PORT)
+        return DockerEndpoint(f"tcp://127.0.0.1:{port}", self._home / "certs") if port else None
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """The profile runs; Minikube's own steps are reported as they come."""
@@ -140,6 +162,8 @@ class Minikube:
             words += ["--base-image", self._toolchain.node_image]
         if self._toolchain.offline_images:
             words += ["--preload=false", "--cache-images=true"]
+        if request.nodes > 1 and self._config() is None:
+            words += ["--nodes", request.nodes, *self._shared_volumes(request)]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             # Minikube refuses the docker driver as root unless forced (DRV_AS_ROOT), also when it starts again.
             words += ["--force"]
@@ -156,6 +180,8 @@ class Minikube:
                     if kind == "error" and not str(data.get("message", "")).lstrip().startswith(_BOX):
                         error = data
                     yield from _events(request.profile, kind, data)
+                    if kind == "step":
+                        yield from self._fill()
         except CommandFailed as failed:
             advice = str(error.get("advice") or "").strip()
             raise machine_error(
@@ -164,15 +190,78 @@ class Minikube:
                 detail=str(error.get("message") or "\n".join(_readable(failed.tail))).strip(),
                 hints=tuple(filter(None, (advice, "todo-deploy doctor"))),
             ) from None
+        yield from self._fill(last=True)
         yield Item(STAGE, request.profile, ItemState.DONE, "Minikube runs")
 
-    def wake(self) -> None:
+    def start_node(self, name: str) -> Generator[Event, None, None]:
+        """The profile's node runs again; its container is made anew where it is gone."""
+        yield Item(STAGE, name, ItemState.RUNNING, "it is stopped: starting it")
+        yield from self._changed_node(name, "start", name.removeprefix(f"{self._profile}-"))
+
+    def add_node(self) -> Generator[Event, None, None]:
+        """The profile has one node more, a worker."""
+        yield Item(STAGE, self._profile, ItemState.RUNNING, "adding a node")
+        yield from self._changed_node(self._profile, "add")
+
+    def _changed_node(self, item: str, *action: str) -> Generator[Event, None, None]:
+        seed_minikube(self._toolchain, self._env)
+        words = [str(self._toolchain.minikube), "node", *action, "--profile", self._profile]
+        try:
+            with self._current_context_kept():
+                for line in stream(words, env=self._environment(), inherit=held()):
+                    yield Log(STAGE, item, line)
+                    yield from self._fill()
+        except CommandFailed as failed:
+            raise machine_error(
+                "NODE_START",
+                f"Minikube could not {action[0]} a node of profile `{self._profile}`",
+                detail="\n".join(failed.tail).strip(),
+                hints=(f"minikube node {' '.join(action)} --profile {self._profile}", "todo-deploy doctor"),
+            ) from None
+        yield from self._fill(last=True)
+        yield Item(STAGE, item, ItemState.DONE, f"Minikube has done `node {' '.join(action)}`")
+
+    def _shared_volumes(self, request: StartRequest) -> list[str]:
+        """Volumes of class `standard` are folders of a node: all nodes get the same ones, as one volume of Docker's.
+
+        The provisioner makes a folder in the node that it runs in, and the volume does not say which node that is.
+        """
+        if request.driver != "docker":
+            return []
+        # Minikube deletes the volumes of each node by their label, in turn, and this one is in use until the last.
+        last = f"{self._profile}-m{request.nodes:02}"
+        self._containers.new_volume(self._volumes, {_MADE_BY: "true", _OF_PROFILE: last})
+        return ["--mount", "--mount-string", f"{self._volumes}:/var/hostpath-provisioner"]
+
+    def _fill(self, *, last: bool = False) -> Generator[Event, None, None]:
+        """Nodes have the images of the cluster's own pods that no registry can give them; Minikube brings some of them
+        to the first node only. A daemon that is just being configured is asked again at the `last` call at the latest.
+        """
+        config = self._config()
+        if config is None or not self._toolchain.offline_images or not config.get("MultiNodeRequested"):
+            return
+        first = self._node(self._profile) or {}
+        for node in (NodeFacts(self._profile, True, self._daemon(first)), *self._workers(config)):
+            if node.docker is None or node.name in self._filled:
+                continue
+            try:
+                loaded = self._containers.load(node.docker, NODE_IMAGES)
+            except DeployError:
+                if last:
+                    raise
+                continue
+            self._filled.add(node.name)
+            if loaded:
+                yield Item(STAGE, node.name, ItemState.DONE, f"{len(loaded)} of the cluster's images loaded")
+
+    def wake(self, node: str = "") -> None:
         """The node's kubelet has begun anew, if it can: what it put off for having ended too often starts at once.
 
         `minikube start` leaves a kubelet that runs as it is, and waits for what that puts off, up to five minutes
         (bootstrapper/kubeadm: restartPrimaryControlPlane, "does not require reconfiguration").
         """
-        words = ["--profile", self._profile, "ssh", "--", "sudo", "systemctl", "restart", "kubelet"]
+        which = ["--node", node.removeprefix(f"{self._profile}-")] if node not in ("", self._profile) else []
+        words = ["--profile", self._profile, "ssh", *which, "--", "sudo", "systemctl", "restart", "kubelet"]
         with suppress(CommandFailed, subprocess.TimeoutExpired):
             run([self._toolchain.minikube, *words], env=self._environment(), timeout=_WAKE_SECONDS)
 
@@ -181,7 +270,7 @@ class Minikube:
         Minikube cannot delete it.
         """
         refuse_foreign(self._kubeconfig, self._profile)  # Minikube removes the context of the profile's name
-        self.facts()
+        has_more_nodes = len(self.facts().nodes) > 1
         words = [str(self._toolchain.minikube), "delete", "--profile", self._profile]
         try:
             for line in stream(words, env=self._environment(), inherit=held()):
@@ -193,6 +282,8 @@ class Minikube:
                 detail="\n".join(_readable(failed.tail)).strip(),
                 hints=(f"minikube delete --profile {self._profile}", "todo-deploy doctor"),
             ) from None
+        if has_more_nodes:
+            self._containers.remove_volume(self._volumes)
 
     def write_context(self) -> None:
         """The kubeconfig has the profile's context, where the cluster is well enough for Minikube to report it."""
@@ -266,9 +357,9 @@ class Minikube:
         except PermissionError:
             raise self._foreign(f"{path} cannot be read by this user") from None
 
-    def _node(self) -> Mapping[str, Any] | None:
+    def _node(self, name: str = "") -> Mapping[str, Any] | None:
         """The node's container as the host's Docker shows it; None where there is none."""
-        found = self._inspect(self._profile)
+        found = self._containers.inspect(name or self._profile)
         return fitted(_CONTAINER, dict(found)) if found is not None else None
 
     def _refuse_strange_node(self) -> None:
@@ -290,7 +381,10 @@ class Minikube:
         with suppress(OSError, UnicodeDecodeError):
             if container and proof.read_text(encoding="utf-8") == shown:
                 return
-        let_in = [line.split()[:2] for line in (self._read_file(self._profile, _AUTHORIZED_KEYS) or "").splitlines()]
+        let_in = [
+            line.split()[:2]
+            for line in (self._containers.read_file(self._profile, _AUTHORIZED_KEYS) or "").splitlines()
+        ]
         own: list[str] = []
         with suppress(OSError):
             path = self._home / "machines" / self._profile / "id_rsa.pub"

@@ -53,7 +53,9 @@ class Cluster(Part):
     cpus: int = Field(default=4, ge=1)
     """CPUs asked for; clamped to the host with a warning."""
     memory: Size = "8g"
-    """Memory asked for; clamped to the host with a warning."""
+    """Memory asked for, of each node; clamped to the host with a warning."""
+    nodes: int = Field(default=1, ge=1, le=16)
+    """How many nodes a Minikube profile has. A cluster made with one node keeps that one: its network is for one."""
     disk: Size = "20g"
     """Disk size, for drivers that have disks."""
     kubernetes_version: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v1.34.4"
@@ -65,6 +67,8 @@ class Cluster(Part):
     def _context_belongs_to_its_provider(self) -> Cluster:
         if (self.provider == "context") != (self.context is not None):
             raise ValueError('"context" is given exactly when "provider" is "context"')
+        if self.provider == "context" and self.nodes != 1:
+            raise ValueError('"nodes" is for provider "minikube": an existing cluster has the nodes that it has')
         return self
 
 

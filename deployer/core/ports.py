@@ -54,6 +54,15 @@ class DockerEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node of a Minikube profile by its name in the cluster, with its Docker daemon where that can be reached."""
+
+    name: str
+    running: bool
+    docker: DockerEndpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What is known of the cluster without asking its API server."""
 
@@ -71,6 +80,8 @@ class ClusterFacts:
     """The address in the kubeconfig, where the cluster's API server is at another one by now."""
     runtime: str = ""
     """The nodes' container runtime, such as `containerd`; empty where it is not known."""
+    nodes: tuple[NodeFacts, ...] = ()
+    """The nodes of the profile, the control plane's first; empty where they are not known without the API server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,7 @@ class StartRequest:
     memory_mib: int
     disk: str
     kubernetes_version: str
+    nodes: int = 1
 
 
 class ClusterPort(Protocol):
@@ -90,7 +102,9 @@ class ClusterPort(Protocol):
 
     def facts(self) -> ClusterFacts: ...
     def start(self, request: StartRequest) -> Generator[Event, None, None]: ...
-    def wake(self) -> None: ...
+    def start_node(self, name: str) -> Generator[Event, None, None]: ...
+    def add_node(self) -> Generator[Event, None, None]: ...
+    def wake(self, node: str = "") -> None: ...
     def delete(self) -> Generator[Event, None, None]: ...
     def remove_folder(self, path: str) -> None: ...
     def write_context(self) -> None: ...

@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -207,6 +207,26 @@ class DockerEngine:
         finally:
             target.close()
 
+    def copy_lacking(self, other: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
+        """The other daemon has, under each of the names, the very image that this one has; returns what it lacked."""
+        with closing(DockerEngine(other)) as target:
+            lacking = [
+                ref for ref in refs if (ours := self.image(ref)) is not None and _id(target.image(ref)) != ours.id
+            ]
+        if lacking:
+            self.copy_to(other, lacking)
+        return lacking
+
+    def make_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """There is a volume of that name; a new one has the labels."""
+        with self._reached():
+            self._client.create_volume(name, labels=dict(labels))
+
+    def remove_volume(self, name: str) -> None:
+        """There is no volume of that name, unless a container uses it."""
+        with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
+            self._client.remove_volume(name)
+
     def remove(self, ref: str) -> None:
         """The tag is gone, and the image with its last tag, unless a container uses it."""
         with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
@@ -273,6 +293,10 @@ class DockerEngine:
     def close(self) -> None:
         """The connection is closed."""
         self._client.close()
+
+
+def _id(facts: ImageFacts | None) -> str:
+    return facts.id if facts is not None else ""
 
 
 def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.events import Item, ItemState, Warned
-from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, StartRequest
+from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, Object, StartRequest
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.status import ClusterPhase
+from deployer.status.objects import condition, name_of
 
 STAGE = "cluster"
 
@@ -61,18 +62,21 @@ def start_request(wanted: Cluster, host: Host) -> tuple[StartRequest, tuple[Prob
     if cpus < wanted.cpus:
         warnings.append(Problem("CLUSTER_CPUS", f"the spec asks for {wanted.cpus} CPUs; this machine has {host.cpus}",
                                 f"the cluster gets {cpus}", hints=("lower cluster.cpus in the spec",)))  # fmt: skip
-    asked, most = mebibytes(wanted.memory), max(host.memory_mib - _HOST_RESERVE_MIB, 1800)
+    asked, most = mebibytes(wanted.memory), max((host.memory_mib - _HOST_RESERVE_MIB) // wanted.nodes, 1800)
+    each = " for each node" if wanted.nodes > 1 else ""
     memory = min(asked, most)
     if memory < asked:
         warnings.append(
             Problem(
                 "CLUSTER_MEMORY",
-                f"the spec asks for {asked} MiB; this machine can give {most} MiB",
-                f"the cluster gets {memory} MiB",
+                f"the spec asks for {asked} MiB{each}; this machine can give {most} MiB",
+                f"the cluster gets {memory} MiB{each}",
                 hints=("lower cluster.memory in the spec",),
             )
         )
-    request = StartRequest(wanted.name, wanted.driver, cpus, memory, wanted.disk, wanted.kubernetes_version)
+    request = StartRequest(
+        wanted.name, wanted.driver, cpus, memory, wanted.disk, wanted.kubernetes_version, wanted.nodes
+    )
     return request, tuple(warnings)
 
 
@@ -85,10 +89,14 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
         ("cpus", str(request.cpus), str(facts.cpus)),
         ("memory (MiB)", str(request.memory_mib), str(facts.memory_mib)),
     ]
+    if has_more_nodes(wanted, facts) or _is_for_one(wanted, facts):
+        pairs.append(("nodes", str(wanted.nodes), str(len(facts.nodes))))
     shown = [f"{name}: the spec asks for {asked}, the cluster has {has}" for name, asked, has in pairs if asked != has]
     if not shown or not facts.driver:
         return ()
-    hints = ("todo-deploy up --recreate-cluster",)
+    least = facts.nodes[-1].name if has_more_nodes(wanted, facts) else ""
+    less = (f"minikube node delete {least} --profile {wanted.name}",) if least else ()
+    hints = ("todo-deploy up --recreate-cluster", *less)
     return (
         Problem(
             "CLUSTER_DIFFERS",
@@ -97,6 +105,19 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
             hints=hints,
         ),
     )
+
+
+def has_more_nodes(wanted: Cluster, facts: ClusterFacts) -> bool:
+    """Whether the cluster has nodes that the spec does not ask for: removing one takes what runs there, so it stays."""
+    return len(facts.nodes) > wanted.nodes
+
+
+def _is_for_one(wanted: Cluster, facts: ClusterFacts) -> bool:
+    """Whether nodes are lacking in a cluster that was made with one.
+
+    Minikube gives such a one a bridge that has the addresses of all pods, so that no other node's can be reached.
+    """
+    return wanted.nodes > len(facts.nodes) == 1
 
 
 def ensure_cluster(
@@ -123,7 +144,8 @@ def ensure_cluster(
         assert kube is not None
         for problem in differences(wanted, facts, host):
             yield Warned(problem)
-        return Outcome((facts, kube), False, f"{wanted.name} runs")
+        whole = yield from _with_nodes(wanted, facts, cluster, kube, prepare, clock)
+        return Outcome((whole.value, kube), whole.changed, f"{wanted.name} {whole.text}")
     yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
     if facts.phase is ClusterPhase.RUNNING:
         cluster.wake()
@@ -141,8 +163,39 @@ def ensure_cluster(
     yield from cluster.start(request)
     facts = cluster.facts()
     kube = connect()
-    yield from await_node(kube, wanted.name, clock)
+    yield from await_nodes(kube, wanted.name, clock, len(facts.nodes))
+    facts = (yield from _with_nodes(wanted, facts, cluster, kube, prepare, clock)).value
     return Outcome((facts, kube), True, f"{wanted.name} started ({decision.reason})")
+
+
+def _with_nodes(
+    wanted: Cluster,
+    facts: ClusterFacts,
+    cluster: ClusterPort,
+    kube: KubePort,
+    prepare: Callable[[], Steps[object]],
+    clock: Clock,
+) -> Steps[Outcome[ClusterFacts]]:
+    """Of a cluster made for several nodes all run and are Ready, and there are as many as the spec asks for."""
+    if len(facts.nodes) < 2:
+        return Outcome(facts, False, "runs")
+    ready = {name_of(node) for node in kube.list("Node") if _is_ready(node)}
+    stopped = [node.name for node in facts.nodes if not node.running]
+    silent = [node.name for node in facts.nodes if node.running and node.name not in ready]
+    lacking = max(0, wanted.nodes - len(facts.nodes))
+    if not (stopped or silent or lacking):
+        return Outcome(facts, False, f"runs with {len(facts.nodes)} nodes")
+    yield from prepare()
+    for name in silent:
+        yield Item(STAGE, name, ItemState.RUNNING, "it is not Ready: its kubelet begins anew")
+        cluster.wake(name)
+    for name in stopped:
+        yield from cluster.start_node(name)
+    for _ in range(lacking):
+        yield from cluster.add_node()
+    facts = cluster.facts()
+    yield from await_nodes(kube, wanted.name, clock, len(facts.nodes))
+    return Outcome(facts, True, f"has {len(facts.nodes)} nodes that are Ready again")
 
 
 def _connected(name: str, cluster: ClusterPort, connect: Callable[[], KubePort]) -> Steps[KubePort | None]:
@@ -160,12 +213,12 @@ def _connected(name: str, cluster: ClusterPort, connect: Callable[[], KubePort])
         return None
 
 
-def await_node(kube: KubePort, name: str, clock: Clock) -> Steps[None]:
-    """A node is Ready and the default service account exists, without which no pod can be made."""
+def await_nodes(kube: KubePort, name: str, clock: Clock, count: int = 1) -> Steps[None]:
+    """So many nodes are Ready and the default service account exists, without which no pod can be made."""
     deadline = clock.monotonic() + _READY_SECONDS
     shown = ""
     while True:
-        message = _lacking(kube)
+        message = _lacking(kube, count)
         if not message:
             return
         if message != shown:
@@ -178,21 +231,19 @@ def await_node(kube: KubePort, name: str, clock: Clock) -> Steps[None]:
         clock.sleep(0.5)
 
 
-def _lacking(kube: KubePort) -> str:
+def _lacking(kube: KubePort, count: int) -> str:
     if not kube.ready():
         return "waiting for the API server"
-    nodes = kube.list("Node")
-    if not any(_is_ready(node) for node in nodes):
-        return "waiting for the node to be Ready"
+    ready = sum(map(_is_ready, kube.list("Node")))
+    if ready < max(1, count):
+        return "waiting for the node to be Ready" if count < 2 else f"{ready} of {count} nodes are Ready"
     if kube.get("ServiceAccount", "default", "default") is None:
         return "waiting for the default service account"
     return ""
 
 
-def _is_ready(node: dict[str, object]) -> bool:
-    status = node.get("status")
-    conditions = status.get("conditions") if isinstance(status, dict) else None
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions or ())
+def _is_ready(node: Object) -> bool:
+    return condition(node, "Ready").get("status") == "True"
 
 
 def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) -> Steps[bool]:

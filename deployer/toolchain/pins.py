@@ -90,6 +90,9 @@ _KUBERNETES_VERSION = " ".join(
 _CNI = "github.com/containernetworking/plugins/plugins"
 
 RUNC_FIT = Build("runc-fit", ("todo-deploy.local/runc-fit",))
+# Minikube's manifest of kindnet names it, for several nodes and for runtimes other than Docker
+# (pkg/minikube/bootstrapper/images: KindNet). No module has upstream's.
+KINDNETD = "docker.io/kindest/kindnetd:v20260213-ea8e5717"
 
 # In the order in which they are wanted: those of the node image first.
 BUILDS: tuple[Build, ...] = (
@@ -122,6 +125,7 @@ BUILDS: tuple[Build, ...] = (
             f"{_CNI}/meta/portmap",
         ),
     ),
+    Build("kindnetd", ("todo-deploy.local/kindnetd",)),
     Build("coredns", ("github.com/coredns/coredns",)),
     Build("etcd", ("go.etcd.io/etcd/server/v3",), rename=(("server", "etcd"),)),
     Build("storage-provisioner", ("k8s.io/minikube/cmd/storage-provisioner",)),
@@ -142,12 +146,16 @@ BUILDS: tuple[Build, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ControlPlaneImage:
-    """An image of the control plane under the name by which Minikube asks for it."""
+    """An image of the cluster under the name by which Minikube asks for it.
+
+    `every_node`: its pods may run on any node, and Minikube brings it to the first one at most.
+    """
 
     ref: str
     dockerfile: str
     build: str = ""
     program: str = ""
+    every_node: bool = False
 
 
 CONTROL_PLANE: tuple[ControlPlaneImage, ...] = (
@@ -155,14 +163,18 @@ CONTROL_PLANE: tuple[ControlPlaneImage, ...] = (
         ControlPlaneImage(f"registry.k8s.io/{name}:{KUBERNETES}", "binary.Dockerfile", "kubernetes", name)
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ),
-    ControlPlaneImage(f"registry.k8s.io/kube-proxy:{KUBERNETES}", "kube-proxy.Dockerfile", "kubernetes", "kube-proxy"),
     ControlPlaneImage("registry.k8s.io/etcd:3.6.5-0", "binary.Dockerfile", "etcd", "etcd"),
-    ControlPlaneImage("registry.k8s.io/coredns/coredns:v1.12.1", "coredns.Dockerfile", "coredns", "coredns"),
-    ControlPlaneImage("registry.k8s.io/pause:3.10.1", "pause.Dockerfile"),
-    ControlPlaneImage(
-        "gcr.io/k8s-minikube/storage-provisioner:v5",
-        "storage-provisioner.Dockerfile",
-        "storage-provisioner",
-        "storage-provisioner",
+    *(
+        ControlPlaneImage(ref, f"{program or 'pause'}.Dockerfile", build, program, every_node=True)
+        for ref, build, program in (
+            ("registry.k8s.io/pause:3.10.1", "", ""),
+            (f"registry.k8s.io/kube-proxy:{KUBERNETES}", "kubernetes", "kube-proxy"),
+            (KINDNETD, "kindnetd", "kindnetd"),
+            ("registry.k8s.io/coredns/coredns:v1.12.1", "coredns", "coredns"),
+            ("gcr.io/k8s-minikube/storage-provisioner:v5", "storage-provisioner", "storage-provisioner"),
+        )
     ),
 )
+
+NODE_IMAGES = tuple(image.ref for image in CONTROL_PLANE if image.every_node)
+"""What a node needs of them, whichever it is."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState, Log
-from deployer.core.ports import ClusterFacts, StartRequest
+from deployer.core.ports import ClusterFacts, NodeFacts, StartRequest
 from deployer.status import ClusterPhase
 from tests.fakes.images import HERE
 
@@ -27,6 +27,8 @@ class FakeCluster:
         self.addons: list[str] = []
         self.contexts_written = 0
         self.woken = 0
+        self.nodes_woken: list[str] = []
+        self.nodes_started: list[str] = []
         self.left_by_a_kill = False
 
     def facts(self) -> ClusterFacts:
@@ -48,8 +50,20 @@ class FakeCluster:
         )
         yield Item("cluster", request.profile, ItemState.DONE, "Minikube runs")
 
-    def wake(self) -> None:
+    def start_node(self, name: str) -> Generator[Event, None, None]:
+        self.nodes_started.append(name)
+        nodes = tuple(replace(one, running=True) if one.name == name else one for one in self.current.nodes)
+        self.current = replace(self.current, nodes=nodes)
+        yield Item("cluster", name, ItemState.DONE)
+
+    def add_node(self) -> Generator[Event, None, None]:
+        name = f"c-m{len(self.current.nodes) + 1:02}"
+        self.current = replace(self.current, nodes=(*self.current.nodes, NodeFacts(name, True)))
+        yield Item("cluster", name, ItemState.DONE)
+
+    def wake(self, node: str = "") -> None:
         self.woken += 1
+        self.nodes_woken.append(node)
 
     def delete(self) -> Generator[Event, None, None]:
         self.facts()

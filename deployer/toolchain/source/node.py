@@ -98,7 +98,7 @@ def control_plane(image: ControlPlaneImage, cache_dir: Path, env: Mapping[str, s
     parent = ""
     if image.dockerfile == "binary.Dockerfile":
         arguments = {"PROGRAM": image.program}
-    elif image.dockerfile == "kube-proxy.Dockerfile":
+    elif image.dockerfile in ("kube-proxy.Dockerfile", "kindnetd.Dockerfile"):
         system = kube_proxy_os(env)
         arguments, parent = {"OS": system.ref}, system.digest()
     elif image.dockerfile == "pause.Dockerfile":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from deployer.cluster import minikube as module
 from deployer.cluster.minikube import Minikube, NodeContainers
-from deployer.core.errors import DeployError, ExitCode
-from deployer.core.ports import StartRequest
+from deployer.core.errors import DeployError, ExitCode, machine_error
+from deployer.core.ports import DockerEndpoint, StartRequest
 from deployer.core.process import CommandFailed
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain
@@ -206,3 +207,119 @@ def test_whose_node_it_is_is_looked_up_once_for_each_container(tmp_path: Path) -
     assert phase("one", "ssh-rsa B\n") is ClusterPhase.RUNNING
     with pytest.raises(DeployError):
         phase("another", "ssh-rsa B\n")
+
+
+class Several:
+    """A profile for several nodes on a host whose Docker notes what it is asked to do."""
+
+    def __init__(self, folder: Path, containers: Mapping[str, Any], names: Sequence[str], offline: bool = True) -> None:
+        self.loaded: list[str] = []
+        self.volumes: dict[str, str] = {}
+        self.busy = ""
+        self._daemons = {one["NetworkSettings"]["Ports"]["2376/tcp"][0]["HostPort"]: name
+                         for name, one in containers.items()}  # fmt: skip
+        made = minikube(folder, None, folder / "absent")
+        made._containers = NodeContainers(
+            containers.get, lambda *_: None, self.load,
+            lambda name, labels: self.volumes.update({name: labels["name.minikube.sigs.k8s.io"]}),
+            lambda name: void(self.volumes.pop(name)),
+        )  # fmt: skip
+        made._toolchain = replace(made._toolchain, offline_images=offline)
+        self.minikube, self.profile = made, folder / ".minikube" / "profiles" / PROFILE / "config.json"
+        self.write(names)
+
+    def write(self, names: Sequence[str]) -> None:
+        config = {**CONFIG, "MultiNodeRequested": True, "Nodes": [{"Name": name} for name in names]}
+        self.profile.write_text(json.dumps(config))
+
+    def load(self, node: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
+        name = self._daemons[node.host.rpartition(":")[2]]
+        if name == self.busy:
+            self.busy = ""
+            raise machine_error("DOCKER_UNREACHABLE", "it is just being restarted")
+        self.loaded.append(name)
+        return refs
+
+
+def void(_: object) -> None:
+    """Nothing of it is needed."""
+
+
+def step(name: str) -> str:
+    return json.dumps({"type": "io.k8s.sigs.minikube.step", "data": {"name": name, "message": name}})
+
+
+def test_all_nodes_of_a_profile_are_known_and_whether_they_run(tmp_path: Path) -> None:
+    stopped = {**container(daemon="3"), "State": {"Running": False}}
+    containers = {"c": container(daemon="1"), "c-m02": container(daemon="2"), "c-m03": stopped}
+    nodes = Several(tmp_path, containers, ["", "m02", "m03", "m04"]).minikube.facts().nodes
+    assert [(one.name, one.running) for one in nodes] == [
+        ("c", True),
+        ("c-m02", True),
+        ("c-m03", False),
+        ("c-m04", False),
+    ]
+    assert [one.docker and one.docker.host for one in nodes] == ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2", None, None]
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_profile_of_several_nodes_is_made_with_their_images_and_volumes_that_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    """Minikube brings images to the first node only, and a daemon that it configures answers nobody for a moment."""
+    here = Several(tmp_path, {"c": container(daemon="1"), "c-m02": container(daemon="2")}, [""], offline)
+    here.busy, asked = "c-m02", list[str]()
+    here.profile.unlink()
+
+    def starts(words: Sequence[str], **_: object) -> Iterator[str]:
+        asked.extend(words)
+        here.write([""])
+        yield step("Preparing Kubernetes")
+        yield step("Verifying Kubernetes")
+        here.write(["", "m02"])
+        yield step("Starting Node")
+
+    monkeypatch.setattr(module, "stream", starts)
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4", 2)))
+    assert asked[asked.index("--nodes") + 1] == "2"
+    assert asked[asked.index("--mount-string") + 1] == "c-volumes:/var/hostpath-provisioner"
+    assert here.volumes == {"c-volumes": "c-m02"}
+    assert here.loaded == (["c", "c-m02"] if offline else [])
+    list(here.minikube.delete())
+    assert here.volumes == {}
+
+
+def test_a_profile_that_exists_keeps_its_nodes_and_volumes_when_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Several(tmp_path, {"c": container(), "c-m02": container()}, ["", "m02"])
+    asked: list[str] = []
+    monkeypatch.setattr(module, "stream", lambda words, **_: iter(asked.extend(words) or ()))
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4", 3)))
+    assert not {"--nodes", "--mount-string"} & set(asked)
+    assert here.volumes == {}
+
+
+def test_one_node_is_started_or_added_by_the_name_that_minikube_has_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Several(tmp_path, {"c": container(daemon="1"), "c-m02": container(daemon="2")}, ["", "m02"])
+    asked: list[Sequence[str]] = []
+
+    def does(words: Sequence[str], **_: object) -> Iterator[str]:
+        asked.append(words[1:])
+        yield "* done"
+        if words[2] == "add":
+            raise CommandFailed(list(words), 1, ("X Exiting due to GUEST_NODE_ADD: no room",))
+
+    monkeypatch.setattr(module, "stream", does)
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(here.minikube.start_node("c-m02"))
+    assert (asked, here.loaded) == ([["node", "start", "m02", "--profile", "c"]], ["c", "c-m02"])
+    with pytest.raises(DeployError) as caught:
+        list(here.minikube.add_node())
+    (problem,) = caught.value.problems
+    assert (problem.code, caught.value.exit_code) == ("NODE_START", ExitCode.MACHINE)
+    assert "no room" in problem.detail and problem.hints

@@ -7,10 +7,10 @@ import pytest
 from deployer.config.spec import Cluster
 from deployer.core.errors import ExitCode, machine_error
 from deployer.core.events import Warned
-from deployer.core.ports import ClusterFacts
+from deployer.core.ports import ClusterFacts, NodeFacts
 from deployer.core.steps import Steps
 from deployer.stages import cluster as cluster_stage
-from deployer.stages.cluster import Host, await_node, decide, differences, ensure_cluster, has_route, start_request
+from deployer.stages.cluster import Host, await_nodes, decide, differences, ensure_cluster, has_route, start_request
 from deployer.status import ClusterPhase
 from tests.fakes import FakeClock, FakeCluster, FakeKube
 from tests.fakes.cluster import RUNNING
@@ -200,7 +200,7 @@ def test_the_node_is_awaited_step_by_step() -> None:
     clock.at(6, lambda: kube.put(node("True")))
     account = {"kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
     clock.at(8, lambda: kube.put(account))
-    events, _ = played(await_node(kube, "c", clock))
+    events, _ = played(await_nodes(kube, "c", clock))
     assert [text for _, _, text in items(events)] == [
         "waiting for the API server",
         "waiting for the node to be Ready",
@@ -213,7 +213,7 @@ def test_a_node_that_is_never_ready_is_a_machine_error_that_says_what_lacks() ->
     clock = FakeClock()
     kube = FakeKube(clock)
     kube.put(node("False"))
-    _, error = failed(await_node(kube, "c", clock))
+    _, error = failed(await_nodes(kube, "c", clock))
     assert (code(error), error.exit_code) == ("CLUSTER_NOT_READY", ExitCode.MACHINE)
     assert error.problems[0].detail == "waiting for the node to be Ready"
 
@@ -263,3 +263,81 @@ def test_a_machine_without_a_network_is_named_at_once_and_nothing_is_started(mon
 def test_this_machine_itself_is_always_on_the_way() -> None:
     assert has_route("127.0.0.1")
     assert not has_route("no address")
+
+
+TWO = replace(RUNNING, nodes=(NodeFacts("c", True), NodeFacts("c-m02", True)))
+
+
+def several(clock: FakeClock, *ready: str) -> FakeKube:
+    kube = healthy(clock)
+    for name in ready:
+        kube.put({**node("True"), "metadata": {"name": name}})
+    return kube
+
+
+def test_nodes_that_run_and_are_ready_are_left_alone() -> None:
+    clock, prepared, cluster = FakeClock(), Prepared(), FakeCluster(TWO)
+    wanted = WANTED.model_copy(update={"nodes": 2})
+    _, outcome = played(ensure_cluster(wanted, cluster, lambda: several(clock, "c-m02"), prepared, BIG, clock))
+    assert (outcome.changed, prepared.count, cluster.nodes_started, cluster.woken) == (False, 0, [], 0)
+
+
+def test_a_stopped_node_of_a_running_cluster_is_started_and_awaited() -> None:
+    clock, prepared = FakeClock(), Prepared()
+    kube = several(clock)
+    kube.put({**node("Unknown"), "metadata": {"name": "c-m02"}})
+    cluster = FakeCluster(replace(TWO, nodes=(TWO.nodes[0], NodeFacts("c-m02", False))))
+    clock.at(3, lambda: kube.put({**node("True"), "metadata": {"name": "c-m02"}}))
+    wanted = WANTED.model_copy(update={"nodes": 2})
+    events, outcome = played(ensure_cluster(wanted, cluster, lambda: kube, prepared, BIG, clock))
+    assert (outcome.changed, cluster.starts, cluster.nodes_started) == (True, [], ["c-m02"])
+    assert outcome.value[0].nodes == TWO.nodes
+    assert ("c", "running", "1 of 2 nodes are Ready") in items(events)
+    assert 3 <= clock.elapsed < 5
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_kubelet_of_a_node_that_runs_and_is_not_ready_begins_anew(known: bool) -> None:
+    clock, cluster = FakeClock(), FakeCluster(TWO)
+    kube = several(clock)
+    if known:
+        kube.put({**node("Unknown"), "metadata": {"name": "c-m02"}})
+    clock.at(3, lambda: kube.put({**node("True"), "metadata": {"name": "c-m02"}}))
+    wanted = WANTED.model_copy(update={"nodes": 2})
+    _, outcome = played(ensure_cluster(wanted, cluster, lambda: kube, Prepared(), BIG, clock))
+    assert (outcome.changed, cluster.nodes_woken, cluster.nodes_started) == (True, ["c-m02"], [])
+
+
+def test_a_cluster_for_several_nodes_gets_those_that_the_spec_asks_for() -> None:
+    clock, cluster = FakeClock(), FakeCluster(TWO)
+    wanted = WANTED.model_copy(update={"nodes": 3})
+    _, outcome = played(
+        ensure_cluster(wanted, cluster, lambda: several(clock, "c-m02", "c-m03"), Prepared(), BIG, clock)
+    )
+    assert [one.name for one in outcome.value[0].nodes] == ["c", "c-m02", "c-m03"]
+    assert differences(wanted, TWO, BIG) == ()
+
+
+ONE = replace(RUNNING, nodes=(NodeFacts("c", True),))
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts", "way"),
+    [
+        (2, ONE, "todo-deploy up --recreate-cluster"),  # its network is for one
+        (1, TWO, "minikube node delete c-m02 --profile c"),  # what runs on a node goes with it
+    ],
+)
+def test_nodes_that_cannot_be_added_or_are_not_asked_for_are_named(asked: int, facts: ClusterFacts, way: str) -> None:
+    clock, cluster = FakeClock(), FakeCluster(facts)
+    kube, wanted = several(clock, "c-m02"), WANTED.model_copy(update={"nodes": asked})
+    events, outcome = played(ensure_cluster(wanted, cluster, lambda: kube, Prepared(), BIG, clock))
+    (problem,) = [each.problem for each in events if isinstance(each, Warned)]
+    assert (problem.code, outcome.changed, outcome.value[0]) == ("CLUSTER_DIFFERS", False, facts)
+    assert "nodes" in problem.detail and way in problem.hints
+
+
+def test_memory_is_for_each_node() -> None:
+    wanted = WANTED.model_copy(update={"nodes": 3})
+    request, (problem,) = start_request(wanted, Host(16, 10_240))
+    assert (request.nodes, request.memory_mib, problem.code) == (3, 3072, "CLUSTER_MEMORY")

@@ -1,0 +1,3 @@
+module todo-deploy.local/kindnetd
+
+go 1.24
