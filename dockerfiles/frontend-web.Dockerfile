@@ -1,5 +1,5 @@
 # The Todo Chatbot's web frontend. Context: app/frontend-web.
-ARG NODE_IMAGE=node:18-alpine
+ARG NODE_IMAGE=node:24-alpine
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /build

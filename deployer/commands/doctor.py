@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,12 +31,14 @@ from deployer.stages.cluster import decide, differences, start_request
 from deployer.state.runs import runs_dir
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, docker_mending, locate_toolchain
+from deployer.toolchain.pins import KUBERNETES, ended
 
 State = Literal["pass", "warn", "fail", "skip"]
 
 # What the cluster, its images and the toolchain take the first time, measured with the sample application.
 _FIRST_RUN_GIB = 12
 _REPORTED_RUNS = 3
+_NEWER_HELM = "remove this helm from PATH, or replace it by a current one: helm.sh/docs/intro/install"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def examine(load: Callable[[], LoadedSpec], here: Machine) -> Iterator[Check]:
     yield docker
     toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
     yield _toolchain(toolchain)
+    yield from _past_fixes("Helm", "" if toolchain is None else toolchain.versions.get("helm", ""), _NEWER_HELM)
     yield from _env(loaded)
     yield from _ca_certificates(loaded)
     yield from _sources(loaded, here)
@@ -137,6 +141,13 @@ def _toolchain(toolchain: Toolchain | None) -> Check:
     return Check("toolchain", "pass", f"{toolchain.way}: {toolchain.why}; {versions}")
 
 
+def _past_fixes(name: str, version: str, hint: str) -> Iterator[Check]:
+    """A warning where the version gets no fixes any more."""
+    since = ended(name, version, datetime.now(UTC).date())
+    if since is not None:
+        yield Check(f"{name.lower()} version", "warn", f"{name} {version} gets no fixes since {since}", hint)
+
+
 def _env(loaded: LoadedSpec) -> Iterator[Check]:
     for name in loaded.spec.env.files:
         path = loaded.root / name
@@ -197,6 +208,7 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
         yield Check("cluster", "warn", f"{wanted.name}: {facts.phase.value} ({decision.reason})", "todo-deploy up")
         return
     yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    yield from _past_fixes("Kubernetes", facts.kubernetes_version, _newer_kubernetes(loaded))
     yield _forward(loaded, facts, here)
     if loaded.spec.images:
         yield _delivery(way_to(loaded.spec, facts, kube))
@@ -211,6 +223,15 @@ def _delivery(way: Way) -> Check:
     if way.kind == "none":
         return Check("delivery", "fail", way.text, no_way(way).hints[0])
     return Check("delivery", "pass", way.text)
+
+
+def _newer_kubernetes(loaded: LoadedSpec) -> str:
+    """How to move to a supported version: Minikube upgrades a profile in place by one minor version at a time."""
+    wanted = loaded.spec.cluster
+    if wanted.provider == "context":
+        return f"upgrade the cluster of the context {wanted.context} to Kubernetes {KUBERNETES}"
+    first = "" if wanted.kubernetes_version == KUBERNETES else f"set cluster.kubernetesVersion: {KUBERNETES}, then "
+    return f"{first}todo-deploy up --recreate-cluster (removes the cluster's data)"
 
 
 def _addons(

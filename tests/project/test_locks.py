@@ -12,10 +12,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from deployer.toolchain.files import RECIPES
-from deployer.toolchain.pins import GO_WHEEL
+from deployer.toolchain.pins import GO_WHEEL, NODE_WHEEL
 from tests import ROOT
 
 RUN, DEVELOPMENT, GO = ROOT / "requirements.lock", ROOT / "requirements-dev.lock", RECIPES / "go.lock"
+NODE = RECIPES / "standins" / "node.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
 
@@ -41,7 +42,7 @@ def unmet(lock: Path, wanted: Iterable[str]) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("lock", [RUN, DEVELOPMENT, GO], ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", [RUN, DEVELOPMENT, GO, NODE], ids=lambda path: path.name)
 def test_every_entry_is_one_version_with_hashes(lock: Path) -> None:
     found = entries(lock)
     assert found
@@ -55,6 +56,7 @@ def test_what_the_project_needs_is_locked() -> None:
     assert set(build) <= set(GROUPS["build"])
     assert unmet(DEVELOPMENT, [*PROJECT["project"]["dependencies"], *GROUPS["dev"], *GROUPS["build"]]) == []
     assert entries(GO).keys() == {GO_WHEEL}
+    assert entries(NODE).keys() == {NODE_WHEEL}
 
 
 def test_development_runs_with_the_locked_versions() -> None:

