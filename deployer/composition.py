@@ -29,7 +29,7 @@ from deployer.core.ports import (
 )
 from deployer.core.shell import unexported
 from deployer.core.steps import Clock, SystemClock
-from deployer.images.delivery import InDaemon, ThroughRegistry, Way, no_way
+from deployer.images.delivery import DockerNode, IntoNodes, ThroughRegistry, Way, no_way
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
@@ -175,7 +175,10 @@ def open_delivery(
         builder = open_images(endpoint, why_stopped)
     else:
         builder = open_builder(machine, wanted, toolchain.docker, endpoint, why_stopped)
-    return ThroughRegistry(builder, way) if way.kind == "registry" else InDaemon(builder)
+    if way.kind == "registry":
+        return ThroughRegistry(builder, way)
+    others = [(name, one) for name, one in facts.daemons.items() if one != endpoint]
+    return IntoNodes(builder, [DockerNode(name, builder, one, open_images(one)) for name, one in others])
 
 
 def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
@@ -185,9 +188,10 @@ def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
     return find_scanner(machine.env, endpoint)
 
 
-def image_refs(endpoint: DockerEndpoint | None) -> Sequence[str]:
-    """Every name and tag that the daemon has an image for; none where there is no daemon."""
-    return open_images(endpoint).refs() if endpoint is not None else ()
+def image_refs(*endpoints: DockerEndpoint) -> Sequence[str]:
+    """Every name and tag that each of the daemons has an image for; none where there is no daemon."""
+    found = [set(open_images(one).refs()) for one in endpoints]
+    return sorted(set.intersection(*found)) if found else ()
 
 
 def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:

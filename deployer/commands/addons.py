@@ -130,14 +130,15 @@ def _flat(values: dict[str, str]) -> list[str]:
 
 
 def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
-    daemon, machine = target.facts.docker, target.machine
-    if daemon is None:
+    endpoints, machine = target.facts.daemons.values(), target.machine
+    if not endpoints:
         raise machine_error(
             "ADDON_DAEMON",
             "the images of addons cannot be loaded: the cluster has no Docker daemon",
             hints=("leave cluster.addons out of the spec", "todo-deploy doctor"),
         )
-    daemons = supply.Daemons(composition.open_images(machine.host_docker), composition.open_images(daemon), daemon)
+    nodes = {one: composition.open_images(one) for one in endpoints}
+    daemons = supply.Daemons(composition.open_images(machine.host_docker), nodes)
     steps = supply.ensure_images(addons, target.toolchain.docker, daemons, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
 

@@ -100,7 +100,7 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         helm=composition.open_helm(machine, wanted, toolchain, facts, why_stopped),
         way=way,
         look=lookup_of(
-            kube, partial(image_refs, facts.docker), partial(image_refs, machine.host_docker),
+            kube, partial(image_refs, *facts.daemons.values()), partial(image_refs, machine.host_docker),
             {name: in_registry(image.repository, way.pull) for name, image in run.spec.images.items()},
         ),
         forward=forward,

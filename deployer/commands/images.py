@@ -74,7 +74,8 @@ def pruned(loaded: LoadedSpec, here: Machine, *, remove: bool) -> Steps[Waste]:
 def _removed(run: Run) -> Steps[Waste]:
     opened = yield from open_locked(run)
     waste = yield from _waste(opened, run.machine)
-    remove_waste(waste, opened.kube, _daemon(opened, run.machine))
+    others = [composition.open_images(one) for one in list(opened.facts.daemons.values())[1:]]
+    remove_waste(waste, opened.kube, _daemon(opened, run.machine), *others)
     return waste
 
 

@@ -83,6 +83,12 @@ class ClusterFacts:
     nodes: tuple[NodeFacts, ...] = ()
     """The nodes of the profile, the control plane's first; empty where they are not known without the API server."""
 
+    @property
+    def daemons(self) -> dict[str, DockerEndpoint]:
+        """The Docker daemons of the nodes by their names; that of the first node builds."""
+        found = {node.name: node.docker for node in self.nodes if node.docker is not None}
+        return found or ({"": self.docker} if self.docker is not None else {})
+
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
@@ -350,6 +356,8 @@ class DeliveryPort(Protocol):
 
     @property
     def builder(self) -> ImagePort: ...
+    @property
+    def doing(self) -> str: ...
     def found(self, ref: str) -> ImageFacts | None: ...
     def send(self, ref: str) -> Generator[tuple[int, int], None, None]: ...
 

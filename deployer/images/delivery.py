@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from deployer.config.spec import Spec
 from deployer.core.errors import Problem
-from deployer.core.ports import ClusterFacts, ImageFacts, ImagePort, Object
+from deployer.core.ports import ClusterFacts, DockerEndpoint, ImageFacts, ImagePort, Object
 from deployer.core.reading import Malformed, shaped
 from deployer.core.yaml import parse_manifest
 
@@ -82,7 +82,9 @@ def decide(spec: Spec, facts: ClusterFacts, hosting: Hosting | None) -> Way:
     if wanted == "daemon" or (wanted == "auto" and facts.docker is not None):
         if facts.docker is None:
             return Way("none", "delivery is `daemon`, and the node's Docker daemon cannot be reached from here")
-        return Way("daemon", "its Docker daemon can be reached" if wanted == "auto" else "the spec says so")
+        why = "its Docker daemon can be reached" if wanted == "auto" else "the spec says so"
+        more = len(facts.nodes) > 1
+        return Way("daemon", f"{why}; then loaded into the other {len(facts.nodes) - 1}" if more else why)
     if wanted == "auto" and hosting is not None:
         return Way("registry", f"{'/'.join(HOSTING)} names it", hosting.pull, named.push or hosting.push)
     return Way("none", "neither a Docker daemon of its node nor a registry is known")
@@ -101,24 +103,66 @@ def no_way(way: Way) -> Problem:
     )
 
 
-class InDaemon:
-    """Images are built where the node finds them."""
+class Node(Protocol):
+    """A node that images are loaded into."""
 
-    def __init__(self, builder: ImagePort) -> None:
+    name: str
+
+    def image_id(self, ref: str) -> str: ...
+    def load(self, ref: str) -> None: ...
+
+
+class IntoNodes:
+    """Images are built where a node finds them, or in this machine's Docker, and loaded into the nodes that lack them.
+
+    Without `nodes` there is nothing to load: the only node's own daemon builds.
+    """
+
+    doing = "loading into the nodes"
+
+    def __init__(self, builder: ImagePort, nodes: Sequence[Node] = ()) -> None:
         self.builder = builder
+        self._nodes = nodes
 
     def found(self, ref: str) -> ImageFacts | None:
-        """The image, where the daemon has it."""
-        return self.builder.image(ref)
+        """The image, where it is in every node."""
+        facts = self.builder.image(ref)
+        return facts if facts is not None and not self._lacking(facts) else None
 
     def send(self, ref: str) -> Generator[tuple[int, int], None, None]:
-        """Nothing is to be done."""
-        del ref
-        yield from ()
+        """Yields bytes sent and bytes to send; every node then has the very image. One that has it gets nothing."""
+        facts = self.builder.image(ref)
+        lacking = self._lacking(facts) if facts is not None else []
+        for number, node in enumerate(lacking):
+            assert facts is not None
+            yield number * facts.size, len(lacking) * facts.size
+            node.load(ref)
+
+    def _lacking(self, facts: ImageFacts) -> list[Node]:
+        return [node for node in self._nodes if node.image_id(facts.ref) != facts.id]
+
+
+class DockerNode:
+    """A node whose pods run in a Docker daemon, to which the daemon that builds gives its images."""
+
+    def __init__(self, name: str, builder: ImagePort, endpoint: DockerEndpoint, daemon: ImagePort) -> None:
+        self.name = name
+        self._builder, self._endpoint, self._daemon = builder, endpoint, daemon
+
+    def image_id(self, ref: str) -> str:
+        """The id of the image that it has under this name; empty where it has none."""
+        facts = self._daemon.image(ref)
+        return facts.id if facts is not None else ""
+
+    def load(self, ref: str) -> None:
+        """It has the builder's image."""
+        self._builder.copy_to(self._endpoint, [ref])
 
 
 class ThroughRegistry:
     """Images are built in a daemon of this machine, pushed to the registry, and pulled by the nodes."""
+
+    doing = "pushing"
 
     def __init__(self, builder: ImagePort, way: Way) -> None:
         self.builder = builder

@@ -65,10 +65,11 @@ def find_waste(
     )
 
 
-def remove_waste(waste: Waste, kube: KubePort, images: ImagePort) -> None:
-    """All of it is gone; an image that a container still uses stays."""
-    for image in waste.images:
-        images.remove(image.ref)
+def remove_waste(waste: Waste, kube: KubePort, *daemons: ImagePort) -> None:
+    """All of it is gone, its images from each of the daemons; an image that a container still uses stays."""
+    for daemon in daemons:
+        for image in waste.images:
+            daemon.remove(image.ref)
     for ref in waste.secrets:
         kube.delete(ref.kind, ref.namespace, ref.name)
 

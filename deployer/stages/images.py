@@ -159,7 +159,7 @@ def _made(image: ImagePlan, delivery: DeliveryPort, reason: str, how: Building, 
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             for done, whole in delivery.send(image.ref):
-                yield Item(STAGE, image.name, ItemState.RUNNING, "pushing", done, whole)
+                yield Item(STAGE, image.name, ItemState.RUNNING, delivery.doing, done, whole)
             break
         except DeployError as error:
             if not is_passing(error) or attempt == _ATTEMPTS:

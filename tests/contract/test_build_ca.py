@@ -24,7 +24,7 @@ from deployer import composition
 from deployer.commands.toolchain import replacements_for
 from deployer.core.errors import DeployError
 from deployer.core.ports import ImagePort
-from deployer.images.delivery import InDaemon
+from deployer.images.delivery import IntoNodes
 from deployer.plan import ImagePlan, ImageSource
 from deployer.sources.load import prelude, read_certificates
 from deployer.stages.images import Building, ensure_images
@@ -152,14 +152,14 @@ def test_what_a_build_fetches_is_refused_without_the_ca_certificates_and_accepte
     wanted = image(tmp_path, f"FROM {bases[base]}\nUSER root\nRUN {words.format(address=company.address)}\n")
     clock = composition.this_machine().clock
 
-    _, error = failed(ensure_images([wanted], InDaemon(daemon), _no_supply, {}, Building({}, rebuild=True), clock))
+    _, error = failed(ensure_images([wanted], IntoNodes(daemon), _no_supply, {}, Building({}, rebuild=True), clock))
     assert isinstance(error, DeployError)
     assert error.problems[0].code == "BUILD_FAILED"
     assert error.problems[0].where.endswith("Dockerfile:3")
 
     trusted = prelude(read_certificates(company.authority, "ca.pem"))
     how = Building({}, rebuild=True, prelude=trusted)
-    events, done = played(ensure_images([wanted], InDaemon(daemon), _no_supply, {}, how, clock))
+    events, done = played(ensure_images([wanted], IntoNodes(daemon), _no_supply, {}, how, clock))
     assert done.value[0].built
     assert not [event for event in events if "BEGIN CERTIFICATE" in str(event)]
 
@@ -172,7 +172,7 @@ def test_an_image_holds_no_trace_of_them(
     trusted = prelude(read_certificates(company.authority, "ca.pem"))
     clock = composition.this_machine().clock
     how = Building({}, rebuild=True, prelude=trusted)
-    played(ensure_images([wanted], InDaemon(daemon), _no_supply, {}, how, clock))
+    played(ensure_images([wanted], IntoNodes(daemon), _no_supply, {}, how, clock))
     config = json.loads(_output("docker", "image", "inspect", wanted.ref))[0]["Config"]
     before = json.loads(_output("docker", "image", "inspect", bases[PYTHON]))[0]["Config"]
     assert config["Env"] == before["Env"]

@@ -165,19 +165,23 @@ def _named(image: AddonImage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Daemons:
-    """Where images are built and where they are needed, with the endpoint of the latter."""
+    """Where images are built, and where they are needed: the endpoints and daemons of all nodes."""
 
     host: ImagePort
-    cluster: ImagePort
-    endpoint: DockerEndpoint
+    nodes: Mapping[DockerEndpoint, ImagePort]
 
 
 def ensure_images(
     addons: Sequence[Addon], docker: Path, daemons: Daemons, cache_dir: Path, env: Mapping[str, str]
 ) -> Steps[None]:
-    """The addons' images are in the cluster's daemon; what was once built is kept in the cache and in the host's."""
+    """The addons' images are in every node's daemon; what was once built is kept in the cache and in the host's."""
     recipes = [(image, recipe(image, cache_dir, env)) for addon in addons for image in addon.images]
-    lacking = [(image, one) for image, one in recipes if daemons.cluster.image(one.ref) is None]
+    lacks = {
+        endpoint: refs
+        for endpoint, node in daemons.nodes.items()
+        if (refs := [one.ref for _, one in recipes if node.image(one.ref) is None])
+    }
+    lacking = [(image, one) for image, one in recipes if any(one.ref in refs for refs in lacks.values())]
     if not lacking:
         return
 
@@ -193,7 +197,7 @@ def ensure_images(
 
     if any(daemons.host.image(one.ref) is None for _, one in lacking):
         yield from locked(cache_dir, made())
-    refs = [one.ref for _, one in lacking]
-    yield Item(STAGE, "images", ItemState.RUNNING, f"copying {len(refs)} into the cluster's daemon")
-    daemons.host.copy_to(daemons.endpoint, refs)
-    yield Item(STAGE, "images", ItemState.DONE, f"{len(refs)} in the cluster's daemon")
+    yield Item(STAGE, "images", ItemState.RUNNING, f"copying {len(lacking)} into the cluster's daemon")
+    for endpoint, refs in lacks.items():
+        daemons.host.copy_to(endpoint, refs)
+    yield Item(STAGE, "images", ItemState.DONE, f"{len(lacking)} in the cluster's daemon")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deployer.config.spec import Spec
-from deployer.core.ports import ClusterFacts, DockerEndpoint
-from deployer.images.delivery import Hosting, ThroughRegistry, Way, decide, hosting_of
+from deployer.core.ports import ClusterFacts, DockerEndpoint, NodeFacts
+from deployer.images.delivery import DockerNode, Hosting, IntoNodes, ThroughRegistry, Way, decide, hosting_of
 from deployer.status import ClusterPhase
 from tests.fakes.images import FakeImages
 
 WITH_DOCKER = ClusterFacts(ClusterPhase.RUNNING, docker=DockerEndpoint("tcp://node:2376"))
 WITHOUT = ClusterFacts(ClusterPhase.RUNNING)
+NODE = DockerEndpoint("tcp://other:2376")
 HOSTED = Hosting("registry:5000", "localhost:5000")
 
 
@@ -73,3 +75,29 @@ def test_an_image_is_pushed_where_this_machine_reaches_the_registry() -> None:
     found = delivery.found("10.0.0.1:5000/shop/api:1")
     assert found is not None
     assert found.digest.startswith("sha256:")
+
+
+def test_an_image_that_was_built_in_a_node_is_loaded_into_each_other_that_lacks_it() -> None:
+    """By its id: an image that another build left under the name is not it."""
+    third = DockerEndpoint("tcp://third:2376")
+    others = {NODE: FakeImages(["shop/api:1"]), third: FakeImages(["shop/api:1", "shop/web:1"])}
+    others[third].known["shop/api:1"] = replace(others[third].known["shop/api:1"], id="sha256:older")
+    first = FakeImages(["shop/api:1", "shop/web:1"], others)
+    delivery = IntoNodes(first, [DockerNode("n", first, endpoint, daemon) for endpoint, daemon in others.items()])
+    assert delivery.found("shop/api:1") is None
+    assert list(delivery.send("shop/api:1")) == [(0, 1000)]
+    assert first.copied == [(third, ("shop/api:1",))]
+    assert delivery.found("shop/api:1") is not None
+    assert list(delivery.send("shop/api:1")) == []
+    assert delivery.found("shop/web:1") is None  # one node is enough to lack it
+    assert delivery.found("shop/nothing:1") is None
+    assert IntoNodes(first).found("shop/web:1") is not None
+
+
+def test_nodes_without_a_daemon_that_can_be_reached_get_nothing() -> None:
+    """They are stopped: the cluster stage starts them before."""
+    nodes = (NodeFacts("c", True, WITH_DOCKER.docker), NodeFacts("c-m02", False), NodeFacts("c-m03", True, NODE))
+    facts = replace(WITH_DOCKER, nodes=nodes)
+    assert list(facts.daemons) == ["c", "c-m03"]
+    assert decide(spec(), facts, None).kind == "daemon"
+    assert list(WITHOUT.daemons) == []

@@ -116,9 +116,11 @@ def test_secrets_that_we_did_not_make_for_the_application_stay() -> None:
 
 def test_what_is_waste_is_removed_and_the_rest_stays() -> None:
     kube, images = FakeKube(), daemon(v1="shop", v2="shop", v3="other")
+    second = daemon(v1="shop", v2="shop")  # another node, into which what was built is loaded
     copies(kube, "v1", "v2")
-    remove_waste(waste(kube, images, "v2"), kube, images)
+    remove_waste(waste(kube, images, "v2"), kube, images, second)
     assert sorted(images.known) == ["other/api:v3", "shop/api:v2"]
+    assert sorted(second.known) == ["shop/api:v2"]
     assert kube.names("Secret") == ["app", "app-v2"]
     assert waste(kube, images, "v2") == Waste((), ())
 

@@ -11,7 +11,7 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, Log
 from deployer.core.ports import BuildRequest, ImageFacts
 from deployer.core.steps import Outcome, Steps
-from deployer.images.delivery import InDaemon
+from deployer.images.delivery import IntoNodes
 from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Building, BuiltImage, ensure_images, reason_to_build
 from deployer.state.build_cache import Previous
@@ -61,7 +61,7 @@ def ensure(
     how: Building | None = None, supply: Supply | None = None, clock: FakeClock | None = None,
 ) -> Steps[Outcome[tuple[BuiltImage, ...]]]:  # fmt: skip
     return ensure_images(
-        images, InDaemon(daemon), supply or Supply(daemon), previous or {}, how or Building({}), clock or FakeClock()
+        images, IntoNodes(daemon), supply or Supply(daemon), previous or {}, how or Building({}), clock or FakeClock()
     )
 
 

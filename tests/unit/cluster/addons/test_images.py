@@ -49,7 +49,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def supplied(tmp_path: Path, host: Host, node: FakeImages, environment: dict[str, str], addon: Addon = METALLB) -> None:
     docker = tmp_path / "bin" / "docker"
-    finish(images.ensure_images([addon], docker, images.Daemons(host, node, NODE), tmp_path / "cache", environment))
+    finish(images.ensure_images([addon], docker, images.Daemons(host, {NODE: node}), tmp_path / "cache", environment))
 
 
 def test_what_is_lacking_is_built_once_and_copied(tmp_path: Path, environment: dict[str, str]) -> None:
