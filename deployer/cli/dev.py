@@ -223,7 +223,7 @@ class Loop:
             yield from _said(f"{work.why} → {what}", self._here)
             return (yield from up(begin_run(run_id, loaded, seen.values, self._here), options))
 
-        code = self._round((story.SOURCES, *stages_of(loaded.spec)), steps, kept=True)
+        code = self._round((story.SOURCES, *stages_of(loaded)), steps, kept=True)
         self._known.learn(self._here.folder(loaded.spec))
         if code is ExitCode.OK:
             self._known.deployed = seen

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Draft the spec from Dockerfiles, charts and env file."),
     "schema": ("config", "Print the JSON Schema of the spec."),
     "secrets": ("secrets", "Make and check the env file."),
+    "charts": ("charts", "Renew the pinned versions of charts that are fetched."),
     "images": ("images", "Show the images that serve; remove those that no kept revision refers to."),
     "help": ("help_", "Explain a code that was printed, or show the help of a command."),
     "completion": ("shell", "Print the completion script of a shell."),

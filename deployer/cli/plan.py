@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json, read_spec
+from deployer.cli.running import print_json, read_spec, show_fetch
 from deployer.commands.plan import env_or_example, planned_steps, refusal
 from deployer.composition import this_machine
 from deployer.core.errors import DeployError, ExitCode
@@ -29,7 +29,7 @@ def plan(session: Session, exit_code: bool) -> int:
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
     here, env = this_machine(), env_or_example(loaded)
-    steps = planned_steps(loaded, env, here)
+    steps = planned_steps(loaded, env, here, show_fetch)
     changes = [step for step in steps if step.action != "unchanged"]
     refused = refusal(steps)
     ends = ExitCode(refused) if refused else ExitCode.DIFFERENCES if changes else ExitCode.OK

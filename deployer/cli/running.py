@@ -20,7 +20,7 @@ from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, input_error, refused
-from deployer.core.events import Event, RunFinished, RunStarted
+from deployer.core.events import Event, Item, ItemState, RunFinished, RunStarted
 from deployer.core.files import write_private
 from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
@@ -264,6 +264,12 @@ def confirm(session: Session, question: str) -> None:
         raise refused("CONFIRMATION", f"this needs a confirmation: {question}", hints=("add --yes",))
     if not click.confirm(question, default=False, err=True):
         raise refused("CONFIRMATION", "not confirmed: nothing was removed", hints=("answer y, or add --yes",))
+
+
+def show_fetch(event: Event) -> None:
+    """A fetch that takes seconds is said on standard error."""
+    if isinstance(event, Item) and event.state is ItemState.RUNNING:
+        print(masked(f"{event.item}: {event.text}"), file=sys.stderr, flush=True)
 
 
 def _interrupted(command: str) -> Problem:

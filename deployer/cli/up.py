@@ -18,6 +18,7 @@ from deployer.cli.running import (
     profiled,
     read_spec,
     run,
+    show_fetch,
     workload_data,
 )
 from deployer.commands import connection
@@ -107,7 +108,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
             yield Warned(Problem("DEV_AT_WORK", title, hints=("leave it first, if only one of them is to deploy",)))
         return (yield from story(begin_run(run_id, loaded, values, here), asked))
 
-    return run(session, "up", loaded.spec.application, stages_of(loaded.spec), steps, here)
+    return run(session, "up", loaded.spec.application, stages_of(loaded), steps, here)
 
 
 def read_inputs(session: Session) -> tuple[LoadedSpec, dict[str, str], tuple[str, ...]]:
@@ -146,7 +147,7 @@ def _check_before_start(loaded: LoadedSpec, asked: UpOptions, here: Machine) -> 
         from deployer.commands.validate import examine
         from deployer.preflight.validate import refuse_broken
 
-        refuse_broken(examine(loaded, here).findings)
+        refuse_broken(examine(loaded, here, show_fetch).findings)
 
 
 def up_data(ran: Ran[UpResult]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json, read_spec
+from deployer.cli.running import print_json, read_spec, show_fetch
 from deployer.composition import this_machine
 from deployer.config.load import LoadedSpec, profile_names
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -62,7 +62,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
 
     try:
         problems = load.env_problems(loaded, load.load_env(loaded))
-        return errors(problems) if problems else validation.examine(loaded, this_machine())
+        return errors(problems) if problems else validation.examine(loaded, this_machine(), show_fetch)
     except DeployError as error:
         if error.exit_code is ExitCode.MACHINE:
             raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from deployer.commands.charts import ready
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.planning import read_sources
 from deployer.composition import Machine, Run
@@ -124,7 +125,7 @@ class Known:
 def look(read: tuple[LoadedSpec, Mapping[str, str]], tools: Toolchain | None, here: Machine, before: Seen | None = None,
          paths: Iterable[str] = ()) -> Seen:  # fmt: skip
     """What the user wrote; where paths are given, only the images that they belong to are read anew."""
-    loaded, values = read
+    loaded, values = ready(read[0], here), read[1]
     spec, changed = loaded.spec, tuple(paths)
     if before is None or not changed or before.inputs[:2] != (spec, values):
         return Seen(loaded, values, read_sources(loaded, values, tools, here)[1], _chart_folders(loaded))
@@ -276,7 +277,8 @@ def _only_image(seen: Seen, path: str) -> bool:
 
 
 def _chart_folders(loaded: LoadedSpec) -> frozenset[Path]:
-    todo = [chart_folder(loaded.root, one.chart) for one in loaded.spec.releases.values() if one.chart != BUILTIN]
+    own = (one for one in loaded.spec.releases.values() if one.chart != BUILTIN and not one.is_remote)
+    todo = [chart_folder(loaded.root, one.chart) for one in own]
     found: set[Path] = set()
     while todo:
         folder = todo.pop()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deployer import __version__, composition, forwarding
-from deployer.commands import addons
+from deployer.commands import addons, charts
 from deployer.commands.connection import way_to
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
@@ -181,6 +181,7 @@ def _ca_certificates(loaded: LoadedSpec) -> Iterator[Check]:
 
 def _sources(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
     try:
+        loaded = charts.ready(loaded, here)
         sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
     except DeployError as error:
         yield from _failed("sources", error)

@@ -80,7 +80,7 @@ def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
         try:
             within = (work_tree(repo.root),)
             made = charts.stage_chart(repo.root / chart.path, here.cache_dir / "charts", within=within)
-            for item, _ in made.remote:
+            for item in made.remote:
                 raise charts.not_fetched(item)
             staged[chart.path] = made.path
         except DeployError as error:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from deployer import composition, forwarding
 from deployer.cluster import ownership
-from deployer.commands import addons
+from deployer.commands import addons, charts
+from deployer.commands.charts import unseen
 from deployer.commands.connection import Opened, Seen, see_cluster, way_to
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import replacements_for
@@ -18,6 +19,7 @@ from deployer.commands.validate import offline_plan
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Event
 from deployer.core.ports import DeliveryPort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
@@ -56,8 +58,11 @@ def refusal(steps: Sequence[Step]) -> int:
     return next((one.refused for kind in _ASKED for one in steps if one.kind == kind and one.refused), 0)
 
 
-def planned_steps(loaded: LoadedSpec, env: Mapping[str, str], here: Machine) -> tuple[Step, ...]:
+def planned_steps(
+    loaded: LoadedSpec, env: Mapping[str, str], here: Machine, report: Callable[[Event], None] = unseen
+) -> tuple[Step, ...]:
     """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
+    loaded = charts.ready(loaded, here, report)
     seen = see_cluster(loaded, here)
     complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
     first = tuple(_env_steps(loaded))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from deployer import composition
 from deployer.cluster import ownership
+from deployer.commands.charts import ensure_charts
 from deployer.commands.clones import refuse_other_values
 from deployer.commands.connection import connect
 from deployer.commands.deploy import STABILITY, Asked, RolloutFailed, deploy, verified
@@ -16,11 +17,13 @@ from deployer.commands.planning import Planned, ensure_record, plan_up, with_tim
 from deployer.commands.rollback import automatic_rollback
 from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
 from deployer.composition import Connected, Run
+from deployer.config.load import LoadedSpec
 from deployer.config.spec import FailFast, Spec
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
+from deployer.helm.pull import STAGE as CHARTS
 from deployer.helm.storage import Applied
 from deployer.plan import Plan
 from deployer.rollout import stage as rollout_stage
@@ -46,9 +49,12 @@ STAGES = (
 )  # fmt: skip
 
 
-def stages_of(spec: Spec) -> tuple[str, ...]:
-    """The stages of an `up`; that of addons only where the spec asks for some."""
-    return (*STAGES[:2], addons_stage.STAGE, *STAGES[2:]) if spec.cluster.addons else STAGES
+def stages_of(loaded: LoadedSpec) -> tuple[str, ...]:
+    """The stages of an `up`; those of charts and addons only where the spec fetches or asks for some."""
+    fetches, adds = load.fetched_charts(loaded), loaded.spec.cluster.addons
+    return (
+        TOOLCHAIN, *([CHARTS] if fetches else []), STAGES[1], *([addons_stage.STAGE] if adds else []), *STAGES[2:]
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     """
     clock = run.clock
     tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), clock)
+    if load.fetched_charts(run.loaded):
+        run = (yield from stage(CHARTS, ensure_charts(run, tools.value), clock)).value
     cluster = yield from stage(cluster_stage.STAGE, connect(run, tools.value, recreate=options.recreate), clock)
     connected = cluster.value
     yield from run.lock.take(connected.kube)

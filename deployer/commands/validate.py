@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from deployer import composition
-from deployer.commands import connection
+from deployer.commands import charts, connection
+from deployer.commands.charts import unseen
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem
+from deployer.core.events import Event
 from deployer.core.ports import ClusterFacts
 from deployer.plan import Facts, Plan, make_plan
 from deployer.preflight import validate
@@ -23,12 +25,13 @@ from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
 
 
-def examine(loaded: LoadedSpec, here: Machine) -> Examined:
+def examine(loaded: LoadedSpec, here: Machine, report: Callable[[Event], None] = unseen) -> Examined:
     """What an `up` would find and take at this moment; a cluster that does not run is taken for a new one.
 
     Input error, all problems together, where the sources cannot be read or a chart does not render.
     """
     values = load.values_of(load.load_env(loaded))
+    loaded = charts.ready(loaded, here, report)
     try:
         seen = connection.see_cluster(loaded, here)
     except DeployError:  # no Docker: what does not need it is checked all the same

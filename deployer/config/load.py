@@ -85,7 +85,7 @@ def _paths(spec: Spec, root: Path) -> Iterator[tuple[tuple[str | int, ...], Path
         beside = (dockerfile, dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore")
         yield from ((("images", name, "context"), path) for path in beside if path.is_symlink())
     for name, release in spec.releases.items():
-        if release.chart != BUILTIN:
+        if release.chart != BUILTIN and not release.is_remote:
             yield ("releases", name, "chart"), root / release.chart
         for index, file in enumerate(release.values_files):
             yield ("releases", name, "valuesFiles", index), root / file
@@ -126,6 +126,8 @@ class LoadedSpec:
     origins: Mapping[Location, Origin]
     repository: Path
     """The folder that its paths stay in, links resolved: the Git work tree that holds the spec, else its folder."""
+    pins: Mapping[tuple[str, str, str], Any] | None = None
+    """The charts that a run has resolved; None where the lock file has them."""
 
     @property
     def root(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -127,13 +128,19 @@ class Secret(Part):
 
 
 BUILTIN = "builtin:component"
+_REMOTE = re.compile(r"(?:oci|https?)://")
 
 
 class Release(Part):
     """A Helm release."""
 
     chart: PathText
-    """Chart folder, relative to the spec; or `builtin:component`, the tool's own chart for one component."""
+    """Chart folder, relative to the spec; `oci://HOST/PATH/CHART`, `https://REPOSITORY/CHART` or the address of a
+    `.tgz`, which is fetched once; or `builtin:component`, the tool's own chart for one component."""
+    version: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Version or range (`^1.2`) of a fetched chart, default the newest; what it leads to is pinned in the lock file."""
+    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    """What a fetched chart must be: the digest of its archive, or of its manifest in a registry."""
     namespace: Name | None = None
     """Default: the spec's namespace."""
     values: dict[str, Any] = {}
@@ -162,6 +169,23 @@ class Release(Part):
     """How long its rollout may take; default `rollout.timeout`."""
     when: Name | None = None
     """Switch that turns the release on; one that was installed before it went off stays until `down`."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the chart is fetched."""
+        return _REMOTE.match(self.chart) is not None
+
+    @model_validator(mode="after")
+    def _says_what_is_fetched(self) -> Release:
+        address = urlsplit(self.chart if self.is_remote else "")
+        if not self.is_remote:
+            if self.version or self.digest:
+                raise ValueError('"version" and "digest" are those of a chart that is fetched: oci://… or https://…')
+        elif address.username is not None:
+            raise ValueError('"chart" has no user or password in it: `helm registry login` or `helm repo add` has them')
+        elif not address.hostname or not address.path.strip("/") or re.search(r"[:@\s]", address.path):
+            raise ValueError('"chart" is HOST/PATH/CHART, and its version or digest are written beside it')
+        return self
 
 
 class Url(Part):

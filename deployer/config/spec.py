@@ -88,7 +88,9 @@ class Build(Part):
     """What holds for every build on this machine; a local overlay is the place for it."""
 
     ca: PathText | None = None
-    """PEM file with a company's CA certificates, relative to the spec: builds trust them."""
+    """PEM file with a company's CA certificates, relative to the spec: builds trust them, and who fetches charts."""
+    plain_http: tuple[str, ...] = ()
+    """Registries of charts (`HOST:PORT`) that are asked without TLS; those of this machine are where they have none."""
 
 
 class Registry(Part):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -166,6 +167,38 @@ def stream(
         process.stdout.close()
     if returncode != 0:
         raise CommandFailed(words, returncode, tuple(tail))
+
+
+def waited(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float, every: float = 1.0
+) -> Generator[float, None, str]:
+    """Yields the seconds that the program has run, `every` so many, and returns its output when it has ended well.
+
+    Both of its streams, standard error last. Raises CommandFailed, subprocess.TimeoutExpired once it was ended for
+    running longer than `timeout`, and FileNotFoundError.
+    """
+    words = [str(word) for word in argv]
+    process = subprocess.Popen(
+        words, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        errors="replace", start_new_session=True,
+    )  # fmt: skip
+    begun = time.monotonic()
+    try:
+        with on_stop(partial(terminate, process)):
+            while True:
+                try:
+                    out, errors = process.communicate(timeout=every)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() - begun > timeout:
+                        raise
+                    yield time.monotonic() - begun
+    finally:
+        terminate(process)
+    text = foreign("\n".join((out, errors)))
+    if process.returncode != 0:
+        raise CommandFailed(words, process.returncode, text.splitlines()[-_KEPT_LINES:])
+    return text
 
 
 def detached(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> int:

@@ -65,7 +65,7 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
             stdin=asyncio.subprocess.PIPE if input is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(os.environ),
+            env=environment(os.environ),
             start_new_session=True,
             pass_fds=held(),
         )
@@ -193,7 +193,7 @@ class Helm:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The user's environment without what would change helm's target or its output."""
     kept = {key: value for key, value in environ.items() if not key.startswith("HELM_") or key in _KEPT_HELM_VARIABLES}
     # The cluster is on this machine: requests to it must not go through the machine's proxy.

@@ -38,10 +38,11 @@ from deployer.preflight.rules import capacity, containers, values
 from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
-from deployer.sources.charts import chart_texts
+from deployer.sources.charts import chart_texts, packed_parts
 from deployer.sources.dockerfile import copied, declared_values, reaches
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import leaks, telling_values
+from deployer.sources.pins import unpacked_for_now
 from deployer.stages.cluster import Host, start_request
 from deployer.state.record import Record
 from deployer.status.objects import dig
@@ -268,16 +269,23 @@ def _leads(path: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _defaults(chart: Path) -> dict[str, Any]:
-    """The chart's own values, and those of the charts in its folder below their names; anything for a packed one."""
+    """The chart's own values, and those of the charts in its folder, packed or not, below their names."""
     about = next(iter(parse_manifest(read_text(chart / "Chart.yaml"))), {})
     file = chart / "values.yaml"
     known: dict[str, Any] = {}
     with suppress(Malformed):  # helm says where
         known = next(iter(parse_manifest(read_text(file))), {}) if file.is_file() else {}
+    packed = dict(packed_parts(chart))
     listed = about.get("dependencies")
     for one in (each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ():
         name, folder = str(one.get("alias") or one.get("name")), chart / "charts" / str(one.get("name"))
-        known[name] = overlaid(_defaults(folder), known.get(name) or {}) if folder.is_dir() else {}
+        if folder.is_dir():
+            known[name] = overlaid(_defaults(folder), known.get(name) or {})
+        elif name in packed:
+            with suppress(Malformed), unpacked_for_now(packed[name]) as unpacked:
+                known[name] = overlaid(_defaults(unpacked), known.get(name) or {})
+        else:
+            known[name] = {}
         for path in filter(None, str(one.get("condition") or "").split(",")):
             with suppress(ValueError):
                 set_at(known, path.strip(), value_at(known, path.strip()) or False)

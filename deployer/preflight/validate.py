@@ -203,7 +203,8 @@ def _outside(loaded: LoadedSpec) -> tuple[Finding, ...]:
     notes = [(one.title(), one.location) for one in loaded.outside]
     for name, release in loaded.spec.releases.items() if loaded.spec.allow_outside else ():
         folder = chart_folder(loaded.root, release.chart)
-        files = files_outside(folder, loaded.repository, loaded.readable) if release.chart != BUILTIN else ()
+        apart = release.chart == BUILTIN or release.is_remote
+        files = () if apart else files_outside(folder, loaded.repository, loaded.readable)
         if files:
             title = f"the chart of release `{name}` takes {len(files)} files from outside the repository: {files[0]}, …"
             notes.append((title, ("releases", name, "chart")))

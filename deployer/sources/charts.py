@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import re
 import shutil
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from deployer.config.load import is_within
@@ -27,11 +29,16 @@ from deployer.core.values import overlaid
 from deployer.core.yaml import Document, parse_manifest, parse_texts
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
+from deployer.sources.pins import Key, Pins, archive_files, unpacked_for_now
 
+PACK = "helm package FOLDER -d CHART/charts"
 KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600
 _DIGEST_LENGTH = 16
 _FIELDS = ("name", "version", "appVersion", "description", "type")
+_USER = re.compile(r"^([a-z]+://)[^/@]*@")
+_ALIASES = ("@", "alias:")
+_GO: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False}
 _EXACT = re.compile(r"=?\s*v?(\d+\.\d+\.\d+\S*)")
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".DS_Store", "Thumbs.db"})
 _TEMPLATES = frozenset({".yaml", ".yml", ".tpl", ".txt", ".json"})
@@ -53,6 +60,11 @@ class Dependency:
         """Whether the chart lies in a folder."""
         return self.repository.startswith("file://")
 
+    @property
+    def key(self) -> Key:
+        """What the lock file pins it by; a password that the repository's address may have is no part of it."""
+        return _USER.sub(r"\1", self.repository).rstrip("/"), self.name, self.version
+
 
 @dataclass(frozen=True, slots=True)
 class ChartInfo:
@@ -69,11 +81,11 @@ class ChartInfo:
 
 @dataclass(frozen=True, slots=True)
 class StagedChart:
-    """A chart for Helm, once each of `remote` (with its locked version, if any) is fetched into the folder by it."""
+    """A chart for Helm, whole unless there are `remote` dependencies (with their locked version) that it lacks."""
 
     path: Path
     digest: Digest
-    remote: tuple[tuple[Dependency, Path], ...]
+    remote: tuple[Dependency, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +113,13 @@ def read_chart(chart_dir: Path) -> ChartInfo:
 
 
 def stage_chart(
-    chart_dir: Path, into: Path, hashes: FileHashes | None = None, within: Sequence[Path] = ()
+    chart_dir: Path,
+    into: Path,
+    hashes: FileHashes | None = None,
+    within: Sequence[Path] = (),
+    pins: Pins = MappingProxyType({}),
 ) -> StagedChart:
-    """The chart and all its `file://` dependencies are in a folder of `into` named by their content.
+    """The chart with its dependencies of `file://` and of `pins` is in a folder of `into` named by their content.
 
     That folder appears whole or not at all and is used again for the same content; the newest ten of the chart stay.
     Input error, with file and line, for a missing or misnamed dependency, a cycle, a chart that cannot be read, and
@@ -111,6 +127,9 @@ def stage_chart(
     """
     info = read_chart(chart_dir)
     layout = _layout(chart_dir, (chart_dir.resolve(), *within))
+    fetched = {f"{folder}/{pins[item.key].file}": pins[item.key] for item, folder in layout.missing if item.key in pins}
+    there = {path: pin.archive(into) for path, pin in fetched.items() if pin.archive(into).is_file()}
+    layout = replace(layout, files=layout.files | there)
     digest = _digest(layout, hashes or FileHashes())
     target = into / f"{info.name}-{digest.value[:_DIGEST_LENGTH]}"
     if target.is_dir():
@@ -119,15 +138,25 @@ def stage_chart(
         into.mkdir(parents=True, exist_ok=True)
         _copy(layout, digest, target)
     _prune(into, info.name, target)
-    wanted = ((item, target / folder) for item, folder in layout.missing)
-    remote = tuple((item, folder) for item, folder in wanted if not _present(folder, item.name))
+    remote = tuple(item for item, folder in layout.missing if not _present(target / folder, item.name))
     return StagedChart(target, digest, remote)
+
+
+def missing_parts(chart_dir: Path, within: Sequence[Path] = ()) -> tuple[Dependency, ...]:
+    """The dependencies, of the chart and of its parts, that are only in a repository, with their locked versions.
+
+    Input error as of `stage_chart`, and where `Chart.lock` is not of these dependencies.
+    """
+    return tuple(dict.fromkeys(item for item, _ in _layout(chart_dir, (chart_dir.resolve(), *within)).missing))
 
 
 def own_values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The chart's values over those of its parts, as Helm lays them; a chart below itself is left out."""
     chain = (*above, folder.resolve())
     of_parts = {name: own_values(place, chain) for name, place in parts_of(folder) if place.resolve() not in chain}
+    for name, archive in packed_parts(folder):
+        with contextlib.suppress(Malformed), unpacked_for_now(archive) as place:  # helm says what is wrong with it
+            of_parts[name] = own_values(place)
     path = folder / "values.yaml"
     if not path.is_file():
         return of_parts
@@ -139,19 +168,34 @@ def own_values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:
     """The chart's parts: each one's name among the values, and its folder; none where its files cannot be read."""
-    try:
-        listed = read_chart(folder).dependencies
-    except DeployError:  # reported with its line when the chart itself is read
-        return
-    for item in listed:
+    listed = _listed(folder)
+    for item in listed or ():
         places = [folder / "charts" / item.name]
         places += [Path(os.path.normpath(folder / item.repository.removeprefix("file://")))] if item.local else []
         place = next((one for one in places if (one / "Chart.yaml").is_file()), None)
         if place is not None:
             yield item.alias or item.name, place
-    for path in sorted((folder / "charts").glob("[!_.]*/Chart.yaml")):
-        if path.parent.name not in {item.name for item in listed}:
+    for path in sorted((folder / "charts").glob("[!_.]*/Chart.yaml")) if listed is not None else ():
+        if path.parent.name not in {item.name for item in listed or ()}:
             yield path.parent.name, path.parent
+
+
+def packed_parts(folder: Path) -> Iterator[tuple[str, Path]]:
+    """As `parts_of`, the dependencies that are there as archives alone; of several versions the first that fits."""
+    archives = sorted((folder / "charts").glob("*.tgz"))
+    apart = {name for name, _ in parts_of(folder)}
+    for item in _listed(folder) or () if archives else ():
+        fitting = [one for one in archives if _is_archive(f"charts/{one.name}", item.name)]
+        exact = [one for one in fitting if one.name == f"{item.name}-{item.version}.tgz"]
+        if fitting and (item.alias or item.name) not in apart:
+            yield item.alias or item.name, (exact or fitting)[0]
+
+
+def _listed(folder: Path) -> tuple[Dependency, ...] | None:
+    try:
+        return read_chart(folder).dependencies
+    except DeployError:  # reported with its line when the chart itself is read
+        return None
 
 
 def chart_texts(folder: Path) -> Iterator[tuple[str, str]]:
@@ -161,11 +205,10 @@ def chart_texts(folder: Path) -> Iterator[tuple[str, str]]:
         if path.suffix in _TEMPLATES and "templates" in name.parts and path.is_file():
             yield str(name), path.read_text(encoding="utf-8", errors="replace")
         elif path.suffix in (".tgz", ".gz") and path.is_file():
-            with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(path) as archive:
-                for one in archive:
-                    found = archive.extractfile(one) if one.isfile() and "/templates/" in one.name else None
-                    if found is not None:
-                        yield f"{name}:{one.name}", found.read().decode("utf-8", "replace")
+            with contextlib.suppress(OSError, Malformed):  # helm says what is wrong with it
+                for inside, content in archive_files(path):
+                    if "templates" in inside.split("/"):
+                        yield f"{name}:{inside}", content.decode("utf-8", "replace")
 
 
 def files_outside(chart_dir: Path, repository: Path, within: Sequence[Path]) -> tuple[Path, ...]:
@@ -181,9 +224,7 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
     parts = {path.parent.name: path.parent for path in sorted(charts.glob("[!_.]*/Chart.yaml"))}
     missing: list[tuple[Dependency, str]] = []
     placed: dict[str, Path] = {}
-    locks = (chart_dir / "Chart.lock", chart_dir / "requirements.lock")
-    locked = {item.name: item.version for lock in locks if lock.is_file() for item in _dependencies(lock)}
-    for item in info.dependencies:
+    for index, item in enumerate(info.dependencies):
         if item.name in parts and item.name not in placed:
             _check_match(read_chart(parts[item.name]), item)
         elif item.local:
@@ -191,7 +232,7 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
         elif not _present(charts, item.name):
             if not item.repository:
                 raise _absent(item, "it has no repository, and is not in the folder `charts`")
-            missing.append((replace(item, version=locked.get(item.name, item.version)), "charts"))
+            missing.append((_locked(info, index), "charts"))
     files = dict(_files(chart_dir, frozenset(f"charts/{name}" for name in parts), within))
     real = (*above, chart_dir.resolve())
     for name, source in parts.items():
@@ -209,6 +250,52 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
         files |= {f"charts/{name}/{path}": file for path, file in below.files.items()}
         missing += [(item, f"charts/{name}/{parent}") for item, parent in below.missing]
     return _Layout(files, tuple(missing))
+
+
+def _locked(info: ChartInfo, index: int) -> Dependency:
+    """The dependency as the chart's lock file has it, if there is one; input error where that is out of sync."""
+    item = info.dependencies[index]
+    listing = Path(item.where.rpartition(":")[0])
+    lock = listing.with_suffix(".lock")
+    if not lock.is_file():
+        return item
+    listed, document = _read(listing).value["dependencies"], _read(lock)
+    locked, digest = document.value.get("dependencies") or [], _text(document.value, "digest")
+    if len(listed) == len(locked):
+        # Helm signs what an alias leads to, which is what it writes into the lock file.
+        known = [
+            {**one, "repository": _text(other, "repository")} if _text(one, "repository").startswith(_ALIASES) else one
+            for one, other in zip(listed, locked, strict=True)
+        ]
+        of_helm_2 = json.dumps({"dependencies": [_as_helm(one) for one in listed]}, **_GO)
+        ours = json.dumps([[_as_helm(one) for one in known], [_as_helm(one) for one in locked]], **_GO)
+        texts = [ours, of_helm_2] if listing.name == "requirements.yaml" else [ours]
+        if digest in {f"sha256:{hashlib.sha256(_escaped(text).encode()).hexdigest()}" for text in texts}:
+            return replace(item, version=_text(locked[index], "version"), repository=_text(locked[index], "repository"))
+    raise input_error(
+        "CHART_LOCK",
+        f"`{lock.name}` is out of sync with the dependencies in {listing.name}",
+        detail="Helm takes the versions of a lock file only where it is of these very dependencies",
+        where=f"{lock}:{document.lines.get(('digest',), 1)}",
+        hints=(f"helm dependency update {listing.parent}, and commit {lock.name}",),
+    )
+
+
+def _as_helm(fields: dict[str, Any]) -> dict[str, Any]:
+    """A dependency as Helm signs it: the fields of `Dependency` in their order (pkg/chart/dependency.go)."""
+    found: dict[str, Any] = {"name": _text(fields, "name"), "version": _text(fields, "version")}
+    found["repository"] = _text(fields, "repository")
+    found |= {"condition": _text(fields, "condition"), "tags": fields.get("tags")}
+    found["enabled"] = _text(fields, "enabled") == "true"
+    values = fields.get("import-values") or []
+    found["import-values"] = [dict(sorted(one.items())) if isinstance(one, dict) else one for one in values]
+    found["alias"] = _text(fields, "alias")
+    return {key: value for key, value in found.items() if value or key in ("name", "repository")}
+
+
+def _escaped(text: str) -> str:
+    """The JSON as Go writes it."""
+    return re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _check_within(path: Path, within: Sequence[Path], where: str) -> None:
@@ -239,15 +326,11 @@ def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequ
 
 
 def not_fetched(item: Dependency) -> DeployError:
-    """Why a chart cannot be rendered: this dependency is to be had from a repository alone."""
+    """Why a chart cannot be rendered: this dependency, or the chart itself, was not fetched yet."""
     chart, _, _ = item.where.rpartition("/")
-    title = f"the dependency `{item.name}` {item.version} is not in the chart's folder `charts`"
-    detail = f"it is only known to be at {item.repository}, and charts are not fetched from there"
-    hints = (
-        f"helm dependency update {chart}, where {item.repository} can be reached: it fetches it into `charts`",
-        f"or put the chart `{item.name}` into {chart}/charts yourself, as a folder or an archive",
-    )
-    return input_error("CHART_DEPENDENCY", title, detail=detail, where=item.where, hints=hints)
+    title = f"the chart `{item.name}` {item.version} was not fetched yet from {item.key[0]}"
+    hints = ("todo-deploy validate, or up: it is fetched then", f"or put it into {chart}/charts: {PACK}")
+    return input_error("CHART_DEPENDENCY", title, where=item.where, hints=hints)
 
 
 def _absent(item: Dependency, detail: str) -> DeployError:

@@ -31,6 +31,7 @@ from deployer.plan import (
 from deployer.sources import build_context, charts, digest, dotenv, env_files
 from deployer.sources.dockerfile import base_images, copied, instructions, reaches
 from deployer.sources.dotenv import EnvEntry, EnvFile
+from deployer.sources.pins import Pins, lock_file, read_lock, unpacked
 
 VARIABLE = "TODO_DEPLOY_CA"
 # Filled in by the plan, once the address is known.
@@ -320,25 +321,71 @@ def read_sources(
         images[name] = ImageSource(found.value, found.manifest, replaced)
     staged = {}
     for name, release in spec.releases.items():
-        where = str(loaded.origin("releases", name, "chart"))
-        folder = chart_folder(root, release.chart)
-        if not folder.is_dir():
-            raise input_error(
-                "CHART_MISSING",
-                f"release `{name}`: no chart at {release.chart}",
-                where=where,
-                hints=("correct the chart's path in the spec",),
-            )
-        within = loaded.readable if release.chart != BUILTIN else (folder.parent,)
-        chart = charts.stage_chart(folder, cache_dir / "charts", hashes, within)
-        for item, _ in chart.remote:
-            raise charts.not_fetched(item)
+        chart = _staged(loaded, name, cache_dir / "charts", hashes)
         paths_of = (*release.images.values(), *release.secrets.values(), *release.switches.values())
         lists = any(list_of(path) for paths in paths_of for path in paths)
         own = charts.own_values(chart.path) if lists else {}
         staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), own)
     hashes.save()
     return Sources(images, staged)
+
+
+def _staged(loaded: LoadedSpec, name: str, cache: Path, hashes: digest.FileHashes) -> charts.StagedChart:
+    """The release's chart with all its parts; input error where a folder or something to be fetched is not there."""
+    release, pins = loaded.spec.releases[name], known_pins(loaded)
+    if release.is_remote:
+        wanted = addressed(loaded, name)
+        pin = pins.get(wanted.key)
+        if pin is None or not pin.archive(cache).is_file():
+            raise charts.not_fetched(wanted)
+        chart = charts.stage_chart(unpacked(pin.archive(cache), cache / "unpacked"), cache, hashes, pins=pins)
+    else:
+        folder, within = _chart_folder(loaded, name)
+        chart = charts.stage_chart(folder, cache, hashes, within, pins)
+    for item in chart.remote:
+        raise charts.not_fetched(item)
+    return chart
+
+
+def known_pins(loaded: LoadedSpec) -> Pins:
+    """What this run has resolved, or else what the lock file pins."""
+    return loaded.pins if loaded.pins is not None else read_lock(lock_file(loaded.path))
+
+
+def fetched_charts(loaded: LoadedSpec) -> tuple[charts.Dependency, ...]:
+    """Every chart and dependency of the spec's releases that is not in a folder here."""
+    found: dict[charts.Dependency, None] = {}
+    for name, release in loaded.spec.releases.items():
+        if release.is_remote:
+            found[addressed(loaded, name)] = None
+        else:
+            found |= dict.fromkeys(charts.missing_parts(*_chart_folder(loaded, name)))
+    return tuple(found)
+
+
+def addressed(loaded: LoadedSpec, name: str) -> charts.Dependency:
+    """The release's chart as a dependency of the spec."""
+    release = loaded.spec.releases[name]
+    repository, _, chart = release.chart.rstrip("/").rpartition("/")
+    if chart.endswith(".tgz"):
+        repository, chart = release.chart, ""
+    return charts.Dependency(
+        chart, release.version or "", repository, "", str(loaded.origin("releases", name, "chart"))
+    )
+
+
+def _chart_folder(loaded: LoadedSpec, name: str) -> tuple[Path, tuple[Path, ...]]:
+    """The folder of the release's chart, and those that it may take files from."""
+    release = loaded.spec.releases[name]
+    folder = chart_folder(loaded.root, release.chart)
+    if not folder.is_dir():
+        raise input_error(
+            "CHART_MISSING",
+            f"release `{name}`: no chart at {release.chart}",
+            where=str(loaded.origin("releases", name, "chart")),
+            hints=("correct the chart's path in the spec",),
+        )
+    return folder, loaded.readable if release.chart != BUILTIN else (folder.parent,)
 
 
 def shipped(loaded: LoadedSpec, env: Mapping[str, str]) -> list[Problem]:
@@ -370,10 +417,12 @@ def _beside(loaded: LoadedSpec, folder: Path, paths: Iterable[str]) -> dict[str,
     an env file, a chart or a values file."""
     spec = loaded.spec
     found: dict[str, str] = {}
-    charts_and_values = [path for one in spec.releases.values() for path in (one.chart, *one.values_files)]
+    charts_and_values = [path for one in spec.releases.values() for path in (one.chart, *one.values_files)
+                         if path != one.chart or not one.is_remote]  # fmt: skip
     files = [loaded.root / name for name in (*spec.env.files, *charts_and_values)]
     inside = (
-        os.path.relpath(path, folder).replace(os.sep, "/") for path in (loaded.path, local_overlay(loaded.path), *files)
+        os.path.relpath(path, folder).replace(os.sep, "/")
+        for path in (loaded.path, local_overlay(loaded.path), lock_file(loaded.path), *files)
     )
     own = [path for path in inside if path != "." and not path.startswith("..")]
     folders = tuple(f"{one}/" for one in own)

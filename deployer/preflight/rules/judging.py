@@ -127,6 +127,8 @@ def locate(place: Place, loaded: LoadedSpec) -> str:
         for depth in range(len(at), 3, -1):
             if at[:depth] in loaded.origins:
                 return str(loaded.origins[at[:depth]])
+    if loaded.spec.releases[place.release].is_remote:
+        return str(loaded.origin("releases", place.release, "chart"))
     chart = chart_folder(loaded.root, loaded.spec.releases[place.release].chart)
     shown = str(chart.relative_to(loaded.root)) if chart.is_relative_to(loaded.root) else str(chart)
     line = _values_line(chart / "values.yaml", place)

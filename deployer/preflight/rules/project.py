@@ -174,6 +174,8 @@ def _no_version(subject: Subject, field: str) -> Iterator[Violation]:
 
 
 def _chart(subject: Subject, release: str) -> Place:
+    if subject.loaded.spec.releases[release].is_remote:
+        return Place(release, spec=("releases", release, "chart"))
     # The plan's is a staged copy.
     chart = chart_folder(subject.loaded.root, subject.loaded.spec.releases[release].chart)
     return Place(release, where=subject.shown(chart / "Chart.yaml"))

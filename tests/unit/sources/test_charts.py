@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tarfile
 import tempfile
 import textwrap
 from pathlib import Path
@@ -13,6 +14,7 @@ import deployer.sources.charts as charts
 from deployer.core.errors import DeployError, Problem
 from deployer.sources.charts import StagedChart, read_chart
 from deployer.sources.digest import Digest, changed_files
+from deployer.sources.pins import Pin, digest_of
 
 
 def chart(folder: Path, name: str, *dependencies: str, version: str = "0.1.0", more: str = "") -> Path:
@@ -148,21 +150,105 @@ def test_remote_dependencies_are_listed_until_they_are_there(tmp_path: Path) -> 
     top = chart(
         tmp_path / "t", "t", local("c", "../c"), "{name: q, version: 2.0.0, repository: 'oci://r.example/q'}", sub
     )
-    (tmp_path / "c" / "Chart.lock").write_text("dependencies:\n- name: db\n  version: 1.4.2\ndigest: sha256:0\n")
     (top / "charts").mkdir()
     (top / "charts" / "db-1.0.0.tgz").write_bytes(b"")
     staged = stage_chart(top, tmp_path / "s")
-    assert [
-        (item.name, item.version, item.repository, into.relative_to(staged.path)) for item, into in staged.remote
-    ] == [
-        ("q", "2.0.0", "oci://r.example/q", Path("charts")),
-        ("db", "1.4.2", "https://charts.example/x", Path("charts/c/charts")),
-    ]
-    for _, into in staged.remote:
-        into.mkdir(parents=True, exist_ok=True)
-    (staged.path / "charts" / "q-2.0.0.tgz").write_bytes(b"")
-    chart(staged.path / "charts" / "c" / "charts" / "db", "db")
+    wanted = [("q", "2.0.0", "oci://r.example/q"), ("db", "^1", "https://charts.example/x")]
+    assert [(item.name, item.version, item.repository) for item in staged.remote] == wanted
+    assert charts.missing_parts(top, (tmp_path.resolve(),)) == staged.remote
+    (top / "charts" / "q-2.0.0.tgz").write_bytes(b"")
+    chart(tmp_path / "c" / "charts" / "db", "db", version="1.2.0")
     assert stage_chart(top, tmp_path / "s").remote == ()
+
+
+LOCKED = """\
+dependencies:
+- name: c
+  repository: file://../c
+  version: 0.1.0
+- name: queue
+  repository: http://127.0.0.1:5057
+  version: 1.2.0
+- name: redis
+  repository: http://127.0.0.1:5057/
+  version: 20.1.3
+- name: queue
+  repository: http://127.0.0.1:5057/
+  version: 1.0.0
+digest: sha256:3f26c811e5ba7314d6fd79fad296fe91b87adf61b4ee87b05a72c4efb639da00
+"""
+"""As `helm dependency update` (v3.22.0) wrote it, where `stub` was that repository."""
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Path:
+    chart(tmp_path / "c", "c", version="0.1.0")
+    several = (
+        (
+            '{name: queue, version: ">=1.0.0 <2", repository: "http://127.0.0.1:5057", alias: jobs, condition: '
+            '"jobs.enabled,global.jobs", tags: [back, "end & more"], '
+            "import-values: [data, {parent: here, child: there.é}]}"
+        ),
+        '{name: redis, version: ~20.1.0, repository: "@stub"}',
+        '{name: queue, version: 1.0.0, repository: "alias:stub", enabled: true}',
+    )
+    top = chart(tmp_path / "t", "t", local("c", "../c"), *several)
+    (top / "Chart.lock").write_text(LOCKED)
+    return top
+
+
+def test_a_lock_file_of_these_dependencies_says_their_versions_and_places(locked: Path) -> None:
+    found = charts.missing_parts(locked, (locked.parent.resolve(),))
+    assert [(one.key[0], one.name, one.version, one.alias) for one in found] == [
+        ("http://127.0.0.1:5057", "queue", "1.2.0", "jobs"),
+        ("http://127.0.0.1:5057", "redis", "20.1.3", ""),
+        ("http://127.0.0.1:5057", "queue", "1.0.0", ""),
+    ]
+
+
+@pytest.mark.parametrize(("before", "after"), [("~20.1.0", "~20.2.0"), ("back, ", ""), ("alias: jobs, ", "")])
+def test_a_lock_file_of_other_dependencies_is_refused_at_its_line(locked: Path, before: str, after: str) -> None:
+    listing = locked / "Chart.yaml"
+    listing.write_text(listing.read_text().replace(before, after))
+    found = problem(locked)
+    assert (found.code, found.where) == ("CHART_LOCK", f"{locked / 'Chart.lock'}:14")
+    assert f"helm dependency update {locked}" in found.hints[0]
+
+
+def test_what_is_vendored_needs_no_lock_file(locked: Path) -> None:
+    (locked / "Chart.lock").write_text("dependencies: []\n")
+    for name in ("queue", "redis"):
+        chart(locked / "charts" / name, name, version="20.1.1")
+    listing = locked / "Chart.yaml"
+    listing.write_text(listing.read_text().replace("version: 1.0.0", "version: 20.1.1"))
+    assert stage_chart(locked, locked.parent / "s").remote == ()
+
+
+def packed(folder: Path, into: Path) -> Pin:
+    """The chart of the folder as an archive in the cache `into`."""
+    info = read_chart(folder)
+    archive = into / "x.tgz"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.add(folder, info.name)
+    pin = Pin(info.name, "oci://r.example/q", "^1", info.version, digest_of(archive))
+    pin.archive(into).parent.mkdir(exist_ok=True)
+    archive.rename(pin.archive(into))
+    return pin
+
+
+def test_what_is_pinned_is_part_of_the_staged_chart_and_of_its_digest(tmp_path: Path) -> None:
+    top = chart(tmp_path / "t", "t", "{name: q, version: ^1, repository: 'oci://r.example/q', alias: jobs}")
+    found = []
+    for version in ("1.0.0", "1.1.0"):
+        pin = packed(chart(tmp_path / "q", "q", version=version), tmp_path / "s")
+        staged = charts.stage_chart(top, tmp_path / "s", pins={pin.key: pin})
+        assert staged.remote == () and f"charts/q-{version}.tgz" in names(staged)
+        assert charts.own_values(staged.path) == {"a": 1, "jobs": {"a": 1}}
+        assert any(path.endswith("tgz:templates/x.yaml") for path, _ in charts.chart_texts(staged.path))
+        found.append(staged.digest.value)
+    assert found[0] != found[1]
+    assert not (top / "charts").exists()
 
 
 @pytest.mark.parametrize(

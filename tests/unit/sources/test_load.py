@@ -388,7 +388,7 @@ def test_a_dependency_that_only_a_repository_has_is_refused_at_its_line(root: Pa
     )
     (problem,) = refusal(root, DATABASE_URL="x").problems
     assert problem.code == "CHART_DEPENDENCY" and problem.where.endswith("chart/Chart.yaml:5")
-    assert "oci://r.invalid" in problem.detail and "helm dependency update" in problem.hints[0]
+    assert "oci://r.invalid" in problem.title and "todo-deploy validate" in problem.hints[0]
     (root / "chart/charts/redis").mkdir(parents=True)
     (root / "chart/charts/redis/Chart.yaml").write_text("apiVersion: v2\nname: redis\nversion: 1.0.0\n")
     assert sources(root, DATABASE_URL="x").charts["app"].defaults == {}

@@ -21,7 +21,7 @@ SPEC = "apiVersion: todo-deploy/v1\napplication: shop\nreleases: {shop: {chart: 
 
 def validate(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Change, *words: str) -> Result:
     (folder / "todo-deploy.yaml").write_text(SPEC)
-    monkeypatch.setattr(validation, "examine", lambda loaded, here: Examined(judge(subject(strict(change)))))
+    monkeypatch.setattr(validation, "examine", lambda *_: Examined(judge(subject(strict(change)))))
     return CliRunner().invoke(cli, ["validate", "-f", str(folder / "todo-deploy.yaml"), *words], standalone_mode=False)
 
 
