@@ -92,10 +92,7 @@ REGISTRY_CHECKS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything).
-
-    Builds of one `module`, and of modules with the same versions in them, find each other's packages compiled.
-    """
+    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything)."""
 
     name: str
     packages: tuple[str, ...]
@@ -103,7 +100,6 @@ class Build:
     tags: str = ""
     cgo: bool = False
     rename: tuple[tuple[str, str], ...] = ()
-    module: str = ""
 
 
 _KUBERNETES_VERSION = " ".join(

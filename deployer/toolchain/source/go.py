@@ -151,8 +151,7 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
 
 def _source(build: Build) -> str:
     """The folder of the build's go.mod, relative to the recipes; those of addons lie with the addons."""
-    name = build.module or build.name
-    folders = (name, f"modules/{name}", f"../../cluster/addons/modules/{name}")
+    folders = (build.name, f"modules/{build.name}", f"../../cluster/addons/modules/{build.name}")
     return next(folder for folder in folders if (RECIPES / folder / "go.mod").exists())
 
 
