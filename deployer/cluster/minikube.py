@@ -36,7 +36,7 @@ _MADE_BY, _OF_PROFILE = "created_by.minikube.sigs.k8s.io", "name.minikube.sigs.k
 _API_PORT = 8443
 _CONFIG = {
     "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int, "KubernetesConfig": {"KubernetesVersion": str},
-    "MultiNodeRequested": bool, "Nodes": [{"Name": str}],
+    "MultiNodeRequested": bool, "ContainerVolumeMounts": [str], "Nodes": [{"Name": str}],
 }  # fmt: skip
 """A profile's config.json, as far as it is read."""
 _CONTAINER = {
@@ -48,6 +48,8 @@ _CONTAINER = {
 }  # fmt: skip
 """What `docker inspect` shows of the node, as far as it is read."""
 _WAKE_SECONDS = 20
+_VOLUMES_FOLDER = "/var/hostpath-provisioner"
+"""Where a node keeps the volumes of Minikube's provisioner, in our node image and in Minikube's."""
 _AUTHORIZED_KEYS = "/home/docker/.ssh/authorized_keys"
 # The last error is a box that asks for a bug report; what went wrong is the one before.
 _BOX = "\u256d"
@@ -105,6 +107,7 @@ class Minikube:
             "kubernetes_version": kubernetes.get("KubernetesVersion", ""),
             "cpus": config.get("CPUs", 0),
             "memory_mib": config.get("Memory", 0),
+            "shared_volumes": f"{self._volumes}:{_VOLUMES_FOLDER}" in (config.get("ContainerVolumeMounts") or ()),
         }
         if known["driver"] != "docker":
             return self._asked(known)
@@ -231,7 +234,7 @@ class Minikube:
         # Minikube deletes the volumes of each node by their label, in turn, and this one is in use until the last.
         last = f"{self._profile}-m{request.nodes:02}"
         self._containers.new_volume(self._volumes, {_MADE_BY: "true", _OF_PROFILE: last})
-        return ["--mount", "--mount-string", f"{self._volumes}:/var/hostpath-provisioner"]
+        return ["--mount", "--mount-string", f"{self._volumes}:{_VOLUMES_FOLDER}"]
 
     def _fill(self, *, last: bool = False) -> Generator[Event, None, None]:
         """Nodes have the images of the cluster's own pods that no registry can give them; Minikube brings some of them

@@ -82,6 +82,8 @@ class ClusterFacts:
     """The nodes' container runtime, such as `containerd`; empty where it is not known."""
     nodes: tuple[NodeFacts, ...] = ()
     """The nodes of the profile, the control plane's first; empty where they are not known without the API server."""
+    shared_volumes: bool = False
+    """Whether all nodes have the same folder for volumes."""
 
     @property
     def daemons(self) -> dict[str, DockerEndpoint]:

@@ -71,6 +71,11 @@ class Running:
     facts: ClusterFacts | None = None
 
     @property
+    def shares_volumes(self) -> bool:
+        """Whether what a node keeps for volumes is the same on all nodes."""
+        return self.facts is not None and self.facts.shared_volumes
+
+    @property
     def container(self) -> dict[str, Fraction]:
         """What a node may use at most, where it is a container that Minikube made."""
         if self.facts is None or self.facts.driver not in ("docker", "podman"):
@@ -318,7 +323,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         request, _ = start_request(wanted, target.host)
         machine = platform.machine()
         architecture = _ARCHITECTURES.get(machine, machine)
-        made = capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture)
+        made = capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture, request.nodes)
         return replace(made, unseen=target.stopped)
     kube = running.kube
     nodes = kube.list("Node")
@@ -327,6 +332,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         name=wanted.context or wanted.name,
         allocatable=capacity.node_amounts(nodes, running.container),
         counted=capacity.node_amounts(nodes),
+        nodes=tuple(has for one in nodes if (has := capacity.node_amounts([one]))),
+        node_classes=_node_classes(kube) if len(nodes) > 1 and not running.shares_volumes else frozenset(),
         architectures=frozenset(str(dig(one, "status", "nodeInfo", "architecture") or "") for one in nodes),
         pods=tuple(kube.list("Pod")),
         services=tuple(kube.list("Service")),
@@ -337,6 +344,14 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         image_architectures=_architectures(plan, running),
         free_disk_mib=min(free, default=None),
     )
+
+
+def _node_classes(kube: KubePort) -> frozenset[str]:
+    """The classes of Minikube's provisioner, which makes a folder in its own node; "" where one is the default."""
+    those = [one for one in kube.list("StorageClass") if one.get("provisioner") == "k8s.io/minikube-hostpath"]
+    mark = "storageclass.kubernetes.io/is-default-class"
+    default = {"" for one in those if dig(one, "metadata", "annotations", mark) == "true"}
+    return frozenset({one["metadata"]["name"] for one in those} | default)
 
 
 def _storage_classes(kube: KubePort) -> frozenset[str]:

@@ -133,7 +133,8 @@ def loads(subject: Subject) -> tuple[Load, ...]:
         if not workload.runs_on:
             found.append(Load(workload, 0, 1, asked, most))
             continue
-        pods = pods_of(workload) if workload.kind != "DaemonSet" else 1
+        nodes = len(subject.cluster.nodes) if subject.cluster is not None else 0
+        pods = pods_of(workload) if workload.kind != "DaemonSet" else max(1, nodes)
         pods = least.get(workload.ref, pods)
         found.append(Load(workload, pods, surge_of(workload, pods), asked, most))
     return tuple(found)
@@ -141,11 +142,12 @@ def loads(subject: Subject) -> tuple[Load, ...]:
 
 @rule("CAPACITY", "certain", "topology 003 Resource Capacity Planning; Kubernetes docs, Scheduler")
 def fits(subject: Subject) -> Iterator[Violation]:
-    """All requests fit beside what others request; that an update's surge pod does not is advice."""
+    """All requests fit beside what others request, and each pod in one node; an update's surge pod is advice."""
     cluster, rules = subject.cluster, subject.loaded.spec.rules
     if cluster is None:
         return
     found, others = loads(subject), used_by_others(subject, cluster, "requests")
+    yield from _larger_than_nodes(found, cluster)
     for resource in _JUDGED:
         if resource not in cluster.allocatable:
             continue
@@ -162,7 +164,8 @@ def fits(subject: Subject) -> Iterator[Violation]:
         if surge and peak is not None:
             lines.append(f"{peak.workload.label}, one pod more while it is updated: {shown(surge, resource)}")
         lines += _others_lines(shares, resource)
-        what = "this machine can give about" if cluster.estimated else "the node has"
+        has_one = "the node has" if len(cluster.nodes) < 2 else f"the {len(cluster.nodes)} nodes together have"
+        what = "this machine can give about" if cluster.estimated else has_one
         lines.append(f"together {shown(steady + surge, resource)}; {what} {shown(has, resource)}, "
                      f"others request {shown(taken, resource)}: {shown(left, resource)} are left")  # fmt: skip
         place, detail = Place(spec=("releases",)), "\n".join(lines)
@@ -183,6 +186,22 @@ def fits(subject: Subject) -> Iterator[Violation]:
         # The scheduler goes by what the kubelet counts, which is the host's where the node is a container.
         counted = cluster.counted.get(resource, has)
         yield Violation(title, place, detail, tuple(ways), None if steady > counted - taken else strict)
+
+
+def _larger_than_nodes(found: Iterable[Load], cluster: Cluster) -> Iterator[Violation]:
+    """Pods that no node takes even if it were empty, where there are several; of one the sum says it."""
+    for one in [each for each in found if each.pods or each.surge] if len(cluster.nodes) > 1 else ():
+        asked = {resource: amount for resource in _RESOURCES if (amount := _of(one.one, resource))}
+        if any(all(_of(node, key) >= amount for key, amount in asked.items()) for node in cluster.nodes):
+            continue
+        nodes = (", ".join(f"{shown(_of(node, key), key)} {_word(key)}" for key in asked) for node in cluster.nodes)
+        wants = ", ".join(f"{shown(amount, key)} {_word(key)}" for key, amount in asked.items())
+        yield Violation(
+            f"{one.workload.label}: no node is large enough for one of its pods",
+            Place(spec=("releases",)),
+            "\n".join((f"it requests {wants}", *(f"a node has {has}" for has in nodes))),
+            ("lower its requests, or use larger nodes: a pod is never divided among nodes",),
+        )
 
 
 @rule("LIMIT_SHARE", "advice", "topology 003 Resource Capacity Planning (70 % target)")
@@ -281,12 +300,13 @@ def amounts(given: Mapping[str, object]) -> dict[str, Fraction]:
     return found
 
 
-def machine_cluster(name: str, cpus: int, memory_mib: int, architecture: str) -> Cluster:
+def machine_cluster(name: str, cpus: int, memory_mib: int, architecture: str, nodes: int = 1) -> Cluster:
     """The cluster that this machine would make: what Minikube's own pods request is known beforehand."""
     system = {"containers": [{"resources": {"requests": {"cpu": "750m", "memory": "170Mi"}}}]}
     pods = ({"metadata": {"name": "kube-system", "namespace": "kube-system"}, "spec": system},)
-    allocatable = {"cpu": Fraction(cpus), "memory": Fraction(memory_mib) * 2**20}
-    return Cluster(name, allocatable, frozenset({architecture}), pods, estimated=True)
+    one = {"cpu": Fraction(cpus), "memory": Fraction(memory_mib) * 2**20}
+    allocatable = {resource: amount * nodes for resource, amount in one.items()}
+    return Cluster(name, allocatable, frozenset({architecture}), pods, nodes=(one,) * nodes, estimated=True)
 
 
 def node_amounts(nodes: list[Object], most: Amounts | None = None) -> dict[str, Fraction]:

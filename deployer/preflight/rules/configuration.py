@@ -385,6 +385,22 @@ def storage_class(subject: Subject) -> Iterator[Violation]:
                          severity=None if any(work.starts for work in works) else "warning")  # fmt: skip
 
 
+@rule(
+    "VOLUME_NODE",
+    "advice",
+    "Minikube's storage-provisioner: hostPath, without node affinity",
+    hint="up --recreate-cluster makes nodes that share volumes; a nodeSelector keeps the pod on one",
+)
+def volume_of_one_node(subject: Subject) -> Iterator[Violation]:
+    """No claim gets a volume that is a folder of one node, where its pod may come to another and find it empty."""
+    classes = subject.cluster.node_classes if subject.cluster is not None else frozenset()
+    for one, claim in _claims(subject) if classes else ():
+        wanted = claim.get("storageClassName")  # none is the default class, an empty one is no class at all
+        if (wanted in classes if wanted else wanted is None and "" in classes) and not claim.get("volumeName"):
+            title = f"{one.label}: its data is on one node only, and its pod may be moved to another"
+            yield Violation(title, one.place("persistence", "storageClass"))
+
+
 @rule("CLAIM_ACCESS", "certain", "topology 000 PersistentVolumeClaim", hint="accessModes: [ReadWriteOnce]")
 def access_modes(subject: Subject) -> Iterator[Violation]:
     """Claims have an access mode that as many pods may use as there are (ReadWriteOnce: a warning)."""

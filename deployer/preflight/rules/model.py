@@ -221,6 +221,10 @@ class Cluster:
     """Names of classes and of the classes of volumes; None where that is not known."""
     counted: Mapping[str, Fraction] = field(default_factory=dict)
     """What its kubelets count, which the scheduler goes by."""
+    nodes: tuple[Mapping[str, Fraction], ...] = ()
+    """What each node's kubelet counts, of those that take pods; empty where it is not known."""
+    node_classes: frozenset[str] = frozenset()
+    """Storage classes whose volumes are folders of one node and bound to none; "" where the default class is one."""
     kinds: frozenset[tuple[str, str]] | None = None
     """apiVersion and kind of everything that it serves."""
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from deployer.preflight.rules.capacity import loads, machine_cluster, node_amoun
 from deployer.preflight.rules.judging import judge
 from deployer.preflight.rules.model import Cluster
 from deployer.preflight.rules.workloads import share_of
-from tests.unit.preflight.rules.subjects import subject
+from tests.unit.preflight.rules.subjects import cluster, subject
 
 
 def box(cpu: str, **more: Any) -> dict[str, Any]:
@@ -145,3 +145,34 @@ def test_the_pods_of_other_applications_count() -> None:
     ]
     assert "LIMIT_SHARE" not in of("3.5")  # others' alone are 80 % of what is left, ours 24 %
     assert of("8") == {}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "taken"), [(("200m", "200m"), True), (("90m", "200m"), True), (("90m", "90m"), False)]
+)
+def test_a_pod_needs_one_node_that_is_large_enough(nodes: tuple[str, ...], taken: bool) -> None:
+    """The sum says nothing of that; and a DaemonSet has a pod on each node."""
+    sizes = tuple({"cpu": quantity(one), "memory": Fraction(2**30)} for one in nodes)
+
+    def change(parts: dict[str, Any]) -> None:
+        parts["cluster"] = cluster(nodes=sizes)
+        parts["deployment"]["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "100m"
+
+    found = [one.problem.title for one in judge(subject(change)) if one.rule == "CAPACITY"]
+    assert any("no node is large enough" in one for one in found) is not taken
+
+
+def test_a_daemon_set_counts_once_for_each_node() -> None:
+    node = {"cpu": Fraction(2), "memory": Fraction(2**30)}
+
+    def change(parts: dict[str, Any]) -> None:
+        parts["cluster"] = cluster(nodes=(node,) * 3)
+        parts["deployment"]["kind"] = "DaemonSet"
+
+    assert 3 in {one.pods for one in loads(subject(change))}
+
+
+def test_a_machine_that_makes_several_nodes_is_that_many_times_as_large() -> None:
+    made = machine_cluster("c", 2, 2048, "amd64", 2)
+    assert made.allocatable == {"cpu": Fraction(4), "memory": Fraction(4096 * 2**20)}
+    assert made.nodes == ({"cpu": Fraction(2), "memory": Fraction(2048 * 2**20)},) * 2

@@ -235,6 +235,8 @@ BAD: list[tuple[str, str, Change, str]] = [
                                    at("machine", to=Machine(free_disk_mib=40_000))), "more than"),
     ("CAPACITY", "warning", at("cluster", to=cluster(pods=(pod("3700m"),))), "100m of CPU is missing"),
     ("CAPACITY", "error", at("cluster", to=cluster(pods=(pod("3800m"),))), "request 100m of CPU more"),
+    ("CAPACITY", "error", at("cluster", to=cluster(nodes=({"memory": Fraction(GIB)},) * 2)), "no node is large enough"),
+    ("VOLUME_NODE", "warning", at("cluster", to=cluster(node_classes=frozenset({""}))), "on one node only"),
     ("LIMIT_SHARE", "warning",
      at("cluster", to=cluster(allocatable={"cpu": Fraction(3, 2), "memory": Fraction(8 * GIB)})), "CPU are 120 %"),
     ("LIMIT_SHARE", "error", both(
