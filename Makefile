@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference release rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ parity: setup ## Every case by hand (docker and helm) and by `up`, side by side;
 
 rollbacks: setup ## Broken versions in a row, what was changed or pruned, two `up` at once: each back where it was (ten minutes)
 	@$(BIN)/python -m bench.rollbacks
+
+bundle: setup ## A first `up` from a bundle on a machine without a network, timed; needs root and 10 GB of disk (10 minutes)
+	@$(BIN)/python -m bench.bundle
 
 rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
 	@$(BIN)/python -m bench.rollback

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "secrets": ("secrets", "Make and check the env file."),
     "charts": ("charts", "Renew the pinned versions of charts that are fetched."),
     "images": ("images", "Show the images that serve; remove those that no kept revision refers to."),
+    "bundle": ("bundle", "Hand on toolchain and images in one file, for machines without a network."),
     "help": ("help_", "Explain a code that was printed, or show the help of a command."),
     "completion": ("shell", "Print the completion script of a shell."),
 }

@@ -194,6 +194,11 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     daemon = composition.builder_of(machine, *seen)
     delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
     assert daemon is not None
+    brought = frozenset[str]()
+    if not options.rebuild and (machine.cache_dir / "bundles").is_dir():
+        from deployer.commands.bundle import bring_images  # only for those who loaded one
+
+        brought = yield from bring_images(plan, machine.cache_dir, daemon)
     bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)
@@ -209,6 +214,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
             load.build_prelude(run.loaded),
             run.values,
             run.toolchain.offline_images,
+            brought,
         ),
         run.clock,
     )

@@ -61,10 +61,13 @@ def write_private(path: Path, content: str | bytes, mode: int = PRIVATE_FILE, *,
     _replaced(path, _bytes(content), mode, sync=sync)
 
 
-def write_within(folder: Path, relative: str, content: str | bytes, mode: int = PRIVATE_FILE) -> Path:
+def write_within(
+    folder: Path, relative: str, content: str | bytes | Callable[[IO[bytes]], object], mode: int = PRIVATE_FILE
+) -> Path:
     """The file at `relative` (parts joined by `/`) in the folder is complete and only its owner's; returns its path.
 
-    Input error PATH_OUTSIDE where the path leads out of the folder or through a link. Raises OSError.
+    `content` may be a function that writes it to a stream. Input error PATH_OUTSIDE where the path leads out of the
+    folder or through a link. Raises OSError.
     """
     target = _inside(folder, relative)
     _replaced(target, _bytes(content), mode)
@@ -110,7 +113,9 @@ def _leads_out(folder: Path, relative: str) -> Exception:
     )
 
 
-def _bytes(content: str | bytes) -> Callable[[IO[bytes]], object]:
+def _bytes(content: str | bytes | Callable[[IO[bytes]], object]) -> Callable[[IO[bytes]], object]:
+    if callable(content):
+        return content
     raw = content if isinstance(content, bytes) else content.encode()
     return lambda stream: stream.write(raw)
 

@@ -9,7 +9,7 @@ import io
 import re
 import tarfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from deployer.kube.outage import WhyStopped, ended_with_cluster, unknown
 
 _STEP = re.compile(r"^Step \d+/\d+ : ")
 _CONNECT_SECONDS = 60
+_CHUNK = 2**20
 # "denied" is what a registry says of a repository that is not there yet to who may not see what there is.
 _ABSENT = re.compile(r"manifest unknown|name unknown|not found|denied", re.IGNORECASE)
 
@@ -197,15 +198,27 @@ class DockerEngine:
 
     def copy_to(self, other: DockerEndpoint, refs: Sequence[str]) -> None:
         """The other daemon has the images too; layers they share travel once."""
-        url = self._client._url("/images/get")
         target = DockerEngine(other)
         try:
-            with self._reached(), self._client.get(url, params={"names": list(refs)}, stream=True) as response:
-                response.raise_for_status()
-                for _ in target._client.load_image(response.iter_content(2**20)):
-                    pass
+            target.load(self.save(refs))
         finally:
             target.close()
+
+    def save(self, refs: Sequence[str]) -> Generator[bytes, None, None]:
+        """Yields the archive of the images as `docker save` writes it; layers they share are in it once."""
+        url = self._client._url("/images/get")
+        with self._reached(), self._client.get(url, params={"names": list(refs)}, stream=True) as response:
+            response.raise_for_status()
+            yield from response.iter_content(_CHUNK)
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        """The images of an archive are in the daemon under their names; machine error IMAGES_LOAD where it refuses."""
+        with self._reached():
+            for said in self._client.load_image(archive):
+                if said.get("error"):
+                    title = f"Docker at {self.endpoint.host} cannot load the images"
+                    hints = ("df -h", "docker system df", "docker version")
+                    raise machine_error("IMAGES_LOAD", title, detail=foreign(said["error"]), hints=hints)
 
     def copy_lacking(self, other: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
         """The other daemon has, under each of the names, the very image that this one has; returns what it lacked."""

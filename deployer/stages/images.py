@@ -32,6 +32,7 @@ _WORK = frozenset({"RUN", "COPY", "ADD"})
 _PARSE_ERROR = re.compile(r"parse error (?:on )?line (\d+)")
 # Builds mostly wait for package downloads, so somewhat more of them than cores are worth it.
 _PARALLEL_BUILDS = 4
+_BROUGHT = "from the bundle"
 # A daemon that is restarted under a build takes the build with it.
 _ATTEMPTS = 3
 _LIMIT_SECONDS = 60.0
@@ -68,6 +69,8 @@ class Building:
     """Values by env key, for the secrets of builds."""
     offline: bool = False
     """Whether no container registry can be reached: BuildKit's own frontend stands in for the one of `# syntax=`."""
+    brought: frozenset[str] = frozenset()
+    """The images that this run has taken from a bundle."""
 
 
 def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
@@ -98,7 +101,8 @@ def ensure_images(
     for image in images:
         facts = None if how.rebuild else (yield from _found(image.ref, image.name, delivery.found, clock))
         if facts is not None:
-            found[image.name] = BuiltImage(image.name, image.ref, False, "unchanged", facts.size, digest=facts.digest)
+            reason = _BROUGHT if image.ref in how.brought else "unchanged"
+            found[image.name] = BuiltImage(image.name, image.ref, False, reason, facts.size, digest=facts.digest)
         else:
             missing[image.name] = image
     if missing and not how.build:
@@ -110,7 +114,10 @@ def ensure_images(
     if missing and not daemon.has_buildkit:
         refuse_without_buildkit(missing.values())
     for name, kept in found.items():
-        yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
+        if kept.reason == _BROUGHT:
+            yield Item(STAGE, name, ItemState.DONE, f"{kept.ref} {_BROUGHT}")
+        else:
+            yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
     bases = sorted({base for image in missing.values() for base in image.bases})
     lacking = []
     for base in bases:
@@ -124,8 +131,11 @@ def ensure_images(
     }
     built = yield from merge(bodies, _PARALLEL_BUILDS)
     everything = tuple(found.get(image.name) or built[image.name] for image in images)
-    text = f"{len(built)} built, {len(found)} unchanged" if built else f"{len(found)} unchanged"
-    return Outcome(everything, bool(built), text)
+    same = f"{len(found) - len(how.brought)} unchanged"
+    text = f"{len(built)} built, {same}" if built else same
+    if how.brought:
+        text = f"{len(how.brought)} {_BROUGHT}, {text}"
+    return Outcome(everything, bool(built or how.brought), text)
 
 
 def refuse_without_buildkit(images: Iterable[ImagePlan]) -> None:
@@ -155,7 +165,8 @@ def _made(image: ImagePlan, delivery: DeliveryPort, reason: str, how: Building, 
     if kept is None:
         made = yield from _build(image, delivery.builder, reason, how, clock)
     else:
-        made = BuiltImage(image.name, image.ref, False, "was built before", kept.size)
+        reason = _BROUGHT if image.ref in how.brought else "was built before"
+        made = BuiltImage(image.name, image.ref, False, reason, kept.size)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             for done, whole in delivery.send(image.ref):

@@ -45,6 +45,28 @@ def recipe_digest(*names: str) -> str:
     return total.hexdigest()
 
 
+@cache
+def pins_key() -> str:
+    """What makes an earlier answer, or a bundle's toolchain, worthless when it changes: the pins and the recipes."""
+    return digest(recipe_digest("."), (Path(__file__).parent / "pins.py").read_bytes())
+
+
+def bundled(cache_dir: Path) -> dict[str, Any] | None:
+    """What a loaded bundle left to be known of its toolchain (`bundle.Programs`), while it is that of these pins."""
+    note = read_json(bundled_note(cache_dir))
+    return note if note is not None and note.get("key") == pins_key() else None
+
+
+def bundled_folder(key: str) -> str:
+    """Where a bundle's minikube, helm and kubectl are below the cache folder, unless they were built from source."""
+    return f"toolchain/bundled/{key[:12]}"
+
+
+def bundled_note(cache_dir: Path) -> Path:
+    """Where that is."""
+    return cache_dir / "toolchain" / "bundle.json"
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """The document is at `path`, whole, or what was there before still is."""
     write_private(path, json.dumps(document, indent=1), 0o644, sync=True)

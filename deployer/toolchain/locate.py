@@ -7,7 +7,6 @@ is started or repaired.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -22,14 +21,14 @@ from typing import Any
 
 from deployer.core.errors import machine_error
 from deployer.core.process import CommandFailed, run
-from deployer.toolchain.files import fingerprint, read_json, recipe_digest, write_json
+from deployer.toolchain.files import fingerprint, pins_key, read_json, write_json
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import DOWNLOADS, HELM_AT_LEAST, HELM_BELOW, KUBERNETES, MINIKUBE_AT_LEAST, REGISTRY_CHECKS
 from deployer.toolchain.source.debian import host_sources
 
 HELM_VARIABLE = "TODO_DEPLOY_HELM"
 
-_FORMAT = 1
+_FORMAT = 2
 _PATHS = ("minikube", "helm", "kubectl", "docker")
 
 
@@ -55,7 +54,7 @@ def with_chosen_helm(toolchain: Toolchain, env: Mapping[str, str]) -> Toolchain:
 def read_stamp(setting: Setting, cache_dir: Path) -> tuple[Toolchain, Reach | None] | None:
     """The stamp's toolchain and what could be reached when it was written."""
     stamp = read_json(_stamp(setting, cache_dir))
-    if stamp is None or stamp.get("key") != _key():
+    if stamp is None or stamp.get("key") != [_FORMAT, pins_key()]:
         return None
     try:
         files: dict[str, Any] = stamp["files"]
@@ -79,7 +78,7 @@ def write_stamp(setting: Setting, cache_dir: Path, toolchain: Toolchain, reach: 
     # The links are looked at as what they lead to: a removed link is a missing file.
     files |= {str(path): fingerprint(path) for path in sorted(toolchain.bin.iterdir())}
     document = {
-        "key": _key(),
+        "key": [_FORMAT, pins_key()],
         "toolchain": {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()},
         "files": files,
         "reach": None if reach is None else asdict(reach),
@@ -89,11 +88,6 @@ def write_stamp(setting: Setting, cache_dir: Path, toolchain: Toolchain, reach: 
 
 def _stamp(setting: Setting, cache_dir: Path) -> Path:
     return cache_dir / "toolchain" / f"toolchain-{setting}.json"
-
-
-def _key() -> list[Any]:
-    """What makes an earlier answer worthless when it changes: the pins and the recipes."""
-    return [_FORMAT, recipe_digest("."), hashlib.sha256((Path(__file__).parent / "pins.py").read_bytes()).hexdigest()]
 
 
 NAMES = ("minikube", "helm", "kubectl")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.steps import Steps, merge
-from deployer.toolchain.files import link, locked
+from deployer.toolchain.files import bundled, bundled_folder, link, locked
 from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, with_chosen_helm, write_stamp
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
@@ -35,14 +36,20 @@ def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: P
     if known is not None and known[0].docker == docker:
         toolchain, _ = known
         if toolchain.offline_images:
-            yield from _source_images(docker, cache_dir, env, own_helm=not toolchain.helm.is_relative_to(cache_dir))
+            yield from _source_images(
+                docker, cache_dir, env, own_helm=toolchain.helm.parent != built(cache_dir, _BUILDS["helm"])
+            )
         yield Item(STAGE, "toolchain", ItemState.UNCHANGED, toolchain.why)
         return toolchain
     reach: Reach | None = None
-    if setting == "auto":
-        yield Item(STAGE, "toolchain", ItemState.RUNNING, "looking at what this machine reaches")
-        reach = probe()
-    toolchain = yield from _resolve(setting, reach, cache_dir, env, docker)
+    note = bundled(cache_dir)
+    if note is not None and setting in ("auto", note["way"]) and _is_usable(note, cache_dir):
+        toolchain = yield from _bundled(note, cache_dir, env, docker)
+    else:
+        if setting == "auto":
+            yield Item(STAGE, "toolchain", ItemState.RUNNING, "looking at what this machine reaches")
+            reach = probe()
+        toolchain = yield from _resolve(setting, reach, cache_dir, env, docker)
     for name in (*NAMES, "docker"):
         link(toolchain.bin / name, getattr(toolchain, name))
     write_stamp(setting, cache_dir, toolchain, reach)
@@ -101,9 +108,11 @@ def from_source(reach: Reach) -> bool:
     return not reach.registries and reach.packages and operating_system() == "linux"
 
 
-def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
-    """Everything is built but a helm on PATH: node image, Minikube and kubectl belong together, whatever PATH has."""
-    helm = look("helm", env)
+def _source(
+    why: str, cache_dir: Path, env: Mapping[str, str], docker: Path, helm: Found | None = None
+) -> Steps[Toolchain]:
+    """Everything is built but this helm, or one on PATH: the others belong together, whatever PATH has."""
+    helm = helm or look("helm", env)
     own_helm = helm is not None and not helm.unfit
     yield from _source_images(docker, cache_dir, env, own_helm=own_helm)
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
@@ -118,9 +127,23 @@ def _source(why: str, cache_dir: Path, env: Mapping[str, str], docker: Path) -> 
     )
 
 
+def _bundled(note: Mapping[str, Any], cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+    """What a bundle brought; what is lacking of it nevertheless is made as on the machine that saved it."""
+    folder = cache_dir / bundled_folder(note["key"])
+    if note["way"] == "source":
+        helm = Found(folder / "helm", note["versions"]["helm"], "") if (folder / "helm").is_file() else None
+        return (yield from _source("from a bundle", cache_dir, env, docker, helm))
+    paths = {name: folder / name for name in NAMES}
+    return _toolchain(note["way"], "from a bundle", paths, note["versions"], cache_dir, docker)
+
+
+def _is_usable(note: Mapping[str, Any], cache_dir: Path) -> bool:
+    folder = cache_dir / bundled_folder(note["key"])
+    return note["way"] == "source" or all((folder / name).is_file() for name in NAMES)
+
+
 def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str], *, own_helm: bool) -> Steps[None]:
     """All programs are built while the images' operating systems are installed; then the images."""
-    yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
 
     def systems() -> Steps[None]:
         yield from ensure_base(docker, cache_dir, env)

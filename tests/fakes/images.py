@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 import threading
 import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
@@ -85,6 +86,13 @@ class FakeImages:
         self.copied.append((other, tuple(refs)))
         if other in self.others:
             self.others[other].known |= {ref: replace(self.known[ref]) for ref in refs}
+
+    def save(self, refs: Sequence[str]) -> Iterator[bytes]:
+        yield json.dumps({ref: asdict(self.known[ref]) for ref in refs}).encode()
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        loaded = json.loads(b"".join(archive))
+        self.known |= {ref: ImageFacts(**facts) for ref, facts in loaded.items()}
 
     def remove(self, ref: str) -> None:
         self.known.pop(ref, None)

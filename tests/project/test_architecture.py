@@ -32,6 +32,7 @@ ORDER = [name for row in LAYERS for name in row]
 
 # Third-party package → the one module, or the one package, that may import it, so that it can be replaced there.
 CLIENTS: dict[str, str] = {
+    "backports": "toolchain.bundle",  # zstd, which the standard library has as `compression` from Python 3.14 on
     "click": "cli",
     "docker": "images.docker",
     "jinja2": "evidence.explain.page",
@@ -83,7 +84,7 @@ def within(module: str, *parts: str) -> bool:
 def third_party(module: str) -> Iterator[str]:
     for name in imports(module):
         package = name.split(".")[0]
-        if package not in sys.stdlib_module_names and package != "deployer":
+        if package not in {*sys.stdlib_module_names, "compression"} and package != "deployer":
             yield package
 
 
@@ -157,9 +158,9 @@ def test_every_third_party_package_is_in_the_table() -> None:
 
 def test_every_package_of_the_table_is_declared_or_comes_with_one() -> None:
     declared = (ROOT / "pyproject.toml").read_text().lower()
-    with_others = {"markupsafe", "requests", "urllib3", "websocket", "pydantic_core", "yaml"}
+    with_others = {"backports", "markupsafe", "requests", "urllib3", "websocket", "pydantic_core", "yaml"}
     assert [package for package in CLIENTS if package not in with_others and f'"{package}>=' not in declared] == []
-    assert '"pyyaml>=' in declared
+    assert '"pyyaml>=' in declared and '"backports.zstd>=' in declared
 
 
 def test_the_command_line_starts_without_slow_imports() -> None:

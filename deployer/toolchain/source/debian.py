@@ -21,7 +21,7 @@ from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES, digest, recipe_digest, work_folder
 from deployer.toolchain.model import STAGE, is_root
-from deployer.toolchain.source.images import LABEL, OURS, label_of
+from deployer.toolchain.source.images import LABEL, OURS, is_current
 
 SUITE = "bookworm"
 SECURITY = f"{SUITE}-security"
@@ -185,7 +185,7 @@ def base_digest(env: Mapping[str, str]) -> str:
 def ensure_base(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
     """The base image exists and suits this machine; returns whether it had to be built."""
     wanted = base_digest(env)
-    if label_of(docker, base_ref(), env) == wanted:
+    if is_current(docker, base_ref(), wanted, cache_dir, env):
         return False
     yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
     yield Item(STAGE, base_ref(), ItemState.RUNNING, "bootstrapping Debian")

@@ -12,7 +12,7 @@ from deployer.core.errors import machine_error
 from deployer.core.events import Item, ItemState, Log
 from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
-from deployer.toolchain.files import digest, work_folder
+from deployer.toolchain.files import bundled, digest, work_folder
 from deployer.toolchain.model import STAGE
 
 LABEL = "todo-deploy.recipe"
@@ -65,10 +65,21 @@ def label_of(docker: Path, ref: str, env: Mapping[str, str]) -> str | None:
     return said.strip()
 
 
+def is_current(docker: Path, ref: str, wanted: str, cache_dir: Path, env: Mapping[str, str]) -> bool:
+    """Whether the image was built as wanted, or is that of a bundle of the same recipes.
+
+    The machine that saved it may have another mirror and other CA certificates.
+    """
+    label = label_of(docker, ref, env)
+    if not label or label == wanted:
+        return label == wanted
+    return label == ((bundled(cache_dir) or {}).get("labels") or {}).get(ref)
+
+
 def ensure_image(docker: Path, recipe: Recipe, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
     """The image exists as the recipe says; returns whether it had to be built."""
     wanted = recipe.digest()
-    if label_of(docker, recipe.ref, env) == wanted:
+    if is_current(docker, recipe.ref, wanted, cache_dir, env):
         return False
     yield Item(STAGE, recipe.ref, ItemState.RUNNING, "building")
     with work_folder(cache_dir, f"image-{digest(recipe.ref)[:12]}") as folder:

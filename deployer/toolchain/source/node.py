@@ -126,6 +126,12 @@ def ensure_cluster_images(docker: Path, cache_dir: Path, env: Mapping[str, str])
     return changed
 
 
+def cluster_images(cache_dir: Path, env: Mapping[str, str]) -> list[str]:
+    """What `ensure_cluster_images` cannot make of programs alone, without a network; some only on some machines."""
+    recipes = [node_os(env), kube_proxy_os(env), node(cache_dir, env), fitted_node(cache_dir, env)]
+    return [base_ref(), *(one.ref for one in recipes), *(image.ref for image in CONTROL_PLANE if not image.build)]
+
+
 def forget_cached(ref: str, env: Mapping[str, str]) -> None:
     """Minikube's cache holds no file of this image: it would be loaded instead of the new one."""
     folder = minikube_home(env) / "cache" / "images" / architecture()

@@ -60,8 +60,9 @@ def ensure_runtime(cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
     """Where it is needed, runc-fit is installed and configured; returns whether Docker must read it anew."""
     if not is_needed() or not is_root():
         return False
-    go = yield from ensure_go(cache_dir, env)
-    yield from ensure_built(cache_dir, go, [RUNC_FIT], env)
+    if not built(cache_dir, RUNC_FIT).is_dir():
+        go = yield from ensure_go(cache_dir, env)
+        yield from ensure_built(cache_dir, go, [RUNC_FIT], env)
     program = (built(cache_dir, RUNC_FIT) / NAME).read_bytes()
     if not PROGRAM.exists() or PROGRAM.read_bytes() != program:
         # Docker runs it by path for each container: no restart is needed for a new one.
