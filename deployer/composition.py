@@ -35,6 +35,7 @@ from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
 from deployer.stages.cluster import Host
 from deployer.state.deployment import deployment_folder
+from deployer.state.lock import NAMESPACE as LEASES
 from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
 
@@ -116,7 +117,13 @@ class Connected(Run):
 
 def begin_run(run: str, loaded: LoadedSpec, values: Mapping[str, str], machine: Machine) -> Run:
     """The run of that id, before anything was opened."""
-    return Run(run, loaded, values, machine, ClusterLock(loaded.spec.application, run, machine.clock))
+    lock = ClusterLock(loaded.spec.application, run, machine.clock, lease_namespace(loaded.spec))
+    return Run(run, loaded, values, machine, lock)
+
+
+def lease_namespace(spec: Spec) -> str:
+    """Where the application's Lease is: who works in one namespace of a team's cluster has rights there alone."""
+    return spec.namespace if spec.cluster.provider == "context" else LEASES
 
 
 def this_machine() -> Machine:

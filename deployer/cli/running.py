@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,12 +16,14 @@ import click
 
 from deployer import evidence
 from deployer.cli.options import Session
+from deployer.cluster.ownership import Elsewhere, elsewhere
 from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, input_error, refused
 from deployer.core.events import Event, Item, ItemState, RunFinished, RunStarted
 from deployer.core.files import write_private
+from deployer.core.reading import Malformed, read_json
 from deployer.core.redact import KNOWN, masked
 from deployer.core.steps import Steps, drive
 from deployer.state import runs
@@ -256,6 +258,20 @@ def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, proble
     print(json.dumps(envelope(command, code == ExitCode.OK, code, data, masked(problems)), ensure_ascii=False))
 
 
+def confirm_cluster(session: Session, loaded: LoadedSpec, here: Machine) -> None:
+    """Returns when the user has once agreed to deploy to a cluster that is not of this machine, as this user and into
+    this namespace; refused where nobody can be asked or the answer is no."""
+    where = elsewhere(loaded.spec, here.kubeconfig)
+    if where is None:
+        return
+    note = here.folder(loaded.spec) / "confirmed.json"
+    with suppress(OSError, Malformed):
+        if read_json(note, Elsewhere) == where:
+            return
+    confirm(session, where.question)
+    write_private(note, json.dumps(asdict(where)))
+
+
 def confirm(session: Session, question: str) -> None:
     """Returns when the user said yes; refused where nobody can be asked or the answer is no."""
     if session.yes:
@@ -263,7 +279,7 @@ def confirm(session: Session, question: str) -> None:
     if session.as_json or not sys.stdin.isatty():
         raise refused("CONFIRMATION", f"this needs a confirmation: {question}", hints=("add --yes",))
     if not click.confirm(question, default=False, err=True):
-        raise refused("CONFIRMATION", "not confirmed: nothing was removed", hints=("answer y, or add --yes",))
+        raise refused("CONFIRMATION", "not confirmed: nothing was changed", hints=("answer y, or add --yes",))
 
 
 def show_fetch(event: Event) -> None:

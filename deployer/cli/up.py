@@ -12,6 +12,7 @@ from deployer.cli.options import Session, common_options, complete_services
 from deployer.cli.running import (
     Ran,
     confirm,
+    confirm_cluster,
     duration_option,
     objects_option,
     print_json,
@@ -112,8 +113,12 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
 
 
 def read_inputs(session: Session) -> tuple[LoadedSpec, dict[str, str], tuple[str, ...]]:
-    """The spec, the values of the env files, made where need be, and what was done for that; input error otherwise."""
+    """The spec, the values of the env files, made where need be, and what was done for that; input error otherwise.
+
+    Refused for a cluster that is not of this machine and that the user has not agreed to.
+    """
     loaded = read_spec(session)
+    confirm_cluster(session, loaded, this_machine())
     if any((loaded.root / name).exists() for name in loaded.spec.env.files):
         _refuse_env(loaded)  # before generated keys are added to it: a refused run changes nothing
     done = load.ensure_env(loaded)

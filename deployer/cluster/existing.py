@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator
 from deployer.core.errors import machine_error, refused
 from deployer.core.events import Event
 from deployer.core.ports import ClusterFacts, KubePort, StartRequest
+from deployer.kube.rights import listed
 from deployer.status import ClusterPhase
+from deployer.status.objects import dig, is_ready, rows
 
 
 class ContextCluster:
@@ -18,14 +20,16 @@ class ContextCluster:
         self._connect = connect
 
     def facts(self) -> ClusterFacts:
-        """Whether its API server answers, and its first node's address."""
+        """Whether its API server answers, and the address of a node that is Ready, where nodes may be listed."""
         kube = self._connect()
         if not kube.ready():
             return ClusterFacts(ClusterPhase.STOPPED)
-        nodes = kube.list("Node")
-        addresses = (nodes[0].get("status") or {}).get("addresses") or () if nodes else ()
-        internal = next((one.get("address") for one in addresses if one.get("type") == "InternalIP"), None)
-        return ClusterFacts(ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version())
+        nodes = listed(kube, "Node") or []
+        known = next((one for one in nodes if is_ready(one)), {})
+        internal = next((str(dig(one, "address")) for one in rows(known, "status", "addresses")
+                         if one.get("type") == "InternalIP"), None)  # fmt: skip
+        runtime = str(dig(known, "status", "nodeInfo", "containerRuntimeVersion") or "").partition(":")[0]
+        return ClusterFacts(ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(), runtime=runtime)
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """Never done: raises machine error."""

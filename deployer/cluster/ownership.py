@@ -6,9 +6,11 @@ What is another user's or another application's, or cannot be attributed, is ref
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deployer.cluster.addons.images import ADDON_LABEL
 from deployer.config.spec import Cluster, Spec
@@ -27,6 +29,8 @@ from deployer.core.ports import (
     ref_of,
 )
 from deployer.helm import storage
+from deployer.kube.kubeconfig import account_of
+from deployer.kube.kubeconfig import read as read_kubeconfig
 from deployer.kube.kubeconfig import refuse_foreign as refuse_foreign_context
 from deployer.plan import Plan
 from deployer.state import record
@@ -38,6 +42,9 @@ _ADDON_NAMESPACES = frozenset({"ingress-nginx", "metallb-system", "kubernetes-da
 _IN_EVERY_NAMESPACE = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 _IN_DEFAULT = frozenset({("Service", "kubernetes"), ("Endpoints", "kubernetes"), ("EndpointSlice", "kubernetes")})
 _SHOWN = 5
+# The contexts of kind, k3d, Docker Desktop, Rancher Desktop, Colima, OrbStack and MicroK8s.
+_LOCAL = re.compile(r"(kind|k3d|colima)(-|$)|(docker|rancher)-desktop$|orbstack$|microk8s$")
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "0.0.0.0", "localhost", "kubernetes.docker.internal"})  # noqa: S104 - as k3d writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,39 @@ def touched_by_removal(spec: Spec, kept: Record) -> Touched:
     return Touched(spec.application, known.releases | releases, known.secrets | secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A cluster that is not this machine's own: what a person confirms before the first change to it from here."""
+
+    context: str
+    server: str
+    user: str
+    namespace: str
+
+    @property
+    def question(self) -> str:
+        """What is asked."""
+        return (
+            f"Deploy to the cluster of context `{self.context}` ({self.server}) as `{self.user}`, "
+            f"into namespace `{self.namespace}`?"
+        )
+
+
+def elsewhere(spec: Spec, kubeconfig: Path) -> Elsewhere | None:
+    """The cluster of the spec's context; None where it is one of this machine, or the kubeconfig has no such context.
+
+    That of a tool for local clusters, at an address of this machine, is: a tunnel leads from there to anywhere.
+    """
+    context = spec.cluster.context
+    if spec.cluster.provider == "minikube" or context is None:
+        return None
+    server, user = account_of(read_kubeconfig(kubeconfig), context)
+    host = urlsplit(server).hostname or ""
+    if not server or (_LOCAL.match(context) and host in _LOOPBACK):
+        return None
+    return Elsewhere(context, server, user, spec.namespace)
+
+
 def refuse_foreign_cluster(wanted: Cluster, facts: ClusterFacts, kubeconfig: Path) -> None:
     """Returns when the kubeconfig's context leads to the cluster that the spec names and, as a Minikube profile, is
     Minikube's own; refused otherwise.
@@ -101,7 +141,7 @@ def refuse_foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> 
     namespaces = sorted({namespace for namespace, _ in touched.releases | touched.secrets})
     found = {name: kube.list("Secret", name, metadata_only=True) for name in namespaces}
     problems: list[Problem] = []
-    records, unread = record.of_all_applications(kube) if touched.releases else ({}, ())
+    records, unread = record.of_all_applications(kube, namespaces) if touched.releases else ({}, ())
     others = _releases_of_others(touched.application, records)
     for namespace, name in sorted(touched.releases):
         made = storage.revisions(found[namespace], name)

@@ -15,6 +15,7 @@ from deployer.composition import Connected, Machine, Run, image_refs
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode, machine_error, refused
+from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, KubePort, LocalPorts
 from deployer.core.steps import Outcome, Steps
 from deployer.forwarding import NOTHING, Known
@@ -22,6 +23,7 @@ from deployer.helm.storage import made_by_hooks
 from deployer.images.delivery import HOSTING, Way, decide, hosting_of
 from deployer.kube.masking import learn_secrets
 from deployer.kube.outage import unknown, watch_node
+from deployer.kube.rights import lacking
 from deployer.plan import in_registry
 from deployer.rollout.observe import lookup_of
 from deployer.sources.load import load_env
@@ -91,6 +93,9 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         run.clock,
     )
     facts, kube = running.value
+    skipped = lacking(kube) if wanted.provider == "context" else None
+    if skipped is not None:
+        yield Warned(skipped)
     way = way_to(run.spec, facts, kube)
     forward = forwarding.wanted(run.spec, facts.node_ip, run.folder, machine.kubeconfig)
     if forward is None:
@@ -143,7 +148,7 @@ def open_running(loaded: LoadedSpec, here: Machine) -> Opened:
     kube = composition.open_kube(here, loaded.spec.cluster)
     with suppress(DeployError):  # it is for `up` and `validate` to say what is wrong with them
         load_env(loaded)
-    learn_secrets(kube, loaded.spec.application)
+    learn_secrets(kube, loaded.spec.application, loaded.spec.namespaces)
     kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     folder = here.folder(loaded.spec)
     way = way_to(loaded.spec, seen.facts, kube)

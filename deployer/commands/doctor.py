@@ -24,6 +24,7 @@ from deployer.core.errors import DeployError, Problem, disk_error
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.core.redact import KNOWN
 from deployer.images.delivery import Way, no_way
+from deployer.kube.rights import lacking
 from deployer.preflight.gather import tracked
 from deployer.sources import env_files
 from deployer.sources import load as inputs
@@ -114,7 +115,8 @@ def _folders(here: Machine) -> Check:
 
 def _machine(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
     host = composition.host()
-    _, warnings = start_request(loaded.spec.cluster, host)
+    wanted = loaded.spec.cluster
+    _, warnings = start_request(wanted, host) if wanted.provider == "minikube" else (None, ())
     shown = f"{host.cpus} CPUs, {host.memory_mib / 1024:.0f} GiB memory"
     yield Check("machine", "warn" if warnings else "pass", "; ".join([shown, *(one.title for one in warnings)]))
     place = next(path for path in (here.cache_dir, *here.cache_dir.parents) if path.exists())
@@ -208,7 +210,9 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
     if decision.start:
         yield Check("cluster", "warn", f"{wanted.name}: {facts.phase.value} ({decision.reason})", "todo-deploy up")
         return
-    yield Check("cluster", "pass", f"{wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    yield Check("cluster", "pass", f"{wanted.context or wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    if wanted.provider == "context" and kube is not None and (problem := lacking(kube)) is not None:
+        yield Check("rights", "warn", f"{problem.title}; {problem.detail}")
     yield from _past_fixes("Kubernetes", facts.kubernetes_version, _newer_kubernetes(loaded))
     yield _forward(loaded, facts, here)
     if loaded.spec.images:

@@ -50,7 +50,8 @@ class Planned:
 def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     """The plan against what the cluster remembers, narrowed to the services that were asked for."""
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
-    learn_secrets(run.kube, run.spec.application)  # pods of earlier revisions may print earlier values
+    # Pods of earlier revisions may print earlier values.
+    learn_secrets(run.kube, run.spec.application, run.spec.namespaces)
     forward = Known(run.forward.mappings) if run.forward is not None else NOTHING
     opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way, forward)
     commit = git.read_commit(run.loaded.root)

@@ -10,6 +10,7 @@ from deployer import diagnosis
 from deployer.cluster.network_policy import Enforcement, enforcement
 from deployer.commands.connection import Opened, not_deployed
 from deployer.commands.deploy import take_back
+from deployer.composition import lease_namespace
 from deployer.config.spec import Url
 from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
@@ -112,7 +113,7 @@ def _taken_back(opened: Opened, found: Finding, releases: list[Revision]) -> tup
     """As before, with the verdict taken back; left to the run that is at work, or to whoever may write."""
     spec, kube = opened.loaded.spec, opened.kube
     with suppress(DeployError):
-        if not is_held(kube, spec.application):
+        if not is_held(kube, spec.application, lease_namespace(spec)):
             kept = take_back(opened.record, diagnosis.problem(found), spec.namespace, spec.application, kube)
             opened = replace(opened, record=kept)
             made = [

@@ -162,6 +162,12 @@ class Spec(Part):
     """Files and folders outside the repository, relative to the spec, that its paths and the links of its charts may
     lead to; `validate` lists those that do."""
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Every namespace that it names, the application's first."""
+        named = (one.namespace for part in (self.secrets, self.releases, self.urls) for one in part.values())
+        return tuple(dict.fromkeys((self.namespace, *filter(None, named))))
+
     @model_validator(mode="after")
     def _names_resolve(self) -> Spec:
         """Every switch, image, secret and release that is named exists, and no releases need each other."""

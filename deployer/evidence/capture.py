@@ -16,6 +16,7 @@ from deployer.evidence.manifests import manifest_diff
 from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
 from deployer.helm import storage
 from deployer.helm.storage import Applied, revisions_of, stored_revision
+from deployer.kube.rights import listed
 from deployer.state.runs import RunFolder
 from deployer.status import WORKLOAD_KINDS, WorkloadRef
 from deployer.status.objects import container_statuses, dig, name_of, number, rows
@@ -152,7 +153,10 @@ def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], boo
 
 
 def _nodes(folder: RunFolder, scope: Scope) -> None:
-    data = node_data(scope.kube.list("Node"), scope.kube.list("Pod"))
+    nodes, pods = listed(scope.kube, "Node"), listed(scope.kube, "Pod")
+    if nodes is None or pods is None:
+        return
+    data = node_data(nodes, pods)
     folder.write_json(f"{CLUSTER}/nodes.json", data)
     folder.write(f"{CLUSTER}/nodes.txt", "\n".join(node_lines(data)) + "\n")
 

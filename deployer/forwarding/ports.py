@@ -193,8 +193,11 @@ def wanted(
     if not spec.urls or spec.forward == "never":
         return None
     before = known(folder)
-    if spec.forward == "auto" and (node_ip is None or (reaches or _asks(before))(node_ip)):
-        return None
+    if spec.forward == "auto":
+        # Who may not list an existing cluster's nodes knows no address of one.
+        unknown = spec.cluster.provider == "minikube"
+        if unknown if node_ip is None else (reaches or _asks(before))(node_ip):
+            return None
     return Forward(folder, kubeconfig, spec.cluster, _mappings(spec, before))
 
 

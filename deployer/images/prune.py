@@ -43,7 +43,7 @@ def find_waste(
 
     Applications of one cluster may use the same image: the revisions of the others count, too.
     """
-    records, unread = of_all_applications(kube)
+    records, unread = of_all_applications(kube, namespaces)
     entries = [entry for one in (kept, *records.values()) for entry in one.history]
     needed = {parse_ref(ref).familiar for entry in entries for ref in entry.images.values()}
     needed |= {parse_ref(ref).familiar for ref in used}

@@ -115,6 +115,12 @@ def server_of(document: Mapping[str, Any], context: str) -> str:
     return str(_cluster(document, context).get("server") or "")
 
 
+def account_of(document: Mapping[str, Any], context: str) -> tuple[str, str]:
+    """The address of the context's API server and the name of its user; empty where the kubeconfig has none."""
+    named = (_named(document, "contexts", context) or {}).get("context") or {}
+    return server_of(document, context), str(named.get("user") or "")
+
+
 def identity_of(source: Path, context: str) -> tuple[str, str]:
     """Server and digest of the CA certificate of the context's cluster: what identifies it besides its name."""
     cluster = _cluster(read(source), context)

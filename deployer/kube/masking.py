@@ -21,11 +21,17 @@ def masked(kube: KubePort) -> KubePort:
     return cast(KubePort, _Masked(kube))
 
 
-def learn_secrets(kube: KubePort, application: str) -> None:
-    """The values of the application's Secrets, those of earlier revisions included, are masked from now on."""
-    with suppress(DeployError):  # who may not list Secrets is shown none of them
-        for secret in kube.list("Secret", labels=made_for(application)):
-            KNOWN.learn(_values(secret))
+def learn_secrets(kube: KubePort, application: str, namespaces: Iterable[str]) -> None:
+    """The values of the application's Secrets, those of earlier revisions included, are masked from now on.
+
+    Who may not list the Secrets of all namespaces learns those of these.
+    """
+    for name in ("", *namespaces):
+        with suppress(DeployError):  # who may not list Secrets is shown none of them
+            for secret in kube.list("Secret", name, labels=made_for(application)):
+                KNOWN.learn(_values(secret))
+            if not name:
+                return
 
 
 class _Masked:

@@ -33,6 +33,7 @@ from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid, path_keys, set_at, value_at
 from deployer.core.yaml import parse_manifest
 from deployer.helm.storage import changed_paths
+from deployer.kube.rights import listed
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, containers, values
 from deployer.preflight.rules.configuration import unprovided
@@ -326,7 +327,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         made = capacity.machine_cluster(wanted.name, request.cpus, request.memory_mib, architecture, request.nodes)
         return replace(made, unseen=target.stopped)
     kube = running.kube
-    nodes = kube.list("Node")
+    nodes, namespaces = listed(kube, "Node") or [], listed(kube, "Namespace", metadata_only=True)
+    spaces = None if namespaces is None else frozenset(one["metadata"]["name"] for one in namespaces)
     free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
     return Cluster(
         name=wanted.context or wanted.name,
@@ -335,10 +337,10 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         nodes=tuple(has for one in nodes if (has := capacity.node_amounts([one]))),
         node_classes=_node_classes(kube) if len(nodes) > 1 and not running.shares_volumes else frozenset(),
         architectures=frozenset(str(dig(one, "status", "nodeInfo", "architecture") or "") for one in nodes),
-        pods=tuple(kube.list("Pod")),
-        services=tuple(kube.list("Service")),
+        pods=tuple(_of_all(kube, "Pod", plan)),
+        services=tuple(_of_all(kube, "Service", plan)),
         ours=objects_of(plan, running.record),
-        namespaces=frozenset(one["metadata"]["name"] for one in kube.list("Namespace", metadata_only=True)),
+        namespaces=spaces,
         storage_classes=_storage_classes(kube),
         kinds=kinds or None,
         image_architectures=_architectures(plan, running),
@@ -348,16 +350,26 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
 
 def _node_classes(kube: KubePort) -> frozenset[str]:
     """The classes of Minikube's provisioner, which makes a folder in its own node; "" where one is the default."""
-    those = [one for one in kube.list("StorageClass") if one.get("provisioner") == "k8s.io/minikube-hostpath"]
+    those = [one for one in listed(kube, "StorageClass") or () if one.get("provisioner") == "k8s.io/minikube-hostpath"]
     mark = "storageclass.kubernetes.io/is-default-class"
     default = {"" for one in those if dig(one, "metadata", "annotations", mark) == "true"}
     return frozenset({one["metadata"]["name"] for one in those} | default)
 
 
-def _storage_classes(kube: KubePort) -> frozenset[str]:
-    """The names that a claim may ask for: those of classes, and those that volumes made by hand bear."""
-    volumes = (str(dig(one, "spec", "storageClassName") or "") for one in kube.list("PersistentVolume"))
-    return frozenset({*(one["metadata"]["name"] for one in kube.list("StorageClass")), *filter(None, volumes)})
+def _of_all(kube: KubePort, kind: str, plan: Plan) -> list[Object]:
+    """The objects of all namespaces, or of the plan's where this user may not list all."""
+    found = listed(kube, kind)
+    return found if found is not None else [one for name in plan.namespaces for one in listed(kube, kind, name) or ()]
+
+
+def _storage_classes(kube: KubePort) -> frozenset[str] | None:
+    """The names that a claim may ask for: those of classes, and those that volumes made by hand bear; None where this
+    user may not list them."""
+    classes, volumes = listed(kube, "StorageClass"), listed(kube, "PersistentVolume")
+    if classes is None or volumes is None:
+        return None
+    by_hand = (str(dig(one, "spec", "storageClassName") or "") for one in volumes)
+    return frozenset({*(one["metadata"]["name"] for one in classes), *filter(None, by_hand)})
 
 
 def objects_of(plan: Plan, record: Record) -> frozenset[ObjectRef]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, ObjectRef
+from deployer.kube.rights import listed
 from deployer.status import Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import container_statuses, dig, is_ready, name_of, rows, uid_of
 
@@ -63,7 +64,7 @@ def read_surroundings(
         kind: tuple(
             one
             for namespace in ([""] if kind in _OF_NO_NAMESPACE else namespaces)
-            for one in kube.list(kind, namespace)
+            for one in listed(kube, kind, namespace) or ()
         )
         for kind in asked
     }

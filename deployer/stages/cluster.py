@@ -145,7 +145,7 @@ def ensure_cluster(
         for problem in differences(wanted, facts, host):
             yield Warned(problem)
         whole = yield from _with_nodes(wanted, facts, cluster, kube, prepare, clock)
-        return Outcome((whole.value, kube), whole.changed, f"{wanted.name} {whole.text}")
+        return Outcome((whole.value, kube), whole.changed, f"{wanted.context or wanted.name} {whole.text}")
     yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
     if facts.phase is ClusterPhase.RUNNING:
         cluster.wake()

@@ -23,6 +23,7 @@ from deployer.core.ports import (
 )
 from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.helm.storage import Damaged, keeping, revisions_of, stored_revision
+from deployer.kube.rights import read
 from deployer.stages.secrets import finalizers, why_it_stays
 from deployer.state.record import ReleaseRecord
 from deployer.status.objects import dig, rows
@@ -241,7 +242,7 @@ def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Ste
     """
     removed = 0
     for name in sorted(set(names)):
-        namespace = kube.get("Namespace", "", name)
+        namespace = read(kube, "Namespace", "", name)
         metadata = (namespace or {"metadata": {}})["metadata"]
         labels = metadata.get("labels") or {}
         if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)):

@@ -13,6 +13,7 @@ from deployer.core.events import Item, ItemState
 from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWNER, SECRET_LABEL, KubePort, Object
 from deployer.core.steps import Clock, Outcome, Steps, stage
 from deployer.core.text import one_line
+from deployer.kube.rights import is_forbidden, read
 from deployer.plan import SecretPlan
 from deployer.status.objects import rows
 
@@ -93,7 +94,7 @@ def _gone(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[Outc
 
 
 def _leaving(namespace: str, kube: KubePort) -> Object | None:
-    found = kube.get("Namespace", "", namespace)
+    found = read(kube, "Namespace", "", namespace)
     return found if found is not None and found["metadata"].get("deletionTimestamp") else None
 
 
@@ -168,10 +169,14 @@ def copy_of(served: Object, name: str) -> Object | None:
 
 
 def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:
-    found = kube.get("Namespace", "", name)
+    try:
+        found = kube.get("Namespace", "", name)
+    except DeployError as error:
+        if is_forbidden(error):
+            return  # who may work in a namespace need not see it; one that is not there refuses the first object
+        raise
     if found is None:
-        labels = {MANAGED_BY: OWNER}
-        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        _make_namespace(name, kube)
         yield Item(STAGE, f"namespace {name}", ItemState.DONE, "created")
     elif found["metadata"].get("deletionTimestamp"):
         held, ways = _held_in(name, kube)
@@ -181,6 +186,17 @@ def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:
             detail=held,
             hints=(*ways, f"kubectl wait --for=delete namespace/{name} && todo-deploy up"),
         )
+
+
+def _make_namespace(name: str, kube: KubePort) -> None:
+    try:
+        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {MANAGED_BY: OWNER}}})
+    except DeployError as error:
+        if not is_forbidden(error):
+            raise
+        title = f"there is no namespace `{name}`, and you may not make it"
+        hints = (f"ask for it (`kubectl create namespace {name}`), or name another: --set namespace=NAME",)
+        raise refused("NAMESPACE_MISSING", title, hints=hints) from None
 
 
 def _ensure_secret(body: Object, kube: KubePort, *, adopt: bool) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypeVar
@@ -24,6 +25,7 @@ from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Objec
 from deployer.core.process import has_ended
 from deployer.core.steps import Clock, Outcome, Steps, stage
 from deployer.kube.outage import ClusterStopped
+from deployer.kube.rights import is_forbidden, read
 
 T = TypeVar("T")
 
@@ -151,7 +153,8 @@ def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:
 
 
 NAMESPACE = "default"
-"""Where the Leases are: in the namespace that every cluster has, so that holding one makes nothing else."""
+"""Where the Leases are: in the namespace that every cluster has, so that holding one makes nothing else. In a cluster
+that is somebody else's they are in the application's own, once that is there."""
 
 DURATION_SECONDS = 30
 _RENEW_SECONDS = 8.0
@@ -171,15 +174,27 @@ def lease_name(application: str) -> str:
 class ClusterLock:
     """The deployment lock: taken in the course of a run, held until the run ends."""
 
-    def __init__(self, application: str, run: str, clock: Clock) -> None:
-        self._application, self._clock = application, clock
+    def __init__(self, application: str, run: str, clock: Clock, namespace: str = NAMESPACE) -> None:
+        self._application, self._clock, self._namespace = application, clock, namespace
         self._identity = process.identity(run)
         self._heartbeat: _Heartbeat | None = None
 
     def take(self, kube: KubePort) -> Steps[None]:
-        """This run alone holds the application; another holder is waited for, a dead one replaced."""
-        yield from _take(kube, self._application, self._identity, self._clock)
-        self._heartbeat = _Heartbeat(kube, self._application, self._identity)
+        """This run alone holds the application; another holder is waited for, a dead one replaced.
+
+        Who may not write Leases goes on without, and is told so.
+        """
+        lease = _Lease(kube, _space(self._namespace, kube), self._application)
+        try:
+            yield from _take(lease, self._identity, self._clock)
+        except DeployError as error:
+            if not is_forbidden(error):
+                raise
+            title = f"not allowed to write Leases in namespace `{lease.namespace}`"
+            detail = "nothing keeps two runs from working on the application at once"
+            yield Warned(Problem("LOCK_SKIPPED", title, detail, hints=("start one run at a time",)))
+            return
+        self._heartbeat = _Heartbeat(lease, self._identity)
         self._heartbeat.start()
 
     def release(self) -> None:
@@ -224,10 +239,9 @@ class _Heartbeat(threading.Thread):
     `away` says why, where it cannot be renewed because the cluster was stopped.
     """
 
-    def __init__(self, kube: KubePort, application: str, identity: str) -> None:
+    def __init__(self, lease: _Lease, identity: str) -> None:
         super().__init__(name="lease", daemon=True)
-        self._kube, self._application = kube, application
-        self._identity = identity
+        self._lease, self._identity = lease, identity
         self._ended = threading.Event()
         self.overdue = threading.Event()
         self.lost = threading.Event()
@@ -237,12 +251,12 @@ class _Heartbeat(threading.Thread):
         renewed = time.monotonic()
         while not self._ended.wait(_RENEW_SECONDS if not self.overdue.is_set() else _AGAIN_SECONDS):
             try:
-                found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
+                found = self._lease.read()
                 if found is None or _holder(found) != self._identity:
                     self.lost.set()
                     return
                 # Only if nobody wrote it since it was read: of two that come back at once, one loses it.
-                self._kube.replace(_renewed(found, self._identity, time.time()))
+                self._lease.kube.replace(_renewed(found, self._identity, time.time()))
                 renewed = time.monotonic()
                 self.overdue.clear()
             except ClusterStopped as why:
@@ -259,9 +273,9 @@ class _Heartbeat(threading.Thread):
     def release(self) -> None:
         """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""
         with suppress(DeployError):
-            found = self._kube.get("Lease", NAMESPACE, lease_name(self._application))
+            found = self._lease.read()
             if found is not None and _holder(found) == self._identity:
-                self._kube.delete("Lease", NAMESPACE, lease_name(self._application))
+                self._lease.kube.delete("Lease", self._lease.namespace, lease_name(self._lease.application))
 
 
 def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
@@ -281,22 +295,46 @@ def _renewal(beat: _Heartbeat, application: str, clock: Clock) -> Steps[None]:
         clock.sleep(0.2)
 
 
-def _take(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[None]:
-    found = kube.get("Lease", NAMESPACE, lease_name(application))
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Where an application's Lease is."""
+
+    kube: KubePort
+    namespace: str
+    application: str
+
+    def read(self) -> Object | None:
+        """The Lease as it is now."""
+        return self.kube.get("Lease", self.namespace, lease_name(self.application))
+
+
+def _space(namespace: str, kube: KubePort) -> str:
+    """The namespace for the Lease: the usual one until that of the application is there."""
+    try:
+        there = namespace == NAMESPACE or kube.get("Namespace", "", namespace) is not None
+    except DeployError as error:
+        if not is_forbidden(error):
+            raise
+        there = True
+    return namespace if there else NAMESPACE
+
+
+def _take(lease: _Lease, identity: str, clock: Clock) -> Steps[None]:
+    found = lease.read()
     if found is None or _is_free(found, identity):
         with suppress(_Conflict):
-            _write(kube, found, application, identity, clock.now())
+            _write(lease, found, identity, clock.now())
             return
-    yield from stage(STAGE, _await_lease(kube, application, identity, clock), clock)
+    yield from stage(STAGE, _await_lease(lease, identity, clock), clock)
 
 
-def _await_lease(kube: KubePort, application: str, identity: str, clock: Clock) -> Steps[Outcome[None]]:
-    shown = ""
+def _await_lease(lease: _Lease, identity: str, clock: Clock) -> Steps[Outcome[None]]:
+    shown, application = "", lease.application
     deadline = clock.monotonic() + _LIMIT_SECONDS
     seen: Object | None = None
     since = clock.monotonic()
     while True:
-        found = kube.get("Lease", NAMESPACE, lease_name(application))
+        found = lease.read()
         spec = (found or {}).get("spec") or {}
         if spec != seen:
             seen, since = spec, clock.monotonic()
@@ -305,7 +343,7 @@ def _await_lease(kube: KubePort, application: str, identity: str, clock: Clock) 
         expired = silent > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
         if found is None or expired or _is_free(found, identity):
             with suppress(_Conflict):
-                _write(kube, found, application, identity, clock.now())
+                _write(lease, found, identity, clock.now())
                 return Outcome(None, False, f"waited for {shown}" if shown else "free")
             continue
         holder = _holder(found)
@@ -324,18 +362,18 @@ class _Conflict(Exception):
     """Somebody else was faster."""
 
 
-def _write(kube: KubePort, found: Object | None, application: str, identity: str, now: float) -> None:
+def _write(lease: _Lease, found: Object | None, identity: str, now: float) -> None:
     metadata = {
-        "name": lease_name(application),
-        "namespace": NAMESPACE,
-        "labels": {MANAGED_BY: OWNER, f"{LABEL_PREFIX}/lease": application},
+        "name": lease_name(lease.application),
+        "namespace": lease.namespace,
+        "labels": {MANAGED_BY: OWNER, f"{LABEL_PREFIX}/lease": lease.application},
     }
     fresh: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
     try:
         if found is None:
-            kube.create(_renewed(fresh, identity, now, taken=True))
+            lease.kube.create(_renewed(fresh, identity, now, taken=True))
         else:
-            kube.replace(_renewed(found, identity, now, taken=True))
+            lease.kube.replace(_renewed(found, identity, now, taken=True))
     except DeployError as error:
         if error.exit_code == ExitCode.REFUSED and error.problems[0].code in ("API_CONFLICT", "API_ALREADYEXISTS"):
             raise _Conflict from None
@@ -359,9 +397,9 @@ def _is_free(lease: Object, identity: str) -> bool:
     return not holder or holder == identity or bool(process.is_gone(holder))
 
 
-def is_held(kube: KubePort, application: str) -> bool:
-    """Whether a run deploys the application, as far as its Lease says."""
-    found = kube.get("Lease", NAMESPACE, lease_name(application))
+def is_held(kube: KubePort, application: str, namespace: str = NAMESPACE) -> bool:
+    """Whether a run deploys the application, as far as its Lease in that namespace says."""
+    found = read(kube, "Lease", namespace, lease_name(application))
     return found is not None and not _is_free(found, "")
 
 

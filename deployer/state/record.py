@@ -16,6 +16,7 @@ from typing import Any
 from deployer.core.errors import DeployError, Problem, refused
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
 from deployer.core.reading import parse_json, shaped
+from deployer.kube.rights import is_forbidden
 from deployer.state.history import Entry, to_wire
 
 _FORMAT = 1
@@ -151,12 +152,17 @@ def load(kube: KubePort, namespace: str, application: str) -> Record:
     return decode(found)
 
 
-def of_all_applications(kube: KubePort) -> tuple[dict[str, Record], tuple[Problem, ...]]:
-    """What the cluster remembers of every application that was deployed to it, and of which that cannot be read."""
+def of_all_applications(
+    kube: KubePort, namespaces: Iterable[str] = ()
+) -> tuple[dict[str, Record], tuple[Problem, ...]]:
+    """What the cluster remembers of every application that was deployed to it, and of which that cannot be read.
+
+    Who may not list the Secrets of all namespaces sees those of these.
+    """
     found: dict[str, Record] = {}
     problems: list[Problem] = []
     label = f"{LABEL_PREFIX}/record"
-    for one in kube.list("Secret", labels=label):
+    for one in visible_secrets(kube, label, namespaces):
         try:
             found[str(one["metadata"]["labels"][label])] = decode(one)
         except DeployError as error:
@@ -164,6 +170,16 @@ def of_all_applications(kube: KubePort) -> tuple[dict[str, Record], tuple[Proble
             title = f"{why.title}: it is left out of account"
             problems.append(replace(why, code="RECORD_SKIPPED", title=title, hints=()))
     return found, tuple(problems)
+
+
+def visible_secrets(kube: KubePort, labels: str, namespaces: Iterable[str]) -> list[Object]:
+    """The Secrets with these labels of all namespaces, or of these where this user may not list all."""
+    try:
+        return kube.list("Secret", labels=labels)
+    except DeployError as error:
+        if not is_forbidden(error):
+            raise
+    return [one for name in sorted(set(namespaces)) for one in kube.list("Secret", name, labels=labels)]
 
 
 def save(kube: KubePort, namespace: str, application: str, record: Record) -> Record:

@@ -39,6 +39,8 @@ class FakeKube:
         self.read_only: set[tuple[str, str, str]] = set()
         self.commands: dict[tuple[str, ...], Executed] = {}
         self.executed: list[tuple[str, str, str, tuple[str, ...]]] = []
+        self.allowed_in: frozenset[str] | None = None
+        """The namespaces that the user has rights in, and none beyond them; None where all is allowed."""
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -62,7 +64,12 @@ class FakeKube:
             return self.fixed.get(key, DryRun(200)) if there else DryRun(404, "not found")
         return DryRun(409, "already exists") if there else DryRun(201)
 
+    def _check_right(self, kind: str, namespace: str) -> None:
+        if self.allowed_in is not None and namespace not in self.allowed_in:
+            raise _refusal("Forbidden", f"{kind} is forbidden in `{namespace}`", ExitCode.REFUSED)
+
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        self._check_right(kind, namespace)
         found = self._objects.get(_key(kind, namespace, name))
         return copy.deepcopy(found) if found is not None else None
 
@@ -73,6 +80,7 @@ class FakeKube:
     def list(
         self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
     ) -> list[Object]:
+        self._check_right(kind, namespace)
         chosen = [
             copy.deepcopy(self._objects[key])
             for key in sorted(self._objects)
@@ -113,6 +121,9 @@ class FakeKube:
 
     def create(self, body: Object) -> Object:
         key = _key_of(body)
+        if key[0] == "SelfSubjectAccessReview":
+            return {**body, "status": {"allowed": self.allowed_in is None}}
+        self._check_right(*key[:2])
         self._write("create", key)
         if key in self._objects:
             raise _refusal("AlreadyExists", f'{KINDS[key[0]].plural} "{key[2]}" already exists', ExitCode.REFUSED)

@@ -15,6 +15,7 @@ INFORMATION = {
     "LEASE_OVERDUE": "the run waits by itself",
     "LOCK_WAIT": "the run waits by itself",
     "NAMESPACE_KEPT": "what is in it is not ours",
+    "NOT_ALLOWED": "what is not allowed is left out",
     "NOTICE": "one sentence of what was done",
     "POD_FREED": "the rollback goes on by itself",
     "REBUILDING": "the rollback goes on by itself",

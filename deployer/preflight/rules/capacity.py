@@ -240,7 +240,7 @@ def limit_share(subject: Subject) -> Iterator[Violation]:
 def capacity_plan(subject: Subject) -> tuple[Share, ...]:
     """CPU and memory of everything the releases run for ever; nothing where the cluster's size is not known."""
     cluster = subject.cluster
-    if cluster is None:
+    if cluster is None or not cluster.allocatable:
         return ()
     found, target = [one for one in loads(subject) if one.pods], subject.loaded.spec.rules.max_limit_share
     shares = []

@@ -216,7 +216,8 @@ class Cluster:
     pods: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
     ours: frozenset[ObjectRef] = frozenset()
-    namespaces: frozenset[str] = frozenset()
+    namespaces: frozenset[str] | None = frozenset()
+    """None where that is not known."""
     storage_classes: frozenset[str] | None = None
     """Names of classes and of the classes of volumes; None where that is not known."""
     counted: Mapping[str, Fraction] = field(default_factory=dict)

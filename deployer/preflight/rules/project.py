@@ -45,9 +45,9 @@ def one_namespace(subject: Subject) -> Iterator[Violation]:
 def unknown_namespace(subject: Subject) -> Iterator[Violation]:
     """Every object is in a namespace that exists or is made."""
     known = {*subject.plan.namespaces, *_NAMESPACES, *(one.name for one in subject.objects("Namespace"))}
-    if subject.cluster is not None:
-        known |= subject.cluster.namespaces
-    doubt: Severity | None = None if subject.sees_cluster else "warning"
+    there = subject.cluster.namespaces if subject.cluster is not None else None
+    known |= there or frozenset()
+    doubt: Severity | None = None if subject.sees_cluster and there is not None else "warning"
     for one in subject.objects():
         if one.namespace not in known:
             known.add(one.namespace)
