@@ -188,6 +188,13 @@ def open_delivery(
     return IntoNodes(builder, [DockerNode(name, builder, one, open_images(one)) for name, one in others])
 
 
+def pull_credentials(*hosts: str) -> dict[str, str]:
+    """Name and password for the first of these registries that Docker's configuration has any for."""
+    from deployer.images.docker import pull_credentials as found
+
+    return found(hosts)
+
+
 def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
     """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
     from deployer.images.scanner import find_scanner

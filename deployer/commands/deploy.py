@@ -422,7 +422,9 @@ def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequ
         commit=commit.sha if commit is not None else "",
         dirty=commit is not None and not commit.clean,
         images={**(before.images if before else {}), **{image.name: image.ref for image in plan.images}},
-        secrets=tuple(KeptSecretRef(one.namespace, one.served, one.copy) for one in plan.secrets),
+        secrets=tuple(
+            KeptSecretRef(one.namespace, one.served, one.copy) for one in plan.secrets if not one.of_registry
+        ),
         releases={**others, **{one.name: one.revision for one in applied}},
         inputs={**{name: before.inputs.get(name, "") for name in others if before},
                 **{one.name: one.inputs for one in applied}},

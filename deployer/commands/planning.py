@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,10 +13,12 @@ from deployer.commands.toolchain import replacements_for
 from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import input_error
-from deployer.core.image_ref import parse_ref
+from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import LABEL_PREFIX, KubePort
+from deployer.core.redact import KNOWN
 from deployer.core.steps import Steps
 from deployer.forwarding import NOTHING, Known
+from deployer.images.registry import host_of
 from deployer.kube.masking import learn_secrets
 from deployer.plan import Facts, ImageSource, Plan, in_registry, make_plan
 from deployer.plan.tags import Commit
@@ -26,6 +29,9 @@ from deployer.stages.urls import forwarded_origin
 from deployer.state import build_cache, record
 from deployer.state.record import Record
 from deployer.toolchain import Toolchain
+
+DOCKER_HUB = "https://index.docker.io/v1/"
+"""What Docker's configuration calls the registry that is not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ def plan_for(
         },
         commit=commit,
         registry=opened.way.pull,
+        pushed=opened.way.kind == "registry",
+        pull_config=_pull_config(opened),
         origin=loaded.origin,
     )
     return make_plan(spec, loaded.root, facts)
@@ -124,6 +132,22 @@ def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:
         if image is not None:
             used.setdefault(named.name, {})[named.tag] = image.labels.get(f"{LABEL_PREFIX}/digest", image.id)
     return used
+
+
+def _pull_config(opened: Opened) -> str:
+    """What the pull Secret of the spec holds: this user's credentials for the registry, as the nodes name it."""
+    way, wanted = opened.way, opened.loaded.spec.registry.pull_secret
+    if wanted is None or way.kind != "registry":
+        return ""
+    names = [one.repository for one in opened.loaded.spec.images.values()]
+    hosts = sorted({host_of(in_registry(name, way.pull)) for name in names})
+    auths = {}
+    for host in hosts:
+        pushed = host_of(f"{way.push}/") if way.push and host == host_of(f"{way.pull}/") else host
+        name = DOCKER_HUB if host == DEFAULT_REGISTRY else host
+        auths[name] = composition.pull_credentials(host, pushed)
+    KNOWN.learn(text for one in auths.values() for text in (one["password"], one["auth"]))
+    return json.dumps({"auths": auths}, sort_keys=True)
 
 
 def _kept_sources(

@@ -25,7 +25,7 @@ from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.helm.pull import STAGE as CHARTS
 from deployer.helm.storage import Applied
-from deployer.plan import Plan
+from deployer.plan import Plan, with_digests
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import Limits, limits_from
 from deployer.sources import load
@@ -113,6 +113,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
     # a build fails, pods that restart meanwhile still find the values that they ran with.
     done = yield from merge(images_secrets_addons(connected, plan, options, copies_only=has_changes))
+    plan = with_digests(plan, {one.name: one.digest for one in done["images"].value})
+    planned = replace(planned, plan=plan)
     if has_changes:
         done["served"] = yield from secrets(connected, plan, options)
 

@@ -148,9 +148,9 @@ class Release(Part):
     values_files: tuple[PathText, ...] = ()
     """Values files, relative to the spec, under `values`."""
     images: dict[Name, dict[str, str]] = {}
-    """Image → {value path: template of {registry}, {repository}, {name}, {tag}, {ref}}. A path may go into a list:
-    `services[0].image.tag`, or by the item's name `services[front].image.tag`. Images whose tag is one value get one
-    tag."""
+    """Image → {value path: template of {registry}, {repository}, {name}, {tag}, {ref}, {digest}}; the digest is that in
+    a registry, and empty without one. A path may go into a list: `services[0].image.tag`, or by the item's name
+    `services[front].image.tag`. Images whose tag is one value get one tag."""
     secrets: dict[ObjectName, dict[str, str]] = {}
     """Secret → {value path: template of {name}, {checksum}, or exactly "{checksums}" for a map key → checksum}."""
     switches: dict[Name, tuple[str, ...]] = {}

@@ -101,6 +101,9 @@ class Registry(Part):
     cluster says of itself in `kube-public/local-registry-hosting` (KEP-1755)."""
     push: RegistryAddress | None = None
     """The same registry as the Docker daemon that builds reaches it; default `address`."""
+    pull_secret: ObjectName | None = None
+    """The name of a Secret (`kubernetes.io/dockerconfigjson`) that is made in the namespace of every release, with what
+    Docker's configuration or its credential helper has for the registry; charts name it in `imagePullSecrets`."""
 
 
 class Switch(Part):

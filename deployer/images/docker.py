@@ -5,6 +5,7 @@ The package cannot speak BuildKit: builds go through `docker buildx`, and to the
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import tarfile
@@ -21,7 +22,7 @@ from docker.api.client import APIClient
 from docker.tls import TLSConfig
 from docker.types.daemon import CancellableStream
 
-from deployer.core.errors import DeployError, machine_error
+from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import BuildFailed, BuildRequest, Buildx, DockerEndpoint, ImageFacts
 from deployer.core.redact import foreign
@@ -281,17 +282,7 @@ class DockerEngine:
     def _credentials(self, ref: str) -> Mapping[str, Any]:
         """What Docker's own configuration or its credential helper has for the registry; the daemon is handed it in a
         header."""
-        registry, _ = docker.auth.resolve_repository_name(ref)
-        try:
-            found: Mapping[str, Any] | None = docker.auth.resolve_authconfig(self._client._auth_configs, registry)
-        except docker.errors.DockerException as error:
-            raise machine_error(
-                "REGISTRY_HELPER",
-                f"Docker's credential helper gives nothing for {host_of(ref)}",
-                detail=foreign(error)[:300],
-                hints=(f"docker login {host_of(ref)}",),
-            ) from None
-        return found or {}
+        return _credentials(host_of(ref), self._client._auth_configs)
 
     @contextmanager
     def _reached(self, refusals: type[Exception] = docker.errors.NotFound) -> Iterator[None]:
@@ -310,6 +301,34 @@ class DockerEngine:
 
 def _id(facts: ImageFacts | None) -> str:
     return facts.id if facts is not None else ""
+
+
+def _credentials(host: str, configured: Any) -> Mapping[str, Any]:
+    """What the configuration, or the credential helper that it names, has for the registry; empty where nothing."""
+    try:
+        return docker.auth.resolve_authconfig(configured, host) or {}
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        title, hints = f"Docker's credential helper gives nothing for {host}", (f"docker login {host}",)
+        raise machine_error("REGISTRY_HELPER", title, detail=foreign(error)[:300], hints=hints) from None
+
+
+def pull_credentials(hosts: Sequence[str]) -> dict[str, str]:
+    """Name and password, as a pull Secret has them, for the first of these registries that there are any for.
+
+    Input error where there are none, or only a token that Kubernetes cannot use.
+    """
+    configured = docker.auth.load_config()
+    for host in hosts:
+        found = _credentials(host, configured)
+        name, password = str(found.get("username") or ""), str(found.get("password") or "")
+        if name and password:
+            packed = base64.b64encode(f"{name}:{password}".encode()).decode()
+            return {"username": name, "password": password, "auth": packed}
+    raise input_error(
+        "PULL_CREDENTIALS",
+        f"Docker's configuration has no name and password for {hosts[0]}, and `registry.pullSecret` asks for them",
+        hints=(f"docker login {hosts[0]}", "or leave `registry.pullSecret` out, where nodes pull without"),
+    )
 
 
 def _facts(ref: str, document: Mapping[str, Any]) -> ImageFacts:

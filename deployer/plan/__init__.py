@@ -4,7 +4,16 @@ Pure: the spec, the env values, the digests of the sources and a few facts go in
 are named by their content, so that "nothing changed" is an equality and a rollback restores the exact image and Secret.
 """
 
-from deployer.plan.make import BASE_LABEL, build_args, cors_plans, in_registry, make_plan, url_plans
+from deployer.plan.make import (
+    BASE_LABEL,
+    build_args,
+    cors_plans,
+    filled,
+    in_registry,
+    make_plan,
+    url_plans,
+    with_digests,
+)
 from deployer.plan.model import (
     ChartSource,
     CorsPlan,
@@ -32,6 +41,7 @@ __all__ = [
     "build_args",
     "cors_plans",
     "expand",
+    "filled",
     "generated_keys",
     "in_registry",
     "is_on",
@@ -40,4 +50,5 @@ __all__ = [
     "switch_states",
     "url_plans",
     "wanted_keys",
+    "with_digests",
 ]

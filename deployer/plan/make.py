@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from deployer.core.values import mapped, overlaid, set_over
 from deployer.core.yaml import Location
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
-from deployer.plan.secrets import is_on, plan_secret, switch_states
+from deployer.plan.secrets import is_on, plan_pull_secret, plan_secret, switch_states
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 """Image label with the name of the base image (OCI annotations)."""
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PART = re.compile(r"{(\w+)}")
 _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 
@@ -39,10 +41,27 @@ def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
         if is_on(release.when, on)
     )
     urls = url_plans(spec, facts.env)
+    pull, namespaces = spec.registry.pull_secret, dict.fromkeys(one.namespace for one in releases)
+    for_pulls = [plan_pull_secret(pull, one, facts) for one in namespaces] if pull and facts.pushed else []
     return Plan(
-        spec.application, spec.namespace, tuple(images.values()), tuple(secrets.values()), releases, urls,
+        spec.application, spec.namespace, tuple(images.values()), (*secrets.values(), *for_pulls), releases, urls,
         cors_plans(spec, urls),
     )  # fmt: skip
+
+
+def with_digests(plan: Plan, digests: Mapping[str, str]) -> Plan:
+    """The plan whose values name images by the digests (image → digest) that the registry has given them.
+
+    What a release is made from, its `inputs`, stays: the same tag has the same digest.
+    """
+    known = {image.unknown_digest: digests[image.name] for image in plan.images if digests.get(image.name)}
+    if not known:
+        return plan
+
+    def fill(text: str, _: Location) -> str:
+        return _DIGEST.sub(lambda found: known.get(found[0], found[0]), text)
+
+    return replace(plan, releases=tuple(replace(one, values=mapped(one.values, fill)) for one in plan.releases))
 
 
 def url_plans(spec: Spec, env: Mapping[str, str]) -> tuple[UrlPlan, ...]:
@@ -202,7 +221,7 @@ def _values(
     given: dict[str, tuple[str, str]] = {}
     for image, mapping in release.images.items():
         if image in images:
-            known = _image_texts(images[image])
+            known = _image_texts(images[image], pushed=facts.pushed)
             for path, template in mapping.items():
                 at = ("releases", name, "images", image, path)
                 registry = template == "{registry}" and not known["registry"]
@@ -225,12 +244,13 @@ def _values(
     return values
 
 
-def _image_texts(image: ImagePlan) -> dict[str, str]:
-    """What a template can contain; the registry is empty where the repository has none."""
+def _image_texts(image: ImagePlan, *, pushed: bool) -> dict[str, str]:
+    """What a template can contain; registry and digest are empty where the image has none."""
     repository = parse_ref(image.repository)
     registry = repository.registry
     name = image.repository.removeprefix(f"{registry}/") if registry else image.repository
-    return {"registry": registry, "repository": image.repository, "name": name, "tag": image.tag, "ref": image.ref}
+    return {"registry": registry, "repository": image.repository, "name": name, "tag": image.tag, "ref": image.ref,
+            "digest": image.unknown_digest if pushed else ""}  # fmt: skip
 
 
 def _two_texts(at: Location, first: tuple[str, str], second: tuple[str, str], facts: Facts) -> DeployError:
@@ -256,9 +276,14 @@ def _address(url: str, addresses: Mapping[str, str]) -> str:
     return addresses[url]
 
 
+def filled(template: str, known: Mapping[str, str]) -> str:
+    """The template with what is known; `@{digest}` is left out where there is no digest."""
+    return (template if known.get("digest") else template.replace("@{digest}", "")).format_map(known)
+
+
 def _filled(template: str, known: Mapping[str, str], at: Location, facts: Facts) -> str:
     try:
-        return template.format_map(known)
+        return filled(template, known)
     except (KeyError, ValueError, IndexError, AttributeError):
         names = ", ".join(f"{{{name}}}" for name in known)
         raise input_error(

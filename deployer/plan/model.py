@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,10 @@ class Facts:
     commit: tags.Commit | None
     registry: str = ""
     """What the references of images begin with that name no registry of their own."""
+    pushed: bool = False
+    """Whether images come from a registry, which gives each a digest."""
+    pull_config: str = field(default='{"auths": {}}', repr=False)
+    """What a pull Secret holds: Docker's configuration with the credentials for the registry."""
     origin: Callable[..., object] = field(default=lambda *location: "", compare=False)
     """Where a location of the spec is written."""
 
@@ -84,6 +89,11 @@ class ImagePlan:
         """Repository and tag."""
         return f"{self.repository}:{self.tag}"
 
+    @property
+    def unknown_digest(self) -> str:
+        """What stands for the digest of its manifest until the registry has it."""
+        return f"sha256:{hashlib.sha256(self.ref.encode()).hexdigest()}"
+
 
 @dataclass(frozen=True, slots=True)
 class SecretPlan:
@@ -98,6 +108,8 @@ class SecretPlan:
     checksum: str
     checksums: Mapping[str, str]
     data: Mapping[str, str] = field(repr=False)
+    of_registry: bool = False
+    """Whether it holds the credentials for the registry: they are no part of a revision."""
 
     @property
     def served(self) -> str:

@@ -8,6 +8,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import replace
 
 from deployer.config.spec import Secret, Spec
 from deployer.core.errors import input_error
@@ -79,23 +80,22 @@ def expand(template: str, env: Mapping[str, str]) -> str:
 
 
 def plan_secret(spec: Spec, name: str, secret: Secret, facts: Facts) -> SecretPlan:
-    namespace = secret.namespace or spec.namespace
     data = {key: _secret_value(facts.env, key, source.source, source.default) for key, source in secret.keys.items()}
-    checksums = {key: _keyed_hash(facts.salt, namespace, name, key, value) for key, value in data.items()}
-    checksum = _keyed_hash(
-        facts.salt, namespace, name, secret.type, *(f"{k}={v}" for k, v in sorted(checksums.items()))
-    )
-    return SecretPlan(
-        name=name,
-        namespace=namespace,
-        copy=f"{name}-{checksum[:8]}",
-        stable=name if secret.naming == "stable" else None,
-        type=secret.type,
-        labels=secret.labels,
-        checksum=checksum,
-        checksums=checksums,
-        data=data,
-    )
+    planned = _planned(name, secret.namespace or spec.namespace, secret.type, data, facts.salt)
+    return replace(planned, stable=name if secret.naming == "stable" else None, labels=secret.labels)
+
+
+def plan_pull_secret(name: str, namespace: str, facts: Facts) -> SecretPlan:
+    """The Secret with which pods of the namespace pull from the registry."""
+    data = {".dockerconfigjson": facts.pull_config}
+    planned = _planned(name, namespace, "kubernetes.io/dockerconfigjson", data, facts.salt)
+    return replace(planned, stable=name, of_registry=True)
+
+
+def _planned(name: str, namespace: str, kind: str, data: Mapping[str, str], salt: str) -> SecretPlan:
+    checksums = {key: _keyed_hash(salt, namespace, name, key, value) for key, value in data.items()}
+    checksum = _keyed_hash(salt, namespace, name, kind, *(f"{k}={v}" for k, v in sorted(checksums.items())))
+    return SecretPlan(name, namespace, f"{name}-{checksum[:8]}", None, kind, {}, checksum, checksums, data)
 
 
 def _secret_value(env: Mapping[str, str], key: str, source: str | None, default: str | None) -> str:

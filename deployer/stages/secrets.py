@@ -152,6 +152,8 @@ def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
         shape = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret.type, "data": data}
         return {**shape, "immutable": True} if immutable else shape
 
+    if secret.of_registry and secret.stable is not None:
+        return (body(secret.stable, immutable=False),)  # credentials that were replaced are not kept
     copy = body(secret.copy, immutable=True)
     return (copy,) if secret.stable is None else (copy, body(secret.stable, immutable=False))
 

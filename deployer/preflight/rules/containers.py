@@ -14,7 +14,7 @@ from deployer.core.image_ref import parse_ref
 from deployer.core.ports import Object
 from deployer.core.values import set_at, value_at
 from deployer.core.yaml import Location
-from deployer.plan import ImagePlan, ReleasePlan
+from deployer.plan import ImagePlan, ReleasePlan, filled
 from deployer.preflight.rules.capacity import quantity
 from deployer.preflight.rules.model import (
     Container,
@@ -95,6 +95,7 @@ def not_built(
     Where that does not render, a tag that names a content of ours shows it.
     """
     refs = {parse_ref(image.ref).familiar for image in images.values()}
+    digests = {(parse_ref(image.repository).short, image.unknown_digest) for image in images.values()}
     ours = [one for one in mapped if one.is_image and isinstance(one.value, str) and one.other]
     found: dict[Location, NotBuilt] = {}
     objects = rendered.objects if changed is None else changed
@@ -102,7 +103,8 @@ def not_built(
         for container in work.containers(init=True) if work.starts and not is_test(work.body) else ():
             used, image = _written_back(str(container.get("image") or ""), ours, images, tried=changed is not None)
             ref = parse_ref(image)
-            if used is not None and (ref.digest or ref.familiar not in refs):
+            known = (ref.short, ref.digest) in digests if ref.digest else ref.familiar in refs
+            if used is not None and not known:
                 built = images[str(used.location[3])].ref
                 found.setdefault(used.location, NotBuilt(used.location, work.label, image, built))
     return tuple(found.values())
@@ -138,10 +140,12 @@ def _other(template: str, value: Any, mark: str) -> Any:
     if template == "{checksums}":
         return dict.fromkeys(value, f"{mark}00000000") if isinstance(value, Mapping) else value
     tag = f"0.0.0-{mark}00000000"
-    return template.format_map(
-        {"registry": f"probe-{mark}{_NO_REGISTRY}", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
-         "ref": f"probe-{mark}:{tag}", "checksum": f"{mark}00000000"}
-    )  # fmt: skip
+    known = {
+        "registry": f"probe-{mark}{_NO_REGISTRY}", "repository": f"probe-{mark}", "name": f"probe-{mark}", "tag": tag,
+        "ref": f"probe-{mark}:{tag}", "checksum": f"{mark}00000000",
+        "digest": f"sha256:{mark:0<64}" if "sha256:" in str(value) else "",
+    }  # fmt: skip
+    return filled(template, known)
 
 
 _LOWEST_USER = 1000

@@ -232,9 +232,10 @@ def tag_policy(subject: Subject) -> Iterator[Violation]:
 
 @rule("PULL_ALWAYS", "certain", "topology 003 Deployment Constraints (IfNotPresent)")
 def pull_always(subject: Subject) -> Iterator[Violation]:
-    """No image that is built here is pulled at every start."""
+    """No image that is built here, and that no registry has, is pulled at every start."""
     for one in _always_pulled(subject):
-        if _planned(subject, one):
+        image = _planned(subject, one)
+        if image is not None and not parse_ref(image.repository).registry:
             text = f"pulls `{one.image}` at every start, and no registry has it: it is built here"
             doubt: Severity | None = None if one.workload.starts else "warning"
             yield one.violation(text, "image", "pullPolicy", hint="pullPolicy: IfNotPresent", severity=doubt)
