@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference release rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bundle: setup ## A first `up` from a bundle on a machine without a network, time
 
 rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
 	@$(BIN)/python -m bench.rollback
+
+registry: setup ## A registry with TLS and a password, and a containerd cluster that is only a context: up to down; the table in bench/results/registry.md (half an hour)
+	@$(BIN)/python -m bench.registry
 
 more: setup ## Tests of the core path that are too long for `make test`: local forward, refused origins, neighbours (8 minutes)
 	@$(PYTEST) -q --cluster tests/e2e/forward.py tests/e2e/origins.py tests/e2e/neighbours.py

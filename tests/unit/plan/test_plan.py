@@ -21,6 +21,7 @@ from deployer.plan import (
     make_plan,
     missing_keys,
     switch_states,
+    with_digests,
 )
 from deployer.plan.tags import Commit
 
@@ -243,7 +244,7 @@ def test_a_value_path_through_something_that_is_no_map_is_an_input_error(path: s
     assert path in error.problems[0].title
 
 
-@pytest.mark.parametrize("template", ["{digest}", "{tag", "{}", "{tag.x}"])
+@pytest.mark.parametrize("template", ["{size}", "{tag", "{}", "{tag.x}"])
 def test_a_template_out_of_shape_is_an_input_error(template: str) -> None:
     error = refusal(change={"releases/app/images/api": {"api.image": template}})
     assert error.problems[0].code == "VALUE_TEMPLATE"
@@ -417,3 +418,37 @@ def test_the_objects_of_the_builtin_chart_are_called_like_the_release() -> None:
     made = values(plan(change=change))
     assert (made["name"], made["service"]) == ("app", {"name": "app", "type": "NodePort"})
     assert values(plan(change={**change, "releases/app/values": {"name": "x"}}))["name"] == "x"
+
+
+BY_DIGEST = {"releases/app/images/api": {"api.image": "{ref}@{digest}", "api.digest": "{digest}"}}
+
+
+def test_a_registry_stands_before_the_names_of_images_that_have_none() -> None:
+    made = plan(registry="r.example.com:5000/team", pushed=True,
+                change={"images/db": {"repository": "ghcr.io/other/db", "context": "db"}})  # fmt: skip
+    assert [one.repository for one in made.images] == ["r.example.com:5000/team/todo-api", "ghcr.io/other/db"]
+    assert made.releases[0].values["api"]["name"] == "r.example.com:5000team/todo-api"
+
+
+def test_a_digest_is_filled_in_once_the_registry_has_given_it_and_changes_no_inputs() -> None:
+    made = plan(change=BY_DIGEST, registry="r.example.com", pushed=True)
+    given = f"sha256:{OTHER}"
+    done = with_digests(made, {"api": given, "db": ""})
+    assert done.releases[0].values["api"]["image"] == f"{made.images[0].ref}@{given}"
+    assert done.releases[0].values["api"]["digest"] == given
+    assert done.releases[0].inputs == made.releases[0].inputs
+    assert made.releases[0].values["api"]["digest"] == made.images[0].unknown_digest
+
+
+def test_without_a_registry_nothing_stands_for_a_digest() -> None:
+    values = plan(change=BY_DIGEST).releases[0].values
+    assert "@" not in values["api"]["image"] and values["api"]["digest"] == ""
+
+
+def test_every_namespace_of_a_release_gets_the_pull_secret_and_no_revision_keeps_it() -> None:
+    change = {"registry": {"address": "r.example.com", "pullSecret": "pull"}}
+    held = '{"auths": {"r.example.com": {"password": "canary"}}}'
+    (made,) = (one for one in plan(change=change, pushed=True, pull_config=held).secrets if one.of_registry)
+    assert (made.served, made.namespace, made.type) == ("pull", "apps", "kubernetes.io/dockerconfigjson")
+    assert dict(made.data) == {".dockerconfigjson": held} and "canary" not in repr(made)
+    assert not [one for one in plan(change=change).secrets if one.of_registry]
