@@ -38,6 +38,9 @@ class Rollout(Part):
     """How soon a bad sign ends the wait."""
     on_failure: Literal["rollback", "keep"] = "rollback"
     """What follows a failed rollout when a revision was verified before."""
+    early_probes: bool = True
+    """Ask a pod's readiness probe as soon as its initial delay is over, not only once in a period: an annotation of the
+    pod changes."""
     services: dict[ObjectName, ServiceRollout] = {}
     """Settings of single workloads, by name."""
 

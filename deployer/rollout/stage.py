@@ -67,6 +67,8 @@ class Limits:
     hold: float
     profile: FailFast
     services: Mapping[str, ServiceLimits] = field(default_factory=dict)
+    early_probes: bool = True
+    """Whether readiness is asked for as soon as its probe allows, and not only once in a period."""
 
     def timeout_of(self, ref: WorkloadRef) -> float:
         """Seconds until the workload's deadline."""
@@ -100,6 +102,7 @@ def limits_from(
         hold if hold is not None else seconds(rules.hold),
         profile or FailFast(rules.fail_fast),
         services,
+        rules.early_probes,
     )
 
 

@@ -22,6 +22,7 @@ from deployer.diagnosis.restarts import ended_since, failing_since, last_log, li
 from deployer.kube.outage import retried
 from deployer.rollout.hold import Asked, Awaited, awaited, relapse
 from deployer.rollout.observe import Key, Pace, Surroundings, Tails, counted, log_end, read_surroundings, read_tails
+from deployer.rollout.probes import Early
 from deployer.rollout.stage import (
     DONE,
     STAGE,
@@ -38,6 +39,7 @@ from deployer.status.objects import dig, find
 
 _TICK_SECONDS = 0.7
 _MOMENT_SECONDS = 0.5
+_LEAST_SECONDS = 0.1
 _NOTED_ROUNDS = 2
 _AWAY_SECONDS = 10.0
 """A look that takes longer is one at a cluster that did not answer: its controllers' clocks went on meanwhile."""
@@ -96,6 +98,7 @@ class _Watched:
         self._observed, self._known = Observed(), Known(needed=rollout.needed)
         self._snapshot: Snapshot | None = None
         self._asked: Asked = {}
+        self._early = Early()
         self.pace = Pace()
         self.available_at: float | None = None
 
@@ -114,6 +117,8 @@ class _Watched:
         if not rollout.changed and seen.is_available:
             return seen
         left = tuple(status.ref for status in statuses if status.phase not in DONE)
+        if rollout.limits.early_probes:
+            self._early.ask(left, snapshot, self._kube, clock.now())
         look_around_us = partial(read_surroundings, self._around, rollout.kinds, snapshot, rollout.refs, self._kube)
         self._around = yield from retried(look_around_us, STAGE, clock)
         read = partial(read_tails, self._tails, snapshot, left, self._kube, self.pace)
@@ -214,6 +219,7 @@ class _Watched:
         clock, asked = self._rollout.clock, self.counter.asked
         soon = any(_is_new(finding, self._observed, clock.now()) for finding in seen.findings)
         least = _MOMENT_SECONDS if soon else _TICK_SECONDS
+        least = max(min(least, self._early.next(clock.now())), _LEAST_SECONDS)
         pause, rested = self.pace.pause(least, soon=soon), clock.monotonic()
         if pause > least:
             clock.sleep(pause)
