@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+from types import TracebackType
+from typing import Any, Literal, NoReturn, Protocol, Self
 
 import click
 
 from deployer.cli.options import Session, common_options, complete_services
 from deployer.cli.running import Task, driven, progress_of
 from deployer.cli.up import read_inputs
+from deployer.cli.urls import can_show, launch
 from deployer.commands import dev as story
 from deployer.commands.connection import Opened, open_running
 from deployer.commands.dev import Known, Seen, Work
 from deployer.commands.services import pods_of, services_of
+from deployer.commands.status import addresses_of
 from deployer.commands.up import UpOptions, stages_of, up
 from deployer.composition import Machine, begin_run, this_machine
 from deployer.config.load import LoadedSpec
@@ -28,18 +32,16 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event, Log
 from deployer.core.steps import Outcome, Steps, outcome_only, stage
 from deployer.core.text import clean
-from deployer.rollout.stage import take_snapshot
+from deployer.rollout.stage import take_snapshot, worth_showing
 from deployer.sources.watch import Watcher
 from deployer.stages import sync
 from deployer.state.lock import watching
 from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.toolchain import locate_toolchain
-from deployer.ui.sinks import JsonlSink, Lines, make_sink
-
-if TYPE_CHECKING:
-    from deployer.kube.logs import LogLine
+from deployer.ui.sinks import JsonlSink, Lines, choose, make_sink
 
 Sink = Callable[[Event], None]
+Statuses = tuple[WorkloadStatus, ...]
 _LOOK_SECONDS = 1.0
 
 
@@ -67,14 +69,17 @@ def _hang_up(signum: int, frame: Any) -> NoReturn:
 
 
 class Display(Protocol):
-    """Where the loop is shown."""
+    """Where the loop is shown, between `__enter__` and `__exit__`."""
 
-    def round(self) -> AbstractContextManager[Sink]:
-        """The sink of one round."""
-
-    def log(self, line: LogLine) -> None: ...
-    def workloads(self, statuses: tuple[WorkloadStatus, ...], synced: frozenset[str]) -> None: ...
-    def says(self, words: str) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def keys(self, press: Callable[[str], None], show: Callable[[str], bool]) -> None: ...
+    def round(self) -> AbstractContextManager[Sink]: ...
+    def log(self, service: str, line: str) -> None: ...
+    def workloads(self, statuses: Statuses, synced: frozenset[str], addresses: Mapping[str, str]) -> None: ...
+    def says(self, state: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Loop:
         self._paused = False
         self._tried: object = None
         self._failed: tuple[Problem, ...] = ()
+        self._busy = self._said_polling = False
+        display.keys(self.press, lambda url: can_show(here.env, sys.platform) and launch(url))
 
     def close(self) -> None:
         """No thread of the loop runs on."""
@@ -127,6 +134,9 @@ class Loop:
             try:
                 seen = self._look(paths)
                 self._watcher.watch(story.folders(seen))
+                if self._watcher.polls and not self._said_polling:
+                    self._said_polling = True
+                    self._round((story.SOURCES,), story.polling(self._here.clock))
                 if self._paused and not forced:
                     return ExitCode.OK
                 work = self._work(seen, forced=forced)
@@ -160,7 +170,7 @@ class Loop:
         while True:
             if woken.key == "p":
                 self._paused = not self._paused
-                self._display.says("paused: p goes on" if self._paused else "watching")
+                self._display.says("paused" if self._paused else "")
             try:
                 more = self._inbox.get_nowait()
             except queue.Empty:
@@ -170,6 +180,8 @@ class Loop:
 
     def press(self, key: str) -> None:
         """A key is pressed, as seen from any thread."""
+        if key == "q" and self._busy:
+            os.kill(os.getpid(), signal.SIGINT)  # ends what is being done, as Ctrl-C does
         self._inbox.put(Woken("key", key=key))
 
     def _look(self, paths: frozenset[str]) -> Seen:
@@ -237,8 +249,10 @@ class Loop:
     ) -> ExitCode:
         application = self._read[1].spec.application if self._read else ""
         body = steps if callable(steps) else lambda _: steps
+        self._busy = True
         with self._display.round() as sink:
             ran = driven(self._session, Task("dev", application, stages, body, kept), self._here, sink)
+        self._busy = False
         self._failed = ran.problems
         return ran.exit_code
 
@@ -269,6 +283,7 @@ class Eyes:
         self._snapshot = Snapshot()
         self._ended = threading.Event()
         self.pods()
+        self._addresses = self._find_addresses()
         for target in (self._look_on, self._read_logs):
             threading.Thread(target=target, name="eyes", daemon=True).start()
 
@@ -281,6 +296,13 @@ class Eyes:
         self._snapshot = take_snapshot(self._refs, self.opened.kube, events=False, before=self._snapshot)
         return tuple(self._snapshot.pods)
 
+    def _find_addresses(self) -> dict[str, str]:
+        spaces = {ref.namespace for ref in self._refs}
+        services = {
+            (space, one["metadata"]["name"]): one for space in spaces for one in self.opened.kube.list("Service", space)
+        }
+        return {ref.name: url for ref, url in addresses_of(self._refs, services, self.opened, self._snapshot).items()}
+
     def _look_on(self) -> None:
         before: frozenset[str] | None = None
         while not self._ended.wait(_LOOK_SECONDS):
@@ -288,7 +310,8 @@ class Eyes:
                 pods = self.pods()
                 snapshot, now = self._snapshot, time.time()
                 statuses = tuple(workload_status(ref, snapshot, now) for ref in self._refs)
-                self._display.workloads(statuses, _services_of(self.synced, self._refs, snapshot))
+                synced = _services_of(self.synced, self._refs, snapshot)
+                self._display.workloads(worth_showing(statuses), synced, self._addresses)
                 ids = frozenset(one.id for one in sync.every(pods))
                 if before is not None and ids != before:
                     self._wake()
@@ -312,7 +335,7 @@ class Eyes:
             for line in logs.follow(self.opened.kube, look, tail=5):
                 if self._ended.is_set():
                     return
-                self._display.log(line)
+                self._display.log(line.source.service, line.text)
 
 
 def _services_of(ids: frozenset[str], refs: tuple[WorkloadRef, ...], snapshot: Snapshot) -> frozenset[str]:
@@ -336,29 +359,36 @@ class Plain:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def keys(self, press: Callable[[str], None], show: Callable[[str], bool]) -> None:
+        """There are none."""
+
     def round(self) -> AbstractContextManager[Sink]:
         """The sink of one round."""
         if self._json is not None:
             return self._json
-        return make_sink(
-            progress_of(self._session), sys.stderr, self._here.env, self._session.verbose, self._here.clock
-        )
+        progress = "plain" if (asked := progress_of(self._session)) in ("auto", "live") else asked
+        return make_sink(progress, sys.stderr, self._here.env, self._session.verbose, self._here.clock)
 
-    def log(self, line: LogLine) -> None:
+    def log(self, service: str, line: str) -> None:
         """One line of a service's log."""
         if self._json is not None:
-            self._json(Log("logs", line.source.service, clean(line.text)))
+            self._json(Log("logs", service, clean(line)))
         elif not self._session.quiet:
-            self._lines.write(f"{line.source.service} | {clean(line.text)}")
+            self._lines.write(f"{service} | {clean(line)}")
 
-    def workloads(self, statuses: tuple[WorkloadStatus, ...], synced: frozenset[str]) -> None:
+    def workloads(self, statuses: Statuses, synced: frozenset[str], addresses: Mapping[str, str]) -> None:
         """Lines are about changes, which a round shows."""
 
-    def says(self, words: str) -> None:
-        """The words are a line."""
+    def says(self, state: str) -> None:
+        """The state is a line."""
         if self._json is None and not self._session.quiet:
-            self._lines.write(words)
+            self._lines.write(state or "watching")
 
 
-def _display(session: Session, here: Machine) -> Plain:
-    return Plain(session, here)
+def _display(session: Session, here: Machine) -> Display:
+    if session.as_json or choose(progress_of(session), sys.stderr, here.env) != "live":
+        return Plain(session, here)
+    from deployer.ui.console import make_console
+    from deployer.ui.dev import DevScreen
+
+    return DevScreen(make_console(sys.stderr, here.env), here.clock, sys.stdin)

@@ -60,7 +60,7 @@ def open_(session: Session, name: str | None) -> int:
         )  # fmt: skip
     if not chosen.url:
         raise machine_error("URL_NOT_EXPOSED", chosen.problem, hints=("todo-deploy status",))
-    shown = can_show(os.environ, sys.platform) and _launch(chosen.url)
+    shown = can_show(os.environ, sys.platform) and launch(chosen.url)
     if session.as_json:
         print_json("open", ExitCode.OK, {"name": chosen.name, "url": chosen.url, "opened": shown})
     elif not shown:
@@ -75,7 +75,7 @@ def can_show(env: Mapping[str, str], platform: str) -> bool:
     return platform in ("darwin", "win32") or bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
 
 
-def _launch(url: str) -> bool:
+def launch(url: str) -> bool:
     """Whether a browser took the URL; what it says goes to standard error, for our standard output is data."""
     import webbrowser
 

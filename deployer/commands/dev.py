@@ -19,8 +19,9 @@ from deployer.composition import Machine, Run
 from deployer.config.load import LoadedSpec, chart_folder, local_overlay
 from deployer.config.releases import BUILTIN
 from deployer.core.errors import DeployError, ExitCode, Problem
+from deployer.core.events import Warned
 from deployer.core.ports import KubePort, Object
-from deployer.core.steps import Outcome, Steps, stage
+from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
 from deployer.sources import charts
 from deployer.sources.digest import FOLDER, Manifest
 from deployer.sources.load import Sources
@@ -207,6 +208,14 @@ def crashes(known: Known, pods: Sequence[Object], before: Seen, kube: KubePort, 
                     hints = ("what its image has serves again; the next change is tried",)
                     found.append(Problem("SYNC_CRASHED", title, "\n".join(lines), f"pod/{name_of(pod)}", hints))
     return found
+
+
+def polling(clock: Clock) -> Steps[None]:
+    """Says that no event will tell of a change."""
+    title = "the system can watch no more folders: the sources are looked at each second"
+    hints = ("sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances: raise the one that is used up",)
+    yield from stage(SOURCES, outcome_only(Outcome(None, False, "no more folders can be watched")), clock)
+    yield Warned(Problem("WATCH_LIMIT", title, hints=hints))
 
 
 def failing(problems: Sequence[Problem]) -> Steps[Outcome[None]]:

@@ -23,6 +23,7 @@ from deployer.rollout.stage import DONE, RECENT_SECONDS, has_restarted, take_sna
 from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
+from deployer.stages.sync import every
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.state.lock import is_held
 from deployer.state.record import Record
@@ -33,6 +34,7 @@ from deployer.status import (
     Snapshot,
     WorkloadRef,
     WorkloadStatus,
+    current_pods,
     pvc_phase,
     service_phase,
     workload_status,
@@ -97,16 +99,25 @@ def read_status(opened: Opened, clock: Clock) -> Status:
             if is_lasting and verified:
                 verified = False
                 opened, releases = _taken_back(opened, finding, releases)
+    for ref in refs:
+        if any(one.is_labelled for one in every(current_pods(ref, snapshot))):
+            causes.setdefault(ref, "runs files that `dev` copied into it, which are not verified: todo-deploy up")
+            releases = [replace(one, verdict="") if _has(opened, one.release, ref) else one for one in releases]
     services = {
         (namespace, one["metadata"]["name"]): one
         for namespace in sorted({ref.namespace for ref in refs})
         for one in kube.list("Service", namespace)
     }
     return Status(
-        opened, tuple(releases), statuses, causes, _addresses(refs, services, opened, snapshot),
+        opened, tuple(releases), statuses, causes, addresses_of(refs, services, opened, snapshot),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
         astray(opened.record, kube),
     )  # fmt: skip
+
+
+def _has(opened: Opened, release: str, ref: WorkloadRef) -> bool:
+    """Whether the workload is one of the release."""
+    return ref in workloads_of(opened.record.releases[release].objects)
 
 
 def _taken_back(opened: Opened, found: Finding, releases: list[Revision]) -> tuple[Opened, list[Revision]]:
@@ -161,7 +172,7 @@ def _policies(opened: Opened) -> Enforcement | None:
     return enforcement(opened.kube.list("Pod")) if "NetworkPolicy" in kinds else None
 
 
-def _addresses(
+def addresses_of(
     refs: tuple[WorkloadRef, ...],
     services: Mapping[tuple[str, str], Object],
     opened: Opened,

@@ -11,7 +11,7 @@ from deployer.cluster import ownership
 from deployer.commands.charts import ensure_charts
 from deployer.commands.clones import refuse_other_values
 from deployer.commands.connection import connect
-from deployer.commands.deploy import STABILITY, Asked, RolloutFailed, deploy, verified
+from deployer.commands.deploy import STABILITY, Asked, Deployed, RolloutFailed, deploy, verified
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.planning import Planned, ensure_record, plan_up, with_timeout
 from deployer.commands.rollback import automatic_rollback
@@ -27,20 +27,22 @@ from deployer.helm.pull import STAGE as CHARTS
 from deployer.helm.storage import Applied
 from deployer.plan import Plan, with_digests
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Limits, limits_from
+from deployer.rollout.stage import Limits, limits_from, take_snapshot, workloads_of
 from deployer.sources import load
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
 from deployer.stages import releases as releases_stage
+from deployer.stages import restart
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage, Wanted, scan_images
 from deployer.stages.releases import Preparation
 from deployer.stages.secrets import KeptSecret
+from deployer.stages.sync import LABEL, every
 from deployer.stages.urls import ProvenUrl
 from deployer.state import build_cache
-from deployer.status import WorkloadStatus
+from deployer.status import WorkloadStatus, current_pods
 from deployer.toolchain import STAGE as TOOLCHAIN
 
 STAGES = (
@@ -121,6 +123,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     since, limits = clock.now(), limits_of(connected.spec, plan, options)
     try:
         releases = yield from stage(releases_stage.STAGE, deploy(connected, planned, limits), clock)
+        yield from replace_synced(connected, releases.value, planned, options)
         serving = yield from verified(connected, releases.value, limits, since, Asked(plan.urls, plan.cors))
     except RolloutFailed as failed:
         raise (yield from automatic_rollback(connected, failed, options)) from None
@@ -134,6 +137,22 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
         workloads=serving.workloads,
         urls=serving.urls,
     )
+
+
+def replace_synced(run: Connected, deployed: Deployed, planned: Planned, options: UpOptions) -> Steps[None]:
+    """Pods that `dev` copied files into are being replaced: what runs is what was built, of the services asked for."""
+    refs = tuple(ref for one in deployed.releases for ref in workloads_of(one.objects) if "." not in ref.kind)
+    spaces = {ref.namespace for ref in refs}
+    if not any(run.kube.list("Pod", space, labels=LABEL, metadata_only=True) for space in spaces):
+        return
+    asked = {one.ref for one in planned.plan.images if not options.services or one.name in options.services}
+    snapshot = take_snapshot(refs, run.kube, events=False)
+    synced = [
+        ref for ref in refs
+        if any(one.label and one.image in asked for one in every(current_pods(ref, snapshot)))
+    ]  # fmt: skip
+    if synced:
+        yield from stage(restart.STAGE, restart.restart_workloads(synced, run.kube, run.clock), run.clock)
 
 
 def preflight(

@@ -149,6 +149,22 @@ def base_images(text: str, args: Mapping[str, str]) -> tuple[BaseImage, ...]:
     return tuple(_bases(text, args))
 
 
+def last_base(text: str, args: Mapping[str, str], target: str | None = None) -> str:
+    """The image, or `scratch`, that the target stage is made of in the end, the last one without a target."""
+    values, mark = _globals(text, args), _escape(text)
+    made: dict[str, str] = {}
+    ref = ""
+    for one in instructions(text):
+        words = [word for word in one.rest.split() if not word.startswith("--")]
+        if one.word == "FROM" and words:
+            name = words[2].lower() if len(words) > 2 else ""
+            ref = _expanded(words[0], values, mark)
+            made[name] = ref = made.get(ref.lower(), ref)
+            if target is not None and name == target.lower():
+                break
+    return ref
+
+
 def global_args(text: str) -> dict[str, str]:
     """The arguments that are declared before the first stage, with their defaults."""
     return {name: value or "" for name, value in _globals(text, {}).items()}

@@ -60,7 +60,7 @@ class Watcher:
                 if changes or not begun:  # the first time: what changed before the folders were watched
                     self._wake({path for _, path in changes} if begun else ())
                 begun = True
-        except OSError:  # no more watches (fs.inotify.max_user_watches), or a folder that went away
+        except (OSError, RuntimeError):  # no more watches or instances of inotify, or a folder that went away
             self.polls = not stop.is_set() and all(one.is_dir() for one in folders)
             self._wake(())
             while self.polls and not stop.wait(_POLL_SECONDS):

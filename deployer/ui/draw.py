@@ -85,6 +85,14 @@ def _frame(view: View, now: float, page: Page, items: int, logs: int) -> list[Te
     return lines
 
 
+def stage_lines(view: View, now: float, page: Page) -> Iterator[Text]:
+    """The stages at work, each with its items."""
+    for stage, line in zip(view.stages, _stages(view, page, now), strict=True):
+        if stage.state is StageState.RUNNING:
+            yield line
+            yield from _items(stage, now, page, 4, 1)
+
+
 def _header(view: View, page: Page, seconds: float | None) -> Text:
     title = [(view.application or "todo-deploy", STRONG)]
     if view.command:

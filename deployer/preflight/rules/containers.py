@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from deployer.config.spec import Release
+from deployer.config.spec import Image, Release
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import Object
 from deployer.core.values import set_at, value_at
@@ -27,6 +27,7 @@ from deployer.preflight.rules.model import (
     texts_of,
     workload_of,
 )
+from deployer.sources.dockerfile import last_base
 
 _NO_REGISTRY = ".invalid"
 
@@ -260,6 +261,40 @@ def non_root(subject: Subject) -> Iterator[Violation]:
             yield one.violation("runs as root (runAsUser: 0)", "podSecurityContext")
         elif context.get("runAsNonRoot") is not True:
             yield one.violation("may run as root: runAsNonRoot is not true", "podSecurityContext")
+
+
+@rule("SYNC_READ_ONLY", "advice", "Kubernetes docs, Security Context (readOnlyRootFilesystem)",
+      hint="containerSecurityContext: {readOnlyRootFilesystem: false}, in a profile of the spec for `dev`")  # fmt: skip
+def sync_read_only(subject: Subject) -> Iterator[Violation]:
+    """Where the spec has `sync`, the container can be written to."""
+    for one, image in _synced(subject):
+        if one.security.get("readOnlyRootFilesystem") is not True:
+            continue
+        mounts = [str(mount.get("mountPath") or "").rstrip("/") for mount in one.body.get("volumeMounts") or ()]
+        closed = [rule.to for rule in image.sync if not any(f"{rule.to}/".startswith(f"{at}/") for at in mounts)]
+        if closed:
+            what = f"`dev` cannot copy files to {closed[0]}: its file system is read-only"
+            yield one.violation(what, "containerSecurityContext", "readOnlyRootFilesystem")
+
+
+@rule("SYNC_NO_TAR", "advice", "`sync` of the spec needs `sh`, `head` and `tar` in the container",
+      hint="another `target` or base image, in a profile of the spec for `dev`")  # fmt: skip
+def sync_without_tar(subject: Subject) -> Iterator[Violation]:
+    """Where the spec has `sync`, the image is not made of a base without a shell (`scratch`, distroless)."""
+    plans = {image.name: image for image in subject.plan.images}
+    for one, image in _synced(subject):
+        plan = next(plan for plan in plans.values() if plan.ref == one.image)
+        base = last_base(plan.dockerfile.read_text(encoding="utf-8", errors="replace"), plan.args, image.target)
+        if base == "scratch" or ("distroless" in base and "debug" not in base):
+            yield one.violation(f"`dev` cannot copy files into it: its image is made of {base}, without `tar`")
+
+
+def _synced(subject: Subject) -> Iterator[tuple[Container, Image]]:
+    """The containers whose image has `sync` in the spec."""
+    images = {plan.ref: subject.loaded.spec.images[plan.name] for plan in subject.plan.images}
+    for one in subject.containers(steady=True):
+        if one.image in images and images[one.image].sync:
+            yield one, images[one.image]
 
 
 @rule("USER_NOT_NUMERIC", "certain", "topology 003 Deployment Constraints; Kubernetes docs, Security Context",

@@ -66,9 +66,12 @@ def test_other_folders_take_the_place_of_those_before(tmp_path: Path, ear: Ear) 
     ear.hears(tmp_path / "two/a")
 
 
-def test_it_polls_where_no_more_can_be_watched(tmp_path: Path, ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached."), RuntimeError("Too many open files")])
+def test_it_polls_where_no_more_can_be_watched(
+    tmp_path: Path, ear: Ear, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(*_: object, **__: object) -> Iterator[object]:
-        raise OSError("OS file watch limit reached.")
+        raise error
 
     monkeypatch.setattr(watchfiles, "watch", full)
     ear.watcher.watch([tmp_path])
