@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench bench-dev bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test: setup ## All tests, those on the real cluster included
 
 bench: setup ## The same deployment by a script and by todo-deploy, and a large rollout watched (5 minutes, on a quiet machine)
 	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.watching
+
+bench-dev: setup ## `dev`: from a save to the new answer, hot reload in Chromium, two hundred saves in a row (10 minutes)
+	@$(BIN)/python -m bench.dev
 
 load: setup ## Bodies of 200 MB against the running application's own pods (2 minutes)
 	@$(BIN)/python -m bench.load_application

@@ -1,10 +1,21 @@
 # The Todo Chatbot's chat frontend. Context: app/frontend-chatbot.
 ARG NODE_IMAGE=node:24-alpine
 
-FROM ${NODE_IMAGE} AS build
+FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
+
+# For development (profile `dev` of the spec): Vite's server, which reloads what changes, before the page's own.
+FROM dependencies AS dev
+RUN chown 1001:1001 . node_modules && mkdir -p dist
+USER 1001
+ENV HOME=/tmp
+EXPOSE 3001
+ENTRYPOINT ["sh", "-c", "PORT=3002 BIND_ADDRESS=127.0.0.1 node server.mjs & exec node_modules/.bin/vite --host 0.0.0.0"]
+COPY --chown=1001:1001 . .
+
+FROM dependencies AS build
 COPY . .
 RUN npm run build && chmod -R a+rX dist server.mjs guard.mjs
 

@@ -1,11 +1,22 @@
 # The Todo Chatbot's web frontend. Context: app/frontend-web.
 ARG NODE_IMAGE=node:24-alpine
 
-FROM ${NODE_IMAGE} AS build
+FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /build
 ENV NEXT_TELEMETRY_DISABLED=1
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
+
+# For development (profile `dev` of the spec): Next's own server, which reloads what changes.
+FROM dependencies AS dev
+RUN chown 1001:1001 . node_modules
+USER 1001
+ENV HOME=/tmp
+EXPOSE 3000
+ENTRYPOINT ["node_modules/.bin/next", "dev", "--hostname", "0.0.0.0", "--port", "3000"]
+COPY --chown=1001:1001 . .
+
+FROM dependencies AS build
 COPY . .
 # Next writes the base path into every address of the build, so it cannot be a setting of the container.
 ARG NEXT_PUBLIC_BASE_PATH=

@@ -281,9 +281,11 @@ def sync_read_only(subject: Subject) -> Iterator[Violation]:
       hint="another `target` or base image, in a profile of the spec for `dev`")  # fmt: skip
 def sync_without_tar(subject: Subject) -> Iterator[Violation]:
     """Where the spec has `sync`, the image is not made of a base without a shell (`scratch`, distroless)."""
-    plans = {image.name: image for image in subject.plan.images}
+    plans = {image.ref: image for image in subject.plan.images if image.dockerfile.is_file()}
     for one, image in _synced(subject):
-        plan = next(plan for plan in plans.values() if plan.ref == one.image)
+        plan = plans.get(one.image)
+        if plan is None:
+            continue
         base = last_base(plan.dockerfile.read_text(encoding="utf-8", errors="replace"), plan.args, image.target)
         if base == "scratch" or ("distroless" in base and "debug" not in base):
             yield one.violation(f"`dev` cannot copy files into it: its image is made of {base}, without `tar`")

@@ -15,6 +15,7 @@ from deployer.sources.dockerfile import (
     exposed_ports,
     global_args,
     instructions,
+    last_base,
     reaches,
     syntax,
     with_bases,
@@ -218,3 +219,11 @@ def test_what_is_taken_of_the_context(instruction: str, sources: list[str]) -> N
 )
 def test_what_a_source_reaches(source: str, path: str, reached: bool) -> None:
     assert reaches(source, path) is reached
+
+
+@pytest.mark.parametrize(
+    ("target", "base"), [(None, "scratch"), ("dev", "python:3.11"), ("BUILD", "golang:1.25"), ("unknown", "scratch")]
+)
+def test_what_a_stage_is_made_of_in_the_end(target: str | None, base: str) -> None:
+    text = "ARG BASE=python:3.11\nFROM golang:1.25 AS build\nFROM $BASE AS base\nFROM base AS dev\nFROM scratch\n"
+    assert last_base(text, {}, target) == base

@@ -9,10 +9,10 @@ from typing import IO
 
 import pytest
 
-from deployer.core.errors import ExitCode
+from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.steps import Steps, merge
-from deployer.state.lock import acquire, locked
+from deployer.state.lock import acquire, locked, watched_by, watching
 from deployer.state.lock import held as descriptors
 from tests.fakes import FakeClock
 from tests.fakes.play import code, failed, items, played
@@ -176,3 +176,13 @@ def test_programs_are_given_the_lock_only_while_it_is_held(tmp_path: Path) -> No
     assert len(seen[0]) == 1
     assert seen[1] == seen[0]
     assert descriptors() == ()
+
+
+def test_one_dev_keeps_an_application_at_its_sources(tmp_path: Path) -> None:
+    assert watched_by(tmp_path) == ""
+    with watching(tmp_path, "shop"):
+        assert watched_by(tmp_path) == f"pid {os.getpid()}"
+        with pytest.raises(DeployError) as caught, watching(tmp_path, "shop"):
+            raise AssertionError
+        assert caught.value.problems[0].code == "DEV_RUNNING"
+    assert watched_by(tmp_path) == ""

@@ -147,6 +147,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
         "renewed": (),
         "context": {"main.py": "f", ".env.example": "f"},
         "args": {},
+        "dockerfile": folder / "api/Dockerfile",
         "secrets": {"DATABASE_URL": "postgresql://me:hunter2@somewhere/else", "API_TOKEN": ""},
     }
     names = list(good_objects())
@@ -155,7 +156,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
     loaded = LoadedSpec(spec, folder / "todo-deploy.yaml", None, parts["spec"], origins_of(parts["spec"]), folder)
     release = ReleasePlan("shop", "default", folder / "staged", {}, "1", ("api",), ("app-secrets",), (), 60.0)
     image = ImagePlan(
-        "api", "shop-api", "1.0.0-0123456789ab", folder / "api", folder / "api/Dockerfile", parts["args"],
+        "api", "shop-api", "1.0.0-0123456789ab", folder / "api", parts["dockerfile"], parts["args"],
         ("python:3.11",), None, {}, "500m", ImageSource("d", parts["context"]),
     )  # fmt: skip
     secret = SecretPlan("app-secrets", "default", "app-secrets-12345678", "app-secrets", "Opaque", {}, "c", {},

@@ -14,6 +14,7 @@ from deployer.core.ports import ObjectRef
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_nulls
 from deployer.sources.env_files import Leak
+from deployer.toolchain.files import RECIPES
 from tests.unit.preflight.rules.subjects import Change, cluster, deployment, good_objects, strict, subject
 
 GIB = 2**30
@@ -97,6 +98,7 @@ JOB = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/h
            {"name": "migrate", "image": "shop-api:1.0.0-0123456789ab",
             "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "X"}}}]}]}}}}  # fmt: skip
 
+SYNC = at("spec", "images", "api", "sync", to=[{"from": "src/**", "to": "/app"}])
 TIERS = {rule.name: rule.tier for rule in RULES}
 MINIKUBE = both(
     at("spec", "cluster", to={"addons": ["ingress", "metrics-server"]}), at("spec", "rules", to=UNENCRYPTED)
@@ -155,6 +157,9 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("PROBE_TIMEOUT", "warning", at(*BOX, "livenessProbe", "timeoutSeconds", to=30), "waits 30 s"),
     ("RUNS_AS_ROOT", "error", at(*POD, "securityContext", to={"runAsUser": 1001}), "runAsNonRoot is not true"),
     ("RUNS_AS_ROOT", "error", at(*BOX, "securityContext", to={"runAsUser": 0}), "runAsUser: 0"),
+    ("SYNC_READ_ONLY", "warning", both(SYNC, at(*BOX, "securityContext", to={"readOnlyRootFilesystem": True})),
+     "cannot copy files to /app"),
+    ("SYNC_NO_TAR", "warning", both(SYNC, at("dockerfile", to=RECIPES / "images/coredns.Dockerfile")), "scratch"),
     ("USER_NOT_NUMERIC", "warning", at(*POD, "securityContext", to={"runAsNonRoot": True}), "has no runAsUser"),
     ("USER_NOT_NUMERIC", "error", both(at(*POD, "securityContext", to={"runAsNonRoot": True}),
                                        at("machine", to=Machine(image_users={"api": "node"}))), "`node`"),
