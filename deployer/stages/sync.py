@@ -63,7 +63,7 @@ class Container:
     @property
     def is_labelled(self) -> bool:
         """Whether its pod says already that files were copied into it."""
-        return self.id[:_ID] in self.label.split(".")
+        return bool(self.label) and self.id[:_ID] in self.label.split(".")
 
 
 @dataclass(frozen=True, slots=True)
