@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench bench-dev bundle faults fuzz load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench bench-dev bundle faults fuzz helm3 load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -21,7 +21,9 @@ from bench.parity.table import preface, summary, table
 from bench.report import write_result
 from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
+from deployer.toolchain.locate import HELM_VARIABLE
 from deployer.toolchain.source.base_images import replacement_of
+from tests.helm3 import helm3
 
 ELSEWHERE = CHECKOUT.parent / "shared" / "cases"
 
@@ -35,13 +37,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if not cases:
         print("no such case", file=sys.stderr)
         return 2
+    if asked.helm3:
+        os.environ[HELM_VARIABLE] = str(helm3())
     begun = time.monotonic()
     rows = run_cases(cases, asked.profile, asked.output, asked.prefix, asked.jobs)
-    text = f"{preface(rows, time.monotonic() - begun)}\n\n{table(rows)}\n"
+    text = f"{preface(rows, time.monotonic() - begun, _tools().versions['helm'])}\n\n{table(rows)}\n"
     print(text)
     if asked.table:
         asked.table.write_text(text)
-    if not asked.cases and asked.also.is_dir():
+    if not asked.cases and not asked.helm3 and asked.also.is_dir():
         write_result("parity", text)
     return 1 if any(row.flaws for row in rows) else 0
 
@@ -61,9 +65,7 @@ def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: 
     work = output or Path(tempfile.mkdtemp(prefix="parity-"))
     work.mkdir(parents=True, exist_ok=True)
     print(f"output: {work}", file=sys.stderr)
-    tools = locate_toolchain("auto", this_machine().cache_dir)
-    if tools is None:
-        raise SystemExit("no toolchain yet: run `todo-deploy up` once")
+    tools = _tools()
     place = Place(tools, profile, work, prefix, _kubeconfig(tools, profile, work))
     place = replace(place, bases=_bases(place.machine(work, work / "begin")))
     lock = threading.Lock()
@@ -80,6 +82,13 @@ def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: 
     finally:
         for left in (place.hand_prefix, place.prefix):
             clear(place.machine(work, work / "end"), left)
+
+
+def _tools() -> Toolchain:
+    tools = locate_toolchain("auto", this_machine().cache_dir)
+    if tools is None:
+        raise SystemExit("no toolchain yet: run `todo-deploy up` once")
+    return tools
 
 
 def _bases(machine: Machine) -> frozenset[str]:
@@ -116,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--also", type=Path, default=ELSEWHERE, metavar="FOLDER", help="more cases (default: %(default)s)"
     )
     parser.add_argument("--profile", default="todo-deploy", help="Minikube profile that runs (default: %(default)s)")
+    parser.add_argument("--helm3", action="store_true", help="both ways with Helm 3 (default: the toolchain's helm)")
     parser.add_argument("--jobs", type=int, default=3, help="cases at once (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where copies and output are kept")
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table there")

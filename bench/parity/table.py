@@ -11,7 +11,7 @@ from bench.report import machine
 _SHOWN = ("up", "again", "plan again", "status", "change", "rollback", "down")
 
 
-def preface(rows: Sequence[Row], seconds: float) -> str:
+def preface(rows: Sequence[Row], seconds: float, helm: str) -> str:
     """What the table is, and its sums."""
     run = [row for row in rows if not row.case.skip]
     bad = [row for row in run if row.flaws]
@@ -21,9 +21,9 @@ def preface(rows: Sequence[Row], seconds: float) -> str:
             "",
             f"`make parity` on {machine()} at the end; {seconds / 60:.0f} minutes.",
             "",
-            "By hand: `docker build` (BuildKit) in the cluster's daemon, `helm upgrade --install --wait`, pods and",
-            "URLs; the same after a change. Then by the tool, which also ran `validate` and `plan --exit-code` before",
-            "`up`, and `plan --exit-code` before the change. Seconds in brackets.",
+            f"By hand: `docker build` (BuildKit) in the cluster's daemon, `helm upgrade --install --wait` ({helm}),",
+            "pods and URLs; the same after a change. Then by the tool, which also ran `validate` and",
+            "`plan --exit-code` before `up`, and `plan --exit-code` before the change. Seconds in brackets.",
             "",
             f"**{len(run)} cases, {len(run) - len(bad)} without a flaw, {len(bad)} with one.**",
         ]

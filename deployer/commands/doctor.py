@@ -68,7 +68,11 @@ def examine(load: Callable[[], LoadedSpec], here: Machine) -> Iterator[Check]:
     yield from _machine(loaded, here)
     docker = _docker(here)
     yield docker
-    toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+    try:
+        toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
+    except DeployError as error:  # a helm that was chosen and cannot be used
+        yield from _failed("toolchain", error)
+        return
     yield _toolchain(toolchain)
     yield from _past_fixes("Helm", "" if toolchain is None else toolchain.versions.get("helm", ""), _NEWER_HELM)
     yield from _env(loaded)

@@ -58,6 +58,8 @@ _MALFORMED = "failed to create typed patch object"
 _MALFORMED_FIELD = re.compile(r"(?:: |^\s+)\.(\S.*?): (.+)$", re.MULTILINE)
 """What a server-side apply does not take is an error of its own (500), whose fields are in its text alone."""
 
+_NAMELESS = DryRun(422, "", (("metadata.name", "is empty: a server-side apply needs a name, not a `generateName`"),))
+
 _DATA = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition"})
 
 Standing = Literal["accepted", "exists", "conflict", "fixed", "invalid", "denied", "unknown"]
@@ -124,6 +126,11 @@ def is_hook(body: Object) -> bool:
     return "helm.sh/hook" in ((body.get("metadata") or {}).get("annotations") or {})
 
 
+def _is_test(body: Object) -> bool:
+    """Whether it is for `helm test` alone."""
+    return "test" in str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook", ""))
+
+
 def current_release(
     name: str,
     namespace: str,
@@ -160,9 +167,11 @@ def stored_objects(secret: Object | None) -> tuple[Object, ...]:
 def ask(release: Release, objects: Sequence[Object], kube: KubePort) -> tuple[Verdict, ...]:
     """The API server's verdict on each rendered object that has a name and a kind that it serves, some at a time."""
     kinds = kube.kinds()
-    known = [(kinds[place], one) for one in objects if (place := _type(one)) in kinds and ref_of(one).name]
+    known = [_Asked(release, kinds[place], one, kube) for one in objects if (place := _type(one)) in kinds]
+    named = [one for one in known if ref_of(one.body).name]
+    others = [one for one in known if release.server_side and not ref_of(one.body).name and not _is_test(one.body)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return tuple(pool.map(lambda pair: _Asked(release, pair[0], pair[1], kube).verdict(), known))
+        return (*pool.map(_Asked.verdict, named), *map(_Asked.nameless, others))
 
 
 def owned_by(live: Object, release: str, namespace: str) -> bool:
@@ -181,6 +190,12 @@ class _Asked:
     kind: Kind
     body: Object
     kube: KubePort
+
+    def nameless(self) -> Verdict:
+        """The verdict on what has a `generateName` alone: Helm 4 does not come so far as to send it."""
+        known_by = str(self.body["metadata"].get("generateName") or "")
+        ref = replace(self._ref, name=f"{known_by}…")
+        return Verdict(ref, self.kind, "invalid", _NAMELESS, self.body)
 
     def verdict(self) -> Verdict:
         old = self.release.before.get(_key(self.body, self.release.namespace))

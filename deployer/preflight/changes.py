@@ -247,7 +247,7 @@ def _invalid(verdict: Verdict, one: Rendered) -> Problem:
     title = f"{verdict.label}: Kubernetes rejects " + (fields or "it")
     lines = [message for _, message in verdict.answer.causes] or [verdict.answer.message]
     hints = [f"helm template {one.release.name} CHART shows what the chart makes of its values"]
-    if any(line.startswith(("field not declared", "duplicate entries")) for line in lines):
+    if any(line.startswith(("field not declared", "duplicate entries", "is empty")) for line in lines):
         hints.append(f"or `releases.{one.release.name}.serverSide: false` in the spec: patches as of Helm 3 take that")
     return Problem("OBJECT_INVALID", title, "\n".join(lines[:_SHOWN]), verdict.label, tuple(hints))
 

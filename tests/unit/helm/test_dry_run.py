@@ -247,6 +247,17 @@ def test_what_helm_itself_has_set_by_patches_is_no_conflict() -> None:
     assert verdict.answer.causes == ((".spec.replicas", 'conflict with "kubectl"'),)
 
 
+def test_what_has_no_name_of_its_own_cannot_be_applied() -> None:
+    bodies = [
+        {**job(), "metadata": {"generateName": "seed-", "annotations": {"helm.sh/hook": hook}}}
+        for hook in ("pre-install", "test")
+    ]
+    kube = Applying(DryRun(201))
+    (verdict,) = ask(Release("web", "default", {}, server_side=True), bodies, kube)
+    assert (verdict.standing, verdict.label, kube.asked) == ("invalid", "job/seed-…", [])
+    assert ask(Release("web", "default", {}), bodies, kube) == ()
+
+
 def test_what_only_an_apply_refuses_is_invalid_and_named_by_its_fields() -> None:
     text = "failed to create typed patch object (default/seed; batch/v1, Kind=Job): "
     one = DryRun(500, text + '.spec.a[name="c"].env: duplicate entries for key [name="A"]')
