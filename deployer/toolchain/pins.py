@@ -8,7 +8,7 @@ from datetime import date
 
 KUBERNETES = "v1.34.4"
 MINIKUBE = "v1.38.1"
-HELM = "v3.22.0"
+HELM = "v4.3.2"
 
 # The last day on which a version gets fixes: kubernetes.io/releases/patch-releases and helm.sh/blog, as of 2026-11-29.
 END_OF_LIFE: dict[tuple[str, str], date] = {
@@ -166,8 +166,8 @@ BUILDS: tuple[Build, ...] = (
         tags="libvirt_dlopen",
         cgo=True,
     ),
-    # Without its version set, helm says "v3.22", which is not a semantic version.
-    Build("helm", ("helm.sh/helm/v3/cmd/helm",), ldflags=f"-X helm.sh/helm/v3/internal/version.version={HELM}"),
+    # Without its version set, helm says "v4.3", which is not a semantic version.
+    Build("helm", ("helm.sh/helm/v4/cmd/helm",), ldflags=f"-X helm.sh/helm/v4/internal/version.version={HELM}"),
 )
 
 

@@ -66,7 +66,7 @@ def test_what_is_missing_is_built_once(tmp_path: Path, calls: Path) -> None:
     assert text.count("build -v -mod=readonly -trimpath") == 2
     assert f"version={HELM}" in text
     assert "FLAGS=-mod=vendor" not in text
-    assert any(isinstance(event, Log) and event.line == "helm.sh/helm/v3/cmd/helm" for event in events)
+    assert any(isinstance(event, Log) and event.line == "helm.sh/helm/v4/cmd/helm" for event in events)
 
 
 def test_a_changed_pin_is_another_folder_and_the_old_one_goes_in_time(tmp_path: Path, calls: Path) -> None:
@@ -123,7 +123,7 @@ def test_every_build_has_its_pins(build: object) -> None:
     [
         ("kubernetes", f"k8s.io/kubernetes {KUBERNETES}"),
         ("minikube", f"k8s.io/minikube {MINIKUBE}"),
-        ("helm", f"helm.sh/helm/v3 {HELM}"),
+        ("helm", f"helm.sh/helm/v4 {HELM}"),
         ("etcd", "go.etcd.io/etcd/server/v3 v3.6.5"),
         ("coredns", "github.com/coredns/coredns v1.12.1"),
     ],

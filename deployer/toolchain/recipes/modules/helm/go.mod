@@ -2,4 +2,4 @@ module todo-deploy.local/toolchain/helm
 
 go 1.26.0
 
-require helm.sh/helm/v3 v3.22.0 // indirect
+require helm.sh/helm/v4 v4.3.2 // indirect
