@@ -97,6 +97,7 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
     if skipped is not None:
         yield Warned(skipped)
     way = way_to(run.spec, facts, kube)
+    has_daemons = way.kind != "registry"
     forward = forwarding.wanted(run.spec, facts.node_ip, run.folder, machine.kubeconfig)
     if forward is None:
         forwarding.stop(run.folder)
@@ -105,7 +106,9 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         helm=composition.open_helm(machine, wanted, toolchain, facts, why_stopped),
         way=way,
         look=lookup_of(
-            kube, partial(image_refs, *facts.daemons.values()), partial(image_refs, machine.host_docker),
+            kube,
+            partial(image_refs, *facts.daemons.values()) if has_daemons else None,
+            partial(image_refs, machine.host_docker) if has_daemons else None,
             {name: in_registry(image.repository, way.pull) for name, image in run.spec.images.items()},
         ),
         forward=forward,

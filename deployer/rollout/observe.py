@@ -102,10 +102,14 @@ def no_lookup(
 
 
 def lookup_of(
-    kube: KubePort, node_images: Refs, host_images: Refs, repositories: Mapping[str, str] = NO_REPOSITORIES
+    kube: KubePort,
+    node_images: Refs | None,
+    host_images: Refs | None,
+    repositories: Mapping[str, str] = NO_REPOSITORIES,
 ) -> Lookup:
     """Looks into both daemons, at the names of the namespace's objects, and at the memory of pods that start.
 
+    Daemons say nothing (None) where images come from a registry.
     `repositories` are those of the spec's images, by their names in it.
     """
 
@@ -134,7 +138,9 @@ def lookup_of(
     return look
 
 
-def _had(refs: Refs) -> tuple[str, ...] | None:
+def _had(refs: Refs | None) -> tuple[str, ...] | None:
+    if refs is None:
+        return None
     try:
         return tuple(refs())
     except DeployError:
