@@ -7,12 +7,12 @@ Adapters are imported when they are first needed: `docker` and `kubernetes` take
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
@@ -265,8 +265,24 @@ def open_helm(
     machine: Machine, wanted: Cluster, toolchain: Toolchain, facts: ClusterFacts, why_stopped: WhyStopped = unknown
 ) -> HelmPort:
     """Helm against the spec's cluster; `why_stopped` says why that does not answer."""
-    from deployer.helm.client import Helm, Program
+
+    def opened() -> HelmPort:
+        from deployer.helm.client import Helm, Program
+
+        program = Program(toolchain.helm, toolchain.versions["helm"])
+        return Helm(program, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)
 
     context = wanted.context or wanted.name
-    program = Program(toolchain.helm, toolchain.versions["helm"])
-    return Helm(program, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)
+    return cast(HelmPort, _Later(cache(opened)))
+
+
+class _Later:
+    """A client that is opened when it is first used: a run that changes nothing asks helm nothing."""
+
+    def __init__(self, opened: Callable[[], object]) -> None:
+        self._opened = opened
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._opened(), name)
+        self.__dict__[name] = found
+        return found

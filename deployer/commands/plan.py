@@ -26,6 +26,7 @@ from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_ke
 from deployer.preflight import changes
 from deployer.preflight.gather import Running, Target, gather, render
 from deployer.preflight.rules.judging import advice, errors, summary
+from deployer.preflight.rules.model import Subject
 from deployer.preflight.validate import ruled
 from deployer.sources import git
 from deployer.sources import load as inputs
@@ -118,27 +119,32 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     yield from _foreign(plan, kube)
     helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
     target = Target(composition.host(), here.cache_dir, helm, Running(kube, kept, facts=seen.facts))
-    is_new = False
-    for release in plan.releases:
-        step = _release(release, kept, kube)
-        said, code = _foreseen(loaded, replace(plan, releases=(release,)), target, step)
+    steps = [_release(release, kept, kube) for release in plan.releases]
+    is_new = any(step.action != "unchanged" for step in steps)
+    subject = _subject(loaded, plan, target) if is_new else None
+    for release, step in zip(plan.releases, steps, strict=True):
+        said, code = _foreseen(loaded, replace(plan, releases=(release,)), target, step, subject)
         yield replace(step, reason="\n".join((step.reason, *said)), refused=code)
-        is_new = is_new or step.action != "unchanged"
-    if is_new:
-        yield from _ruled(loaded, plan, target)
+    if subject is not None:
+        yield from _ruled(subject, target)
 
 
-def _ruled(loaded: LoadedSpec, plan: Plan, target: Target) -> Iterator[Step]:
-    """What the rules say to the plan, if anything; why a chart does not render is said of its release."""
-    if target.helm is None:
-        return
+def _subject(loaded: LoadedSpec, plan: Plan, target: Target) -> Subject | None:
+    """The whole plan as rules see it, each chart rendered once; None where one does not render."""
     with suppress(DeployError):
-        findings = ruled(gather(loaded, plan, target, thorough=False), target, whole=True)
+        return gather(loaded, plan, target, thorough=False) if target.helm is not None else None
+    return None
+
+
+def _ruled(subject: Subject, target: Target) -> Iterator[Step]:
+    """What the rules say to the plan, if anything; why a chart does not render is said of its release."""
+    with suppress(DeployError):
+        findings = ruled(subject, target, whole=True)
         broken = errors(findings)
         said = [*_refused(broken), summary(advice(findings))]
         if any(said):
             code = ExitCode.INPUT if broken else 0
-            yield Step("rules", loaded.path.name, "unchanged", "\n".join(filter(None, said)), code)
+            yield Step("rules", subject.loaded.path.name, "unchanged", "\n".join(filter(None, said)), code)
 
 
 def _foreign(plan: Plan, kube: KubePort) -> Iterator[Step]:
@@ -149,14 +155,23 @@ def _foreign(plan: Plan, kube: KubePort) -> Iterator[Step]:
         yield Step("owner", plan.application, "unchanged", "\n".join(_refused(error.problems)), error.exit_code)
 
 
-def _foreseen(loaded: LoadedSpec, plan: Plan, target: Target, step: Step) -> tuple[tuple[str, ...], int]:
+def _foreseen(
+    loaded: LoadedSpec, plan: Plan, target: Target, step: Step, whole: Subject | None
+) -> tuple[tuple[str, ...], int]:
     """What the API server says to the plan's release that changes, and what its chart does that nobody asked for; and
-    the exit code with which `up` would refuse it, or 0."""
+    the exit code with which `up` would refuse it, or 0.
+
+    `whole`: the subject of all releases, where every one could be rendered.
+    """
     assert target.running is not None
     if target.helm is None or step.action == "unchanged":
         return (), 0
     try:
-        subject = render(loaded, plan, target)
+        if whole is not None and not whole.unrendered:
+            own = tuple(one for one in whole.releases if one.release in plan.releases)
+            subject = replace(whole, plan=plan, releases=own)
+        else:
+            subject = render(loaded, plan, target)
         judged = changes.judge(subject, target.running.record, target.running.kube, target.helm)
     except DeployError as error:
         return _refused(error.problems), error.exit_code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from deployer.commands import addons, connection
 from deployer.commands.plan import Step, env_or_example, planned_steps, refusal
-from deployer.core.ports import ClusterFacts, DryRun
+from deployer.core.ports import WITHOUT_CLUSTER, ClusterFacts, DryRun, Object, Rendering, UpgradeRequest
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
 from tests.fakes import FakeCluster
@@ -194,3 +195,19 @@ def test_a_foreign_secret_is_refused_as_up_refuses_it(shop: Shop) -> None:
     shop.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app", "namespace": "default"}})
     steps = seen(shop)
     assert step(steps, "owner").refused == 7 and refusal(steps) == 7
+
+
+def test_a_chart_that_changed_is_rendered_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "locate_toolchain", lambda *_: TOOLS)
+    played(shop.up("1"))
+    rendered: list[str] = []
+    template = shop.helm.template
+
+    def counted(request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
+        rendered.append(request.release)
+        return template(request, against)
+
+    monkeypatch.setattr(shop.helm, "template", counted)
+    assert step(seen(shop, "2"), "release").action == "update"
+    assert rendered == ["web"]
+    assert step(seen(shop, "1"), "release").action == "unchanged" and rendered == ["web"]
