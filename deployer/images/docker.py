@@ -320,7 +320,8 @@ def pull_credentials(hosts: Sequence[str]) -> dict[str, str]:
     """
     configured = docker.auth.load_config()
     for host in hosts:
-        found = _credentials(host, configured)
+        # A helper's answer has its names in capitals.
+        found = {key.lower(): value for key, value in _credentials(host, configured).items()}
         name, password = str(found.get("username") or ""), str(found.get("password") or "")
         if name and password:
             packed = base64.b64encode(f"{name}:{password}".encode()).decode()
