@@ -185,7 +185,7 @@ def open_delivery(
     if way.kind == "registry":
         return ThroughRegistry(builder, way)
     others = [(name, one) for name, one in facts.daemons.items() if one != endpoint]
-    return IntoNodes(builder, [DockerNode(name, builder, one, open_images(one)) for name, one in others])
+    return IntoNodes(builder, [DockerNode(name, builder, one, open_images) for name, one in others])
 
 
 def pull_credentials(*hosts: str) -> dict[str, str]:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from deployer.config.spec import Spec
-from deployer.core.errors import Problem
+from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import ClusterFacts, DockerEndpoint, ImageFacts, ImagePort, Object
 from deployer.core.reading import Malformed, shaped
 from deployer.core.yaml import parse_manifest
@@ -145,18 +146,31 @@ class IntoNodes:
 class DockerNode:
     """A node whose pods run in a Docker daemon, to which the daemon that builds gives its images."""
 
-    def __init__(self, name: str, builder: ImagePort, endpoint: DockerEndpoint, daemon: ImagePort) -> None:
+    def __init__(
+        self, name: str, builder: ImagePort, endpoint: DockerEndpoint, connect: Callable[[DockerEndpoint], ImagePort]
+    ) -> None:
         self.name = name
-        self._builder, self._endpoint, self._daemon = builder, endpoint, daemon
+        self._builder, self._endpoint, self._connect = builder, endpoint, connect
 
     def image_id(self, ref: str) -> str:
         """The id of the image that it has under this name; empty where it has none."""
-        facts = self._daemon.image(ref)
+        with self._named():
+            facts = self._connect(self._endpoint).image(ref)
         return facts.id if facts is not None else ""
 
     def load(self, ref: str) -> None:
         """It has the builder's image."""
-        self._builder.copy_to(self._endpoint, [ref])
+        with self._named():
+            self._builder.copy_to(self._endpoint, [ref])
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """While inside, a failure names the node: one that stops in a run is started by the next."""
+        try:
+            yield
+        except DeployError as error:
+            found = [replace(one, title=f"node `{self.name}`: {one.title}") for one in error.problems]
+            raise DeployError(found, error.exit_code) from None
 
 
 class ThroughRegistry:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.config.spec import Spec
+from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import ClusterFacts, DockerEndpoint, NodeFacts
 from deployer.images.delivery import DockerNode, Hosting, IntoNodes, ThroughRegistry, Way, decide, hosting_of
 from deployer.status import ClusterPhase
@@ -83,7 +84,7 @@ def test_an_image_that_was_built_in_a_node_is_loaded_into_each_other_that_lacks_
     others = {NODE: FakeImages(["shop/api:1"]), third: FakeImages(["shop/api:1", "shop/web:1"])}
     others[third].known["shop/api:1"] = replace(others[third].known["shop/api:1"], id="sha256:older")
     first = FakeImages(["shop/api:1", "shop/web:1"], others)
-    delivery = IntoNodes(first, [DockerNode("n", first, endpoint, daemon) for endpoint, daemon in others.items()])
+    delivery = IntoNodes(first, [DockerNode("n", first, one, others.__getitem__) for one in others])
     assert delivery.found("shop/api:1") is None
     assert list(delivery.send("shop/api:1")) == [(0, 1000)]
     assert first.copied == [(third, ("shop/api:1",))]
@@ -101,3 +102,14 @@ def test_nodes_without_a_daemon_that_can_be_reached_get_nothing() -> None:
     assert list(facts.daemons) == ["c", "c-m03"]
     assert decide(spec(), facts, None).kind == "daemon"
     assert list(WITHOUT.daemons) == []
+
+
+def test_a_node_that_stops_in_a_run_is_named() -> None:
+    def connect(endpoint: DockerEndpoint) -> FakeImages:
+        raise machine_error("DOCKER_UNREACHABLE", f"Docker does not answer at {endpoint.host}")
+
+    first = FakeImages(["shop/api:1"])
+    with pytest.raises(DeployError) as caught:
+        IntoNodes(first, [DockerNode("c-m02", first, NODE, connect)]).found("shop/api:1")
+    (problem,) = caught.value.problems
+    assert (problem.code, "c-m02" in problem.title) == ("DOCKER_UNREACHABLE", True)
