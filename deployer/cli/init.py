@@ -27,7 +27,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
 
     With --yes, or off a terminal, nothing is asked: defaults are taken and marked as guessed.
     """
-    from deployer.cli.running import print_json
+    from deployer.cli.running import print_json, show_fetch
     from deployer.commands.init import draft_spec
     from deployer.composition import this_machine
     from deployer.config.load import SPEC_NAME
@@ -38,7 +38,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
             "SPEC_EXISTS", f"`{target.name}` exists and is not overwritten", where=target.name,
             hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
         )  # fmt: skip
-    drafted = draft_spec(target, this_machine(), _asker(session), session.overrides)
+    drafted = draft_spec(target, this_machine(), _asker(session), session.overrides, show_fetch)
     if not only_shown:
         write_within(target.parent, target.name, drafted.text, 0o644)
         for context, lines in drafted.draft.ignore.items():

@@ -15,10 +15,20 @@ from deployer.core.events import Event, Item, ItemState, Warned
 from deployer.core.steps import Outcome, Steps, drive, merge
 from deployer.helm.pull import STAGE, Fetching, fetch
 from deployer.sources import load
+from deployer.sources.charts import Dependency
 from deployer.sources.pins import UPDATE, Key, Pin, Pins, lock_file, read_lock, write_lock
 from deployer.toolchain import Toolchain
 
 _AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """With what charts are fetched: the toolchain, if there is one, CA certificates, and registries of plain http."""
+
+    tools: Toolchain | None
+    certificates: str = ""
+    plain_http: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +79,31 @@ def resolved(
 
     `renew`: the names of charts whose pins do not count; empty for all. Input error as of `fetch`.
     """
-    wanted = {one.key: one for one in load.fetched_charts(loaded)}
-    if not wanted:
-        return replace(loaded, pins={})
-    cache, known = here.cache_dir / "charts", load.known_pins(loaded)
+    known = load.known_pins(loaded)
     kept = {key: pin for key, pin in known.items() if renew is None or (renew and pin.name not in renew)}
-    lacking = {key: one for key, one in wanted.items() if key not in kept or not kept[key].is_cached(cache)}
-    fetched: dict[Key, Pin] = {}
-    if lacking:
-        if tools is None or not tools.helm.is_file():
-            first = next(iter(lacking.values()))
-            raise machine_error(
-                "HELM_MISSING", f"the chart `{first.name}` is fetched by helm, which is not on this machine yet",
-                where=first.where, hints=("todo-deploy doctor --fix, which gets the toolchain",),
-            )  # fmt: skip
-        how = Fetching(tools.helm, cache, load.ca_certificates(loaded), loaded.spec.build.plain_http)
-        works = {key: partial(fetch, one, kept.get(key), how) for key, one in lacking.items()}
-        fetched = yield from merge(works, _AT_ONCE)
-    pins = {key: fetched.get(key) or kept[key] for key in wanted}
+    certificates, plain = load.ca_certificates(loaded), loaded.spec.build.plain_http
+    pins = yield from fetched(load.fetched_charts(loaded), kept, here, Settings(tools, certificates, plain))
     _check_digests(loaded, pins)
     return replace(loaded, pins=pins)
+
+
+def fetched(wanted: Sequence[Dependency], kept: Pins, here: Machine, settings: Settings) -> Steps[Pins]:
+    """What each of the charts is pinned to, as in `kept` where that has it; their archives are in the cache."""
+    cache = here.cache_dir / "charts"
+    by_key = {one.key: one for one in wanted}
+    lacking = {key: one for key, one in by_key.items() if key not in kept or not kept[key].is_cached(cache)}
+    if not lacking:
+        return {key: kept[key] for key in by_key}
+    tools, first = settings.tools, next(iter(lacking.values()))
+    if tools is None or not tools.helm.is_file():
+        raise machine_error(
+            "HELM_MISSING", f"the chart `{first.name}` is fetched by helm, which is not on this machine yet",
+            where=first.where, hints=("todo-deploy doctor --fix, which gets the toolchain",),
+        )  # fmt: skip
+    how = Fetching(tools.helm, cache, settings.certificates, settings.plain_http)
+    works = {key: partial(fetch, one, kept.get(key), how) for key, one in lacking.items()}
+    found: dict[Key, Pin] = yield from merge(works, _AT_ONCE)
+    return {key: found.get(key) or kept[key] for key in by_key}
 
 
 def update(specs: Sequence[LoadedSpec], here: Machine, names: Collection[str]) -> Steps[tuple[Change, ...]]:

@@ -10,13 +10,16 @@ from typing import Any
 
 from deployer import composition
 from deployer.commands import connection
+from deployer.commands.charts import Settings, fetched, unseen
 from deployer.commands.validate import examine
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec, load_spec, work_tree
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
+from deployer.core.events import Event
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
+from deployer.core.steps import drive
 from deployer.init.compose import compose, questions
 from deployer.init.find import find
 from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
@@ -45,7 +48,11 @@ class Drafted:
 
 
 def draft_spec(
-    target: Path, here: Machine, ask: Callable[[Question], str] | None, overrides: Sequence[str] = ()
+    target: Path,
+    here: Machine,
+    ask: Callable[[Question], str] | None,
+    overrides: Sequence[str] = (),
+    report: Callable[[Event], None] = unseen,
 ) -> Drafted:
     """The draft for the folder of `target`; `ask` answers questions, None takes every default.
 
@@ -60,7 +67,7 @@ def draft_spec(
             "INIT_NO_CHART", f"no Helm chart, Dockerfile or Compose file in {root}",
             hints=("cd to the repository", "helm create NAME"),
         )  # fmt: skip
-    readings = read_charts(repo, here) if repo.charts else ()
+    readings = read_charts(repo, here, report) if repo.charts else ()
     answers: dict[str, str] = {}
     while ask is not None and (left := questions(repo, readings, answers)):
         answers[left[0].key] = ask(left[0])
@@ -72,19 +79,21 @@ def draft_spec(
     return Drafted(text, draft, tuple(one for one in readings if one.problem), wrong)
 
 
-def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
+def read_charts(repo: Repository, here: Machine, report: Callable[[Event], None] = unseen) -> tuple[Reading, ...]:
     """Each chart under the name of its release, rendered; machine error where there is no helm yet."""
-    helm = _helm(here)
+    helm, settings = _helm(here), Settings(connection.known_tools(here))
     staged: dict[str, Path | DeployError] = {}
+    found: list[FoundChart] = []
     for chart in repo.charts:
         try:
-            within = (work_tree(repo.root),)
-            made = charts.stage_chart(repo.root / chart.path, here.cache_dir / "charts", within=within)
-            for item in made.remote:
-                raise charts.not_fetched(item)
+            folder, within = repo.root / chart.path, (work_tree(repo.root),)
+            pins = drive(fetched(charts.missing_parts(folder, within), {}, here, settings), report)
+            made = charts.stage_chart(folder, here.cache_dir / "charts", within=within, pins=pins)
             staged[chart.path] = made.path
+            chart = replace(chart, values=charts.own_values(made.path)) if pins else chart
         except DeployError as error:
             staged[chart.path] = error
+        found.append(chart)
 
     def render(chart: FoundChart, release: str, values: Mapping[str, Any]) -> Rendered:
         folder = staged[chart.path]
@@ -92,7 +101,7 @@ def read_charts(repo: Repository, here: Machine) -> tuple[Reading, ...]:
             raise folder
         return helm.template(UpgradeRequest(release, release, folder, values, {}, "", _RENDER_SECONDS))
 
-    names = release_names(repo.charts, lambda chart, release: render(chart, release, {}))
+    names = release_names(found, lambda chart, release: render(chart, release, {}))
     return tuple(
         read(chart, release, release, lambda values, chart=chart, release=release: render(chart, release, values))  # type: ignore[misc]
         for release, chart in names.items()

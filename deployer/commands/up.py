@@ -216,11 +216,10 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
     assert daemon is not None
     brought = frozenset[str]()
-    if (machine.cache_dir / "bundles").is_dir():
+    if not options.rebuild and (machine.cache_dir / "bundles").is_dir():
         from deployer.commands.bundle import bring_images  # only for those who loaded one
 
-        found = yield from bring_images(plan, machine.cache_dir, daemon, rebuild=options.rebuild)
-        brought = frozenset() if options.rebuild else found
+        brought = yield from bring_images(plan, machine.cache_dir, daemon)
     bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)

@@ -97,7 +97,7 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]  # the package has no typ
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The helm of the toolchain and its version, as `v4.3.2`."""
+    """The helm of the toolchain and its version, as `v4.3.2`; empty where nobody has asked it yet."""
 
     path: Path
     version: str

@@ -27,7 +27,7 @@ from deployer.core.process import CommandFailed, run, waited
 from deployer.core.reading import Malformed, decode, parse_json, read_text, shaped
 from deployer.core.steps import Steps
 from deployer.core.text import elapsed
-from deployer.core.yaml import block_lines, parse_texts
+from deployer.core.yaml import block_lines, parse_texts, parse_yaml
 from deployer.helm.client import environment
 from deployer.sources.charts import PACK, Dependency
 from deployer.sources.pins import ARCHIVES, UPDATE, Pin, archive_files, digest_of
@@ -38,7 +38,7 @@ LONGEST = 120.0
 _CONNECT = 10.0
 _SHOWN_VERSIONS = 8
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
-_IS_PLAIN = "server gave HTTP response to HTTPS client"
+_IS_PLAIN = re.compile(r"server gave http response to https client|does not look like a tls handshake", re.IGNORECASE)
 _MANIFEST = re.compile(r"^Digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 _PULLED = re.compile(r"^version: *['\"]?([^\s'\"]+)", re.MULTILINE)
 _NO_VERSION = re.compile(
@@ -47,10 +47,9 @@ _NO_VERSION = re.compile(
 )
 _SAYS_NO = re.compile(r"\b40[13]\b|unauthorized|forbidden|denied|basic credential not found|authorization failed", re.I)
 _CAUSES = (
+    (_IS_PLAIN, "it speaks plain http", "build.plainHttp: [HOST:PORT] in the spec, where that is meant"),
     (re.compile(r"x509|certificate|tls:"), "its TLS certificate is not trusted",
      "build.ca in the spec, or --ca FILE: a PEM file with the CA's certificate"),
-    (re.compile(_IS_PLAIN, re.I), "it speaks plain http",
-     "build.plainHttp: [HOST:PORT] in the spec, where that is meant"),
     (re.compile(r"no such host|server misbehaving|name resolution"), "its name is not known (DNS)", ""),
     (re.compile(r"connection refused"), "the connection is refused", ""),
     (re.compile(r"stopped after \d+ redirects"), "it redirects in a circle", ""),
@@ -121,7 +120,7 @@ def fetch(wanted: Dependency, pinned: Pin | None, how: Fetching) -> Steps[Pin]:
 
 def _place(wanted: Dependency, how: Fetching, folder: Path) -> _Place:
     env = {**environment(os.environ), "HELM_CACHE_HOME": str(folder / "cache")}
-    entry: dict[str, str] = {}
+    entry: dict[str, Any] = {}
     repository = wanted.repository.rstrip("/")
     if not repository.startswith("oci://"):
         entry = _entry(wanted, repository, how.helm, env)
@@ -142,13 +141,13 @@ def _place(wanted: Dependency, how: Fetching, folder: Path) -> _Place:
     return _Place(wanted, address, folder, how.helm, env)
 
 
-def _entry(wanted: Dependency, repository: str, helm: Path, env: Mapping[str, str]) -> dict[str, str]:
+def _entry(wanted: Dependency, repository: str, helm: Path, env: Mapping[str, str]) -> dict[str, Any]:
     """What Helm's repositories.yaml says of the repository, with its credentials; empty where it has nothing."""
     alias = next((repository.removeprefix(one) for one in ("@", "alias:") if repository.startswith(one)), "")
     path = Path(run([helm, "env", "HELM_REPOSITORY_CONFIG"], env=_with_users(env)).strip())
     listed: list[Any] = []
     try:
-        found = parse_texts(read_text(path)).value
+        found = parse_yaml(read_text(path)).value
         listed = found.get("repositories") or [] if isinstance(found, dict) else []
     except FileNotFoundError:
         pass
@@ -207,7 +206,7 @@ def _from_registry(place: _Place, version: str, how: Fetching) -> Steps[str]:
         return (yield from _helm(place, [*words, "--plain-http"] if plain else words))
     except CommandFailed as error:
         said = "\n".join(error.tail)
-        if not plain and _IS_PLAIN in said and _LOOPBACK.fullmatch(place.address.hostname or ""):
+        if not plain and _IS_PLAIN.search(said) and _LOOPBACK.fullmatch(place.address.hostname or ""):
             more = Fetching(how.helm, how.charts, plain_http=(place.address.netloc,))
             return (yield from _from_registry(place, version, more))
         if not _NO_VERSION.search(said) or _SAYS_NO.search(said):
@@ -338,7 +337,7 @@ def _failed(place: _Place, version: str, said: str) -> DeployError:
         return input_error("CHART_DENIED", f"{place.shown} may not be read without other credentials", detail=detail,
                            where=place.wanted.where, hints=(login, *_offline(place)))  # fmt: skip
     for pattern, cause, hint in _CAUSES:
-        if pattern.search(said if pattern.flags & re.I else said.lower()):
+        if pattern.search(said.lower()):
             return _unreached(place, cause, detail, hint)
     if _NO_VERSION.search(said):
         return _absent(place, version, ())

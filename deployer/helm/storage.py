@@ -238,9 +238,9 @@ def changed_paths(old: Any, new: Any, path: str = "") -> tuple[str, ...]:
     return tuple(place for name, one, other in pairs for place in changed_paths(one, other, name))
 
 
-def in_words(changes: tuple[str, ...], *, chart: bool) -> str:
-    """The first changes and how many more there are; `chart` when the chart itself changed."""
-    listed = (("chart files",) if chart else ()) + changes
+def in_words(changes: tuple[str, ...], chart: str = "") -> str:
+    """The first changes and how many more there are; `chart` says what of the chart itself changed."""
+    listed = ((chart,) if chart else ()) + changes
     if not listed:
         return "inputs changed"
     more = len(listed) - _SHOWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Item, ItemState
@@ -34,6 +34,7 @@ from deployer.helm.recovery import heal, owner_label
 from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan
+from deployer.sources.charts import read_chart
 from deployer.state.record import ReleaseRecord
 
 STAGE = "releases"
@@ -112,12 +113,24 @@ def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
     secret = stored_revision(latest.release, latest.namespace, latest.revision, kube)
     if secret is None:
         return INPUTS_CHANGED
-    chart = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
+    label = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
     try:
-        old = storage.decode(secret).get("config") or {}
+        stored = storage.decode(secret)
     except storage.Damaged:
         return INPUTS_CHANGED
-    return in_words(value_changes(old, wanted.values), chart=chart != wanted.chart.name[-40:])
+    chart = "" if label == wanted.chart.name[-40:] else _chart_change(stored, wanted)
+    return in_words(value_changes(stored.get("config") or {}, wanted.values), chart)
+
+
+def _chart_change(stored: Mapping[str, Any], wanted: ReleasePlan) -> str:
+    """The chart's version then and now, where that is another; else that its files have changed."""
+    about = (stored.get("chart") or {}).get("metadata") or {}
+    with suppress(DeployError):
+        now = read_chart(wanted.chart)
+        if (about.get("name"), about.get("version")) != (now.name, now.version):
+            then = f"{about.get('name')} " if about.get("name") != now.name else ""
+            return f"chart {now.name}: {then}{about.get('version')} → {now.version}"
+    return "chart files"
 
 
 def ensure_release(

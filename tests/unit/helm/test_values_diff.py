@@ -41,6 +41,6 @@ def test_each_changed_path_is_reported_once(old: dict[str, Any], new: dict[str, 
 
 
 def test_words_name_the_first_and_count_the_rest() -> None:
-    assert in_words(("a", "b", "c", "d"), chart=False) == "a, b, c and 1 more"
-    assert in_words(("a",), chart=True) == "chart files, a"
-    assert in_words((), chart=False) == "inputs changed"
+    assert in_words(("a", "b", "c", "d")) == "a, b, c and 1 more"
+    assert in_words(("a",), "chart files") == "chart files, a"
+    assert in_words(()) == "inputs changed"

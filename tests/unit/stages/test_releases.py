@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from deployer.stages.releases import (
     ensure_release,
     lost_objects,
     mark,
+    observe,
     ordered,
     prepare,
 )
@@ -105,6 +107,17 @@ def test_a_first_install_marks_its_inputs_and_its_owner() -> None:
     assert request.labels[storage.OWNER_LABEL].endswith(f".{os.getpid()}.1")
     assert all(re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", one) for one in request.labels.values())
     assert request.description == f"todo-deploy: {identity('run-1')}"
+
+
+def test_the_reason_names_the_charts_version_then_and_now(tmp_path: Path) -> None:
+    chart = tmp_path / "app-0"
+    chart.mkdir()
+    kube = FakeKube()
+    kube.put(release_secret("app", "default", 1, "deployed", labels={INPUTS_LABEL: "i0"}))
+    for version, reason in (("0.2.0", "chart app: 0.1.0 → 0.2.0"), ("0.1.0", "chart files")):
+        (chart / "Chart.yaml").write_text(f"apiVersion: v2\nname: app\nversion: {version}\n")
+        _, decision = observe(replace(wanted(), chart=chart, values={}), known(1), kube)
+        assert decision.reason.startswith(reason)
 
 
 def test_an_unchanged_release_is_kept_without_helm() -> None:
