@@ -37,36 +37,38 @@ def main() -> int:
     """Saves, then runs itself within a namespace; prints the table. Returns the exit code."""
     if os.geteuid() != 0:
         sys.exit("bench.bundle: needs root, for network namespaces")
-    if len(sys.argv) > 1 and sys.argv[1] == INSIDE:
-        return _newcomer(Path(sys.argv[2]))
+    if sys.argv[1:2] == [INSIDE]:
+        return _newcomer(Path(sys.argv[2]), Path(sys.argv[3]))
     if shutil.disk_usage(tempfile.gettempdir()).free < NEEDED:
         sys.exit(f"bench.bundle: {tempfile.gettempdir()} has less than {NEEDED // GIB} GiB free")
     with recorded("bundle", "A first `up` from a bundle, without a network", "make bundle"):
-        return _measure()
+        _measure(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    return 0
 
 
-def _measure() -> int:
+def _measure(saved: Path | None) -> None:
+    """Prints the table; `saved` is a bundle that is there already."""
     # A socket's path may have 108 bytes.
     with tempfile.TemporaryDirectory(prefix="bundle-") as name:
         work = Path(name)
-        file, steps = work / "todo.bundle", {}
-        begun = time.monotonic()
-        saved = _json([sys.executable, "-m", "deployer", "bundle", "save", str(file), "-o", "json"], dict(os.environ))
-        steps["`bundle save`, on the machine that has everything"] = time.monotonic() - begun
-        words = ["unshare", "--net", "--mount", sys.executable, "-m", "bench.bundle", INSIDE, str(work)]
-        done = subprocess.run(words, cwd=ROOT, timeout=LIMIT, check=False)
-        if done.returncode == 0:
-            steps |= json.loads((work / "steps.json").read_text(encoding="utf-8"))
-    if done.returncode:
-        return done.returncode
+        file, steps = saved or work / "todo.bundle", dict[str, float]()
+        program = [sys.executable, "-m", "deployer", "bundle"]
+        if saved is None:
+            with _timed(steps, "`bundle save`, on the machine that has everything"):
+                _json([*program, "save", str(file), "-o", "json"], os.environ)
+        shown = _json([*program, "show", str(file), "-o", "json"], os.environ)
+        words: list[str | Path] = [sys.executable, "-m", "bench.bundle", INSIDE, work, file]
+        done = subprocess.run(["unshare", "--net", "--mount", *words], cwd=ROOT, timeout=LIMIT, check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
+        steps |= json.loads((work / "steps.json").read_text(encoding="utf-8"))
     print("| step | seconds |\n|---|---|")
     for step, seconds in steps.items():
         print(f"| {step} | {seconds:.0f} |")
-    print(f"\nThe file has {saved['bytes'] / 10**6:.0f} MB:\n\n| part | MB |\n|---|---|")
-    for part, size in _sizes(saved["members"]).items():
+    print(f"\nThe file has {shown['bytes'] / 10**6:.0f} MB:\n\n| part | MB |\n|---|---|")
+    for part, size in _sizes(shown["members"]).items():
         print(f"| {part} | {size / 10**6:.0f} |")
     print("\nWithout the bundle the same takes about a quarter of an hour on two quiet cores, and a network.")
-    return 0
 
 
 def _sizes(members: Sequence[Mapping[str, object]]) -> dict[str, int]:
@@ -78,7 +80,7 @@ def _sizes(members: Sequence[Mapping[str, object]]) -> dict[str, int]:
     return found
 
 
-def _newcomer(work: Path) -> int:
+def _newcomer(work: Path, file: Path) -> int:
     """Within the namespace: from a machine that has Docker, Python and the file to proven URLs."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     _refuse_network()
@@ -91,14 +93,14 @@ def _newcomer(work: Path) -> int:
     }
     (work / "home").mkdir()
     with _timed(steps, "the tool from the bundle's wheels (`pip install --no-index`)"):
-        program = _installed(work, env)
+        program = _installed(work, file, env)
     subprocess.run(["git", "clone", "--quiet", "--local", str(ROOT), str(work / "clone")], check=True)
     with _daemon(work, env):
         try:
             with _timed(steps, "`bundle load`"):
-                _json([program, "bundle", "load", str(work / "todo.bundle"), "-o", "json"], env)
+                _json([program, "bundle", "load", str(file), "-o", "json"], env)
             with _timed(steps, "`bundle load` again"):
-                again = _json([program, "bundle", "load", str(work / "todo.bundle"), "-o", "json"], env)
+                again = _json([program, "bundle", "load", str(file), "-o", "json"], env)
             assert not again["changed"], again
             with _timed(steps, "`up` to proven URLs"):
                 up = _json([program, "up", *OPTIONS], env, work / "clone")
@@ -125,9 +127,9 @@ def _refuse_network() -> None:
     sys.exit("bench.bundle: this namespace has a way out")
 
 
-def _installed(work: Path, env: Mapping[str, str]) -> str:
+def _installed(work: Path, file: Path, env: Mapping[str, str]) -> str:
     """As docs/guides/offline.md says: no todo-deploy is needed for it."""
-    file, venv = work / "todo.bundle", work / "venv"
+    venv = work / "venv"
     subprocess.run(["tar", "-xf", file, "-C", work, "wheels"], check=True)
     subprocess.run([_python(), "-m", "venv", venv], env=env, check=True)
     words: list[str | Path] = [

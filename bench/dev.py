@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import recorded
-from deployer.composition import this_machine
-from deployer.toolchain import locate_toolchain
+from deployer.composition import open_kube, this_machine
+from deployer.config.spec import Cluster
+from deployer.core.ports import KubePort
+from deployer.status.objects import is_terminating, name_of
 
 HERE = Path(__file__).parent
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE") or "todo-deploy-test"
@@ -144,17 +146,15 @@ def seconds(laps: Sequence[float]) -> str:
     return f"{statistics.median(laps):.2f} ({min(laps):.2f} to {max(laps):.2f})"
 
 
-def kubectl(*words: str) -> str:
-    """What kubectl prints."""
-    tools = locate_toolchain("auto", this_machine().cache_dir)
-    assert tools is not None
-    argv = [str(tools.kubectl), "--context", PROFILE, *words]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+def cluster() -> KubePort:
+    """The API server of the profile."""
+    return open_kube(this_machine(), Cluster(name=PROFILE))
 
 
 def node() -> str:
     """The node's address."""
-    return kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}")
+    (found, *_) = cluster().list("Node")
+    return str(found["status"]["addresses"][0]["address"])
 
 
 def saves(url: str, path: Path, write: Callable[[str], str], running: Session) -> list[float]:
@@ -178,9 +178,9 @@ def small(folder: Path, count: int) -> None:
     """The small service: by sync, by build, and `count` saves of every kind."""
     root = folder / "small"
     shutil.copytree(HERE / "dev_app", root)
-    url = f"http://{node()}:30995/"
     message = root / "api/src/message.py"
     with session(root) as running:
+        url = f"http://{node()}:30995/"
         row("small service, by sync", seconds(saves(url, message, lambda mark: f'MESSAGE = "{mark}"\n', running)))
         storm(root, url, running, count)
     with session(root, "--set", "images.api.sync=[]") as running:
@@ -275,7 +275,9 @@ def local_sums(source: Path) -> list[str]:
 def container_sums() -> list[str]:
     """As `local_sums`, in the container."""
     words = "cd /app/src && find . -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum"
-    return kubectl("--namespace", "bench-dev", "exec", "deploy/api", "--", "sh", "-c", words).splitlines()
+    kube = cluster()
+    (name,) = [name_of(pod) for pod in kube.list("Pod", "bench-dev", labels="app=api") if not is_terminating(pod)]
+    return kube.execute("bench-dev", name, "api", ("sh", "-c", words)).output.splitlines()
 
 
 def application(folder: Path) -> None:
@@ -290,7 +292,6 @@ def application(folder: Path) -> None:
             text = text.replace(f"nodePort: {documented}", f"nodePort: {ours}")
         path.write_text(re.sub(r"^(application|namespace): .*", r"\1: bench-dev-todo", text, flags=re.MULTILINE))
     shutil.copy(HERE.parent / ".env.example", root / ".env.example")
-    web, chatbot = (f"http://{node()}:{port}/" for port in PORTS.values())
     health = root / "app/backend/todo_backend/routes/health.py"
     original = health.read_text()
 
@@ -298,6 +299,7 @@ def application(folder: Path) -> None:
         return original.replace('{"status": "ok"}', f'{{"status": "ok", "mark": "{mark}"}}')
 
     with session(root, "--profile", "dev") as running:
+        web, chatbot = (f"http://{node()}:{port}/" for port in PORTS.values())
         row("backend of the application, by sync", seconds(saves(f"{web}api/health", health, marked, running)))
         form = root / "app/frontend-web/components/LoginForm.tsx"
         page = root / "app/frontend-chatbot/src/main.ts"

@@ -147,9 +147,10 @@ def team(folder: Path, profile: str, *, keep: bool) -> Iterator[Team]:
     with stack:
         if not keep:
             stack.callback(subprocess.run, [*minikube, "delete"], env=env, capture_output=True, timeout=300)
+        with suppress(RuntimeError):  # without a context in the kubeconfig it counts as stopped
+            said([*minikube, "update-context"], env=env)
         if _status(minikube, env) != "Running":
             _start(profile, minikube, tools, env)
-        said([*minikube, "update-context"], env=env)
         config = json.loads(
             said(
                 [tools.kubectl, "--context", profile, "config", "view", "--flatten", "--minify", "-o", "json"], env=env

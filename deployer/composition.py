@@ -29,7 +29,7 @@ from deployer.core.ports import (
 )
 from deployer.core.shell import unexported
 from deployer.core.steps import Clock, SystemClock
-from deployer.images.delivery import DockerNode, IntoNodes, ThroughRegistry, Way, no_way
+from deployer.images.delivery import ContainerNode, DockerNode, IntoNodes, Node, ThroughRegistry, Way, no_way
 from deployer.kube.masking import masked
 from deployer.kube.outage import WhyStopped, unknown
 from deployer.rollout.observe import Lookup, no_lookup
@@ -185,7 +185,12 @@ def open_delivery(
     if way.kind == "registry":
         return ThroughRegistry(builder, way)
     others = [(name, one) for name, one in facts.daemons.items() if one != endpoint]
-    return IntoNodes(builder, [DockerNode(name, builder, one, open_images(one)) for name, one in others])
+    nodes: list[Node] = [DockerNode(name, builder, one, open_images) for name, one in others]
+    if way.kind == "load":
+        docker = toolchain.docker if toolchain is not None else Path("docker")
+        apart = [one for one in facts.nodes if one.running and one.docker is None]
+        nodes += [ContainerNode(one.name, one.runtime, docker, machine.env) for one in apart]
+    return IntoNodes(builder, nodes)
 
 
 def pull_credentials(*hosts: str) -> dict[str, str]:
@@ -210,17 +215,18 @@ def image_refs(*endpoints: DockerEndpoint) -> Sequence[str]:
 
 def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> ClusterPort:
     """The cluster that the spec names."""
-    if wanted.provider == "context":
-        from deployer.cluster.existing import ContextCluster
-
-        assert wanted.context is not None
-        return ContextCluster(wanted.context, lambda: open_kube(machine, wanted))
-    from deployer.cluster.minikube import Minikube, NodeContainers
     from deployer.images.docker import DockerEngine
 
     def inspect(name: str) -> Mapping[str, Any] | None:
         with closing(DockerEngine(machine.host_docker)) as engine:
             return engine.container(name)
+
+    if wanted.provider == "context":
+        from deployer.cluster.existing import ContextCluster
+
+        assert wanted.context is not None
+        return ContextCluster(wanted.context, lambda: open_kube(machine, wanted), inspect)
+    from deployer.cluster.minikube import Minikube, NodeContainers
 
     def read_file(name: str, path: str) -> str | None:
         with closing(DockerEngine(machine.host_docker)) as engine:

@@ -23,6 +23,7 @@ from deployer.cli.urls import can_show, launch
 from deployer.commands import dev as story
 from deployer.commands.connection import Opened, open_running
 from deployer.commands.dev import Known, Seen, Work
+from deployer.commands.planning import refuse_unknown
 from deployer.commands.services import pods_of, services_of
 from deployer.commands.status import addresses_of
 from deployer.commands.up import UpOptions, stages_of, up
@@ -37,8 +38,9 @@ from deployer.sources.watch import Watcher
 from deployer.stages import sync
 from deployer.state.lock import watching
 from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
-from deployer.toolchain import locate_toolchain
+from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.ui.sinks import JsonlSink, Lines, choose, make_sink
+from deployer.ui.words import copied_words
 
 Sink = Callable[[Event], None]
 Statuses = tuple[WorkloadStatus, ...]
@@ -53,9 +55,11 @@ def dev(session: Session, services: tuple[str, ...]) -> int:
 
     Files that the spec lets `sync` are copied into running containers; all else is built and rolled out.
     """
-    signal.signal(signal.SIGHUP, _hang_up)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _hang_up)
     here = this_machine()
     loaded, _, _ = read_inputs(session)
+    refuse_unknown(services, {*loaded.spec.images, *loaded.spec.releases})
     with watching(here.folder(loaded.spec), loaded.spec.application), ExitStack() as stack:
         display = stack.enter_context(_display(session, here))
         loop = Loop(session, services, here, display)
@@ -102,8 +106,10 @@ class Loop:
         self._eyes: Eyes | None = None
         self._seen: Seen | None = None
         self._read: tuple[tuple[object, ...], LoadedSpec, dict[str, str]] | None = None
+        self._tools: Toolchain | None = None
         self._paused = False
         self._tried: object = None
+        self._failed_at: Seen | None = None
         self._failed: tuple[Problem, ...] = ()
         self._busy = self._said_polling = False
         display.keys(self.press, lambda url: can_show(here.env, sys.platform) and launch(url))
@@ -148,12 +154,13 @@ class Loop:
                 work.images,
                 tuple(sorted(one.id for each in work.wanted for one in each.containers)),
             )
-            if work.kind == "nothing" and self._failed:
+            if work.kind == "nothing" and self._failed and seen != self._failed_at:
                 return self._round((story.SOURCES,), _said("what runs is as the sources are", self._here))
             if work.kind == "nothing" or (tried == self._tried and not forced):
                 return ExitCode.OK
             self._tried = tried
             code = self._act(seen, work)
+            self._failed_at = seen
             if code is ExitCode.INTERRUPTED:
                 return code
             forced, paths = False, frozenset()
@@ -162,6 +169,7 @@ class Loop:
         """The problems are shown, once."""
         if problems == self._failed:
             return ExitCode.OK
+        self._failed_at = None
         return self._round((story.SOURCES,), stage(story.SOURCES, story.failing(problems), self._here.clock))
 
     def _wait(self) -> Woken:
@@ -189,8 +197,8 @@ class Loop:
             read, values, _ = read_inputs(self._session)
             self._read = story.stamps(read), read, values
         _, loaded, values = self._read
-        tools = locate_toolchain(loaded.spec.toolchain, self._here.cache_dir)
-        self._seen = story.look((loaded, values), tools, self._here, self._seen, paths)
+        self._tools = locate_toolchain(loaded.spec.toolchain, self._here.cache_dir) or self._tools
+        self._seen = story.look((loaded, values), self._tools, self._here, self._seen, paths)
         return self._seen
 
     def _work(self, seen: Seen, *, forced: bool) -> Work:
@@ -199,6 +207,7 @@ class Loop:
         pods = self._eyes.pods()
         crashed = story.crashes(self._known, pods, seen, self._eyes.opened.kube, self._here.clock.monotonic())
         if crashed:
+            self._failed_at = seen
             self._round((sync.STAGE,), stage(sync.STAGE, story.failing(crashed), self._here.clock))
         self._known.forget_gone(pods)
         return story.decide(seen, self._known, pods, self._services)
@@ -350,14 +359,15 @@ class Plain:
 
     def __init__(self, session: Session, here: Machine) -> None:
         self._session, self._here = session, here
-        self._lines = Lines(sys.stderr)
+        self._lines, self._synced = Lines(sys.stderr), frozenset[str]()
         self._json = JsonlSink(sys.stdout, here.clock) if session.as_json else None
 
     def __enter__(self) -> Plain:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        if self._synced and self._json is None:
+            self._lines.write(copied_words(self._synced))
 
     def keys(self, press: Callable[[str], None], show: Callable[[str], bool]) -> None:
         """There are none."""
@@ -377,7 +387,8 @@ class Plain:
             self._lines.write(f"{service} | {clean(line)}")
 
     def workloads(self, statuses: Statuses, synced: frozenset[str], addresses: Mapping[str, str]) -> None:
-        """Lines are about changes, which a round shows."""
+        """Lines are about changes, which a round shows; what was copied is said at the end."""
+        self._synced = synced
 
     def says(self, state: str) -> None:
         """The state is a line."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,7 +16,17 @@ from deployer.cli.running import print_json, read_spec
 from deployer.composition import Machine, this_machine
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.files import write_private
-from deployer.evidence.explain import Line, find_run, html, list_lines, list_runs, read_run, rule_lines, verdict_lines
+from deployer.evidence.explain import (
+    Line,
+    find_run,
+    html,
+    list_lines,
+    list_runs,
+    read_run,
+    rule_lines,
+    timeline_lines,
+    verdict_lines,
+)
 from deployer.evidence.explain.run import Listed, list_data, rules_data, run_data
 
 
@@ -62,6 +73,16 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
     return _printed(session, here, verdict_lines(read, width, shown.glyphs), {})
 
 
+def print_timeline(folder: Path) -> None:
+    """The timeline of the run of that record is on standard error: standard output carries data."""
+    from deployer.ui.console import make_console, page_of
+
+    console = make_console(sys.stderr, this_machine().env)
+    page = page_of(console)
+    for line in timeline_lines(read_run(folder).timeline, min(page.width, 120), page.glyphs):
+        _print_line(console, line)
+
+
 def _own(session: Session, known: tuple[Listed, ...]) -> tuple[Listed, ...]:
     """The runs of the application whose spec is at hand; all where there is none, or no run of it."""
     with suppress(DeployError, OSError):
@@ -78,10 +99,14 @@ def _printed(session: Session, here: Machine, lines: Iterable[Line], data: dict[
 
     console = make_console(sys.stdout, here.env)
     for line in lines:
-        for text, style in line:
-            console.print(text, style=style or None, end="", soft_wrap=True)
-        console.print()
+        _print_line(console, line)
     return ExitCode.OK
+
+
+def _print_line(console: Any, line: Line) -> None:
+    for text, style in line:
+        console.print(text, style=style or None, end="", soft_wrap=True)
+    console.print()
 
 
 def _write(path: Path, text: str) -> None:

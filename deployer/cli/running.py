@@ -47,6 +47,8 @@ class Ran(Generic[T]):
     exit_code: ExitCode
     seconds: float
     problems: tuple[Problem, ...]
+    record: Path | None = None
+    """The folder of its record, where one is kept."""
 
 
 def read_spec(session: Session) -> LoadedSpec:
@@ -143,7 +145,7 @@ def driven(session: Session, task: Task[T], here: Machine, sink: Callable[[Event
         of = _spec_path(session), session.profile
         whole = (task.command, task.application, outcome, int(code), view.changed, took, problems, *of)
         evidence.summarize(folder, evidence.Ended(*whole))
-    return Ran(value, view, code, took, problems)
+    return Ran(value, view, code, took, problems, record.folder if record is not None else None)
 
 
 def progress_of(session: Session) -> Progress:

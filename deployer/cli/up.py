@@ -64,6 +64,7 @@ from deployer.status import ClusterPhase
     metavar="FILE",
     help="Write where the time of this run goes, function by function.",
 )
+@click.option("--timeline", is_flag=True, help="Show when each part ran, and what the run waited for.")
 @common_options
 def up(
     session: Session,
@@ -71,6 +72,7 @@ def up(
     recreate_cluster: bool,
     fail_fast: str | None,
     profile_run: Path | None,
+    timeline: bool,
     **more: Any,
 ) -> int:
     """Build, deploy and prove the application; with SERVICE names, build only those images."""
@@ -87,6 +89,10 @@ def up(
         confirm(session, f"Delete the cluster `{name}` with everything in it?")
     with profiled(profile_run):
         ran = run_up(session, asked)
+    if timeline and ran.record is not None:
+        from deployer.cli.explain import print_timeline
+
+        print_timeline(ran.record)
     if session.as_json:
         print_json("up", ran.exit_code, up_data(ran), ran.problems)
     elif ran.value is not None and not sys.stdout.isatty():

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
-from deployer.core.errors import machine_error, refused
+from deployer.core.errors import DeployError, machine_error, refused
 from deployer.core.events import Event
-from deployer.core.ports import ClusterFacts, KubePort, StartRequest
+from deployer.core.objects import fitted
+from deployer.core.ports import ClusterFacts, KubePort, NodeFacts, Object, StartRequest
 from deployer.kube.rights import listed
 from deployer.status import ClusterPhase
-from deployer.status.objects import dig, is_ready, rows
+from deployer.status.objects import condition, dig, name_of, rows
+
+_MAKERS = {"io.x-k8s.kind.cluster", "k3d.cluster", "created_by.minikube.sigs.k8s.io"}
+"""Labels by which kind, k3d and Minikube mark the containers of their nodes."""
+_CONTAINER = {
+    "State": {"Running": bool}, "Config": {"Labels": {"*": str}},
+    "NetworkSettings": {"Networks": {"*": {"IPAddress": str}}},
+}  # fmt: skip
 
 
 class ContextCluster:
     """The cluster behind a kubeconfig context."""
 
-    def __init__(self, context: str, connect: Callable[[], KubePort]) -> None:
+    def __init__(
+        self, context: str, connect: Callable[[], KubePort], inspect: Callable[[str], Mapping[str, Any] | None]
+    ) -> None:
         self._context = context
         self._connect = connect
+        self._inspect = inspect
 
     def facts(self) -> ClusterFacts:
         """Whether its API server answers, and the address of a node that is Ready, where nodes may be listed."""
@@ -25,11 +37,31 @@ class ContextCluster:
         if not kube.ready():
             return ClusterFacts(ClusterPhase.STOPPED)
         nodes = listed(kube, "Node") or []
-        known = next((one for one in nodes if is_ready(one)), {})
+        known = next((one for one in nodes if condition(one, "Ready").get("status") == "True"), {})
         internal = next((str(dig(one, "address")) for one in rows(known, "status", "addresses")
                          if one.get("type") == "InternalIP"), None)  # fmt: skip
-        runtime = str(dig(known, "status", "nodeInfo", "containerRuntimeVersion") or "").partition(":")[0]
-        return ClusterFacts(ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(), runtime=runtime)
+        here = [one for node in nodes if (one := self._container(node)) is not None]
+        return ClusterFacts(
+            ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(), runtime=_runtime(known),
+            nodes=tuple(here) if len(here) == len(nodes) else (),
+        )  # fmt: skip
+
+    def _container(self, node: Object) -> NodeFacts | None:
+        """The node as a container of this machine's Docker, which kind, k3d and Minikube name as the node.
+
+        Another cluster's container of that name is at another address.
+        """
+        try:
+            found = fitted(_CONTAINER, dict(self._inspect(name_of(node)) or {}))
+        except DeployError:  # no Docker here
+            return None
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        addresses = {one.get("IPAddress") for one in networks.values()}
+        own = {dig(one, "address") for one in rows(node, "status", "addresses")}
+        made = (found.get("Config") or {}).get("Labels") or {}
+        if not _MAKERS & made.keys() or not addresses & own:
+            return None
+        return NodeFacts(name_of(node), bool((found.get("State") or {}).get("Running")), runtime=_runtime(node))
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """Never done: raises machine error."""
@@ -85,3 +117,7 @@ class ContextCluster:
             f"the nodes of context `{self._context}` were not made by todo-deploy: not changed",
             hints=("todo-deploy down, which leaves the nodes",),
         )
+
+
+def _runtime(node: Object) -> str:
+    return str(dig(node, "status", "nodeInfo", "containerRuntimeVersion") or "").partition(":")[0]

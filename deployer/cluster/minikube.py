@@ -35,7 +35,8 @@ _DAEMON_PORT = "2376/tcp"
 _MADE_BY, _OF_PROFILE = "created_by.minikube.sigs.k8s.io", "name.minikube.sigs.k8s.io"
 _API_PORT = 8443
 _CONFIG = {
-    "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int, "KubernetesConfig": {"KubernetesVersion": str},
+    "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int,
+    "KubernetesConfig": {"KubernetesVersion": str, "ContainerRuntime": str},
     "MultiNodeRequested": bool, "ContainerVolumeMounts": [str], "Nodes": [{"Name": str}],
 }  # fmt: skip
 """A profile's config.json, as far as it is read."""
@@ -121,7 +122,7 @@ class Minikube:
         if not state.get("Running"):
             return ClusterFacts(ClusterPhase.STOPPED, **known)
         network = container.get("NetworkSettings") or {}
-        endpoint = self._daemon(container)
+        endpoint = self._daemon(container, config)
         attached = (network.get("Networks") or {}).get(self._profile) or {}
         node_ip, api_port = str(attached.get("IPAddress") or ""), int(config.get("APIServerPort") or _API_PORT)
         published = _published(network, f"{api_port}/tcp")
@@ -132,7 +133,8 @@ class Minikube:
             docker=endpoint,
             node_network=_network(attached),
             moved_from=self._moved_from(servers) if node_ip else "",
-            nodes=(NodeFacts(self._profile, True, endpoint), *self._workers(config)),
+            nodes=(NodeFacts(self._profile, True, endpoint, _runtime(config)), *self._workers(config)),
+            runtime=_runtime(config),
             **known,
         )
 
@@ -143,11 +145,13 @@ class Minikube:
                 name = f"{self._profile}-{node['Name']}"
                 container = self._node(name) or {}
                 running = bool((container.get("State") or {}).get("Running"))
-                yield NodeFacts(name, running, self._daemon(container) if running else None)
+                yield NodeFacts(name, running, self._daemon(container, config) if running else None, _runtime(config))
 
-    def _daemon(self, container: Mapping[str, Any]) -> DockerEndpoint | None:
+    def _daemon(self, container: Mapping[str, Any], config: Mapping[str, Any]) -> DockerEndpoint | None:
+        """The node's own Docker, where that runs its pods."""
         port = _published(container.get("NetworkSettings") or {}, _DAEMON_PORT)
-        return DockerEndpoint(f"tcp://127.0.0.1:{port}", self._home / "certs") if port else None
+        usable = port and _runtime(config) == "docker"
+        return DockerEndpoint(f"tcp://127.0.0.1:{port}", self._home / "certs") if usable else None
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """The profile runs; Minikube's own steps are reported as they come."""
@@ -244,7 +248,7 @@ class Minikube:
         if config is None or not self._toolchain.offline_images or not config.get("MultiNodeRequested"):
             return
         first = self._node(self._profile) or {}
-        for node in (NodeFacts(self._profile, True, self._daemon(first)), *self._workers(config)):
+        for node in (NodeFacts(self._profile, True, self._daemon(first, config)), *self._workers(config)):
             if node.docker is None or node.name in self._filled:
                 continue
             try:
@@ -431,6 +435,10 @@ class Minikube:
         home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": direct, "no_proxy": direct}
         path = f"{self._toolchain.docker.parent}{os.pathsep}{self._env.get('PATH', os.defpath)}"
         return {**self._env, **home, "PATH": path}
+
+
+def _runtime(config: Mapping[str, Any]) -> str:
+    return str((config.get("KubernetesConfig") or {}).get("ContainerRuntime") or "docker")
 
 
 def _network(attached: Mapping[str, Any]) -> str | None:

@@ -64,6 +64,9 @@ def save(
 def _save(
     loaded: LoadedSpec, values: Mapping[str, str], here: Machine, target: Path, parts: Collection[Part]
 ) -> Steps[Outcome[Saved]]:
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise input_error("BUNDLE_FOLDER", f"there is no folder {folder}", hints=(f"mkdir -p {folder}",))
     toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
     if toolchain is None:
         raise machine_error("TOOLCHAIN_MISSING", "this machine has no toolchain yet that could be saved",
@@ -92,7 +95,7 @@ def _save(
     if "wheels" in parts:
         contents += wheels()
     # Programs and layers become a third of their size.
-    bundle.refuse_full(target.absolute().parent, sum(one.size for one in contents) // 4)
+    bundle.refuse_full(folder, sum(one.size for one in contents) // 4)
     complete = yield from bundle.write_bundle(target, manifest, contents)
     size = target.stat().st_size
     return Outcome(Saved(target, size, complete), True, f"{target}, {bundle.megabytes(size)}")
@@ -191,11 +194,13 @@ def _load_machine(chosen: Bundle, host: ImagePort) -> Steps[bool]:
     return True
 
 
-def bring_images(plan: Plan, cache_dir: Path, endpoint: DockerEndpoint) -> Steps[frozenset[str]]:
+def bring_images(
+    plan: Plan, cache_dir: Path, endpoint: DockerEndpoint, *, rebuild: bool = False
+) -> Steps[frozenset[str]]:
     """What the plan wants, the daemon that builds lacks and a loaded bundle has is in it; returns those images.
 
-    So are the images that the bundle has for pods beside them. An archive that cannot be read is a warning: the images
-    are built then.
+    So are the images that the bundle has for pods beside them, and base images where something is built. An archive
+    that cannot be read is a warning: the images are built then.
     """
     kept = bundle.kept_images(plan.application, cache_dir)
     if kept is None:
@@ -207,7 +212,7 @@ def bring_images(plan: Plan, cache_dir: Path, endpoint: DockerEndpoint) -> Steps
     bases = {parse_ref(ref).familiar for ref in kept.bases}
     held = {parse_ref(ref).familiar for ref in kept.images}
     beside = {one for one in held - bases if parse_ref(one).name not in own}
-    wanted = (lacking | beside | (bases if lacking else set())) & held - there
+    wanted = (lacking | beside | (bases if lacking or rebuild else set())) & held - there
     if not wanted:
         return frozenset()
     yield Item(IMAGES, STAGE, ItemState.RUNNING, f"loading {len(kept.images)} images from the bundle")

@@ -146,9 +146,7 @@ def decide(seen: Seen, known: Known, pods: Sequence[Object], services: Sequence[
     if (why := _why_release(known.deployed, seen)) is not None:
         return Work("release", why)
     copies, builds = [], {}
-    for name in services or seen.sources.images:
-        if name not in seen.sources.images:
-            continue
+    for name in _images(seen, services):
         image, want = seen.loaded.spec.images[name], seen.sources.images[name].manifest
         has = known.containers(name, pods)
         latest = next(reversed(known.built.get(name, {"": {}}).values()))
@@ -170,6 +168,13 @@ def decide(seen: Seen, known: Known, pods: Sequence[Object], services: Sequence[
     if builds:
         return Work("build", "; ".join(f"{name}: {why}" for name, why in builds.items()), tuple(builds))
     return NOTHING
+
+
+def _images(seen: Seen, services: Sequence[str]) -> list[str]:
+    """The images of the services, which are images or releases; all without any."""
+    releases = (one for name, one in seen.loaded.spec.releases.items() if name in services)
+    asked = {*services, *(image for one in releases for image in one.images)}
+    return [name for name in seen.sources.images if not services or name in asked]
 
 
 _SAME = difference({}, {})

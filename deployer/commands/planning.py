@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployer import composition
@@ -167,7 +167,14 @@ def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
     """
     if not services:
         return plan
-    known = {image.name for image in plan.images} | {release.name for release in plan.releases}
+    refuse_unknown(services, {one.name for one in plan.images} | {one.name for one in plan.releases})
+    releases = tuple(one for one in plan.releases if one.name in services or set(one.images) & set(services))
+    needed = {image for release in releases for image in release.images} | set(services)
+    return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
+
+
+def refuse_unknown(services: Sequence[str], known: Collection[str]) -> None:
+    """Every service is one of those that are known; input error for another name."""
     for name in services:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -175,9 +182,6 @@ def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
                 "SERVICE_UNKNOWN", f"no service `{name}` in the spec", detail="it has: " + ", ".join(sorted(known)),
                 hints=(f"did you mean `{close[0]}`?",) if close else (),
             )  # fmt: skip
-    releases = tuple(one for one in plan.releases if one.name in services or set(one.images) & set(services))
-    needed = {image for release in releases for image in release.images} | set(services)
-    return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
 
 
 def ensure_record(planned: Planned, kube: KubePort) -> Steps[Planned]:

@@ -216,10 +216,11 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
     assert daemon is not None
     brought = frozenset[str]()
-    if not options.rebuild and (machine.cache_dir / "bundles").is_dir():
+    if (machine.cache_dir / "bundles").is_dir():
         from deployer.commands.bundle import bring_images  # only for those who loaded one
 
-        brought = yield from bring_images(plan, machine.cache_dir, daemon)
+        found = yield from bring_images(plan, machine.cache_dir, daemon, rebuild=options.rebuild)
+        brought = frozenset() if options.rebuild else found
     bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)

@@ -55,11 +55,15 @@ class DockerEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node of a Minikube profile by its name in the cluster, with its Docker daemon where that can be reached."""
+    """A node by its name in the cluster, which is that of its container in this machine's Docker.
+
+    `docker` is its own Docker daemon where that can be reached, `runtime` what runs its pods, such as `containerd`.
+    """
 
     name: str
     running: bool
     docker: DockerEndpoint | None = None
+    runtime: str = "docker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class ClusterFacts:
     runtime: str = ""
     """The nodes' container runtime, such as `containerd`; empty where it is not known."""
     nodes: tuple[NodeFacts, ...] = ()
-    """The nodes of the profile, the control plane's first; empty where they are not known without the API server."""
+    """The nodes, a Minikube profile's control plane first; empty where they are no containers of this machine."""
     shared_volumes: bool = False
     """Whether all nodes have the same folder for volumes."""
 

@@ -201,6 +201,26 @@ def waited(
     return text
 
 
+def pipe(source: Sequence[str | Path], target: Sequence[str | Path], *, env: Mapping[str, str]) -> None:
+    """What the first program wrote is what the second one read, and both ended well; raises CommandFailed."""
+    first = subprocess.Popen([str(one) for one in source], env=dict(env), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    assert first.stdout is not None
+    words = [str(one) for one in target]
+    try:
+        with on_stop(first.kill), first.stdout as archive:  # the second one ends at the end of what it reads
+            done = subprocess.run(words, env=dict(env), stdin=archive, capture_output=True, text=True, errors="replace",
+                                  start_new_session=True, check=False)  # fmt: skip
+    except BaseException:
+        first.kill()
+        raise
+    finally:
+        ended = first.wait()
+    if done.returncode != 0 or ended != 0:
+        failed = words if done.returncode != 0 else [str(one) for one in source]
+        raise CommandFailed(failed, done.returncode or ended, foreign(done.stderr or done.stdout).splitlines()[-20:])
+
+
 def detached(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
     """The program runs on after us, in a session of its own, its output in the log file; returns its process id."""
     with log.open("ab") as stream:

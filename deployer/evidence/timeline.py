@@ -274,6 +274,65 @@ def timeline_of(
     return Timeline(begun, ended, (*rows, *(row for row in clipped if row.segments)), seen)
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """From `begin` to `end` the run could not end sooner because of this; `name` is of an image, a pod or nothing."""
+
+    what: str
+    name: str
+    begin: float
+    end: float
+
+
+_WAITED = {
+    PodPhase.PENDING.value: "scheduler",
+    PodPhase.CREATING.value: "image pull and start",
+    PodPhase.RUNNING.value: "readiness probe",
+}
+_PLANNED = "plan, rules and dry run"
+_BEFORE = {"images": _PLANNED, "secrets": _PLANNED, "addons": _PLANNED, "rollout": "record", "": "record"}
+"""What is done before a stage begins; before none, at the end of the run."""
+
+
+def critical_path(timeline: Timeline) -> tuple[Wait, ...]:
+    """What the run waited for, from its begin to its end without a gap; times of pods are whole seconds."""
+    parts: list[tuple[Row, list[Row]]] = []
+    for row in timeline.rows:
+        if row.kind == "stage":
+            parts.append((row, []))
+        elif row.kind == "item" and parts:
+            parts[-1][1].append(row)
+    pods = [row for row in timeline.rows if row.kind == "pod"]
+    ends = [(one, row.name, items) for row, items in parts for one in row.segments]
+    found: list[Wait] = []
+    at, following = timeline.ended, ""
+    while ends:
+        one, name, items = max(ends, key=lambda end: end[0].end)
+        ends = [end for end in ends if end[0].end <= one.begin + _SPECK_SECONDS and end[0] is not one]
+        found.append(Wait(_BEFORE.get(following, following), "", one.end, at))
+        found += reversed(_waits(one, name, pods if name == "rollout" else items))
+        at, following = one.begin, name
+    found.append(Wait("start", "", timeline.begun, at))
+    return tuple(one for one in reversed(found) if one.end - one.begin > _SPECK_SECONDS)
+
+
+def _waits(stage: Segment, name: str, rows: Sequence[Row]) -> list[Wait]:
+    """What the stage waited for: the item of it that ended last, or the pod that was ready last."""
+    within = [(one, row) for row in rows for one in row.segments if stage.begin < _marks_end(one) <= stage.end]
+    if name not in ("images", "rollout") or not within:
+        return [Wait(name, "", stage.begin, stage.end)]
+    last, row = max(within, key=lambda pair: _marks_end(pair[0]))
+    pieces = [last] if name == "images" else [one for one in row.segments if one.end <= last.begin]
+    waits = [Wait(_WAITED.get(one.state, "build"), row.name, max(one.begin, stage.begin), one.end) for one in pieces]
+    first, end = (waits[0].begin, waits[-1].end) if waits else (stage.begin, stage.begin)
+    return [Wait(name, "", stage.begin, first), *waits, Wait(name, "", end, stage.end)]
+
+
+def _marks_end(one: Segment) -> float:
+    """When what the row stands for was done: an item at its end, a pod as soon as it is ready."""
+    return one.begin if one.state == PodPhase.READY.value else one.end if one.state in ("done", "failed") else 0.0
+
+
 def to_wire(timeline: Timeline) -> dict[str, Any]:
     """The timeline as plain JSON."""
     return asdict(timeline)

@@ -58,6 +58,7 @@ _MALFORMED = "failed to create typed patch object"
 _MALFORMED_FIELD = re.compile(r"(?:: |^\s+)\.(\S.*?): (.+)$", re.MULTILINE)
 """What a server-side apply does not take is an error of its own (500), whose fields are in its text alone."""
 
+_MANAGER = re.compile(r'conflict with "([^"]*)"(?: with subresource "(\w+)")?')
 _NAMELESS = DryRun(422, "", (("metadata.name", "is empty: a server-side apply needs a name, not a `generateName`"),))
 
 _DATA = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition"})
@@ -87,6 +88,12 @@ class Verdict:
     def label(self) -> str:
         """`job/seed`."""
         return f"{self.ref.kind.lower()}/{self.ref.name}"
+
+    @property
+    def conflicts(self) -> tuple[tuple[str, str], ...]:
+        """The fields that others have set, each with its manager in the server's words."""
+        found = [(field.removeprefix("."), _MANAGER.match(said)) for field, said in self.answer.causes]
+        return tuple((field, " ".join(filter(None, said.groups()))) for field, said in found if said is not None)
 
     @property
     def is_done(self) -> bool:

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from deployer.config.spec import Spec
-from deployer.core.errors import Problem
+from deployer.core.errors import DeployError, Problem, machine_error
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import ClusterFacts, DockerEndpoint, ImageFacts, ImagePort, Object
-from deployer.core.reading import Malformed, shaped
+from deployer.core.process import CommandFailed, pipe, run
+from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.yaml import parse_manifest
 
 HOSTING = ("kube-public", "local-registry-hosting")
@@ -79,6 +83,10 @@ def decide(spec: Spec, facts: ClusterFacts, hosting: Hosting | None) -> Way:
                for one in spec.images.values()):  # fmt: skip
             return Way("registry", "the spec says so")
         return Way("none", "delivery is `registry`, and neither the spec nor the cluster names one")
+    if wanted == "load" and not facts.nodes:
+        return Way("none", "delivery is `load`, and the cluster's nodes are no containers of this machine's Docker")
+    if wanted == "load":
+        return Way("load", "the spec says so")
     if wanted == "daemon" or (wanted == "auto" and facts.docker is not None):
         if facts.docker is None:
             return Way("none", "delivery is `daemon`, and the node's Docker daemon cannot be reached from here")
@@ -87,6 +95,8 @@ def decide(spec: Spec, facts: ClusterFacts, hosting: Hosting | None) -> Way:
         return Way("daemon", f"{why}; then loaded into the other {len(facts.nodes) - 1}" if more else why)
     if wanted == "auto" and hosting is not None:
         return Way("registry", f"{'/'.join(HOSTING)} names it", hosting.pull, named.push or hosting.push)
+    if wanted == "auto" and facts.nodes:
+        return Way("load", "its nodes are containers of this machine's Docker")
     return Way("none", "neither a Docker daemon of its node nor a registry is known")
 
 
@@ -107,6 +117,8 @@ class Node(Protocol):
     """A node that images are loaded into."""
 
     name: str
+    exact: bool
+    """Whether it gives an image the id that it has where it was built."""
 
     def image_id(self, ref: str) -> str: ...
     def load(self, ref: str) -> None: ...
@@ -127,36 +139,102 @@ class IntoNodes:
     def found(self, ref: str) -> ImageFacts | None:
         """The image, where it is in every node."""
         facts = self.builder.image(ref)
-        return facts if facts is not None and not self._lacking(facts) else None
+        return facts if facts is not None and all(self._has(node, facts) for node in self._nodes) else None
 
     def send(self, ref: str) -> Generator[tuple[int, int], None, None]:
         """Yields bytes sent and bytes to send; every node then has the very image. One that has it gets nothing."""
         facts = self.builder.image(ref)
-        lacking = self._lacking(facts) if facts is not None else []
+        if facts is None:
+            return
+        lacking = [node for node in self._nodes if node.image_id(ref) != facts.id]
         for number, node in enumerate(lacking):
-            assert facts is not None
             yield number * facts.size, len(lacking) * facts.size
             node.load(ref)
 
-    def _lacking(self, facts: ImageFacts) -> list[Node]:
-        return [node for node in self._nodes if node.image_id(facts.ref) != facts.id]
+    @staticmethod
+    def _has(node: Node, facts: ImageFacts) -> bool:
+        there = node.image_id(facts.ref)
+        return there == facts.id if node.exact else bool(there)
 
 
 class DockerNode:
     """A node whose pods run in a Docker daemon, to which the daemon that builds gives its images."""
 
-    def __init__(self, name: str, builder: ImagePort, endpoint: DockerEndpoint, daemon: ImagePort) -> None:
+    exact = True
+
+    def __init__(
+        self, name: str, builder: ImagePort, endpoint: DockerEndpoint, connect: Callable[[DockerEndpoint], ImagePort]
+    ) -> None:
         self.name = name
-        self._builder, self._endpoint, self._daemon = builder, endpoint, daemon
+        self._builder, self._endpoint, self._connect = builder, endpoint, connect
 
     def image_id(self, ref: str) -> str:
         """The id of the image that it has under this name; empty where it has none."""
-        facts = self._daemon.image(ref)
+        with self._named():
+            facts = self._connect(self._endpoint).image(ref)
         return facts.id if facts is not None else ""
 
     def load(self, ref: str) -> None:
         """It has the builder's image."""
-        self._builder.copy_to(self._endpoint, [ref])
+        with self._named():
+            self._builder.copy_to(self._endpoint, [ref])
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """While inside, a failure names the node: one that stops in a run is started by the next."""
+        try:
+            yield
+        except DeployError as error:
+            found = [replace(one, title=f"node `{self.name}`: {one.title}") for one in error.problems]
+            raise DeployError(found, error.exit_code) from None
+
+
+_LOADS = {
+    "docker": ("docker", "load"),
+    "containerd": ("ctr", "--namespace", "k8s.io", "images", "import", "-"),
+    "cri-o": ("podman", "load"),
+    "crio": ("podman", "load"),
+}
+"""What takes an archive of images from its standard input, by the runtime of the node."""
+
+
+class ContainerNode:
+    """A node that is a container of this machine's Docker, as those of kind, k3d and Minikube, without a daemon of its
+    own that could be reached.
+
+    containerd and Docker may count an image's id in different ways: one of its name, which has a digest in it, counts.
+    """
+
+    exact = False
+
+    def __init__(self, name: str, runtime: str, docker: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self._load = _LOADS.get(runtime, _LOADS["containerd"])
+        self._docker, self._env = docker, env
+
+    def image_id(self, ref: str) -> str:
+        """The id of the image that it has under this name; empty where it has none."""
+        try:
+            said = run([self._docker, "exec", self.name, "crictl", "images", "--output", "json"], env=self._env)
+            found = shaped(dict[str, Any], parse_json(said)).get("images") or ()
+        except (CommandFailed, Malformed) as error:
+            raise self._failed(ref, error) from None
+        wanted = parse_ref(ref).familiar
+        ids = (one.get("id") for one in found for tag in one.get("repoTags") or () if parse_ref(tag).familiar == wanted)
+        return str(next(ids, "") or "")
+
+    def load(self, ref: str) -> None:
+        """It has the image, as this machine's Docker has it."""
+        try:
+            pipe([self._docker, "save", ref], [self._docker, "exec", "-i", self.name, *self._load], env=self._env)
+        except CommandFailed as error:
+            raise self._failed(ref, error) from None
+
+    def _failed(self, ref: str, error: Exception) -> DeployError:
+        detail = "\n".join(error.tail) if isinstance(error, CommandFailed) else str(error)
+        hints = (f"docker exec {self.name} crictl images", "todo-deploy doctor")
+        title = f"image `{ref}` cannot be loaded into node `{self.name}`"
+        return machine_error("NODE_LOAD", title, detail=detail, hints=hints)
 
 
 class ThroughRegistry:

@@ -216,10 +216,11 @@ class DockerEngine:
         """The images of an archive are in the daemon under their names; machine error IMAGES_LOAD where it refuses."""
         with self._reached():
             for said in self._client.load_image(archive):
-                if said.get("error"):
+                # An archive that is refused as a whole is answered with a message.
+                if refused := said.get("error") or said.get("message"):
                     title = f"Docker at {self.endpoint.host} cannot load the images"
                     hints = ("df -h", "docker system df", "docker version")
-                    raise machine_error("IMAGES_LOAD", title, detail=foreign(said["error"]), hints=hints)
+                    raise machine_error("IMAGES_LOAD", title, detail=foreign(refused), hints=hints)
 
     def copy_lacking(self, other: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
         """The other daemon has, under each of the names, the very image that this one has; returns what it lacked."""
@@ -319,7 +320,8 @@ def pull_credentials(hosts: Sequence[str]) -> dict[str, str]:
     """
     configured = docker.auth.load_config()
     for host in hosts:
-        found = _credentials(host, configured)
+        # A helper's answer has its names in capitals.
+        found = {key.lower(): value for key, value in _credentials(host, configured).items()}
         name, password = str(found.get("username") or ""), str(found.get("password") or "")
         if name and password:
             packed = base64.b64encode(f"{name}:{password}".encode()).decode()

@@ -24,7 +24,6 @@ from deployer.state.record import Record
 
 _DATA_PATH = re.compile(r"(data|stringData|binaryData)\b")
 _QUOTED = re.compile(r"'(\w+)'")
-_MANAGER = re.compile(r'conflict with "(?P<name>[^"]*)"(?: with subresource "(?P<part>\w+)")?')
 _SHOWN = 4
 
 
@@ -143,7 +142,7 @@ def _fixed(verdict: Verdict, allowed: Iterable[str]) -> Problem:
 
 def _conflict(verdict: Verdict, release: str) -> Problem:
     """Whose fields Helm would have to take over: it fails at the first of them."""
-    fields = [(field.removeprefix("."), _manager(said)) for field, said in verdict.answer.causes]
+    fields = verdict.conflicts
     lines = [
         f"{_line(verdict, field, _at(verdict.live, field), _at(verdict.wanted, field))} (set by {manager})"
         for field, manager in fields
@@ -157,12 +156,6 @@ def _conflict(verdict: Verdict, release: str) -> Problem:
         f"or `releases.{release}.serverSide: false` in the spec: Helm overrides it each time, as Helm 3 does",
     )
     return Problem("FIELD_CONFLICT", title, "\n".join([*lines[:_SHOWN], *more]), verdict.label, ways)
-
-
-def _manager(said: str) -> str:
-    """Who has set the field, in the server's words."""
-    found = _MANAGER.match(said)
-    return said if found is None else found["name"] + (f" ({found['part']})" if found["part"] else "")
 
 
 def _line(verdict: Verdict, path: str, now: Any, new: Any) -> str:

@@ -70,7 +70,7 @@ class Building:
     offline: bool = False
     """Whether no container registry can be reached: BuildKit's own frontend stands in for the one of `# syntax=`."""
     brought: frozenset[str] = frozenset()
-    """The images that this run has taken from a bundle."""
+    """The images that this run has taken from a bundle, and will not build."""
 
 
 def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
@@ -131,11 +131,10 @@ def ensure_images(
     }
     built = yield from merge(bodies, _PARALLEL_BUILDS)
     everything = tuple(found.get(image.name) or built[image.name] for image in images)
-    same = f"{len(found) - len(how.brought)} unchanged"
-    text = f"{len(built)} built, {same}" if built else same
-    if how.brought:
-        text = f"{len(how.brought)} {_BROUGHT}, {text}"
-    return Outcome(everything, bool(built or how.brought), text)
+    brought, same = (sum(one.reason == reason for one in everything) for reason in (_BROUGHT, "unchanged"))
+    made = len(everything) - brought - same
+    counts = [f"{brought} {_BROUGHT}" * bool(brought), f"{made} built" * bool(made), f"{same} unchanged"]
+    return Outcome(everything, bool(brought or made), ", ".join(filter(None, counts)))
 
 
 def refuse_without_buildkit(images: Iterable[ImagePlan]) -> None:

@@ -83,7 +83,7 @@ def apply_revision(
                 continue
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         yield from _make_ready(name, namespace, revision, kube, clock)
-        prepared = _in_the_way(name, namespace, stored, kube, helm)
+        prepared = yield from _in_the_way(name, namespace, stored, kube, helm)
         yield from releases.prepare(name, namespace, prepared, kube, clock)
         try:
             helm.rollback(name, namespace, revision, timeout, force_conflicts=prepared.force_conflicts)
@@ -174,13 +174,17 @@ def _ordinal(pod: Object) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort, helm: HelmPort) -> Preparation:
+def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort, helm: HelmPort) -> Steps[Preparation]:
     """What Kubernetes does not let become what it was: it has been replaced on the way here, and is on the way back.
 
-    Fields that others have set since, such as the replicas of an autoscaler, become what they were in any case.
+    Fields that others have set since, such as the replicas of an autoscaler, become what they were, with a warning.
     """
     current = dry_run.current_release(release, namespace, kube, helm, target=stored)
     verdicts = dry_run.ask(current, dry_run.stored_objects(stored), kube)
+    for one in verdicts:
+        for field, manager in one.conflicts if one.standing == "conflict" else ():
+            title = f"{one.label}: the rollback overrides `{field}`, which was set by {manager}"
+            yield Warned(Problem("FIELD_TAKEN_OVER", title, "", one.label, ("nothing; an autoscaler sets it again",)))
     fixed = [one for one in verdicts if one.standing == "fixed" and not one.holds_data]
     return Preparation(tuple(Existing(one.ref, one.keeps_pods) for one in fixed), (), current.server_side)
 

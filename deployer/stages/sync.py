@@ -31,6 +31,7 @@ LOST = 255
 """The exit code of a command whose container or connection went away."""
 
 _WILD = "*?["
+_UNKNOWN = "?"
 _ID = 12
 # Paths to delete come first, a line each up to an empty one: `read` takes no byte more from the pipe than it needs, as
 # `head` of some systems does. The size of the tar stands in for the name of the script.
@@ -176,6 +177,8 @@ def _one(wanted: Wanted, container: Container, have: Manifest, kube: KubePort, n
     if not container.is_labelled:
         label = ".".join(filter(None, (*container.label.split(".")[-3:], container.id[:_ID])))
         kube.patch("Pod", container.namespace, container.pod, {"metadata": {"labels": {LABEL: label}}})
+    # Until the command has ended well, nobody knows what these paths are in the container.
+    note(container, {**have, **dict.fromkeys((*what.changed, *what.gone), _UNKNOWN)})
     raw = build_context.packed(files) if files else b""
     lines = "".join(f"/{path}\n" for path in gone) + "\n"
     where = container.namespace, container.pod, container.name

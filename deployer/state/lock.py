@@ -268,7 +268,8 @@ class _Heartbeat(threading.Thread):
 
     def stop(self) -> None:
         self._ended.set()
-        self.join(timeout=5)
+        if self.ident is not None:  # an interrupt may come before its start
+            self.join(timeout=5)
 
     def release(self) -> None:
         """The Lease is gone, if it is still ours; a cluster that does not answer lets it run out."""

@@ -26,7 +26,7 @@ from deployer.status import WorkloadStatus
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page, page_of
 from deployer.ui.draw import problem_text, stage_lines
 from deployer.ui.view import View, fold
-from deployer.ui.words import why_not
+from deployer.ui.words import copied_words, why_not
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 KEYS = (("r", "rebuild"), ("l", "logs"), ("o", "open"), ("p", "pause"), ("q", "leave"))
@@ -106,9 +106,7 @@ def dev_summary(view: DevView, page: Page) -> list[Text]:
     """What stays on the screen after the session."""
     lines = [*_services(view, page)]
     if view.synced:
-        names = ", ".join(sorted(view.synced))
-        words = f"{names}: runs files that were copied into it, not verified; `todo-deploy up` builds it"
-        lines += [Text(), page.line((f"{page.glyphs.warning} ", CARE), (words, ""))]
+        lines += [Text(), Text.assemble((f"{page.glyphs.warning} ", CARE), copied_words(view.synced))]
     return lines
 
 

@@ -80,6 +80,13 @@ def further_words(number: int) -> str:
     return f"{count(number, 'further finding')}: -v, or todo-deploy explain" if number else ""
 
 
+def copied_words(services: Iterable[str]) -> str:
+    """What becomes of files that `dev` copied into services, once it is left."""
+    return (
+        f"{', '.join(sorted(services))}: files were copied into what runs, not verified; `todo-deploy up` builds them"
+    )
+
+
 def why_not(status: WorkloadStatus) -> str:
     """Why a workload is not Available, or what is left to say of it, in the cluster's words."""
     if status.phase is Phase.AVAILABLE:

@@ -67,6 +67,20 @@ def test_an_image_that_is_not_there_is_none(clients: Clients, name: str) -> None
 
 
 @BOTH
+def test_an_archive_brings_an_image_back(images: ImagePort, name: str) -> None:
+    list(images.build(request(name, "FROM scratch\nCOPY hello /hello\n", hello="hello")))
+    before = images.image(f"{name}:1")
+    archive = list(images.save([f"{name}:1"]))
+    images.remove(f"{name}:1")
+    assert images.image(f"{name}:1") is None
+    images.load(archive)
+    assert images.image(f"{name}:1") == before
+    with pytest.raises(DeployError) as caught:
+        images.load([b"no archive at all"])
+    assert caught.value.problems[0].code == "IMAGES_LOAD"
+
+
+@BOTH
 def test_a_build_shows_its_steps_and_leaves_the_image(images: ImagePort, name: str) -> None:
     lines = list(images.build(request(name, "# a comment\nFROM scratch\nCOPY hello /hello\n", hello="hello")))
     steps = [line for line in lines if line.startswith("Step ")]

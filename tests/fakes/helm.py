@@ -76,7 +76,8 @@ class FakeHelm:
     """`requests` are the upgrades asked for; an error of `failures` ends the next, stored as failed.
 
     An error of `rollback_failures` ends the next rollback, which Helm leaves pending: before it touched an object, or
-    after that (a hook before or after it). `interrupt` is called in it, when all is applied.
+    after that (a hook before or after it). `interrupt` is called in it, when all is applied; `forced` is whether it was
+    to override what others had set. `server_side`: as Helm 4 it applies on the server.
     """
 
     def __init__(self, kube: FakeKube, render: Render = config_map) -> None:
@@ -86,6 +87,7 @@ class FakeHelm:
         self.rollback_failures: list[tuple[Literal["before", "after"], DeployError]] = []
         self.interrupt: Callable[[], object] = bool
         self.server_side = False
+        self.forced = False
         self._render = render
 
     def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
@@ -109,6 +111,7 @@ class FakeHelm:
             labels=self._labels(history[-1:]) | dict(request.labels),
             updated=self.kube.clock.now(),
             objects=objects,
+            apply_method="ssa" if self.server_side else "",
         )
         if failure is not None:
             self.kube.put(secret)
@@ -119,6 +122,7 @@ class FakeHelm:
     def rollback(
         self, release: str, namespace: str, revision: int, timeout: float, *, force_conflicts: bool = False
     ) -> None:
+        self.forced = force_conflicts
         history = self._history(release, namespace)
         target = [one for one in history if one.revision == revision]
         if not target:

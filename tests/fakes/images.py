@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, machine_error
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImageFacts
 
 HERE = DockerEndpoint("unix:///fake/docker.sock")
@@ -91,7 +91,10 @@ class FakeImages:
         yield json.dumps({ref: asdict(self.known[ref]) for ref in refs}).encode()
 
     def load(self, archive: Iterable[bytes]) -> None:
-        loaded = json.loads(b"".join(archive))
+        try:
+            loaded = json.loads(b"".join(archive))
+        except ValueError as error:
+            raise machine_error("IMAGES_LOAD", str(error)) from None
         self.known |= {ref: ImageFacts(**facts) for ref, facts in loaded.items()}
 
     def remove(self, ref: str) -> None:

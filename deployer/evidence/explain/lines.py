@@ -11,7 +11,7 @@ from deployer.core.errors import EXIT_MEANINGS, Problem
 from deployer.core.text import UNICODE, Glyphs, clean, clean_lines, count, duration
 from deployer.diagnosis.causes import CAUSES
 from deployer.evidence.explain.run import Listed, Run
-from deployer.evidence.timeline import Row, Sighting, Timeline
+from deployer.evidence.timeline import Row, Sighting, Timeline, critical_path
 
 Line = tuple[tuple[str, str], ...]
 """Parts of one line, each with its style's words ("" is none)."""
@@ -53,6 +53,13 @@ def timeline_lines(timeline: Timeline, width: int = 100, glyphs: Glyphs = UNICOD
         yield ((f"  and {len(pods) - _MOST_PODS} pods more", QUIET),)
     for one in timeline.sightings:
         yield _sighting(one, timeline, glyphs)
+    waits = critical_path(timeline)
+    if waits:
+        yield (("critical path", STRONG), ("  what each moment waited for", QUIET))
+    for wait in waits:
+        took = wait.end - wait.begin
+        share = f" {took / timeline.seconds:>4.0%}  "
+        yield ((f"  {duration(took):>8}", ""), (share, QUIET), (wait.what, ""), (clean(f"  {wait.name}"), QUIET))
 
 
 def list_lines(runs: Sequence[Listed], now: float) -> list[Line]:

@@ -20,7 +20,7 @@ from deployer.core.errors import Problem
 from deployer.core.text import clean, clean_lines, duration
 from deployer.evidence.explain.lines import OUTCOMES, moment, outcome_words
 from deployer.evidence.explain.run import Run, TextFile
-from deployer.evidence.timeline import Row, Segment, Sighting, Timeline, cpu_words, memory_words
+from deployer.evidence.timeline import Row, Segment, Sighting, Timeline, cpu_words, critical_path, memory_words
 
 _KINDS = {
     "done": "good", "Available": "good", "Ready": "good", "Succeeded": "good",
@@ -52,6 +52,10 @@ def waterfall(timeline: Timeline) -> str:
         lines = [_bar_row(row, timeline) for row in rows]
         if lines:
             parts += [f'<div class="group">{title}</div>', *lines]
+    path = [Row(f"{one.what} {one.name}".strip(), "item", (Segment("", one.begin, one.end),)) for one in
+            critical_path(timeline)]  # fmt: skip
+    if path:
+        parts += ['<div class="group">critical path</div>', *(_bar_row(row, timeline) for row in path)]
     if timeline.sightings:
         parts += ['<div class="group">findings</div>', *(_sighting(one, timeline) for one in timeline.sightings)]
     return "".join([*parts, "</div>", *_legend(timeline)])

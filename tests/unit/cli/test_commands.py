@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deployer.cli.explain import print_timeline
 from deployer.cli.running import profiled
 from deployer.config.schema import spec_schema
+from deployer.core.events import StageFinished, StageStarted
 from deployer.stages.restart import ANNOTATION, restart_workloads
+from deployer.state.runs import RunRecord
 from deployer.status import WorkloadRef
 from tests import ROOT
 from tests.fakes.clock import FakeClock
@@ -239,3 +242,13 @@ def test_a_profile_names_the_functions_of_every_thread(run: Run, project: Path, 
     assert "(run_up)" in path.read_text()
     refused = run("up", "-o", "json", "--profile-run", str(tmp_path / "none" / "profile.txt"))
     assert refused.code == 2 and refused.errors == ["PROFILE_UNWRITABLE"]
+
+
+def test_the_timeline_of_a_run_is_beside_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = RunRecord(tmp_path, "20261129T000000Z-0000")
+    for at, event in enumerate([StageStarted("cluster"), StageFinished("cluster", 5.0, True)]):
+        record.write(event, 100.0 + 5 * at)
+    record.close()
+    print_timeline(record.folder)
+    said = capsys.readouterr()
+    assert said.out == "" and "critical path" in said.err and said.err.count("cluster") == 2

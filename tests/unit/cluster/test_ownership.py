@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deployer.cluster.ownership import Touched, refuse_foreign
+from deployer.cluster.ownership import Touched, elsewhere, refuse_foreign
+from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL
 from deployer.state import record
@@ -84,3 +87,32 @@ def test_up_refuses_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.
     )  # fmt: skip
     played(shop.up("1", adopt=True))
     assert shop.helm.served("web") == "1"
+
+
+@pytest.mark.parametrize(
+    ("context", "server", "asked"),
+    [
+        ("kind-dev", "https://127.0.0.1:40123", False),
+        ("k3d-dev", "https://0.0.0.0:6443", False),
+        ("docker-desktop", "https://kubernetes.docker.internal:6443", False),
+        ("team-dev", "https://10.1.2.3:6443", True),
+        ("kind-dev", "https://10.1.2.3:6443", True),
+        ("production", "https://127.0.0.1:6443", True),  # a tunnel
+    ],
+)
+def test_a_cluster_that_is_not_of_this_machine_is_shown_with_its_user(
+    tmp_path: Path, context: str, server: str, asked: bool
+) -> None:
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "contexts": [{"name": context, "context": {"cluster": "c", "user": "anna"}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    document: dict[str, Any] = {"apiVersion": "todo-deploy/v1", "application": "shop", "namespace": "shop-anna"}
+    document |= {"cluster": {"provider": "context", "context": context}, "releases": {"web": {"chart": "c"}}}
+    found = elsewhere(Spec.model_validate(document), tmp_path / "config")
+    assert (found is not None) == asked
+    if found is not None:
+        assert all(text in found.question for text in (context, server, "anna", "shop-anna"))
+    del document["cluster"]
+    assert elsewhere(Spec.model_validate(document), tmp_path / "config") is None

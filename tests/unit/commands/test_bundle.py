@@ -65,7 +65,9 @@ def test_other_sources_are_built_although_there_is_a_bundle(shop: Shop) -> None:
     shop.images = FakeImages()
     _, done = played(shop.up("2"))
     assert [one.built for one in done.images] == [True]
-    _, rebuilt = played(shop.up("2", rebuild=True))
+    played(shop.up("1"))
+    shop.images = FakeImages()
+    _, rebuilt = played(shop.up("1", rebuild=True))
     assert [one.built for one in rebuilt.images] == [True]
 
 
@@ -87,6 +89,11 @@ def test_an_image_that_is_not_built_is_named_and_nothing_is_written(shop: Shop) 
     assert code(error) == "BUNDLE_INCOMPLETE"
     assert not (shop.root / "b").exists()
     played(save(shop.write("2"), {"TOKEN": "t"}, shop.here, shop.root / "b", frozenset(("charts",))))
+
+
+def test_a_folder_that_is_not_there_is_named(shop: Shop) -> None:
+    _, error = failed(save(shop.write("1"), {"TOKEN": "t"}, shop.here, shop.root / "no" / "b", IMAGES))
+    assert code(error) == "BUNDLE_FOLDER"
 
 
 def test_kept_images_that_are_damaged_are_built_instead(shop: Shop) -> None:

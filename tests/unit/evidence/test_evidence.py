@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 import threading
@@ -27,6 +28,8 @@ from deployer.evidence.timeline import (
     Row,
     Segment,
     Sighting,
+    Timeline,
+    critical_path,
     from_wire,
     node_data,
     node_lines,
@@ -499,3 +502,34 @@ def test_images_know_their_ids() -> None:
         {"name": "api", "ref": "api:1", "state": "done", "id": "sha256:aa"},
         {"name": "", "ref": "busybox:1", "state": "used", "id": "b@sha256:bb"},
     ]
+
+
+def test_the_critical_path_is_what_the_run_waited_for() -> None:
+    """Without a gap: of the images the one that was built last, of the rollout the pod that was ready last."""
+
+    def row(name: str, kind: Any, *segments: tuple[str, float, float]) -> Row:
+        return Row(name, kind, tuple(Segment(state, begin, end) for state, begin, end in segments))
+
+    rows = (
+        row("cluster", "stage", ("unchanged", 0.5, 1.0)),
+        row("images", "stage", ("done", 2.0, 9.0)),
+        row("quick", "item", ("done", 2.0, 3.0)),
+        row("slow", "item", ("done", 2.5, 9.0)),
+        row("secrets", "stage", ("unchanged", 2.0, 2.01)),
+        row("releases", "stage", ("done", 9.0, 10.0)),
+        row("rollout", "stage", ("done", 10.0, 20.0)),
+        row("early", "pod", ("Pending", 9.0, 10.0), ("Running", 10.0, 12.0), ("Ready", 12.0, 20.0)),
+        row("late", "pod", ("Pending", 10.0, 13.0), ("Pulling/Creating", 13.0, 15.0), ("Running", 15.0, 19.0),
+            ("Ready", 19.0, 20.0)),
+    )  # fmt: skip
+    path = critical_path(Timeline(0.0, 20.5, rows))
+    assert [(one.what, one.name) for one in path] == [
+        ("start", ""), ("cluster", ""), ("plan, rules and dry run", ""), ("images", ""), ("build", "slow"),
+        ("releases", ""), ("scheduler", "late"), ("image pull and start", "late"), ("readiness probe", "late"),
+        ("rollout", ""), ("record", ""),
+    ]  # fmt: skip
+    assert path[0].begin == 0.0 and path[-1].end == 20.5
+    assert all(one.end == after.begin for one, after in itertools.pairwise(path))
+    assert critical_path(Timeline(0.0, 0.0)) == ()
+    failed = critical_path(Timeline(0.0, 5.0, (row("rollout", "stage", ("failed", 0.0, 5.0)),)))
+    assert [one.what for one in failed] == ["rollout"]

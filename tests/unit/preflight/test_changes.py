@@ -212,7 +212,7 @@ def contested(choice: Choice = NOTHING, *, owned: bool = True) -> Judged:
 def test_a_field_that_an_autoscaler_has_set_is_named_with_the_ways_out() -> None:
     (problem,) = contested().refused
     assert (problem.code, problem.where) == ("FIELD_CONFLICT", "deployment/web")
-    for words in ("`spec.replicas`", "kube-controller-manager (scale)"):
+    for words in ("`spec.replicas`", "kube-controller-manager scale"):
         assert words in problem.title
     assert "is 5 and would become 2" in problem.detail
     assert any("--force-conflicts" in one for one in problem.hints)

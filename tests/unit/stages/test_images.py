@@ -11,7 +11,8 @@ from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, Log
 from deployer.core.ports import BuildRequest, ImageFacts
 from deployer.core.steps import Outcome, Steps
-from deployer.images.delivery import IntoNodes
+from deployer.images.delivery import IntoNodes, ThroughRegistry, Way
+from deployer.images.registry import refusal
 from deployer.plan import ImagePlan, ImageSource
 from deployer.stages.images import Building, BuiltImage, ensure_images, reason_to_build
 from deployer.state.build_cache import Previous
@@ -339,3 +340,45 @@ def test_a_tag_without_its_commit_is_reported(tmp_path: Path) -> None:
     daemon = FakeImages()
     events, _ = played(ensure([wanted], daemon, supply=Supply(daemon)))
     assert f"{wanted.ref} (no commit in the tag: not in a git repository)" in [text for _, _, text in items(events)]
+
+
+PULL, PUSH = "10.0.0.1:5000/team", "localhost:5000/team"
+
+
+def pushed(
+    tmp_path: Path, daemon: FakeImages, *, how: Building | None = None
+) -> Steps[Outcome[tuple[BuiltImage, ...]]]:
+    """An image behind a registry, on its way there."""
+    wanted = replace(image(tmp_path), repository=f"{PULL}/api")
+    delivery = ThroughRegistry(daemon, Way("registry", "", PULL, PUSH))
+    return ensure_images([wanted], delivery, Supply(daemon), {}, how or Building({}), FakeClock())
+
+
+def test_an_image_is_built_here_and_pushed_and_has_the_registrys_digest(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    events, outcome = played(pushed(tmp_path, daemon))
+    (built,) = outcome.value
+    assert [one.ref for one in daemon.built] == [built.ref] and built.ref.startswith(f"{PULL}/api:")
+    assert daemon.published_refs == {built.ref.replace(PULL, PUSH): built.digest}
+    assert any(isinstance(one, Item) and (one.done, one.total) == (1 << 20, 2 << 20) for one in events)
+
+
+def test_what_the_registry_has_is_neither_built_nor_pushed(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    ref = f"{PUSH}/{image(tmp_path).ref}"
+    daemon.published_refs[ref] = "sha256:1"
+    _, outcome = played(pushed(tmp_path, daemon, how=Building({}, build=False)))
+    assert (outcome.changed, outcome.value[0].digest, daemon.built) == (False, "sha256:1", [])
+
+
+def test_a_push_that_breaks_off_is_tried_again_and_a_refusal_is_not(tmp_path: Path) -> None:
+    daemon = FakeImages()
+    away, denied = refusal(f"{PUSH}/api:1", "read: connection reset by peer"), refusal(f"{PUSH}/api:1", "denied")
+    daemon.refusals = [away, away]
+    _, outcome = played(pushed(tmp_path, daemon))
+    assert outcome.value[0].digest and len(daemon.built) == 1
+    daemon.published_refs.clear()
+    daemon.refusals = [denied, away]
+    _, error = failed(pushed(tmp_path, daemon))
+    assert (code(error), error.exit_code) == ("REGISTRY_DENIED", ExitCode.BUILD)
+    assert daemon.refusals == [away] and len(daemon.built) == 1  # the build of before is sent

@@ -7,7 +7,7 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Warned
-from deployer.core.ports import ObjectRef
+from deployer.core.ports import APPLY_PATCH, DryRun, Kind, Object, ObjectRef
 from deployer.helm import storage
 from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
@@ -93,6 +93,25 @@ def test_a_release_is_rolled_back_as_a_revision_that_is_not_yet_verified() -> No
     found = kube.get("ConfigMap", "default", "app")
     assert found is not None
     assert (found["data"], value(kube)) == ({"v": "1"}, "old")
+
+
+@pytest.mark.parametrize("server_side", [True, False])
+def test_a_rollback_overrides_what_others_have_set_since_and_says_so(server_side: bool) -> None:
+    class Contested(FakeKube):
+        def dry_run(self, kind: Kind, body: Object, patch: str = "", *, force: bool = False) -> DryRun:
+            causes = ((".data.v", 'conflict with "kubectl-edit" using v1'),)
+            return DryRun(409, "", causes) if patch == APPLY_PATCH and not force else DryRun(200)
+
+    kube = Contested()
+    helm = FakeHelm(kube)
+    helm.server_side = server_side
+    kept = deployed(kube, helm)
+    kube.put(secret("app-old", "old", immutable=True))
+    events, _ = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
+    warned = [event.problem for event in events if isinstance(event, Warned)]
+    assert helm.forced is server_side
+    assert [one.code for one in warned] == ["FIELD_TAKEN_OVER"] * server_side
+    assert not warned or ("`data.v`" in warned[0].title and "kubectl-edit" in warned[0].title)
 
 
 @pytest.mark.parametrize(

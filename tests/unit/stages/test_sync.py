@@ -138,7 +138,9 @@ def test_the_pod_is_labelled_before_the_first_file(ground: Ground) -> None:
     _, error = failed(sync.sync([ground.sync()], ground.kube, ground.note))
     found = ground.kube.get("Pod", "default", "api-pod")
     assert found is not None and found["metadata"]["labels"] == {LABEL: "c" * 12}
-    assert code(error) == "SYNC_LOST" and not ground.notes
+    assert code(error) == "SYNC_LOST"
+    (left,) = ground.notes.values()
+    assert difference(left, tree(ground.root)).changed  # whatever has arrived, all of it is sent again
     assert all(one.is_labelled for one in every([found]))
 
 

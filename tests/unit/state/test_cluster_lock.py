@@ -183,3 +183,17 @@ def test_an_api_server_that_stays_away_ends_the_run(quick: None) -> None:
     with pytest.raises(DeployError) as caught:
         finish(leased(kube, "shop", "run-1", SystemClock(), away(kube, lambda: None)))
     assert caught.value.problems[0].code == "LEASE_LOST"
+
+
+def test_a_lock_whose_heartbeat_was_never_started_can_be_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt may come between the two."""
+
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    clock = FakeClock()
+    lock = ClusterLock("shop", "run-1", clock)
+    with pytest.raises(KeyboardInterrupt):
+        finish(lock.take(FakeKube(clock)))
+    lock.release()

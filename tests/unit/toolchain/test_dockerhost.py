@@ -161,6 +161,12 @@ def test_the_runtime_is_installed_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert finish(runc.ensure_runtime(tmp_path, {})) is False
 
 
+def test_a_runtime_that_is_built_already_needs_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed(tmp_path, monkeypatch)
+    monkeypatch.delattr(runc, "ensure_go")
+    assert finish(runc.ensure_runtime(tmp_path, {})) is True
+
+
 def test_a_broken_configuration_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = needed(tmp_path, monkeypatch)
     configuration.parent.mkdir()

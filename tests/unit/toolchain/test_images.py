@@ -9,6 +9,7 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
+from deployer.toolchain.files import bundled_note, pins_key, write_json
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.pins import CONTROL_PLANE
 from deployer.toolchain.source import base_images, debian, images, node
@@ -76,6 +77,17 @@ def test_an_image_is_built_when_missing_and_never_without_reason(
     lines = {event.line for event in events if isinstance(event, Log)}
     assert lines == {"Dockerfile", "file", "tool"}
     assert not list((tmp_path / "toolchain/work").iterdir())
+
+
+def test_an_image_of_a_bundle_is_kept_although_this_machine_would_label_it_otherwise(
+    docker: Path, recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    (store / "todo-deploy.local_x_1").write_text("label-of-another-machine\n")
+    note = {"key": pins_key(), "labels": {recipe.ref: "label-of-another-machine"}}
+    write_json(bundled_note(tmp_path), note)
+    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is False
+    write_json(bundled_note(tmp_path), {**note, "key": "of an earlier version"})
+    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is True
 
 
 @pytest.mark.parametrize("change", ["file", "dockerfile", "argument", "program", "parent"])

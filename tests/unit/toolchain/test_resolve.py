@@ -9,6 +9,7 @@ import pytest
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
 from deployer.toolchain import download, locate, resolve
+from deployer.toolchain.files import bundled_folder, bundled_note, pins_key, write_json
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import HELM, KUBERNETES, MINIKUBE
@@ -257,3 +258,43 @@ def test_minikubes_cache_is_filled_once(machine: Machine) -> None:
 
 def test_the_pins_are_full_versions() -> None:
     assert all(version.count(".") == 2 for version in (MINIKUBE, HELM, KUBERNETES))
+
+
+def note(machine: Machine, way: str, *names: str) -> None:
+    """A bundle was loaded on the machine, whose toolchain had come about this way, with these programs."""
+    document = {"way": way, "key": pins_key(), "versions": {"minikube": "v1.38.1", "helm": "v3.22.0"}, "labels": {}}
+    write_json(bundled_note(machine.cache), document)
+    for name in names:
+        program(machine.cache / bundled_folder(pins_key()), name, "exit 0")
+
+
+@pytest.mark.parametrize("setting", ["auto", "source"])
+def test_a_bundle_that_was_built_needs_no_network(machine: Machine, setting: Setting) -> None:
+    machine.reach = NOTHING
+    note(machine, "source")
+    found = machine.ensure(setting)
+    assert (found.way, found.why, found.offline_images) == ("source", "from a bundle", True)
+    assert (machine.probed, machine.fetched) == (0, [])
+    assert locate_toolchain(setting, machine.cache) == found
+
+
+def test_the_helm_of_a_bundle_is_kept(machine: Machine) -> None:
+    note(machine, "source", "helm")
+    for _ in range(2):
+        assert machine.ensure().helm == machine.cache / bundled_folder(pins_key()) / "helm"
+
+
+def test_programs_of_a_bundle_are_used_where_they_were_downloaded(machine: Machine) -> None:
+    machine.reach = NOTHING
+    note(machine, "download", "minikube", "helm", "kubectl")
+    found = machine.ensure()
+    assert (found.way, found.why, machine.probed) == ("download", "from a bundle", 0)
+    assert found.kubectl == machine.cache / bundled_folder(pins_key()) / "kubectl"
+
+
+def test_a_bundle_of_other_pins_or_without_its_programs_is_none(machine: Machine) -> None:
+    note(machine, "download", "minikube", "helm")
+    assert machine.ensure().why != "from a bundle"
+    write_json(bundled_note(machine.cache), {"way": "source", "key": "of an earlier version"})
+    (machine.cache / "toolchain/toolchain-auto.json").unlink()
+    assert machine.ensure().why != "from a bundle"
