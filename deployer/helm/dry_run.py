@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from deployer.core.errors import Problem
 from deployer.core.objects import identified
 from deployer.core.ports import (
     APPLY_PATCH,
@@ -94,6 +95,13 @@ class Verdict:
         """The fields that others have set, each with its manager in the server's words."""
         found = [(field.removeprefix("."), _MANAGER.match(said)) for field, said in self.answer.causes]
         return tuple((field, " ".join(filter(None, said.groups()))) for field, said in found if said is not None)
+
+    @property
+    def taken_over(self) -> Problem:
+        """The warning for where Helm is to override what others have set."""
+        fields = ", ".join(f"`{field}`, which was set by {manager}" for field, manager in self.conflicts)
+        hints = ("nothing; an autoscaler sets it again",)
+        return Problem("FIELD_TAKEN_OVER", f"{self.label}: Helm overrides {fields}", "", self.label, hints)
 
     @property
     def is_done(self) -> bool:

@@ -84,14 +84,14 @@ def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice
         ]
         refused += [_fixed(verdict, allowed) for verdict in fixed if verdict not in replaced]
         refused += [problem for _, problem in foreign]
-        conflicts = [_conflict(verdict, one.release.name) for verdict in verdicts if verdict.standing == "conflict"]
-        refused += [] if choice.force_conflicts else conflicts
+        conflicts = [verdict for verdict in verdicts if verdict.standing == "conflict"]
+        if choice.force_conflicts:
+            advice += [verdict.taken_over for verdict in conflicts]
+        else:
+            refused += [_conflict(verdict, name) for verdict in conflicts]
         invalid += [_invalid(verdict, one) for verdict in verdicts if verdict.standing == "invalid"]
         advice += [problem for verdict in verdicts for problem in _remarks(verdict)]
         advice += [_replaced(verdict) for verdict in replaced]
-        if choice.force_conflicts:
-            hints = ("nothing; an autoscaler sets it again",)
-            advice += [Problem("FIELD_TAKEN_OVER", each.title, each.detail, each.where, hints) for each in conflicts]
         if release.before:
             advice += [*_unnoticed(one, verdicts), *_renewed(replace(subject, releases=(one,)))]
         taken = [verdict for verdict in verdicts if verdict.standing == "exists" or _hand_over(verdict, subject)]

@@ -182,9 +182,8 @@ def _in_the_way(release: str, namespace: str, stored: Object, kube: KubePort, he
     current = dry_run.current_release(release, namespace, kube, helm, target=stored)
     verdicts = dry_run.ask(current, dry_run.stored_objects(stored), kube)
     for one in verdicts:
-        for field, manager in one.conflicts if one.standing == "conflict" else ():
-            title = f"{one.label}: the rollback overrides `{field}`, which was set by {manager}"
-            yield Warned(Problem("FIELD_TAKEN_OVER", title, "", one.label, ("nothing; an autoscaler sets it again",)))
+        if one.standing == "conflict":
+            yield Warned(one.taken_over)
     fixed = [one for one in verdicts if one.standing == "fixed" and not one.holds_data]
     return Preparation(tuple(Existing(one.ref, one.keeps_pods) for one in fixed), (), current.server_side)
 
