@@ -18,6 +18,7 @@ from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.core.redact import KNOWN
 from deployer.core.steps import Steps
 from deployer.forwarding import NOTHING, Known
+from deployer.images.delivery import ThroughRegistry
 from deployer.images.registry import host_of
 from deployer.kube.masking import learn_secrets
 from deployer.plan import Facts, ImageSource, Plan, in_registry, make_plan
@@ -95,7 +96,25 @@ def plan_for(
         pull_config=_pull_config(opened),
         origin=loaded.origin,
     )
-    return make_plan(spec, loaded.root, facts)
+    if opened.way.kind != "registry" or all(one.tag_policy == "digest" for one in spec.images.values()):
+        return make_plan(spec, loaded.root, facts)
+    delivery = composition.open_delivery(here, spec.cluster, None, (opened.way, opened.facts))
+    assert isinstance(delivery, ThroughRegistry)
+    return _with_free_tags(loaded, facts, delivery)
+
+
+def _with_free_tags(loaded: LoadedSpec, facts: Facts, registry: ThroughRegistry) -> Plan:
+    """The plan in which no version names other content than the registry has of it, from whatever cluster."""
+    used = {repository: dict(known) for repository, known in facts.used_tags.items()}
+    while True:
+        plan = make_plan(loaded.spec, loaded.root, replace(facts, used_tags=used))
+        asked = [one for one in plan.images if loaded.spec.images[one.name].tag_policy != "digest"
+                 and one.tag not in used.get(one.repository, {})]  # fmt: skip
+        taken = [(one, found) for one in asked if (found := registry.content(one.ref)) is not None]
+        if not taken:
+            return plan
+        for one, found in taken:
+            used.setdefault(one.repository, {})[one.tag] = found
 
 
 def read_sources(

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.image_ref import parse_ref
-from deployer.core.ports import ClusterFacts, DockerEndpoint, ImageFacts, ImagePort, Object
+from deployer.core.ports import LABEL_PREFIX, ClusterFacts, DockerEndpoint, ImageFacts, ImagePort, Object
 from deployer.core.process import CommandFailed, pipe, run
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.yaml import parse_manifest
@@ -253,6 +253,16 @@ class ThroughRegistry:
     def send(self, ref: str) -> Generator[tuple[int, int], None, None]:
         """Yields bytes sent and bytes to send; the registry then has the image. Layers that it has do not travel."""
         yield from self.builder.push(ref, self._pushed(ref))
+
+    def content(self, ref: str) -> str | None:
+        """The digest of what the registry's image of that tag was built from; None where it has none of that tag.
+
+        Images of which this machine has no copy are pulled for it.
+        """
+        if self.found(ref) is None:
+            return None
+        facts = self.builder.image(ref) or self.builder.pull(self._pushed(ref))
+        return facts.labels.get(f"{LABEL_PREFIX}/digest", facts.id) if facts is not None else None
 
     def _pushed(self, ref: str) -> str:
         """The reference as the builder reaches the registry."""

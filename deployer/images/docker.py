@@ -260,6 +260,16 @@ class DockerEngine:
         described = found.get("Descriptor") or {}
         return ImageFacts(ref, "", int(described.get("size") or 0), "", "", digest=str(described.get("digest") or ""))
 
+    def pull(self, name: str) -> ImageFacts | None:
+        """The image, which the daemon then has from its registry, too. DeployError where that refuses."""
+        named = parse_ref(name)
+        try:
+            with self._reached(docker.errors.APIError):
+                self._client.pull(named.name, named.tag, auth_config=self._credentials(name))
+        except docker.errors.APIError as error:
+            raise refusal(name, foreign(error.explanation or error)) from None
+        return self.image(name)
+
     def push(self, ref: str, name: str) -> Generator[tuple[int, int], None, None]:
         """Yields how many bytes of how many are there; the registry then has the image under that name.
 

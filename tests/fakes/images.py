@@ -34,6 +34,8 @@ class FakeImages:
         self.sizes: dict[str, int] = {}
         self.copied: list[tuple[DockerEndpoint, tuple[str, ...]]] = []
         self.published_refs: dict[str, str] = {}
+        self.remote: dict[str, ImageFacts] = {}
+        """What a registry has of images that this daemon has not."""
         self.refusals: list[DeployError] = []
         """What the registry says to the next pushes."""
         self.gate: threading.Barrier | None = None
@@ -103,6 +105,11 @@ class FakeImages:
     def published(self, ref: str) -> ImageFacts | None:
         digest = self.published_refs.get(ref)
         return ImageFacts(ref, "", 0, "", "", digest=digest) if digest else None
+
+    def pull(self, name: str) -> ImageFacts | None:
+        if name in self.published_refs:
+            self.known.setdefault(name, self.remote.get(name, ImageFacts(name, "", 0, "", "amd64")))
+        return self.known.get(name)
 
     def push(self, ref: str, name: str) -> Generator[tuple[int, int], None, None]:
         yield 1 << 20, 2 << 20

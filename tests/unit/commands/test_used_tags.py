@@ -38,3 +38,17 @@ def test_a_version_that_an_image_in_the_daemon_has_is_not_given_to_other_content
 def test_an_image_that_somebody_else_made_keeps_its_version(shop: Shop) -> None:
     shop.images.known["shop/api:0.1.0"] = ImageFacts("shop/api:0.1.0", "sha256:theirs", 1000, "", "amd64")
     assert up(shop, "1") == "shop/api:0.1.1"
+
+
+def test_a_version_that_the_registry_has_from_somebody_else_is_not_given_to_other_content(shop: Shop) -> None:
+    path = shop.root / "todo-deploy.yaml"
+    path.write_text(path.read_text() + "registry: {address: r.example.com}\n")
+    theirs = "r.example.com/shop/api:0.1.0"
+    shop.images.published_refs[theirs] = "sha256:of-the-manifest"
+    shop.images.remote[theirs] = ImageFacts(theirs, "sha256:theirs", 1000, "", "amd64", {"todo-deploy.dev/digest": "x"})
+    assert up(shop, "1") == "r.example.com/shop/api:0.1.1"
+    assert [one.ref for one in shop.images.built] == ["r.example.com/shop/api:0.1.1"]
+    # The same content in a cluster that knows nothing of it: the registry's image is used.
+    played(shop.down(volumes=True))
+    assert up(shop, "1") == "r.example.com/shop/api:0.1.1"
+    assert len(shop.images.built) == 1
