@@ -62,7 +62,7 @@ metadata: {name: anna, namespace: NAME}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: anna, namespace: NAME}
-rules: [{apiGroups: ["", apps, batch, autoscaling, coordination.k8s.io, networking.k8s.io, policy],
+rules: [{apiGroups: ["", apps, batch, autoscaling, coordination.k8s.io, discovery.k8s.io, networking.k8s.io, policy],
          resources: ["*"], verbs: ["*"]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
