@@ -1,11 +1,18 @@
-"""The same two-image application, deployed by a shell script and by todo-deploy, side by side on one cluster."""
+"""The same two-image application, deployed by a shell script, by todo-deploy, and by skaffold and tilt where they are
+on PATH, side by side on one cluster.
+
+Each lap begins at a moment by chance: whether a pod is ready a second sooner or later is decided by where in the second
+the kubelet looks at its containers, and contenders that took turns without a pause would hand that on to each other.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +32,7 @@ IMAGES = ("backend", "frontend")
 """Of one source, of which each has a copy that changes by itself."""
 PROGRAM = Path(sys.executable).parent / "todo-deploy"
 BASE = "python:3.11-slim"
-ROUNDS = 3
+ROUNDS = 5
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE") or "todo-deploy-test"
 STEPS = {
     "first deploy, warm base layers": "both images and everything else are new",
@@ -86,7 +93,8 @@ class Script:
     name, namespace = "bash script", "bench-script"
 
     def __init__(self, ground: Ground) -> None:
-        self.ground, self.root, self.settings = ground, ground.root / "script", list[str]()
+        self.ground, self.root = ground, ground.root / self.namespace
+        self.settings: list[str] = []
 
     def deploy(self) -> None:
         """The application runs as it is now."""
@@ -102,13 +110,11 @@ class Script:
         self.ground.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=true")
 
 
-class Tool:
+class Tool(Script):
     """todo-deploy."""
 
     name, namespace = "todo-deploy", "bench-tool"
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground, self.root, self.settings = ground, ground.root / "tool", list[str]()
+    own: tuple[str, ...] = ()
 
     def deploy(self) -> None:
         """As the script, and the URL was proven."""
@@ -120,22 +126,81 @@ class Tool:
 
     def remove(self) -> None:
         """As the script."""
-        self.settings = []
         self._run("down", "--volumes", "--yes")
-        self.ground.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=true")
+        super().remove()
 
     def _run(self, *words: str) -> None:
-        self.ground.run([PROGRAM, *words, "--set", f"cluster.name={self.ground.profile}"], self.root)
+        self.ground.run([PROGRAM, *words, "--set", f"cluster.name={self.ground.profile}", *self.own], self.root)
+
+
+class Unhurried(Tool):
+    """todo-deploy that leaves readiness to the period of the probe: what is left is the tool's own time."""
+
+    name, namespace = "todo-deploy, earlyProbes: false", "bench-period"
+    own = (
+        "--set", "application=bench-period", "--set", "namespace=bench-period", "--set", "urls.web.nodePort=30992",
+        "--set", "releases.bench.values.nodePort=30992", "--set", "rollout.earlyProbes=false",
+    )  # fmt: skip
+
+
+class Other(Script):
+    """A tool that is configured by a file; the value is changed in the chart's values."""
+
+    port = 0
+
+    def greet(self, word: str) -> None:
+        """As the script."""
+        self._values(word)
+
+    def remove(self) -> None:
+        """As the script; the namespace and the Secret, which these tools do not make, are there."""
+        super().remove()
+        self._values("hello")
+        self.ground.kubectl("create", "namespace", self.namespace)
+        secret = ("secret", "generic", "bench-secrets", "--from-env-file", str(self.root / ".env"))
+        self.ground.kubectl("--namespace", self.namespace, "create", *secret)
+
+    def _values(self, greeting: str) -> None:
+        text = (APP / "chart" / "values.yaml").read_text()
+        text = text.replace("greeting: hello", f"greeting: {greeting}").replace("30990", str(self.port))
+        (self.root / "chart" / "values.yaml").write_text(text)
+
+
+class Skaffold(Other):
+    """`skaffold run`."""
+
+    name, namespace, port = "skaffold", "bench-skaffold", 30993
+
+    def deploy(self) -> None:
+        """As the script."""
+        words = ["skaffold", "run", "--kube-context", self.ground.profile, "--default-repo=", "--status-check=true"]
+        self.ground.run([*words], self.root)
+
+
+class Tilt(Other):
+    """`tilt ci`, which makes no Helm release."""
+
+    name, namespace, port = "tilt", "bench-tilt", 30994
+
+    def deploy(self) -> None:
+        """As the script."""
+        self.ground.run(["tilt", "ci", "--port=0", "--context", self.ground.profile], self.root)
+
+
+def contenders(place: Ground) -> list[Script]:
+    """The script, todo-deploy twice, and those of the others that are on PATH."""
+    others = [one(place) for one in (Skaffold, Tilt) if shutil.which(one.name)]
+    return [Script(place), Tool(place), Unhurried(place), *others]
 
 
 @contextmanager
 def ground(profile: str) -> Iterator[Ground]:
-    """Two copies of the application beside a cluster that runs."""
+    """A copy of the application for each contender, beside a cluster that runs."""
     tools = locate_toolchain("auto", this_machine().cache_dir)
     assert tools is not None, "there is no toolchain yet: make up"
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("script", "tool"):
-            copy = Path(folder) / name
+        for one in (Script, Tool, Unhurried, Skaffold, Tilt):
+            copy = Path(folder) / one.namespace
             shutil.copytree(APP, copy, ignore=shutil.ignore_patterns("server"))
             for image in IMAGES:
                 shutil.copytree(APP / "server", copy / image)
@@ -146,29 +211,31 @@ def ground(profile: str) -> Iterator[Ground]:
 
 
 def race(place: Ground, rounds: int = ROUNDS) -> dict[str, dict[str, list[Lap]]]:
-    """The laps of both contenders, by step and name; both take turns within each step."""
+    """The laps of all contenders, by step and name; they take turns within each step."""
     laps: dict[str, dict[str, list[Lap]]] = {step: {} for step in STEPS}
-    contenders = (Script(place), Tool(place))
-    for one in contenders:  # warm: base layers, and the programs in the page cache
+    runners = contenders(place)
+    for one in runners:  # warm: base layers, and the programs in the page cache
         one.remove()
         one.deploy()
     for number in range(rounds):
         for step in STEPS:
-            for one in contenders:
+            for one in runners:
                 _prepare(one, step, number)
                 before = place.pods(one.namespace)
+                time.sleep(random.random())
                 begun = time.monotonic()
                 one.deploy()
                 took = time.monotonic() - begun
                 after = place.pods(one.namespace)
                 rolled = tuple(sorted(name for name in after if after[name] != before.get(name)))
                 laps[step].setdefault(one.name, []).append(Lap(took, rolled))
-    for one in contenders:
+    for one in runners:
         one.remove()
+        place.kubectl("delete", "namespace", one.namespace, "--ignore-not-found", "--wait=false")
     return laps
 
 
-def _prepare(one: Script | Tool, step: str, number: int) -> None:
+def _prepare(one: Script, step: str, number: int) -> None:
     """What the step is about has changed."""
     if step.startswith("first"):
         one.remove()
@@ -181,23 +248,26 @@ def _prepare(one: Script | Tool, step: str, number: int) -> None:
 
 
 def table(laps: dict[str, dict[str, list[Lap]]]) -> str:
-    """Seconds, best of all rounds, as Markdown."""
-    names = [Script.name, Tool.name]
-    head = ["step", *names, "ratio", f"pods replaced by {names[0]}", f"by {names[1]}"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    """Seconds of all rounds, as Markdown: least / median, and the median beside that of the script."""
+    names = list(next(iter(laps.values())))
+    lines = [f"| {' | '.join(['step', *names])} |", "|" + "---|" * (len(names) + 1)]
     for step, found in laps.items():
-        best = [min(lap.seconds for lap in found[name]) for name in names]
-        spread = [f"{min(lap.seconds for lap in found[name]):.2f} ({max(lap.seconds for lap in found[name]):.2f})"
-                  for name in names]  # fmt: skip
+        middle = {name: statistics.median(lap.seconds for lap in found[name]) for name in names}
+        cells = []
+        for name in names:
+            least = min(lap.seconds for lap in found[name])
+            ratio = f" ({middle[name] / middle[Script.name]:.2f})" if name != Script.name else ""
+            cells.append(f"{least:.2f} / {middle[name]:.2f}{ratio}")
+        lines.append(f"| {' | '.join([step, *cells])} |")
         rolled = [", ".join(sorted({one for lap in found[name] for one in lap.rolled})) or "none" for name in names]
-        lines.append(f"| {step} | {spread[0]} | {spread[1]} | {best[1] / best[0]:.2f} | {rolled[0]} | {rolled[1]} |")
+        lines.append(f"| {' | '.join(['pods replaced', *rolled])} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """The table is printed."""
-    with recorded("race", "The same application by a shell script and by todo-deploy", "python -m bench.race"):
-        print(f"Seconds, best of {ROUNDS} (worst in brackets).\n")
+    with recorded("race", "The same application by a shell script and by tools", "python -m bench.race"):
+        print(f"Seconds of {ROUNDS} rounds: least / median (the median as a share of the script's).\n")
         with ground(PROFILE) as place:
             print(table(race(place)), flush=True)
 
