@@ -54,8 +54,9 @@ unit: setup ## The fast tests only
 test: setup ## All tests, those on the real cluster included
 	@scripts/test.sh
 
-bench: setup ## The same deployment by a script and by todo-deploy, and a large rollout watched (5 minutes, on a quiet machine)
-	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.watching
+bench: setup ## A race with a script (and skaffold, tilt), large trees and rollouts, thirty services (15 minutes, on a quiet machine)
+	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.digests && $(BIN)/python -m bench.watching && \
+		$(BIN)/python -m bench.many
 
 bench-dev: setup ## `dev`: from a save to the new answer, hot reload in Chromium, two hundred saves in a row (10 minutes)
 	@$(BIN)/python -m bench.dev

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import commands, digests, race
 from bench.crowd import Crowd, objects
 from bench.load_application import Answer, Memory, Visits, row, send
+from bench.race import Lap
 from bench.report import RESULTS, recorded
 from bench.watching import table, watch
 from deployer.status import Phase, Snapshot, workload_status
@@ -31,7 +33,7 @@ def test_a_small_crowd_is_watched_to_its_end() -> None:
     found = watch(Crowd(workloads=2, pods=4, seconds=1.0), hold=0.5)
     assert found.asked["pods"] == found.asked["deployments"] >= 2
     assert 0 < found.cpu < found.seconds
-    assert f"| {found.per_second:.2f} | ≤ 5 |" in table(found)
+    assert f"| API requests a second | 5 for 500 pods | {found.per_second:.2f} |" in table([found])
 
 
 def test_a_whole_run_replaces_the_result_and_a_part_of_it_does_not(tmp_path: Path) -> None:
@@ -75,3 +77,28 @@ def test_the_row_of_a_service_has_the_measured_figures() -> None:
     cells = row("backend", answers, memory, Visits([0.2, 0.1, 0.3], ["503"]), restarted=1).split(" | ")
     assert cells[1:6] == ["1 x 413, 1 x closed", "4.0 of 200 MB", "1.5 s", "1 → 3, 512 MiB", "2 MiB"]
     assert cells[6:] == ["1", "3, median 200 ms, slowest 300 ms", "1 x 503 |"]
+
+
+def test_a_command_is_measured_with_what_it_asks_and_starts(tmp_path: Path) -> None:
+    found = commands.run(("--help",), tmp_path)
+    assert found.cpu > 0 and found.memory > 5 and (found.requests, found.processes) == (0, 0)
+    with pytest.raises(RuntimeError, match="status ended with 2"):
+        commands.run(("status",), tmp_path)
+
+
+def test_the_digest_of_a_tree_is_measured(tmp_path: Path) -> None:
+    digests.tree(tmp_path / "tree", 120)
+    first = digests.digest(tmp_path / "tree", tmp_path / "cache")
+    assert digests.digest(tmp_path / "tree", tmp_path / "cache") == first
+    assert sum(one.is_file() for one in (tmp_path / "tree").rglob("*")) == 120
+
+
+def test_the_table_of_the_race_has_least_and_median_of_each(tmp_path: Path) -> None:
+    laps = {
+        "nothing changed": {
+            race.Script.name: [Lap(2.0, ()), Lap(4.0, ()), Lap(3.0, ())],
+            race.Tool.name: [Lap(1.0, ()), Lap(1.5, ("backend",)), Lap(3.0, ())],
+        }
+    }
+    assert "| nothing changed | 2.00 / 3.00 | 1.00 / 1.50 (0.50) |" in race.table(laps)
+    assert "| pods replaced | none | backend |" in race.table(laps)
