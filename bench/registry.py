@@ -450,7 +450,9 @@ def _rights(table: Table, cluster: Team, host: str) -> None:
     config = json.loads(cluster.kubeconfig.read_text())
     config["users"] = [{"name": "anna", "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = "anna"
-    with tempfile.TemporaryDirectory() as name:
+    with ExitStack() as stack:
+        stack.callback(cluster.kubectl, "delete", "namespace", namespace, "--wait=false")
+        name = stack.enter_context(tempfile.TemporaryDirectory())
         spec = {
             "namespace": namespace, "cluster": {"provider": "context", "context": "team-dev"},
             "registry": _named(host, "http", password=False), "rollout": {"hold": "2s"},
@@ -465,7 +467,6 @@ def _rights(table: Table, cluster: Team, host: str) -> None:
         )
         skipped = [line for line in shown.splitlines() if "NOT_ALLOWED" in line or "not looked at" in line]
         print("\nWhat the user without rights was told:\n\n```\n" + "\n".join(skipped) + "\n```", flush=True)
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 if __name__ == "__main__":
