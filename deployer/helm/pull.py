@@ -11,6 +11,7 @@ import re
 import shutil
 import ssl
 import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,13 @@ from deployer.core.errors import DeployError, input_error
 from deployer.core.events import Item, ItemState
 from deployer.core.files import copy_within, write_within
 from deployer.core.process import CommandFailed, run, waited
-from deployer.core.reading import Malformed, decode, parse_json, read_text, shaped
+from deployer.core.reading import Malformed, parse_json, read_text, shaped
 from deployer.core.steps import Steps
 from deployer.core.text import elapsed
 from deployer.core.yaml import block_lines, parse_texts, parse_yaml
 from deployer.helm.client import environment
 from deployer.sources.charts import PACK, Dependency
-from deployer.sources.pins import ARCHIVES, UPDATE, Pin, archive_files, digest_of
+from deployer.sources.pins import ARCHIVES, UPDATE, Pin, about, archive_files, digest_of
 
 STAGE = "charts"
 LONGEST = 120.0
@@ -275,10 +276,9 @@ def _index(place: _Place) -> Path:
 def _checked(place: _Place, archive: Path, manifest: re.Match[str] | None) -> Pin:
     """What the archive is pinned by, of a chart that may be unpacked and has the name that was asked for."""
     try:
-        about = next((content for path, content in list(archive_files(archive)) if path == "Chart.yaml"), b"")
-        found = parse_texts(decode(about)).value
-        name, version = (str(found[key]) for key in ("name", "version"))
-    except (Malformed, TypeError, KeyError) as error:
+        deque(archive_files(archive), maxlen=0)  # all of it can be unpacked
+        name, version = about(archive)
+    except Malformed as error:
         raise input_error("CHART_ARCHIVE", f"what {place.shown} serves is not a chart that can be used",
                           detail=str(error), where=place.wanted.where,
                           hints=("correct the address", "tell who keeps that repository")) from None  # fmt: skip

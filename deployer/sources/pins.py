@@ -12,13 +12,13 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from deployer.core.errors import DeployError, input_error
 from deployer.core.files import write_private, write_within
-from deployer.core.reading import Malformed, read_text, shaped
+from deployer.core.reading import Malformed, decode, read_text, shaped
 from deployer.core.yaml import block_lines, parse_texts
 
 ARCHIVES = "archives"
@@ -60,9 +60,11 @@ class Pin:
         return charts / ARCHIVES / f"{self.digest.removeprefix('sha256:')}.tgz"
 
     def is_cached(self, charts: Path) -> bool:
-        """Whether the archive is in the cache, whole."""
+        """Whether the archive is in the cache, whole, and of the chart and version that the pin says."""
         path = self.archive(charts)
-        return path.is_file() and digest_of(path) == self.digest
+        with suppress(Malformed):
+            return path.is_file() and digest_of(path) == self.digest and about(path) == (self.name, self.version)
+        return False
 
 
 Pins = Mapping[Key, Pin]
@@ -122,6 +124,17 @@ def write_lock(path: Path, pins: Pins) -> bool:
     return True
 
 
+def about(archive: Path) -> tuple[str, str]:
+    """Name and version of a packed chart. Raises Malformed, and OSError."""
+    content = next((content for path, content in archive_files(archive) if path == "Chart.yaml"), None)
+    if content is None:
+        raise Malformed("it has no Chart.yaml")
+    found = parse_texts(decode(content)).value
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("name", "version")):
+        raise Malformed("its Chart.yaml has no name or version")
+    return found["name"], found["version"]
+
+
 def archive_files(archive: Path) -> Iterator[tuple[str, bytes]]:
     """The files of a packed chart, by their path in it. Raises Malformed for what Helm does not load, and OSError."""
     total = 0
@@ -150,7 +163,7 @@ def unpacked(archive: Path, into: Path) -> Path:
     target = into / archive.stem
     if not target.is_dir():
         into.mkdir(parents=True, exist_ok=True)
-        with unpacked_for_now(archive, into) as folder:
+        with unpacked_for_now(archive, into.parent) as folder:  # what a killed run leaves there is removed
             try:
                 folder.rename(target)
             except OSError:  # another process was faster

@@ -291,3 +291,15 @@ def test_an_archive_of_the_cache_that_was_changed_is_fetched_anew(
     archive.write_bytes(b"half")
     assert ready(loaded, here)
     assert sha256(archive.read_bytes()).endswith(archive.stem)
+
+
+def test_a_lock_file_whose_version_was_changed_by_hand_is_not_believed(
+    server: ChartServer, here: Machine, write: Write
+) -> None:
+    loaded = write(f"  bus: {{chart: '{server.registry}/queue', version: ^1}}\n")
+    updated(loaded, here)
+    path = lock_file(loaded.path)
+    written = path.read_text()
+    for version, code in (("1.9.9", "CHART_NOT_FOUND"), ("1.0.0", "CHART_DIGEST")):
+        path.write_text(written.replace("version: 1.2.0", f"version: {version}"))
+        assert problem(loaded, here).code == code
