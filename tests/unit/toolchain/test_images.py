@@ -11,7 +11,7 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
 from deployer.toolchain.files import bundled_note, pins_key, write_json
 from deployer.toolchain.model import Toolchain
-from deployer.toolchain.pins import CONTROL_PLANE
+from deployer.toolchain.pins import CONTROL_PLANE, KINDNETD
 from deployer.toolchain.source import base_images, debian, images, node
 from deployer.toolchain.source.images import Recipe, ensure_image
 from tests.unit.toolchain.support import finish, nothing, program
@@ -222,3 +222,17 @@ def test_the_base_image_follows_the_machines_ca_certificates(tmp_path: Path) -> 
     (tmp_path / "ca").write_text("two")
     assert debian.base_digest({"SSL_CERT_FILE": str(tmp_path / "ca")}) != first
     assert images.OURS in debian.base_ref()
+
+
+def test_a_bundle_carries_every_image_whose_recipe_fetches_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "built", lambda *_: tmp_path)
+    for name in ("crictl", "cri-dockerd", "runc-fit"):
+        (tmp_path / name).touch()
+    carried = node.cluster_images(tmp_path, {})
+    assert {"registry.k8s.io/pause:3.10.1", KINDNETD} <= set(carried)
+    rest = [one for one in CONTROL_PLANE if one.ref not in carried]
+    assert any("kube-apiserver" in one.ref for one in rest)
+    for one in rest:
+        assert "RUN" not in (node.RECIPES / "images" / one.dockerfile).read_text(), one.ref
