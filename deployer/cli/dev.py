@@ -205,7 +205,7 @@ class Loop:
         if forced or self._eyes is None or self._known.deployed is None:
             return Work("release", "asked for" if self._known.deployed else "first run")
         pods = self._eyes.pods()
-        crashed = story.crashes(self._known, pods, seen, self._eyes.opened.kube, self._here.clock.monotonic())
+        crashed = story.crashes(self._known, pods, seen, self._eyes.opened.kube, self._here.clock.now())
         if crashed:
             self._failed_at = seen
             self._round((sync.STAGE,), stage(sync.STAGE, story.failing(crashed), self._here.clock))

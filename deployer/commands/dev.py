@@ -28,7 +28,7 @@ from deployer.sources.load import Sources
 from deployer.stages import sync as sync_stage
 from deployer.stages.sync import Container, Wanted, can_sync, difference, is_passing
 from deployer.state import build_cache
-from deployer.status.objects import container_statuses, dig, name_of
+from deployer.status.objects import container_statuses, dig, epoch, name_of
 from deployer.toolchain import Toolchain
 
 SOURCES = "sources"
@@ -90,6 +90,7 @@ class Known:
     copied: dict[str, Manifest] = field(default_factory=dict)
     """What containers have that files were copied into, by their ids."""
     copied_at: dict[str, float] = field(default_factory=dict)
+    """When that was, in seconds since the epoch."""
     refused: set[str] = field(default_factory=set)
     """Images whose containers cannot take files."""
     crashed: dict[str, Manifest] = field(default_factory=dict)
@@ -113,6 +114,11 @@ class Known:
                 unknown = None if one.is_labelled else manifest
                 found[one] = self.copied.get(one.id, unknown)
         return found
+
+    def starts_again(self, pods: Iterable[Object]) -> bool:
+        """Whether a container that files were copied into has ended, and another run of it is to come."""
+        every = (one for pod in pods for one in container_statuses(pod) if dig(one, "state", "running") is None)
+        return any(_id(one.get("containerID")) in self.copied for one in every)
 
     def forget_gone(self, pods: Iterable[Object]) -> None:
         """Containers that are gone are forgotten."""
@@ -151,9 +157,11 @@ def decide(seen: Seen, known: Known, pods: Sequence[Object], services: Sequence[
         has = known.containers(name, pods)
         latest = next(reversed(known.built.get(name, {"": {}}).values()))
         differs = {one: have for one, have in has.items() if have is None or difference(have, want) != _SAME}
-        if not has and difference(latest, want) != _SAME:
+        if known.crashed.get(name) == want:
+            continue
+        if not has and difference(latest, want) != _SAME and not known.starts_again(pods):
             builds[name] = str(difference(latest, want))
-        if not differs or known.crashed.get(name) == want:
+        if not differs:
             continue
         rules = image.sync if name not in known.refused else ()
         copyable = {one: have for one, have in differs.items() if have is not None and can_sync(rules, have, want)}
@@ -186,7 +194,7 @@ def synced(run: Run, kube: KubePort, known: Known, wanted: Sequence[Wanted]) -> 
     yield from run.lock.take(kube)
 
     def note(container: Container, manifest: Manifest) -> None:
-        known.copied[container.id], known.copied_at[container.id] = manifest, run.clock.monotonic()
+        known.copied[container.id], known.copied_at[container.id] = manifest, run.clock.now()
 
     return (yield from stage(sync_stage.STAGE, sync_stage.sync(wanted, kube, note), run.clock))
 
@@ -201,10 +209,11 @@ def crashes(known: Known, pods: Sequence[Object], before: Seen, kube: KubePort, 
             images = {one.get("name"): one.get("image") for one in dig(pod, "spec", "containers") or ()}
             for one in container_statuses(pod):
                 last = dig(one, "lastState", "terminated") or dig(one, "state", "terminated") or {}
-                ended = str(last.get("containerID") or "").rpartition("/")[2]
+                ended = _id(last.get("containerID"))
                 if images.get(one.get("name")) not in refs or ended not in known.copied:
                     continue
-                if now - known.copied_at[ended] < CRASH_SECONDS and known.copied[ended] == want:
+                lived = (epoch(last.get("finishedAt")) or now) - known.copied_at[ended]
+                if lived < CRASH_SECONDS and known.copied[ended] == want:
                     known.crashed[name] = want
                     where = str(dig(pod, "metadata", "namespace")), name_of(pod), str(one.get("name"))
                     is_over = dig(one, "state", "terminated") is not None
@@ -221,6 +230,11 @@ def polling(clock: Clock) -> Steps[None]:
     hints = ("sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances: raise the one that is used up",)
     yield from stage(SOURCES, outcome_only(Outcome(None, False, "no more folders can be watched")), clock)
     yield Warned(Problem("WATCH_LIMIT", title, hints=hints))
+
+
+def _id(container: object) -> str:
+    """The id of a container, without its runtime's name."""
+    return str(container or "").rpartition("/")[2]
 
 
 def failing(problems: Sequence[Problem]) -> Steps[Outcome[None]]:
