@@ -36,6 +36,8 @@ from deployer.sources.pins import ARCHIVES, UPDATE, Pin, about, archive_files, d
 STAGE = "charts"
 LONGEST = 120.0
 """Seconds that one command of helm may take."""
+EVERY = 5.0
+"""Seconds after which it is shown again that one still runs."""
 _CONNECT = 10.0
 _SHOWN_VERSIONS = 8
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
@@ -255,7 +257,7 @@ def _from_repository(place: _Place, version: str, how: Fetching) -> Steps[str]:
 
 def _helm(place: _Place, words: Sequence[str]) -> Steps[str]:
     """What helm writes; it is shown how long it takes. Raises CommandFailed."""
-    ticks = waited([place.helm, *words], env=place.env, timeout=LONGEST)
+    ticks = waited([place.helm, *words], env=place.env, timeout=LONGEST, every=EVERY)
     try:
         while True:
             passed = next(ticks)

@@ -229,6 +229,7 @@ def test_a_server_that_never_answers_is_given_up(
     server: ChartServer, here: Machine, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull, "LONGEST", 1.5)
+    monkeypatch.setattr(pull, "EVERY", 0.5)
     server.faults["/index.yaml"] = 0
     said: list[str] = []
     loaded = write(f"  bus: {{chart: '{server.repository}/queue'}}\n")
