@@ -54,7 +54,7 @@ def test_a_stamp_that_no_longer_holds_is_no_answer(
     elif harm == "link":
         (toolchain.bin / "kubectl").unlink()
     elif harm == "pins":
-        monkeypatch.setattr(locate, "recipe_digest", lambda *_: "another")
+        monkeypatch.setattr(locate, "pins_key", lambda: "another")
     else:
         stamp.write_text("{" if harm == "broken" else "{}")
     assert locate.locate_toolchain("auto", cache) is None
