@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: addons bench bench-dev bundle faults fuzz helm3 load lock more parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
+.PHONY: addons bench bench-dev bundle faults fuzz helm3 load lock more nodes parity pins help setup up down status check fix lint types unit test test-cluster chaos docs docs-serve reference registry release rollbacks rollback-bench schema clean topologies
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: setup ## A race with a script (and skaffold, tilt), large trees and rollo
 
 bench-dev: setup ## `dev`: from a save to the new answer, hot reload in Chromium, two hundred saves in a row (10 minutes)
 	@$(BIN)/python -m bench.dev
+
+nodes: setup ## A profile of two nodes: pods, images and traffic on both, one lost in a rollout, and `up` repairs (10 minutes)
+	@$(BIN)/python -m bench.nodes
 
 load: setup ## Bodies of 200 MB against the running application's own pods (2 minutes)
 	@$(BIN)/python -m bench.load_application

@@ -66,6 +66,7 @@ def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
         "cpus": facts.cpus,
         "memoryMiB": facts.memory_mib,
         "nodeAddress": facts.node_ip,
+        "nodes": [{"name": one.name, "running": one.running} for one in facts.nodes],
     }
 
 
@@ -92,7 +93,7 @@ def status_data(found: Status) -> dict[str, Any]:
         "workloads": [
             {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace, "phase": one.phase.value,
              "ready": one.ready, "desired": one.desired, "restarts": one.restarts, "images": list(one.images),
-             "cause": found.causes.get(one.ref, "")}
+             "cause": found.causes.get(one.ref, ""), "nodes": dict(found.nodes.get(one.ref, {}))}
             for one in found.workloads
         ],
         "services": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
@@ -130,6 +131,8 @@ def _print(found: Status, here: Machine) -> None:
     facts = found.opened.facts
     name = found.opened.loaded.spec.cluster.context or found.opened.loaded.spec.cluster.name
     console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
+    for line in node_lines(found):
+        console.print(line)
     for addon in _addons(found.opened, here):
         console.print(f"addon {addon.name}: {'ready' if addon.ready else 'not ready'}, {addon.text}")
     if found.policies is not None:
@@ -144,6 +147,21 @@ def _print(found: Status, here: Machine) -> None:
     for line in part_lines(found.parts):
         console.print(line)
     console.print(status_table(rows, glyphs_for(sys.stdout.encoding)))
+
+
+def node_lines(found: Status) -> list[str]:
+    """Of a cluster of several nodes, those that do not run, and where the pods of each workload are."""
+    nodes = found.opened.facts.nodes
+    if len(nodes) < 2:
+        return []
+    stopped = [one.name for one in nodes if not one.running]
+    lines = [f"nodes: {len(nodes) - len(stopped)} of {len(nodes)} run"]
+    if stopped:
+        lines[0] += f"; {', '.join(stopped)} does not: todo-deploy up"
+    for ref, placed in found.nodes.items():
+        if placed:
+            lines.append(f"{ref}: " + ", ".join(f"{count} on {name}" for name, count in sorted(placed.items())))
+    return lines
 
 
 def part_lines(parts: tuple[Part, ...]) -> list[str]:

@@ -218,6 +218,8 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
     if wanted.provider == "context" and kube is not None and (problem := lacking(kube)) is not None:
         yield Check("rights", "warn", f"{problem.title}; {problem.detail}")
     yield from _past_fixes("Kubernetes", facts.kubernetes_version, _newer_kubernetes(loaded))
+    if len(facts.nodes) > 1:
+        yield _nodes(facts)
     yield _forward(loaded, facts, here)
     if loaded.spec.images:
         yield _delivery(way_to(loaded.spec, facts, kube))
@@ -225,6 +227,14 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
     if wanted.addons and kube is not None:
         yield from _addons(wanted, toolchain, facts, kube, here)
+
+
+def _nodes(facts: ClusterFacts) -> Check:
+    """Whether all nodes of the cluster run."""
+    stopped = [one.name for one in facts.nodes if not one.running]
+    if stopped:
+        return Check("nodes", "warn", f"stopped: {', '.join(stopped)}", "todo-deploy up")
+    return Check("nodes", "pass", f"{len(facts.nodes)} run: {', '.join(one.name for one in facts.nodes)}")
 
 
 def _delivery(way: Way) -> Check:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deployer import diagnosis
 from deployer.cluster.network_policy import Enforcement, enforcement
@@ -39,7 +40,7 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
-from deployer.status.objects import find, pod_labels
+from deployer.status.objects import dig, find, pod_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Status:
     parts: tuple[Part, ...] = ()
     policies: Enforcement | None = None
     """Whether the application's NetworkPolicies are enforced; None where it has none."""
+    nodes: Mapping[WorkloadRef, Mapping[str, int]] = field(default_factory=dict)
+    """How many pods of a workload each node has."""
     astray: tuple[str, ...] = ()
     """Where Helm's newest revisions are not those of the history."""
 
@@ -111,8 +114,12 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     return Status(
         opened, tuple(releases), statuses, causes, addresses_of(refs, services, opened, snapshot),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
-        astray(opened.record, kube),
+        {ref: _placed(ref, snapshot) for ref in refs}, astray(opened.record, kube),
     )  # fmt: skip
+
+
+def _placed(ref: WorkloadRef, snapshot: Snapshot) -> Mapping[str, int]:
+    return Counter(str(node) for pod in current_pods(ref, snapshot) if (node := dig(pod, "spec", "nodeName")))
 
 
 def _has(opened: Opened, release: str, ref: WorkloadRef) -> bool:

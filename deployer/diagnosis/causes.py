@@ -90,7 +90,7 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
     ("API_UNREACHABLE", 1, "the API server does not answer", LATE, "requests: connection errors",
      ("minikube status", "`todo-deploy up` starts a paused or stopped cluster")),
     ("NODE_NOT_READY", 5, "node `{name}` is not ready: {what}", settle(20, 60, None), "K:concepts/architecture/nodes",
-     ("kubectl describe node {name}", "minikube status")),
+     ("`todo-deploy up` starts a stopped node of Minikube", "kubectl describe node {name}", "minikube status")),
     ("NODE_PRESSURE", 6, "node `{name}` is short of {what}", settle(10, 60, None),
      "K:concepts/scheduling-eviction/node-pressure-eviction",
      ("minikube ssh -- docker system df", "minikube ssh -- docker image prune")),

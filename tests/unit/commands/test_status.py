@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deployer.cli.status import forward_data, part_lines, status_data
+from deployer.cli.status import forward_data, node_lines, part_lines, status_data
 from deployer.commands.connection import Opened, open_running
 from deployer.commands.status import Status, read_status
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
-from deployer.core.ports import ClusterFacts, ObjectRef
+from deployer.core.ports import ClusterFacts, NodeFacts, ObjectRef
 from deployer.forwarding import Known, PortMapping
 from deployer.status import ClusterPhase, Phase
 from tests.fakes import FakeCluster
@@ -223,3 +223,18 @@ def test_a_url_with_a_switch_is_shown_where_the_env_file_turns_it_on(shop: Shop)
     assert seen(shop).urls == (("web", f"http://{NODE}:30080/"),)
     (shop.root / ".env").write_text("")
     assert seen(shop).urls == ()
+
+
+def test_of_several_nodes_those_that_do_not_run_and_the_places_of_pods_are_shown(shop: Shop) -> None:
+    played(shop.up("1"))
+    assert node_lines(seen(shop)) == []  # of one node there is nothing to say
+    shop.cluster = FakeCluster(replace(RUNNING, nodes=(NodeFacts("c", True), NodeFacts("c-m02", False))))
+    for number, pod in enumerate(shop.kube.list("Pod", "default")):
+        shop.kube.put({**pod, "spec": {**pod["spec"], "nodeName": "c" if number == 0 else "c-m02"}})
+    found = seen(shop)
+    first, *placed = node_lines(found)
+    assert "1 of 2" in first and "c-m02" in first
+    assert placed and placed[0].startswith(f"{WEB}: 1 on c")
+    data = status_data(found)
+    assert data["cluster"]["nodes"] == [{"name": "c", "running": True}, {"name": "c-m02", "running": False}]
+    assert data["workloads"][0]["nodes"]["c"] == 1
