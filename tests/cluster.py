@@ -6,12 +6,14 @@ variable TODO_DEPLOY_TEST_PROFILE names another one.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +91,16 @@ def ensure_test_cluster(*, shown: bool = False) -> None:
         done = run_cli("up", "--progress", "plain", cwd=root, timeout=_START_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"the test cluster does not start (exit code {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, no contract and no case of `scripts/test.sh` is at the cluster: those that run have come to their end."""
+    lock = composition.this_machine().cache_dir / "app-tests" / "cluster.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def ensure_addons(addons: Sequence[str]) -> None:

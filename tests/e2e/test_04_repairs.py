@@ -11,12 +11,11 @@ from http.client import HTTPException
 from pathlib import Path
 
 from deployer.config.spec import Cluster
-from deployer.core.errors import ExitCode
 from deployer.core.steps import SystemClock, drive
 from deployer.forwarding import Forward, PortMapping, ensure, known, stop
 from tests.cluster import PROFILE
 from tests.e2e.browser import Browser, request
-from tests.e2e.project import CURRENT_CONTEXT, Project, command_lines, read_yaml, tell
+from tests.e2e.project import Project, command_lines, read_yaml, tell
 
 
 def test_a_deleted_image_is_built_again(app: Project) -> None:
@@ -85,31 +84,6 @@ def test_a_killed_database_serves_its_data_again(app: Project, ann: Browser) -> 
     assert {one["phase"] for one in data["workloads"]} == {"Available"}
     assert ann.tasks() == tasks
     tell("a killed database", f"{data['seconds']} s")
-
-
-def test_a_stopped_cluster_starts_with_everything_in_place(app: Project, urls: dict[str, str], ann: Browser) -> None:
-    tasks = ann.tasks()
-    assert tasks
-    volume = app.object("pvc", "data-database-0")["metadata"]["uid"]
-    app.minikube("stop")
-    stopped = app.json("status", exit_code=ExitCode.MACHINE)
-    assert stopped["data"]["cluster"]["phase"] == "Stopped"
-    assert stopped["errors"][0]["code"] == "CLUSTER_STOPPED"
-    data = app.up()
-    tell("up after `minikube stop`", f"{data['seconds']} s")
-    for one in data["stages"]:
-        tell(f"  stage {one['name']}", f"{one['seconds']:.2f} s")
-    assert data["changed"] is True
-    assert next(one for one in data["stages"] if one["name"] == "cluster")["changed"] is True
-    assert not [one for one in data["images"] if one["built"]]
-    assert {one["phase"] for one in data["workloads"]} == {"Available"}
-    for one in data["urls"]:
-        assert request("GET", one["url"]).status in (200, 302, 307)
-    assert ann.tasks() == tasks
-    assert app.object("pvc", "data-database-0")["metadata"]["uid"] == volume
-    assert app.current_context() == CURRENT_CONTEXT
-    assert app.json("status")["data"]["cluster"]["context"] == PROFILE
-    assert app.up()["changed"] is False
 
 
 def test_a_forward_to_the_cluster_comes_back_when_it_is_killed(app: Project, tmp_path: Path) -> None:

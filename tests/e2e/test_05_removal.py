@@ -62,7 +62,7 @@ def test_down_with_volumes_asks_first_and_then_leaves_nothing(
     assert volume not in app.kubectl("get", "pv", "-o", "name")
     folder = "/tmp/hostpath-provisioner/default"  # where Minikube's own provisioner keeps them in the node
     assert app.in_node("sh", "-c", f"ls {folder} 2>/dev/null || true").split() == []
-    assert RELEASE not in app.helm("list", "--all", "--all-namespaces")
+    assert app.kubectl("get", "secrets", "-A", "-l", f"owner=helm,name={RELEASE}", "-o", "name") == ""
     assert app.env_file.exists(), "the user's own file is never removed"
     assert app.json("down", "--volumes", "--yes")["data"]["changed"] is False
 
