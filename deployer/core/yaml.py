@@ -17,9 +17,11 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from deployer.core.reading import DEEPEST, Malformed
+from deployer.core.values import overlaid
 
 Location = tuple[str | int, ...]
 """Keys and indices that lead to a value."""
@@ -69,9 +71,14 @@ def parse_texts(text: str) -> Document:
 
 
 def parse_values(text: str) -> Any:
-    """The first document, as Helm reads a values file; None for none. Raises Malformed."""
-    nodes = _composed(text)
-    return _Builder().build(nodes[0]) if nodes else None
+    """A values file: its documents, each laid over those before it as Helm 4 does (3 took the first); None for none.
+
+    Raises Malformed.
+    """
+    documents = [one for node in _composed(text) if (one := _Builder().build(node)) is not None]
+    if len(documents) > 1 and all(isinstance(one, dict) for one in documents):
+        return reduce(overlaid, documents)
+    return documents[0] if documents else None
 
 
 def parse_manifest(text: str) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from deployer.core.ports import (
 )
 from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid, path_keys, set_at, value_at
-from deployer.core.yaml import parse_manifest
+from deployer.core.yaml import parse_manifest, parse_values
 from deployer.helm.storage import changed_paths
 from deployer.kube.rights import listed
 from deployer.plan import Plan, ReleasePlan
@@ -280,7 +280,8 @@ def _defaults(chart: Path) -> dict[str, Any]:
     file = chart / "values.yaml"
     known: dict[str, Any] = {}
     with suppress(Malformed):  # helm says where
-        known = next(iter(parse_manifest(read_text(file))), {}) if file.is_file() else {}
+        read = parse_values(read_text(file)) if file.is_file() else {}
+        known = read if isinstance(read, dict) else {}
     packed = dict(packed_parts(chart))
     listed = about.get("dependencies")
     for one in (each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ():

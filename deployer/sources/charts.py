@@ -26,7 +26,7 @@ from deployer.core.errors import DeployError, disk_error, input_error
 from deployer.core.files import copy_within, path_component
 from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid
-from deployer.core.yaml import Document, parse_manifest, parse_texts
+from deployer.core.yaml import Document, parse_texts, parse_values
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 from deployer.sources.pins import Key, Pins, archive_files, unpacked_for_now
@@ -161,9 +161,10 @@ def own_values(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         return of_parts
     try:
-        return overlaid(of_parts, next(iter(parse_manifest(read_text(path))), {}))
+        values = parse_values(read_text(path))
     except Malformed as error:
         raise _unreadable(path, error) from None
+    return overlaid(of_parts, values if isinstance(values, dict) else {})
 
 
 def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:

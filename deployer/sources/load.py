@@ -17,7 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
 from deployer.core.values import list_of, mapped, overlaid
-from deployer.core.yaml import Location, parse_manifest
+from deployer.core.yaml import Location, parse_values
 from deployer.plan import (
     ChartSource,
     ImageSource,
@@ -461,7 +461,7 @@ def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
     for file in loaded.spec.releases[name].values_files:
         where = str(loaded.origin("releases", name, "valuesFiles"))
         try:
-            documents = parse_manifest(read_text(loaded.root / file))
+            values = parse_values(read_text(loaded.root / file))
         except FileNotFoundError:
             raise input_error(
                 "VALUES_MISSING",
@@ -477,14 +477,14 @@ def _values(loaded: LoadedSpec, name: str) -> dict[str, Any]:
             title = f"release `{name}`: cannot read {file}"
             hints = ("correct the line; `helm lint --values` shows it too",)
             raise input_error("VALUES_YAML", title, detail=str(error), where=error.at(file), hints=hints) from None
-        if len(documents) != 1:
+        if not isinstance(values, dict | None):
             raise input_error(
                 "VALUES_YAML",
-                f"release `{name}`: {file} is not one mapping of keys",
+                f"release `{name}`: {file} is not a mapping of keys",
                 where=where,
-                hints=("a values file is one YAML document with keys",),
+                hints=("a values file is a YAML document with keys",),
             )
-        merged = overlaid(merged, documents[0])
+        merged = overlaid(merged, values or {})
     return merged
 
 

@@ -146,8 +146,10 @@ def test_a_named_context_that_does_not_answer_is_not_ours_to_start(staged: Stage
     ("document", "code"), [({"format": 99}, "RECORD_NEWER"), ({"salt": 1}, "RECORD_DAMAGED"), ([], "RECORD_DAMAGED")]
 )
 def test_a_record_that_cannot_be_read_is_refused(
-    words: str, document: object, code: str, staged: Staged, run: Run
+    words: str, document: object, code: str, staged: Staged, run: Run, project: Path
 ) -> None:
+    (project / "chart").mkdir(exist_ok=True)
+    (project / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 0.1.0\n")
     found = staged.kube.get("Secret", "default", record_name("shop"))
     assert found is not None
     staged.kube.put({**found, "data": {"record": base64.b64encode(json.dumps(document).encode()).decode()}})

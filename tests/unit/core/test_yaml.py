@@ -102,7 +102,7 @@ def test_a_plain_scalar(text: str, value: object) -> None:
         ("x: &b {a: 1}\nv: {a: 2, <<: *b}\nw: {<<: *b, a: 2}", {"x": {"a": 1}, "v": {"a": 1}, "w": {"a": 2}}),
         ("{<<: [{a: 1}, {a: 2, b: 3}]}", {"a": 1, "b": 3}),
         ("!!str 12", "12"), ("!!float 3", 3.0), ("!!binary aGk=", "hi"), ("!made up", "up"), ("'no'", "no"),
-        ("", None), ("x: 1\n---\nx: 2", {"x": 1}),
+        ("", None), ("x: 1\n---\nx: 2\n---\n# none", {"x": 2}),
     ],
 )  # fmt: skip
 def test_a_document(text: str, value: Any) -> None:
