@@ -195,6 +195,9 @@ def waited(
                     yield time.monotonic() - begun
     finally:
         terminate(process)
+        for pipe_end in (process.stdout, process.stderr):
+            assert pipe_end is not None
+            pipe_end.close()
     text = foreign("\n".join((out, errors)))
     if process.returncode != 0:
         raise CommandFailed(words, process.returncode, text.splitlines()[-_KEPT_LINES:])

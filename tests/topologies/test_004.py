@@ -47,12 +47,19 @@ def test_images(topology: Topology) -> None:
     assert bases["backend"] == {"PYTHON_IMAGE": "python:3.11-slim"}
 
 
+def _stage(text: str, name: str = "") -> list[str]:
+    """The lines of the stage, or of the last one, after those of the stage that it is built on."""
+    stages = re.split(r"^(?=FROM )", text, flags=re.MULTILINE)[1:]
+    stage = next(one for one in reversed(stages) if not name or one.splitlines()[0].endswith(f" AS {name}"))
+    below = stage.split()[1]
+    return [*(_stage(text, below) if f" AS {below}\n" in text else ()), *stage.splitlines()]
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_images_work_in_app(topology: Topology, name: str) -> None:
     (image,) = [one for one in topology.plan.images if one.name == name]
     port = topology.container(name)["ports"][0]["containerPort"]
-    lines = image.dockerfile.read_text().splitlines()
-    last = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    last = _stage(image.dockerfile.read_text())
     assert "WORKDIR /app" in last
     assert f"EXPOSE {port}" in last or ("EXPOSE ${PORT}" in last and f"ARG PORT={port}" in last)
 

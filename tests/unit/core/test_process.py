@@ -161,3 +161,11 @@ def test_a_merge_that_is_given_up_ends_a_silent_program() -> None:
     _, error = failed(merge({"silent": silent, "bad": bad}))
     assert isinstance(error, DeployError) and error.problems[0].code == "BAD"
     assert gone(pids[0])
+
+
+def test_what_runs_too_long_is_ended_and_nothing_of_it_stays_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(subprocess.TimeoutExpired) as raised:
+        list(process.waited(["sleep", "60"], env=os.environ, timeout=0.05, every=0.05))
+    assert raised.value.cmd[0] == "sleep"
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
