@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.parse
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from deployer.helm.dry_run import is_hook
 from deployer.plan import ImagePlan, ReleasePlan
 from deployer.preflight.rules.model import Container, Place, Severity, Subject, Violation, definitions, rule
 from deployer.sources import dotenv
+from deployer.sources.dockerfile import instructions
 
 # What every cluster has (Kubernetes docs, Namespaces).
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -228,6 +230,34 @@ def tag_policy(subject: Subject) -> Iterator[Violation]:
                 f"image `{name}` has tag policy `{image.tag_policy}`; all must have `{wanted}` (rules.tagPolicy)",
                 Place(object=f"image/{name}", spec=("images", name, "tagPolicy")),
             )
+
+
+# What installs the packages that a file of the project lists; `pip install NAME` needs none of its files.
+_INSTALLS = re.compile(
+    r"\bpip3? install [^&;|]*-r\b|\b(?:npm|pnpm|yarn|bun) (?:ci|install|i)\b"
+    r"|\b(?:poetry|bundle|composer|pipenv) install\b|\buv sync\b|\bgo mod download\b|\bcargo fetch\b|\bdotnet restore\b"
+)
+
+
+@rule("SOURCES_BEFORE_INSTALL", "advice", "Docker docs, Optimize cache usage in builds (order your layers)",
+      hint="copy the file that lists the packages, install them, and copy the sources then")  # fmt: skip
+def sources_before_install(subject: Subject) -> Iterator[Violation]:
+    """Packages are installed before all sources are copied: a changed source does not install them again."""
+    for image in subject.plan.images:
+        if not image.dockerfile.is_file():
+            continue
+        copied = 0
+        for one in instructions(image.dockerfile.read_text(encoding="utf-8", errors="replace")):
+            words = [word for word in one.rest.split() if not word.startswith("--")]
+            if one.word == "FROM":
+                copied = 0
+            elif one.word in ("COPY", "ADD") and "--from=" not in one.rest and {".", "./"} & {*words[:-1]}:
+                copied = copied or one.first + 1
+            elif one.word == "RUN" and copied and _INSTALLS.search(one.rest):
+                title = f"image `{image.name}` installs its packages again for every change of a source"
+                shown = os.path.relpath(image.dockerfile, subject.loaded.root)
+                yield Violation(title, Place(where=f"{shown}:{copied}"))
+                break
 
 
 @rule("PULL_ALWAYS", "certain", "topology 003 Deployment Constraints (IfNotPresent)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from deployer.toolchain.files import RECIPES
 from tests.unit.preflight.rules.subjects import Change, cluster, deployment, good_objects, strict, subject
 
 GIB = 2**30
+HERE = Path(__file__).parent
 
 
 def at(*path: Any, to: Any) -> Change:
@@ -160,6 +162,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("SYNC_READ_ONLY", "warning", both(SYNC, at(*BOX, "securityContext", to={"readOnlyRootFilesystem": True})),
      "cannot copy files to /app"),
     ("SYNC_NO_TAR", "warning", both(SYNC, at("dockerfile", to=RECIPES / "images/coredns.Dockerfile")), "scratch"),
+    ("SOURCES_BEFORE_INSTALL", "warning", at("dockerfile", to=HERE / "sources_first.Dockerfile"), "its packages"),
     ("USER_NOT_NUMERIC", "warning", at(*POD, "securityContext", to={"runAsNonRoot": True}), "has no runAsUser"),
     ("USER_NOT_NUMERIC", "error", both(at(*POD, "securityContext", to={"runAsNonRoot": True}),
                                        at("machine", to=Machine(image_users={"api": "node"}))), "`node`"),
