@@ -161,22 +161,11 @@ class Helm:
 
     def uninstall(self, release: str, namespace: str) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
+        # The watcher of Helm 4 gives up while a Job still goes, where it sees another object gone first.
+        wait = "--wait=legacy" if self.server_side else "--wait"
+        words = ["uninstall", release, "--namespace", namespace, "--cascade", "foreground", wait, "--timeout", "120s"]
         try:
-            self._run(
-                self._command.run(
-                    [
-                        "uninstall",
-                        release,
-                        "--namespace",
-                        namespace,
-                        "--cascade",
-                        "foreground",
-                        "--wait",
-                        "--timeout",
-                        "120s",
-                    ]
-                )
-            )
+            self._run(self._command.run(words))
         except pyhelm3.errors.ReleaseNotFoundError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""Helm revisions that a killed helm left pending: whose they are, and putting them right.
+"""Helm revisions that a killed helm left unfinished: whose they are, and putting them right.
 
 Whoever heals holds the application's Lease, and on this host its lock, which a killed run's helm goes on holding
 until it ends (deployer.state.lock). So a revision with the label of a run of ours has nobody at work on it any more:
@@ -48,6 +48,14 @@ def owner_of(label: str, revision: int) -> Owner:
     return Owner("here" if found["machine"] == machine() else "elsewhere", int(found["pid"]))
 
 
+def is_unfinished(status: str) -> bool:
+    """Whether a revision of this status is one that helm is at work on, or left when it was killed.
+
+    Helm upgrades none of them; one that is being uninstalled it calls a release without deployed revisions.
+    """
+    return status.startswith("pending-") or status == "uninstalling"
+
+
 def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[None]:
     """The pending revision is marked failed, so that helm goes on from it; refused while a foreign helm may be at work.
 
@@ -59,7 +67,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
     while True:
         secret = kube.get("Secret", latest.namespace, name)
         labels = {} if secret is None else secret["metadata"].get("labels") or {}
-        if secret is None or not str(labels.get("status", "")).startswith("pending-"):
+        if secret is None or not is_unfinished(str(labels.get("status", ""))):
             return  # it has come to its end meanwhile
         label = str(labels.get(storage.OWNER_LABEL, ""))
         owner = owner_of(label, latest.revision)

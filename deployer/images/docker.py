@@ -215,7 +215,7 @@ class DockerEngine:
     def load(self, archive: Iterable[bytes]) -> None:
         """The images of an archive are in the daemon under their names; machine error IMAGES_LOAD where it refuses."""
         with self._reached():
-            for said in self._client.load_image(archive):
+            for said in self._client.load_image(iter(archive)):  # a list would be sent as a form
                 # An archive that is refused as a whole is answered with a message.
                 if refused := said.get("error") or said.get("message"):
                     title = f"Docker at {self.endpoint.host} cannot load the images"

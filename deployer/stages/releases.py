@@ -30,7 +30,7 @@ from deployer.core.process import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage
 from deployer.helm.dry_run import owned_by
-from deployer.helm.recovery import heal, owner_label
+from deployer.helm.recovery import heal, is_unfinished, owner_label
 from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan
@@ -82,7 +82,7 @@ def decide(
     """Inputs decide, never a render: a chart may render differently each time."""
     if latest is None:
         return Decision("upgrade", "first install")
-    if latest.status.startswith("pending-"):
+    if is_unfinished(latest.status):
         return Decision("heal", f"revision {latest.revision} was left {latest.status}")
     if latest.status != "deployed":
         return Decision("upgrade", f"revision {latest.revision} is {latest.status}")

@@ -10,7 +10,7 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, ObjectRef, Revision
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import dry_run, storage
-from deployer.helm.recovery import heal, owner_label
+from deployer.helm.recovery import heal, is_unfinished, owner_label
 from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
 from deployer.stages import releases
 from deployer.stages.releases import Existing, Preparation
@@ -109,7 +109,7 @@ def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clo
     A rollback takes no labels: the new revision gets those of the target, which is labelled so for that time.
     """
     latest = _latest(release, namespace, kube)
-    if latest.status.startswith("pending-"):
+    if is_unfinished(latest.status):
         yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
     labels = {storage.OWNER_LABEL: owner_label(latest.revision + 1), VERDICT_LABEL: "unfinished"}

@@ -68,13 +68,13 @@ def known(number: int = 3, inputs: str = "i1") -> ReleaseRecord:
         (revision(inputs=""), known(), (), "upgrade"),
         (revision("failed"), known(), (), "upgrade"),
         (revision("superseded"), known(), (), "upgrade"),
-        (revision("uninstalling"), known(), (), "upgrade"),
         (revision(), None, (), "upgrade"),
         (revision(), known(2), (), "upgrade"),
         (revision(), known(), (CONFIG,), "upgrade"),
         (revision("pending-install"), None, (), "heal"),
         (revision("pending-upgrade"), known(), (), "heal"),
         (revision("pending-rollback"), known(), (), "heal"),
+        (revision("uninstalling"), known(), (), "heal"),
     ],
 )
 def test_decisions(
