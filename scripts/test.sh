@@ -17,7 +17,7 @@ beside() {
   set -m # a process group of its own, which can be ended as a whole
   {
     if "$@" < /dev/null > "$log" 2>&1; then
-      step "$name: $(grep -E ' passed in |all well' "$log" | paste -s -d ';')"
+      step "$name: $(grep -E '[0-9]+ passed' "$log" | paste -s -d ';')"
     else
       cat "$log"
       step "$name: FAILED"
