@@ -13,9 +13,9 @@ from deployer.cli.options import F, Session, common_options
 from deployer.cli.running import print_json, read_spec, run
 from deployer.commands.bundle import load as load_story
 from deployer.commands.bundle import save as save_story
-from deployer.commands.plan import env_or_example
 from deployer.composition import this_machine
 from deployer.core.errors import ExitCode, input_error
+from deployer.sources import load as sources
 from deployer.toolchain.bundle import PARTS, STAGE, Manifest, Part, megabytes, open_bundle
 
 _FILE = click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
@@ -41,7 +41,7 @@ def save(session: Session, path: Path, only: tuple[Part, ...], without: tuple[Pa
     """Write FILE with what `up` needs on another machine: toolchain, images, bases, charts and wheels."""
     parts = _parts(only, without)
     loaded, here = read_spec(session), this_machine()
-    values = env_or_example(loaded)
+    values = sources.values_of(sources.env_or_example(loaded))
     ran = run(session, "bundle", loaded.spec.application, (STAGE,),
               lambda _: save_story(loaded, values, here, path, parts), here)  # fmt: skip
     if session.as_json:

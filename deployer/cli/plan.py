@@ -9,7 +9,7 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.cli.running import print_json, read_spec, show_fetch
-from deployer.commands.plan import env_or_example, planned_steps, refusal
+from deployer.commands.plan import planned_steps, refusal
 from deployer.composition import this_machine
 from deployer.core.errors import DeployError, ExitCode
 from deployer.sources import load
@@ -25,10 +25,11 @@ from deployer.sources import load
 def plan(session: Session, exit_code: bool) -> int:
     """Show what `up` would do, and why; nothing is changed."""
     loaded = read_spec(session)
-    problems = load.env_problems(loaded, load.load_env(loaded))
+    found = load.env_or_example(loaded)
+    problems = load.env_problems(loaded, found)
     if problems:
         raise DeployError(problems, ExitCode.INPUT)
-    here, env = this_machine(), env_or_example(loaded)
+    here, env = this_machine(), load.values_of(found)
     steps = planned_steps(loaded, env, here, show_fetch)
     changes = [step for step in steps if step.action != "unchanged"]
     refused = refusal(steps)

@@ -61,7 +61,7 @@ def _examined(loaded: LoadedSpec) -> Examined:
         return Examined(tuple(Finding(one.code, "error", one) for one in problems))
 
     try:
-        problems = load.env_problems(loaded, load.load_env(loaded))
+        problems = load.env_problems(loaded, load.env_or_example(loaded))
         return errors(problems) if problems else validation.examine(loaded, this_machine(), show_fetch)
     except DeployError as error:
         if error.exit_code is ExitCode.MACHINE:

@@ -21,9 +21,9 @@ from deployer.core.image_ref import parse_ref
 from deployer.core.ports import DockerEndpoint, ImagePort
 from deployer.core.steps import Outcome, Steps, stage, within
 from deployer.images.prune import used_images
-from deployer.plan import Plan, generated_keys
+from deployer.plan import Plan
 from deployer.sources import git
-from deployer.sources.load import wanted_bases
+from deployer.sources.load import complete_values, wanted_bases
 from deployer.stages.images import STAGE as IMAGES
 from deployer.toolchain import Toolchain, bundle, ensure_docker, ensure_toolchain, locate_toolchain, minikube_home
 from deployer.toolchain.bundle import CLUSTER, MACHINE, STAGE, Bundle, Content, Manifest, Part, Programs
@@ -124,7 +124,7 @@ def _of_cluster(
         yield Warned(Problem("BUNDLE_LEFT_OUT", "images are left out of the bundle", detail, hints=hints))
         return manifest, ()
     daemon = composition.open_images(endpoint)
-    complete = {**values, **dict.fromkeys(generated_keys(loaded.spec, values), "to be generated")}
+    complete = complete_values(loaded.spec, values)
     plan = plan_for(opened, complete, git.read_commit(loaded.root), here)
     refs: list[str] = []
     if "images" in parts:

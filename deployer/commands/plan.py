@@ -22,7 +22,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Event
 from deployer.core.ports import DeliveryPort, KubePort
 from deployer.forwarding import NOTHING, Known
-from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan, generated_keys
+from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan
 from deployer.preflight import changes
 from deployer.preflight.gather import Running, Target, gather, render
 from deployer.preflight.rules.judging import advice, errors, summary
@@ -65,7 +65,7 @@ def planned_steps(
     """Every step of an `up` at this moment; a cluster that does not run is taken for one that has nothing yet."""
     loaded = charts.ready(loaded, here, report)
     seen = see_cluster(loaded, here)
-    complete = {**env, **dict.fromkeys(generated_keys(loaded.spec, env), "to be generated")}
+    complete = inputs.complete_values(loaded.spec, env)
     first = tuple(_env_steps(loaded))
     if seen.facts.phase is ClusterPhase.RUNNING:
         kube = composition.open_kube(here, loaded.spec.cluster)
@@ -215,11 +215,3 @@ def _release(release: ReleasePlan, kept: Record, kube: KubePort) -> Step:
 
 def _keys(secret: SecretPlan) -> str:
     return f"keys {', '.join(secret.data)}"
-
-
-def env_or_example(loaded: LoadedSpec) -> dict[str, str]:
-    """The env values, or the example's where `up` would make the file from it."""
-    env = inputs.values_of(inputs.load_env(loaded))
-    if any((loaded.root / name).exists() for name in loaded.spec.env.files):
-        return env
-    return inputs.example_values(loaded)

@@ -36,7 +36,7 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import restart
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
-from deployer.stages.images import BuiltImage, Wanted, scan_images
+from deployer.stages.images import BuiltImage, SourcesChanged, Wanted, scan_images
 from deployer.stages.releases import Preparation
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.sync import LABEL, every
@@ -49,6 +49,9 @@ STAGES = (
     TOOLCHAIN, cluster_stage.STAGE, images_stage.STAGE, secrets_stage.STAGE, releases_stage.STAGE,
     rollout_stage.STAGE, urls_stage.STAGE, STABILITY,
 )  # fmt: skip
+
+# A file that is written all the time may change between any two looks; mostly it does not within a second.
+_PLANS = 10
 
 
 def stages_of(loaded: LoadedSpec) -> tuple[str, ...]:
@@ -114,9 +117,10 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
 
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
     # a build fails, pods that restart meanwhile still find the values that they ran with.
-    done = yield from merge(images_secrets_addons(connected, plan, options, copies_only=has_changes))
-    plan = with_digests(plan, {one.name: one.digest for one in done["images"].value})
-    planned = replace(planned, plan=plan)
+    done = yield from merge(images_secrets_addons(connected, planned, options, copies_only=has_changes))
+    plan, images = done["images"].value
+    planned = replace(planned, plan=with_digests(plan, {one.name: one.digest for one in images}))
+    plan = planned.plan
     if has_changes:
         done["served"] = yield from secrets(connected, plan, options)
 
@@ -131,7 +135,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     return UpResult(
         changed=any(one.changed for one in (cluster, *done.values(), releases)),
         cluster=connected.facts,
-        images=done["images"].value,
+        images=images,
         secrets=done.get("served", done["secrets"]).value,
         releases=releases.value.releases,
         workloads=serving.workloads,
@@ -183,11 +187,12 @@ def preflight(
 
 
 def images_secrets_addons(
-    run: Connected, plan: Plan, options: UpOptions, *, copies_only: bool
+    run: Connected, planned: Planned, options: UpOptions, *, copies_only: bool
 ) -> dict[str, Callable[[], Steps[Outcome[Any]]]]:
     """The stages of images, Secrets and addons."""
+    plan = planned.plan
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
-        "images": lambda: stage(images_stage.STAGE, build(run, plan, options), run.clock),
+        "images": lambda: stage(images_stage.STAGE, build_anew(run, plan, options), run.clock),
         "secrets": lambda: stage(secrets_stage.STAGE, secrets(run, plan, options, copies_only=copies_only), run.clock),
     }
     if run.spec.cluster.addons:
@@ -205,6 +210,21 @@ def secrets(
     return secrets_stage.ensure_secrets(
         plan.application, plan.namespaces, plan.secrets, run.kube, adopt=options.adopt, copies_only=copies_only
     )
+
+
+def build_anew(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple[Plan, tuple[BuiltImage, ...]]]]:
+    """As `build`, and the plan: made again where a file changed after its image's tag was made, for a tag names what
+    was built."""
+    for _ in range(_PLANS - 1):
+        try:
+            built = yield from build(run, plan, options)
+        except SourcesChanged:
+            plan = with_timeout(plan_up(run, options.services), options.timeout).plan
+        else:
+            break
+    else:
+        built = yield from build(run, plan, options)
+    return Outcome((plan, built.value), built.changed, built.text)
 
 
 def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple[BuiltImage, ...]]]:

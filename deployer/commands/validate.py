@@ -30,7 +30,7 @@ def examine(loaded: LoadedSpec, here: Machine, report: Callable[[Event], None] =
 
     Input error, all problems together, where the sources cannot be read or a chart does not render.
     """
-    values = load.values_of(load.load_env(loaded))
+    values = load.complete_values(loaded.spec, load.values_of(load.env_or_example(loaded)))
     loaded = charts.ready(loaded, here, report)
     try:
         seen = connection.see_cluster(loaded, here)

@@ -19,6 +19,8 @@ class ImageSource:
     manifest: Mapping[str, str]
     bases: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Images that the Dockerfile names itself → the images used instead; part of the digest already."""
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """The size of each entry of the context, as it was listed for the digest; empty where it was not listed now."""
 
 
 @dataclass(frozen=True, slots=True)

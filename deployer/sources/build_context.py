@@ -8,6 +8,7 @@ later `!` pattern brings back, which the classic builder does only for patterns 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import posixpath
@@ -15,7 +16,7 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
@@ -141,18 +142,26 @@ def dockerfile_name(root: Path, dockerfile: Path) -> str:
     return path.relative_to(base).as_posix()
 
 
-def context_tar(root: Path, files: Iterable[ContextFile], dockerfile: Path | bytes | None = None) -> IO[bytes]:
+def context_tar(
+    root: Path,
+    files: Iterable[ContextFile],
+    dockerfile: Path | bytes | None = None,
+    packed_as: Callable[[ContextFile, str], None] = lambda file, sha256: None,
+) -> IO[bytes]:
     """A tar of the files, at its start: the same bytes whenever the files are the same, on whatever machine.
 
     A `dockerfile` is added as `OUTSIDE_DOCKERFILE`, hidden from `COPY` as the docker command hides it. The file is
-    temporary, gone when closed, and written in chunks. Input error when a file cannot be read or changes meanwhile.
+    temporary, gone when closed, and written in chunks. Input error when a file cannot be read.
+
+    Files may change meanwhile: of one that grows, what it had when it was listed is packed; one that is gone is left
+    out. `packed_as` gets the sha256 of what was packed of each, empty for one that was left out.
     """
     extra = _outside(root, dockerfile)
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         with tarfile.open(fileobj=spool, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
             for file in sorted((file for file in files if file.path not in extra), key=lambda file: file.path):
-                _add(tar, root, file)
+                packed_as(file, _add(tar, root, file))
             for name, content in sorted(extra.items()):
                 header = _header(ContextFile(name, "file", len(content)))
                 tar.addfile(header, io.BytesIO(content))
@@ -299,19 +308,35 @@ def _outside(root: Path, dockerfile: Path | bytes | None) -> dict[str, bytes]:
     return {OUTSIDE_DOCKERFILE: content, _IGNORE: ignore + f"\n{OUTSIDE_DOCKERFILE}\n".encode()}
 
 
-def _add(tar: tarfile.TarFile, root: Path, file: ContextFile) -> None:
-    header = _header(file)
+class _Hashed:
+    """A file whose content is hashed as it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        chunk = self._file.read(size)
+        self.sha256.update(chunk)
+        return chunk
+
+
+def _add(tar: tarfile.TarFile, root: Path, file: ContextFile) -> str:
     if file.kind != "file":
-        tar.addfile(header)
-        return
+        tar.addfile(_header(file))
+        return ""
     try:
         # A file that has become a link since it was listed is not followed.
         opened = os.open(root / file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(opened, "rb") as content:
-            if os.fstat(content.fileno()).st_size != file.size:
-                raise OSError("it has changed since it was listed")
-            tar.addfile(header, content)
+            hashed = _Hashed(content)
+            size = min(file.size, os.fstat(content.fileno()).st_size)
+            tar.addfile(_header(replace(file, size=size)), hashed)
+            return hashed.sha256.hexdigest()
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the file: the folder for temporary ones
             raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
         raise _unreadable(root / file.path, error) from None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import IO, Literal, TypeAlias
 
 from deployer.core.errors import input_error
 from deployer.core.files import write_private
@@ -26,6 +27,7 @@ _CACHE_LIMIT = 100_000
 _RACY_NS = 2_000_000_000  # the coarsest time stamps in use (FAT) have two seconds
 _SHORT = 12
 _HEX = 64
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,11 @@ class FileHashes:
         self._used: dict[str, str] = {}
         self._dirty = False
 
-    def sha256(self, path: str | Path, stamp: str = "") -> str:
+    def sha256(self, path: str | Path, stamp: str = "", size: int = sys.maxsize) -> str:
         """The sha256 of the file's content in hex; input error when it cannot be read.
 
-        Text is an absolute path; `stamp`: that of a moment ago, where it is known.
+        Text is an absolute path; `stamp` and `size`: those of a moment ago, where they are known. What a file has
+        more by now is not hashed.
         """
         key = path if isinstance(path, str) else os.path.abspath(path)  # noqa: PTH100 - no link is resolved
         try:
@@ -91,14 +94,14 @@ class FileHashes:
             with open(path, "rb") as file:  # noqa: PTH123
                 before = os.fstat(file.fileno())
                 started = self._now()
-                value = hashlib.file_digest(file, "sha256").hexdigest()
+                value = _hashed(file, size)
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise input_error(
                 "FILE_UNREADABLE", f"cannot read `{path}`", detail=error.strerror or "", hints=(f"ls -ld {path}",)
             ) from None
         settled = started - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS
-        if settled and stamp_of(before) == stamp_of(after) and "\n" not in key:
+        if settled and stamp_of(before) == stamp_of(after) and after.st_size <= size and "\n" not in key:
             self._used[key] = self._known[key] = f"{stamp_of(before)} {value}"
             self._dirty = True
         return value
@@ -158,13 +161,27 @@ def content_part(path: Path, hashes: FileHashes) -> bytes:
     return _content(hashes.sha256(path))
 
 
-def short_part(file: ContextFile, content: bytes) -> str:
-    """What the manifest of a context says of the file where it has this content."""
+def short_part(file: ContextFile, sha256: str) -> str:
+    """What the manifest of a context says of the file where its content has this hash."""
     if file.kind != "file":
         part = _pack(file.kind, os.fsencode(file.target))
     else:
-        part = _content(hashlib.sha256(content).hexdigest(), executable=file.executable)
+        part = _content(sha256, executable=file.executable)
     return hashlib.sha256(part).hexdigest()[:_SHORT]
+
+
+def dockerfile_part(content: bytes) -> str:
+    """What the manifest of a context says of a Dockerfile of this content."""
+    return hashlib.sha256(_pack("dockerfile", content)).hexdigest()[:_SHORT]
+
+
+def _hashed(file: IO[bytes], most: int) -> str:
+    """The sha256 of so many bytes of the file, or of all it has."""
+    found = hashlib.sha256()
+    while most > 0 and (chunk := file.read(min(most, _CHUNK))):
+        found.update(chunk)
+        most -= len(chunk)
+    return found.hexdigest()
 
 
 def _content(sha256: str, *, executable: bool = False) -> bytes:
@@ -173,7 +190,7 @@ def _content(sha256: str, *, executable: bool = False) -> bytes:
 
 def _file_part(root: str, file: ContextFile, hashes: FileHashes) -> bytes:
     if file.kind == "file":
-        return _content(hashes.sha256(f"{root}/{file.path}", file.stamp), executable=file.executable)
+        return _content(hashes.sha256(f"{root}/{file.path}", file.stamp, file.size), executable=file.executable)
     return _pack(file.kind, os.fsencode(file.target))
 
 

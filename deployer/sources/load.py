@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.config.load import LoadedSpec, chart_folder, local_overlay
 from deployer.config.releases import BUILTIN
-from deployer.config.spec import mebibytes
+from deployer.config.spec import Spec, mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
@@ -233,6 +233,17 @@ def example_values(loaded: LoadedSpec) -> dict[str, str]:
     return values_of(example) if example is not None else {}
 
 
+def env_or_example(loaded: LoadedSpec) -> EnvFile:
+    """What the env files give, or the example where `up` would make the file from it."""
+    example = None if any((loaded.root / name).exists() for name in loaded.spec.env.files) else _example(loaded)
+    return example if example is not None and loaded.spec.secrets else load_env(loaded)
+
+
+def complete_values(spec: Spec, env: Mapping[str, str]) -> dict[str, str]:
+    """The env values as `up` has them, with words for those that it generates."""
+    return {**env, **dict.fromkeys(generated_keys(spec, env), "to be generated")}
+
+
 def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
     """Every required key that no env file gives, with its nearest miss, every placeholder that was left, and every
     build argument that refers to a variable and gets no value."""
@@ -312,13 +323,13 @@ def read_sources(
         replaced = {base: replacements[base] for base in named if base in replacements}
         taken = copied(content.decode(errors="replace"), build_args(spec, name, replacements))
         beside = _beside(loaded, folder, (one.path for one in files))
-        files = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
+        counted = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
         wanted = digest.BuildInputs(
-            folder, files, content, image.args, image.target, ",".join(image.platforms) or None, bases | replaced,
+            folder, counted, content, image.args, image.target, ",".join(image.platforms) or None, bases | replaced,
             image.secrets,
         )  # fmt: skip
         found = digest.image_digest(wanted, hashes)
-        images[name] = ImageSource(found.value, found.manifest, replaced)
+        images[name] = ImageSource(found.value, found.manifest, replaced, {one.path: one.size for one in files})
     staged = {}
     for name, release in spec.releases.items():
         chart = _staged(loaded, name, cache_dir / "charts", hashes)

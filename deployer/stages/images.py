@@ -73,6 +73,10 @@ class Building:
     """The images that this run has taken from a bundle, and will not build."""
 
 
+class SourcesChanged(DeployError):
+    """A file of a build context is not what the image's tag was made from: the tag is to be made again."""
+
+
 def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
     """Why the image is not there, in the words of what changed since the last build here."""
     if previous is None:
@@ -209,7 +213,10 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
 
 def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     """The build has ended, or the connection to its daemon was lost."""
-    files = build_context.context_files(image.context, image.dockerfile)
+    files, sizes = build_context.context_files(image.context, image.dockerfile), image.source.sizes
+    if sizes:
+        files = tuple(replace(one, size=sizes[one.path]) for one in files if one.path in sizes)
+    packed = {one.path: digest.short_part(one, "") for one in files if one.kind != "file"}
     name = build_context.dockerfile_name(image.context, image.dockerfile)
     outside: Path | bytes | None = image.dockerfile if name == build_context.OUTSIDE_DOCKERFILE else None
     written = image.dockerfile.read_bytes()
@@ -219,7 +226,14 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     content = (with_prelude(text, how.prelude) if how.prelude else text).encode(errors="surrogateescape")
     if content != written:
         outside, name = content, build_context.OUTSIDE_DOCKERFILE
-    with build_context.context_tar(image.context, files, None if daemon.has_buildkit else outside) as tar:
+    sent_apart = None if daemon.has_buildkit else outside
+
+    def packed_as(file: build_context.ContextFile, sha256: str) -> None:
+        if file.kind == "file" and sha256:
+            packed[file.path] = digest.short_part(file, sha256)
+
+    with build_context.context_tar(image.context, files, sent_apart, packed_as) as tar:
+        refuse_other_content(image, {**packed, "/Dockerfile": digest.dockerfile_part(written)})
         request = BuildRequest(
             ref=image.ref,
             context=tar,
@@ -243,6 +257,23 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             failed = _without(error, how.prelude)
             yield Item(STAGE, image.name, ItemState.FAILED, failed.step)
             raise DeployError(_build_problem(image, failed), ExitCode.BUILD) from None
+
+
+def refuse_other_content(image: ImagePlan, packed: Mapping[str, str]) -> None:
+    """The tag names what is sent to the builder; SourcesChanged where a file has other content than when it was read.
+
+    `packed` has the short digests of what is sent by path, as a manifest has them.
+    """
+    known = image.source.manifest
+    changed = sorted(
+        path for path, part in known.items()
+        if (not path.startswith("/") or path in packed) and packed.get(path) != part
+    )  # fmt: skip
+    if changed:
+        first = changed[0].removeprefix("/")
+        title = f"image `{image.name}`: `{first}` in its build context changed after its tag was made"
+        hints = (f"add `{first}` to .dockerignore, if no image needs it", "or end what writes it, then: todo-deploy up")
+        raise SourcesChanged(Problem("CONTEXT_CHANGED", title, where=str(image.context), hints=hints), ExitCode.INPUT)
 
 
 def _found(ref: str, item: str, look: Callable[[str], ImageFacts | None], clock: Clock) -> Steps[ImageFacts | None]:

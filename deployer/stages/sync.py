@@ -7,6 +7,7 @@ runs there for what was built; a pod that is replaced loses the files and the la
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -215,7 +216,7 @@ def _read(
             if path in have and (have[path] == digest.FOLDER) != (file.kind == "dir"):
                 gone.append(path)
             files[placed[0]] = (file, content)
-        now[path] = digest.short_part(file, content)
+        now[path] = digest.short_part(file, hashlib.sha256(content).hexdigest())
     places = (place(wanted.rules, path) for path in gone)
     return [one[0] for one in places if one is not None], files, now
 

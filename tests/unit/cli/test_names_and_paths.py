@@ -99,3 +99,15 @@ def test_a_draft_is_not_written_through_a_link(project: Path) -> None:
         (project / name).symlink_to(theirs)
     code, _ = run(project, "init", "--overwrite", "-o", "json")
     assert code in (0, 2) and theirs.read_text() == "theirs"
+
+
+def test_validate_takes_the_example_for_an_env_file_that_is_not_there(project: Path) -> None:
+    secret = "secrets: {app: {keys: {URL: {default: 'x://${PASSWORD}'}, PASSWORD: {kind: generated}}}}\n"
+    (project / "todo-deploy.yaml").write_text(SPEC + secret)
+    (project / ".env.example").write_text("PASSWORD=\n")
+    code, document = validate(project)
+    assert (code, document["errors"]) == (0, [])
+    (project / "todo-deploy.yaml").write_text(SPEC + secret.replace("{kind: generated}", "{}"))
+    code, document = validate(project)
+    assert code == 2 and document["errors"][0]["code"] == "ENV_KEY_MISSING"
+    assert not (project / ".env").exists()

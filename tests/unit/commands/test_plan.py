@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from deployer.commands import addons, connection
-from deployer.commands.plan import Step, env_or_example, planned_steps, refusal
+from deployer.commands.plan import Step, planned_steps, refusal
 from deployer.core.ports import WITHOUT_CLUSTER, ClusterFacts, DryRun, Object, Rendering, UpgradeRequest
+from deployer.sources import load as inputs
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
 from tests.fakes import FakeCluster
@@ -159,7 +160,7 @@ def test_an_env_file_to_be_made_or_completed_comes_first(shop: Shop) -> None:
     found = planned_steps(loaded, {}, shop.here)[0]
     assert (found.action, found.reason) == ("create", "from .env.example; generated: TOKEN")
     (shop.root / ".env.example").write_text("TOKEN=from-example\n")
-    assert env_or_example(loaded) == {"TOKEN": "from-example"}
+    assert inputs.values_of(inputs.env_or_example(loaded)) == {"TOKEN": "from-example"}
 
 
 def test_what_the_api_server_will_not_change_is_said_with_the_release(

@@ -138,6 +138,17 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     assert [path.name for path in cache.parent.iterdir()] == ["hashes.json"]
 
 
+def test_what_a_file_has_more_than_when_it_was_listed_is_not_hashed(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    log.write_text("one\n")
+    inputs = BuildInputs(tmp_path, context_files(tmp_path), b"")
+    before = image_digest(inputs, FileHashes()).value
+    log.write_text("one\ntwo\n")
+    hashes = FileHashes(tmp_path.with_name("hashes"))
+    assert image_digest(inputs, hashes).value == before
+    assert image_digest(BuildInputs(tmp_path, context_files(tmp_path), b""), hashes).value != before
+
+
 def test_a_file_that_was_just_changed_is_read_again(tmp_path: Path) -> None:
     """Same size, same times, other content: possible within one tick of the clock, so it is never remembered."""
     file, cache = old(tmp_path / "a", "one"), tmp_path / "hashes.json"

@@ -14,7 +14,9 @@ from deployer.core.steps import Outcome, Steps
 from deployer.images.delivery import IntoNodes, ThroughRegistry, Way
 from deployer.images.registry import refusal
 from deployer.plan import ImagePlan, ImageSource
-from deployer.stages.images import Building, BuiltImage, ensure_images, reason_to_build
+from deployer.sources.build_context import context_files
+from deployer.sources.digest import BuildInputs, FileHashes, image_digest
+from deployer.stages.images import Building, BuiltImage, SourcesChanged, ensure_images, reason_to_build
 from deployer.state.build_cache import Previous
 from tests.fakes import FakeClock, FakeImages
 from tests.fakes.images import Built
@@ -40,7 +42,7 @@ def image(root: Path, name: str = "api", *, dockerfile: str = GOOD, manifest: Ma
         target=None,
         labels={"app": name},
         max_size="1m",
-        source=ImageSource(digest, manifest or {"app.py": "1"}),
+        source=ImageSource(digest, manifest or {}),
     )
 
 
@@ -78,7 +80,7 @@ def ensure(
 )
 def test_the_reason_names_what_changed(tmp_path: Path, ref: str | None, manifest: dict[str, str], reason: str) -> None:
     previous = Previous(ref, ImageSource("d0", manifest)) if ref is not None else None
-    shown = reason_to_build(image(tmp_path), previous)
+    shown = reason_to_build(image(tmp_path, manifest={"app.py": "1"}), previous)
     assert shown.startswith(reason.split(" and ")[0])
     assert shown.endswith("and 2 more") is reason.endswith("and 2 more")
 
@@ -99,6 +101,26 @@ def test_a_missing_image_is_built_from_its_context(tmp_path: Path) -> None:
     steps = [(one.done, one.total) for one in events if isinstance(one, Item) and one.total]
     assert steps == [(3, 4)]
     assert any(isinstance(one, Log) and one.line == "Step 3/4 : COPY app.py /" for one in events)
+
+
+def test_a_tag_names_what_was_built(tmp_path: Path) -> None:
+    listed = image(tmp_path)
+    inputs = BuildInputs(listed.context, context_files(listed.context), listed.dockerfile.read_bytes())
+    sizes = {one.path: one.size for one in inputs.files}
+    source = ImageSource("d1", image_digest(inputs, FileHashes()).manifest, {}, sizes)
+    wanted = replace(listed, source=source)
+    (wanted.context / "app.py").write_text("print()\nand more\n")
+    (wanted.context / "new.py").write_text("print()\n")
+    daemon = FakeImages()
+    played(ensure([wanted], daemon))
+    assert daemon.built[0].files == ("Dockerfile", "app.py")
+    for path, text in (("app.py", "Print()\n"), ("app.py", None), ("Dockerfile", GOOD + "USER 1000\n")):
+        image(tmp_path)
+        (wanted.context / path).write_text(text) if text else (wanted.context / path).unlink()
+        _, error = failed(ensure([wanted], FakeImages()))
+        assert isinstance(error, SourcesChanged)
+        assert (error.exit_code, code(error)) == (ExitCode.INPUT, "CONTEXT_CHANGED")
+        assert path in error.problems[0].title
 
 
 def test_an_image_that_is_there_is_not_built(tmp_path: Path) -> None:
