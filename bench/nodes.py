@@ -1,8 +1,9 @@
-"""A Minikube profile of two nodes: both Ready, pods and images on both, traffic between them, one lost in a rollout.
+"""A Minikube profile of two nodes: both Ready, pods and images on both, traffic between them, one lost in a rollout,
+and the default application on it.
 
     python -m bench.nodes [--keep]
 
-Makes the profile `todo-deploy-nodes` (2 nodes of 2 GiB) and deletes it in the end, unless it is to be kept.
+Makes the profile `todo-deploy-nodes` (2 nodes of 4 GiB) and deletes it in the end, unless it is to be kept.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.registry import whole
 from bench.report import recorded
 from deployer.composition import open_cluster, open_images, open_kube, this_machine
 from deployer.config.spec import Cluster
@@ -29,12 +32,12 @@ from deployer.toolchain import Toolchain, locate_toolchain
 
 PROFILE = os.environ.get("TODO_DEPLOY_NODES_PROFILE") or "todo-deploy-nodes"
 REQUESTS = 500
-WANTED = Cluster(name=PROFILE, nodes=2, cpus=2, memory="2g")
+WANTED = Cluster(name=PROFILE, nodes=2, cpus=2, memory="4g")
 SPEC = f"""\
 apiVersion: todo-deploy/v1
 application: where
 namespace: where
-cluster: {{name: {PROFILE}, nodes: 2, cpus: 2, memory: 2g}}
+cluster: {{name: {PROFILE}, nodes: 2, cpus: 2, memory: 4g}}
 images:
   where: {{repository: where, version: 1.0.0, context: ., bases: {{PYTHON_IMAGE: python:3.11-slim}}}}
 releases:
@@ -117,27 +120,35 @@ print(" ".join(f"{{key}}={{value}}" for key, value in sorted(seen.items())))
 
 
 class Up:
-    """An `up` of the folder, the events that it reports, and how it ended."""
+    """An `up` of the folder, the events that it reports on standard error while it runs, and how it ended."""
 
     def __init__(self, root: Path) -> None:
         self.events: list[dict[str, Any]] = []
         self.begun = time.monotonic()
-        argv = [sys.executable, "-m", "deployer", "up", "-o", "json", "--yes"]
+        argv = [sys.executable, "-m", "deployer", "up", "--progress", "json", "--yes"]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        self._process = subprocess.Popen(argv, cwd=root, env=env, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            argv, cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
 
-    def until(self, kind: str = "", stage: str = "") -> None:
-        """It has reported that of the stage, or has ended."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.events.append(json.loads(line))
-            if (self.events[-1].get("type"), self.events[-1].get("stage")) == (kind, stage):
-                return
+    def until(self, kind: str = "", stage: str = "") -> bool:
+        """It has reported that of the stage; False where it has ended without."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with suppress(ValueError):  # what Python itself writes there
+                self.events.append(json.loads(line))
+                if (self.events[-1].get("type"), self.events[-1].get("stage")) == (kind, stage):
+                    return True
+        return False
 
     def end(self) -> tuple[int, float]:
         """Its exit code and seconds."""
         self.until()
         return self._process.wait(), time.monotonic() - self.begun
+
+    def proven(self) -> str:
+        """The URLs that answered as they must."""
+        return ", ".join(dict.fromkeys(one["url"] for one in self.events if one["type"] == "url_proven"))
 
     def problems(self) -> list[str]:
         """What it warned of and failed with."""
@@ -173,9 +184,9 @@ def facts() -> ClusterFacts:
     return open_cluster(this_machine(), WANTED, tools()).facts()
 
 
-def placed(kube: KubePort) -> str:
+def placed(kube: KubePort, namespace: str = "where") -> str:
     """How many pods that are ready each node has."""
-    pods = [pod for pod in kube.list("Pod", "where") if is_ready(pod)]
+    pods = [pod for pod in kube.list("Pod", namespace) if is_ready(pod)]
     return counted(str(dig(pod, "spec", "nodeName")) for pod in pods)
 
 
@@ -227,15 +238,29 @@ def measure(root: Path) -> None:
     row("`up` again", f"exit {code}", f"{seconds:.1f}")
     write(root, 15)
     broken = Up(root)
-    broken.until("stage_started", "rollout")
+    if not broken.until("stage_started", "rollout"):
+        raise SystemExit(f"no rollout began: {broken.problems()}")
     stopped = time.monotonic()
-    subprocess.run([tools().docker, "stop", "--time", "1", f"{PROFILE}-m02"], capture_output=True, check=False)
+    subprocess.run([tools().docker, "stop", "--time", "1", f"{PROFILE}-m02"], capture_output=True, check=True)
     code, _ = broken.end()
     named = "; ".join(dict.fromkeys(broken.problems()))
     row("m02 stopped when the rollout of a change began", f"exit {code}; {named}", f"{time.monotonic() - stopped:.0f}")
     mended = Up(root)
     code, seconds = mended.end()
     row("`up` again", f"exit {code}; Ready: {nodes(kube)}; {placed(kube)}; image: {images()}", f"{seconds:.0f}")
+
+
+def measure_whole(root: Path) -> None:
+    """The default application on both nodes."""
+    cluster = WANTED.model_dump(include={"name", "nodes", "cpus", "memory"})
+    first = Up(whole(root, {"cluster": cluster, "namespace": "todo", "rules": {"allow": ["NAMESPACE"]}}))
+    code, seconds = first.end()
+    kube = open_kube(this_machine(), WANTED)
+    seen = f"exit {code}; {placed(kube, 'todo')}; proven: {first.proven() or '; '.join(first.problems())}"
+    row("the default application", seen, f"{seconds:.0f}")
+    again = Up(root)
+    code, seconds = again.end()
+    row("`up` again", f"exit {code}; proven: {again.proven()}", f"{seconds:.1f}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -245,7 +270,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder, recorded("nodes", "Two nodes", "make nodes"):
         try:
-            measure(Path(folder))
+            measure(Path(folder, "where"))
+            measure_whole(Path(folder, "todo"))
         finally:
             if not asked.keep:
                 for _ in open_cluster(this_machine(), WANTED, tools()).delete():

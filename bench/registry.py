@@ -38,7 +38,7 @@ _CONTAINERD = """\
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   enable_unprivileged_ports = true
-  sandbox_image = "registry.k8s.io/pause:3.10.1"
+  sandbox_image = "PAUSE"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/opt/cni/bin"
     conf_dir = "/etc/cni/net.d"
@@ -180,13 +180,16 @@ def _start(profile: str, minikube: Sequence[str], tools: Toolchain, env: Mapping
     def administer() -> None:
         while not ended.wait(1.0):
             with suppress(RuntimeError, subprocess.TimeoutExpired):
-                if "pause" in in_node(profile, "test -e /etc/containerd/config.toml && ctr -n k8s.io images ls -q"):
-                    in_node(profile, "cat > /etc/containerd/config.toml", _CONTAINERD)
+                names = in_node(profile, "test -e /etc/containerd/config.toml && ctr -n k8s.io images ls -q")
+                pause = next((one for one in names.split() if "/pause:" in one), None)
+                if pause is not None:
+                    in_node(profile, "cat > /etc/containerd/config.toml", _CONTAINERD.replace("PAUSE", pause))
                     in_node(profile, "systemctl restart containerd")
                     return
 
+    version = tools.kubernetes_version or tools.versions["kubectl"]
     words = [*minikube, "start", "--driver", "docker", "--container-runtime", "containerd", "--cni", "bridge",
-             "--kubernetes-version", "v1.34.4", "--cpus", "2", "--memory", "3g", "--keep-context",
+             "--kubernetes-version", version, "--cpus", "2", "--memory", "3g", "--keep-context",
              "--interactive=false", "--preload=false", "--cache-images=true", "--force",
              "--base-image", str(tools.node_image)]  # fmt: skip
     worker = threading.Thread(target=administer)
@@ -322,6 +325,7 @@ def small(folder: Path, team: Team, spec: Mapping[str, Any]) -> Path:
 
 def whole(folder: Path, spec: Mapping[str, Any]) -> Path:
     """The default application, with this much more in its spec."""
+    folder.mkdir(exist_ok=True)
     for name in ("app", "charts", "dockerfiles", "todo-deploy.yaml", ".env.example"):
         source = ROOT / name
         if source.is_dir():
