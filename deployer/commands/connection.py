@@ -93,7 +93,7 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
         run.clock,
     )
     facts, kube = running.value
-    skipped = lacking(kube) if wanted.provider == "context" else None
+    skipped = lacking(kube, run.spec.namespaces) if wanted.provider == "context" else None
     if skipped is not None:
         yield Warned(skipped)
     way = way_to(run.spec, facts, kube)

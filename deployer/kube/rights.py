@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from deployer.core.errors import DeployError, Problem
 from deployer.core.ports import KubePort, Object
@@ -18,6 +18,11 @@ _LOOKS = (
     ("storage.k8s.io", "storageclasses", "whether a StorageClass exists"),
     ("networking.k8s.io", "ingressclasses", "whether an IngressClass exists"),
 )
+_LOOKS_INSIDE = (
+    ("", "resourcequotas", "whether the namespace's quota admits the pods"),
+    ("", "limitranges", "whether requests and limits are within the namespace's bounds"),
+)
+"""Looked at in the namespaces of the application."""
 
 
 def is_forbidden(error: DeployError) -> bool:
@@ -45,23 +50,29 @@ def read(kube: KubePort, kind: str, namespace: str, name: str) -> Object | None:
         return None
 
 
-def lacking(kube: KubePort) -> Problem | None:
-    """What this user may not list in the cluster, and what is therefore not looked at; None where all is allowed."""
-    missing = list(_missing(kube))
+def lacking(kube: KubePort, namespaces: Sequence[str] = ()) -> Problem | None:
+    """What this user may not list in the cluster and in these namespaces, and what is therefore not looked at; None
+    where all is allowed."""
+    apart = [(resource, what) for one in namespaces for resource, what in _missing(kube, _LOOKS_INSIDE, one)]
+    missing = [*_missing(kube, _LOOKS), *dict.fromkeys(apart)]
     if not missing:
         return None
-    names = ", ".join(resource for resource, _ in missing)
+    names = ", ".join(resource for resource, what in missing if (resource, what) not in apart)
+    inside = ", ".join(resource for resource, _ in dict.fromkeys(apart))
+    words = [f"in the whole cluster: {names}"] if names else []
+    words += [f"in {', '.join(namespaces)}: {inside}"] if inside else []
     return Problem(
         "NOT_ALLOWED",
-        f"not allowed to list in the whole cluster: {names}",
+        f"not allowed to list {'; '.join(words)}",
         "not looked at: " + "; ".join(what for _, what in missing),
     )
 
 
-def _missing(kube: KubePort) -> Iterator[tuple[str, str]]:
+def _missing(kube: KubePort, looks: Iterable[tuple[str, str, str]], namespace: str = "") -> Iterator[tuple[str, str]]:
     # https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
     kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {"name": ""}}
-    for group, resource, what in _LOOKS:
-        asked = {"resourceAttributes": {"verb": "list", "group": group, "resource": resource}}
+    for group, resource, what in looks:
+        where = {"namespace": namespace} if namespace else {}
+        asked = {"resourceAttributes": {"verb": "list", "group": group, "resource": resource, **where}}
         if (kube.create({**kind, "spec": asked}).get("status") or {}).get("allowed") is False:
             yield resource, what

@@ -343,6 +343,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         ours=objects_of(plan, running.record),
         namespaces=spaces,
         storage_classes=_storage_classes(kube),
+        quotas=tuple(_of_each(kube, "ResourceQuota", plan)),
+        limit_ranges=tuple(_of_each(kube, "LimitRange", plan)),
         kinds=kinds or None,
         image_architectures=_architectures(plan, running),
         free_disk_mib=min(free, default=None),
@@ -360,7 +362,12 @@ def _node_classes(kube: KubePort) -> frozenset[str]:
 def _of_all(kube: KubePort, kind: str, plan: Plan) -> list[Object]:
     """The objects of all namespaces, or of the plan's where this user may not list all."""
     found = listed(kube, kind)
-    return found if found is not None else [one for name in plan.namespaces for one in listed(kube, kind, name) or ()]
+    return found if found is not None else _of_each(kube, kind, plan)
+
+
+def _of_each(kube: KubePort, kind: str, plan: Plan) -> list[Object]:
+    """The objects of the plan's namespaces, where this user may list them."""
+    return [one for name in plan.namespaces for one in listed(kube, kind, name) or ()]
 
 
 def _storage_classes(kube: KubePort) -> frozenset[str] | None:

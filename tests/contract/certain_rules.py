@@ -45,9 +45,9 @@ def refused(rule: str, words: str, *objects: Object, before: Sequence[Object] = 
     return Refusal(rule, objects, words, before=tuple(before))
 
 
-def never_works(rule: str, words: str, *objects: Object) -> Refusal:
+def never_works(rule: str, words: str, *objects: Object, before: Sequence[Object] = ()) -> Refusal:
     """The API server takes them, and the pods never get ready."""
-    return Refusal(rule, objects, words, "node")
+    return Refusal(rule, objects, words, "node", tuple(before))
 
 
 def named(kind: str, api: str = "v1", name: str = "probe", **rest: Any) -> Object:
@@ -70,6 +70,16 @@ def deployment(box: Object | None = None, pod: Object | None = None, labels: str
     })  # fmt: skip
 
 
+def quota(**hard: str) -> Object:
+    """A ResourceQuota; `_` in a name stands for `.`."""
+    return named("ResourceQuota", spec={"hard": {key.replace("_", "."): amount for key, amount in hard.items()}})
+
+
+def limit_range(kind: str, **bounds: Object) -> Object:
+    """A LimitRange for things of the kind."""
+    return named("LimitRange", spec={"limits": [{"type": kind, **bounds}]})
+
+
 def claim(**spec: Any) -> Object:
     """A volume claim of 1Mi that one node may write."""
     return named("PersistentVolumeClaim", spec={
@@ -88,6 +98,7 @@ def mounting(**source: Object) -> Object:
 
 
 CONFIG = named("ConfigMap", data={"A": "1"})
+BOUNDS = limit_range("Container", max={"cpu": "100m"})
 SCALED = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "probe"}}
 
 TABLE = (
@@ -110,6 +121,16 @@ TABLE = (
     refused("CONFIG_VALUE", "cannot unmarshal object", named("ConfigMap", data={"app.json": {"a": "b"}})),
     refused("CONFIG_VALUE", "illegal base64", named("Secret", data={"token": "plain text"})),
     refused("CONFIG_VALUE", "cannot unmarshal number", named("Secret", stringData={"port": 5432})),
+    never_works("LIMIT_RANGE", "maximum cpu usage per Container is 100m",
+                deployment({"resources": {"limits": {"cpu": "200m"}}}), before=[BOUNDS]),
+    never_works("LIMIT_RANGE", "minimum memory usage per Pod is 64Mi",
+                deployment({"resources": {"requests": {"memory": "32Mi"}}}),
+                before=[limit_range("Pod", min={"memory": "64Mi"})]),
+    never_works("LIMIT_RANGE", "memory max limit to request ratio per Container is 2",
+                deployment({"resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "128Mi"}}}),
+                before=[limit_range("Container", maxLimitRequestRatio={"memory": "2"})]),
+    refused("LIMIT_RANGE", "minimum storage usage per PersistentVolumeClaim is 1Gi", claim(),
+            before=[limit_range("PersistentVolumeClaim", min={"storage": "1Gi"})]),
     refused("NAMESPACE_UNKNOWN", "namespaces \"nowhere-at-all\" not found",
             {**CONFIG, "metadata": {"name": "probe", "namespace": "nowhere-at-all"}}),
     refused("NODE_PORT_RANGE", "not in the valid range", service({"port": 80, "nodePort": 8080})),
@@ -136,6 +157,16 @@ TABLE = (
         {"startupProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1}})),
     never_works("PULL_ALWAYS", "ErrImagePull", deployment({"image": BUILT, "imagePullPolicy": "Always"})),
     refused("QUANTITY_INVALID", "quantities must match", deployment({"resources": {"limits": {"memory": "1 GB"}}})),
+    never_works("QUOTA", "exceeded quota: probe, requested: limits.memory=2Gi",
+                deployment({"resources": {"limits": {"cpu": "100m", "memory": "2Gi"}}}),
+                before=[quota(limits_memory="1Gi")]),
+    never_works("QUOTA", "exceeded quota: probe, requested: pods=1", deployment(), before=[quota(pods="0")]),
+    never_works("QUOTA", "must specify limits.cpu", deployment({"resources": {"requests": {"cpu": "10m"}}}),
+                before=[quota(limits_cpu="1")]),
+    refused("QUOTA", "exceeded quota: probe, requested: services.nodeports=1", service({"port": 80}),
+            before=[quota(services_nodeports="0")]),
+    refused("QUOTA", "exceeded quota: probe, requested: requests.storage=1Mi", claim(),
+            before=[quota(requests_storage="1Ki")]),
     never_works("REFERENCE_KEY_MISSING", "couldn't find key B in ConfigMap", CONFIG,
                 deployment(env(configMapKeyRef={"name": "probe", "key": "B"}))),
     never_works("REFERENCE_KEY_MISSING", "references non-existent config key: B", CONFIG,

@@ -122,7 +122,8 @@ class FakeKube:
     def create(self, body: Object) -> Object:
         key = _key_of(body)
         if key[0] == "SelfSubjectAccessReview":
-            return {**body, "status": {"allowed": self.allowed_in is None}}
+            where = body["spec"]["resourceAttributes"].get("namespace")
+            return {**body, "status": {"allowed": self.allowed_in is None or where in self.allowed_in}}
         self._check_right(*key[:2])
         self._write("create", key)
         if key in self._objects:

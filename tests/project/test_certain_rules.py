@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployer.core.ports import Object
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.rules.model import Machine, NotBuilt, Subject
 from tests.contract.certain_rules import BUILT, MISLED, OWN, TABLE, UNREACHABLE, Refusal
@@ -15,6 +16,10 @@ from tests.unit.preflight.rules.subjects import Change, cluster, good_objects, s
 
 def breaking(row: Refusal) -> Change:
     """The row's objects alone, in an application without URLs on a new Minikube."""
+
+    def before(kind: str, namespace: str = "default") -> tuple[Object, ...]:
+        those = (one for one in row.before if one["kind"] == kind)
+        return tuple({**one, "metadata": {"namespace": namespace, **one["metadata"]}} for one in those)
 
     def change(parts: dict[str, Any]) -> None:
         parts["spec"].update(urls={}, cluster={})
@@ -25,10 +30,10 @@ def breaking(row: Refusal) -> Change:
         location = ("releases", "shop", "images", "api", "api.tag")
         if row.rule == "IMAGE_NOT_BUILT":  # found by rendering with other values
             parts["not_built"] = (NotBuilt(location, "deployment/probe", MISLED, BUILT),)
-        services = tuple({**one, "metadata": {"namespace": "theirs", **one["metadata"]}} for one in row.before)
         parts["cluster"] = cluster(
-            services=services, storage_classes=frozenset({"standard"}), kinds=frozenset({("v1", "ConfigMap")})
-        )
+            services=before("Service", "theirs"), quotas=before("ResourceQuota"), limit_ranges=before("LimitRange"),
+            storage_classes=frozenset({"standard"}), kinds=frozenset({("v1", "ConfigMap")}),
+        )  # fmt: skip
 
     return change
 

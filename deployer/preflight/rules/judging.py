@@ -13,10 +13,19 @@ from deployer.config.rules import Rules, Waiver
 from deployer.core.errors import Problem
 from deployer.core.reading import Malformed, read_text
 from deployer.core.yaml import Location, parse_texts
-from deployer.preflight.rules import capacity, configuration, containers, project, services, values, workloads
+from deployer.preflight.rules import (
+    capacity,
+    configuration,
+    containers,
+    project,
+    quotas,
+    services,
+    values,
+    workloads,
+)
 from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Tier, Violation
 
-_MODULES = (project, values, containers, services, workloads, configuration, capacity)
+_MODULES = (project, values, containers, services, workloads, configuration, capacity, quotas)
 RULES = tuple(one for module in _MODULES for one in vars(module).values() if isinstance(one, Rule))
 """Every rule, in the order in which findings are reported."""
 

@@ -233,6 +233,9 @@ class Cluster:
     image_architectures: Mapping[str, str] = field(default_factory=dict)
     free_disk_mib: int | None = None
     """What is free where its nodes keep images, the least of them."""
+    quotas: tuple[Object, ...] = ()
+    """The ResourceQuotas of the plan's namespaces, of those that this user may list."""
+    limit_ranges: tuple[Object, ...] = ()
     estimated: bool = False
     """Whether it does not run, and this is what this machine would make."""
     unseen: bool = False

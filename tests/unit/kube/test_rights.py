@@ -51,6 +51,15 @@ def test_what_is_not_looked_at_is_said_by_resource() -> None:
     assert lacking(FakeKube()) is None
 
 
+def test_what_may_not_be_listed_in_the_applications_namespaces_is_said_with_them() -> None:
+    problem = lacking(limited(), ["team-anna", "team-data"])
+    assert problem is not None
+    assert problem.title.endswith("ingressclasses; in team-anna, team-data: resourcequotas, limitranges")
+    assert problem.detail.count("quota") == 1
+    allowed = lacking(limited("team-anna"), ["team-anna"])
+    assert allowed is not None and "quota" not in allowed.detail + allowed.title
+
+
 def test_records_and_secret_values_of_the_own_namespaces_are_read() -> None:
     kube = limited("team-anna")
     assert of_all_applications(kube, ["team-anna"]) == ({}, ())

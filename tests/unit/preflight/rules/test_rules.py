@@ -17,6 +17,7 @@ from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_
 from deployer.sources.env_files import Leak
 from deployer.toolchain.files import RECIPES
 from tests.unit.preflight.rules.subjects import Change, cluster, deployment, good_objects, strict, subject
+from tests.unit.preflight.rules.test_quotas import limit_range, quota
 
 GIB = 2**30
 HERE = Path(__file__).parent
@@ -241,6 +242,9 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CLAIM_SIZE", "error", at("claim", "spec", "resources", to={}), "is not a size"),
     ("CLAIM_SIZE", "warning", both(at("claim", "spec", "resources", "requests", "storage", to="50Gi"),
                                    at("machine", to=Machine(free_disk_mib=40_000))), "more than"),
+    ("QUOTA", "error", at("cluster", to=cluster(quotas=(quota(pods="2"),))), "3 of `pods`, 2 at most"),
+    ("LIMIT_RANGE", "error", at("cluster", to=cluster(limit_ranges=(limit_range("Pod", max={"cpu": "150m"}),))),
+     "its limit of cpu is 200m, at most 150m is admitted, by LimitRange `bounds` of namespace `default`"),
     ("CAPACITY", "warning", at("cluster", to=cluster(pods=(pod("3700m"),))), "100m of CPU is missing"),
     ("CAPACITY", "error", at("cluster", to=cluster(pods=(pod("3800m"),))), "request 100m of CPU more"),
     ("CAPACITY", "error", at("cluster", to=cluster(nodes=({"memory": Fraction(GIB)},) * 2)), "no node is large enough"),
