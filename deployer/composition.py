@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
+from deployer.core.docker_context import context_endpoint
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.files import cache_folder, path_component, state_folder
 from deployer.core.ports import (
@@ -65,7 +66,10 @@ class Machine:
 
     @property
     def host_docker(self) -> DockerEndpoint:
-        """The host's Docker daemon, where DOCKER_HOST says or at its usual socket."""
+        """The host's Docker daemon, as `docker` finds it: by DOCKER_HOST, by its context, or at its usual socket."""
+        found = context_endpoint(self.env)
+        if found is not None:
+            return found
         certificates = self.env.get("DOCKER_CERT_PATH") if self.env.get("DOCKER_TLS_VERIFY") else None
         host = self.env.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return DockerEndpoint(host, Path(certificates) if certificates else None)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deployer.core.docker_context import docker_folder
 from deployer.core.files import write_private
 from deployer.core.ports import Buildx
 from deployer.core.process import CommandFailed, run
@@ -32,7 +33,7 @@ def find_buildx(
         return machine
     # Plugins are looked for beside the configuration, in which credentials for registries are.
     folder = cache_dir / "buildx"
-    configured = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or Path.home()) / ".docker") / "config.json"
+    configured = docker_folder(env) / "config.json"
     node = Buildx(docker, {**own, "DOCKER_CONFIG": str(folder)})
     plugin = folder / "cli-plugins" / _PLUGIN
     content = None if sys.platform != "linux" or (plugin.is_file() and _works(node)) else node_plugin()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from deployer.core.docker_context import DEFAULT, context_name
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import CommandFailed, has_ended, run, start_time
@@ -48,14 +49,17 @@ def ensure_docker(cache_dir: Path, state_dir: Path, env: Mapping[str, str]) -> S
                 return docker
         elif "permission denied" in trouble.lower():
             raise permission_error(trouble)
-        elif env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
-            raise machine_error(
-                "DOCKER_UNREACHABLE",
-                "Docker does not answer at the address in DOCKER_HOST or DOCKER_CONTEXT",
-                detail=trouble,
-                hints=("docker version", "unset DOCKER_HOST DOCKER_CONTEXT"),
-            )
+        elif elsewhere := _elsewhere(env):
+            title = "Docker does not answer at the address in DOCKER_HOST, or of its context"
+            raise machine_error("DOCKER_UNREACHABLE", title, detail=trouble, hints=("docker version", elsewhere))
     return (yield from locked(cache_dir, _prepare(cache_dir, state_dir, env)))
+
+
+def _elsewhere(env: Mapping[str, str]) -> str:
+    """The command that leads back to this machine's own Docker; empty where that is the one that is asked."""
+    if env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
+        return "unset DOCKER_HOST DOCKER_CONTEXT"
+    return "docker context use default" if context_name(env) != DEFAULT else ""
 
 
 def permission_error(detail: str) -> DeployError:
@@ -71,8 +75,8 @@ def permission_error(detail: str) -> DeployError:
 
 def docker_mending(env: Mapping[str, str]) -> str:
     """The command that brings back a Docker that does not answer this user, whom it does not keep out."""
-    if env.get("DOCKER_HOST") or env.get("DOCKER_CONTEXT"):
-        return "unset DOCKER_HOST DOCKER_CONTEXT"
+    if elsewhere := _elsewhere(env):
+        return elsewhere
     if _client(env) is None and not can_install():
         return _missing().problems[0].hints[0]
     return "todo-deploy doctor --fix" if sys.platform == "linux" and is_root() else _starting()
