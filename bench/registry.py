@@ -45,6 +45,20 @@ version = 2
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "/etc/containerd/certs.d"
 """
+_HELPER = """\
+#!/bin/sh
+# The protocol of https://github.com/docker/docker-credential-helpers
+[ "$1" = get ] && printf '{"ServerURL": "%s", "Username": "NAME", "Secret": "WORD"}' "$(cat)"
+"""
+_HOSTING = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: local-registry-hosting, namespace: kube-public}
+data:
+  localRegistryHosting.v1: |
+    host: "localhost:PORT"
+    hostFromContainerRuntime: "HOST"
+"""
 _RIGHTS = """\
 apiVersion: v1
 kind: Namespace
@@ -285,12 +299,15 @@ class Project:
 
     folder: Path
     env: Mapping[str, str]
+    machine: str = ""
+    """The host name that it sees; that of this machine where it is empty."""
 
     def run(self, *words: str) -> tuple[int, float, dict[str, Any], str]:
         """Exit code, seconds, the JSON document, and what was shown."""
         begun = time.monotonic()
+        named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.machine] if self.machine else []
         done = subprocess.run(
-            [sys.executable, "-m", "deployer", *words, "-o", "json", "--progress", "plain", "--yes"],
+            [*named, sys.executable, "-m", "deployer", *words, "-o", "json", "--progress", "plain", "--yes"],
             cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT), **self.env}, capture_output=True, text=True,
             timeout=1200,
         )  # fmt: skip
@@ -342,39 +359,54 @@ def whole(folder: Path, spec: Mapping[str, Any]) -> Path:
     return folder
 
 
-def journey(table: Table, label: str, project: Project, change: Path, breaks: str) -> None:
-    """First `up`, nothing to do, a change, a broken version with its rollback, `rollback`, `down`."""
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one project, each a row."""
 
-    def step(name: str, words: Sequence[str], code: int, *, built: int | None = None) -> None:
-        ended, took, document, shown = project.run(*words)
+    table: Table
+    label: str
+    project: Project
+
+    def step(self, name: str, words: Sequence[str], code: int, *, built: int | None = None, says: str = "") -> None:
+        """The command ended with the code, built so many images, and said that."""
+        ended, took, document, shown = self.project.run(*words)
         data = document.get("data") or {}
         made = sum(one["built"] for one in data.get("images", ()))
         codes = ", ".join(dict.fromkeys(one["code"] for one in document.get("errors", ())))
-        good = ended == code and (built is None or made == built)
-        table.row(label, name, ended, f"{took:.0f} s", made, codes, good=good)
+        found = next((line.strip() for line in shown.splitlines() if says and says in line), "")
+        good = ended == code and (built is None or made == built) and bool(found or not says)
+        self.table.row(self.label, name, ended, f"{took:.0f} s", made, codes or found, good=good)
         if not good:
             print(shown[-3000:], file=sys.stderr)
 
+
+def journey(table: Table, label: str, project: Project, change: Path, *, brief: bool = False) -> None:
+    """First `up`, nothing to do, a change, a broken version with its rollback, `rollback`, `down`; `brief`: without
+    the version in the middle."""
+    step = Steps(table, label, project).step
     step("first `up`", ["up"], 0)
     step("`up` again", ["up"], 0, built=0)
     original = change.read_text()
     change.write_text(original + "\n# changed\n")
     step("`up` of a change", ["up"], 0)
-    change.write_text(breaks + original)
-    step("`up` of a broken version", ["up"], 5)
-    change.write_text(original + "\n# changed\n")
-    step("`rollback`", ["rollback"], 0)
+    if not brief:
+        change.write_text(BROKEN)
+        step("`up` of a broken version", ["up"], 5)
+        change.write_text(original + "\n# changed\n")
+        step("`rollback`", ["rollback"], 0)
     step("`down`", ["down", "--volumes"], 0)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """The tables are printed; 0 when every row is as it must be."""
     parser = argparse.ArgumentParser(prog="python -m bench.registry", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="http|tls|password|whole|rights", help="default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="http|tls|password|helpers|hosting|two|whole|rights", help="default: all"
+    )
     parser.add_argument("--profile", default="todo-deploy-registry", help="the cluster's Minikube profile")
     parser.add_argument("--keep", action="store_true", help="leave the cluster")
     asked = parser.parse_args(words)
-    parts = set(asked.parts or ["http", "tls", "password", "whole", "rights"])
+    parts = set(asked.parts or ["http", "tls", "password", "helpers", "hosting", "two", "whole", "rights"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed
     title = "A registry, and a cluster that is only a context"
     whole_run = not asked.parts
@@ -387,10 +419,20 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(parts: set[str], cluster: Team) -> int:
     table = Table()
     print("| registry | step | exit | seconds | built | codes | |\n|---|---|--:|--:|--:|---|---|", flush=True)
-    for label, tls, password in (("http", False, False), ("tls", True, False), ("password", True, True)):
+    for label, tls, login in (("http", False, ""), ("tls", True, ""), ("password", True, "auths")):
         if label in parts:
-            with registry(cluster.folder, cluster.address, tls=tls, password=password) as (host, ca):
-                _small(table, label, cluster, host, ca, password=password)
+            with registry(cluster.folder, cluster.address, tls=tls, password=bool(login)) as (host, ca):
+                _small(table, label, cluster, host, ca, login=login)
+    if "helpers" in parts:
+        with registry(cluster.folder, cluster.address, tls=True, password=True) as (host, ca):
+            for login in ("credHelpers", "credsStore"):
+                _small(table, login.lower(), cluster, host, ca, login=login)
+    if "hosting" in parts or "two" in parts:
+        with registry(cluster.folder, cluster.address, tls=False, password=False) as (host, _):
+            if "hosting" in parts:
+                _hosting(table, cluster, host)
+            if "two" in parts:
+                _two(table, cluster, host)
     if "whole" in parts:
         with registry(cluster.folder, cluster.address, tls=True, password=True) as (host, ca):
             _whole(table, cluster, host, ca)
@@ -402,14 +444,22 @@ def _run(parts: set[str], cluster: Team) -> int:
     return 1 if table.complaints else 0
 
 
-def _environment(cluster: Team, folder: Path, host: str, *, password: bool) -> dict[str, str]:
-    """Docker's own configuration for this registry, and the team's kubeconfig."""
+def _environment(cluster: Team, folder: Path, host: str, *, login: str = "") -> dict[str, str]:
+    """Docker's own configuration for this registry, and the team's kubeconfig.
+
+    `login` is where the configuration has the password, or says who has it: `auths`, `credHelpers` or `credsStore`.
+    """
     packed = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    private(folder / "config.json", json.dumps({"auths": {host: {"auth": packed}} if password else {}}))
+    known = {"auths": {host: {"auth": packed}}, "credHelpers": {host: "bench"}, "credsStore": "bench"}
+    private(folder / "config.json", json.dumps({login: known[login]} if login else {}))
+    helper = folder / "docker-credential-bench"
+    private(helper, _HELPER.replace("NAME", USER).replace("WORD", PASSWORD))
+    helper.chmod(0o700)
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "DOCKER_CONFIG": str(folder),
         "XDG_STATE_HOME": str(folder / "state"),
+        "PATH": f"{folder}:{os.environ['PATH']}",
     }
 
 
@@ -420,16 +470,82 @@ def _named(host: str, label: str, *, password: bool) -> dict[str, Any]:
     return {"address": f"{host}/{label}", **push, **({"pullSecret": "team-registry"} if password else {})}
 
 
-def _small(table: Table, label: str, cluster: Team, host: str, ca: Path | None, *, password: bool) -> None:
+def _small(table: Table, label: str, cluster: Team, host: str, ca: Path | None, *, login: str) -> None:
     cluster.trusts(host, "https" if ca else "http", ca)
     spec = {
         "namespace": f"registry-{label}", "cluster": {"provider": "context", "context": "team-dev"},
-        "registry": _named(host, label, password=password), "rollout": {"hold": "2s"},
+        "registry": _named(host, label, password=bool(login)), "rollout": {"hold": "2s"},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = small(Path(name), cluster, spec)
-        project = Project(folder, _environment(cluster, folder, host, password=password))
-        journey(table, label, project, folder / "backend" / "server.py", BROKEN)
+        project = Project(folder, _environment(cluster, folder, host, login=login))
+        brief = login.startswith("cred")
+        journey(table, label, project, folder / "backend" / "server.py", brief=brief)
+
+
+def _hosting(table: Table, cluster: Team, host: str) -> None:
+    """Nothing of the spec names the registry: the cluster does (KEP-1755)."""
+    cluster.trusts(host, "http", None)
+    cluster.kubectl("apply", "-f", "-", text=_HOSTING.replace("PORT", str(PORT)).replace("HOST", host))
+    spec = {
+        "namespace": "registry-hosting", "cluster": {"provider": "context", "context": "team-dev"},
+        "rollout": {"hold": "2s"},
+    }  # fmt: skip
+    with ExitStack() as stack:
+        stack.callback(cluster.kubectl, "-n", "kube-public", "delete", "configmap", "local-registry-hosting")
+        folder = small(Path(stack.enter_context(tempfile.TemporaryDirectory())), cluster, spec)
+        project = Project(folder, _environment(cluster, folder, host))
+        journey(table, "named by the cluster", project, folder / "backend" / "server.py", brief=True)
+
+
+def _two(table: Table, cluster: Team, host: str) -> None:
+    """Two developers, each with a machine of their own: name, home, cache, kubeconfig, Docker's configuration."""
+    cluster.trusts(host, "http", None)
+    namespace, own = "registry-team", "registry-bert"
+    port = {"releases": {"bench": {"values": {"nodePort": 30993}}}, "urls": {"web": {"nodePort": 30993}}}
+    profile = {"application": "bench-bert", "namespace": f"{own}-2", **port}
+    spec = {
+        "namespace": namespace, "cluster": {"provider": "context", "context": "team-dev"},
+        "registry": _named(host, "http", password=False), "rollout": {"hold": "2s"}, "profiles": {"bert": profile},
+    }  # fmt: skip
+    with ExitStack() as stack:
+        anna, bert = (_developer(stack, cluster, host, spec, name) for name in ("anna", "bert"))
+        first, second = Steps(table, "anna", anna).step, Steps(table, "bert, at another machine", bert).step
+        first("first `up`", ["up"], 0)
+        second("`up` of the same sources", ["up"], 0, built=0)
+        for one in (anna, bert):
+            file = one.folder / "backend" / "server.py"
+            file.write_text("import time\n\ntime.sleep(5)\n" + file.read_text())
+        worker = threading.Thread(target=first, args=("`up` of a change", ["up"], 0))
+        worker.start()
+        for _ in range(600):
+            if "todo-deploy" in cluster.kubectl("-n", namespace, "get", "leases", "-o", "name"):
+                break
+            time.sleep(0.1)
+        second("`up` of that change, meanwhile", ["up"], 0, built=0, says="waiting for another run")
+        worker.join()
+        sets = (f"namespace={own}", "releases.bench.values.nodePort=30993", "urls.web.nodePort=30993")
+        apart = [word for one in sets for word in ("--set", one)]
+        second("`up --set namespace=…`", ["up", *apart], 0, built=0)
+        second("`down --set namespace=…`", ["down", "--volumes", *apart], 0)
+        second("`up --profile bert`, with a name of its own", ["up", "--profile", "bert"], 0, built=0)
+        first("`up`, beside it", ["up"], 0, built=0)
+        second("`down --profile bert`", ["down", "--volumes", "--profile", "bert"], 0)
+        first("`down`", ["down", "--volumes"], 0)
+
+
+def _developer(stack: ExitStack, cluster: Team, host: str, spec: Mapping[str, Any], name: str) -> Project:
+    """A checkout of the application on a machine of that name."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    folder = small(home / "shop", cluster, spec)
+    kubeconfig, cache = home / ".kube" / "config", home / ".cache" / "todo-deploy"
+    kubeconfig.parent.mkdir()
+    private(kubeconfig, cluster.kubeconfig.read_text())
+    cache.mkdir(parents=True)
+    (cache / "toolchain").symlink_to(this_machine().cache_dir / "toolchain")
+    env = {**_environment(cluster, home, host), "HOME": str(home), "KUBECONFIG": str(kubeconfig),
+           "XDG_CACHE_HOME": str(home / ".cache"), "XDG_STATE_HOME": str(home / ".state")}  # fmt: skip
+    return Project(folder, env, name)
 
 
 def _whole(table: Table, cluster: Team, host: str, ca: Path | None) -> None:
@@ -440,9 +556,9 @@ def _whole(table: Table, cluster: Team, host: str, ca: Path | None) -> None:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = whole(Path(name), spec)
-        project = Project(folder, _environment(cluster, folder, host, password=True))
-        source = folder / "app" / "backend" / "todo_backend" / "main.py"
-        journey(table, "the Todo Chatbot, password", project, source, BROKEN)
+        project = Project(folder, _environment(cluster, folder, host, login="auths"))
+        source = folder / "app" / "backend" / "todo_backend" / "app.py"
+        journey(table, "the Todo Chatbot, password", project, source)
 
 
 def _rights(table: Table, cluster: Team, host: str) -> None:
@@ -463,12 +579,10 @@ def _rights(table: Table, cluster: Team, host: str) -> None:
         }  # fmt: skip
         folder = small(Path(name), cluster, spec)
         private(folder / "kubeconfig", json.dumps(config))
-        env = {**_environment(cluster, folder, host, password=False), "KUBECONFIG": str(folder / "kubeconfig")}
+        env = {**_environment(cluster, folder, host), "KUBECONFIG": str(folder / "kubeconfig")}
         project = Project(folder, env)
         _, _, _, shown = project.run("up")
-        journey(
-            table, "a Role in one namespace", project, folder / "backend" / "server.py", "raise SystemExit('broken')\n"
-        )
+        journey(table, "a Role in one namespace", project, folder / "backend" / "server.py")
         skipped = [line for line in shown.splitlines() if "NOT_ALLOWED" in line or "not looked at" in line]
         print("\nWhat the user without rights was told:\n\n```\n" + "\n".join(skipped) + "\n```", flush=True)
 
