@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 import tarfile
@@ -46,7 +47,11 @@ def build(
     words, env = command(buildx, endpoint, request)
     progress = _Progress()
     with TemporaryDirectory(prefix="todo-deploy-build-") as folder:
-        context = Path(folder) / "context"
+        # BuildKit keeps what it received by the folder's name, and takes a file from there if size and time are the
+        # same; times are all the same here, so only the same content has the same name.
+        digest = hashlib.file_digest(request.context, "sha256")  # type: ignore[arg-type]  # it is a file
+        request.context.seek(0)
+        context = Path(folder) / digest.hexdigest()
         with tarfile.open(fileobj=request.context) as tar:
             tar.extractall(context, filter="tar")
         write_private(Path(folder) / "Dockerfile", request.content)

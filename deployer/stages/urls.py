@@ -27,6 +27,8 @@ from deployer.status import Object
 
 STAGE = "urls"
 _ANSWER_SECONDS, _ONCE_SECONDS = 10.0, 3.0
+_CONNECT_SECONDS = 1.0
+"""What kube-proxy sent to a pod that is gone is never answered; only a new connection gets to another pod."""
 _LIMIT_SECONDS = 30.0
 _REDIRECTS = 5
 _AT_ONCE = 8
@@ -239,11 +241,14 @@ def ask(address: str, host: str | None = None, timeout: float = _ANSWER_SECONDS,
 def _get(address: str, host: str | None, timeout: float) -> Answer:
     parts = urllib.parse.urlsplit(address)
     is_https = parts.scheme == "https"
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or (443 if is_https else 80), timeout)
+    connection = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or (443 if is_https else 80), _CONNECT_SECONDS
+    )
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
+        connection.connect()
+        connection.sock.settimeout(timeout)
         if is_https:
-            connection.connect()
             name = host.partition(":")[0] if host else parts.hostname
             connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=name)
         connection.request("GET", path, headers={"Host": host} if host else {})

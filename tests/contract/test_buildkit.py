@@ -55,12 +55,12 @@ def ref(daemon: ImagePort, name: str) -> Iterator[str]:
     daemon.remove(f"{name}:1")
 
 
-def request(ref: str, dockerfile: str) -> BuildRequest:
+def request(ref: str, dockerfile: str, content: bytes = b"hello\n") -> BuildRequest:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         entry = tarfile.TarInfo("app.txt")
-        entry.size = 6
-        tar.addfile(entry, io.BytesIO(b"hello\n"))
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
     packed.seek(0)
     secrets = {"token": "canary"}
     return BuildRequest(ref, packed, "Dockerfile", {}, {"l": "1"}, secrets=secrets, content=dockerfile.encode())
@@ -75,6 +75,12 @@ def test_buildkit_builds_it_and_the_classic_builder_is_not_asked(daemon: ImagePo
     found = daemon.image(ref)
     assert found is not None and found.labels["l"] == "1"
     assert "canary" not in "\n".join(lines)
+
+
+def test_a_change_that_leaves_the_size_as_it_was_is_built(daemon: ImagePort, ref: str) -> None:
+    for word in ("hello", "world", "hello"):
+        text = f"FROM {base_ref()}\nCOPY app.txt /\nRUN grep {word} /app.txt\n"
+        list(daemon.build(request(ref, text, f"{word}\n".encode())))
 
 
 def test_a_failing_step_has_its_line_and_output(daemon: ImagePort, ref: str) -> None:

@@ -28,10 +28,12 @@ FAILED = [
 SNIPPET = ["Dockerfile:4", "------", "   4 | >>> RUN echo hi && \\", "------"]
 
 
-def request(**more: object) -> BuildRequest:
+def request(content: bytes = b"", **more: object) -> BuildRequest:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("app.py"))
+        entry = tarfile.TarInfo("app.py")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
     context.seek(0)
     return BuildRequest("shop/api:1", context, "Dockerfile", {}, {}, content=b"FROM a\n", **more)  # type: ignore[arg-type]
 
@@ -94,6 +96,16 @@ def test_the_context_and_what_hides_from_copy_are_files(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed) as caught:
         list(build(Buildx(docker(tmp_path, f"{shown}; exit 1"), buildx.env), NODE, request(ignore=b"*.md\n"), unknown))
     assert str(caught.value).split() == ["app.py", "FROM", "a", "*.md"]
+
+
+def test_only_the_same_content_has_the_same_name(tmp_path: Path) -> None:
+    buildx = Buildx(
+        docker(tmp_path, f'for last; do :; done; basename "$last" >> {tmp_path}/names'), {"PATH": "/bin:/usr/bin"}
+    )
+    for content in (b"a", b"b", b"a"):
+        list(build(buildx, NODE, request(content), unknown))
+    one, other, again = (tmp_path / "names").read_text().split()
+    assert one == again != other
 
 
 def test_no_secret_is_in_the_arguments() -> None:

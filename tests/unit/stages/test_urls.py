@@ -3,7 +3,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -248,6 +250,19 @@ def test_a_stream_without_an_end_is_an_answer() -> None:
         found = ask(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.5)
         thread.join()
     assert (found.status, found.body) == (200, "data: 1\n\n")
+
+
+def test_a_connection_that_nobody_accepts_is_given_up_long_before_an_answer() -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # a full backlog drops what comes, as a node does for a pod that is gone
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            ask(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=30.0)
+        assert time.monotonic() - begun < 10
 
 
 def test_another_status_may_be_the_expected_one(site: Site) -> None:
