@@ -28,8 +28,8 @@ _REFUSALS: Sequence[tuple[str, Problem]] = (
             "REGISTRY_CERTIFICATE",
             "Docker does not trust the certificate of the registry {host}",
             hints=(
-                "sudo install -D CA.pem /etc/docker/certs.d/{host}/ca.crt where that Docker runs, with your company's CA in "
-                "CA.pem: it is Docker that pushes, and `build.ca` is for what fetches in builds",
+                "sudo install -D CA.pem /etc/docker/certs.d/{host}/ca.crt, with your company's CA in CA.pem",
+                "there where Docker runs: it is the daemon that pushes, and `build.ca` is for what builds fetch",
                 "the nodes of the cluster must trust it, too",
             ),
         ),

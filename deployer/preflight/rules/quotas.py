@@ -1,4 +1,4 @@
-"""Rules on what a namespace admits: its ResourceQuotas and its LimitRanges, as they are in the cluster."""
+"""Rules on what a namespace admits: its ResourceQuotas and its LimitRanges, of the cluster and of the charts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Need:
 @rule("QUOTA", "certain", "Kubernetes docs, Resource Quotas")
 def quota(subject: Subject) -> Iterator[Violation]:
     """What is deployed fits into each ResourceQuota of its namespace; the extra pod of an update is advice."""
-    for body in subject.cluster.quotas if subject.cluster is not None else ():
+    for body in _in_force(subject, "ResourceQuota"):
         found = [one for one in _loads_in(subject, _namespace(body)) if _is_counted(one.workload.pod, body)]
         hard = amounts(dig(body, "spec", "hard") or {})
         for resource, most in hard.items():
@@ -51,12 +51,30 @@ def quota(subject: Subject) -> Iterator[Violation]:
       hint="kubectl describe limitrange shows the bounds; change the requests and limits")  # fmt: skip
 def limit_range(subject: Subject) -> Iterator[Violation]:
     """Requests and limits of containers, pods and claims are within the LimitRanges of their namespace."""
-    for body in subject.cluster.limit_ranges if subject.cluster is not None else ():
-        for item in dig(body, "spec", "limits") or ():
+    for body in _in_force(subject, "LimitRange"):
+        for item in map(_as_kept, dig(body, "spec", "limits") or ()):
             where = f"LimitRange `{name_of(body)}` of namespace `{_namespace(body)}`"
             for who, place, asked, most in _bounded(subject, _namespace(body), str(item.get("type"))):
                 for said in _outside(item, asked, most):
                     yield Violation(f"{who}: {said}, by {where}", place)
+
+
+def _in_force(subject: Subject, kind: str) -> list[Object]:
+    """What the cluster has, and what the charts make, which Helm applies before the pods."""
+    cluster = subject.cluster
+    there = () if cluster is None else cluster.quotas if kind == "ResourceQuota" else cluster.limit_ranges
+    made = {(one.namespace, one.name): one for one in subject.objects(kind)}
+    rendered = [{**one.body, "metadata": {"name": name, "namespace": place}} for (place, name), one in made.items()]
+    return [*rendered, *(one for one in there if (_namespace(one), name_of(one)) not in made)]
+
+
+def _as_kept(item: Object) -> Object:
+    """The item of a LimitRange as the API server completes it (pkg/apis/core/v1/defaults.go)."""
+    if item.get("type") != "Container":
+        return item
+    limits = {**(item.get("max") or {}), **(item.get("default") or {})}
+    requests = {**(item.get("min") or {}), **limits, **(item.get("defaultRequest") or {})}
+    return {**item, "default": limits, "defaultRequest": requests}
 
 
 def _namespace(body: Object) -> str:
@@ -113,9 +131,9 @@ def _of_pods(field: str, unit: str, body: Object, found: list[Load], subject: Su
     )  # fmt: skip
     steady = sum((one.pods * ones[id(one)] for one in found), _ZERO)
     surge = max((min(one.surge, 1) * ones[id(one)] for one in found), default=_ZERO)
-    assert subject.cluster is not None
-    scoped = dig(body, "spec", "scopes") or dig(body, "spec", "scopeSelector")
-    others = {} if scoped else used_by_others(subject, subject.cluster, field).get(_namespace(body), {})
+    others: Mapping[str, Fraction] = {}
+    if subject.cluster is not None and not (dig(body, "spec", "scopes") or dig(body, "spec", "scopeSelector")):
+        others = used_by_others(subject, subject.cluster, field).get(_namespace(body), {})
     return _Need(steady, surge, others.get(unit, _ZERO), lines) if steady or surge else None
 
 
@@ -184,9 +202,9 @@ def _loads_in(subject: Subject, namespace: str) -> Iterator[Load]:
 
 
 def _items(subject: Subject, namespace: str, kind: str) -> list[Object]:
-    ranges = subject.cluster.limit_ranges if subject.cluster is not None else ()
-    those = (one for one in ranges if _namespace(one) == namespace)
-    return [item for one in those for item in dig(one, "spec", "limits") or () if item.get("type") == kind]
+    those = (one for one in _in_force(subject, "LimitRange") if _namespace(one) == namespace)
+    items = (item for one in those for item in dig(one, "spec", "limits") or () if item.get("type") == kind)
+    return [_as_kept(item) for item in items]
 
 
 def _with_defaults(workload: Workload, items: list[Object]) -> Workload:

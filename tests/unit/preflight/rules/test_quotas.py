@@ -133,6 +133,20 @@ def test_what_is_out_of_bounds_is_refused(kind: str, bounds: dict[str, Any], cou
     assert severities(found(limit_range(kind, **bounds))) == ["error"] * count
 
 
+def test_what_a_chart_makes_itself_is_in_force_instead_of_what_is_there() -> None:
+    def made(*bodies: Object) -> Change:
+        def change(parts: dict[str, Any]) -> None:
+            parts.update({one["kind"]: {**one, "metadata": {"name": one["metadata"]["name"]}} for one in bodies})
+            parts["more"] = [one["kind"] for one in bodies]
+
+        return change
+
+    assert severities(found(change=made(quota(pods="1")))) == ["error"]
+    assert not found(quota(pods="1"), change=made(quota(pods="9")))
+    without_default = limit_range("Container", max={"ephemeral-storage": "1Gi"})
+    assert not found(change=made(without_default, quota(limits_ephemeral_storage="9Gi")))
+
+
 def test_nothing_is_concluded_of_another_namespace() -> None:
     other = {**quota(pods="0"), "metadata": {"name": "team", "namespace": "theirs"}}
     assert not found(other)
