@@ -126,9 +126,17 @@ class Helm:
         # Without a cluster helm takes the Kubernetes version it was built against, and charts may refuse that.
         words += ["--kube-version", self._kubernetes_version] if self._kubernetes_version else []
         words += [word for api in against.apis for word in ("--api-versions", api)]
-        flags = {"--dry-run=server": against.asks, "--is-upgrade": against.upgrade, "--include-crds": against.crds}
+        flags = {"--is-upgrade": against.upgrade, "--include-crds": against.crds}
         words += [flag for flag, is_set in flags.items() if is_set]
-        raw = self._run(self._command.run(words, _values(request)), (request.release, request.namespace))
+        of = (request.release, request.namespace)
+        try:
+            more = ["--dry-run=server"] if against.asks else []
+            raw = self._run(self._command.run([*words, *more], _values(request)), of)
+        except DeployError as error:
+            # A real install applies the folder `crds` first, and a release before this one may define the kind.
+            if not against.asks or _NO_KIND not in error.problems[0].detail:
+                raise
+            raw = self._run(self._command.run(words, _values(request)), of)
         try:
             return [identified(one) for one in parse_manifest(decode(raw))]
         except Malformed as error:
@@ -268,6 +276,7 @@ _WAYS = {
     "API_UNREACHABLE": ("todo-deploy up", "todo-deploy doctor"),
     "FIELD_CONFLICT": ("todo-deploy up, which names field and way out", "todo-deploy up --force-conflicts"),
 }
+_NO_KIND = "no matches for kind"
 _LONGEST_REFUSAL = 600
 _LONGEST_LINE = 2000
 """Characters of a line of helm's that are looked at."""

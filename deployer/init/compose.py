@@ -41,6 +41,8 @@ _ASIDE = frozenset({
 _BY_OTHERS = frozenset(
     {"Application", "ApplicationSet", "AppProject", "HelmRelease", "Kustomization", "ServiceMonitor"}
 )
+# Build arguments that BuildKit or the proxy's settings give.
+_AUTOMATIC = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)|(HTTPS?|FTP|NO|ALL)_PROXY", re.IGNORECASE)
 _IGNORED = (".env", ".env.*")
 _FROM_ENV = "app-secrets"
 
@@ -241,16 +243,17 @@ def _current(one: Reading) -> tuple[str, frozenset[str]]:
 
 
 def _with_secrets(sheet: _Sheet, repo: Repository, reading: Reading) -> Reading:
-    """The reading without the Secrets that its chart makes itself, unless the env file has all that they need."""
+    """The reading without the Secrets that its chart makes itself or can do without, unless the env file has all that
+    they need."""
     kept = []
     for need in reading.secrets:
-        if not need.made or (need.keys and all(_source(key, repo) in repo.env_keys for key in need.keys)):
+        given = need.keys and all(_source(key, repo) in repo.env_keys for key in need.keys)
+        if given or not (need.made or need.more) or (need.more and need.whole and repo.env_keys):
             kept.append(need)
-        else:
-            paths = ", ".join(need.paths)
-            sheet.remarks.append(
-                f"{reading.chart.path}: Secret {need.name} is the chart's own; {paths} would name another"
-            )
+            continue
+        paths = ", ".join(need.paths)
+        what = f"Secret {need.name} is the chart's own; {paths} would name another"
+        sheet.remarks.append(f"{reading.chart.path}: {what if need.made else f'{paths} would name a Secret'}")
     return replace(reading, secrets=tuple(kept))
 
 
@@ -306,7 +309,7 @@ def _arguments(sheet: _Sheet, dockerfile: FoundDockerfile, place: Place) -> None
     for argument, default in dockerfile.args.items():
         if argument in dockerfile.given:
             sheet.put((*place, "args", argument), dockerfile.given[argument])
-        elif not default:
+        elif not default and not _AUTOMATIC.fullmatch(argument):
             key, text = f"arg:{dockerfile.name}:{argument}", f"Build argument {argument} of {dockerfile.path}"
             value, mark = sheet.ask(Question(key, text, ""))
             if value:

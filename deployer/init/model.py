@@ -105,7 +105,8 @@ class Slot:
 class SecretNeed:
     """A Secret that pods refer to: its keys (True: required), all of them for `whole`.
 
-    No chart makes it, or, with `made`, the chart makes it unless one of `paths` names another.
+    No chart makes it, or, with `made`, the chart makes it unless one of `paths` names another. With `more`, pods refer
+    to it only where one of `paths` names it.
     """
 
     name: str
@@ -114,6 +115,7 @@ class SecretNeed:
     paths: tuple[str, ...]
     """The values that name it; none where its name is written in a template."""
     made: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from deployer.preflight.rules.model import is_custom, is_test, name_of, texts_of
 from deployer.status.objects import dig, rows
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
-_SECRET_NAME = re.compile(r"secret", re.IGNORECASE)
+# `existingSecretPasswordKey` is a key within one.
+_SECRET_NAME = re.compile(r"secret(?!.*keys?$)", re.IGNORECASE)
 _SERVICE_TYPE = re.compile(r"(^|\.)\w*service\w*\.type$|serviceType$", re.IGNORECASE)
 _OUTSIDE = ("NodePort", "LoadBalancer")
 _TYPES = ("ClusterIP", "LoadBalancer")
@@ -119,13 +120,14 @@ def secret_needs(
     made = {name_of(body) for body in objects if body.get("kind") == "Secret"}
     plain = _references(objects, plan)
     moved = _references(with_marks, plan) if with_marks is not None else plain
+    can_lack = not _names_none(objects, plan)
     found: dict[str, SecretNeed] = {}
     for name, keys in moved.items():
         if name.startswith(_MARK):
             group = groups[int(name.removeprefix(_MARK))]
             own = _own_name(keys, plain, group[0])
             paths = tuple(dotted(path) for path in group)
-            found[own] = SecretNeed(own, _keys(keys), _whole(keys), paths, own in made)
+            found[own] = SecretNeed(own, _keys(keys), _whole(keys), paths, own in made, can_lack and own not in plain)
         elif name not in made and not _comes_by_itself(name, objects, plan):
             found.setdefault(name, SecretNeed(name, _keys(keys), _whole(keys), ()))
     return tuple(found.values())
@@ -165,7 +167,7 @@ def exposed(objects: Sequence[Object], plan: ReleasePlan, type_path: str = "") -
     services = {name_of(body): body for body in objects if body.get("kind") == "Service"}
     for name, body in services.items():
         ports = rows(body, "spec", "ports") or [{}]
-        if dig(body, "spec", "type") in _OUTSIDE:
+        if dig(body, "spec", "type") in _OUTSIDE and dig(body, "spec", "clusterIP") != "None":
             best = next((port for port in ports if _is_web(port)), ports[0])
             port = (best.get("name") or best.get("port")) if len(ports) > 1 else None
             probe = _probe(objects, body, plan)
@@ -221,6 +223,17 @@ def _keys(found: Sequence[tuple[str, bool]]) -> dict[str, bool]:
 
 def _whole(found: Sequence[tuple[str, bool]]) -> bool:
     return any(not key for key, _ in found)
+
+
+def _names_none(objects: Sequence[Object], plan: ReleasePlan) -> bool:
+    """Whether pods refer to a Secret without a name: a value has to give one."""
+    works = [work for body in objects if not is_test(body) and (work := workload_of(plan, body)) is not None]
+    rows_of = [row for work in works for one in work.containers(init=True) for row in
+               (*(one.get("env") or ()), *(one.get("envFrom") or ()))]  # fmt: skip
+    found = [(row.get("valueFrom") or row) for row in rows_of]
+    found += [source for work in works for source in work.sources]
+    refs = [source[key] or {} for source in found for key in ("secretRef", "secretKeyRef", "secret") if key in source]
+    return any(not (one.get("name") or one.get("secretName")) for one in refs)
 
 
 def _own_name(keys: Sequence[tuple[str, bool]], plain: Mapping[str, Any], path: Path) -> str:

@@ -118,6 +118,30 @@ def test_an_empty_name_of_a_secret_gets_one_of_its_own() -> None:
     assert found == (SecretNeed("existing-secret", {"K": True}, False, ("existingSecret",)),)
 
 
+def test_a_secret_that_pods_can_do_without_is_marked() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        auth, more = v["auth"], v["extraEnvVarsSecret"]
+        key = auth["existingSecretPasswordKey"] or "password"
+        container_ = container("w:1", env=[env(auth["existingSecret"] or "web", key)])
+        container_ |= {"envFrom": [{"secretRef": {"name": more}}]} if more else {}
+        return [pods("web", container_), {"kind": "Secret", "metadata": {"name": "web"}}]
+
+    values = {"auth": {"existingSecret": "", "existingSecretPasswordKey": ""}, "extraEnvVarsSecret": ""}
+    assert secrets(values, template) == (
+        SecretNeed("web", {"password": True}, False, ("auth.existingSecret",), made=True),
+        SecretNeed("extra-env-vars-secret", {}, True, ("extraEnvVarsSecret",), more=True),
+    )
+
+
+def test_a_headless_service_gets_no_node_port() -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        made = service("set", "set", v["service"]["type"])
+        made["spec"]["clusterIP"] = "None"
+        return [pods("set", PROBED), made]
+
+    assert exposures({"service": {"type": "ClusterIP"}}, template) == ()
+
+
 def test_an_ingress_leads_to_the_path_that_its_pods_answer() -> None:
     def template(v: Any) -> list[dict[str, Any]]:
         backend = {"service": {"name": "web"}}
