@@ -415,7 +415,8 @@ def _with_images(subject: Subject, target: Target) -> Subject:
     used = {one.image for one in subject.containers(init=True) if one.image and one.workload.starts}
     foreign = sorted(one for one in used if parse_ref(one).familiar not in built)
     daemon = running.open_images() if foreign else None
-    lacking = [one for one in foreign if daemon is not None and daemon.image(one) is None]
+    pulled = {one.image for one in subject.containers(init=True) if one.is_pulled_always}
+    lacking = [one for one in foreign if daemon is not None and (one in pulled or daemon.image(one) is None)]
     away = silent_registries({parse_ref(one).registry for one in lacking})
     found = {one: parse_ref(one).registry or DEFAULT_REGISTRY for one in lacking if parse_ref(one).registry in away}
     return replace(subject, machine=replace(subject.machine, undeliverable=found)) if found else subject

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import Problem
+from deployer.core.image_ref import parse_ref
 from deployer.core.ports import Object, ObjectRef
 from deployer.core.yaml import Location
 from deployer.plan import Plan, ReleasePlan
@@ -163,6 +164,12 @@ class Container:
     def security(self) -> Object:
         """The security context that holds for it: its own settings over its pod's."""
         return {**(self.workload.pod.get("securityContext") or {}), **(self.body.get("securityContext") or {})}
+
+    @property
+    def is_pulled_always(self) -> bool:
+        """Whether the kubelet asks the registry at each start, also where the node has the image."""
+        ref, policy = parse_ref(self.image), self.body.get("imagePullPolicy")
+        return policy == "Always" or (not policy and not ref.digest and ref.tag in ("", "latest"))
 
     def resources(self, field: str) -> Object:
         """Its `requests` or `limits`."""

@@ -334,15 +334,17 @@ def not_built(subject: Subject) -> Iterator[Violation]:
 
 @rule("IMAGE_UNREACHABLE", "certain", "Kubernetes docs, Images (ImagePullBackOff)")
 def unreachable(subject: Subject) -> Iterator[Violation]:
-    """Images that are not built here are in the cluster, or their registry answers."""
+    """Images that are not built here are in the cluster and not pulled at each start, or their registry answers."""
     known = {one.image for release in subject.releases for one in release.not_built}
     for one in subject.containers(init=True):
         registry = subject.machine.undeliverable.get(one.image)
         if registry is not None and one.workload.starts and one.image not in known:
             known.add(one.image)
-            text = f"`{one.image}` is not in the cluster, and {registry} does not answer from this machine"
+            why = "is pulled at each start" if one.is_pulled_always else "is not in the cluster"
+            text = f"`{one.image}` {why}, and {registry} does not answer from this machine"
             load = f"minikube -p {subject.loaded.spec.cluster.name} image load FILE, with a file of `docker save`"
-            yield one.violation(text, "image", hint=f"map the image to one that is built here, or: {load}")
+            also = "pullPolicy: IfNotPresent; " if one.is_pulled_always else ""
+            yield one.violation(text, "image", hint=f"{also}map the image to one that is built here, or: {load}")
 
 
 def _tag(image: str) -> str | None:

@@ -108,11 +108,11 @@ def test_images_of_others_are_asked_for_where_no_registry_answered(
         return frozenset({""})
 
     monkeypatch.setattr("deployer.preflight.gather.silent_registries", silent)
-    daemon = FakeImages(["there:1"])
+    daemon = FakeImages(["there:1", "there:2"])
     base = target(kube, three_images, tmp_path)
     assert base.running is not None
     base = replace(base, running=replace(base.running, open_images=lambda: daemon))
-    for offline, expected in ((True, {"gone:1": "docker.io"}), (False, {})):
+    for offline, expected in ((True, {"gone:1": "docker.io", "there:2": "docker.io"}), (False, {})):
         seen = gather(made.loaded, made.plan, replace(base, offline=offline), thorough=False)
         assert seen.machine.undeliverable == expected
     assert asked == [{"", "ghcr.io"}]
@@ -125,6 +125,7 @@ def three_images(request: UpgradeRequest) -> Sequence[Object]:
     objects = list(chart(request))
     pod = objects[0]["spec"]["template"]["spec"]
     pod["initContainers"] = [{"name": f"i{at}", "image": one} for at, one in enumerate(IMAGES)]
+    pod["initContainers"].append({"name": "always", "image": "there:2", "imagePullPolicy": "Always"})
     return objects
 
 
