@@ -7,6 +7,7 @@ variable TODO_DEPLOY_TEST_PROFILE names another one.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from deployer import composition
 from deployer.config.spec import Cluster
 from deployer.core.errors import DeployError
+from deployer.core.steps import drive
+from deployer.toolchain import locate_toolchain, minikube_home
 
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE", "todo-deploy-test")
 PROGRAM = Path(sys.executable).with_name("todo-deploy")
@@ -77,10 +80,12 @@ def cluster_answers() -> bool:
 
 
 def ensure_test_cluster(*, shown: bool = False) -> None:
-    """The profile runs; where it does not, `todo-deploy up` of a chart with one ConfigMap starts it.
+    """The profile runs the default version of Kubernetes; where not, `todo-deploy up` of a chart with one ConfigMap
+    starts it, or makes it anew.
 
     `shown` lets its progress through: a machine without anything yet is at it for a quarter of an hour.
     """
+    _delete_cluster_of_another_version()
     if cluster_answers():
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -91,6 +96,22 @@ def ensure_test_cluster(*, shown: bool = False) -> None:
         done = run_cli("up", "--progress", "plain", cwd=root, timeout=_START_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"the test cluster does not start (exit code {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+def _delete_cluster_of_another_version() -> None:
+    """The profile is not one that another release of the tool made: `up` keeps the version that a cluster has."""
+    here = composition.this_machine()
+    config = minikube_home(here.env) / "profiles" / PROFILE / "config.json"
+    if not config.exists():
+        return
+    has = json.loads(config.read_text())["KubernetesConfig"]["KubernetesVersion"]
+    if has == Cluster().kubernetes_version:
+        return
+    print(f"the cluster {PROFILE} has Kubernetes {has}: it is deleted and made anew", flush=True)
+    subprocess.run([sys.executable, "-m", "deployer.toolchain"], stdin=subprocess.DEVNULL, check=True)
+    toolchain = locate_toolchain("auto", here.cache_dir)
+    assert toolchain is not None
+    drive(composition.open_cluster(here, Cluster(name=PROFILE), toolchain).delete(), lambda _: None)
 
 
 @contextmanager

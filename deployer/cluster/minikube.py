@@ -34,6 +34,10 @@ _EVENT = "io.k8s.sigs.minikube."
 _DAEMON_PORT = "2376/tcp"
 _MADE_BY, _OF_PROFILE = "created_by.minikube.sigs.k8s.io", "name.minikube.sigs.k8s.io"
 _API_PORT = 8443
+# From 1.36 on the kubelet itself answers `kubectl exec` by WebSocket, and asks the runtime at the address it was given.
+# That of cri-dockerd has no scheme (its cmd/server.go: BaseURL), so that the kubelet speaks TLS to a server of plain
+# http. Without the feature the API server translates, as before.
+_EXEC_BY_WEBSOCKET = ((1, 36), (1, 37))
 _CONFIG = {
     "Driver": str, "CPUs": int, "Memory": int, "APIServerPort": int,
     "KubernetesConfig": {"KubernetesVersion": str, "ContainerRuntime": str},
@@ -156,6 +160,8 @@ class Minikube:
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """The profile runs; Minikube's own steps are reported as they come."""
         refuse_foreign(self._kubeconfig, request.profile)  # Minikube writes over whatever has the profile's name
+        if self._config() is None:
+            self._refuse_version(request)
         seed_minikube(self._toolchain, self._env)
         words = [
             self._toolchain.minikube, "start", "--profile", request.profile, "--output", "json",
@@ -169,6 +175,8 @@ class Minikube:
             words += ["--base-image", self._toolchain.node_image]
         if self._toolchain.offline_images:
             words += ["--preload=false", "--cache-images=true"]
+        if _minor(request.kubernetes_version) in _EXEC_BY_WEBSOCKET:
+            words += ["--feature-gates", "ExtendWebSocketsToKubelet=false"]
         if request.nodes > 1 and self._config() is None:
             words += ["--nodes", request.nodes, *self._shared_volumes(request)]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -355,6 +363,17 @@ class Minikube:
         known = server_of(read(self._kubeconfig), self._profile)
         return known if known and urlsplit(known).netloc not in servers else ""
 
+    def _refuse_version(self, request: StartRequest) -> None:
+        """A version that neither is built here nor can be pulled is refused before Minikube looks for it in vain."""
+        made, wanted = self._toolchain.kubernetes_version, request.kubernetes_version
+        if self._toolchain.offline_images and wanted != made:
+            raise refused(
+                "CLUSTER_VERSION",
+                f"Kubernetes {wanted} cannot be had on this machine",
+                detail=f"no container registry can be reached, and what is built from source is {made}",
+                hints=(f"set `cluster.kubernetesVersion: {made}`, or leave it out",),
+            )
+
     def _config(self) -> Mapping[str, Any] | None:
         path = self._home / "profiles" / self._profile / "config.json"
         try:
@@ -435,6 +454,10 @@ class Minikube:
         home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": direct, "no_proxy": direct}
         path = f"{self._toolchain.docker.parent}{os.pathsep}{self._env.get('PATH', os.defpath)}"
         return {**self._env, **home, "PATH": path}
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.removeprefix("v").split(".")[:2]))
 
 
 def _runtime(config: Mapping[str, Any]) -> str:

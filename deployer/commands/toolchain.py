@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -27,18 +27,21 @@ from deployer.toolchain import (
 _FIRST_RUN = Problem(
     "FIRST_RUN",
     "first run on this machine: minikube, helm and kubectl are searched for, downloaded or built",
-    detail="about 4 minutes with downloads, about 20 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
+    detail="about 4 minutes with downloads, about 11 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
 )
 # Docker's own predefined build arguments (docs.docker.com/reference/dockerfile): never part of an image's history.
 _PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
-def ensure_tools(spec: Spec, here: Machine) -> Steps[Outcome[Toolchain]]:
-    """Docker runs and every program is there; where they are, this takes milliseconds and starts no process."""
+def ensure_tools(spec: Spec, here: Machine, bases: Callable[[], Iterable[str]] = tuple) -> Steps[Outcome[Toolchain]]:
+    """Docker runs and every program is there; where they are, this takes milliseconds and starts no process.
+
+    `bases` says which base images the application is built on: those that cannot be pulled are made meanwhile.
+    """
     found = locate_toolchain(spec.toolchain, here.cache_dir)
     if found is None:
         yield Warned(_FIRST_RUN)
-        made = yield from prepare_cluster_start(spec, here)
+        made = yield from prepare_cluster_start(spec, here, bases())
         return Outcome(made, True, made.why)
     if listens(here.host_docker):
         return Outcome(found, False, found.way)
@@ -46,10 +49,10 @@ def ensure_tools(spec: Spec, here: Machine) -> Steps[Outcome[Toolchain]]:
     return Outcome(found, True, "Docker started")
 
 
-def prepare_cluster_start(spec: Spec, here: Machine) -> Steps[Toolchain]:
+def prepare_cluster_start(spec: Spec, here: Machine, bases: Iterable[str] = ()) -> Steps[Toolchain]:
     """Everything that starting a cluster needs is there: Docker, programs, and the images in the host's Docker."""
     docker = yield from ensure_docker(here.cache_dir, here.state_dir, here.env)
-    return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker))
+    return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker, bases))
 
 
 def replacements_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:

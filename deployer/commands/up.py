@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from deployer import composition
@@ -102,7 +103,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     A failed rollout is raised, with its own exit code, after the rollback that follows it unless that is not wanted.
     """
     clock = run.clock
-    tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine), clock)
+    bases = partial(load.wanted_bases, run.loaded, run.values)
+    tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine, bases), clock)
     if load.fetched_charts(run.loaded):
         run = (yield from stage(CHARTS, ensure_charts(run, tools.value), clock)).value
     cluster = yield from stage(cluster_stage.STAGE, connect(run, tools.value, recreate=options.recreate), clock)

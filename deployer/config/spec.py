@@ -58,7 +58,7 @@ class Cluster(Part):
     """How many nodes a Minikube profile has. A cluster made with one node keeps that one: its network is for one."""
     disk: Size = "20g"
     """Disk size, for drivers that have disks."""
-    kubernetes_version: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v1.34.4"
+    kubernetes_version: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v1.37.2"
     """The Kubernetes version."""
     addons: tuple[Name, ...] = ()
     """Cluster addons the application needs, by Minikube's names: `metallb`, `metrics-server`, `ingress`, …"""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-KUBERNETES = "v1.34.4"
+KUBERNETES = "v1.37.2"
 MINIKUBE = "v1.38.1"
 HELM = "v4.3.2"
 
@@ -115,47 +115,43 @@ _KUBERNETES_VERSION = " ".join(
 )
 
 _CNI = "github.com/containernetworking/plugins/plugins"
+CNI_PLUGINS = ("ipam/host-local", "main/bridge", "main/loopback", "meta/firewall", "meta/portmap")
 
 RUNC_FIT = Build("runc-fit", ("todo-deploy.local/runc-fit",))
 # Minikube's manifest of kindnet names it, for several nodes and for runtimes other than Docker
 # (pkg/minikube/bootstrapper/images: KindNet). No module has upstream's.
 KINDNETD = "docker.io/kindest/kindnetd:v20260213-ea8e5717"
 
-# In the order in which they are wanted: those of the node image first.
+# In the order in which they are wanted: those of the node image first, and the longest before the others.
 BUILDS: tuple[Build, ...] = (
+    # All that runs in the cluster, as one module: what its programs share is compiled once. Minikube's configuration
+    # of the bridge plugin names `firewall` too.
     Build(
         "kubernetes",
-        tuple(
-            f"k8s.io/kubernetes/cmd/{name}"
-            for name in (
-                "kubeadm",
-                "kubelet",
-                "kubectl",
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-scheduler",
-                "kube-proxy",
-            )
+        (
+            *(
+                f"k8s.io/kubernetes/cmd/{name}"
+                for name in (
+                    "kubeadm",
+                    "kubelet",
+                    "kubectl",
+                    "kube-apiserver",
+                    "kube-controller-manager",
+                    "kube-scheduler",
+                    "kube-proxy",
+                )
+            ),
+            *(f"{_CNI}/{name}" for name in CNI_PLUGINS),
+            "sigs.k8s.io/cri-tools/cmd/crictl",
+            "go.etcd.io/etcd/server/v3",
+            "k8s.io/minikube/cmd/storage-provisioner",
+            "todo-deploy.local/toolchain/kubernetes/coredns",
+            "todo-deploy.local/toolchain/kubernetes/kindnetd",
         ),
         ldflags=_KUBERNETES_VERSION,
+        rename=(("server", "etcd"),),
     ),
     Build("cri-dockerd", ("github.com/Mirantis/cri-dockerd",)),
-    Build("crictl", ("github.com/kubernetes-sigs/cri-tools/cmd/crictl",)),
-    # The bridge plugin's configuration that Minikube writes names `firewall` too.
-    Build(
-        "cni",
-        (
-            f"{_CNI}/ipam/host-local",
-            f"{_CNI}/main/bridge",
-            f"{_CNI}/main/loopback",
-            f"{_CNI}/meta/firewall",
-            f"{_CNI}/meta/portmap",
-        ),
-    ),
-    Build("kindnetd", ("todo-deploy.local/kindnetd",)),
-    Build("coredns", ("github.com/coredns/coredns",)),
-    Build("etcd", ("go.etcd.io/etcd/server/v3",), rename=(("server", "etcd"),)),
-    Build("storage-provisioner", ("k8s.io/minikube/cmd/storage-provisioner",)),
     Build(
         "minikube",
         ("k8s.io/minikube/cmd/minikube",),
@@ -190,15 +186,16 @@ CONTROL_PLANE: tuple[ControlPlaneImage, ...] = (
         ControlPlaneImage(f"registry.k8s.io/{name}:{KUBERNETES}", "binary.Dockerfile", "kubernetes", name)
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ),
-    ControlPlaneImage("registry.k8s.io/etcd:3.6.5-0", "binary.Dockerfile", "etcd", "etcd"),
+    # The tags are those of kubeadm's constants (cmd/kubeadm/app/constants), which Minikube asks it for.
+    ControlPlaneImage("registry.k8s.io/etcd:3.7.0-0", "binary.Dockerfile", "kubernetes", "etcd"),
+    ControlPlaneImage("registry.k8s.io/pause:3.10.2", "pause.Dockerfile", every_node=True),
     *(
-        ControlPlaneImage(ref, f"{program or 'pause'}.Dockerfile", build, program, every_node=True)
-        for ref, build, program in (
-            ("registry.k8s.io/pause:3.10.1", "", ""),
-            (f"registry.k8s.io/kube-proxy:{KUBERNETES}", "kubernetes", "kube-proxy"),
-            (KINDNETD, "kindnetd", "kindnetd"),
-            ("registry.k8s.io/coredns/coredns:v1.12.1", "coredns", "coredns"),
-            ("gcr.io/k8s-minikube/storage-provisioner:v5", "storage-provisioner", "storage-provisioner"),
+        ControlPlaneImage(ref, f"{program}.Dockerfile", "kubernetes", program, every_node=True)
+        for ref, program in (
+            (f"registry.k8s.io/kube-proxy:{KUBERNETES}", "kube-proxy"),
+            (KINDNETD, "kindnetd"),
+            ("registry.k8s.io/coredns/coredns:v1.14.6", "coredns"),
+            ("gcr.io/k8s-minikube/storage-provisioner:v5", "storage-provisioner"),
         )
     ),
 )

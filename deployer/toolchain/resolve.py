@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from deployer.toolchain.locate import NAMES, Found, look, probe, read_stamp, wit
 from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, operating_system
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.source import node
+from deployer.toolchain.source.base_images import make_replacements
 from deployer.toolchain.source.debian import ensure_base, ensure_packages
 from deployer.toolchain.source.go import built, ensure_go, lanes
 
@@ -23,15 +24,21 @@ _PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}
 _BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
 
 
-def ensure_toolchain(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+def ensure_toolchain(
+    setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path, bases: Iterable[str] = ()
+) -> Steps[Toolchain]:
     """Programs and, where they must be made here, images exist; `docker` is what `ensure_docker` returned.
 
+    Where images must be made, the replacements of these base images are made too while programs are compiled.
     May be killed at any point and carries on the next time. A way once found is kept while its files are there.
     """
-    return with_chosen_helm((yield from locked(cache_dir, _ensure(setting, cache_dir, env, docker))), env)
+    steps = _ensure(setting, cache_dir, env, docker, bases)
+    return with_chosen_helm((yield from locked(cache_dir, steps)), env)
 
 
-def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+def _ensure(
+    setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path, bases: Iterable[str]
+) -> Steps[Toolchain]:
     known = read_stamp(setting, cache_dir)
     if known is not None and known[0].docker == docker:
         toolchain, _ = known
@@ -44,12 +51,12 @@ def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: P
     reach: Reach | None = None
     note = bundled(cache_dir)
     if note is not None and setting in ("auto", note["way"]) and _is_usable(note, cache_dir):
-        toolchain = yield from _bundled(note, cache_dir, env, docker)
+        toolchain = yield from _bundled(note, cache_dir, env, docker, bases)
     else:
         if setting == "auto":
             yield Item(STAGE, "toolchain", ItemState.RUNNING, "looking at what this machine reaches")
             reach = probe()
-        toolchain = yield from _resolve(setting, reach, cache_dir, env, docker)
+        toolchain = yield from _resolve(setting, reach, cache_dir, env, docker, bases)
     for name in (*NAMES, "docker"):
         link(toolchain.bin / name, getattr(toolchain, name))
     write_stamp(setting, cache_dir, toolchain, reach)
@@ -58,11 +65,17 @@ def _ensure(setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: P
 
 
 def _resolve(
-    setting: Setting, reach: Reach | None, cache_dir: Path, env: Mapping[str, str], docker: Path
+    setting: Setting,
+    reach: Reach | None,
+    cache_dir: Path,
+    env: Mapping[str, str],
+    docker: Path,
+    bases: Iterable[str],
 ) -> Steps[Toolchain]:
     if setting == "source" or (reach is not None and from_source(reach)):
         why = "the setting says so" if reach is None else reach.in_words()
-        return (yield from _source(f"built from source, with the cluster's images: {why}", cache_dir, env, docker))
+        how = f"built from source, with the cluster's images: {why}"
+        return (yield from _source(how, cache_dir, env, docker, bases))
     found = {} if setting == "download" else {name: look(name, env) for name in NAMES}
     fit = {name: program for name, program in found.items() if program is not None and not program.unfit}
     lacking = [name for name in NAMES if name not in fit]
@@ -109,12 +122,17 @@ def from_source(reach: Reach) -> bool:
 
 
 def _source(
-    why: str, cache_dir: Path, env: Mapping[str, str], docker: Path, helm: Found | None = None
+    why: str,
+    cache_dir: Path,
+    env: Mapping[str, str],
+    docker: Path,
+    bases: Iterable[str],
+    helm: Found | None = None,
 ) -> Steps[Toolchain]:
     """Everything is built but this helm, or one on PATH: the others belong together, whatever PATH has."""
     helm = helm or look("helm", env)
     own_helm = helm is not None and not helm.unfit
-    yield from _source_images(docker, cache_dir, env, own_helm=own_helm)
+    yield from _source_images(docker, cache_dir, env, bases, own_helm=own_helm)
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
     versions = dict(_PINNED)
     if helm is not None and own_helm:
@@ -127,12 +145,14 @@ def _source(
     )
 
 
-def _bundled(note: Mapping[str, Any], cache_dir: Path, env: Mapping[str, str], docker: Path) -> Steps[Toolchain]:
+def _bundled(
+    note: Mapping[str, Any], cache_dir: Path, env: Mapping[str, str], docker: Path, bases: Iterable[str]
+) -> Steps[Toolchain]:
     """What a bundle brought; what is lacking of it nevertheless is made as on the machine that saved it."""
     folder = cache_dir / bundled_folder(note["key"])
     if note["way"] == "source":
         helm = Found(folder / "helm", note["versions"]["helm"], "") if (folder / "helm").is_file() else None
-        return (yield from _source("from a bundle", cache_dir, env, docker, helm))
+        return (yield from _source("from a bundle", cache_dir, env, docker, bases, helm))
     paths = {name: folder / name for name in NAMES}
     return _toolchain(note["way"], "from a bundle", paths, note["versions"], cache_dir, docker)
 
@@ -142,12 +162,15 @@ def _is_usable(note: Mapping[str, Any], cache_dir: Path) -> bool:
     return note["way"] == "source" or all((folder / name).is_file() for name in NAMES)
 
 
-def _source_images(docker: Path, cache_dir: Path, env: Mapping[str, str], *, own_helm: bool) -> Steps[None]:
-    """All programs are built while the images' operating systems are installed; then the images."""
+def _source_images(
+    docker: Path, cache_dir: Path, env: Mapping[str, str], bases: Iterable[str] = (), *, own_helm: bool
+) -> Steps[None]:
+    """All programs are built while the images' operating systems and packages are installed; then the images."""
 
     def systems() -> Steps[None]:
         yield from ensure_base(docker, cache_dir, env)
         yield from node.ensure_systems(docker, cache_dir, env)
+        yield from make_replacements(bases, docker, cache_dir, env)
 
     builds = [build for build in BUILDS if build.name != "helm" or not own_helm]
     yield from _programs([*builds, RUNC_FIT], cache_dir, env, {"systems": systems})

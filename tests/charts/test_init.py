@@ -100,7 +100,7 @@ def test_a_draft_needs_no_edit_for_the_shapes_of_repositories(name: str, helm: s
     built = {parse_ref(image.ref).familiar for image in plan.images}
     runs: dict[str, set[str]] = {}
     for release in plan.releases:
-        words = [helm, "template", release.name, str(release.chart), "--values", "-", "--kube-version", "v1.34.4"]
+        words = [helm, "template", release.name, str(release.chart), "--values", "-", "--kube-version", "v1.37.2"]
         text = subprocess.run(
             words, input=json.dumps(release.values), capture_output=True, text=True, check=True
         ).stdout

@@ -11,7 +11,7 @@ from deployer.core.ports import ClusterFacts, NodeFacts, StartRequest
 from deployer.status import ClusterPhase
 from tests.fakes.images import HERE
 
-RUNNING = ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", HERE, "docker", "v1.34.4", 2, 4096)
+RUNNING = ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", HERE, "docker", "v1.37.2", 2, 4096)
 
 
 class FakeCluster:

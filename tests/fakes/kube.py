@@ -23,7 +23,7 @@ Key = tuple[str, str, str]
 class FakeKube:
     """Objects by kind, namespace and name; `writes` lists every change that was asked for through the port."""
 
-    def __init__(self, clock: FakeClock | None = None, *, version: str = "v1.34.4") -> None:
+    def __init__(self, clock: FakeClock | None = None, *, version: str = "v1.37.2") -> None:
         self.clock = clock or FakeClock()
         self.is_ready = True
         self.writes: list[tuple[str, str, str, str]] = []

@@ -20,7 +20,7 @@ from tests.fakes.workloads import show
 WAY = Way("daemon", "for tests")
 BACK_OFF = ("CrashLoopBackOff", "back-off 10s restarting failed container")
 TOOLS = Toolchain(
-    "path", "for tests", Path("minikube"), Path("helm"), Path("kubectl"), Path("docker"), Path("bin"), {}, "v1.34.4",
+    "path", "for tests", Path("minikube"), Path("helm"), Path("kubectl"), Path("docker"), Path("bin"), {}, "v1.37.2",
     None, None, False,
 )  # fmt: skip
 

@@ -66,14 +66,17 @@ def ensure_replacements(
     """
     if not toolchain.offline_images:
         return {}
-    families = {name: family for name in upstreams if (family := _family(name)) is not None}
+    replaced = {name: ref for name in upstreams if (ref := replacement_of(name)) is not None}
+    if replaced:
+        yield from locked(cache_dir, make_replacements(replaced, toolchain.docker, cache_dir, env))
+    return replaced
+
+
+def make_replacements(upstreams: Iterable[str], docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+    """As `ensure_replacements`, for one who holds the toolchain's lock and needs images that cannot be pulled."""
+    families = dict.fromkeys(family for name in upstreams if (family := _family(name)) is not None)
     if families:
-        yield from locked(cache_dir, _ensure(list(dict.fromkeys(families.values())), toolchain.docker, cache_dir, env))
-    return {name: _ref(family) for name, family in families.items()}
-
-
-def _ensure(families: list[Family], docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
-    yield from ensure_base(docker, cache_dir, env)
+        yield from ensure_base(docker, cache_dir, env)
     for family in families:
         settings = machine_settings(env)
         arguments = {}

@@ -16,7 +16,7 @@ from deployer.core.files import draft
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES
 from deployer.toolchain.model import Toolchain, architecture, minikube_home
-from deployer.toolchain.pins import BUILDS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
+from deployer.toolchain.pins import BUILDS, CNI_PLUGINS, CONTROL_PLANE, KUBERNETES, RUNC_FIT, Build, ControlPlaneImage
 from deployer.toolchain.source import runc
 from deployer.toolchain.source.debian import base_digest, base_ref
 from deployer.toolchain.source.go import built
@@ -53,7 +53,7 @@ def kube_proxy_os(env: Mapping[str, str]) -> Recipe:
 
 def node(cache_dir: Path, env: Mapping[str, str]) -> Recipe:
     """The node with all programs, as upstream's kicbase is on a machine that grants everything."""
-    system = node_os(env)
+    system, programs = node_os(env), built(cache_dir, _BUILDS["kubernetes"])
     return _named(
         f"node:{KUBERNETES}",
         Recipe(
@@ -61,9 +61,9 @@ def node(cache_dir: Path, env: Mapping[str, str]) -> Recipe:
             _NODE / "Dockerfile",
             files={"entrypoint": _NODE / "entrypoint"},
             programs={
-                "crictl": built(cache_dir, _BUILDS["crictl"]) / "crictl",
+                "crictl": programs / "crictl",
                 "cri-dockerd": built(cache_dir, _BUILDS["cri-dockerd"]) / "cri-dockerd",
-                "cni": built(cache_dir, _BUILDS["cni"]),
+                **{f"cni/{Path(name).name}": programs / Path(name).name for name in CNI_PLUGINS},
             },
             arguments={"OS": system.ref},
             parent=system.digest(),

@@ -150,10 +150,10 @@ def staged(project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     bin = tmp_path / "tools"
     bin.mkdir()
     paths = {name: bin / name for name in ("minikube", "helm", "kubectl", "docker")}
-    toolchain = Toolchain("path", "for a test", **paths, bin=bin, versions={}, kubernetes_version="v1.34.4",
+    toolchain = Toolchain("path", "for a test", **paths, bin=bin, versions={}, kubernetes_version="v1.37.2",
                           node_image=None, kubernetes_binaries=None, offline_images=False)  # fmt: skip
     daemon = DockerEndpoint("tcp://127.0.0.1:32771", home / ".minikube" / "certs")
-    cluster = FakeCluster(ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", daemon, "docker", "v1.34.4", 2, 4096))
+    cluster = FakeCluster(ClusterFacts(ClusterPhase.RUNNING, "192.0.2.10", daemon, "docker", "v1.37.2", 2, 4096))
     kube = FakeKube()
     show(kube, "backend")
     show(kube, "frontend")

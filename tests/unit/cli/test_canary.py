@@ -177,7 +177,7 @@ class _Shop(Shop):
             text.write_text("\n".join(self.helm_says))
             self.program.write_text(f"#!/bin/sh\ncat '{text}' >&2\nexit 1\n")
             self.program.chmod(0o755)
-            Helm(Program(self.program, "v4.3.2"), self.here.kubeconfig, "tiny", "v1.34.4").upgrade(request)
+            Helm(Program(self.program, "v4.3.2"), self.here.kubeconfig, "tiny", "v1.37.2").upgrade(request)
         return self.helm.upgrade(request)
 
     # --- a program that crashes, and prints what it was given

@@ -25,7 +25,7 @@ CONFIG = {
     "CPUs": 2,
     "Memory": 4096,
     "APIServerPort": 8443,
-    "KubernetesConfig": {"KubernetesVersion": "v1.34.4"},
+    "KubernetesConfig": {"KubernetesVersion": "v1.37.2"},
 }
 
 
@@ -50,7 +50,7 @@ def minikube(folder: Path, found: Mapping[str, Any] | None, config: Path, keys: 
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "config.json").write_text(json.dumps(CONFIG))
     nowhere = Path("nowhere")
-    toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.34.4", None, None, False)
+    toolchain = Toolchain("path", "", nowhere, nowhere, nowhere, nowhere, nowhere, {}, "v1.37.2", None, None, False)
     return Minikube(
         toolchain,
         PROFILE,
@@ -123,7 +123,7 @@ def test_a_context_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None
     """It has the profile's name and leads to a cluster without Minikube's mark."""
     made = minikube(tmp_path, container(), kubeconfig(tmp_path, "https://10.0.0.1:6443"))
     before = (tmp_path / "kubeconfig").read_text()
-    request = StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4")
+    request = StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.37.2")
     for act in (made.write_context, lambda: list(made.start(request))):
         with pytest.raises(DeployError) as caught:
             act()
@@ -281,13 +281,40 @@ def test_a_profile_of_several_nodes_is_made_with_their_images_and_volumes_that_t
 
     monkeypatch.setattr(module, "stream", starts)
     monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
-    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4", 2)))
+    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.37.2", 2)))
     assert asked[asked.index("--nodes") + 1] == "2"
     assert asked[asked.index("--mount-string") + 1] == "c-volumes:/var/hostpath-provisioner"
     assert here.volumes == {"c-volumes": "c-m02"}
     assert here.loaded == (["c", "c-m02"] if offline else [])
     list(here.minikube.delete())
     assert here.volumes == {}
+
+
+@pytest.mark.parametrize(("version", "without"), [("v1.35.4", False), ("v1.36.0", True), ("v1.37.2", True)])
+def test_exec_goes_by_the_api_server_where_the_kubelet_cannot_ask_cri_dockerd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, without: bool
+) -> None:
+    made = minikube(tmp_path, container(), tmp_path / "absent")
+    asked: list[str] = []
+    monkeypatch.setattr(module, "stream", lambda words, **_: iter(asked.extend(words) or ()))
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(made.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", version)))
+    assert ("ExtendWebSocketsToKubelet=false" in asked) is without
+
+
+def test_a_version_that_is_neither_pulled_nor_built_is_refused_before_minikube_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = minikube(tmp_path, container(), tmp_path / "absent")
+    made._toolchain = replace(made._toolchain, offline_images=True)
+    monkeypatch.setattr(module, "stream", lambda *_, **__: iter(()))
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    other = StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.30.0")
+    list(made.start(other))  # what exists is started with the version that it has
+    (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").unlink()
+    with pytest.raises(DeployError) as caught:
+        list(made.start(other))
+    assert (caught.value.problems[0].code, caught.value.exit_code) == ("CLUSTER_VERSION", ExitCode.REFUSED)
 
 
 def test_a_profile_that_exists_keeps_its_nodes_and_volumes_when_it_is_started(
@@ -297,7 +324,7 @@ def test_a_profile_that_exists_keeps_its_nodes_and_volumes_when_it_is_started(
     asked: list[str] = []
     monkeypatch.setattr(module, "stream", lambda words, **_: iter(asked.extend(words) or ()))
     monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
-    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.34.4", 3)))
+    list(here.minikube.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.37.2", 3)))
     assert not {"--nodes", "--mount-string"} & set(asked)
     assert here.volumes == {}
 

@@ -36,7 +36,7 @@ def program(folder: Path, name: str, source: str) -> Path:
 def profile(folder: Path, **env: str) -> Minikube:
     minikube = program(folder, "minikube", MINIKUBE)
     nowhere = Path("nowhere")
-    toolchain = Toolchain("path", "", minikube, nowhere, nowhere, nowhere, folder, {}, "v1.34.4", None, None, False)
+    toolchain = Toolchain("path", "", minikube, nowhere, nowhere, nowhere, folder, {}, "v1.37.2", None, None, False)
     settings = {"MINIKUBE_HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "PATH": "/usr/bin:/bin", **env}
     return Minikube(
         toolchain,
@@ -95,6 +95,6 @@ def test_a_start_that_fails_says_what_was_wrong(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("{}")
     made = profile(tmp_path)
     program(tmp_path, "minikube", FAILING)
-    _, error = failed(made.start(StartRequest("c", "docker", 2, 4096, "20g", "v1.34.4")))
+    _, error = failed(made.start(StartRequest("c", "docker", 2, 4096, "20g", "v1.37.2")))
     assert error.problems[0].code == "CLUSTER_START"
     assert error.problems[0].detail == "Failed to start host: the disk is gone"

@@ -142,17 +142,17 @@ def test_programs_of_path_are_saved_unless_they_are_scripts(shop: Shop, tmp_path
     for name in ("minikube", "helm", "kubectl"):
         (tmp_path / name).write_bytes(b"\x7fELF " + name.encode())
         (tmp_path / name).chmod(0o755)
-    cached = tmp_path / ".minikube/cache/linux/amd64/v1.34.4/kubelet"
+    cached = tmp_path / ".minikube/cache/linux/amd64/v1.37.2/kubelet"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"kubelet")
     (cached.parents[1] / "v1.2.3").mkdir()
     (cached.parents[1] / "v1.2.3/kubelet").write_bytes(b"of another version")
     tools = replace(TOOLS, **{name: tmp_path / name for name in ("minikube", "helm", "kubectl")})
     env = {"HOME": str(tmp_path)}
-    names = [one.name for one in bundle.toolchain_files(tools, shop.here.cache_dir, env, "v1.34.4")]
+    names = [one.name for one in bundle.toolchain_files(tools, shop.here.cache_dir, env, "v1.37.2")]
     assert [name.rpartition("/")[2] for name in names] == ["minikube", "helm", "kubectl", "kubelet"]
-    assert names[-1] == "minikube/cache/linux/amd64/v1.34.4/kubelet"
+    assert names[-1] == "minikube/cache/linux/amd64/v1.37.2/kubelet"
     (tmp_path / "helm").write_text("#!/bin/sh\nexec other\n")
     with pytest.raises(DeployError) as caught:
-        list(bundle.toolchain_files(tools, shop.here.cache_dir, env, "v1.34.4"))
+        list(bundle.toolchain_files(tools, shop.here.cache_dir, env, "v1.37.2"))
     assert code(caught.value) == "BUNDLE_PROGRAM"

@@ -112,7 +112,7 @@ def test_what_the_host_lacks_is_clamped_with_asked_and_given(
 def test_differences_name_what_the_spec_asks_and_what_there_is() -> None:
     facts = replace(RUNNING, cpus=1, kubernetes_version="v1.30.0")
     (problem,) = differences(WANTED, facts, BIG)
-    assert "kubernetesVersion: the spec asks for v1.34.4, the cluster has v1.30.0" in problem.detail
+    assert "kubernetesVersion: the spec asks for v1.37.2, the cluster has v1.30.0" in problem.detail
     assert "cpus: the spec asks for 2, the cluster has 1" in problem.detail
     assert "memory" not in problem.detail
 

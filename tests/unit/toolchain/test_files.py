@@ -28,7 +28,7 @@ def toolchain(tmp_path: Path) -> Toolchain:
         link(tmp_path / "cache/toolchain/bin" / name, path)
     return Toolchain(
         "source", "why", **paths, bin=tmp_path / "cache/toolchain/bin", versions={"helm": "v3"},
-        kubernetes_version="v1.34.4", node_image="node:1", kubernetes_binaries=tmp_path / "programs",
+        kubernetes_version="v1.37.2", node_image="node:1", kubernetes_binaries=tmp_path / "programs",
         offline_images=True,
     )  # fmt: skip
 

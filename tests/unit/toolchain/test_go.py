@@ -12,6 +12,7 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log
+from deployer.core.image_ref import parse_ref
 from deployer.toolchain.files import RECIPES
 from deployer.toolchain.pins import (
     BUILDS,
@@ -29,7 +30,8 @@ from deployer.toolchain.source.go import built, ensure_built
 from tests.unit.toolchain.support import finish, program
 
 HELM_BUILD = next(build for build in BUILDS if build.name == "helm")
-ETCD_BUILD = next(build for build in BUILDS if build.name == "etcd")
+CLUSTER_BUILD = next(build for build in BUILDS if build.name == "kubernetes")
+TAGS = {ref.last: ref.tag for ref in (parse_ref(image.ref) for image in CONTROL_PLANE)}
 
 # Writes a file for each package into the folder after -o, and records what it was asked.
 FAKE_GO = """
@@ -59,9 +61,9 @@ def test_what_is_missing_is_built_once(tmp_path: Path, calls: Path) -> None:
     go = program(tmp_path, "go", FAKE_GO)
     events: list[Event] = []
     for _ in range(2):
-        finish(ensure_built(tmp_path, go, [HELM_BUILD, ETCD_BUILD], environment(calls)), events)
+        finish(ensure_built(tmp_path, go, [HELM_BUILD, CLUSTER_BUILD], environment(calls)), events)
     assert (built(tmp_path, HELM_BUILD) / "helm").exists()
-    assert (built(tmp_path, ETCD_BUILD) / "etcd").exists()
+    assert (built(tmp_path, CLUSTER_BUILD) / "etcd").exists()
     text = calls.read_text()
     assert text.count("build -v -mod=readonly -trimpath") == 2
     assert f"version={HELM}" in text
@@ -110,7 +112,7 @@ def test_a_build_may_ask_for_a_patch_version(tmp_path: Path, said: str, enough: 
 @pytest.mark.parametrize("build", [*BUILDS, RUNC_FIT], ids=lambda build: build.name)
 def test_every_build_has_its_pins(build: object) -> None:
     name = build.name  # type: ignore[attr-defined]
-    ours = name in ("runc-fit", "kindnetd")
+    ours = name == "runc-fit"
     folder = RECIPES / name if ours else RECIPES / "modules" / name
     module = (folder / "go.mod").read_text()
     found = re.search(r"^go (\d+)\.(\d+)", module, re.MULTILINE)
@@ -124,8 +126,9 @@ def test_every_build_has_its_pins(build: object) -> None:
         ("kubernetes", f"k8s.io/kubernetes {KUBERNETES}"),
         ("minikube", f"k8s.io/minikube {MINIKUBE}"),
         ("helm", f"helm.sh/helm/v4 {HELM}"),
-        ("etcd", "go.etcd.io/etcd/server/v3 v3.6.5"),
-        ("coredns", "github.com/coredns/coredns v1.12.1"),
+        ("kubernetes", f"go.etcd.io/etcd/server/v3 v{TAGS['etcd'].partition('-')[0]}"),
+        ("kubernetes", f"github.com/coredns/coredns {TAGS['coredns']}"),
+        ("kubernetes", f"k8s.io/minikube {MINIKUBE}"),
     ],
 )
 def test_versions_and_modules_agree(name: str, line: str) -> None:
@@ -169,5 +172,5 @@ def test_who_has_no_go_gets_no_folder_of_gos_at_home(tmp_path: Path, calls: Path
     finish(ensure_built(tmp_path, go, [HELM_BUILD], {**environment(calls), "HOME": str(tmp_path)}))
     assert calls.read_text().startswith(f"{tmp_path}/toolchain/go-modules\n")
     (tmp_path / "go/pkg/mod").mkdir(parents=True)
-    finish(ensure_built(tmp_path, go, [ETCD_BUILD], {**environment(calls), "HOME": str(tmp_path)}))
+    finish(ensure_built(tmp_path, go, [CLUSTER_BUILD], {**environment(calls), "HOME": str(tmp_path)}))
     assert calls.read_text().startswith("\n")

@@ -11,7 +11,7 @@ from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
 from deployer.toolchain.files import bundled_note, pins_key, write_json
 from deployer.toolchain.model import Toolchain
-from deployer.toolchain.pins import CONTROL_PLANE, KINDNETD
+from deployer.toolchain.pins import CNI_PLUGINS, CONTROL_PLANE, KINDNETD
 from deployer.toolchain.source import base_images, debian, images, node
 from deployer.toolchain.source.images import Recipe, ensure_image
 from tests.unit.toolchain.support import finish, nothing, program
@@ -127,7 +127,7 @@ def test_proxies_reach_builds_without_their_values_in_argv(
 
 def test_minikubes_copy_of_a_rebuilt_image_is_removed(tmp_path: Path) -> None:
     ref = next(image.ref for image in CONTROL_PLANE if "coredns" in image.ref)
-    cached = tmp_path / ".minikube/cache/images" / node.architecture() / "registry.k8s.io/coredns/coredns_v1.12.1"
+    cached = tmp_path / ".minikube/cache/images" / node.architecture() / ref.replace(":", "_")
     cached.parent.mkdir(parents=True)
     for given in (str(tmp_path), str(tmp_path / ".minikube")):
         cached.touch()
@@ -228,10 +228,10 @@ def test_a_bundle_carries_every_image_whose_recipe_fetches_something(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node, "built", lambda *_: tmp_path)
-    for name in ("crictl", "cri-dockerd", "runc-fit"):
+    for name in ("crictl", "cri-dockerd", "runc-fit", *(Path(name).name for name in CNI_PLUGINS)):
         (tmp_path / name).touch()
     carried = node.cluster_images(tmp_path, {})
-    assert {"registry.k8s.io/pause:3.10.1", KINDNETD} <= set(carried)
+    assert {next(one.ref for one in CONTROL_PLANE if "pause" in one.ref), KINDNETD} <= set(carried)
     rest = [one for one in CONTROL_PLANE if one.ref not in carried]
     assert any("kube-apiserver" in one.ref for one in rest)
     for one in rest:

@@ -82,17 +82,17 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_what_is_on_path_and_new_enough_is_used(machine: Machine) -> None:
-    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.33.9")
+    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.36.9")
     found = machine.ensure()
     assert found.way == "path"
     assert found.minikube == machine.folder / "path/minikube"
-    assert dict(found.versions) == {"minikube": "v1.36.0", "helm": "v3.14.0", "kubectl": "v1.33.9"}
+    assert dict(found.versions) == {"minikube": "v1.36.0", "helm": "v3.14.0", "kubectl": "v1.36.9"}
     assert (found.node_image, found.kubernetes_binaries, found.offline_images) == (None, None, False)
     assert (found.bin / "helm").resolve() == found.helm
 
 
 def test_what_is_missing_or_old_is_downloaded_and_the_rest_kept(machine: Machine) -> None:
-    machine.has(helm="v3.13.0", kubectl="v1.34.0")
+    machine.has(helm="v3.13.0", kubectl="v1.37.0")
     found = machine.ensure()
     assert found.way == "download"
     assert machine.fetched == ["minikube", "helm"]
@@ -114,7 +114,7 @@ def test_a_helm_on_path_is_used_also_where_the_rest_is_built(machine: Machine, v
 def test_a_chosen_helm_takes_the_place_of_the_toolchains_own_for_that_run(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.has(minikube="v1.36.0", helm="v4.3.2", kubectl="v1.33.9")
+    machine.has(minikube="v1.36.0", helm="v4.3.2", kubectl="v1.36.9")
     chosen = program(machine.folder / "other", "helm3", "echo v3.14.0")
     kept = machine.ensure()
     monkeypatch.setitem(machine.env, "TODO_DEPLOY_HELM", str(chosen))
@@ -131,7 +131,7 @@ def test_a_chosen_helm_takes_the_place_of_the_toolchains_own_for_that_run(
 
 
 def test_without_registries_all_is_built_even_when_programs_are_there(machine: Machine) -> None:
-    machine.has(minikube="v1.38.1", helm="v3.22.0", kubectl="v1.34.4")
+    machine.has(minikube="v1.38.1", helm="v3.22.0", kubectl="v1.37.2")
     machine.reach = PACKAGES
     found = machine.ensure()
     assert (found.way, found.offline_images, machine.imaged) == ("source", True, 1)
@@ -149,7 +149,7 @@ def test_registries_without_download_sites_build_the_programs_only(machine: Mach
 
 
 def test_a_laptop_without_network_uses_what_it_has(machine: Machine) -> None:
-    machine.has(minikube="v1.38.1", helm="v3.22.0", kubectl="v1.34.4")
+    machine.has(minikube="v1.38.1", helm="v3.22.0", kubectl="v1.37.2")
     machine.reach = NOTHING
     found = machine.ensure()
     assert found.way == "path"
@@ -174,7 +174,7 @@ def test_the_setting_path_downloads_nothing(machine: Machine) -> None:
 
 
 def test_the_setting_download_ignores_path(machine: Machine) -> None:
-    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.33.9")
+    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.36.9")
     assert machine.ensure("download").way == "download"
     assert machine.fetched == ["minikube", "helm", "kubectl"]
     assert machine.probed == 0
@@ -196,7 +196,7 @@ def test_a_way_once_found_is_kept_and_images_are_looked_at_again(machine: Machin
 
 
 def test_a_removed_program_is_looked_for_again(machine: Machine) -> None:
-    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.33.9")
+    machine.has(minikube="v1.36.0", helm="v3.14.0", kubectl="v1.36.9")
     machine.ensure()
     (machine.folder / "path/helm").unlink()
     assert machine.ensure().way == "download"
@@ -213,10 +213,10 @@ def test_a_removed_program_is_looked_for_again(machine: Machine) -> None:
         ("helm", (3, 13), False),
         ("helm", (4, 3), True),
         ("helm", (5, 0), False),
-        ("kubectl", (1, 33), True),
-        ("kubectl", (1, 35), True),
-        ("kubectl", (1, 36), False),
-        ("kubectl", (1, 32), False),
+        ("kubectl", (1, 36), True),
+        ("kubectl", (1, 38), True),
+        ("kubectl", (1, 39), False),
+        ("kubectl", (1, 35), False),
     ],
 )
 def test_versions_that_fit(name: str, version: tuple[int, int], fits: bool) -> None:

@@ -1,3 +1,0 @@
-module todo-deploy.local/kindnetd
-
-go 1.24
