@@ -64,6 +64,10 @@ bench-dev: setup ## `dev`: from a save to the new answer, hot reload in Chromium
 nodes: setup ## A profile of two nodes: pods, images and traffic on both, one lost in a rollout, and `up` repairs (10 minutes)
 	@$(BIN)/python -m bench.nodes
 
+helm3: setup ## All contracts, and the core path end to end, with Helm 3 in place of the tool's own Helm 4 (10 minutes)
+	@TODO_DEPLOY_HELM="$$($(BIN)/python -m tests.helm3)" $(PYTEST) -q --cluster -m cluster tests/contract \
+		tests/e2e/test_01_first_up.py tests/e2e/test_03_changes.py tests/e2e/test_04_back.py
+
 load: setup ## Bodies of 200 MB against the running application's own pods (2 minutes)
 	@$(BIN)/python -m bench.load_application
 

@@ -5,8 +5,9 @@ FROM ${PYTHON_IMAGE} AS dependencies
 COPY requirements.lock .
 # Bytecode is made here: the root file system is read-only later, and compiling at every start would cost seconds of a
 # small container's CPU. "unchecked" because nothing in an image changes behind its back.
-RUN python -m venv /opt/venv \
- && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --require-hashes -r requirements.lock \
+# The cache of pip stays with the builder, and what a changed lock has in common with it is not fetched again.
+RUN --mount=type=cache,target=/root/.cache/pip python -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --no-compile --disable-pip-version-check --require-hashes -r requirements.lock \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet --disable-pip-version-check pip setuptools \
  && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 

@@ -5,7 +5,7 @@ FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /build
 ENV NEXT_TELEMETRY_DISABLED=1
 COPY package.json package-lock.json ./
-RUN npm ci --no-audit --no-fund
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund --prefer-offline
 
 # For development (profile `dev` of the spec): Next's own server, which reloads what changes.
 FROM dependencies AS dev
