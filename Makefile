@@ -92,7 +92,7 @@ bundle: setup ## A first `up` from a bundle on a machine without a network, time
 rollback-bench: setup ## `rollback` beside `helm rollback` and `kubectl rollout status`, paired in one run
 	@$(BIN)/python -m bench.rollback
 
-registry: setup ## A registry with TLS and a password, and a containerd cluster that is only a context: up to down; the table in bench/results/registry.md (half an hour)
+registry: setup ## A registry (http, TLS, passwords, helpers) and a containerd cluster that is only a context, for two developers; the table in bench/results/registry.md (15 minutes)
 	@$(BIN)/python -m bench.registry
 
 more: setup ## Tests of the core path that are too long for `make test`: local forward, refused origins, neighbours (8 minutes)

@@ -439,6 +439,7 @@ def _run(parts: set[str], cluster: Team) -> int:
     if "rights" in parts:
         with registry(cluster.folder, cluster.address, tls=False, password=False) as (host, _):
             _rights(table, cluster, host)
+    print("\nNo image is built where this machine's Docker has that very image from a run before: it is only pushed.")
     print(f"\n{'all as it must be' if not table.complaints else f'{table.complaints} COMPLAINTS'}; "
           f"{time.monotonic() - table.begun:.0f} s")  # fmt: skip
     return 1 if table.complaints else 0

@@ -47,6 +47,7 @@ SHARED = {
     "OBJECT_FOREIGN": "an object of a release exists already and is not the release's",
     "OBJECT_INVALID": "Kubernetes does not take an object of a release",
     "PATH_OUTSIDE": "a path leads out of the folder that it must stay in",
+    "QUOTA": "the namespace's ResourceQuota does not admit the pods",
     "ROLLBACK_RELEASE": "Helm has not the revision any more",
     "ROLLBACK_SECRET": "the values of the revision are gone",
     "SERVICE_UNKNOWN": "the spec has no such service",

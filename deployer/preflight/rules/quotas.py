@@ -34,7 +34,8 @@ class _Need:
     lines: tuple[str, ...] = ()
 
 
-@rule("QUOTA", "certain", "Kubernetes docs, Resource Quotas")
+@rule("QUOTA", "certain", "Kubernetes docs, Resource Quotas",
+      hint="kubectl describe resourcequota shows what is left; lower replicas, requests or limits")  # fmt: skip
 def quota(subject: Subject) -> Iterator[Violation]:
     """What is deployed fits into each ResourceQuota of its namespace; the extra pod of an update is advice."""
     for body in _in_force(subject, "ResourceQuota"):
@@ -192,13 +193,15 @@ def _says(container: Object, key: str) -> bool:
 
 
 def _loads_in(subject: Subject, namespace: str) -> Iterator[Load]:
-    """What each workload of the namespace takes there, with the defaults of its LimitRanges."""
+    """What each workload of the namespace takes there at least, with the defaults of its LimitRanges."""
     ranges = _items(subject, namespace, "Container")
     for one in loads(subject):
         if one.workload.namespace == namespace:
             work = _with_defaults(one.workload, ranges)
             asked = pod_sum(work.pod, "requests") | {"pods": Fraction(1)}
-            yield replace(one, workload=work, one=asked, most=pod_sum(work.pod, "limits"))
+            # Selectors and taints may keep a DaemonSet from nodes: one pod is certain.
+            pods = one.pods if work.kind != "DaemonSet" else int(work.starts)
+            yield replace(one, workload=work, pods=pods, one=asked, most=pod_sum(work.pod, "limits"))
 
 
 def _items(subject: Subject, namespace: str, kind: str) -> list[Object]:

@@ -133,6 +133,22 @@ def test_what_is_out_of_bounds_is_refused(kind: str, bounds: dict[str, Any], cou
     assert severities(found(limit_range(kind, **bounds))) == ["error"] * count
 
 
+@pytest.mark.parametrize(("selector", "severity"), [({}, ["error"]), ({"disk": "fast"}, [])])
+def test_a_daemon_set_has_one_pod_for_certain_unless_it_chooses_its_nodes(
+    selector: Object, severity: list[str]
+) -> None:
+    def change(parts: dict[str, Any]) -> None:
+        pod = {"nodeSelector": selector, "containers": [{"name": "x", "image": "x:1"}]}
+        template = {"metadata": {"labels": {"app": "x"}}, "spec": pod}
+        spec = {"selector": {"matchLabels": {"app": "x"}}, "template": template}
+        parts["agent"] = {"kind": "DaemonSet", "metadata": {"name": "x"}, "spec": spec}
+        parts["more"] = ["agent"]
+        nodes = ({"cpu": Fraction(4)}, {"cpu": Fraction(4)})
+        parts["cluster"] = cluster(quotas=(quota({"scopes": ["BestEffort"]}, pods="0"),), nodes=nodes)
+
+    assert severities(found(change=change)) == severity
+
+
 def test_what_a_chart_makes_itself_is_in_force_instead_of_what_is_there() -> None:
     def made(*bodies: Object) -> Change:
         def change(parts: dict[str, Any]) -> None:
