@@ -204,11 +204,13 @@ def storm(root: Path, url: str, running: Session, count: int) -> None:
         (source / f"data/{number}.txt").write_text(f"{number}\n")
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "two"], check=True)
+    until(lambda: local_sums(source) == container_sums(), f"{FILES} files in the container")
     running.quiet()
     before, begun = running.rounds, time.monotonic()
     branch("one")
+    until(lambda: running.rounds > before, "the switched branch")
     running.quiet()
-    row(f"branch switch of {FILES} files", f"{time.monotonic() - begun - 1.5:.2f}", f"{running.rounds - before} action")
+    row(f"branch switch of {FILES} files", f"{running.said - begun:.2f}", f"{running.rounds - before} action")
 
     memory, belongings, rounds, failed = running.memory(), running.belongings(), running.rounds, running.failed
     begun = time.monotonic()
@@ -305,16 +307,32 @@ def application(folder: Path) -> None:
         page = root / "app/frontend-chatbot/src/main.ts"
         hot("frontend-web (Next) in Chromium", f"{web}login", form, "Log in to Todo", running)
         hot("frontend-chatbot (Vite) in Chromium", chatbot, page, "Log in to Todo Chatbot", running)
-        health.write_text("def broken(:\n")
-        running.quiet()
-        problem = next(one for one in reversed(running.events) if one["type"] == "stage_failed")["problems"][0]
-        old = "ok" in answered(f"{web}api/health")
-        row("a syntax error in the backend", problem["code"], "the old version answers" if old else "NO ANSWER")
+        dockerfile = root / "dockerfiles/backend.Dockerfile"
+        settings = root / "app/backend/todo_backend/settings.py"
+        for what, path, broken in (
+            ("a syntax error in the backend", health, "def broken(:\n"),
+            ("a backend that ends at once", settings, f"import os\nos._exit(3)\n{settings.read_text()}"),
+            ("a build that fails", dockerfile, f"{dockerfile.read_text()}RUN echo no such thing && false\n"),
+        ):
+            fault(what, path, broken, f"{web}api/health", running)
         row("memory of dev, MiB", f"{running.memory():.0f}")
-        health.write_text(original)
-        running.quiet()
     with session(root, "--profile", "dev", "--set", "images.backend.sync=[]") as running:
         row("backend of the application, by build", seconds(saves(f"{web}api/health", health, marked, running)))
+
+
+def fault(what: str, path: Path, broken: str, url: str, running: Session) -> None:
+    """What was saved fails with a cause, the old version answers, and the next save goes on."""
+    good, failed = path.read_text(), running.failed
+    path.write_text(broken)
+    until(lambda: running.failed > failed, f"a failure of {path.name}")
+    problem = next(one for one in reversed(running.events) if one["type"] == "stage_failed")["problems"][0]
+    old = "ok" in answered(url)
+    ended = running.rounds
+    path.write_text(good)
+    until(lambda: running.rounds > ended, f"the mended {path.name}")
+    running.quiet()
+    last = next(one["outcome"] for one in reversed(running.events) if one["type"] == "run_finished")
+    row(what, problem["code"], f"the old version {'answers' if old else 'DOES NOT ANSWER'}; next save: {last}")
 
 
 def hot(name: str, url: str, path: Path, shown: str, running: Session) -> None:
@@ -322,6 +340,7 @@ def hot(name: str, url: str, path: Path, shown: str, running: Session) -> None:
     original = path.read_text()
     with Page(url) as page:
         until(lambda: shown in page.text(), f"{shown} on {url}")
+        time.sleep(3)  # the page's own connection for changes comes after its text
         laps = []
         for number in range(ROUNDS):
             mark = f"Seen {number} {random.randrange(10**6)}"

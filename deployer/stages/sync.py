@@ -87,7 +87,7 @@ class Difference:
     gone: tuple[str, ...]
 
     def __str__(self) -> str:
-        every = sorted((*self.changed, *self.gone))
+        every = sorted(path.removeprefix("/") for path in (*self.changed, *self.gone))
         return f"{every[0]} and {len(every) - 1} more" if len(every) > 1 else "".join(every)
 
 

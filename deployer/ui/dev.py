@@ -89,12 +89,14 @@ def fold_dev(view: DevView, event: Event, now: float, at: str) -> DevView:
 
 
 def dev_frame(view: DevView, now: float, page: Page, height: int) -> list[Text]:
-    """The picture of the session, of exactly so many lines: logs get what the rest leaves, and at least a third."""
+    """The picture of the session, of exactly so many lines: logs get what the rest leaves, and at least a sixth."""
     top = [_title(view, now, page), Text(), *_services(view, page), Text(), *_rounds(view, now, page)]
     cause = [line for problem in view.problems[:1] for line in _wrapped(problem, page)]
-    most = max(height - len(top) - 2 - height // 3, 4)
-    if len(cause) > most:
-        cause = [*cause[: most - 1], Text(f"  {page.glyphs.ellipsis} todo-deploy explain", style=QUIET)]
+    most = max(height - len(top) - 3 - height // 6, 4)
+    if len(cause) > most:  # what a program printed last says most
+        head = most // 2
+        left_out = Text(f"  {page.glyphs.ellipsis} todo-deploy explain", style=QUIET)
+        cause = [*cause[:head], left_out, *cause[head + 1 - most :]]
     top += [Text(), *cause] if cause else []
     rest = height - len(top) - 2
     logs = list(_logs(view, page, max(rest, 0)))
@@ -129,7 +131,7 @@ def _services(view: DevView, page: Page) -> Iterator[Text]:
     yield page.line((f"  {'SERVICE':<{width}}  {'STATE':<12}  {'READY':>5}  {'URL'}", QUIET))
     for one in view.statuses:
         address, why = view.addresses.get(one.ref.name, ""), why_not(one)
-        words = [word for word in (address, "copied, not verified" if one.ref.name in view.synced else "", why) if word]
+        words = [word for word in (address, "copied" if one.ref.name in view.synced else "", why) if word]
         yield page.line(
             (f"  {page.fit(one.ref.name, width)}", _colour(view, one.ref.name)),
             (f"  {one.phase.value:<12}", PHASE_STYLES[one.phase]),
@@ -328,7 +330,7 @@ class DevScreen:
                 at = every.index(view.shown) if view.shown in every else 0
                 view = replace(view, shown=every[(at + 1) % len(every)])
             elif key == "o":
-                url = next((url for url in view.addresses.values()), "")
+                url = view.addresses.get(view.shown or "") or next(iter(view.addresses.values()), "")
                 if not url or not self._open(url):
                     view = replace(view, notice=f"open {url} yourself: no browser here" if url else "no URL yet")
             self.view = view

@@ -69,6 +69,7 @@ class Supervisor:
                     failure = self.start()
                     print(failure, end="", file=sys.stderr, flush=True)
                     asked.sendall(failure.encode())
+                    asked.shutdown(socket.SHUT_RDWR)  # the new process has a copy of it, so that closing ends nothing
             self._leaving = [child for child in self._leaving if not os.waitpid(child, os.WNOHANG)[0]]
             if self._serving and os.waitpid(self._serving, os.WNOHANG)[0]:
                 return 1

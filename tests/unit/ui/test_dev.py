@@ -67,12 +67,21 @@ def test_state_url_why_and_cause_are_on_it() -> None:
     shown = "\n".join(text(BUSY))
     for word in (
         "http://192.168.49.2:30000",
-        "copied, not verified",
+        "copied",
         "api: src/a.py → copied",
         "SYNC_RESTART",
         "a.py:1",
     ):
         assert word in shown
+
+
+def test_the_end_of_a_long_cause_is_on_it() -> None:
+    problem = Problem(
+        "SYNC_RESTART", "it failed", "\n".join([*map(str, range(60)), "SyntaxError"]), "pod/api", ("save",)
+    )
+    shown = text(replace(BUSY, problems=(problem,)))
+    assert {"error[SYNC_RESTART]: it failed", "  SyntaxError"} <= {line.rstrip() for line in shown}
+    assert any("explain" in line for line in shown)
 
 
 def test_each_service_has_its_last_lines() -> None:
