@@ -51,7 +51,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     do_HEAD = do_GET
-http.server.ThreadingHTTPServer(("127.0.0.1", 5999), Registry).serve_forever()
+http.server.ThreadingHTTPServer(("", 5999), Registry).serve_forever()
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from bench.faults.model import NAMESPACE, Edit, Ends, Fault
@@ -11,6 +12,8 @@ from tests.e2e.hook import migration
 
 REGISTRY = "127.0.0.1:5999"
 """A small registry on the node (see `bench`): it has nothing, and denies `denied/…`."""
+NODE = "control-plane.minikube.internal"
+"""The node by a name that it knows itself by; Docker wants https and a certificate there, unlike at 127.0.0.1."""
 DEAF_REGISTRY = "127.0.0.1:5998"
 HOST_ONLY_TAG = "1.0.0-0ff5e70f4057"
 """A tag that the bench gives to an image in the host's daemon, and to none in the cluster's."""
@@ -23,6 +26,27 @@ _NOT_RUN = r"pod/backend-\S+ container backend (waiting RunContainerError|ended 
 _FAILED_CREATE = r"replicaset/backend-\S+ condition ReplicaFailure=True"
 _NO_METRICS = "horizontalpodautoscaler/backend-hpa condition ScalingActive=False"
 _TYPO = '{{ if eq .Chart.Name "backend" }}-typo{{ end }}'
+_STALLED = Path(__file__).with_name("stalled.yaml")
+_BACKUP = """\
+apiVersion: faults.example.com/v1
+kind: Backup
+metadata: {name: nightly}
+"""
+_CHECK = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: check}
+spec:
+  restartPolicy: Never
+  automountServiceAccountToken: false
+  securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: check
+      image: "{{ .Values.backend.image.repository }}:{{ .Values.backend.image.tag }}"
+      command: [sh, -c, "echo 'check: no licence'; exit 3"]
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+      resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 200m, memory: 128Mi}}
+"""
 _SELECTOR = '{{- include "component.selectorLabels" . | nindent 4 }}'
 _SECURITY = {
     "readOnlyRootFilesystem": True,
@@ -98,6 +122,11 @@ FAULTS: tuple[Fault, ...] = (
           tags={"repository": f"{REGISTRY}/denied/another", "tag": GONE_TAG}, waived=NO_IMAGE),
     Fault("registry out of reach", "IMAGE_NETWORK", C, _pod("ErrImagePull"), "cannot reach the registry",
           tags={"repository": f"{DEAF_REGISTRY}/another", "tag": GONE_TAG}, waived=NO_IMAGE),
+    Fault("registry that speaks plain http", "IMAGE_HTTP", N, _pod("ErrImagePull"), "plain http",
+          tags={"repository": f"{NODE}:5999/another", "tag": GONE_TAG}, waived=NO_IMAGE),
+    # The port of the kubelet, which signs its certificate itself.
+    Fault("registry whose certificate is not trusted", "IMAGE_CERTIFICATE", N, _pod("ErrImagePull"), "certificate",
+          tags={"repository": f"{NODE}:10250/another", "tag": GONE_TAG}, waived=NO_IMAGE),
     Fault("image's name is none", "IMAGE_NAME_INVALID", N, _pod("InvalidImageName"), "not an image name",
           values={"image": {"registry": "local registry"}}, waived=NO_IMAGE),
     # --- what a container needs
@@ -205,6 +234,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault("autoscaler without metrics", "HPA_NO_METRICS", W, _NO_METRICS,
           "no metrics server", exit_code=0, hold="25s", without=("apiservice/v1beta1.metrics.k8s.io",),
           values={"autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 3}}),
+    Fault("bare pod fails", "POD_FAILED", N, r"pod/check phase Failed", "no licence", also=("CRASH_LOOP",),
+          files={"charts/todo-app/templates/check.yaml": lambda text: _CHECK}),
+    Fault("custom resource is stalled", "RESOURCE_STALLED", C, r"backup/nightly condition Stalled=True", "bucket",
+          files={"charts/todo-app/templates/backup.yaml": lambda text: _BACKUP},
+          before=(("apply", "-f", str(_STALLED)),), after=(("delete", "-f", str(_STALLED)),)),
     Fault("hook's Job fails", "HOOK_FAILED", N, r"job/todo-migrate condition (Failed|FailureTarget)=True",
           "migration 0007",
           files={"charts/todo-app/templates/migrate.yaml": lambda text: migration("before-hook-creation", seconds=2)}),

@@ -14,14 +14,16 @@ from typing import Any
 
 from kubernetes.config import new_client_from_config
 
-from deployer.core.ports import KINDS
+from deployer.core.ports import KINDS, Kind
 
 Object = dict[str, Any]
 
 WATCHED = (
     "Pod", "Event", "ReplicaSet", "Deployment", "StatefulSet", "Job", "PersistentVolumeClaim", "EndpointSlice",
-    "HorizontalPodAutoscaler", "Ingress",
+    "HorizontalPodAutoscaler", "Ingress", "Backup",
 )  # fmt: skip
+_KINDS = {**KINDS, "Backup": Kind("apis/faults.example.com/v1", "backups")}
+"""That of stalled.yaml is there only for the fault that needs it."""
 
 
 def signs(kind: str, obj: Object) -> Iterator[str]:
@@ -88,12 +90,12 @@ class Watch:
 
     def _follow(self, kind: str) -> None:
         client = self._client()
-        where = KINDS[kind]
+        where, pause = _KINDS[kind], 0.05
         url = f"{client.configuration.host}/{where.api}/namespaces/{self.namespace}/{where.plural}?watch=true"
         while not self._over.is_set():
             try:
                 answer = client.rest_client.pool_manager.request("GET", url, preload_content=False, retries=False)
-                pending = b""
+                pending, pause = b"", 0.05 if answer.status == 200 else 1.0
                 for chunk in answer.stream(16384):
                     at = time.time()
                     *lines, pending = (pending + chunk).split(b"\n")
@@ -101,7 +103,7 @@ class Watch:
                         self._note(kind, json.loads(line), at)
             except Exception as error:  # a paused node, a watch that the server ended: it is begun again
                 del error
-            time.sleep(0.05)
+            time.sleep(pause)
 
     def _listen(self, pod: str, container: str) -> None:
         """Every line of the container's log is a sign, from its first one on."""

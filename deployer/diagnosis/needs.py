@@ -26,7 +26,7 @@ _PULLS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("IMAGE_NAME_INVALID", r"InvalidImageName|invalid reference format|couldn't parse image"),
         ("IMAGE_RATE_LIMIT", r"toomanyrequests|429 Too Many|pull rate limit"),
         ("IMAGE_PLATFORM", r"no match(?:ing manifest)? for (?:platform|\w+/\w+)|does not match the specified platform"),
-        ("IMAGE_HTTP", r"server gave HTTP response to HTTPS client"),
+        ("IMAGE_HTTP", r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake"),
         ("IMAGE_CERTIFICATE", r"x509:|tls: failed to verify|certificate signed by|remote error: tls"),
         ("IMAGE_NETWORK", r"no such host|timeout|TLS handshake|connection refused|network is unreachable"),
         ("IMAGE_NETWORK", r"deadline exceeded|connection reset|temporary failure|server misbehaving"),

@@ -106,6 +106,23 @@ def test_an_image_that_was_built_under_another_name_is_told_from_a_network_fault
         assert "`web`" in found.title and in_cluster in found.title and asked in found.title
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("http: server gave HTTP response to HTTPS client", "IMAGE_HTTP"),
+        ("tls: first record does not look like a TLS handshake", "IMAGE_HTTP"),
+        ("tls: failed to verify certificate: x509: certificate is valid for a, not b", "IMAGE_CERTIFICATE"),
+        ("net/http: TLS handshake timeout", "IMAGE_NETWORK"),
+    ],
+)
+def test_a_registry_is_known_by_what_the_runtime_says_of_it(said: str, code: str) -> None:
+    case = Case("image_network")
+    waiting = case.pod["status"]["containerStatuses"][0]["state"]["waiting"]
+    waiting["message"] = f'Get "https://registry.example/v2/": {said}'
+    waiting["reason"] = "ErrImagePull"
+    assert case.found(Known()).code == code
+
+
 @pytest.mark.parametrize("crashed_before", [False, True])
 def test_the_previous_log_is_advised_only_where_there_is_one(crashed_before: bool) -> None:
     case = Case("crash_three_restarts")
