@@ -144,7 +144,7 @@ BUILDS: tuple[Build, ...] = (
             *(f"{_CNI}/{name}" for name in CNI_PLUGINS),
             "sigs.k8s.io/cri-tools/cmd/crictl",
             "go.etcd.io/etcd/server/v3",
-            "k8s.io/minikube/cmd/storage-provisioner",
+            "todo-deploy.local/toolchain/kubernetes/storage-provisioner",
             "todo-deploy.local/toolchain/kubernetes/coredns",
             "todo-deploy.local/toolchain/kubernetes/kindnetd",
         ),

@@ -119,25 +119,22 @@ def lanes(
 
 def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Steps[None]:
     target = built(cache_dir, build)
-    yield Item(STAGE, build.name, ItemState.RUNNING, "compiling")
     with work_folder(cache_dir, f"build-{build.name}") as folder:
-        compiled = 0
         try:
-            for line in stream(
-                _command(go, build, folder), env=_environment(build, cache_dir, env), cwd=RECIPES / _source(build)
-            ):
-                yield Log(STAGE, build.name, line)
-                compiled += not line.startswith("go: ")
-                if compiled and compiled % 50 == 0:
-                    yield Item(STAGE, build.name, ItemState.RUNNING, f"{compiled} packages compiled")
+            yield from _compile(cache_dir, go, build, folder, env)
         except CommandFailed as error:
-            yield Item(STAGE, build.name, ItemState.FAILED)
-            raise machine_error(
-                "TOOLCHAIN_BUILD",
-                f"{build.name} could not be built",
-                detail="\n".join(error.tail),
-                hints=("run the command again: what was compiled is kept",),
-            ) from error
+            # A module that did not arrive, a linker that was killed: what was compiled is kept, so that it costs little.
+            yield Item(STAGE, build.name, ItemState.RUNNING, f"once more: {error.tail[-1] if error.tail else error}")
+            try:
+                yield from _compile(cache_dir, go, build, folder, env)
+            except CommandFailed as again:
+                yield Item(STAGE, build.name, ItemState.FAILED)
+                raise machine_error(
+                    "TOOLCHAIN_BUILD",
+                    f"{build.name} could not be built",
+                    detail="\n".join(again.tail),
+                    hints=("run the command again: what was compiled is kept",),
+                ) from again
         for old, new in build.rename:
             (folder / old).rename(folder / new)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +144,17 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
         if other != target and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
     yield Item(STAGE, build.name, ItemState.DONE)
+
+
+def _compile(cache_dir: Path, go: Path, build: Build, folder: Path, env: Mapping[str, str]) -> Steps[None]:
+    yield Item(STAGE, build.name, ItemState.RUNNING, "compiling")
+    compiled = 0
+    where = RECIPES / _source(build)
+    for line in stream(_command(go, build, folder), env=_environment(build, cache_dir, env), cwd=where):
+        yield Log(STAGE, build.name, line)
+        compiled += not line.startswith("go: ")
+        if compiled and compiled % 50 == 0:
+            yield Item(STAGE, build.name, ItemState.RUNNING, f"{compiled} packages compiled")
 
 
 def _source(build: Build) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import DeployError
-from deployer.core.events import Event, Log
+from deployer.core.events import Event, Item, Log
 from deployer.core.image_ref import parse_ref
 from deployer.toolchain.files import RECIPES
 from deployer.toolchain.pins import (
@@ -93,6 +93,17 @@ def test_a_build_that_fails_leaves_nothing_and_shows_its_last_lines(tmp_path: Pa
     assert "undefined: x" in caught.value.problems[0].detail
     assert not built(tmp_path, HELM_BUILD).exists()
     assert not list((tmp_path / "toolchain/work").iterdir())
+
+
+def test_a_build_that_fails_once_is_tried_once_more(tmp_path: Path, calls: Path) -> None:
+    trouble = f'[ -e "{tmp_path}/tried" ] || {{ touch "{tmp_path}/tried"; echo "link: signal: killed"; exit 1; }}'
+    events: list[Event] = []
+    go = program(tmp_path, "go", trouble + FAKE_GO)
+    finish(ensure_built(tmp_path, go, [HELM_BUILD], environment(calls)), events)
+    assert (built(tmp_path, HELM_BUILD) / "helm").exists()
+    assert [one.text for one in events if isinstance(one, Item) and "once more" in one.text] == [
+        "once more: link: signal: killed"
+    ]
 
 
 @pytest.mark.parametrize(

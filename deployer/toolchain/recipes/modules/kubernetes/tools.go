@@ -16,6 +16,5 @@ import (
 	_ "k8s.io/kubernetes/cmd/kubeadm"
 	_ "k8s.io/kubernetes/cmd/kubectl"
 	_ "k8s.io/kubernetes/cmd/kubelet"
-	_ "k8s.io/minikube/cmd/storage-provisioner"
 	_ "sigs.k8s.io/cri-tools/cmd/crictl"
 )
