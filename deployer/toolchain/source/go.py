@@ -123,7 +123,7 @@ def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> S
         try:
             yield from _compile(cache_dir, go, build, folder, env)
         except CommandFailed as error:
-            # A module that did not arrive, a linker that was killed: what was compiled is kept, so that it costs little.
+            # A module that did not arrive, a linker that was killed: what was compiled is kept.
             yield Item(STAGE, build.name, ItemState.RUNNING, f"once more: {error.tail[-1] if error.tail else error}")
             try:
                 yield from _compile(cache_dir, go, build, folder, env)
