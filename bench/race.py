@@ -60,11 +60,15 @@ class Ground:
 
     @property
     def env(self) -> dict[str, str]:
-        """The script's environment: the tool's own programs on PATH, and the replacement of the base image, if any."""
+        """The script's environment: the tool's own programs on PATH, and the replacement of the base image, if any.
+
+        The other tools report nothing to their makers, and look for no version of theirs or page for a browser.
+        """
         base = replacements_for(self.tools, (BASE,)).get(BASE, "")
         path = f"{self.tools.bin}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "PROFILE": self.profile, "PYTHON_IMAGE": base,
-                "XDG_STATE_HOME": str(self.root / "state"), "NO_COLOR": "1"}  # fmt: skip
+                "XDG_STATE_HOME": str(self.root / "state"), "NO_COLOR": "1", "DO_NOT_TRACK": "1",
+                "SKAFFOLD_UPDATE_CHECK": "false", "TILT_WEB_MODE": "prod"}  # fmt: skip
 
     def run(self, words: list[str | Path], where: Path) -> None:
         """The command has ended well."""

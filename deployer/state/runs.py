@@ -11,7 +11,9 @@ import json
 import os
 import secrets
 import shutil
+import statistics
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,8 @@ from deployer.core.redact import KNOWN, Redactor
 
 EVENTS, SUMMARY, TIMELINE = "events.jsonl", "run.json", "timeline.json"
 _KEPT, _KEPT_FAILED = 20, 60
+_LEARNED = 5
+"""From so many runs it is learned how long a stage takes."""
 LAST = 253402300800
 """The year 10000 in seconds since the epoch: no moment of a run lies beyond."""
 
@@ -114,6 +118,32 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def usual_seconds(state_dir: Path, application: str, command: str) -> dict[str, float]:
+    """How long each stage takes in runs of the command in which it has something to do: the median of the newest."""
+    taken: dict[str, list[float]] = {}
+    looked = 0
+    with suppress(OSError):
+        for folder in sorted(runs_dir(state_dir).iterdir(), reverse=True):
+            if looked == _LEARNED:
+                break
+            if not (folder / SUMMARY).exists() or _begun(folder) != (application, command):
+                continue
+            looked += 1
+            for one in _ends(folder):
+                if one.get("changed") and isinstance(one.get("seconds"), _NUMBER):
+                    taken.setdefault(str(one.get("stage")), []).append(one["seconds"])
+    return {stage: statistics.median(seconds) for stage, seconds in taken.items()}
+
+
+def _ends(folder: Path) -> Iterator[dict[str, Any]]:
+    """The ends of the run's stages, found without reading what it printed meanwhile."""
+    with suppress(OSError), (folder / EVENTS).open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if '"stage_finished"' in line:
+                with suppress(Malformed):
+                    yield shaped(dict[str, Any], parse_json(line))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object that the file holds; empty where there is none that can be read."""
     with suppress(OSError, Malformed):
@@ -142,7 +172,7 @@ def _prune(folder: Path) -> None:
     """Forty quiet runs a day must not push out the one that failed this morning, nor another application's."""
     groups: dict[tuple[str, bool], list[Path]] = {}
     for one in sorted(one for one in folder.iterdir() if one.is_dir()):
-        groups.setdefault((_application_of(one), (one / SUMMARY).exists()), []).append(one)
+        groups.setdefault((_begun(one)[0], (one / SUMMARY).exists()), []).append(one)
     for (_, summarized), every in groups.items():
         older = every[:-_KEPT]
         failed = [one for one in older if summarized and read_json(one / SUMMARY).get("outcome") != "ok"]
@@ -150,8 +180,9 @@ def _prune(folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _application_of(folder: Path) -> str:
-    """The application of the run, which its first event names."""
+def _begun(folder: Path) -> tuple[str, str]:
+    """Application and command of the run, which its first event names."""
     with suppress(OSError, Malformed), (folder / EVENTS).open(encoding="utf-8", errors="replace") as stream:
-        return str(shaped(dict[str, Any], parse_json(stream.readline())).get("application", ""))
-    return ""
+        first = shaped(dict[str, Any], parse_json(stream.readline()))
+        return str(first.get("application", "")), str(first.get("command", ""))
+    return "", ""

@@ -20,8 +20,10 @@ from rich.text import Text
 
 from deployer.core.errors import Problem
 from deployer.core.events import Event, RunFinished, RunStarted, StageFinished
+from deployer.core.files import state_folder
 from deployer.core.steps import Clock
 from deployer.core.text import clean, duration, elapsed
+from deployer.state import runs
 from deployer.status import WorkloadStatus
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page, page_of
 from deployer.ui.draw import problem_text, stage_lines
@@ -268,6 +270,9 @@ class DevScreen:
         with self._lock:
             at = time.strftime("%H:%M:%S", time.localtime(self._clock.now()))
             self.view = fold_dev(self.view, event, self._clock.monotonic(), at)
+            if isinstance(event, RunStarted):
+                usual = runs.usual_seconds(state_folder(), event.application, event.command)
+                self.view = replace(self.view, run=replace(self.view.run, usual=usual))
 
     def _picture(self) -> Group:
         with self._lock:

@@ -112,6 +112,8 @@ def _stages(view: View, page: Page, now: float | None = None) -> Iterator[Text]:
             time = duration(stage.seconds)
         elif stage.state is StageState.RUNNING and now is not None:
             time = elapsed(now - stage.began)
+            left = view.usual.get(stage.name, 0.0) - (now - stage.began)
+            text = f"about {elapsed(left)} left" if left >= 1 else text
         if stage.state is StageState.RUNNING and now is None:
             text = "not finished"
         elif stage.state is StageState.INTERRUPTED:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
 
-from deployer.core.events import Event, Warned
+from deployer.core.events import Event, RunStarted, Warned
+from deployer.core.files import state_folder
 from deployer.core.steps import Clock
 from deployer.core.text import UNICODE
+from deployer.state import runs
 from deployer.ui.console import Page, page_of
 from deployer.ui.draw import frame, summary
 from deployer.ui.view import View, fold
@@ -56,7 +59,10 @@ class LiveSink:
         if self._verbosity and isinstance(event, Warned):
             event = Warned(event.problem)
         # the drawing thread reads this one reference to an immutable value: no lock is needed
-        self.view = fold(self.view, event, self._clock.monotonic())
+        view = fold(self.view, event, self._clock.monotonic())
+        if isinstance(event, RunStarted):
+            view = replace(view, usual=runs.usual_seconds(state_folder(), event.application, event.command))
+        self.view = view
 
     def _picture(self) -> Group:
         if self._over or self.view == View():

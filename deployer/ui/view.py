@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, assert_never
 
@@ -82,6 +82,8 @@ class View:
     exit_code: int | None = None
     changed: bool = False
     seconds: float | None = None
+    usual: Mapping[str, float] = field(default_factory=dict)
+    """How long stages take, as far as earlier runs say."""
 
 
 def fold(view: View, event: Event, now: float) -> View:

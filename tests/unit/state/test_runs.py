@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.core.events import Log, RunStarted, StageStarted, to_wire
+from deployer.core.events import Log, RunStarted, StageFinished, StageStarted, to_wire
 from deployer.core.redact import Redactor
 from deployer.state import runs
 
@@ -63,6 +63,19 @@ def test_records_are_kept_per_application_and_failed_ones_longer(tmp_path: Path)
     runs.RunRecord(tmp_path, runs.new_run_id(90_000_000.0)).close()
     kept = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert kept[:-1] == [rare, *failed, *well[-20:]]
+
+
+def test_it_is_learned_how_long_a_stage_takes_when_it_has_something_to_do(tmp_path: Path) -> None:
+    seconds = [(90.0, True)] + [(float(number), True) for number in range(1, 6)] + [(0.1, False)]
+    for number, (took, changed) in enumerate(seconds):
+        for application, command, factor in (("shop", "up", 1), ("other", "up", 10), ("shop", "down", 10)):
+            record = runs.RunRecord(tmp_path, f"2026-{number:02}-{application}-{command}")
+            record.write(RunStarted(command, application, ("rollout",)), 1.0)
+            record.write(StageFinished("rollout", took * factor, changed, "done"), 2.0)
+            record.close()
+            record.folder.joinpath(runs.SUMMARY).write_text("{}")
+    assert runs.usual_seconds(tmp_path, "shop", "up") == {"rollout": 3.5}
+    assert runs.usual_seconds(tmp_path / "none", "shop", "up") == {}
 
 
 def test_names_sort_by_time_and_are_not_shared() -> None:

@@ -84,6 +84,14 @@ def test_the_end_of_a_long_cause_is_on_it() -> None:
     assert any("explain" in line for line in shown)
 
 
+@pytest.mark.parametrize(("usual", "shown"), [(9.4, "about 8 s left"), (1.2, ""), (0.0, "")])
+def test_a_stage_at_work_says_what_is_left_of_its_usual_time(usual: float, shown: str) -> None:
+    view = folded(DevView(), RunStarted("dev", "shop", ("sources", "rollout")), StageStarted("rollout"))
+    lines = text(replace(view, run=replace(view.run, usual={"rollout": usual})))
+    (line,) = [line for line in lines if "rollout" in line]
+    assert line.rstrip().endswith(shown or "1 s")
+
+
 def test_each_service_has_its_last_lines() -> None:
     shown = text(replace(BUSY, problems=()))
     assert [line for line in shown if line.startswith("web ")] == ["web      | only one"]
