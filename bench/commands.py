@@ -1,23 +1,28 @@
 """What each command costs on an application that runs: time, processor time, memory, requests and processes.
 
-`python -m bench.commands FOLDER` in a folder whose application is deployed; only commands that change nothing are run.
+`python -m bench.commands [FOLDER]`: a folder whose application is deployed; without one, a small service is deployed
+for it. Only commands that change nothing are run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.report import recorded
 
 ROUNDS = 7
+PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE") or "todo-deploy-test"
 COMMANDS = (
     ("--help",), ("status",), ("plan",), ("urls",), ("history",), ("logs",), ("validate",),
     ("up", "--progress", "plain", "--hold", "0s"),
@@ -93,10 +98,25 @@ def bare() -> float:
     return statistics.median(taken)
 
 
+@contextmanager
+def deployed() -> Iterator[Path]:
+    """The folder of a small service that runs meanwhile."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "dev_app"
+        shutil.copytree(Path(__file__).parent / "dev_app", folder)
+        with (folder / "todo-deploy.yaml").open("a") as spec:
+            spec.write(f"\ncluster: {{name: {PROFILE}}}\n")
+        try:
+            run(COMMANDS[-1], folder)
+            yield folder
+        finally:
+            run(("down", "--volumes", "--yes"), folder)
+
+
 def main() -> None:
     """The table is printed."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    with recorded("commands", "What each command costs", "python -m bench.commands FOLDER"):
+    given = nullcontext(Path(sys.argv[1])) if len(sys.argv) > 1 else deployed()
+    with recorded("commands", "What each command costs", "python -m bench.commands"), given as folder:
         print(
             f"Of {ROUNDS} runs each: seconds least / median, processor seconds (median), also as a multiple of a bare"
         )
