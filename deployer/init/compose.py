@@ -116,6 +116,11 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
     _secrets(sheet, repo, chosen)
     for reading in chosen:
         _release(sheet, reading, makers, [one for by, one in served if by is reading])
+        needs = [one.release for one in chosen if one.chart.defines & reading.kinds and one is not reading]
+        if needs and not reading.chart.defines & reading.kinds:
+            sheet.put(
+                ("releases", reading.release, "needs"), needs, "what defines the kinds of its objects comes first"
+            )
     if repo.services:
         _services(sheet, repo)
     elif not chosen:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from deployer.core.errors import DeployError
+from deployer.core.reading import Malformed, read_text
+from deployer.core.yaml import parse_manifest
 from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
 from deployer.init.services import services
 from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
+from deployer.status.objects import dig
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "target", "__pycache__", "venv", "site-packages"})
 # Folders and stages whose names say what is done there, not what is made.
@@ -181,9 +185,19 @@ def _charts(root: Path, files: Sequence[str], broken: list[DeployError]) -> Iter
         try:
             info = charts.read_chart(folder)
             if info.type != "library":
-                yield FoundChart(path, info.name, info.app_version, charts.own_values(folder))
+                yield FoundChart(path, info.name, info.app_version, charts.own_values(folder), _defined(folder))
         except DeployError as error:
             broken.append(error)
+
+
+def _defined(folder: Path) -> frozenset[str]:
+    """The kinds that the chart's folder `crds` defines; what cannot be read there is helm's to refuse."""
+    found: set[str] = set()
+    for path in sorted((folder / "crds").rglob("*.y*ml")):
+        with suppress(OSError, Malformed):
+            definitions = (body for body in parse_manifest(read_text(path)) if isinstance(body, dict))
+            found |= {str(dig(body, "spec", "names", "kind")) for body in definitions}
+    return frozenset(found)
 
 
 def _env_keys(path: Path) -> dict[str, str]:

@@ -42,6 +42,8 @@ class FoundChart:
     name: str
     app_version: str
     values: Mapping[str, Any]
+    defines: frozenset[str] = frozenset()
+    """The kinds that its folder `crds` defines."""
 
 
 @dataclass(frozen=True, slots=True)

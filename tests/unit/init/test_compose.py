@@ -55,6 +55,16 @@ def test_images_say_who_uses_them_and_how_they_are_built(tmp_path: Path) -> None
     assert "# guessed: the folder's name" in text
 
 
+def test_a_chart_comes_after_the_one_that_defines_its_kinds(tmp_path: Path) -> None:
+    operator = replace(reading(), release="operator", kinds=frozenset({"Deployment", "Redis"}))
+    operator = replace(operator, chart=replace(operator.chart, path="operator", defines=frozenset({"Redis"})))
+    user = replace(reading(), chart=chart({}, "user", "1.2.3"), release="user", kinds=frozenset({"Redis"}))
+    document, text = drafted(tmp_path, repo(), user, operator)
+    assert document["releases"]["user"]["needs"] == ["operator"]
+    assert "needs" not in document["releases"]["operator"]
+    assert "# what defines the kinds of its objects comes first" in text
+
+
 def test_what_is_asked_and_answered_is_no_guess(tmp_path: Path) -> None:
     one = slot("web:1", "front", 3000, image="{ref}")
     found, seen = repo(WEB), reading(one)
