@@ -312,7 +312,7 @@ def application(folder: Path) -> None:
         for what, path, broken in (
             ("a syntax error in the backend", health, "def broken(:\n"),
             ("a backend that ends at once", settings, f"import os\nos._exit(3)\n{settings.read_text()}"),
-            ("a build that fails", dockerfile, f"{dockerfile.read_text()}RUN echo no such thing && false\n"),
+            ("a build that fails", dockerfile, dockerfile.read_text().replace(" AS dev\n", " AS dev\nRUN false\n")),
         ):
             fault(what, path, broken, f"{web}api/health", running)
         row("memory of dev, MiB", f"{running.memory():.0f}")

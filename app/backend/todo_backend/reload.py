@@ -6,7 +6,6 @@ one serves on. It starts fast, for it is a fork of a process that has imported a
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import importlib
 import os
@@ -85,6 +84,8 @@ class Supervisor:
 def _serve(address: socket.socket, ready: int) -> int:
     """The sources as they are now serve; the parent is told that they do, or why not."""
     try:
+        import asyncio  # not by who only asks: it takes longer than the rest
+
         import uvicorn
 
         from todo_backend import logs
