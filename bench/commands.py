@@ -64,13 +64,16 @@ def run(words: tuple[str, ...], folder: Path) -> Cost:
         env = {**os.environ, "COUNTED": str(counted), "NO_COLOR": "1"}
         argv = [sys.executable, "-c", _COUNTING, *words]
         begun = time.monotonic()
-        with subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        with (
+            (Path(place) / "said").open("w+") as said,
+            subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as process,
+        ):
             _, status, used = os.wait4(process.pid, 0)
             took = time.monotonic() - begun
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}")
+            text = (Path(place) / "said").read_text()
+            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{text[-2000:]}")
         return Cost(took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, **json.loads(counted.read_text()))
 
 

@@ -49,7 +49,7 @@ spec:
           image: "{{ $.Values.image.repository }}:{{ $.Values.image.tag }}"
           env: [{name: GREETING, value: {{ if eq $number 0 }}{{ $.Values.greeting | quote }}{{ else }}hello{{ end }}}]
           readinessProbe: {httpGet: {path: /, port: 8000}, initialDelaySeconds: 1, periodSeconds: 2, timeoutSeconds: 2}
-          resources: {requests: {cpu: 5m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi}}
+          resources: {requests: {cpu: 2m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi}}
 {{- end }}
 """
 
