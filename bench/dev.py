@@ -36,7 +36,7 @@ from deployer.status.objects import is_terminating, name_of
 HERE = Path(__file__).parent
 PROFILE = os.environ.get("TODO_DEPLOY_TEST_PROFILE") or "todo-deploy-test"
 ROUNDS = 5
-PATIENCE = 180.0
+PATIENCE = 120.0
 FILES = 1000
 PORTS = {"30000": "30996", "30001": "30997"}
 
@@ -164,7 +164,11 @@ def saves(url: str, path: Path, write: Callable[[str], str], running: Session) -
         mark = f"mark-{number}-{random.randrange(10**6)}"
         text = write(mark)
         replaced(path, text)
-        laps.append(until(lambda mark=mark: mark in answered(url), f"{mark} at {url}"))  # type: ignore[misc]
+        try:
+            laps.append(until(lambda mark=mark: mark in answered(url), f"{mark} at {url}"))  # type: ignore[misc]
+        except RuntimeError as error:
+            failed = [one for one in running.events if one["type"] == "stage_failed"]
+            raise RuntimeError(f"{error}; {failed[-1:]}, then {running.events[-2:]}") from None
         running.quiet(0.5)
     return laps
 
