@@ -11,6 +11,7 @@ from typing import Literal
 from deployer.core.ports import Object
 from deployer.preflight.rules.model import Cluster, Place, Severity, Subject, Violation, Workload, rule
 from deployer.preflight.rules.workloads import pods_of, scaled, surge_of
+from deployer.status.objects import condition
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(n|u|m|k|M|G|T|P|E|[KMGTPE]i))?", re.ASCII)
 _UNITS: dict[str, Fraction] = {
@@ -262,15 +263,22 @@ def _limits_of_others(subject: Subject, cluster: Cluster, resource: str) -> dict
     return {place: _of(amounts, resource) for place, amounts in found.items() if place != SYSTEM}
 
 
-def used_by_others(subject: Subject, cluster: Cluster, field: str) -> dict[str, dict[str, Fraction]]:
-    """What pods that are not ours request of the running cluster (or are limited to), by their namespaces."""
+def used_by_others(
+    subject: Subject, cluster: Cluster, field: str, *, waiting: bool = False
+) -> dict[str, dict[str, Fraction]]:
+    """What pods that are not ours request of the running cluster (or are limited to), by their namespaces.
+
+    The scheduler counts what is on a node, so that a pod that fits nowhere takes nothing; a quota counts those that
+    are `waiting` too.
+    """
     wanted = {(work.kind, work.namespace, work.name) for work in subject.workloads()}
     wanted |= {(ref.kind, ref.namespace, ref.name) for ref in cluster.ours}
     total: dict[str, dict[str, Fraction]] = {}
     for pod in cluster.pods:
         metadata = pod.get("metadata") or {}
         over = (pod.get("status") or {}).get("phase") in _OVER
-        if metadata.get("deletionTimestamp") or over or owner_of(pod) in wanted:
+        waits = not waiting and condition(pod, "PodScheduled").get("status") == "False"
+        if metadata.get("deletionTimestamp") or over or waits or owner_of(pod) in wanted:
             continue
         place = str(metadata.get("namespace") or "")
         one = pod_sum(pod.get("spec") or {}, field) | {"pods": Fraction(1)}

@@ -134,7 +134,7 @@ def _of_pods(field: str, unit: str, body: Object, found: list[Load], subject: Su
     surge = max((min(one.surge, 1) * ones[id(one)] for one in found), default=_ZERO)
     others: Mapping[str, Fraction] = {}
     if subject.cluster is not None and not (dig(body, "spec", "scopes") or dig(body, "spec", "scopeSelector")):
-        others = used_by_others(subject, subject.cluster, field).get(_namespace(body), {})
+        others = used_by_others(subject, subject.cluster, field, waiting=True).get(_namespace(body), {})
     return _Need(steady, surge, others.get(unit, _ZERO), lines) if steady or surge else None
 
 

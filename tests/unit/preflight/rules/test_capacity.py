@@ -114,7 +114,8 @@ def test_nodes_that_take_no_pods_do_not_count() -> None:
 
 
 def test_the_pods_of_other_applications_count() -> None:
-    """Those that are over or on their way out do not, and of limits neither do those of the system."""
+    """Those that are over, on their way out, or on no node do not, and of limits neither do those of the system."""
+    waits = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]}
 
     def pod(name: str, namespace: str, cpu: str, **more: Any) -> dict[str, Any]:
         spec = {"containers": [{"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": "1"}}}]}
@@ -124,6 +125,7 @@ def test_the_pods_of_other_applications_count() -> None:
         pod("a", "garden", "300m"), pod("b", "garden", "300m"), pod("c", "kube-system", "200m"),
         pod("d", "garden", "5", status={"phase": "Succeeded"}),
         pod("e", "garden", "5", metadata={"deletionTimestamp": "2026-01-02T03:04:05Z"}),
+        pod("f", "garden", "900", status=waits),
     )  # fmt: skip
 
     def of(cpus: str) -> dict[str, list[str]]:

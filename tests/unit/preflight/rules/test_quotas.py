@@ -85,6 +85,8 @@ def test_the_quota_and_its_numbers_are_shown() -> None:
 def test_pods_of_others_count_and_those_that_go_do_not() -> None:
     assert severities(found(quota(limits_memory="1Gi"), pods=[pod("theirs")])) == ["error"]
     assert not found(quota(limits_memory="1Gi"), pods=[pod("gone"), pod("api")])
+    waits = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]}
+    assert severities(found(quota(limits_memory="1Gi"), pods=[{**pod("theirs"), "status": waits}])) == ["error"]
 
 
 @pytest.mark.parametrize(
