@@ -27,7 +27,7 @@ from deployer.toolchain import (
 _FIRST_RUN = Problem(
     "FIRST_RUN",
     "first run on this machine: minikube, helm and kubectl are searched for, downloaded or built",
-    detail="about 4 minutes with downloads, about 11 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
+    detail="about 4 minutes with downloads, about 16 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
 )
 # Docker's own predefined build arguments (docs.docker.com/reference/dockerfile): never part of an image's history.
 _PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
