@@ -53,6 +53,9 @@ def deliver(connected: Connected, row: Refusal, folder: Path, release: str, body
     """The object is made, by the API server or as the one of a chart."""
     if row.by == "server":
         connected.kube.create(body)
+        if body["kind"] == "ResourceQuota":  # in force from when its controller has counted what is there
+            place, name = body["metadata"]["namespace"], body["metadata"]["name"]
+            assert connected.kube.awaited("ResourceQuota", place, name, lambda one: "hard" in one.get("status", {}), 60)
         return
     chart = folder / release
     (chart / "templates").mkdir(parents=True)
