@@ -116,9 +116,9 @@ def session(root: Path, *words: str) -> Iterator[Session]:
 
 
 def answered(url: str) -> str:
-    """What the URL answers; empty where it does not."""
+    """What the URL answers; empty where it does not within a second: a request to a pod that goes may hang."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=1) as answer:
             return str(answer.read().decode())
     except (OSError, urllib.error.URLError):
         return ""
