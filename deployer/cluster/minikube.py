@@ -28,6 +28,7 @@ from deployer.kube.kubeconfig import current_context_kept, read, refuse_foreign,
 from deployer.state.lock import held
 from deployer.status import ClusterPhase
 from deployer.toolchain import NODE_IMAGES, Toolchain, minikube_home, seed_minikube
+from deployer.toolchain.model import minor_version
 
 STAGE = "cluster"
 _EVENT = "io.k8s.sigs.minikube."
@@ -175,7 +176,7 @@ class Minikube:
             words += ["--base-image", self._toolchain.node_image]
         if self._toolchain.offline_images:
             words += ["--preload=false", "--cache-images=true"]
-        if _minor(request.kubernetes_version) in _EXEC_BY_WEBSOCKET:
+        if minor_version(request.kubernetes_version) in _EXEC_BY_WEBSOCKET:
             words += ["--feature-gates", "ExtendWebSocketsToKubelet=false"]
         if request.nodes > 1 and self._config() is None:
             words += ["--nodes", request.nodes, *self._shared_volumes(request)]
@@ -454,10 +455,6 @@ class Minikube:
         home = {"MINIKUBE_IN_STYLE": "false", "NO_PROXY": direct, "no_proxy": direct}
         path = f"{self._toolchain.docker.parent}{os.pathsep}{self._env.get('PATH', os.defpath)}"
         return {**self._env, **home, "PATH": path}
-
-
-def _minor(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.removeprefix("v").split(".")[:2]))
 
 
 def _runtime(config: Mapping[str, Any]) -> str:

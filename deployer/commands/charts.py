@@ -64,7 +64,7 @@ def ensure_charts(run: Run, tools: Toolchain) -> Steps[Outcome[Run]]:
 
 
 def unseen(event: Event) -> None:
-    """Nobody is told."""
+    """No event is reported."""
 
 
 def ready(loaded: LoadedSpec, here: Machine, report: Callable[[Event], None] = unseen) -> LoadedSpec:

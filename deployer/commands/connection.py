@@ -121,7 +121,7 @@ def way_to(spec: Spec, facts: ClusterFacts, kube: KubePort | None) -> Way:
     """How images reach the cluster; it is asked for its registry only where nothing else decides."""
     way = decide(spec, facts, None)
     if way.kind == "none" and spec.delivery in ("auto", "registry") and kube is not None:
-        with suppress(DeployError):  # who may not read it is told that there is no way
+        with suppress(DeployError):  # a user who may not read it gets the error that there is no way
             return decide(spec, facts, hosting_of(kube.get("ConfigMap", *HOSTING)))
     return way
 

@@ -155,7 +155,7 @@ def can_sync(rules: Sequence[Sync], have: Manifest, want: Manifest) -> bool:
 
 
 def sync(wanted: Sequence[Wanted], kube: KubePort, note: Note) -> Steps[Outcome[int]]:
-    """Every container has the files, which `note` is told of each; the value is the number of containers.
+    """Every container has the files, and `note` is called with each; the value is the number of containers.
 
     A deployment error, with what to change, for the first that cannot take them, or whose restart fails.
     """

@@ -182,7 +182,7 @@ class ClusterLock:
     def take(self, kube: KubePort) -> Steps[None]:
         """This run alone holds the application; another holder is waited for, a dead one replaced.
 
-        Who may not write Leases goes on without, and is told so.
+        A user who may not write Leases goes on without one, with a warning.
         """
         lease = _Lease(kube, _space(self._namespace, kube), self._application)
         try:

@@ -22,7 +22,7 @@ from typing import Any
 from deployer.core.errors import machine_error
 from deployer.core.process import CommandFailed, run
 from deployer.toolchain.files import fingerprint, pins_key, read_json, write_json
-from deployer.toolchain.model import Reach, Setting, Toolchain
+from deployer.toolchain.model import Reach, Setting, Toolchain, minor_version
 from deployer.toolchain.pins import DOWNLOADS, HELM_AT_LEAST, HELM_BELOW, KUBERNETES, MINIKUBE_AT_LEAST, REGISTRY_CHECKS
 from deployer.toolchain.source.debian import host_sources
 
@@ -130,7 +130,7 @@ def unfit(name: str, version: tuple[int, int]) -> str:
     if name == "helm" and not HELM_AT_LEAST <= version < HELM_BELOW:
         return f"is not at least {_text(HELM_AT_LEAST)} and below {_text(HELM_BELOW)}"
     if name == "kubectl":
-        major, minor = (int(part) for part in KUBERNETES.removeprefix("v").split(".")[:2])
+        major, minor = minor_version(KUBERNETES)
         if version[0] != major or abs(version[1] - minor) > 1:
             return f"is more than one minor version away from Kubernetes {KUBERNETES}"
     return ""

@@ -65,6 +65,12 @@ def minikube_home(env: Mapping[str, str]) -> Path:
     return home if home.name == ".minikube" else home / ".minikube"
 
 
+def minor_version(version: str) -> tuple[int, int]:
+    """Major and minor of a version such as v1.37.2."""
+    major, minor, *_ = version.removeprefix("v").split(".")
+    return int(major), int(minor)
+
+
 def architecture() -> str:
     """This machine's architecture by Go's name."""
     machine = platform.machine().lower()

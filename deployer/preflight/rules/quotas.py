@@ -125,13 +125,12 @@ def _need(resource: str, body: Object, found: list[Load], subject: Subject) -> _
 
 
 def _of_pods(field: str, unit: str, body: Object, found: list[Load], subject: Subject) -> _Need | None:
-    ones = {id(one): (one.one if field == "requests" else one.most).get(unit, _ZERO) for one in found}
+    taken = [(one, (one.one if field == "requests" else one.most).get(unit, _ZERO)) for one in found]
     lines = tuple(
-        f"{one.workload.label}: {one.pods} x {shown_as(ones[id(one)], unit)}"
-        for one in found if one.pods and ones[id(one)]
-    )  # fmt: skip
-    steady = sum((one.pods * ones[id(one)] for one in found), _ZERO)
-    surge = max((min(one.surge, 1) * ones[id(one)] for one in found), default=_ZERO)
+        f"{one.workload.label}: {one.pods} x {shown_as(amount, unit)}" for one, amount in taken if one.pods and amount
+    )
+    steady = sum((one.pods * amount for one, amount in taken), _ZERO)
+    surge = max((min(one.surge, 1) * amount for one, amount in taken), default=_ZERO)
     others: Mapping[str, Fraction] = {}
     if subject.cluster is not None and not (dig(body, "spec", "scopes") or dig(body, "spec", "scopeSelector")):
         others = used_by_others(subject, subject.cluster, field, waiting=True).get(_namespace(body), {})

@@ -120,21 +120,22 @@ def lanes(
 def _build(cache_dir: Path, go: Path, build: Build, env: Mapping[str, str]) -> Steps[None]:
     target = built(cache_dir, build)
     with work_folder(cache_dir, f"build-{build.name}") as folder:
-        try:
-            yield from _compile(cache_dir, go, build, folder, env)
-        except CommandFailed as error:
-            # A module that did not arrive, a linker that was killed: what was compiled is kept.
-            yield Item(STAGE, build.name, ItemState.RUNNING, f"once more: {error.tail[-1] if error.tail else error}")
+        for last in (False, True):
             try:
                 yield from _compile(cache_dir, go, build, folder, env)
-            except CommandFailed as again:
-                yield Item(STAGE, build.name, ItemState.FAILED)
-                raise machine_error(
-                    "TOOLCHAIN_BUILD",
-                    f"{build.name} could not be built",
-                    detail="\n".join(again.tail),
-                    hints=("run the command again: what was compiled is kept",),
-                ) from again
+                break
+            except CommandFailed as error:
+                if last:
+                    yield Item(STAGE, build.name, ItemState.FAILED)
+                    raise machine_error(
+                        "TOOLCHAIN_BUILD",
+                        f"{build.name} could not be built",
+                        detail="\n".join(error.tail),
+                        hints=("run the command again: what was compiled is kept",),
+                    ) from error
+                # A module that did not arrive, a linker that was killed: what was compiled is kept.
+                why = error.tail[-1] if error.tail else error
+                yield Item(STAGE, build.name, ItemState.RUNNING, f"once more: {why}")
         for old, new in build.rename:
             (folder / old).rename(folder / new)
         target.parent.mkdir(parents=True, exist_ok=True)
