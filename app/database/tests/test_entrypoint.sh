@@ -17,7 +17,7 @@ scratch=$(mktemp -d /tmp/database-test.XXXXXX)
 server=
 first=
 trap 'kill -KILL "-$server" ${first:+"-$first"} 2>/dev/null || true; rm -rf "$scratch"' EXIT
-export PGDATA="$scratch/volume/pgdata" PGPORT="${PGPORT:-54329}" PGHOST=127.0.0.1
+export PGDATA="$scratch/volume/pgdata" PGPORT="${PGPORT:-$((20000 + $$ % 10000))}" PGHOST=127.0.0.1
 export POSTGRES_USER=todo POSTGRES_DB='to"do'
 
 # In a process group of its own, so that a kill reaches what it has started.

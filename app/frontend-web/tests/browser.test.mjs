@@ -28,16 +28,31 @@ async function eventually(attempt, what) {
 async function openBrowser() {
   const profile = mkdtempSync(join(tmpdir(), "browser-"));
   const words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"];
-  const child = spawn(chromium, [...words, `--user-data-dir=${profile}`, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+  // A group of its own, which ends as a whole: what is left of a browser still writes to its profile.
+  const options = { stdio: ["ignore", "ignore", "pipe"], detached: true };
+  const child = spawn(chromium, [...words, `--user-data-dir=${profile}`, "about:blank"], options);
+  const ended = once(child, "exit");
+  const stop = async () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, "SIGKILL");
+    await ended;
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  };
   let said = "";
   child.stderr.on("data", (data) => (said += data));
-  const address = await eventually(() => /ws:\/\/([^/]+)\//.exec(said)?.[1], "a browser");
-  const pages = await eventually(async () => {
-    const all = await (await fetch(`http://${address}/json`)).json();
-    return all.filter((page) => page.type === "page");
-  }, "a page");
-  const socket = new WebSocket(pages[0].webSocketDebuggerUrl);
-  await once(socket, "open");
+  const connected = async () => {
+    const address = await eventually(() => /ws:\/\/([^/]+)\//.exec(said)?.[1], "a browser");
+    const page = await eventually(async () => {
+      const all = await (await fetch(`http://${address}/json`)).json();
+      return all.find((one) => one.type === "page");
+    }, "a page");
+    const socket = new WebSocket(page.webSocketDebuggerUrl);
+    await once(socket, "open");
+    return socket;
+  };
+  const socket = await connected().catch(async (error) => {
+    await stop(); // a child that is left would keep the tests from their end
+    throw error;
+  });
   const answers = new Map();
   const problems = [];
   socket.on("message", (text) => {
@@ -58,9 +73,7 @@ async function openBrowser() {
     run: async (expression) => (await send("Runtime.evaluate", { expression, awaitPromise: true })).result?.value,
     async close() {
       socket.terminate();
-      child.kill("SIGKILL");
-      await once(child, "exit");
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+      await stop();
     },
   };
 }
@@ -79,10 +92,11 @@ test("the pages work under their policy, and an injected script does not", { ski
     "POST /api/tasks": () => [201, tasks[tasks.push({ id: "1", title: "water the plants", completed: false }) - 1]],
   });
   const server = await startServer({ NEXT_PUBLIC_API_URL: backend.url, BETTER_AUTH_SECRET: SECRET });
-  const browser = await openBrowser();
+  let browser;
   const shows = (selector, text) =>
     eventually(() => browser.run(`document.querySelector(${JSON.stringify(selector)})?.textContent.includes(${JSON.stringify(text)})`), text);
   try {
+    browser = await openBrowser();
     await browser.open(`${server.url}/login`);
     await shows("h1", "Log in to Todo");
     // The button answers once the page's scripts are at work.
@@ -101,8 +115,8 @@ test("the pages work under their policy, and an injected script does not", { ski
     assert.equal(await browser.run("typeof injected"), "undefined");
     assert.match((await eventually(() => browser.problems[0], "a report")), /Content Security Policy/);
   } finally {
-    await browser.close();
-    server.stop();
+    server.stop(); // before anything that may fail: it would keep the tests from their end
     backend.close();
+    await browser?.close();
   }
 });

@@ -53,7 +53,10 @@ export async function startServer(env = {}, base = "") {
   for (let tries = 0; ; tries++) {
     const up = await fetch(`${url}/health`).then((answer) => answer.ok, () => false);
     if (up) break;
-    if (tries > 200 || child.exitCode !== null) throw new Error(`no server: ${state.log}`);
+    if (tries > 200 || child.exitCode !== null) {
+      child.kill("SIGKILL");
+      throw new Error(`no server: ${state.log}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return { url, port, child, state, stop: () => child.kill("SIGKILL") };
