@@ -24,7 +24,7 @@ from deployer import __version__
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.files import path_component, write_within
-from deployer.core.reading import Malformed, parse_json, shaped
+from deployer.core.reading import Malformed, parse_json, shaped, text_if_any
 from deployer.core.steps import Steps
 from deployer.toolchain.files import bundled_folder, pins_key, work_folder
 from deployer.toolchain.model import Toolchain, architecture, minikube_home, operating_system
@@ -103,10 +103,6 @@ class Manifest:
     def part(self, name: str) -> tuple[Member, ...]:
         """The members below this folder."""
         return tuple(one for one in self.members if one.name.startswith(f"{name}/"))
-
-    def has(self, name: str) -> bool:
-        """Whether there is such a member."""
-        return any(one.name == name for one in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +243,7 @@ class Bundle:
         done, shown = 0, -1
         for member in self.manifest.members:
             sha = hashlib.sha256()
-            for chunk in self._raw(member):
+            for chunk in self.packed(member):
                 sha.update(chunk)
                 done += len(chunk)
                 if done * 10 // total != shown:
@@ -280,23 +276,20 @@ class Bundle:
         programs = self.manifest.programs if "toolchain" in parts else None
         return Bundle(self.path, self._tar, replace(self.manifest, members=left, programs=programs))
 
-    def packed(self, member: Member) -> Iterator[bytes]:
-        """The member's bytes as they lie in the bundle."""
-        return self._raw(member)
-
     def member(self, name: str) -> Member | None:
         """The member of that name, where there is one."""
         return next((one for one in self.manifest.members if one.name == name), None)
 
     def _unpacked(self, member: Member) -> Iterator[bytes]:
         if member.name.startswith(f"{_STORED}/"):
-            yield from self._raw(member)
+            yield from self.packed(member)
             return
         with self._open(member) as packed, zstd.ZstdFile(packed) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
-    def _raw(self, member: Member) -> Iterator[bytes]:
+    def packed(self, member: Member) -> Iterator[bytes]:
+        """The member's bytes as they lie in the bundle."""
         with self._open(member) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
@@ -495,7 +488,7 @@ def keep_images(bundle: Bundle, cache_dir: Path) -> Steps[bool]:
     text = json.dumps(document)
     listed = folder / f"{manifest.application}.json"
     archive = folder / f"{name}.tar.zst"
-    if archive.is_file() and archive.stat().st_size == member.size and _text(listed) == text:
+    if archive.is_file() and archive.stat().st_size == member.size and text_if_any(listed) == text:
         return False
     yield Item(STAGE, "cluster's images", ItemState.RUNNING, f"keeping {len(manifest.cluster)} for the next up")
 
@@ -531,13 +524,6 @@ class _Listed:
 
 def _kept_folder(cache_dir: Path) -> Path:
     return cache_dir / "bundles"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def toolchain_files(

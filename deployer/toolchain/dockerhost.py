@@ -21,6 +21,7 @@ from deployer.core.docker_context import DEFAULT, context_name
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
 from deployer.core.process import CommandFailed, has_ended, run, start_time
+from deployer.core.reading import text_if_any
 from deployer.core.steps import Steps
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
@@ -120,7 +121,7 @@ def _trouble(docker: Path, env: Mapping[str, str]) -> str | None:
     try:
         run([docker, "version", "--format", "{{.Server.Version}}"], env=env, timeout=20)
     except CommandFailed as error:
-        return "\n".join(error.tail) or "docker version failed"
+        return error.output or "docker version failed"
     except subprocess.TimeoutExpired:
         return "docker version did not answer within 20 s"
     return None
@@ -197,15 +198,9 @@ def _forget_dead() -> None:
     """
     for path, name in _PID_FILES:
         with suppress(OSError, ValueError):
-            if _command(int(path.read_text(encoding="utf-8"))) != name:
+            pid = int(path.read_text(encoding="utf-8"))
+            if text_if_any(Path(f"/proc/{pid}/comm")).strip() != name:
                 path.unlink()
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 from deployer.core.errors import DeployError, machine_error
 from deployer.core.events import Item, ItemState
-from deployer.core.files import write_private
+from deployer.core.files import open_lock, take_lock, write_private
 from deployer.core.reading import Malformed, parse_json
 from deployer.core.steps import Steps
 from deployer.toolchain.model import STAGE
@@ -91,8 +90,8 @@ def fingerprint(path: Path) -> list[int] | None:
 
 
 def link(path: Path, target: Path) -> None:
-    """`path` is a symbolic link to `target`."""
-    if path.is_symlink() and path.readlink() == target:
+    """`path` is a symbolic link to `target`, or leads to the same file already: `target` may itself lead here."""
+    if path.is_symlink() and (path.readlink() == target or (path.exists() and path.resolve() == target.resolve())):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -115,30 +114,15 @@ def work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def locked(cache_dir: Path, body: Steps[T]) -> Steps[T]:
     """The body's steps while no other process works on the same cache; the lock dies with its holder."""
-    path = cache_dir / "toolchain" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with _closing(descriptor):
+    with open_lock(cache_dir / "toolchain" / "lock") as stream:
         waited = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waited:
-                    yield Item(STAGE, "lock", ItemState.RUNNING, "another run is preparing the same toolchain")
-                    waited = True
-                time.sleep(0.2)
+        while not take_lock(stream):
+            if not waited:
+                yield Item(STAGE, "lock", ItemState.RUNNING, "another run is preparing the same toolchain")
+                waited = True
+            time.sleep(0.2)
         if waited:
             yield Item(STAGE, "lock", ItemState.DONE, "the other run has ended")
         # What killed runs left: whoever holds the lock is the only one at work.

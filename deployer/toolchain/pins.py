@@ -92,13 +92,15 @@ REGISTRY_CHECKS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Programs compiled together from one module under `recipes/` (its go.mod and go.sum pin everything)."""
+    """Programs compiled from one module under `recipes/` (its go.mod and go.sum pin everything).
+
+    `module` is its folder where that is not the build's name: builds of the same module are made together.
+    """
 
     name: str
     packages: tuple[str, ...]
     ldflags: str = ""
-    tags: str = ""
-    cgo: bool = False
+    module: str = ""
     rename: tuple[tuple[str, str], ...] = ()
 
 
@@ -122,10 +124,32 @@ RUNC_FIT = Build("runc-fit", ("todo-deploy.local/runc-fit",))
 # (pkg/minikube/bootstrapper/images: KindNet). No module has upstream's.
 KINDNETD = "docker.io/kindest/kindnetd:v20260213-ea8e5717"
 
-# In the order in which they are wanted: those of the node image first, and the longest before the others.
+# One module has Minikube, Helm and all that runs in the cluster: what they share has one version and is compiled once.
+# Minikube and Helm come first, so that the last to be linked are small.
 BUILDS: tuple[Build, ...] = (
-    # All that runs in the cluster, as one module: what its programs share is compiled once. Minikube's configuration
-    # of the bridge plugin names `firewall` too.
+    # A module of its own, for it needs an older client of Docker; all else has the versions of the other module.
+    Build(
+        "cri-dockerd",
+        ("todo-deploy.local/toolchain/cri-dockerd",),
+        ldflags="-X github.com/Mirantis/cri-dockerd/cmd/version.Version=0.4.4",
+    ),
+    Build(
+        "minikube",
+        ("k8s.io/minikube/cmd/minikube",),
+        ldflags=(
+            f"-X k8s.io/minikube/pkg/version.version={MINIKUBE}"
+            " -X k8s.io/minikube/pkg/version.storageProvisionerVersion=v5"
+        ),
+        module="kubernetes",
+    ),
+    # Without its version set, helm says "v4.3", which is not a semantic version.
+    Build(
+        "helm",
+        ("helm.sh/helm/v4/cmd/helm",),
+        ldflags=f"-X helm.sh/helm/v4/internal/version.version={HELM}",
+        module="kubernetes",
+    ),
+    # Minikube's configuration of the bridge plugin names `firewall` too.
     Build(
         "kubernetes",
         (
@@ -141,29 +165,16 @@ BUILDS: tuple[Build, ...] = (
                     "kube-proxy",
                 )
             ),
-            *(f"{_CNI}/{name}" for name in CNI_PLUGINS),
-            "sigs.k8s.io/cri-tools/cmd/crictl",
             "go.etcd.io/etcd/server/v3",
+            "sigs.k8s.io/cri-tools/cmd/crictl",
             "todo-deploy.local/toolchain/kubernetes/storage-provisioner",
             "todo-deploy.local/toolchain/kubernetes/coredns",
             "todo-deploy.local/toolchain/kubernetes/kindnetd",
+            *(f"{_CNI}/{name}" for name in CNI_PLUGINS),
         ),
         ldflags=_KUBERNETES_VERSION,
         rename=(("server", "etcd"),),
     ),
-    Build("cri-dockerd", ("github.com/Mirantis/cri-dockerd",)),
-    Build(
-        "minikube",
-        ("k8s.io/minikube/cmd/minikube",),
-        ldflags=(
-            f"-X k8s.io/minikube/pkg/version.version={MINIKUBE}"
-            " -X k8s.io/minikube/pkg/version.storageProvisionerVersion=v5"
-        ),
-        tags="libvirt_dlopen",
-        cgo=True,
-    ),
-    # Without its version set, helm says "v4.3", which is not a semantic version.
-    Build("helm", ("helm.sh/helm/v4/cmd/helm",), ldflags=f"-X helm.sh/helm/v4/internal/version.version={HELM}"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from deployer.core.errors import machine_error
@@ -16,8 +17,9 @@ from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, oper
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.source import node
 from deployer.toolchain.source.base_images import make_replacements
-from deployer.toolchain.source.debian import ensure_base, ensure_packages
-from deployer.toolchain.source.go import built, ensure_go, lanes
+from deployer.toolchain.source.debian import ensure_base
+from deployer.toolchain.source.go import built, ensure_built, ensure_go, ensure_modules
+from deployer.toolchain.source.images import BuildHost
 
 _FROM_BUILD = {"minikube": "minikube", "helm": "helm", "kubectl": "kubernetes"}
 _PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}
@@ -32,31 +34,29 @@ def ensure_toolchain(
     Where images must be made, the replacements of these base images are made too while programs are compiled.
     May be killed at any point and carries on the next time. A way once found is kept while its files are there.
     """
-    steps = _ensure(setting, cache_dir, env, docker, bases)
+    steps = _ensure(setting, BuildHost(docker, cache_dir, env, tuple(bases)))
     return with_chosen_helm((yield from locked(cache_dir, steps)), env)
 
 
-def _ensure(
-    setting: Setting, cache_dir: Path, env: Mapping[str, str], docker: Path, bases: Iterable[str]
-) -> Steps[Toolchain]:
+def _ensure(setting: Setting, host: BuildHost) -> Steps[Toolchain]:
+    cache_dir = host.cache_dir
     known = read_stamp(setting, cache_dir)
-    if known is not None and known[0].docker == docker:
+    if known is not None and known[0].docker == host.docker:
         toolchain, _ = known
         if toolchain.offline_images:
-            yield from _source_images(
-                docker, cache_dir, env, own_helm=toolchain.helm.parent != built(cache_dir, _BUILDS["helm"])
-            )
+            own_helm = toolchain.helm.parent != built(cache_dir, _BUILDS["helm"])
+            yield from _source_images(replace(host, bases=()), own_helm=own_helm)
         yield Item(STAGE, "toolchain", ItemState.UNCHANGED, toolchain.why)
         return toolchain
     reach: Reach | None = None
     note = bundled(cache_dir)
     if note is not None and setting in ("auto", note["way"]) and _is_usable(note, cache_dir):
-        toolchain = yield from _bundled(note, cache_dir, env, docker, bases)
+        toolchain = yield from _bundled(note, host)
     else:
         if setting == "auto":
             yield Item(STAGE, "toolchain", ItemState.RUNNING, "looking at what this machine reaches")
             reach = probe()
-        toolchain = yield from _resolve(setting, reach, cache_dir, env, docker, bases)
+        toolchain = yield from _resolve(setting, reach, host)
     for name in (*NAMES, "docker"):
         link(toolchain.bin / name, getattr(toolchain, name))
     write_stamp(setting, cache_dir, toolchain, reach)
@@ -64,18 +64,11 @@ def _ensure(
     return toolchain
 
 
-def _resolve(
-    setting: Setting,
-    reach: Reach | None,
-    cache_dir: Path,
-    env: Mapping[str, str],
-    docker: Path,
-    bases: Iterable[str],
-) -> Steps[Toolchain]:
+def _resolve(setting: Setting, reach: Reach | None, host: BuildHost) -> Steps[Toolchain]:
+    cache_dir, env = host.cache_dir, host.env
     if setting == "source" or (reach is not None and from_source(reach)):
         why = "the setting says so" if reach is None else reach.in_words()
-        how = f"built from source, with the cluster's images: {why}"
-        return (yield from _source(how, cache_dir, env, docker, bases))
+        return (yield from _source(f"built from source, with the cluster's images: {why}", host))
     found = {} if setting == "download" else {name: look(name, env) for name in NAMES}
     fit = {name: program for name, program in found.items() if program is not None and not program.unfit}
     lacking = [name for name in NAMES if name not in fit]
@@ -101,7 +94,7 @@ def _resolve(
     elif lacking and reach is not None and (reach.packages or reach.registries):
         way = "source"
         why = f"{_list(lacking)} built from source: {reach.in_words()}"
-        yield from _programs([_BUILDS[_FROM_BUILD[name]] for name in lacking], cache_dir, env)
+        yield from _programs([_BUILDS[_FROM_BUILD[name]] for name in lacking], host)
         paths |= {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in lacking}
     elif lacking:
         raise machine_error(
@@ -113,7 +106,7 @@ def _resolve(
     elif reach is not None and not reach.registries:
         why += f"; {reach.in_words()}: Minikube can use only images that it already has"
     versions |= {name: _PINNED[name] for name in lacking}
-    return _toolchain(way, why, paths, versions, cache_dir, docker)
+    return _toolchain(way, why, paths, versions, host)
 
 
 def from_source(reach: Reach) -> bool:
@@ -121,40 +114,32 @@ def from_source(reach: Reach) -> bool:
     return not reach.registries and reach.packages and operating_system() == "linux"
 
 
-def _source(
-    why: str,
-    cache_dir: Path,
-    env: Mapping[str, str],
-    docker: Path,
-    bases: Iterable[str],
-    helm: Found | None = None,
-) -> Steps[Toolchain]:
+def _source(why: str, host: BuildHost, helm: Found | None = None) -> Steps[Toolchain]:
     """Everything is built but this helm, or one on PATH: the others belong together, whatever PATH has."""
+    cache_dir, env = host.cache_dir, host.env
     helm = helm or look("helm", env)
     own_helm = helm is not None and not helm.unfit
-    yield from _source_images(docker, cache_dir, env, bases, own_helm=own_helm)
+    yield from _source_images(host, own_helm=own_helm)
     paths = {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in NAMES}
     versions = dict(_PINNED)
     if helm is not None and own_helm:
         paths["helm"], versions["helm"] = helm.path, helm.version
     return replace(
-        _toolchain("source", why, paths, versions, cache_dir, docker),
+        _toolchain("source", why, paths, versions, host),
         node_image=node.node_ref(cache_dir, env),
         kubernetes_binaries=built(cache_dir, _BUILDS["kubernetes"]),
         offline_images=True,
     )
 
 
-def _bundled(
-    note: Mapping[str, Any], cache_dir: Path, env: Mapping[str, str], docker: Path, bases: Iterable[str]
-) -> Steps[Toolchain]:
+def _bundled(note: Mapping[str, Any], host: BuildHost) -> Steps[Toolchain]:
     """What a bundle brought; what is lacking of it nevertheless is made as on the machine that saved it."""
-    folder = cache_dir / bundled_folder(note["key"])
+    folder = host.cache_dir / bundled_folder(note["key"])
     if note["way"] == "source":
         helm = Found(folder / "helm", note["versions"]["helm"], "") if (folder / "helm").is_file() else None
-        return (yield from _source("from a bundle", cache_dir, env, docker, bases, helm))
+        return (yield from _source("from a bundle", host, helm))
     paths = {name: folder / name for name in NAMES}
-    return _toolchain(note["way"], "from a bundle", paths, note["versions"], cache_dir, docker)
+    return _toolchain(note["way"], "from a bundle", paths, note["versions"], host)
 
 
 def _is_usable(note: Mapping[str, Any], cache_dir: Path) -> bool:
@@ -162,44 +147,33 @@ def _is_usable(note: Mapping[str, Any], cache_dir: Path) -> bool:
     return note["way"] == "source" or all((folder / name).is_file() for name in NAMES)
 
 
-def _source_images(
-    docker: Path, cache_dir: Path, env: Mapping[str, str], bases: Iterable[str] = (), *, own_helm: bool
-) -> Steps[None]:
+def _source_images(host: BuildHost, *, own_helm: bool) -> Steps[None]:
     """All programs are built while the images' operating systems and packages are installed; then the images."""
 
     def systems() -> Steps[None]:
-        yield from ensure_base(docker, cache_dir, env)
-        yield from node.ensure_systems(docker, cache_dir, env)
-        yield from make_replacements(bases, docker, cache_dir, env)
+        yield from ensure_base(host)
+        yield from node.ensure_systems(host)
+        yield from make_replacements(host)
 
     builds = [build for build in BUILDS if build.name != "helm" or not own_helm]
-    yield from _programs([*builds, RUNC_FIT], cache_dir, env, {"systems": systems})
-    yield from node.ensure_cluster_images(docker, cache_dir, env)
+    yield from _programs([*builds, RUNC_FIT], host, {"systems": systems})
+    yield from node.ensure_cluster_images(host)
 
 
 def _programs(
-    builds: list[Build],
-    cache_dir: Path,
-    env: Mapping[str, str],
-    beside: Mapping[str, Callable[[], Steps[None]]] | None = None,
+    builds: list[Build], host: BuildHost, beside: Mapping[str, Callable[[], Steps[None]]] = MappingProxyType({})
 ) -> Steps[None]:
-    bodies: dict[str, Callable[[], Steps[None]]] = dict(beside or {})
+    cache_dir, env, bodies = host.cache_dir, host.env, dict(beside)
     missing = [build for build in builds if not built(cache_dir, build).is_dir()]
     if missing:
-        if any(build.cgo for build in missing):
-            yield from ensure_packages(("gcc", "libc6-dev"), "Minikube is partly written in C", env)
         go = yield from ensure_go(cache_dir, env)
-        bodies |= lanes(cache_dir, go, missing, env)
+        bodies["modules"] = lambda: ensure_modules(cache_dir, go, missing, env)
+        bodies["programs"] = lambda: ensure_built(cache_dir, go, missing, env)
     yield from merge(bodies, limit=max(1, len(bodies)))
 
 
 def _toolchain(
-    way: Way,
-    why: str,
-    paths: Mapping[str, Path],
-    versions: Mapping[str, str],
-    cache_dir: Path,
-    docker: Path,
+    way: Way, why: str, paths: Mapping[str, Path], versions: Mapping[str, str], host: BuildHost
 ) -> Toolchain:
     """The programs, with images that Minikube pulls by itself."""
     return Toolchain(
@@ -208,8 +182,8 @@ def _toolchain(
         minikube=paths["minikube"],
         helm=paths["helm"],
         kubectl=paths["kubectl"],
-        docker=docker,
-        bin=cache_dir / "toolchain" / "bin",
+        docker=host.docker,
+        bin=host.cache_dir / "toolchain" / "bin",
         versions=versions,
         kubernetes_version=KUBERNETES,
         node_image=None,

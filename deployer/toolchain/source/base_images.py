@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.image_ref import parse_ref
+from deployer.core.reading import text_if_any
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES, locked, recipe_digest
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.source.debian import base_digest, base_ref, ensure_base
-from deployer.toolchain.source.images import OURS, Recipe, ensure_image
+from deployer.toolchain.source.images import OURS, BuildHost, Recipe, ensure_image
 
 _FOLDER = RECIPES / "standins"
 
@@ -68,17 +69,18 @@ def ensure_replacements(
         return {}
     replaced = {name: ref for name in upstreams if (ref := replacement_of(name)) is not None}
     if replaced:
-        yield from locked(cache_dir, make_replacements(replaced, toolchain.docker, cache_dir, env))
+        host = BuildHost(toolchain.docker, cache_dir, env, tuple(replaced))
+        yield from locked(cache_dir, make_replacements(host))
     return replaced
 
 
-def make_replacements(upstreams: Iterable[str], docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[None]:
+def make_replacements(host: BuildHost) -> Steps[None]:
     """As `ensure_replacements`, for one who holds the toolchain's lock and needs images that cannot be pulled."""
-    families = dict.fromkeys(family for name in upstreams if (family := _family(name)) is not None)
+    families = dict.fromkeys(family for name in host.bases if (family := _family(name)) is not None)
     if families:
-        yield from ensure_base(docker, cache_dir, env)
+        yield from ensure_base(host)
     for family in families:
-        settings = machine_settings(env)
+        settings = machine_settings(host.env)
         arguments = {}
         for name in family.asks:
             value = settings.get(name, "")
@@ -91,9 +93,9 @@ def make_replacements(upstreams: Iterable[str], docker: Path, cache_dir: Path, e
             _FOLDER / family.dockerfile,
             files={name: _FOLDER / name for name in family.files},
             arguments={"BASE": base_ref(), **arguments},
-            parent=base_digest(env),
+            parent=base_digest(host.env),
         )
-        yield from ensure_image(docker, recipe, cache_dir, env)
+        yield from ensure_image(host, recipe)
 
 
 @cache
@@ -114,9 +116,9 @@ def machine_settings(env: Mapping[str, str]) -> dict[str, str]:
     home = Path(env.get("HOME") or "/")
     found: dict[str, str] = {}
     for path in (Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf"):
-        found |= pip_settings(_text(path))
+        found |= pip_settings(text_if_any(path))
     for path in (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), home / ".npmrc"):
-        found |= npm_settings(_text(path))
+        found |= npm_settings(text_if_any(path))
     for name in _PIP:
         if env.get(name):
             found[name] = env[name]
@@ -144,13 +146,6 @@ def npm_settings(text: str) -> dict[str, str]:
     """The package registry in an .npmrc."""
     match = re.search(r"^\s*registry\s*=\s*[\"']?(\S+?)[\"']?\s*$", text, re.MULTILINE)
     return {_NPM: match[1]} if match else {}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _holds_credentials(value: str) -> bool:

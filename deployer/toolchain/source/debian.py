@@ -21,7 +21,7 @@ from deployer.core.process import CommandFailed, run, stream
 from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES, digest, recipe_digest, work_folder
 from deployer.toolchain.model import STAGE, is_root
-from deployer.toolchain.source.images import LABEL, OURS, is_current
+from deployer.toolchain.source.images import LABEL, OURS, BuildHost, is_current
 
 SUITE = "bookworm"
 SECURITY = f"{SUITE}-security"
@@ -74,7 +74,7 @@ def ensure_packages(packages: Iterable[str], why: str, env: Mapping[str, str]) -
         raise machine_error(
             "MACHINE_PACKAGES",
             f"the packages {', '.join(wanted)} could not be installed",
-            detail="\n".join(error.tail),
+            detail=error.output,
             hints=("apt-get update && " + " ".join(install),),
         ) from error
     yield Item(STAGE, "packages", ItemState.DONE, f"installed {', '.join(wanted)}")
@@ -182,15 +182,15 @@ def base_digest(env: Mapping[str, str]) -> str:
     return digest(recipe_digest("debian"), [source.line for source in host_sources()], ca_bundle(env))
 
 
-def ensure_base(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+def ensure_base(host: BuildHost) -> Steps[bool]:
     """The base image exists and suits this machine; returns whether it had to be built."""
-    wanted = base_digest(env)
-    if is_current(docker, base_ref(), wanted, cache_dir, env):
+    env, wanted = host.env, base_digest(host.env)
+    if is_current(host, base_ref(), wanted):
         return False
     yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
     yield Item(STAGE, base_ref(), ItemState.RUNNING, "bootstrapping Debian")
     try:
-        with work_folder(cache_dir, "debian") as folder:
+        with work_folder(host.cache_dir, "debian") as folder:
             root = folder / "root"
             for line in stream(_bootstrap(root), env={**env, "DEBIAN_FRONTEND": "noninteractive"}):
                 yield Log(STAGE, base_ref(), line)
@@ -198,13 +198,13 @@ def ensure_base(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[
             archive = folder / "root.tar"
             run(["tar", "--numeric-owner", "-C", root, "-cf", archive, "."], timeout=600)
             change = ["--change", f"LABEL {LABEL}={wanted}", "--change", 'CMD ["/bin/bash"]']
-            run([docker, "import", *change, archive, base_ref()], env=env, timeout=600)
+            run([host.docker, "import", *change, archive, base_ref()], env=env, timeout=600)
     except CommandFailed as error:
         yield Item(STAGE, base_ref(), ItemState.FAILED)
         raise machine_error(
             "TOOLCHAIN_BASE",
             "the Debian base image could not be made",
-            detail="\n".join(error.tail),
+            detail=error.output,
             hints=("apt-get update", "todo-deploy doctor"),
         ) from error
     yield Item(STAGE, base_ref(), ItemState.DONE)
@@ -251,6 +251,6 @@ def _no_security_suite(source: Source, error: CommandFailed) -> Problem:
     return Problem(
         "TOOLCHAIN_SECURITY_SUITE",
         f"base images are made without security fixes: {source.uri} does not serve {source.suite}",
-        detail="\n".join(error.tail),
+        detail=error.output,
         hints=(f"add a source of {source.suite} to /etc/apt/sources.list",),
     )

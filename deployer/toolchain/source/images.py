@@ -23,6 +23,17 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 
 
 @dataclass(frozen=True, slots=True)
+class BuildHost:
+    """What images are made with here: Docker's client, the cache with the programs, and the environment."""
+
+    docker: Path
+    cache_dir: Path
+    env: Mapping[str, str] = field(repr=False)
+    bases: tuple[str, ...] = ()
+    """Base images that are to be replaced by ones of ours, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """An image: its name, its Dockerfile, and the files and arguments it is built from.
 
@@ -53,10 +64,11 @@ def _digest_of(path: Path) -> str:
     return digest(*[file.read_bytes() for file in files])
 
 
-def label_of(docker: Path, ref: str, env: Mapping[str, str]) -> str | None:
+def label_of(host: BuildHost, ref: str) -> str | None:
     """The recipe that the image was built from ("" where it does not say), or None where there is no image."""
     try:
-        said = run([docker, "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', ref], env=env)
+        words = ["image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', ref]
+        said = run([host.docker, *words], env=host.env)
     except CommandFailed as error:
         if any("No such" in line for line in error.tail):
             return None
@@ -65,50 +77,50 @@ def label_of(docker: Path, ref: str, env: Mapping[str, str]) -> str | None:
     return said.strip()
 
 
-def is_current(docker: Path, ref: str, wanted: str, cache_dir: Path, env: Mapping[str, str]) -> bool:
+def is_current(host: BuildHost, ref: str, wanted: str) -> bool:
     """Whether the image was built as wanted, or is that of a bundle of the same recipes.
 
     The machine that saved it may have another mirror and other CA certificates.
     """
-    label = label_of(docker, ref, env)
+    label = label_of(host, ref)
     if not label or label == wanted:
         return label == wanted
-    return label == ((bundled(cache_dir) or {}).get("labels") or {}).get(ref)
+    return label == ((bundled(host.cache_dir) or {}).get("labels") or {}).get(ref)
 
 
-def ensure_image(docker: Path, recipe: Recipe, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+def ensure_image(host: BuildHost, recipe: Recipe) -> Steps[bool]:
     """The image exists as the recipe says; returns whether it had to be built."""
     wanted = recipe.digest()
-    if is_current(docker, recipe.ref, wanted, cache_dir, env):
+    if is_current(host, recipe.ref, wanted):
         return False
     yield Item(STAGE, recipe.ref, ItemState.RUNNING, "building")
-    with work_folder(cache_dir, f"image-{digest(recipe.ref)[:12]}") as folder:
+    with work_folder(host.cache_dir, f"image-{digest(recipe.ref)[:12]}") as folder:
         for name, path in (*recipe.files.items(), *recipe.programs.items()):
             _place(path, folder / name)
         shutil.copyfile(recipe.dockerfile, folder / "Dockerfile")
         # The classic builder: BuildKit would ask a registry for base images that exist only here.
-        settings = {**env, "DOCKER_BUILDKIT": "0"}
+        settings = {**host.env, "DOCKER_BUILDKIT": "0"}
         try:
-            for line in stream(_command(docker, recipe, wanted, folder, env), env=settings):
+            for line in stream(_command(host, recipe, wanted, folder), env=settings):
                 yield Log(STAGE, recipe.ref, line)
         except CommandFailed as error:
             yield Item(STAGE, recipe.ref, ItemState.FAILED)
             raise machine_error(
                 "TOOLCHAIN_IMAGE",
                 f"the image {recipe.ref} could not be built",
-                detail="\n".join(error.tail),
+                detail=error.output,
                 hints=("run the command again: finished steps are kept", "todo-deploy doctor"),
             ) from error
     yield Item(STAGE, recipe.ref, ItemState.DONE)
     return True
 
 
-def _command(docker: Path, recipe: Recipe, wanted: str, folder: Path, env: Mapping[str, str]) -> list[str]:
-    words = [str(docker), "build", "--pull=false", "--label", f"{LABEL}={wanted}", "-t", recipe.ref]
+def _command(host: BuildHost, recipe: Recipe, wanted: str, folder: Path) -> list[str]:
+    words = [str(host.docker), "build", "--pull=false", "--label", f"{LABEL}={wanted}", "-t", recipe.ref]
     for name, value in recipe.arguments.items():
         words += ["--build-arg", f"{name}={value}"]
     for name in _PROXIES:
-        if env.get(name):
+        if host.env.get(name):
             words += ["--build-arg", name]  # without a value: Docker reads it, and argv does not show it
     return [*words, str(folder)]
 

@@ -20,7 +20,7 @@ from deployer.toolchain.pins import BUILDS, CNI_PLUGINS, CONTROL_PLANE, KUBERNET
 from deployer.toolchain.source import runc
 from deployer.toolchain.source.debian import base_digest, base_ref
 from deployer.toolchain.source.go import built
-from deployer.toolchain.source.images import OURS, Recipe, ensure_image
+from deployer.toolchain.source.images import OURS, BuildHost, Recipe, ensure_image
 
 _BUILDS: Mapping[str, Build] = {build.name: build for build in BUILDS}
 _IN_MINIKUBE = ("kubeadm", "kubelet", "kubectl")
@@ -107,20 +107,21 @@ def control_plane(image: ControlPlaneImage, cache_dir: Path, env: Mapping[str, s
     return Recipe(image.ref, _IMAGES / image.dockerfile, programs=programs, arguments=arguments, parent=parent)
 
 
-def ensure_systems(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+def ensure_systems(host: BuildHost) -> Steps[bool]:
     """The images that need packages and none of our programs exist."""
-    changed = yield from ensure_image(docker, node_os(env), cache_dir, env)
-    changed |= yield from ensure_image(docker, kube_proxy_os(env), cache_dir, env)
+    changed = yield from ensure_image(host, node_os(host.env))
+    changed |= yield from ensure_image(host, kube_proxy_os(host.env))
     return changed
 
 
-def ensure_cluster_images(docker: Path, cache_dir: Path, env: Mapping[str, str]) -> Steps[bool]:
+def ensure_cluster_images(host: BuildHost) -> Steps[bool]:
     """The node image and the control plane's images exist; Minikube's own copies of older ones are gone."""
-    changed = yield from ensure_image(docker, node(cache_dir, env), cache_dir, env)
+    cache_dir, env = host.cache_dir, host.env
+    changed = yield from ensure_image(host, node(cache_dir, env))
     if runc.is_needed():
-        changed |= yield from ensure_image(docker, fitted_node(cache_dir, env), cache_dir, env)
+        changed |= yield from ensure_image(host, fitted_node(cache_dir, env))
     for image in CONTROL_PLANE:
-        if (yield from ensure_image(docker, control_plane(image, cache_dir, env), cache_dir, env)):
+        if (yield from ensure_image(host, control_plane(image, cache_dir, env))):
             forget_cached(image.ref, env)
             changed = True
     return changed

@@ -57,16 +57,18 @@ def environment(calls: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "CALLS": str(calls), "GOFLAGS": "-mod=vendor", "GOROOT": "/elsewhere"}
 
 
-def test_what_is_missing_is_built_once(tmp_path: Path, calls: Path) -> None:
+def test_what_is_missing_is_built_once_and_one_module_in_one_run(tmp_path: Path, calls: Path) -> None:
     go = program(tmp_path, "go", FAKE_GO)
     events: list[Event] = []
     for _ in range(2):
-        finish(ensure_built(tmp_path, go, [HELM_BUILD, CLUSTER_BUILD], environment(calls)), events)
+        finish(ensure_built(tmp_path, go, BUILDS, environment(calls)), events)
     assert (built(tmp_path, HELM_BUILD) / "helm").exists()
     assert (built(tmp_path, CLUSTER_BUILD) / "etcd").exists()
+    for build in BUILDS:
+        assert len(list(built(tmp_path, build).iterdir())) == len(build.packages)
     text = calls.read_text()
     assert text.count("build -v -mod=readonly -trimpath") == 2
-    assert f"version={HELM}" in text
+    assert f"-ldflags=helm.sh/helm/v4/cmd/helm=-s -w -X helm.sh/helm/v4/internal/version.version={HELM} " in text
     assert "FLAGS=-mod=vendor" not in text
     assert any(isinstance(event, Log) and event.line == "helm.sh/helm/v4/cmd/helm" for event in events)
 
@@ -122,7 +124,7 @@ def test_a_build_may_ask_for_a_patch_version(tmp_path: Path, said: str, enough: 
 
 @pytest.mark.parametrize("build", [*BUILDS, RUNC_FIT], ids=lambda build: build.name)
 def test_every_build_has_its_pins(build: object) -> None:
-    name = build.name  # type: ignore[attr-defined]
+    name = build.module or build.name  # type: ignore[attr-defined]
     ours = name == "runc-fit"
     folder = RECIPES / name if ours else RECIPES / "modules" / name
     module = (folder / "go.mod").read_text()
@@ -135,8 +137,7 @@ def test_every_build_has_its_pins(build: object) -> None:
     ("name", "line"),
     [
         ("kubernetes", f"k8s.io/kubernetes {KUBERNETES}"),
-        ("minikube", f"k8s.io/minikube {MINIKUBE}"),
-        ("helm", f"helm.sh/helm/v4 {HELM}"),
+        ("kubernetes", f"helm.sh/helm/v4 {HELM}"),
         ("kubernetes", f"go.etcd.io/etcd/server/v3 v{TAGS['etcd'].partition('-')[0]}"),
         ("kubernetes", f"github.com/coredns/coredns {TAGS['coredns']}"),
         ("kubernetes", f"k8s.io/minikube {MINIKUBE}"),
@@ -144,6 +145,23 @@ def test_every_build_has_its_pins(build: object) -> None:
 )
 def test_versions_and_modules_agree(name: str, line: str) -> None:
     assert line in (RECIPES / "modules" / name / "go.mod").read_text()
+
+
+def test_modules_share_the_versions_of_what_both_have() -> None:
+    """What one has at another version is compiled twice."""
+
+    def required(name: str) -> dict[str, str]:
+        text = (RECIPES / "modules" / name / "go.mod").read_text()
+        return dict(re.findall(r"^\t(\S+) (v\S+)", text, re.MULTILINE))
+
+    ours, theirs = required("cri-dockerd"), required("kubernetes")
+    assert [name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]] == []
+
+
+def test_what_cri_dockerd_says_is_its_version() -> None:
+    module = (RECIPES / "modules/cri-dockerd/go.mod").read_text()
+    found = re.search(r"github.com/Mirantis/cri-dockerd v(\S+)", module)
+    assert found and next(build for build in BUILDS if build.name == "cri-dockerd").ldflags.endswith(f"={found[1]}")
 
 
 def test_the_wheel_is_new_enough() -> None:

@@ -13,7 +13,7 @@ from deployer.toolchain.files import bundled_note, pins_key, write_json
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.pins import CNI_PLUGINS, CONTROL_PLANE, KINDNETD
 from deployer.toolchain.source import base_images, debian, images, node
-from deployer.toolchain.source.images import Recipe, ensure_image
+from deployer.toolchain.source.images import BuildHost, Recipe, ensure_image
 from tests.unit.toolchain.support import finish, nothing, program
 
 # Remembers labels of built images in files; the last word of `build` is the context.
@@ -71,8 +71,8 @@ def test_an_image_is_built_when_missing_and_never_without_reason(
     docker: Path, recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
-    assert finish(ensure_image(docker, recipe, tmp_path, env(store)), events) is True
-    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is False
+    assert finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe), events) is True
+    assert finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe)) is False
     assert builds(store) == 1
     lines = {event.line for event in events if isinstance(event, Log)}
     assert lines == {"Dockerfile", "file", "tool"}
@@ -85,16 +85,16 @@ def test_an_image_of_a_bundle_is_kept_although_this_machine_would_label_it_other
     (store / "todo-deploy.local_x_1").write_text("label-of-another-machine\n")
     note = {"key": pins_key(), "labels": {recipe.ref: "label-of-another-machine"}}
     write_json(bundled_note(tmp_path), note)
-    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is False
+    assert finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe)) is False
     write_json(bundled_note(tmp_path), {**note, "key": "of an earlier version"})
-    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is True
+    assert finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe)) is True
 
 
 @pytest.mark.parametrize("change", ["file", "dockerfile", "argument", "program", "parent"])
 def test_whatever_decides_the_content_rebuilds_it(
     docker: Path, recipe: Recipe, store: Path, tmp_path: Path, change: str
 ) -> None:
-    finish(ensure_image(docker, recipe, tmp_path, env(store)))
+    finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe))
     if change == "file":
         (tmp_path / "file").write_text("two")
     elif change == "dockerfile":
@@ -105,13 +105,13 @@ def test_whatever_decides_the_content_rebuilds_it(
         recipe = replace(recipe, programs={"tool": program(tmp_path / "tool-ba9876543210", "tool", "exit 0")})
     else:
         recipe = replace(recipe, parent="another")
-    assert finish(ensure_image(docker, recipe, tmp_path, env(store))) is True
+    assert finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe)) is True
 
 
 def test_a_build_that_fails_shows_its_last_lines(docker: Path, recipe: Recipe, store: Path, tmp_path: Path) -> None:
     (store / "broken").touch()
     with pytest.raises(DeployError) as caught:
-        finish(ensure_image(docker, recipe, tmp_path, env(store)))
+        finish(ensure_image(BuildHost(docker, tmp_path, env(store)), recipe))
     assert caught.value.problems[0].code == "TOOLCHAIN_IMAGE"
     assert "E: no such package" in caught.value.problems[0].detail
 
@@ -119,7 +119,7 @@ def test_a_build_that_fails_shows_its_last_lines(docker: Path, recipe: Recipe, s
 def test_proxies_reach_builds_without_their_values_in_argv(
     docker: Path, recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
-    finish(ensure_image(docker, recipe, tmp_path, env(store, HTTPS_PROXY="http://me:secret@proxy:1")))
+    finish(ensure_image(BuildHost(docker, tmp_path, env(store, HTTPS_PROXY="http://me:secret@proxy:1")), recipe))
     calls = (store / "calls").read_text()
     assert "--build-arg HTTPS_PROXY" in calls
     assert "secret" not in calls

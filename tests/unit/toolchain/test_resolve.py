@@ -36,8 +36,7 @@ class Machine:
         monkeypatch.setattr(download, "ensure_downloaded", self._download)
         monkeypatch.setattr(resolve, "built", self._built)
         monkeypatch.setattr(node, "built", self._built)
-        for name in ("ensure_packages", "ensure_base"):
-            monkeypatch.setattr(resolve, name, nothing)
+        monkeypatch.setattr(resolve, "ensure_base", nothing)
         monkeypatch.setattr(node, "ensure_systems", nothing)
         monkeypatch.setattr(node, "ensure_cluster_images", self._images)
         monkeypatch.setattr(resolve, "operating_system", lambda: "linux")
