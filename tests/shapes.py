@@ -373,6 +373,30 @@ SHAPES: Mapping[str, Shape] = {
         releases=3,
         env={"SESSION_SECRET": "0123456789abcdef"},
     ),
+    # A migration that ends before the service starts, volumes that two services share, a tool in a profile.
+    "compose-jobs": Shape(
+        {
+            "Dockerfile": dockerfile("server.py ."), "server.py": SERVER,
+            "worker/Dockerfile": dockerfile("main.py .", run="main.py", port=""), "worker/main.py": WORKER,
+            ".env.example": "DB_PASSWORD=\nDEBUG=\n", "app.env": "ROLE=api\n",
+            "compose.yml": (
+                "x-db: &db {DB_URL: 'postgres://u:${DB_PASSWORD:?set it}@db_main/u'}\n"
+                "services:\n"
+                "  migrate:\n    build: .\n    command: ['true']\n    environment: {<<: *db}\n    env_file: app.env\n"
+                "  api:\n    build: .\n    ports: ['${PORT:-80}:8080']\n    env_file: [.env, app.env]\n"
+                "    environment: {<<: *db, NEEDS: DB_URL, WORK: 'http://job_worker:9000'}\n"
+                "    depends_on:\n      migrate: {condition: service_completed_successfully}\n"
+                "      job_worker: {condition: service_started}\n"
+                "    volumes: ['files:/files', 'made:/made:ro']\n"
+                "  job_worker:\n    build: worker\n    volumes: ['files:/in:ro', 'made:/out']\n"
+                "  shell: {image: 'adminer:4', profiles: [debug]}\n"
+                "volumes: {files: {}, made: {}}\n"
+            ),
+        },
+        ("deployment/api", "deployment/job-worker"),
+        releases=2,
+        env={"DB_PASSWORD": "0123456789abcdef"},
+    ),
     # No chart and no Compose file: two Dockerfiles, or one.
     "dockerfiles": Shape(
         {

@@ -5,13 +5,19 @@ What the files do not say is a `Question` with a default. A default that was tak
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer.config.releases import BUILTIN
 from deployer.core.image_ref import parse_ref
+from deployer.core.reading import read_text
+from deployer.core.redact import ACCOUNT_NAME
 from deployer.core.values import set_over
 from deployer.init import match
 from deployer.init.model import (
@@ -32,7 +38,6 @@ NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"^(|<.*>|change[-_ ]?me.*|your[-_ ].*|xxx+|todo|example|placeholder)$", re.IGNORECASE)
 _MARK = "guessed"
-_USER = re.compile(r"(^|_)(user|username|login|db|database|name)$", re.IGNORECASE)
 # Words of charts that stand beside an application's own.
 _ASIDE = frozenset({
     "argo", "argocd", "demo", "e2e", "example", "examples", "fixtures", "flux", "gitops", "grafana", "loki",
@@ -43,8 +48,10 @@ _BY_OTHERS = frozenset(
 )
 # Build arguments that BuildKit or the proxy's settings give.
 _AUTOMATIC = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)|(HTTPS?|FTP|NO|ALL)_PROXY", re.IGNORECASE)
-_IGNORED = (".env", ".env.*")
+_IGNORED = (".env", ".env.*", ".git", "todo-deploy*.yaml", "todo-deploy*.lock")
 _FROM_ENV = "app-secrets"
+_CLAIM, _FILES = "volumes", "files"
+_SIZE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
 
 Place = tuple[str, ...]
 
@@ -132,16 +139,23 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
 def _services(sheet: _Sheet, repo: Repository) -> None:
     """Each service as a release of the tool's own chart."""
     taken: dict[str, FoundDockerfile] = {}
-    keys = dict.fromkeys(key for one in repo.services for key in (*one.keys, *(repo.env_keys if one.whole else ())))
+    named = {key for one in repo.services for key in one.keys.values()}
+    whole = repo.env_keys if any(one.whole for one in repo.services) else ()
     for one in repo.services:
         sheet.remarks += one.remarks
         if one.dockerfile is not None:
             taken[one.name] = one.dockerfile
             _service_image(sheet, repo, one, one.dockerfile)
-    for key in keys:
-        _key(sheet, repo, ("secrets", _FROM_ENV, "keys", key), _FROM_ENV, required=True)
+    for key in sorted({*named, *whole}, key=[*repo.env_keys, *sorted(named)].index):
+        _key(sheet, repo, ("secrets", _FROM_ENV, "keys", key), _FROM_ENV, required=True, named=key in named)
+    by_name = {one.name: one for one in repo.services}
+    jobs = {name: by_name[name] for one in repo.services for name in one.after if name in by_name}
+    shared = _Shared.of([one for one in repo.services if one.name not in jobs])
     for one in repo.services:
-        _service(sheet, repo, one)
+        if one.name not in jobs:
+            _service(sheet, repo, one, shared)
+            for number, job in enumerate(jobs[name] for name in one.after if name in jobs):
+                _first(sheet, repo, one, job, number)
     for one in repo.services:
         if one.published and one.port is not None and one.port not in OTHER_PORTS:
             _url(sheet, Exposed(one.name, None, None, one.health))
@@ -158,7 +172,57 @@ def _service_image(sheet: _Sheet, repo: Repository, one: Service, dockerfile: Fo
     _arguments(sheet, dockerfile, place)
 
 
-def _service(sheet: _Sheet, repo: Repository, one: Service) -> None:
+@dataclass(frozen=True)
+class _Shared:
+    """The one claim of services that share volumes or have several; each volume is a folder of it."""
+
+    owner: str = ""
+    users: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, services: Sequence[Service]) -> _Shared:
+        """The claim that these services need; its owner needs no other user."""
+        uses = Counter(mount.volume for one in services for mount in one.volumes)
+        users = [
+            one for one in services if len(one.volumes) > 1 or any(uses[mount.volume] > 1 for mount in one.volumes)
+        ]
+        names = frozenset(one.name for one in users)
+        return cls(next((one.name for one in users if not names & set(one.needs)), ""), names)
+
+
+def _volumes(one: Service, shared: _Shared) -> dict[str, Any]:
+    """The values that mount the service's volumes."""
+    if one.name not in shared.users:
+        mount = one.volumes[0]
+        return {"kind": "StatefulSet", "persistence": {"enabled": True, "mountPath": mount.path}}
+    mounts = [{"name": _CLAIM, "mountPath": mount.path, "subPath": mount.volume, "readOnly": mount.read_only}
+              for mount in one.volumes]  # fmt: skip
+    if one.name == shared.owner:
+        claim: dict[str, Any] = {"persistence": {"enabled": True, "name": _CLAIM, "mountPath": f"/mnt/{_CLAIM}"}}
+    else:
+        claim = {"extraVolumes": [{"name": _CLAIM, "persistentVolumeClaim": {"claimName": _CLAIM}}]}
+    return {**claim, "extraVolumeMounts": mounts}
+
+
+def _files(root: Path, one: Service) -> dict[str, Any]:
+    """The values that mount the service's files: a ConfigMap has their texts."""
+    keys = [PurePosixPath(mount.volume).name for mount in one.files]
+    keys = [f"{number}-{key}" if keys.index(key) < number else key for number, key in enumerate(keys)]
+    files = [root / mount.volume for mount in one.files]
+    name = f"{one.name}-{_FILES}"
+    volume: dict[str, Any] = {"name": name}
+    if any(os.access(file, os.X_OK) for file in files):
+        volume["defaultMode"] = 0o755
+    return {
+        "config": {"enabled": True, "name": name, "envFrom": False,
+                   "data": {key: read_text(file) for key, file in zip(keys, files, strict=True)}},
+        "extraVolumes": [{"name": _FILES, "configMap": volume}],
+        "extraVolumeMounts": [{"name": _FILES, "mountPath": mount.path, "subPath": key, "readOnly": True}
+                              for mount, key in zip(one.files, keys, strict=True)],
+    }  # fmt: skip
+
+
+def _service(sheet: _Sheet, repo: Repository, one: Service, shared: _Shared) -> None:
     place = ("releases", one.name)
     sheet.put((*place, "chart"), BUILTIN)
     values: dict[str, Any] = {"port": one.port}
@@ -172,17 +236,22 @@ def _service(sheet: _Sheet, repo: Repository, one: Service) -> None:
     if one.port is not None:
         probe = {"httpGet": {"path": one.health, "port": one.port}} if one.health else {"tcpSocket": {"port": one.port}}
         values |= {"probes": {"readiness": probe}}
-    values |= {"resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}}
+    values |= {"resources": deepcopy(_SIZE)}
     sheet.comments[(*place, "values", "resources")] = f"{_MARK}: nothing says how much it needs"
     values |= {"command": list(one.entrypoint)} if one.entrypoint else {}
     values |= {"args": list(one.command)} if one.command else {}
     values |= {"env": dict(one.env)} if one.env else {}
     if one.keys:
-        values["secretEnv"] = {key: {"secret": _FROM_ENV, "key": key} for key in one.keys}
+        values["secretEnv"] = {name: {"secret": _FROM_ENV, "key": key} for name, key in one.keys.items()}
     if one.whole and repo.env_keys:
         values["envFromSecrets"] = [_FROM_ENV]
-    if one.volume:
-        values |= {"kind": "StatefulSet", "persistence": {"enabled": True, "mountPath": one.volume}}
+    mounted = [_volumes(one, shared)] if one.volumes else []
+    mounted += [_files(repo.root, one)] if one.files else []
+    for made in mounted:
+        values |= {key: [*values.get(key, ()), *more] if isinstance(more, list) else more for key, more in made.items()}
+    if one.files:
+        of = ", ".join(mount.volume for mount in one.files)
+        sheet.comments[(*place, "values", "config")] = f"the text of {of}, which is mounted: from now on it is here"
     if one.dockerfile is None:
         ref = parse_ref(one.image)
         values["image"] = {"repository": ref.name, "tag": ref.tag or "latest"}
@@ -192,8 +261,38 @@ def _service(sheet: _Sheet, repo: Repository, one: Service) -> None:
     if "secretEnv" in values or "envFromSecrets" in values:
         paths = {f"global.secretNames.{_FROM_ENV}": "{name}", f"global.secretChecksums.{_FROM_ENV}": "{checksums}"}
         sheet.put((*place, "secrets", _FROM_ENV), paths)
-    if one.needs:
-        sheet.put((*place, "needs"), list(one.needs))
+    if needs := _needs(one, repo):
+        sheet.put((*place, "needs"), needs)
+
+
+def _needs(one: Service, repo: Repository) -> list[str]:
+    """The releases that the service needs, and those that what ends before it needs."""
+    jobs = {name for service in repo.services for name in service.after}
+    first = [need for other in repo.services if other.name in one.after for need in other.needs]
+    return [name for name in dict.fromkeys([*one.needs, *first]) if name not in jobs]
+
+
+def _first(sheet: _Sheet, repo: Repository, one: Service, job: Service, number: int) -> None:
+    """What must have ended before the service starts runs in its pods, as an init container."""
+    place, path = ("releases", one.name), f"initContainers[{number}]"
+    names = [f"{path}.env[{at}].valueFrom.secretKeyRef.name" for at in range(len(job.keys))]
+    env: list[dict[str, Any]] = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": _FROM_ENV, "key": key}}} for name, key in job.keys.items()
+    ]
+    made: dict[str, Any] = {"name": job.name, "image": job.image or job.name, "resources": deepcopy(_SIZE)}
+    made |= {"command": list(job.entrypoint)} if job.entrypoint else {}
+    made |= {"args": list(job.command)} if job.command else {}
+    made |= {"env": [*env, *({"name": name, "value": text} for name, text in job.env.items())]}
+    if job.whole and repo.env_keys:
+        made["envFrom"] = [{"secretRef": {"name": _FROM_ENV}}]
+        names.append(f"{path}.envFrom[0].secretRef.name")
+    sheet.remarks += [f"{job.name}: {file.volume} is not mounted at {file.path}" for file in job.files]
+    release = sheet.document["releases"][one.name]
+    release["values"].setdefault("initContainers", []).append(made)
+    if job.dockerfile is not None:
+        sheet.put((*place, "images", job.name), {f"{path}.image": "{ref}"})
+    for name in names:
+        sheet.put((*place, "secrets", _FROM_ENV, name), "{name}")
 
 
 def _chosen(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> Sequence[Reading]:
@@ -336,7 +435,8 @@ def _context(sheet: _Sheet, repo: Repository, dockerfile: FoundDockerfile, place
     # The env file is beside the spec: only a context that is this folder can hold it.
     ignores = (repo.root / ".dockerignore", repo.root / f"{dockerfile.path}.dockerignore")
     if context == "." and dockerfile.copies_all and not any(one.is_file() for one in ignores):
-        sheet.ignore["."] = [*_IGNORED, *((f"!{repo.env_example}",) if repo.env_example else ())]
+        example = (f"!{repo.env_example}",) if repo.env_example else ()
+        sheet.ignore["."] = [*_IGNORED, *(one.path for one in repo.charts), *example]
 
 
 def _secrets(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> None:
@@ -359,12 +459,13 @@ def _secrets(sheet: _Sheet, repo: Repository, readings: Sequence[Reading]) -> No
             keys = {key: keys.get(key, False) for key in filter(None, (one.strip() for one in answer.split(",")))}
             sheet.comments[place] = f"{mark}pods take all of it; these are the keys of the env file" if mark else ""
         for key, required in keys.items():
-            _key(sheet, repo, (*place, "keys", key), name, required)
+            _key(sheet, repo, (*place, "keys", key), name, required=required)
         if not keys:
             sheet.put((*place, "keys"), {"VALUE": {"kind": "optional"}}, f"{_MARK}: which keys it has is not known")
 
 
-def _key(sheet: _Sheet, repo: Repository, place: Place, secret: str, required: bool) -> None:
+def _key(sheet: _Sheet, repo: Repository, place: Place, secret: str, *, required: bool, named: bool = True) -> None:
+    """A key of a Secret; one that nothing names, and that pods get with all others, may be empty."""
     key = place[-1]
     source = _source(key, repo)
     value = {"from": source} if source != key else {}
@@ -372,11 +473,12 @@ def _key(sheet: _Sheet, repo: Repository, place: Place, secret: str, required: b
     if not required:
         value["kind"] = "optional"
     elif _PLACEHOLDER.match(repo.env_keys.get(source, "")):
-        default = "generated" if _GENERATED.search(source) else "optional" if _USER.search(source) else "required"
+        may_lack = not named or ACCOUNT_NAME.search(source)
+        default = "generated" if _GENERATED.search(source) else "optional" if may_lack else "required"
         text = f"{source} (key {key} of Secret {secret}): required in .env, generated, or optional?"
         kind, mark = sheet.ask(Question(f"kind:{secret}:{key}", text, default, ("required", "generated", "optional")))
         value |= {"kind": kind} if kind != "required" else {}
-        value |= {"default": str(sheet.document["application"])} if _USER.search(source) and mark else {}
+        value |= {"default": str(sheet.document["application"])} if ACCOUNT_NAME.search(source) and mark else {}
         comment = f"{mark}no env file has a value for it" if mark else ""
     sheet.put(place, value, comment)
 

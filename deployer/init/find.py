@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from deployer.core.errors import DeployError
 from deployer.core.reading import Malformed, read_text
 from deployer.core.yaml import parse_manifest
-from deployer.init.model import FoundChart, FoundDockerfile, Repository, dashed
+from deployer.init.model import USUAL, FoundChart, FoundDockerfile, Repository, dashed
 from deployer.init.services import services
 from deployer.sources import charts, dotenv
 from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
@@ -30,7 +30,7 @@ _WORK = frozenset({
 # What lies beside a Dockerfile in a folder that is there for Dockerfiles alone.
 _BESIDE = ("*.sh", "*.conf", "*.md", "*.dockerignore", ".dockerignore", "*.template", "README*", "*.yml", "*.yaml")
 _BY_ARGUMENT = re.compile(r"(?<![\w./-])((?:[\w.-]+/)+)\$\{?(\w+)")
-_DOCKERFILE = ("Dockerfile", "Containerfile", "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
+_DOCKERFILE = (*USUAL, "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
 _NOT_DOCKERFILE = ("*.dockerignore", "*.md", "*.j2", "*.tmpl")
 _EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example", "example.env")
 _DEEPEST = 6
@@ -53,7 +53,7 @@ def find(root: Path) -> Repository:
     has_env = (root / ".env").is_file()
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
     found = (*dockerfiles, *variants.values())
-    made = () if found_charts else services(root, found)
+    made = () if found_charts else services(root, found, keys)
     return Repository(root, found, found_charts, keys, example, has_env, tuple(broken), made)
 
 
@@ -104,7 +104,7 @@ def _copied(text: str) -> list[str]:
     """The paths that it copies from its context."""
     found = []
     for one in instructions(text):
-        words = [word for word in one.rest.split() if not word.startswith("--")]
+        words = one.words
         if one.word in ("COPY", "ADD") and "--from=" not in one.rest and not one.rest.startswith(("[", "<<")):
             found += [word.strip("\"'") for word in words[:-1] if "$" not in word and "://" not in word]
     return found
@@ -123,7 +123,7 @@ def _context(root: Path, path: str, name: str, copied: Sequence[str], files: Seq
         and bool(copied)
         and all(_is_dockerfile(one) or _lies_beside(one) for one in files if one.startswith(f"{own}/"))
     )
-    beside = file.name in ("Dockerfile", "Containerfile") and not apart
+    beside = file.name in USUAL and not apart
     folders = {parent.as_posix() for one in files for parent in PurePosixPath(one).parents} - {".", own}
     named = sorted((one for one in folders if _plain(PurePosixPath(one).name) == name), key=len)
     candidates = [own, *above] if beside else [*named, *(above if apart else (own, *above)), own]
@@ -131,7 +131,7 @@ def _context(root: Path, path: str, name: str, copied: Sequence[str], files: Seq
     for candidate in candidates:
         if all(any((root / candidate).glob(one)) for one in wanted):
             return candidate, bool(wanted) or beside or not copied
-    return own if file.name in ("Dockerfile", "Containerfile") else candidates[0], False
+    return own if file.name in USUAL else candidates[0], False
 
 
 def _lies_beside(path: str) -> bool:
@@ -141,11 +141,7 @@ def _lies_beside(path: str) -> bool:
 def _variants(root: Path, one: FoundDockerfile) -> Iterator[FoundDockerfile]:
     """The images that the Dockerfile makes besides its own: by stage, and by an argument that names a folder."""
     text = (root / one.path).read_text(encoding="utf-8", errors="replace")
-    stages = [
-        words[2]
-        for step in instructions(text)
-        if step.word == "FROM" and len(words := [word for word in step.rest.split() if word[:2] != "--"]) > 2
-    ]
+    stages = [words[2] for step in instructions(text) if step.word == "FROM" and len(words := step.words) > 2]
     for stage in stages if len(stages) > 1 else ():
         if stage.lower() not in _WORK:
             yield replace(one, name=_plain(stage), target=stage)

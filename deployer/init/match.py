@@ -15,7 +15,7 @@ from typing import Any
 from deployer.core.image_ref import parse_ref
 from deployer.core.ports import Object
 from deployer.core.values import dotted, set_over, value_at
-from deployer.init.model import FoundDockerfile, Reading, Slot
+from deployer.init.model import USUAL, FoundDockerfile, Reading, Slot
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.model import Workload, is_test, workload_of
 
@@ -209,7 +209,7 @@ def makers(readings: Sequence[Reading], dockerfiles: Sequence[FoundDockerfile]) 
     own = [place for place in left if parse_ref(places[place].image).last not in _PUBLIC]
     skeletons = [place for place in left if parse_ref(places[place].image).short == _SKELETON]
     alone = own if len(own) == 1 else skeletons if not own and len(skeletons) == 1 else []
-    usual = [path for path in paths if path.rpartition("/")[2] in ("Dockerfile", "Containerfile")]
+    usual = [path for path in paths if path.rpartition("/")[2] in USUAL]
     for path in usual if len(usual) == 1 else paths if len(paths) == 1 else ():
         found |= dict.fromkeys(alone, (next(one for one in dockerfiles if one.path == path), False))
     return found

@@ -47,6 +47,15 @@ class FoundChart:
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A named volume, and where a service has it."""
+
+    volume: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One service: how its image is made or called, where it listens, and what it is given."""
 
@@ -56,15 +65,18 @@ class Service:
     port: int | None = None
     published: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
-    keys: tuple[str, ...] = ()
-    """Variables that the env file has the values of."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose values are the env file's → its key."""
     whole: bool = False
     """Whether it gets all of the env file."""
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    volume: str = ""
-    """Where a named volume is mounted."""
+    volumes: tuple[Mount, ...] = ()
+    files: tuple[Mount, ...] = ()
+    """Text files of the repository, and where it has them."""
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    """Services that must have ended well before it starts."""
     health: str = ""
     remarks: tuple[str, ...] = ()
 
@@ -179,6 +191,10 @@ Answers = Mapping[str, str]
 
 Rendered = Sequence[Object]
 """The objects of one rendering."""
+
+
+USUAL = ("Dockerfile", "Containerfile", "dockerfile")
+"""The names of a file that builds the folder it is in."""
 
 
 def dashed(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,8 +19,8 @@ from deployer.init.match import Path, leaves, nested
 from deployer.init.model import Exposed, FoundChart, Reading, Rendered, SecretNeed, dashed
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.configuration import references
-from deployer.preflight.rules.model import is_custom, is_test, name_of, texts_of, workload_of
-from deployer.status.objects import dig, rows
+from deployer.preflight.rules.model import is_custom, is_test, texts_of, workload_of
+from deployer.status.objects import dig, name_of, rows
 
 _HOST = re.compile(r"://(?:[^@/\s]*@)?([a-z][a-z0-9-]*)(?=[:/\"'\s]|$)")
 # `existingSecretPasswordKey` is a key within one.
@@ -30,6 +31,11 @@ _TYPES = ("ClusterIP", "LoadBalancer")
 _OTHER = re.compile(r"grpc|sql|postgres|redis|mongo|amqp|kafka|mqtt|dns|ssh|smtp|ldap|nats|etcd|memcache|^tcp|^db$")
 # Of databases, queues and mail: PostgreSQL, MySQL, Redis, MongoDB, AMQP, Kafka, ZooKeeper, SSH, SMTP, DNS …
 OTHER_PORTS = {22, 25, 53, 587, 1883, 2181, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 11211, 27017, 50051}
+_NODE_PORTS = {None, 0, *range(30000, 32768)}
+"""Those that a cluster can give, or it chooses one itself."""
+# A chart that wants values makes names without them that Kubernetes does not allow.
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+_AT_ONCE = 4
 _MARK = "draft-secret-"
 
 # Words of the names of charts that are another state of one beside them.
@@ -60,8 +66,10 @@ def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Rea
     moved, _ = _tried(render, overlaid(given, secrets_marked(groups, chart.values))) if groups else (base, "")
     wanted = secret_needs(base, moved, groups if moved is not None else (), plan)
     reachable = list(exposed(base, plan))
-    for path in type_paths(chart.values):
-        opened, _ = _tried(render, overlaid(given, nested({path: "NodePort"}, chart.values)))
+    types = type_paths(chart.values)
+    for path, opened in zip(types, _each(render, [
+        overlaid(given, nested({path: "NodePort"}, chart.values)) for path in types
+    ]), strict=True):  # fmt: skip
         known = {one.service for one in reachable if not one.host}
         more = exposed(opened or (), plan, dotted(path))
         reachable += [one for one in more if not one.host and one.service not in known]
@@ -79,13 +87,38 @@ def _taken(
     `needs_all`: it does not render without its images, so that one path at a time is left out instead.
     """
 
-    def renders(some: Sequence[match.Path]) -> bool:
-        return _tried(render, match.marked(values, some))[0] is not None
-
     if not needs_all:
-        return tuple(one for one in paths if renders((one,)))
+        return _taken_of_each_kind(render, values, paths)
     rests = ([other for other in paths if other != one] for one in paths)
-    return tuple(next((rest for rest in rests if renders(rest)), ()))
+    return tuple(next((rest for rest in rests if _tried(render, match.marked(values, rest))[0] is not None), ()))
+
+
+def _taken_of_each_kind(
+    render: Render, values: Mapping[str, Any], paths: Sequence[match.Path]
+) -> tuple[match.Path, ...]:
+    """The paths that the chart takes a mark at, found by halves; none of a kind (registries, tags) where no quarter is
+    taken: a chart that checks one checks all."""
+    kinds: dict[str, list[match.Path]] = {}
+    for one in paths:
+        kinds.setdefault(str(one[-1]), []).append(one)
+    taken: set[match.Path] = set()
+    left = list(kinds.values())
+    for halved in range(len(paths)):
+        made = _each(render, [match.marked(values, some) for some in left])
+        taken.update(*(some for some, objects in zip(left, made, strict=True) if objects is not None))
+        failed = [some for some, objects in zip(left, made, strict=True) if objects is None and len(some) > 1]
+        if halved > 1:
+            failed = [some for some in failed if taken & {*kinds[str(some[0][-1])]}]
+        left = [half for some in failed for half in (some[: len(some) // 2], some[len(some) // 2 :])]
+        if not left:
+            break
+    return tuple(one for one in paths if one in taken)
+
+
+def _each(render: Render, some: Sequence[Mapping[str, Any]]) -> list[Rendered | None]:
+    """The chart with each of the values, some at a time."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda values: _tried(render, values)[0], some))
 
 
 def _tried(render: Render, values: Mapping[str, Any]) -> tuple[Rendered | None, str]:
@@ -128,7 +161,7 @@ def secret_needs(
             own = _own_name(keys, plain, group[0])
             paths = tuple(dotted(path) for path in group)
             found[own] = SecretNeed(own, _keys(keys), _whole(keys), paths, own in made, can_lack and own not in plain)
-        elif name not in made and not _comes_by_itself(name, objects, plan):
+        elif _OBJECT_NAME.fullmatch(name) and name not in made and not _comes_by_itself(name, objects, plan):
             found.setdefault(name, SecretNeed(name, _keys(keys), _whole(keys), ()))
     return tuple(found.values())
 
@@ -164,14 +197,17 @@ def type_paths(values: Mapping[str, Any]) -> tuple[Path, ...]:
 def exposed(objects: Sequence[Object], plan: ReleasePlan, type_path: str = "") -> tuple[Exposed, ...]:
     """The Services of what is rendered that have an address outside the cluster, and the hosts of its Ingresses."""
     found = []
-    services = {name_of(body): body for body in objects if body.get("kind") == "Service"}
+    made = [body for body in objects if body.get("kind") == "Service"]
+    services = {name_of(body): body for body in made if _OBJECT_NAME.fullmatch(name_of(body))}
     for name, body in services.items():
         ports = rows(body, "spec", "ports") or [{}]
-        if dig(body, "spec", "type") in _OUTSIDE and dig(body, "spec", "clusterIP") != "None":
+        there = dig(body, "spec", "type") in _OUTSIDE and dig(body, "spec", "clusterIP") != "None"
+        if there and all(port.get("nodePort") in _NODE_PORTS for port in ports):
             best = next((port for port in ports if _is_web(port)), ports[0])
             port = (best.get("name") or best.get("port")) if len(ports) > 1 else None
             probe = _probe(objects, body, plan)
-            found.append(Exposed(name, port, best.get("nodePort"), probe, type_path, web=bool(probe) or _is_web(best)))
+            number, web = best.get("nodePort") or None, bool(probe) or _is_web(best)
+            found.append(Exposed(name, port, number, probe, type_path, web=web))
     for body in objects:
         if body.get("kind") == "Ingress":
             found += _hosts_of(body, services, objects, plan)
@@ -263,16 +299,21 @@ def release_names(charts: Sequence[FoundChart], render: RenderAs) -> dict[str, F
     shows the release's name of another. It is taken where that release really makes the Service.
     """
     made: dict[str, FoundChart] = {}
-    services = {chart.path: _services_of(chart, chart.name, render) for chart in charts}
+    services = {chart.path: _services_of(chart, _release_name(chart), render) for chart in charts}
     there = set().union(*services.values())
     wanted = {host for chart in charts for host in hosts(chart.values)} - there
     for chart in sorted(charts, key=lambda one: age(one.path)):
         suggested = (one for one in sorted(wanted - made.keys()) if one in _services_of(chart, one, render))
-        name = next(suggested, chart.name)
+        name = next(suggested, _release_name(chart))
         while name in made:
             name += "-2"
         made[name] = chart
     return made
+
+
+def _release_name(chart: FoundChart) -> str:
+    """The chart's name, in the characters of a release's."""
+    return dashed(chart.name) or "chart"
 
 
 def age(path: str) -> tuple[int, int, str]:

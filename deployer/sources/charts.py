@@ -31,11 +31,14 @@ from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
 from deployer.sources.pins import Key, Pins, archive_files, unpacked_for_now
 
+STAGE = "charts"
+"""In which charts are fetched."""
 PACK = "helm package FOLDER -d CHART/charts"
 KEEP = 10  # staged folders of one chart
 _STALE_SECONDS = 3600
 _DIGEST_LENGTH = 16
 _FIELDS = ("name", "version", "appVersion", "description", "type")
+_LISTED = re.compile(r"^[\"']?dependencies\b", re.MULTILINE)
 _USER = re.compile(r"^([a-z]+://)[^/@]*@")
 _ALIASES = ("@", "alias:")
 _GO: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False}
@@ -100,16 +103,13 @@ def read_chart(chart_dir: Path) -> ChartInfo:
     """The contents of `Chart.yaml`; input error with file and line where it is not a chart."""
     path = chart_dir / "Chart.yaml"
     document = _read(path).value
-    for key in ("apiVersion", "name", "version"):
+    for key in ("name", "version"):  # without an `apiVersion` Helm takes it for v1
         if not _text(document, key):
             hints = (f"add `{key}`: https://helm.sh/docs/topics/charts/#the-chartyaml-file",)
             raise input_error("CHART_FIELD", f"`{path}` has no `{key}`", where=f"{path}:1", hints=hints)
-    source = chart_dir / "requirements.yaml"
-    if document["apiVersion"] != "v1" or not source.is_file():
-        source = path
     name, version, app, text, kind = (_text(document, key) for key in _FIELDS)
     path_component(name, "a chart", f"{path}:1")
-    return ChartInfo(chart_dir, name, version, app, text, kind or "application", _dependencies(source))
+    return ChartInfo(chart_dir, name, version, app, text, kind or "application", _dependencies(_listing(chart_dir)))
 
 
 def stage_chart(
@@ -227,7 +227,7 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
     placed: dict[str, Path] = {}
     for index, item in enumerate(info.dependencies):
         if item.name in parts and item.name not in placed:
-            _check_match(read_chart(parts[item.name]), item)
+            _check_name(read_chart(parts[item.name]), item)  # helm takes any version that is there
         elif item.local:
             parts[item.name] = placed[item.name] = _placed(item, chart_dir, placed.get(item.name), within)
         elif not _present(charts, item.name):
@@ -322,7 +322,12 @@ def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequ
         raise input_error(
             "CHART_AMBIGUOUS", f"two charts have the name `{item.name}`", detail=detail, where=item.where, hints=hints
         )
-    _check_match(read_chart(source), item)
+    found = read_chart(source)
+    _check_name(found, item)
+    if (exact := _EXACT.fullmatch(item.version)) and exact[1] != found.version.removeprefix("v"):
+        title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
+        hints = ("give the dependency the chart's version in Chart.yaml",)
+        raise input_error("CHART_DEPENDENCY_VERSION", title, where=item.where, hints=hints)
     return source
 
 
@@ -340,15 +345,10 @@ def _absent(item: Dependency, detail: str) -> DeployError:
     return input_error("CHART_DEPENDENCY", title, detail=detail, where=item.where, hints=hints)
 
 
-def _check_match(found: ChartInfo, item: Dependency) -> None:
+def _check_name(found: ChartInfo, item: Dependency) -> None:
     if found.name != item.name:
         title = f"the chart in `{found.path}` is named `{found.name}`, not `{item.name}`"
         raise input_error("CHART_NAME", title, where=item.where, hints=("use `alias` for another name",))
-    if (exact := _EXACT.fullmatch(item.version)) and exact[1] != found.version.removeprefix("v"):
-        # Helm would silently leave such a dependency out.
-        title = f"the chart `{item.name}` has version {found.version}, not {item.version}"
-        hints = ("give the dependency the chart's version in Chart.yaml",)
-        raise input_error("CHART_DEPENDENCY_VERSION", title, where=item.where, hints=hints)
 
 
 def _is_archive(path: str, name: str) -> bool:
@@ -440,6 +440,15 @@ def _prune(into: Path, name: str, current: Path) -> None:
         stale = [path for at, path in aged if path.name.startswith(".staging-") and at < time.time() - _STALE_SECONDS]
         for path in (*staged[KEEP - 1 :], *stale):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _listing(chart_dir: Path) -> Path:
+    """The file whose dependencies Helm takes: whatever the `apiVersion`, the old one where it lists any."""
+    old = chart_dir / "requirements.yaml"
+    with contextlib.suppress(OSError, Malformed):
+        if _LISTED.search(read_text(old)):
+            return old
+    return chart_dir / "Chart.yaml"
 
 
 def _dependencies(path: Path) -> tuple[Dependency, ...]:

@@ -31,6 +31,11 @@ class Instruction:
     first: int
     last: int
 
+    @property
+    def words(self) -> list[str]:
+        """What the rest says, without options."""
+        return [word for word in self.rest.split() if not word.startswith("--")]
+
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
@@ -155,7 +160,7 @@ def last_base(text: str, args: Mapping[str, str], target: str | None = None) -> 
     made: dict[str, str] = {}
     ref = ""
     for one in instructions(text):
-        words = [word for word in one.rest.split() if not word.startswith("--")]
+        words = one.words
         if one.word == "FROM" and words:
             name = words[2].lower() if len(words) > 2 else ""
             ref = _expanded(words[0], values, mark)
@@ -163,6 +168,38 @@ def last_base(text: str, args: Mapping[str, str], target: str | None = None) -> 
             if target is not None and name == target.lower():
                 break
     return ref
+
+
+_STARTERS = ("exec", "tini", "dumb-init", "catatonit")
+
+
+def started(text: str, target: str | None = None) -> tuple[str, int]:
+    """The file that the target stage starts, as written, and the line (from 1) that says so; empty where none does."""
+    stages: dict[str, dict[str, tuple[str, int]]] = {}
+    found: dict[str, tuple[str, int]] = {}
+    name = ""
+    for one in instructions(text):
+        words = one.words
+        if one.word == "FROM" and words:
+            if target is not None and name == target.lower():
+                break
+            name = words[2].lower() if len(words) > 2 else ""
+            stages[name] = found = dict(stages.get(words[0].lower(), {}))
+        elif one.word in ("ENTRYPOINT", "CMD"):
+            found[one.word] = _program(one.rest), one.first + 1
+    # What an entrypoint is given as arguments it may start itself: that is not known.
+    return next((found[word] for word in ("ENTRYPOINT", "CMD") if found.get(word, ("", 0))[0]), ("", 0))
+
+
+def _program(rest: str) -> str:
+    try:
+        words = [str(word) for word in json.loads(rest)] if rest.startswith("[") else _WORD.findall(rest)
+    except ValueError:
+        words = []
+    left = [word for word in words if not word.startswith("-")]
+    while left and posixpath.basename(left[0]) in _STARTERS:
+        del left[0]
+    return left[0] if left else ""
 
 
 def global_args(text: str) -> dict[str, str]:
@@ -275,7 +312,7 @@ def _bases(text: str, args: Mapping[str, str]) -> Iterator[BaseImage]:
     values, mark = _globals(text, args), _escape(text)
     stages: set[str] = {"scratch"}
     for one in instructions(text):
-        words = [word for word in one.rest.split() if not word.startswith("--")]
+        words = one.words
         if one.word == "FROM" and words:
             ref = _expanded(words[0], values, mark)
             if ref and ref.lower() not in stages:

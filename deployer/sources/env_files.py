@@ -18,7 +18,7 @@ from typing import Literal
 
 from deployer.config.spec import SecretKeySource, Spec
 from deployer.core.errors import DeployError, Problem, input_error, refused
-from deployer.core.files import draft, write_private
+from deployer.core.files import draft, shown_path, write_private
 from deployer.plan import is_on, switch_states
 from deployer.sources.dotenv import EnvFile, has_password, names_secret, parse_env, read_env, statements
 
@@ -113,7 +113,7 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
 
     Codes: ENV_FILE_MISSING, ENV_DIRECTORY, ENV_NOT_REGULAR, ENV_UNREADABLE; ENV_MODE and ENV_OWNER are warnings.
     """
-    name = _name(path, project_root)
+    name = shown_path(path, project_root)
     try:
         info = path.stat()
     except OSError as error:
@@ -217,10 +217,6 @@ def _exists(path: Path) -> DeployError:
         where=str(path.name),
         hints=(f"move `{path.name}` away first, or edit it",),
     )
-
-
-def _name(path: Path, project_root: Path) -> str:
-    return path.relative_to(project_root).as_posix() if path.is_relative_to(project_root) else str(path)
 
 
 KeyState = Literal["set", "default", "generated", "empty", "missing", "placeholder", "off"]

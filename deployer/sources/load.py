@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.config.load import LoadedSpec, chart_folder, local_overlay
+from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of, local_overlay
 from deployer.config.releases import BUILTIN
 from deployer.config.spec import Spec, mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
@@ -23,6 +23,7 @@ from deployer.plan import (
     ImageSource,
     build_args,
     generated_keys,
+    images_on,
     is_on,
     missing_keys,
     switch_states,
@@ -123,10 +124,18 @@ def load_env(loaded: LoadedSpec) -> EnvFile:
     for path in (loaded.root / name for name in loaded.spec.env.files):
         if path.exists():
             lookup = _lookup(loaded, env)
-            read = dotenv.read_env(path, _shown(path, loaded.root), wanted_keys(loaded.spec), lookup)
+            read = dotenv.read_env(path, loaded.shown(path), wanted_keys(loaded.spec), lookup)
             env = dotenv.merge_env((env, read))
-    KNOWN.learn(values_of(env).values())
+    KNOWN.own_names = _names(loaded.spec)
+    KNOWN.learn_keys(values_of(env).items())
     return env
+
+
+def _names(spec: Spec) -> frozenset[str]:
+    """What the spec calls its parts."""
+    repositories = (one.repository for one in spec.images.values())
+    services = (one.service for one in spec.urls.values() if one.service)
+    return frozenset((spec.application, *spec.namespaces, *spec.images, *repositories, *spec.releases, *services))
 
 
 def _lookup(loaded: LoadedSpec, env: EnvFile | None = None) -> dotenv.Lookup | None:
@@ -145,11 +154,11 @@ def ensure_env(loaded: LoadedSpec) -> tuple[str, ...]:
     path = loaded.root / loaded.spec.env.files[0]
     if not change.creates:
         added = env_files.append_generated(path, change.generated)
-        return (f"added generated {', '.join(added)} to {_shown(path, loaded.root)}",)
+        return (f"added generated {', '.join(added)} to {loaded.shown(path)}",)
     example = loaded.root / change.example if change.example else None
     made = env_files.init_env_file(path, example, change.generated, wanted_keys(loaded.spec))
     source = f" from {change.example}" if change.example else ""
-    return (f"made {_shown(path, loaded.root)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)",)
+    return (f"made {loaded.shown(path)}{source} with generated {', '.join(made) or 'nothing'} (mode 0600)",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +170,20 @@ class EnvChange:
     generated: Mapping[str, int]
 
 
+def _has_env_file(loaded: LoadedSpec) -> bool:
+    return any((loaded.root / name).exists() for name in loaded.spec.env.files)
+
+
 def env_change(loaded: LoadedSpec) -> EnvChange | None:
     """What `ensure_env` would do; None where it does nothing."""
     spec = loaded.spec
-    if not any((loaded.root / name).exists() for name in spec.env.files):
+    if not _has_env_file(loaded):
         given = example_values(loaded)
         example = spec.env.example if given and spec.env.example else ""
-        return EnvChange(True, example, generated_keys(spec, given)) if spec.secrets else None
+        # What would be refused as a placeholder is generated where it can be.
+        source = _example(loaded)
+        real = {key: value for key, value in given.items() if dotenv.placeholder(value, key, source) is None}
+        return EnvChange(True, example, generated_keys(spec, real)) if spec.secrets else None
     absent = generated_keys(spec, values_of(load_env(loaded)))
     return EnvChange(not (loaded.root / spec.env.files[0]).exists(), "", absent) if absent else None
 
@@ -262,6 +278,8 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
             )
         )
     example = _example(loaded)
+    change = env_change(loaded) if not _has_env_file(loaded) else None
+    made = change.generated if change is not None else {}
     on = switch_states(spec, values)
     problems += [
         Problem(
@@ -270,15 +288,15 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
             where=str(loaded.origin("images", name, "secrets", id_)),
             hints=(f"add a line {key}=… to {shown}, then: todo-deploy secrets check",),
         )
-        for name, image in spec.images.items()
+        for name, image in images_on(spec, values).items()
         for id_, key in image.secrets.items()
-        if is_on(image.when, on) and not values.get(key)
+        if not values.get(key)
     ]
     for secret_name, holder in spec.secrets.items():
         for key, wanted in holder.keys.items():
             source = wanted.source or key
             value = values.get(source)
-            if not value or not is_on(holder.when, on):
+            if not value or source in made or not is_on(holder.when, on):
                 continue
             why = dotenv.placeholder(value, source, example)
             if why is not None:
@@ -288,16 +306,12 @@ def env_problems(loaded: LoadedSpec, env: EnvFile) -> list[Problem]:
 
 def wanted_bases(loaded: LoadedSpec, env: Mapping[str, str]) -> tuple[str, ...]:
     """The base images of the images that take part: those the spec hands over, and those the Dockerfiles name."""
-    spec = loaded.spec
-    on = switch_states(spec, env)
     found: set[str] = set()
-    for name, image in spec.images.items():
-        dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
-        if not is_on(image.when, on):
-            continue
+    for name, image in images_on(loaded.spec, env).items():
+        dockerfile = dockerfile_of(loaded.root, image)
         found.update(image.bases.values())
         if dockerfile.is_file():  # a missing one is reported when the sources are read
-            found.update(_named_bases(dockerfile.read_bytes(), build_args(spec, name, {})))
+            found.update(_named_bases(dockerfile.read_bytes(), build_args(loaded.spec, name, {})))
     return tuple(sorted(found))
 
 
@@ -306,14 +320,10 @@ def read_sources(
 ) -> Sources:
     """Digests of every context and chart; input error for a context that is absent or too large, or a bad chart."""
     spec, root = loaded.spec, loaded.root
-    on = switch_states(spec, env)
     images: dict[str, ImageSource] = {}
     hashes = digest.FileHashes(cache_dir / "file-hashes")
-    for name, image in spec.images.items():
-        if not is_on(image.when, on):
-            continue
-        folder = root / image.context
-        dockerfile = root / image.dockerfile if image.dockerfile else folder / "Dockerfile"
+    for name, image in images_on(spec, env).items():
+        folder, dockerfile = root / image.context, dockerfile_of(root, image)
         _check_context(loaded, name, folder, dockerfile)
         files = build_context.context_files(folder, dockerfile)
         _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
@@ -404,20 +414,18 @@ def shipped(loaded: LoadedSpec, env: Mapping[str, str]) -> list[Problem]:
 
     Input error for an ignore file that cannot be read.
     """
-    on = switch_states(loaded.spec, env)
     problems = []
-    for name, image in loaded.spec.images.items():
-        folder = loaded.root / image.context
-        dockerfile = loaded.root / image.dockerfile if image.dockerfile else folder / "Dockerfile"
-        if not is_on(image.when, on) or not folder.is_dir() or not dockerfile.is_file():
+    for name, image in images_on(loaded.spec, env).items():
+        folder, dockerfile = loaded.root / image.context, dockerfile_of(loaded.root, image)
+        if not folder.is_dir() or not dockerfile.is_file():
             continue
         taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), build_args(loaded.spec, name, {}))
         beside = _beside(loaded, folder, (one.path for one in build_context.context_files(folder, dockerfile)))
         lines = {own: line for path, own in beside.items() if (line := _taken_by(taken, path))}
         lines = {own: line for own, line in lines.items() if not env_files.is_env_file(own)}
         if lines:
-            title = f"image `{name}` copies {', '.join(sorted(lines))}: each change of them makes a new tag and rollout"
-            where = f"{_shown(dockerfile, loaded.root)}:{min(lines.values())}"
+            title = f"image `{name}` copies {', '.join(sorted(lines))}: each change there makes a new tag and rollout"
+            where = f"{loaded.shown(dockerfile)}:{min(lines.values())}"
             hint = f"add to {Path(image.context) / '.dockerignore'}: {' '.join(sorted(lines))}"
             problems.append(Problem("CONTEXT_SHIPS", title, where=where, hints=(hint,)))
     return problems
@@ -518,14 +526,14 @@ def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path
         where = str(loaded.origin("images", name, "context"))
         raise input_error(
             "CONTEXT_MISSING_FOLDER",
-            f"image `{name}`: no folder {_shown(folder, loaded.root)}",
+            f"image `{name}`: no folder {loaded.shown(folder)}",
             where=where,
             hints=(f"correct images.{name}.context in the spec",),
         )
     if not dockerfile.is_file():
         where = str(loaded.origin("images", name, "dockerfile"))
         hints = (f"correct images.{name}.dockerfile or context in the spec",)
-        title = f"image `{name}`: no {_shown(dockerfile, loaded.root)}"
+        title = f"image `{name}`: no {loaded.shown(dockerfile)}"
         raise input_error("DOCKERFILE_MISSING", title, where=where, hints=hints)
 
 
@@ -542,7 +550,3 @@ def _check_size(loaded: LoadedSpec, name: str, files: tuple[build_context.Contex
         hints=("add them to its .dockerignore", "or raise rules.maxContextSize in the spec"),
     )
     raise DeployError(problem, ExitCode.INPUT)
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -193,6 +193,8 @@ def test_a_release_is_called_what_others_call_its_service() -> None:
     }  # fmt: skip
     assert list(release_names([api, web], refused)) == ["api", "web"]
     assert list(release_names([api, api], render)) == ["api", "api-2"]
+    odd = [replace(api, path=name, name=name) for name in ("Shop_API", "_")]
+    assert sorted(release_names(odd, render)) == ["chart", "shop-api"]
 
 
 def some(path: str, name: str, *slots: Slot, kinds: tuple[str, ...] = ("Deployment",), **more: Any) -> Reading:

@@ -49,6 +49,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
                      id="in a folder for Dockerfiles, and all of the context is copied"),
         pytest.param({"build/package/Dockerfile.worker": "FROM x\nCOPY cmd/ /\n", "cmd/a": ""}, ("worker", ".", True),
                      id="deeper, with a suffix"),
+        pytest.param({"api/dockerfile": "FROM x\nCOPY a /\n", "api/a": ""}, ("api", "api", True), id="lower case"),
         pytest.param({"My_App/Dockerfile": "FROM x\n"}, ("my-app", "My_App", True), id="a name for an image"),
     ],
 )  # fmt: skip

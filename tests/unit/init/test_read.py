@@ -278,6 +278,13 @@ def test_services_that_are_exposed_come_with_what_their_pods_are_asked() -> None
     )
 
 
+def test_a_service_with_a_node_port_that_no_cluster_has_is_not_exposed() -> None:
+    ports: list[Any] = [50000, "nil"]
+    wrong = [service(f"s{number}", "web", "NodePort", port) for number, port in enumerate(ports)]
+    wrong.append(service("gateway-", "web", "NodePort"))
+    assert exposures({}, lambda v: [pods("web", PROBED), *wrong]) == ()
+
+
 def test_a_value_that_would_expose_a_service_is_found() -> None:
     def template(v: Any) -> list[dict[str, Any]]:
         return [pods("web", PROBED), service("web", "web", v["service"]["type"]), service("up", "web", "NodePort")]

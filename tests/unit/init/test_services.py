@@ -11,7 +11,7 @@ from deployer.config.load import load_spec
 from deployer.core.errors import DeployError
 from deployer.init.compose import compose
 from deployer.init.find import find
-from deployer.init.model import Service
+from deployer.init.model import Mount, Service
 from deployer.init.write import as_yaml
 from tests.unit.init.test_find import CHART, tree
 
@@ -53,14 +53,18 @@ def test_a_compose_file_says_what_runs(tmp_path: Path) -> None:
     made = found(tmp_path, FILES)
     api, front, db = made["api"], made["front-end"], made["db"]
     assert (api.port, api.published, api.health) == (8000, False, "/healthz")
-    assert (api.env, api.keys) == ({"DEBUG": "true", "LEVEL": "info"}, ("DB_PASSWORD",))
+    assert (api.env, api.keys) == ({"DEBUG": "true", "LEVEL": "info"}, {"DB_PASSWORD": "DB_PASSWORD"})
     assert front.dockerfile is not None
     assert (front.dockerfile.path, front.dockerfile.context, front.dockerfile.target, front.dockerfile.given) == (
         "web/Dockerfile.prod", "web", "run", {"V": "1"}
     )  # fmt: skip
-    assert (front.port, front.published, front.whole, front.keys, front.needs) == (80, True, True, ("TOKEN",), ("api",))
+    assert (front.port, front.published, front.whole, front.keys, front.needs) == (
+        80, True, True, {"TOKEN": "TOKEN"}, ("api",)
+    )  # fmt: skip
     assert front.command == ("nginx", "-g", "daemon off;") and front.remarks
-    assert (db.dockerfile, db.image, db.port, db.volume) == (None, "postgres:15", 5432, "/var/lib/postgresql/data")
+    assert (db.dockerfile, db.image, db.port, db.volumes) == (
+        None, "postgres:15", 5432, (Mount("data", "/var/lib/postgresql/data"),)
+    )  # fmt: skip
 
 
 def test_services_become_releases_of_our_own_chart(tmp_path: Path) -> None:
@@ -100,3 +104,210 @@ def test_a_compose_file_that_is_no_yaml_is_refused_at_its_line(tmp_path: Path) -
 @pytest.mark.parametrize("text", ["services: []\n", "services: {a: 1, b: {}}\n", "x: 1\n", ""])
 def test_a_compose_file_without_services_has_none(tmp_path: Path, text: str) -> None:
     assert found(tmp_path, {"compose.yaml": text, "Dockerfile": "FROM x\n"}) == {}
+
+
+def test_variables_are_filled_in_as_compose_does(tmp_path: Path) -> None:
+    text = """\
+x-db: &db {PASSWORD: "${DB_PASSWORD:?is needed}", NAME: shop}
+services:
+  api:
+    image: ${REGISTRY:-example.com}/api:${TAG-1}
+    environment: {<<: *db, URL: "postgres://shop:${DB_PASSWORD}@db/shop", LEVEL: "${LEVEL:-info}", COST: $$5, BAD: "${"}
+    command: serve --level=${LEVEL:-info} --key ${KEY}
+"""
+    env = {".env.example": "DB_PASSWORD=\nLEVEL=debug\n"}
+    api = found(tmp_path, {"compose.yaml": text, **env})["api"]
+    assert api.image == "example.com/api:1"
+    assert api.keys == {"PASSWORD": "DB_PASSWORD", "DB_PASSWORD": "DB_PASSWORD", "LEVEL": "LEVEL", "KEY": "KEY"}
+    assert api.env == {"NAME": "shop", "URL": "postgres://shop:$(DB_PASSWORD)@db/shop", "COST": "$5", "BAD": "${"}
+    assert api.command == ("serve", "--level=$(LEVEL)", "--key", "$(KEY)")
+
+
+def test_services_of_a_profile_are_left_out(tmp_path: Path) -> None:
+    text = "services:\n  a: {image: x, depends_on: [tools]}\n  tools: {image: y, profiles: [debug]}\n"
+    made = found(tmp_path, {"compose.yaml": text})
+    assert list(made) == ["a"] and made["a"].needs == () and "profile" in made["a"].remarks[0]
+
+
+def test_a_port_that_nobody_publishes_is_the_images_or_the_one_that_others_ask(tmp_path: Path) -> None:
+    text = """\
+services:
+  web: {build: web, environment: [API=http://my_api:4000/v1, "CACHE=cache_1", LIST=my_api_2:1]}
+  my_api: {build: api}
+  cache: {image: redis:7, container_name: cache_1}
+  db: {build: db}
+  none: {image: thing}
+"""
+    dockerfiles = {
+        "web/Dockerfile": "FROM x\n",
+        "api/Dockerfile": "FROM x\n",
+        "db/Dockerfile": "FROM y AS z\nFROM postgres:15\n",
+    }
+    made = found(tmp_path, {"compose.yaml": text, **dockerfiles})
+    assert {name: one.port for name, one in made.items()} == {
+        "web": None, "my-api": 4000, "cache": 6379, "db": 5432, "none": None
+    }  # fmt: skip
+    assert made["web"].env == {"API": "http://my-api:4000/v1", "CACHE": "cache", "LIST": "my_api_2:1"}
+
+
+def test_an_env_file_of_the_repository_gives_its_values_but_no_secrets(tmp_path: Path) -> None:
+    text = """\
+services:
+  a:
+    image: x
+    env_file: [.env, {path: conf/a.env}]
+    environment: {B: c}
+  b: {image: y, env_file: .env.local}
+"""
+    made = found(tmp_path, {"compose.yaml": text, "conf/a.env": "A=1\nB=2\nTOKEN=abc\n", ".env.example": "C=\n"})
+    a, b = made["a"], made["b"]
+    assert (a.env, a.keys, a.whole) == ({"A": "1", "B": "c"}, {"TOKEN": "TOKEN"}, True) and "abc" not in str(a)
+    assert b.whole and len(a.remarks) == 1
+    assert draft(tmp_path)["secrets"]["app-secrets"]["keys"]["C"] == {"kind": "optional"}, "nothing names it"
+
+
+VOLUMES = """\
+services:
+  web:
+    image: x
+    depends_on: [worker]
+    volumes: [files:/data/files, "thumbs:/data/thumbs:ro", /app/node_modules]
+  worker:
+    image: y
+    volumes: [{type: volume, source: files, target: /in, read_only: true}, thumbs:/out, {type: tmpfs, target: /x}]
+  db:
+    image: postgres:15
+    volumes: [data:/var/lib/postgresql/data]
+"""
+
+
+def test_services_that_share_volumes_have_one_claim(tmp_path: Path) -> None:
+    tree(tmp_path, {"compose.yaml": VOLUMES})
+    releases = {name: one["values"] for name, one in draft(tmp_path)["releases"].items()}
+    web, worker, db = releases["web"], releases["worker"], releases["db"]
+    assert db["kind"] == "StatefulSet" and db["persistence"]["mountPath"] == "/var/lib/postgresql/data"
+    assert "kind" not in web and "persistence" not in web, "what needs another one mounts its claim"
+    claim = worker["persistence"]["name"]
+    assert web["extraVolumes"][0]["persistentVolumeClaim"] == {"claimName": claim}
+    assert worker["extraVolumeMounts"] == [
+        {"name": claim, "mountPath": "/in", "subPath": "files", "readOnly": True},
+        {"name": claim, "mountPath": "/out", "subPath": "thumbs", "readOnly": False},
+    ]
+    assert [one["subPath"] for one in web["extraVolumeMounts"]] == ["files", "thumbs"]
+
+
+def test_what_must_end_first_is_an_init_container(tmp_path: Path) -> None:
+    text = """\
+services:
+  migrate:
+    build: .
+    command: [migrate]
+    entrypoint: run
+    env_file: .env
+    environment: {URL: "${DB_URL}", A: b}
+    depends_on: [db]
+  api:
+    build: .
+    depends_on: {migrate: {condition: service_completed_successfully}}
+  seed: {image: "busybox:1", depends_on: {api: {condition: service_started}}}
+  db: {image: "postgres:15"}
+  last: {image: x, depends_on: {seed: {condition: service_completed_successfully}}}
+"""
+    tree(tmp_path, {"compose.yaml": text, "Dockerfile": "FROM x\n", ".env.example": "DB_URL=u\n"})
+    releases = draft(tmp_path)["releases"]
+    assert set(releases) == {"api", "db", "last"}
+    api, last = releases["api"], releases["last"]
+    (first,) = api["values"]["initContainers"]
+    assert (first["name"], first["command"], first["args"], api["needs"]) == ("migrate", ["run"], ["migrate"], ["db"])
+    assert [one["name"] for one in first["env"]] == ["URL", "A"] and first["env"][1]["value"] == "b"
+    assert api["images"]["migrate"] == {"initContainers[0].image": "{ref}"}
+    assert set(api["secrets"]["app-secrets"]) == {
+        "initContainers[0].env[0].valueFrom.secretKeyRef.name", "initContainers[0].envFrom[0].secretRef.name"
+    }  # fmt: skip
+    assert last["values"]["initContainers"][0]["image"] == "busybox:1" and last["needs"] == ["api"]
+
+
+def test_what_must_end_first_and_has_no_image_is_left_out(tmp_path: Path) -> None:
+    """As one that extends a service of another file."""
+    text = """\
+services:
+  migrate: {extends: {file: other.yaml, service: migrate}}
+  api: {image: "x:1", depends_on: {migrate: {condition: service_completed_successfully}}}
+"""
+    tree(tmp_path, {"compose.yaml": text})
+    releases = draft(tmp_path)["releases"]
+    assert set(releases) == {"api"} and "initContainers" not in releases["api"]["values"]
+
+
+OVERRIDE = """\
+services:
+  api:
+    build: {args: [B=2], target: dev}
+    environment: [LEVEL=debug, TOKEN]
+    volumes: ["./api/other.conf:/etc/app.conf", "logs:/logs"]
+    command: [serve, --reload]
+    depends_on: {cache: {condition: service_started}}
+    ports: ["9000:9000"]
+  cache: {image: "redis:7"}
+  db:
+"""
+
+
+@pytest.mark.parametrize("name", ["docker-compose.override.yml", "compose.override.yaml"])
+def test_an_override_file_counts_over_the_compose_file_as_for_compose(tmp_path: Path, name: str) -> None:
+    text = """\
+services:
+  api:
+    build: {context: api, args: {A: 1}}
+    environment: {LEVEL: info, MODE: x}
+    volumes: ["./api/app.conf:/etc/app.conf", "data:/data"]
+    command: serve
+    depends_on: [db]
+    ports: ["8000:8000"]
+  db: {image: "postgres:15"}
+"""
+    files = {"api/Dockerfile": "FROM x\n", "api/other.conf": "x", "api/app.conf": "y"}
+    made = found(tmp_path, {"docker-compose.yml": text, name: OVERRIDE, **files})
+    api = made["api"]
+    assert api.dockerfile is not None
+    assert (api.dockerfile.context, api.dockerfile.target, api.dockerfile.given) == ("api", "dev", {"A": "1", "B": "2"})
+    assert (api.env, api.keys) == ({"LEVEL": "debug", "MODE": "x"}, {"TOKEN": "TOKEN"})
+    assert (api.command, api.needs, api.port) == (("serve", "--reload"), ("db", "cache"), 8000)
+    assert [one.volume for one in (*api.volumes, *api.files)] == ["data", "logs", "./api/other.conf"]
+    assert set(made) == {"api", "db", "cache"} and made["db"].image == "postgres:15"
+    assert any(name in remark for remark in api.remarks)
+
+
+def test_text_files_of_the_repository_are_mounted_from_a_configmap(tmp_path: Path) -> None:
+    text = """\
+services:
+  web:
+    image: nginx:1
+    volumes: ["./nginx.conf:/etc/nginx/nginx.conf:ro", "./b/nginx.conf:/etc/b", "html:/html", "tmp:/tmp/x", ".:/src",
+              "./token.txt:/t", "./logo.bin:/logo", "./absent:/absent", "../out.conf:/out", "./big:/big"]
+  job: {image: "x:1", volumes: ["./seed.sh:/seed.sh"]}
+  last: {image: "x:1", volumes: ["./seed.sh:/s"], depends_on: {job: {condition: service_completed_successfully}}}
+"""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "out.conf").write_text("x")
+    files = {"compose.yaml": text, "nginx.conf": "events {}\n# $host ${uri}\n", "b/nginx.conf": "b\n", "token.txt": "t",
+             "big": "x" * 200_000, "seed.sh": "#!/bin/sh\n", "Dockerfile": "FROM x\n"}  # fmt: skip
+    root = tmp_path / "app"
+    tree(root, files)
+    (root / "logo.bin").write_bytes(b"\xff\0")
+    (root / "seed.sh").chmod(0o755)
+    made = draft(root)
+    web, last = (made["releases"][name]["values"] for name in ("web", "last"))
+    assert web["config"] == {
+        "enabled": True, "name": "web-files", "envFrom": False,
+        "data": {"nginx.conf": files["nginx.conf"], "1-nginx.conf": "b\n"},
+    }  # fmt: skip
+    assert [(one["mountPath"], one["subPath"]) for one in web["extraVolumeMounts"]] == [
+        ("/html", "html"), ("/tmp/x", "tmp"), ("/etc/nginx/nginx.conf", "nginx.conf"), ("/etc/b", "1-nginx.conf"),
+    ]  # fmt: skip
+    assert web["extraVolumes"] == [{"name": "files", "configMap": {"name": "web-files"}}]
+    assert last["extraVolumes"][0]["configMap"]["defaultMode"] == 0o755
+    remarks = (root / "todo-deploy.yaml").read_text().partition("# Also seen:")[2]
+    for left in (". of", "./token.txt", "./logo.bin", "./absent", "../out.conf", "./big", "./seed.sh is not mounted"):
+        assert f" {left}" in remarks, left
+    assert "nginx.conf of" not in remarks

@@ -281,6 +281,13 @@ def test_version_ranges_are_helms_to_judge(tmp_path: Path) -> None:
         chart_digest(chart(tmp_path / "t", "t", f"{{name: c, version: {version}, repository: 'file://../c'}}"))
 
 
+@pytest.mark.parametrize("version", ["2.0.0", "^2.0.0", "0.1.0"])
+def test_a_chart_in_the_folder_charts_is_taken_whatever_its_version(tmp_path: Path, version: str) -> None:
+    top = chart(tmp_path / "t", "t", f"{{name: c, version: {version}, condition: c.enabled}}")
+    chart(top / "charts" / "c", "c", version="0.1.0")
+    assert "charts/c/Chart.yaml" in names(charts.stage_chart(top, tmp_path / "s"))
+
+
 def test_a_cycle_over_several_charts_is_reported_with_its_way(tmp_path: Path) -> None:
     a = chart(tmp_path / "a", "a", local("b", "../b"))
     b = chart(tmp_path / "b", "b", local("a", "../a"))
@@ -306,10 +313,18 @@ def test_what_is_no_chart(tmp_path: Path, text: str | None, code: str, where: st
     assert (found.code, found.where) == (code, f"{tmp_path}/Chart.yaml{where}")
 
 
-def test_requirements_of_old_charts(tmp_path: Path) -> None:
+def test_requirements_that_list_nothing_leave_those_of_the_chart(tmp_path: Path) -> None:
+    chart(tmp_path / "c", "c")
+    top = chart(tmp_path / "t", "t", local("c", "../c"))
+    (top / "requirements.yaml").write_text("# moved to Chart.yaml\n")
+    assert "charts/c/Chart.yaml" in chart_digest(top).manifest
+
+
+@pytest.mark.parametrize("version", ["apiVersion: v1\n", "", "apiVersion: v2\n"])
+def test_requirements_of_old_charts(tmp_path: Path, version: str) -> None:
     chart(tmp_path / "c", "c")
     top = chart(tmp_path / "t", "t")
-    (top / "Chart.yaml").write_text("apiVersion: v1\nname: t\nversion: 0.1.0\n")
+    (top / "Chart.yaml").write_text(f"{version}name: t\nversion: 0.1.0\n")
     (top / "requirements.yaml").write_text(
         textwrap.dedent("""\
         dependencies:

@@ -17,6 +17,7 @@ from deployer.sources.dockerfile import (
     instructions,
     last_base,
     reaches,
+    started,
     syntax,
     with_bases,
     without_syntax,
@@ -227,3 +228,29 @@ def test_what_a_source_reaches(source: str, path: str, reached: bool) -> None:
 def test_what_a_stage_is_made_of_in_the_end(target: str | None, base: str) -> None:
     text = "ARG BASE=python:3.11\nFROM golang:1.25 AS build\nFROM $BASE AS base\nFROM base AS dev\nFROM scratch\n"
     assert last_base(text, {}, target) == base
+
+
+@pytest.mark.parametrize(
+    ("rest", "program"),
+    [
+        ('ENTRYPOINT ["/run.sh"]\nCMD ["serve"]', "/run.sh"),
+        ("ENTRYPOINT exec ./run.sh --port 80", "./run.sh"),
+        ('ENTRYPOINT ["tini", "--", "/app/start"]', "/app/start"),
+        ('CMD ["sh", "run.sh"]', "sh"),
+        ("ENTRYPOINT []\nCMD ./run.sh", "./run.sh"),
+        ("RUN ./run.sh", ""),
+    ],
+)
+def test_what_an_image_starts(rest: str, program: str) -> None:
+    assert started(f"FROM a\n{rest}\n") == (program, _line_of(rest, program))
+
+
+def _line_of(rest: str, program: str) -> int:
+    lines = [at for at, line in enumerate(rest.splitlines()) if program and program in line]
+    return lines[0] + 2 if lines else 0
+
+
+@pytest.mark.parametrize(("target", "program"), [(None, "./b"), ("one", "./a"), ("two", "./b"), ("three", "./b")])
+def test_a_stage_starts_what_the_one_before_it_starts(target: str | None, program: str) -> None:
+    text = "FROM x AS one\nCMD ./a\nFROM one AS two\nCMD ./b\nFROM two AS three\nRUN true\n"
+    assert started(text, target)[0] == program

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from deployer.config.load import LoadedSpec, load_spec
+from deployer.config.load import LoadedSpec, dockerfile_of, load_spec
 from deployer.core.errors import DeployError, ExitCode
+from deployer.core.redact import KNOWN, MASK
 from deployer.plan.tags import Commit
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
@@ -72,6 +73,16 @@ def test_later_env_files_win(root: Path) -> None:
     merged = inputs.load_env(loaded)
     assert inputs.values_of(merged) == {"A": "1", "B": "2"}
     assert merged["B"].where == ".env.local:1"
+
+
+def test_an_account_that_is_called_like_the_application_is_shown(root: Path) -> None:
+    application = load(root).spec.application
+    (root / ".env").write_text(f"DB_USER={application}\nDB_PASSWORD=hunter2-hunter2\n")
+    env(root)
+    assert KNOWN(f"{application} hunter2-hunter2") == f"{application} {MASK}"
+    (root / ".env").write_text(f"DB_USER={application}\nDB_PASSWORD={application}\n")
+    env(root)
+    assert application not in KNOWN(application)
 
 
 def test_no_env_file_is_an_empty_one(root: Path) -> None:
@@ -255,6 +266,16 @@ def test_what_stands_beside_the_content_is_none_unless_it_is_copied(root: Path, 
     assert inputs.shipped(load(root, WHOLE), {}) == []
 
 
+def test_a_dockerfile_in_lower_case_is_found_as_by_docker(root: Path) -> None:
+    usual = root / "api" / "Dockerfile"
+    usual.rename(usual.with_name("dockerfile"))
+    loaded = load(root)
+    assert dockerfile_of(root, loaded.spec.images["api"]).name == "dockerfile"
+    assert sources(root).images["api"].digest
+    usual.write_text("FROM scratch\n")
+    assert dockerfile_of(root, loaded.spec.images["api"]) == usual
+
+
 def test_a_secret_of_a_build_is_in_no_tag_by_its_value(root: Path) -> None:
     text = SPEC.replace("context: api}", "context: api, secrets: {npm: NPM_TOKEN}, platforms: [linux/amd64]}")
     loaded = load(root, text)
@@ -405,3 +426,14 @@ def test_the_charts_own_values_are_read_where_a_list_of_them_is_mapped(root: Pat
 def test_the_builtin_chart_is_staged_with_its_library(root: Path) -> None:
     made = sources(root, SPEC.replace("{chart: chart}", "{chart: 'builtin:component'}"), DATABASE_URL="x").charts["app"]
     assert (made.folder / "values.yaml").is_file() and (made.folder / "charts/component/Chart.yaml").is_file()
+
+
+def test_a_placeholder_of_the_example_is_generated_where_it_can_be(root: Path) -> None:
+    text = SPEC.replace("secrets:\n", "secrets:\n  more: {keys: {SIGNING_SECRET: {kind: generated}}}\n", 1)
+    (root / ".env.example").write_text("SIGNING_SECRET=changeme\nOTHER=changeme\n")
+    loaded = load(root, text)
+    example = inputs.env_or_example(loaded)
+    assert not [one for one in inputs.env_problems(loaded, example) if "SIGNING_SECRET" in one.title]
+    inputs.ensure_env(loaded)
+    made = inputs.values_of(inputs.load_env(loaded))
+    assert made["SIGNING_SECRET"] not in ("", "changeme") and made["OTHER"] == "changeme"
