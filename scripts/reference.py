@@ -1,7 +1,7 @@
 """Writes the pages of `docs/reference` that are made from the code: `scripts/reference.py [FOLDER]`.
 
 The spec's fields come from its JSON Schema, commands and options from click, exit codes and events from their
-definitions, and codes from `deployer/cli/codes.md` with the titles and hints that `scripts/messages.py` finds.
+definitions, and codes from `deployer/ui/codes.md` with the titles and hints that `scripts/messages.py` finds.
 """
 
 from __future__ import annotations
@@ -113,12 +113,13 @@ def _lines(text: str) -> dict[tuple[str, ...], int]:
 
 
 def _fields(node: Mapping[str, Any], path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> list[str]:
-    rows = ["| field | type | default | meaning | schema |", "|---|---|---|---|---|"]
+    rows = ['<div class="fields" markdown>', ""]
+    rows += ["| field | type | default | meaning | schema |", "|---|---|---|---|---|"]
     for key, value in node.get("properties", {}).items():
         meaning, line = _cell(value.get("description", "")), lines[*path, "properties", key]
         default = "required" if key in node.get("required", []) else _default(value)
         rows.append(f"| `{key}` | {_type(value)} | {default} | {meaning} | {line} |")
-    return rows
+    return [*rows, "", "</div>"]
 
 
 def _default(value: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ frontend_tests() {
   cd "$copy"
   stamped "$copy.stamp" "$(node --version && cksum < package-lock.json)" \
     npm ci --no-audit --no-fund --loglevel=error
-  lines=8 quietly npm test --silent
+  lines=8 quietly timeout 600 npm test --silent # a process that is left would keep it from its end
   cd "$root"
 }
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, NoReturn, Protocol, Self
 
 import click
@@ -25,7 +24,7 @@ from deployer.commands.connection import Opened, open_running
 from deployer.commands.dev import Known, Seen, Work
 from deployer.commands.planning import refuse_unknown
 from deployer.commands.services import pods_of, services_of
-from deployer.commands.status import addresses_of
+from deployer.commands.status import addresses_of, services_beside
 from deployer.commands.up import UpOptions, stages_of, up
 from deployer.composition import Machine, begin_run, this_machine
 from deployer.config.load import LoadedSpec
@@ -76,9 +75,7 @@ class Display(Protocol):
     """Where the loop is shown, between `__enter__` and `__exit__`."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
     def keys(self, press: Callable[[str], None], show: Callable[[str], bool]) -> None: ...
     def round(self) -> AbstractContextManager[Sink]: ...
     def log(self, service: str, line: str) -> None: ...
@@ -306,10 +303,7 @@ class Eyes:
         return tuple(self._snapshot.pods)
 
     def _find_addresses(self) -> dict[str, str]:
-        spaces = {ref.namespace for ref in self._refs}
-        services = {
-            (space, one["metadata"]["name"]): one for space in spaces for one in self.opened.kube.list("Service", space)
-        }
+        services = services_beside(self._refs, self.opened.kube)
         return {ref.name: url for ref, url in addresses_of(self._refs, services, self.opened, self._snapshot).items()}
 
     def _look_on(self) -> None:
@@ -365,7 +359,7 @@ class Plain:
     def __enter__(self) -> Plain:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._synced and self._json is None:
             self._lines.write(copied_words(self._synced))
 

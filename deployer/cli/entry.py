@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from deployer import __version__
 from deployer.cli.options import Session, common_options
-from deployer.core.errors import DeployError, ExitCode, Problem, disk_error
+from deployer.core.errors import DeployError, ExitCode, Problem, disk_explained
 
 _SELDOM = 300_000
 """Objects that are made before cycles among them are looked for."""
@@ -115,7 +115,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
+        with disk_explained():
+            result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
         code = int(result) if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         code = error.exit_code
@@ -132,10 +133,6 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         code = ExitCode.OK
-    except OSError as error:
-        explained = disk_error(error)
-        code = explained.exit_code if explained is not None else ExitCode.BUG
-        _report(words, None, explained.problems if explained is not None else (_bug(error),), code)
     except Exception as error:
         code = ExitCode.BUG
         _report(words, None, (_bug(error),), code)
@@ -172,10 +169,9 @@ def _report(words: list[str], ctx: click.Context | None, problems: tuple[Problem
         command = next((word for word in words if word in COMMANDS), "")
         print(json.dumps(envelope(command, False, code, None, problems)))
         return
-    from deployer.ui.words import problem_lines
+    from deployer.ui.codes import print_problems
 
-    for line in problem_lines(problems):
-        print(line, file=sys.stderr)
+    print_problems(problems)
 
 
 def _wants_json(words: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -104,8 +105,12 @@ def _printed(session: Session, here: Machine, lines: Iterable[Line], data: dict[
 
 
 def _print_line(console: Any, line: Line) -> None:
+    from deployer.ui.console import page_of
+
     for text, style in line:
-        console.print(text, style=style or None, end="", soft_wrap=True)
+        code = re.fullmatch(r"\w+\[(\w+)\]", text)
+        target = page_of(console).address(code[1]) if code else ""
+        console.print(text, style=f"{style} link {target}" if target else style or None, end="", soft_wrap=True)
     console.print()
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from pathlib import Path
 
 import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, input_error
-
-_CODES = Path(__file__).with_name("codes.md")
+from deployer.core.text import did_you_mean
+from deployer.ui.codes import entry_of, every_code
 
 
 @click.command("help")
@@ -32,18 +30,11 @@ def help_(ctx: click.Context, session: Session, subject: str) -> int:
     if not subject:
         return _shown(session, "\n".join(f"{code}: {first_sentence(text)}" for code, text in codes.items()), codes)
     code = subject.upper()
-    entry = "API_STATUS" if code not in codes and code.startswith("API_") else code
+    entry = entry_of(code)
     if entry not in codes:
-        close = difflib.get_close_matches(code, codes, 1)
-        hint = f"did you mean `{close[0]}`?" if close else "todo-deploy help"
-        raise input_error("CODE_UNKNOWN", f"no code and no command is named `{subject[:60]}`", hints=(hint,))
+        hints = did_you_mean(code, codes) or ("todo-deploy help",)
+        raise input_error("CODE_UNKNOWN", f"no code and no command is named `{subject[:60]}`", hints=hints)
     return _shown(session, f"{code}\n\n{codes[entry]}", {code: codes[entry]})
-
-
-def every_code() -> dict[str, str]:
-    """The text of every code, as Markdown, in the order of the alphabet."""
-    parts = re.split(r"^## (\S+)\n", _CODES.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return {code: text.strip() for code, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def first_sentence(text: str) -> str:

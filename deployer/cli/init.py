@@ -11,7 +11,6 @@ import click
 
 from deployer.cli.options import Session, common_options
 from deployer.core.errors import ExitCode, refused
-from deployer.core.files import write_within
 
 if TYPE_CHECKING:
     from deployer.commands.init import Drafted
@@ -38,18 +37,15 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
             "SPEC_EXISTS", f"`{target.name}` exists and is not overwritten", where=target.name,
             hints=("todo-deploy init --overwrite", "todo-deploy init --stdout"),
         )  # fmt: skip
-    drafted = draft_spec(target, this_machine(), _asker(session), session.overrides, show_fetch)
-    if not only_shown:
-        write_within(target.parent, target.name, drafted.text, 0o644)
-        for context, lines in drafted.draft.ignore.items():
-            write_within(target.parent / context, ".dockerignore", "".join(f"{line}\n" for line in lines), 0o644)
+    asker, written = _asker(session), not only_shown
+    drafted = draft_spec(target, this_machine(), asker, session.overrides, show_fetch, written=written)
     if session.as_json:
-        print_json("init", ExitCode.OK, _data(drafted, target, written=not only_shown))
+        print_json("init", ExitCode.OK, _data(drafted, target, written=written))
         return ExitCode.OK
     if only_shown:
         click.echo(drafted.text, nl=False)
     if not session.quiet:
-        _show(drafted, target, written=not only_shown)
+        _show(drafted, target, written=written)
     return ExitCode.OK
 
 
@@ -67,13 +63,12 @@ def _asker(session: Session) -> Callable[[Question], str] | None:
 
 
 def _show(drafted: Drafted, target: Path, *, written: bool) -> None:
-    from deployer.ui.words import problem_lines
+    from deployer.ui.codes import print_problems
 
     for reading in drafted.unread:
         click.echo(f"warning: chart {reading.chart.path} was not rendered: {reading.problem}", err=True)
     problems = [one.problem for one in drafted.findings]
-    for line in problem_lines(problems, "warning"):
-        click.echo(line, err=True)
+    print_problems(problems, "warning")
     if not written:
         return
     for context, lines in drafted.draft.ignore.items():

@@ -38,12 +38,11 @@ def plan(session: Session, exit_code: bool) -> int:
     if session.as_json:
         print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
         return code
+    from deployer.ui.codes import print_problems
     from deployer.ui.console import make_console
     from deployer.ui.tables import PlanRow, plan_view
-    from deployer.ui.words import problem_lines
 
     rows = [PlanRow(step.kind, step.name, step.action, step.reason) for step in steps]
     make_console(sys.stdout, here.env).print(plan_view(rows))
-    for line in problem_lines(load.shipped(loaded, env), "warning"):
-        print(line, file=sys.stderr)
+    print_problems(load.shipped(loaded, env), "warning")
     return code

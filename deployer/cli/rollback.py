@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from deployer.commands.status import astray
 from deployer.composition import begin_run, this_machine
 from deployer.core.errors import ExitCode
 from deployer.sources import load
-from deployer.state.history import Entry, to_wire
+from deployer.state.history import Entry
 from deployer.ui.tables import HistoryRow
 
 
@@ -48,7 +49,7 @@ def history(session: Session) -> int:
     opened = open_running(read_spec(session), this_machine())
     entries, other = opened.record.history, astray(opened.record, opened.kube)
     if session.as_json:
-        data = {"revisions": [to_wire(entry) for entry in entries], "astray": list(other)}
+        data = {"revisions": [asdict(entry) for entry in entries], "astray": list(other)}
         print_json("history", ExitCode.OK, data)
         return ExitCode.OK
     if not entries:

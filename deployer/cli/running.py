@@ -20,7 +20,7 @@ from deployer.cluster.ownership import Elsewhere, elsewhere
 from deployer.composition import Machine, this_machine
 from deployer.config.load import LoadedSpec, load_spec, nearest_spec
 from deployer.config.spec import seconds
-from deployer.core.errors import DeployError, ExitCode, Problem, disk_error, input_error, refused
+from deployer.core.errors import DeployError, ExitCode, Problem, disk_explained, input_error, refused
 from deployer.core.events import Event, Item, ItemState, RunFinished, RunStarted
 from deployer.core.files import write_private
 from deployer.core.reading import Malformed, read_json
@@ -59,7 +59,9 @@ def read_spec(session: Session) -> LoadedSpec:
     if session.forward:
         overrides.append(f"forward={session.forward}")
     if session.registry:
-        overrides += [f"registry.address={json.dumps(session.registry)}", "delivery=registry"]
+        # The way by which this machine reaches the spec's registry leads to no other.
+        push = [] if any(one.startswith("registry.push=") for one in overrides) else ["registry.push=null"]
+        overrides += [f"registry.address={json.dumps(session.registry)}", "delivery=registry", *push]
     if session.ca:
         overrides.append(f"build.ca={json.dumps(str(session.ca.absolute()))}")
     if session.context:
@@ -126,15 +128,10 @@ def driven(session: Session, task: Task[T], here: Machine, sink: Callable[[Event
 
     emit(RunStarted(task.command, task.application, task.stages))
     try:
-        with evidence.recording_in(folder) if folder is not None else nullcontext():
+        with disk_explained(), evidence.recording_in(folder) if folder is not None else nullcontext():
             value = drive(task.steps(run_id), emit)
     except DeployError as error:
         code, problems = error.exit_code, masked(error.problems)
-    except OSError as error:
-        explained = disk_error(error)
-        if explained is None:
-            raise
-        code, problems = explained.exit_code, explained.problems
     except KeyboardInterrupt:
         code, problems = ExitCode.INTERRUPTED, (_interrupted(task.command),)
     took = clock.monotonic() - begun
@@ -157,10 +154,9 @@ def report_rest(session: Session, ran: Ran[Any]) -> None:
     """Problems that no event reported are on standard error."""
     unreported = [problem for problem in ran.problems if problem not in ran.view.problems]
     if unreported and not session.as_json:
-        from deployer.ui.words import problem_lines
+        from deployer.ui.codes import print_problems
 
-        for line in problem_lines(unreported):
-            print(line, file=sys.stderr)
+        print_problems(unreported)
 
 
 def _spec_path(session: Session) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -117,7 +116,7 @@ def _print(rows: tuple[KeyRow, ...]) -> None:
 
 
 def _show(warnings: list[Problem], problems: list[Problem]) -> None:
-    from deployer.ui.words import problem_lines
+    from deployer.ui.codes import print_problems
 
-    for line in [*problem_lines(warnings, "warning"), *problem_lines(problems)]:
-        print(line, file=sys.stderr)
+    print_problems(warnings, "warning")
+    print_problems(problems)

@@ -64,7 +64,7 @@ def _variables(session: Session) -> Variables:
             hints=("todo-deploy up",),
         )  # fmt: skip
     cluster = loaded.spec.cluster
-    context = cluster.context or cluster.name
+    context = cluster.context_name
     private = here.folder(loaded.spec) / "kubeconfig"
     kubeconfig.write_narrowed(here.kubeconfig, context, private)
     profile = cluster.name if cluster.provider == "minikube" else None

@@ -59,7 +59,7 @@ def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
     return {
         "provider": wanted.provider,
         "profile": wanted.name if wanted.provider == "minikube" else None,
-        "context": wanted.context or wanted.name,
+        "context": wanted.context_name,
         "driver": facts.driver,
         "kubernetesVersion": facts.kubernetes_version,
         "phase": facts.phase.value,
@@ -129,7 +129,7 @@ def _print(found: Status, here: Machine) -> None:
     ]  # fmt: skip
     console = make_console(sys.stdout, here.env)
     facts = found.opened.facts
-    name = found.opened.loaded.spec.cluster.context or found.opened.loaded.spec.cluster.name
+    name = found.opened.loaded.spec.cluster.context_name
     console.print(f"cluster {name}: {facts.phase.value}, Kubernetes {facts.kubernetes_version}")
     for line in node_lines(found):
         console.print(line)
@@ -157,7 +157,8 @@ def node_lines(found: Status) -> list[str]:
     stopped = [one.name for one in nodes if not one.running]
     lines = [f"nodes: {len(nodes) - len(stopped)} of {len(nodes)} run"]
     if stopped:
-        lines[0] += f"; {', '.join(stopped)} does not: todo-deploy up"
+        ours = found.opened.loaded.spec.cluster.provider == "minikube"
+        lines[0] += f"; {', '.join(stopped)} does not{': todo-deploy up' if ours else ''}"
     for ref, placed in found.nodes.items():
         if placed:
             lines.append(f"{ref}: " + ", ".join(f"{count} on {name}" for name, count in sorted(placed.items())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import click
 
 from deployer.cli.options import Session, common_options, complete_urls
 from deployer.core.errors import ExitCode, input_error, machine_error
+from deployer.core.text import did_you_mean
 
 if TYPE_CHECKING:
     from deployer.commands.services import Address
@@ -53,10 +53,9 @@ def open_(session: Session, name: str | None) -> int:
     chosen = next((one for one in found if one.name == name or (name is None and one.show)), None)
     if chosen is None:
         known = ", ".join(one.name for one in found) or "none"
-        close = difflib.get_close_matches(name or "", [one.name for one in found], 1)
         raise input_error(
             "URL_UNKNOWN", f"no url `{name}` in the spec" if name else "the spec has no url to open",
-            detail=f"its urls: {known}", hints=(f"did you mean `{close[0]}`?",) if close else (),
+            detail=f"its urls: {known}", hints=did_you_mean(name or "", (one.name for one in found)),
         )  # fmt: skip
     if not chosen.url:
         raise machine_error("URL_NOT_EXPOSED", chosen.problem, hints=("todo-deploy status",))

@@ -72,12 +72,16 @@ def _examined(loaded: LoadedSpec) -> Examined:
 def _show(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool, verbose: bool) -> None:
     """Errors; with `verbose` each piece of advice and each fact, else one line of advice."""
     from deployer.preflight.rules.judging import RULES, advice, errors, summary
-    from deployer.ui.words import problem_lines
+    from deployer.ui.codes import print_problems
 
     rules = {rule.name for rule in RULES}
     wrong, advised = errors(findings), () if quiet else advice(findings)
-    for block in filter(None, (problem_lines(wrong), problem_lines(advised, "advice") if verbose else [])):
-        click.echo("\n".join([*block, ""]), err=True)
+    if wrong:
+        print_problems(wrong)
+        click.echo(err=True)
+    if advised and verbose:
+        print_problems(advised, "advice")
+        click.echo(err=True)
     for one in findings:
         if one.severity == "note" and not quiet and (verbose or one.rule not in rules):
             click.echo(f"note[{one.rule}]: {one.problem.title}", err=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from deployer.core.text import Glyphs, clean, glyphs_for
 from deployer.status import Phase
+from deployer.ui.codes import address
 
 UNCUT = 1000  # off a terminal nothing is cropped or wrapped to 80 columns: `grep` wants one row a line
 CAUSE, GOOD, CARE, BUSY, QUIET, STRONG = "bold red", "green", "yellow", "cyan", "dim", "bold"
@@ -54,6 +55,8 @@ class Page:
 
     width: int
     glyphs: Glyphs
+    address: Callable[[str], str] = lambda code: ""
+    """Where a code is explained, for a link to it; empty where there is nothing to lead to."""
 
     def line(self, *parts: tuple[str, str]) -> Text:
         """One line of (text, style) parts, cropped to the width."""
@@ -81,4 +84,10 @@ class Page:
 
 def page_of(console: Console) -> Page:
     """The page that the console's width and encoding allow."""
-    return Page(console.width, glyphs_for(console.encoding))
+    page = Page(console.width, glyphs_for(console.encoding))
+    return replace(page, address=address) if shows_links(console) else page
+
+
+def shows_links(console: Console) -> bool:
+    """Whether rich writes links there: it does on terminals that can show more than text."""
+    return console.is_terminal and console.color_system is not None

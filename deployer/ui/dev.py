@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TextIO
 
 from rich.console import Console, Group
@@ -20,13 +20,12 @@ from rich.text import Text
 
 from deployer.core.errors import Problem
 from deployer.core.events import Event, RunFinished, RunStarted, StageFinished
-from deployer.core.files import state_folder
 from deployer.core.steps import Clock
 from deployer.core.text import clean, duration, elapsed
-from deployer.state import runs
 from deployer.status import WorkloadStatus
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page, page_of
 from deployer.ui.draw import problem_text, stage_lines
+from deployer.ui.live import with_usual
 from deployer.ui.view import View, fold
 from deployer.ui.words import copied_words, why_not
 
@@ -226,12 +225,12 @@ class DevScreen:
         if hasattr(signal, "SIGTSTP"):
             self._stopped = signal.signal(signal.SIGTSTP, self._suspend)
         self._take()
-        threading.Thread(target=self._read_keys, name="keys", daemon=True).start()
+        if self._keyboard.isatty():
+            keys = self._keyboard.fileno()
+            threading.Thread(target=self._read_keys, args=(keys,), name="keys", daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         if self._stopped is not None:
             signal.signal(signal.SIGTSTP, self._stopped)
@@ -270,9 +269,7 @@ class DevScreen:
         with self._lock:
             at = time.strftime("%H:%M:%S", time.localtime(self._clock.now()))
             self.view = fold_dev(self.view, event, self._clock.monotonic(), at)
-            if isinstance(event, RunStarted):
-                usual = runs.usual_seconds(state_folder(), event.application, event.command)
-                self.view = replace(self.view, run=replace(self.view.run, usual=usual))
+            self.view = replace(self.view, run=with_usual(self.view.run, event))
 
     def _picture(self) -> Group:
         with self._lock:
@@ -311,10 +308,7 @@ class DevScreen:
         self._live = self._new_live()
         self._take()
 
-    def _read_keys(self) -> None:
-        if not self._keyboard.isatty():
-            return
-        descriptor = self._keyboard.fileno()
+    def _read_keys(self, descriptor: int) -> None:
         while not self._ended.is_set():
             with suppress(OSError, ValueError):
                 ready, _, _ = select.select([descriptor], [], [], _KEY_SECONDS)

@@ -13,7 +13,7 @@ from deployer.core.text import clean, clean_lines, duration, elapsed, progress
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG, Page
 from deployer.ui.view import ItemView, StageState, StageView, View, evidence, not_shown, running
-from deployer.ui.words import Severity, further_words, run_words, why_not
+from deployer.ui.words import Severity, further_words, kind_of, run_words, why_not
 
 BAR_CELLS = 10
 _INDENT = "    "
@@ -55,14 +55,19 @@ def problem_text(
     problem: Problem, page: Page, severity: Severity = "error", tails: list[Text] | None = None
 ) -> list[Text]:
     """The cause, where it is, the evidence, and the next command, in this order; wrapped, never cropped."""
-    style = CAUSE if severity == "error" else CARE
-    head = Text.assemble((f"{severity}[{clean(problem.code)}]", style), (f": {clean(problem.title)}", STRONG))
+    kind = kind_of(problem, severity)
+    style = {"error": CAUSE, "warning": CARE}.get(kind, GOOD)
+    code = (clean(problem.code), Style(link=page.address(problem.code) or None))
+    head = Text.assemble(f"{kind}[", code, "]", style=style)
+    head = Text.assemble(head, (f": {clean(problem.title)}", STRONG))
     lines = [head]
     if problem.where:
         lines.append(Text.assemble(("  --> ", QUIET), clean(problem.where)))
     lines += [Text(f"  {line}") for line in clean_lines(problem.detail)]
     lines += tails or []
     lines += [Text.assemble((f"  {page.glyphs.arrow} ", BUSY), (clean(hint), STRONG)) for hint in problem.hints]
+    if kind == "error":
+        lines.append(Text.assemble("  more: todo-deploy help ", code, style=QUIET))
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, assert_never
 
@@ -21,6 +21,7 @@ from deployer.core.events import (
     UrlProven,
     Warned,
     WorkloadChanged,
+    plain_fields,
 )
 from deployer.core.text import clean, clean_lines
 from deployer.status import WorkloadStatus
@@ -166,14 +167,9 @@ def evidence(view: View) -> tuple[ItemView, ...]:
     return failed or tuple(item for item in items if item.state is ItemState.RUNNING)
 
 
-def to_wire(view: View) -> dict[str, Any]:
-    """The view as a JSON-ready object."""
-    return asdict(view, dict_factory=lambda pairs: {key: _plain(value) for key, value in pairs})
-
-
 def to_data(view: View) -> dict[str, Any]:
     """The `data` object of the envelope: stages with their items, workloads, URLs, warnings."""
-    wire = to_wire(view)
+    wire = plain_fields(view)
     return {
         "application": wire["application"],
         "changed": wire["changed"],
@@ -198,10 +194,6 @@ def envelope(
         "data": data,
         "errors": [problem.to_wire() for problem in problems],
     }
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
 
 
 def _stage(view: View, name: str) -> StageView:

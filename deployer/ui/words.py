@@ -23,7 +23,7 @@ def problem_lines(problems: Iterable[Problem], severity: Severity | Literal["adv
     for problem in problems:
         if lines:
             lines.append("")
-        kind = "note" if problem.code in _GOOD else severity
+        kind = kind_of(problem, severity)
         lines.append(f"{kind}[{clean(problem.code)}]: {clean(problem.title)}")
         if problem.where:
             lines.append(f"  --> {clean(problem.where)}")
@@ -32,6 +32,11 @@ def problem_lines(problems: Iterable[Problem], severity: Severity | Literal["adv
         if kind == "error":
             lines.append(f"  more: todo-deploy help {clean(problem.code)}")
     return lines
+
+
+def kind_of(problem: Problem, severity: Severity | Literal["advice"]) -> str:
+    """What the problem is announced as: what went well after a failure is a note."""
+    return "note" if problem.code in _GOOD else severity
 
 
 def annotation(problem: Problem, severity: Severity = "error") -> str:

@@ -18,6 +18,7 @@ from deployer.core.errors import ExitCode, Problem
 from deployer.core.ports import WITHOUT_CLUSTER, Object, Rendering, UpgradeRequest
 from deployer.preflight.rules.model import Finding
 from deployer.preflight.validate import Examined
+from deployer.sources.load import shipped
 from tests import ROOT
 from tests.unit.cli.conftest import Run, Staged
 from tests.unit.init.charts import container, over, pods, service
@@ -126,17 +127,29 @@ def test_what_is_left_to_do_is_listed(with_helm: Path, run: Run, monkeypatch: py
 def test_a_context_that_ships_the_spec_is_reported_by_the_name_of_the_spec(
     with_helm: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Problem("CONTEXT_SHIPS", "copies .todo-deploy.yaml.draft", where="Dockerfile:2", hints=("ignore it",))
-    monkeypatch.setattr(init, "examine", lambda *_: Examined((Finding("CONTEXT_SHIPS", "warning", found),)))
+    monkeypatch.setattr(init, "examine", lambda loaded, _: Examined(tuple(
+        Finding(one.code, "warning", one) for one in shipped(loaded, {})
+    )))  # fmt: skip
+    (with_helm / "web/Dockerfile").unlink()
+    (with_helm / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (with_helm / ".dockerignore").write_text(".env\nchart\n")
     done = run("init")
     assert "CONTEXT_SHIPS" in done.err and "copies todo-deploy.yaml" in done.err and ".draft" not in done.err
+    (with_helm / ".dockerignore").write_text(".env\nchart\ntodo-deploy.yaml\n")
+    assert "CONTEXT_SHIPS" not in run("init", "--overwrite").err
+    shown = run("init", "--stdout")
+    assert "CONTEXT_SHIPS" not in shown.err and ".draft" not in shown.err
 
 
 def test_a_context_that_would_ship_the_env_file_gets_a_dockerignore(with_helm: Path, run: Run) -> None:
     (with_helm / "web/Dockerfile").unlink()
     (with_helm / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-    assert ".dockerignore was written" in run("init").err
-    assert (with_helm / ".dockerignore").read_text().splitlines()[0] == ".env"
+    done = run("init")
+    assert ".dockerignore was written" in done.err and "CONTEXT_SHIPS" not in done.err
+    lines = (with_helm / ".dockerignore").read_text().splitlines()
+    assert lines[0] == ".env" and {".git", "todo-deploy*.yaml"} <= {*lines}
+    assert "CONTEXT_SHIPS" not in run("validate", "-v").err
+    assert "CONTEXT_SHIPS" not in run("init", "--overwrite").err
     (with_helm / ".dockerignore").write_text("mine\n")
     assert run("init", "--overwrite", "-o", "json").document["data"]["ignore"] == {}
     assert (with_helm / ".dockerignore").read_text() == "mine\n"

@@ -15,7 +15,7 @@ from deployer.core.text import ASCII, UNICODE
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console, page_of
 from deployer.ui.draw import frame, summary
-from deployer.ui.live import LiveSink, export_svg
+from deployer.ui.live import LiveSink
 
 from .scenes import (
     ALSO,
@@ -164,11 +164,3 @@ def test_wide_characters_are_counted_in_cells() -> None:
     assert page.line(("日本語日本語日本語日本語", "")).cell_len <= 20
     assert cell_len(page.fit("日本語日本語", 7)) == 7 and page.fit("ab", 4) == "ab  "
     assert page_of(make_console(io.StringIO(), {}, 70)) == Page(70, UNICODE)
-
-
-def test_a_picture_for_the_readme_loads_nothing() -> None:
-    view, now = viewed(BUILDING)
-    svg = export_svg(view, "todo-deploy up", now=now)
-    assert svg.startswith("<svg") and "@font-face" not in svg and "todo-deploy" in svg
-    finished, _ = viewed(DONE_WELL)
-    assert "1&#160;m&#160;18&#160;s" in export_svg(finished, "todo-deploy up")

@@ -90,8 +90,15 @@ def test_a_plan_says_what_and_why() -> None:
 
 def test_problems_end_with_the_next_command() -> None:
     page = Page(80, UNICODE)
-    assert shown(Group(*problem_text(Problem("A", "[bold]a[/bold]"), page, "error"))) == ["error[A]: [bold]a[/bold]"]
-    hints = shown(Group(*problem_text(CRASH, page, "error")))[-2:]
-    assert hints == ["  → todo-deploy secrets check", "  → todo-deploy rollback"]
+    assert shown(Group(*problem_text(Problem("A", "[bold]a[/bold]"), page, "error"))) == [
+        "error[A]: [bold]a[/bold]",
+        "  more: todo-deploy help A",
+    ]
+    hints = shown(Group(*problem_text(CRASH, page, "error")))[-3:]
+    assert hints == [
+        "  → todo-deploy secrets check",
+        "  → todo-deploy rollback",
+        f"  more: todo-deploy help {CRASH.code}",
+    ]
     plain = Page(80, ASCII)
-    assert shown(Group(*problem_text(CRASH, plain, "error")))[-1] == "  -> todo-deploy rollback"
+    assert shown(Group(*problem_text(CRASH, plain, "error")))[-2] == "  -> todo-deploy rollback"

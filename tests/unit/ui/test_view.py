@@ -5,7 +5,17 @@ import json
 import pytest
 
 from deployer.core.errors import Problem
-from deployer.core.events import Item, ItemState, Log, RunFinished, RunStarted, StageFailed, StageFinished, StageStarted
+from deployer.core.events import (
+    Item,
+    ItemState,
+    Log,
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageStarted,
+    plain_fields,
+)
 from deployer.status import Phase
 from deployer.ui.view import (
     LOG_TAIL,
@@ -16,7 +26,6 @@ from deployer.ui.view import (
     fold,
     running,
     to_data,
-    to_wire,
 )
 
 from .scenes import (
@@ -41,7 +50,7 @@ from .scenes import (
 @pytest.mark.parametrize("script", [BUILDING, ROLLING, DONE_WELL, FAILED_RUN])
 def test_a_view_is_data(script: Script) -> None:
     view, _ = viewed(script)
-    assert json.loads(json.dumps(to_wire(view)))["command"] == "up"
+    assert json.loads(json.dumps(plain_fields(view)))["command"] == "up"
 
 
 @pytest.mark.parametrize(
