@@ -12,6 +12,7 @@ from bench.parity.case import Case, Expected, all_cases
 from bench.parity.hand import Verdict
 from bench.parity.ours import Step
 from bench.parity.row import Row, flaws_of
+from bench.parity.table import merged, preface, table
 from tests.cluster import PROFILE, ensure_test_cluster
 
 SAMPLE = ("132", "137", "191")
@@ -63,6 +64,24 @@ def test_a_row_without_a_flaw_has_none() -> None:
 )
 def test_a_flaw_is_found(codes: dict[str, int]) -> None:
     assert _flaws(**codes)  # type: ignore[arg-type]
+
+
+def _row(name: str, *flaws: str) -> Row:
+    return Row(Case(name, Path(), why=f"why {name}"), hand={"first": Verdict(True, "", 1)}, flaws=list(flaws))
+
+
+def test_rows_that_are_measured_again_take_the_place_of_their_cases() -> None:
+    before = [_row("01-a"), _row("02-b", "fell over", "left behind"), _row("04-d", "is slow")]
+    text = f"{preface(before, 60.0, 'v4')}\n\n{table(before)}\n"
+    found = merged(text, [_row("02-b"), _row("03-c", "is new")], "after a change")
+    assert "**4 cases, 2 without a flaw, 2 with one.**" in found
+    assert "UTC, after a change: 02-b, 03-c." in found
+    assert [line[2:6] for line in found.splitlines() if line.startswith("| 0")] == ["01-a", "02-b", "03-c", "04-d"]
+    assert "fell over" not in found
+    assert "**03-c** why 03-c\n- is new\n\n**04-d** why 04-d\n- is slow" in found
+    again = merged(found, [_row("04-d")], "again")
+    assert "**4 cases, 3 without a flaw, 1 with one.**" in again
+    assert "after a change: 02-b, 03-c.\n\nMeasured" in again
 
 
 @pytest.mark.cluster
