@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
@@ -27,6 +27,7 @@ from deployer.core.ports import (
     HelmPort,
     ImagePort,
     KubePort,
+    LocalPorts,
 )
 from deployer.core.shell import unexported
 from deployer.core.steps import Clock, SystemClock
@@ -42,10 +43,14 @@ from deployer.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from deployer.forwarding import Forward
+    from deployer.images.docker import DockerEngine
     from deployer.images.scanner import Scanner
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Machine:
     """The machine as this run sees it: environment, folders and clock."""
 
@@ -64,7 +69,7 @@ class Machine:
         """Where this machine keeps what concerns the spec's application on its cluster."""
         return deployment_folder(self.state_dir, spec.cluster, spec.application, self.kubeconfig)
 
-    @property
+    @cached_property
     def host_docker(self) -> DockerEndpoint:
         """The host's Docker daemon, as `docker` finds it: by DOCKER_HOST, by its context, or at its usual socket."""
         found = context_endpoint(self.env)
@@ -117,6 +122,11 @@ class Connected(Run):
     """What this machine is to serve itself, where the node cannot be reached."""
     why_stopped: WhyStopped = unknown
     """Why the cluster does not answer any more."""
+
+    @property
+    def local(self) -> LocalPorts:
+        """The ports of this machine that lead into the cluster."""
+        return self.forward.local if self.forward is not None else {}
 
 
 def begin_run(run: str, loaded: LoadedSpec, values: Mapping[str, str], machine: Machine) -> Run:
@@ -194,7 +204,25 @@ def open_delivery(
         docker = toolchain.docker if toolchain is not None else Path("docker")
         apart = [one for one in facts.nodes if one.running and one.docker is None]
         nodes += [ContainerNode(one.name, one.runtime, docker, machine.env) for one in apart]
-    return IntoNodes(builder, nodes)
+
+    def runs(name: str) -> bool:
+        from deployer.images.docker import DockerEngine
+
+        state = (_by_host(machine, DockerEngine.container)(name) or {}).get("State") or {}
+        return bool(state.get("Running"))
+
+    return IntoNodes(builder, nodes, runs)
+
+
+def _by_host(machine: Machine, act: Callable[Concatenate[DockerEngine, P], T]) -> Callable[P, T]:
+    """The act of a Docker client, done by one of this machine's daemon that is opened for it."""
+    from deployer.images.docker import DockerEngine
+
+    def acted(*args: P.args, **named: P.kwargs) -> T:
+        with closing(DockerEngine(machine.host_docker)) as engine:
+            return act(engine, *args, **named)
+
+    return acted
 
 
 def pull_credentials(*hosts: str) -> dict[str, str]:
@@ -221,10 +249,7 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
     """The cluster that the spec names."""
     from deployer.images.docker import DockerEngine
 
-    def inspect(name: str) -> Mapping[str, Any] | None:
-        with closing(DockerEngine(machine.host_docker)) as engine:
-            return engine.container(name)
-
+    inspect = _by_host(machine, DockerEngine.container)
     if wanted.provider == "context":
         from deployer.cluster.existing import ContextCluster
 
@@ -232,25 +257,22 @@ def open_cluster(machine: Machine, wanted: Cluster, toolchain: Toolchain) -> Clu
         return ContextCluster(wanted.context, lambda: open_kube(machine, wanted), inspect)
     from deployer.cluster.minikube import Minikube, NodeContainers
 
-    def read_file(name: str, path: str) -> str | None:
-        with closing(DockerEngine(machine.host_docker)) as engine:
-            content = engine.read_file(name, path)
-            return content.decode("utf-8", "replace") if content is not None else None
+    def read_file(engine: DockerEngine, name: str, path: str) -> str | None:
+        content = engine.read_file(name, path)
+        return content.decode("utf-8", "replace") if content is not None else None
 
-    def load(node: DockerEndpoint, refs: Sequence[str]) -> Sequence[str]:
-        with closing(DockerEngine(machine.host_docker)) as engine:
-            return engine.copy_lacking(node, refs)
+    def new_volume(engine: DockerEngine, name: str, labels: Mapping[str, str]) -> None:
+        engine.remove_volume(name)
+        engine.make_volume(name, labels)
 
-    def new_volume(name: str, labels: Mapping[str, str]) -> None:
-        with closing(DockerEngine(machine.host_docker)) as engine:
-            engine.remove_volume(name)
-            engine.make_volume(name, labels)
-
-    def remove_volume(name: str) -> None:
-        with closing(DockerEngine(machine.host_docker)) as engine:
-            engine.remove_volume(name)
-
-    containers = NodeContainers(inspect, read_file, load, new_volume, remove_volume)
+    containers = NodeContainers(
+        inspect,
+        _by_host(machine, read_file),
+        _by_host(machine, DockerEngine.copy_lacking),
+        _by_host(machine, new_volume),
+        _by_host(machine, DockerEngine.remove_volume),
+        _by_host(machine, DockerEngine.empty_file),
+    )
     note = machine.state_dir / "contexts" / f"{path_component(wanted.name, 'a cluster')}.json"
     return Minikube(toolchain, wanted.name, machine.env, containers, machine.kubeconfig, note)
 
@@ -265,7 +287,7 @@ def open_kube(
     from deployer.kube.client import ATTEMPTS, PATIENT_ATTEMPTS, KubeApi
     from deployer.kube.kubeconfig import refuse_foreign
 
-    context = wanted.context or wanted.name
+    context = wanted.context_name
     if wanted.provider == "minikube":
         refuse_foreign(machine.kubeconfig, context)
     return masked(KubeApi(machine.kubeconfig, context, PATIENT_ATTEMPTS if patient else ATTEMPTS, why_stopped))
@@ -282,7 +304,7 @@ def open_helm(
         program = Program(toolchain.helm, toolchain.versions.get("helm", ""))
         return Helm(program, machine.kubeconfig, context, facts.kubernetes_version, why_stopped)
 
-    context = wanted.context or wanted.name
+    context = wanted.context_name
     return cast(HelmPort, _Later(cache(opened)))
 
 

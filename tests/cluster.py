@@ -83,7 +83,7 @@ def ensure_test_cluster(*, shown: bool = False) -> None:
     """The profile runs the default version of Kubernetes; where not, `todo-deploy up` of a chart with one ConfigMap
     starts it, or makes it anew.
 
-    `shown` lets its progress through: a machine without anything yet is at it for a quarter of an hour.
+    `shown` lets its progress through: a machine without anything yet is at it for about ten minutes.
     """
     _delete_cluster_of_another_version()
     if cluster_answers():

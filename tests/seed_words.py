@@ -9,12 +9,34 @@ import yaml
 from deployer.status import phases
 from tests import DATA
 
+
+class ReleasePhase(Enum):
+    """A release's state, in Helm's own words."""
+
+    UNKNOWN = "unknown"
+    DEPLOYED = "deployed"
+    UNINSTALLED = "uninstalled"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    UNINSTALLING = "uninstalling"
+    PENDING_INSTALL = "pending-install"
+    PENDING_UPGRADE = "pending-upgrade"
+    PENDING_ROLLBACK = "pending-rollback"
+
+
+class Absence(Enum):
+    """An object that is not in the cluster, so that no phase applies."""
+
+    ABSENT = "absent"
+
+
 ROWS = yaml.safe_load((DATA / "seed_words.yaml").read_text())
 
 
 def _state(name: str) -> Enum:
     kind, _, member = name.partition(".")
-    state: Enum = getattr(phases, kind)[member]
+    own: dict[str, type[Enum]] = {"ReleasePhase": ReleasePhase, "Absence": Absence}
+    state: Enum = (own.get(kind) or getattr(phases, kind))[member]
     return state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.errors import DeployError, machine_error, refused
@@ -11,7 +12,7 @@ from deployer.core.objects import fitted
 from deployer.core.ports import ClusterFacts, KubePort, NodeFacts, Object, StartRequest
 from deployer.kube.rights import listed
 from deployer.status import ClusterPhase
-from deployer.status.objects import condition, dig, name_of, rows
+from deployer.status.objects import dig, has_condition, name_of, rows
 
 _MAKERS = {"io.x-k8s.kind.cluster", "k3d.cluster", "created_by.minikube.sigs.k8s.io"}
 """Labels by which kind, k3d and Minikube mark the containers of their nodes."""
@@ -19,6 +20,15 @@ _CONTAINER = {
     "State": {"Running": bool}, "Config": {"Labels": {"*": str}},
     "NetworkSettings": {"Networks": {"*": {"IPAddress": str}}},
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """A container of a node's name: the networks it is in, and whether it has the node's address there."""
+
+    facts: NodeFacts
+    networks: frozenset[str]
+    at_its_address: bool
 
 
 class ContextCluster:
@@ -37,17 +47,20 @@ class ContextCluster:
         if not kube.ready():
             return ClusterFacts(ClusterPhase.STOPPED)
         nodes = listed(kube, "Node") or []
-        known = next((one for one in nodes if condition(one, "Ready").get("status") == "True"), {})
+        known = next((one for one in nodes if has_condition(one, "Ready")), {})
         internal = next((str(dig(one, "address")) for one in rows(known, "status", "addresses")
                          if one.get("type") == "InternalIP"), None)  # fmt: skip
-        here = [one for node in nodes if (one := self._container(node)) is not None]
+        seen = [one for node in nodes if (one := self._container(node)) is not None]
+        # Docker gives one that is stopped no address: it is of this cluster if it is in the network of one that runs.
+        own = frozenset(name for one in seen if one.at_its_address for name in one.networks)
+        here = [one.facts for one in seen if one.at_its_address or (not one.facts.running and own & one.networks)]
         return ClusterFacts(
             ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(), runtime=_runtime(known),
             nodes=tuple(here) if len(here) == len(nodes) else (),
         )  # fmt: skip
 
-    def _container(self, node: Object) -> NodeFacts | None:
-        """The node as a container of this machine's Docker, which kind, k3d and Minikube name as the node.
+    def _container(self, node: Object) -> _Container | None:
+        """The container of this machine's Docker that kind, k3d or Minikube made under the node's name.
 
         Another cluster's container of that name is at another address.
         """
@@ -59,9 +72,10 @@ class ContextCluster:
         addresses = {one.get("IPAddress") for one in networks.values()}
         own = {dig(one, "address") for one in rows(node, "status", "addresses")}
         made = (found.get("Config") or {}).get("Labels") or {}
-        if not _MAKERS & made.keys() or not addresses & own:
+        if not _MAKERS & made.keys():
             return None
-        return NodeFacts(name_of(node), bool((found.get("State") or {}).get("Running")), runtime=_runtime(node))
+        facts = NodeFacts(name_of(node), bool((found.get("State") or {}).get("Running")), runtime=_runtime(node))
+        return _Container(facts, frozenset(networks), bool(addresses & own))
 
     def start(self, request: StartRequest) -> Generator[Event, None, None]:
         """Never done: raises machine error."""

@@ -56,6 +56,23 @@ _CONTAINER = {
 _WAKE_SECONDS = 20
 _VOLUMES_FOLDER = "/var/hostpath-provisioner"
 """Where a node keeps the volumes of Minikube's provisioner, in our node image and in Minikube's."""
+_KUBELET_CONFIG = "/etc/kubernetes/kubelet.conf"
+_SCHEDULER_CONFIG = "/etc/kubernetes/scheduler.conf"
+_NODE_RUNS = "Preparing Kubernetes"
+"""Minikube's step in which the node's container runs and nothing of Kubernetes does yet."""
+# The kubelet renews its certificate of a year while it runs. After its end it does not start any more, and neither
+# `minikube start` nor `kubeadm certs renew` renews it. The CA that signs it is on the node.
+_RENEW_KUBELET = """sudo sh -c '
+cd /var/lib/kubelet/pki && pem=kubelet-client-current.pem ca=/var/lib/minikube/certs/ca
+[ ! -e $pem ] || openssl x509 -checkend 3600 -noout -in $pem || {
+  echo extendedKeyUsage=clientAuth > usage
+  openssl x509 -x509toreq -in $pem -signkey $pem |
+    openssl x509 -req -CA $ca.crt -CAkey $ca.key -set_serial 0x$(openssl rand -hex 8) -days 365 -extfile usage > new &&
+    openssl pkey -in $pem >> new && cat new > $pem
+  rm -f new usage
+}'"""
+_KUBEADM_CONFIG = "tmp/minikube/kubeadm.yaml"
+"""What Minikube configured a node by, in the node's volume, which is its /var."""
 _AUTHORIZED_KEYS = "/home/docker/.ssh/authorized_keys"
 # The last error is a box that asks for a bug report; what went wrong is the one before.
 _BOX = "\u256d"
@@ -66,7 +83,7 @@ class NodeContainers:
     """The host's Docker daemon: a container by its name, and a file in one.
 
     `load` gives a node's daemon what it lacks of these images and returns that; `new_volume` is empty and has these
-    labels, `remove_volume` is gone.
+    labels, `remove_volume` is gone; `empty_file` leaves a volume's file empty.
     """
 
     inspect: Callable[[str], Mapping[str, Any] | None]
@@ -74,6 +91,7 @@ class NodeContainers:
     load: Callable[[DockerEndpoint, Sequence[str]], Sequence[str]] = lambda node, refs: ()
     new_volume: Callable[[str, Mapping[str, str]], None] = lambda name, labels: None
     remove_volume: Callable[[str], None] = lambda name: None
+    empty_file: Callable[[str, str], None] = lambda volume, path: None
 
 
 class Minikube:
@@ -163,7 +181,50 @@ class Minikube:
         refuse_foreign(self._kubeconfig, request.profile)  # Minikube writes over whatever has the profile's name
         if self._config() is None:
             self._refuse_version(request)
+        elif request.driver == "docker":
+            self._configure_anew_where_lost()
         seed_minikube(self._toolchain, self._env)
+        words, credentials = self._start_words(request), self._credentials(request)
+        yield Item(STAGE, request.profile, ItemState.RUNNING, "starting Minikube")
+        error: Mapping[str, Any] = {}
+        try:
+            with self._current_context_kept():
+                for line in stream(words, env=self._environment(), inherit=held()):
+                    event = _parsed(line)
+                    if event is None:
+                        yield Log(STAGE, request.profile, line)
+                        continue
+                    kind, data = event
+                    if kind == "error" and not str(data.get("message", "")).lstrip().startswith(_BOX):
+                        error = data
+                    yield from _events(request.profile, kind, data)
+                    if kind == "step":
+                        yield from self._fill()
+                    if data.get("name") == _NODE_RUNS and credentials:
+                        self._on_node(_RENEW_KUBELET)
+        except CommandFailed as failed:
+            advice = str(error.get("advice") or "").strip()
+            raise machine_error(
+                "CLUSTER_START",
+                f"Minikube could not start profile `{request.profile}`",
+                detail=str(error.get("message") or "\n".join(_readable(failed.tail))).strip(),
+                hints=tuple(filter(None, (advice, "todo-deploy doctor"))),
+            ) from None
+        yield from self._fill(last=True)
+        if credentials and credentials != self._credentials(request):
+            self._on_node("sudo", "pkill", "kube-[sc]")  # kube-scheduler and kube-controller-manager
+            yield Item(STAGE, request.profile, ItemState.RUNNING, "its certificates were renewed")
+        yield Item(STAGE, request.profile, ItemState.DONE, "Minikube runs")
+
+    def _credentials(self, request: StartRequest) -> str:
+        """What the scheduler shows the API server. `minikube start` renews certificates that have expired after the
+        scheduler has begun again with the old one, which it would go on showing (kubeadm certs renew: "you must
+        restart the kube-apiserver, kube-controller-manager, kube-scheduler and etcd"; the others read theirs anew).
+        """
+        known = request.driver == "docker" and self._config() is not None
+        return (self._containers.read_file(self._profile, _SCHEDULER_CONFIG) or "") if known else ""
+
+    def _start_words(self, request: StartRequest) -> list[str]:
         words = [
             self._toolchain.minikube, "start", "--profile", request.profile, "--output", "json",
             "--driver", request.driver, "--container-runtime", "docker",
@@ -183,31 +244,17 @@ class Minikube:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             # Minikube refuses the docker driver as root unless forced (DRV_AS_ROOT), also when it starts again.
             words += ["--force"]
-        yield Item(STAGE, request.profile, ItemState.RUNNING, "starting Minikube")
-        error: Mapping[str, Any] = {}
-        try:
-            with self._current_context_kept():
-                for line in stream([str(word) for word in words], env=self._environment(), inherit=held()):
-                    event = _parsed(line)
-                    if event is None:
-                        yield Log(STAGE, request.profile, line)
-                        continue
-                    kind, data = event
-                    if kind == "error" and not str(data.get("message", "")).lstrip().startswith(_BOX):
-                        error = data
-                    yield from _events(request.profile, kind, data)
-                    if kind == "step":
-                        yield from self._fill()
-        except CommandFailed as failed:
-            advice = str(error.get("advice") or "").strip()
-            raise machine_error(
-                "CLUSTER_START",
-                f"Minikube could not start profile `{request.profile}`",
-                detail=str(error.get("message") or "\n".join(_readable(failed.tail))).strip(),
-                hints=tuple(filter(None, (advice, "todo-deploy doctor"))),
-            ) from None
-        yield from self._fill(last=True)
-        yield Item(STAGE, request.profile, ItemState.DONE, "Minikube runs")
+        return [str(word) for word in words]
+
+    def _configure_anew_where_lost(self) -> None:
+        """Minikube will write the node's configuration anew where it has gone with the container, as after
+        `docker system prune`.
+
+        What the node keeps in its volume would say that all is there (bootstrapper/kubeadm: needsReconfigure compares
+        this file), and the kubelet would never start for want of its kubeconfig.
+        """
+        if self._containers.read_file(self._profile, _KUBELET_CONFIG) is None:
+            self._containers.empty_file(self._profile, _KUBEADM_CONFIG)
 
     def start_node(self, name: str) -> Generator[Event, None, None]:
         """The profile's node runs again; its container is made anew where it is gone."""
@@ -231,7 +278,7 @@ class Minikube:
             raise machine_error(
                 "NODE_START",
                 f"Minikube could not {action[0]} a node of profile `{self._profile}`",
-                detail="\n".join(failed.tail).strip(),
+                detail=failed.output.strip(),
                 hints=(f"minikube node {' '.join(action)} --profile {self._profile}", "todo-deploy doctor"),
             ) from None
         yield from self._fill(last=True)
@@ -276,8 +323,12 @@ class Minikube:
         `minikube start` leaves a kubelet that runs as it is, and waits for what that puts off, up to five minutes
         (bootstrapper/kubeadm: restartPrimaryControlPlane, "does not require reconfiguration").
         """
+        self._on_node("sudo", "systemctl", "restart", "kubelet", node=node)
+
+    def _on_node(self, *command: str, node: str = "") -> None:
+        """The command was run on the node, the first one if none is named, if it can be asked."""
         which = ["--node", node.removeprefix(f"{self._profile}-")] if node not in ("", self._profile) else []
-        words = ["--profile", self._profile, "ssh", *which, "--", "sudo", "systemctl", "restart", "kubelet"]
+        words = ["--profile", self._profile, "ssh", *which, "--", *command]
         with suppress(CommandFailed, subprocess.TimeoutExpired):
             run([self._toolchain.minikube, *words], env=self._environment(), timeout=_WAKE_SECONDS)
 
@@ -314,7 +365,7 @@ class Minikube:
             for line in stream([str(word) for word in words], env=self._environment()):
                 yield Log(STAGE, name, line)
         except CommandFailed as failed:
-            detail = "\n".join(failed.tail)
+            detail = failed.output
             hints = ("minikube addons list", "todo-deploy up")
             title = f"Minikube could not enable the addon {name}"
             raise machine_error("ADDON_MINIKUBE", title, detail=detail, hints=hints) from None
@@ -335,7 +386,7 @@ class Minikube:
         try:
             run(words, env=self._environment())
         except CommandFailed as failed:
-            detail = "\n".join(failed.tail)
+            detail = failed.output
             raise machine_error(
                 "FOLDER_KEPT",
                 f"the node's folder {path} cannot be removed",

@@ -35,6 +35,7 @@ from deployer.kube.kubeconfig import refuse_foreign as refuse_foreign_context
 from deployer.plan import Plan
 from deployer.state import record
 from deployer.state.record import Record, ReleaseRecord
+from deployer.status.objects import annotations_of, labels_of, name_of
 
 _SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _ADDON_NAMESPACES = frozenset({"ingress-nginx", "metallb-system", "kubernetes-dashboard", "local-path-storage"})
@@ -152,7 +153,7 @@ def refuse_foreign(touched: Touched, kube: KubePort, *, adopt: bool = False) -> 
         elif not any(one.inputs for one in made) and not adopt:
             problems.append(_not_ours(name, namespace, f"it is at revision {made[-1].revision}, {made[-1].status}"))
     for namespace, name in sorted(touched.secrets):
-        body = next((one for one in found[namespace] if one["metadata"]["name"] == name), None)
+        body = next((one for one in found[namespace] if name_of(one) == name), None)
         problem = foreign_secret(body, touched.application, adopt=adopt)
         problems += [problem] if problem is not None else []
     if problems:
@@ -165,7 +166,7 @@ def foreign_secret(found: Object | None, application: str, *, adopt: bool = Fals
     if found is None:
         return None
     metadata = found["metadata"]
-    labels, name, namespace = metadata.get("labels") or {}, metadata["name"], metadata["namespace"]
+    labels, name, namespace = labels_of(found), metadata["name"], metadata["namespace"]
     owner = labels.get(APPLICATION_LABEL)
     if owner == application or (owner is None and adopt):
         return None
@@ -193,8 +194,7 @@ class Owner:
 
 def whose(live: Object, application: str, kube: KubePort) -> Owner:
     """Whose the object is, by its labels, its annotations and who wrote it first."""
-    metadata = live["metadata"]
-    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    labels, notes = labels_of(live), annotations_of(live)
     if owner := labels.get(APPLICATION_LABEL):
         mine = "todo-deploy makes it from `secrets` of the spec" if owner == application else ""
         return Owner(mine or f"belongs to application `{owner}`")
@@ -205,10 +205,10 @@ def whose(live: Object, application: str, kube: KubePort) -> Owner:
             way = f"helm uninstall {release} --namespace {namespace}, if nobody needs it, or take it out of that chart"
             return Owner(f"belongs to release `{release}` in namespace `{namespace}`", way, (namespace, release))
         return Owner(f"belonged to release `{release}` in namespace `{namespace}`, which is gone", is_nobody=True)
-    controllers = [one for one in metadata.get("ownerReferences") or () if one.get("controller")]
+    controllers = [one for one in live["metadata"].get("ownerReferences") or () if one.get("controller")]
     if controllers:
         return Owner(f"belongs to {controllers[0]['kind'].lower()}/{controllers[0]['name']}")
-    writers = [str(one.get("manager")) for one in metadata.get("managedFields") or ()]
+    writers = [str(one.get("manager")) for one in live["metadata"].get("managedFields") or ()]
     by = labels.get(MANAGED_BY) or (writers[0] if writers else "")
     return Owner(f"was made by {by or 'somebody else'}, not by Helm", is_nobody=True)
 
@@ -242,7 +242,7 @@ def refuse_shared(
     `hooks` are the objects that hooks of the application's releases have made: Helm marks them as nobody's.
     """
     objects = kube.contents()
-    added = {one["metadata"]["name"] for one in kube.list("Namespace", labels=ADDON_LABEL, metadata_only=True)}
+    added = {name_of(one) for one in kube.list("Namespace", labels=ADDON_LABEL, metadata_only=True)}
     spared = _SYSTEM_NAMESPACES | _ADDON_NAMESPACES | added
     inside = [one for one in objects if one["metadata"].get("namespace") not in spared]
     by_hooks = set(hooks)
@@ -268,9 +268,7 @@ def foreign_objects(
     """
     every = list(objects)
     uids = {one["metadata"].get("uid") for one in every}
-    services = {
-        (one["metadata"].get("namespace"), one["metadata"]["name"]) for one in every if one["kind"] == "Service"
-    }
+    services = {(one["metadata"].get("namespace"), name_of(one)) for one in every if one["kind"] == "Service"}
     ours = kept.releases if kept is not None else {}
     claims = set(kept.claims) if kept is not None else set()
     known = claims | {ref for one in ours.values() for ref in one.objects}
@@ -296,7 +294,7 @@ def listed(refs: Sequence[ObjectRef]) -> str:
 def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
     """Whether a controller of Kubernetes has made the object, or the API server shows it without storing it."""
     metadata, kind = one["metadata"], one["kind"]
-    notes, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    notes, labels = annotations_of(one), labels_of(one)
     name, namespace = metadata["name"], metadata.get("namespace", "")
     return (
         bool(metadata.get("deletionTimestamp"))
@@ -312,13 +310,13 @@ def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
 
 def is_of_release(one: Object, release: str, namespace: str) -> bool:
     """Whether Helm has marked the object as one of the release's."""
-    notes = one["metadata"].get("annotations") or {}
+    notes = annotations_of(one)
     return (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
 
 
 def _is_ours(one: Object, application: str, releases: Mapping[str, ReleaseRecord]) -> bool:
     metadata = one["metadata"]
-    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    labels, notes = labels_of(one), annotations_of(one)
     if labels.get(MANAGED_BY) == OWNER and application:
         marks = (APPLICATION_LABEL, f"{LABEL_PREFIX}/record", f"{LABEL_PREFIX}/lease")
         return any(labels.get(mark) == application for mark in marks)

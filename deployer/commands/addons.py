@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from deployer.core.errors import DeployError, Problem, input_error, machine_erro
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts, KubePort, ObjectRef, ref_of
 from deployer.core.steps import Outcome, Steps, within
+from deployer.core.text import did_you_mean
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.watch import take_logs
 from deployer.stages import addons as addons_stage
@@ -130,7 +130,9 @@ def _flat(values: dict[str, str]) -> list[str]:
 
 
 def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
-    endpoints, machine = target.facts.daemons.values(), target.machine
+    machine = target.machine
+    # Builds run beside this, and a node may stop meanwhile.
+    endpoints = composition.open_cluster(machine, target.wanted, target.toolchain).facts().daemons.values()
     if not endpoints:
         raise machine_error(
             "ADDON_DAEMON",
@@ -160,12 +162,11 @@ def _cause(ref: ObjectRef, target: Target) -> str:
 
 
 def _unknown(name: str) -> DeployError:
-    close = difflib.get_close_matches(name, ADDONS, 1)
     return input_error(
         "ADDON_UNKNOWN",
         f"the addon `{name}` cannot be made on a machine that reaches no container registry",
         detail="these can: " + "; ".join(f"{one.name}: {one.about}" for one in ADDONS.values()),
-        hints=(f"did you mean `{close[0]}`?",) if close else (f"cluster.addons: [{', '.join(ADDONS)}]",),
+        hints=did_you_mean(name, ADDONS) or (f"cluster.addons: [{', '.join(ADDONS)}]",),
     )
 
 

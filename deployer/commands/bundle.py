@@ -139,7 +139,7 @@ def _of_cluster(
     bases: list[str] = []
     if "bases" in parts:
         named = wanted_bases(loaded, values)
-        replaced = replacements_for(opened.toolchain, named) if opened.toolchain is not None else {}
+        replaced = replacements_for(opened.toolchain, named)
         wanted = sorted({replaced.get(base, base) for base in named})
         bases = [base for base in wanted if daemon.image(base) is not None]
         if absent := sorted(set(wanted) - set(bases)):

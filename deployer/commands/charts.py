@@ -13,9 +13,9 @@ from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem, input_error, machine_error
 from deployer.core.events import Event, Item, ItemState, Warned
 from deployer.core.steps import Outcome, Steps, drive, merge
-from deployer.helm.pull import STAGE, Fetching, fetch
+from deployer.helm.pull import Fetching, fetch
 from deployer.sources import load
-from deployer.sources.charts import Dependency
+from deployer.sources.charts import STAGE, Dependency
 from deployer.sources.pins import UPDATE, Key, Pin, Pins, lock_file, read_lock, write_lock
 from deployer.toolchain import Toolchain
 

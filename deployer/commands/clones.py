@@ -16,13 +16,14 @@ from pathlib import Path
 from deployer.commands.connection import Opened
 from deployer.commands.planning import Planned
 from deployer.composition import Connected
+from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, refused
 from deployer.core.files import write_private
 from deployer.core.ports import KubePort
 from deployer.core.reading import Malformed, read_json
 from deployer.core.text import count
-from deployer.plan import is_on, switch_states
+from deployer.plan import Plan, is_on, switch_states
 from deployer.plan.secrets import expand
 from deployer.state import build_cache
 from deployer.state.record import Record
@@ -45,31 +46,40 @@ def refuse_other_values(run: Connected, planned: Planned, *, replace_secrets: bo
     known, root = _known(run.folder), str(run.loaded.root.resolve())
     if root in known:
         return
-    # An older version kept no clones, but the memory of its builds.
-    is_new = known or not build_cache.memory_path(run.folder).exists()
-    if is_new and planned.record.history and not replace_secrets:
-        mine = {one.name: one.data for one in planned.plan.secrets}
-        differ = [
-            f"{one.secret}: {one.key}"
-            for one in served_keys(run.spec, planned.record, run.kube)
-            if mine.get(one.secret, {}).get(one.key, one.value) != one.value
-        ]
-        if differ:
-            raise _refusal(run.spec, differ)
+    refusal = refusal_of(run.loaded, planned.plan, planned.record, run.kube, run.folder)
+    if refusal is not None and not replace_secrets:
+        raise refusal
     with suppress(OSError):
         write_private(_path(run.folder), json.dumps(sorted({*known, root})))
 
 
+def refusal_of(loaded: LoadedSpec, plan: Plan, record: Record, kube: KubePort, folder: Path) -> DeployError | None:
+    """Why `up` would not replace the values that serve by those of the plan; None where it would."""
+    known = _known(folder)
+    # An older version kept no clones, but the memory of its builds.
+    is_new = known or not build_cache.memory_path(folder).exists()
+    if str(loaded.root.resolve()) in known or not is_new or not record.history:
+        return None
+    mine = {one.name: one.data for one in plan.secrets}
+    differ = [
+        f"{one.secret}: {one.key}"
+        for one in served_keys(loaded.spec, record, kube)
+        if mine.get(one.secret, {}).get(one.key, one.value) != one.value
+    ]
+    return _refusal(loaded.spec, differ) if differ else None
+
+
 def _refusal(spec: Spec, differ: list[str]) -> DeployError:
-    other = f"{spec.application}-2"
+    other, ports = f"{spec.application}-2", [str(url.node_port) for url in spec.urls.values() if url.node_port]
+    free = f" (and other nodePorts than {', '.join(ports)}, here and in the chart)" if ports else ""
     return refused(
         "SECRETS_DIFFER",
         f"this clone has other values than the deployment that serves: {count(len(differ), 'secret key')}",
-        detail="\n".join(differ),
+        detail="\n".join([*differ, "nothing was changed: no value of this clone has reached the cluster"]),
         where=spec.env.files[0],
         hints=(
             "todo-deploy secrets pull, to take the values that serve into the env file",
-            f"todo-deploy up --set application={other} --set namespace={other}, for a deployment of its own",
+            f"todo-deploy up --set application={other} --set namespace={other}, for a deployment of its own{free}",
             "todo-deploy up --replace-secrets, to put the values of this clone in place of those that serve",
         ),
     )

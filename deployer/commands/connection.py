@@ -68,11 +68,6 @@ class Opened:
         """The ports of this machine that lead into the cluster."""
         return self.forward.local
 
-    @property
-    def node_ip(self) -> str:
-        """The address at which the node's ports are reached from this machine."""
-        return self.facts.node_ip or "127.0.0.1"
-
 
 def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[Outcome[Connected]]:
     """The cluster runs and answers, and its clients are open; it is deleted and made anew where that was asked for."""
@@ -118,9 +113,9 @@ def connect(run: Run, toolchain: Toolchain, *, recreate: bool = False) -> Steps[
 
 
 def way_to(spec: Spec, facts: ClusterFacts, kube: KubePort | None) -> Way:
-    """How images reach the cluster; it is asked for its registry only where nothing else decides."""
+    """How images reach the cluster; it is asked for its registry only where that would be chosen."""
     way = decide(spec, facts, None)
-    if way.kind == "none" and spec.delivery in ("auto", "registry") and kube is not None:
+    if way.kind in ("none", "load") and spec.delivery in ("auto", "registry") and kube is not None:
         with suppress(DeployError):  # a user who may not read it gets the error that there is no way
             return decide(spec, facts, hosting_of(kube.get("ConfigMap", *HOSTING)))
     return way
@@ -156,6 +151,12 @@ def open_running(loaded: LoadedSpec, here: Machine) -> Opened:
     folder = here.folder(loaded.spec)
     way = way_to(loaded.spec, seen.facts, kube)
     return Opened(loaded, seen.facts, seen.toolchain, kube, kept, way, forwarding.known(folder))
+
+
+def opened_with(kept: Record, run: Connected) -> Opened:
+    """The cluster of the run with this record, for those who only look."""
+    forward = Known(run.forward.mappings) if run.forward is not None else NOTHING
+    return Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way, forward)
 
 
 def open_own(loaded: LoadedSpec, here: Machine, *, removal: bool = False) -> Opened:
@@ -210,7 +211,7 @@ def refuse_shared(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Kub
 def not_running(seen: Seen) -> DeployError:
     """Why the cluster cannot be opened."""
     cluster, phase = seen.loaded.spec.cluster, seen.facts.phase
-    name = cluster.context or cluster.name
+    name = cluster.context_name
     words = {
         ClusterPhase.MISSING: f"there is no cluster `{name}` yet",
         ClusterPhase.STOPPED: f"the cluster `{name}` is stopped",
@@ -229,7 +230,7 @@ def not_deployed(opened: Opened) -> DeployError:
     spec = opened.loaded.spec
     return machine_error(
         "NOT_DEPLOYED",
-        f"application `{spec.application}` is not deployed to `{spec.cluster.context or spec.cluster.name}`",
+        f"application `{spec.application}` is not deployed to `{spec.cluster.context_name}`",
         detail="it was taken down; its volumes were kept" if opened.record.claims else "",
         hints=("todo-deploy up",),
     )

@@ -8,23 +8,33 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from deployer import evidence, forwarding
+from deployer.commands.connection import Opened
 from deployer.commands.planning import Planned
 from deployer.commands.rebuild import migrations_of
 from deployer.composition import Connected
 from deployer.config.spec import Spec, seconds
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
-from deployer.core.ports import KubePort, LocalPorts
+from deployer.core.ports import KubePort
 from deployer.core.process import user_and_host
 from deployer.core.steps import Outcome, Steps, merge, stage, within
 from deployer.helm import storage
-from deployer.helm.storage import Applied, objects_of
+from deployer.helm.storage import Applied
 from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.observe import surrounding_kinds
-from deployer.rollout.stage import DONE, Limits, Rollout, await_rollout, has_restarted, take_snapshot, workloads_of
+from deployer.rollout.stage import (
+    DONE,
+    Limits,
+    Rollout,
+    await_rollout,
+    has_restarted,
+    take_snapshot,
+    workloads_in,
+    workloads_of,
+)
 from deployer.stages import releases as releases_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import urls as cors_stage
@@ -45,8 +55,6 @@ STABILITY = "stability"
 class Deployed:
     """The releases as they are now, and the record that knows them."""
 
-    application: str
-    namespace: str
     releases: tuple[Applied, ...]
     record: Record = field(repr=False)
 
@@ -87,7 +95,7 @@ def rollout_of(run: Connected, deployed: Deployed, limits: Limits, since: float)
     """What is to be watched of the releases; what was verified before is only looked at."""
     objects = [ref for one in deployed.releases for ref in one.objects]
     return Rollout(
-        tuple(ref for one in deployed.releases for ref in workloads_of(one.objects)),
+        workloads_in(deployed.releases),
         run.kube, run.clock, limits, since,
         changed=deployed.is_new, look=run.look, kinds=surrounding_kinds(objects), releases=deployed.releases,
     )  # fmt: skip
@@ -119,8 +127,7 @@ def _ask(run: Connected, urls: Sequence[UrlPlan]) -> Steps[Outcome[tuple[ProvenU
     """The URLs are asked, through this machine's own ports where the node cannot be reached."""
     if run.forward is not None:
         yield from forwarding.ensure(run.forward, run.machine.env, run.clock)
-    node = run.facts.node_ip or "127.0.0.1"
-    return (yield from urls_stage.prove_urls(urls, node, run.kube, run.clock, local_ports(run)))
+    return (yield from urls_stage.prove_urls(urls, run.facts.address, run.kube, run.clock, run.local))
 
 
 def hold_steady(run: Connected, rollout: Rollout, seen: Serving, asked: Asked) -> Steps[Outcome[Serving]]:
@@ -166,18 +173,19 @@ def failed(run: Connected, deployed: Deployed, error: DeployError, since: float)
     if deployed.releases:
         _mark(run, deployed, "failed", f"{first.code}: {first.title}")
         _remember_verdict(run, deployed, "failed", first.code, since)
-    return RolloutFailed(error.problems, exit_code(deployed.record, run.kube, run.facts.node_ip, local_ports(run)))
+    return RolloutFailed(error.problems, exit_code(deployed.record, run))
 
 
-def exit_code(kept: Record, kube: KubePort, node_ip: str | None, local: LocalPorts) -> ExitCode:
+def exit_code(kept: Record, cluster: Connected | Opened) -> ExitCode:
     """That of a failed rollout, by whether the newest revision that was verified still has ready pods and answers."""
     sound = next((one for one in reversed(kept.history) if one.sound), None)
     if sound is not None:
         with suppress(DeployError, OSError):
             served = all(
-                name in kept.releases and _serves(name, number, kept, kube) for name, number in sound.releases.items()
+                name in kept.releases and _serves(name, number, kept, cluster.kube)
+                for name, number in sound.releases.items()
             )
-            if served and urls_stage.all_answer(sound.urls or (), node_ip or "127.0.0.1", kube, local):
+            if served and urls_stage.all_answer(sound.urls or (), cluster.facts.address, cluster.kube, cluster.local):
                 return ExitCode.PREVIOUS_SERVES
     return ExitCode.NOTHING_SERVES
 
@@ -190,7 +198,7 @@ def _serves(release: str, number: int, kept: Record, kube: KubePort) -> bool:
     if stored is None:
         return False
     until = (epoch(later[0].created) if later else None) or float("inf")
-    every = workloads_of(objects_of(storage.manifest_of(stored), namespace))
+    every = workloads_of(storage.stored_objects(stored, namespace))
     refs = [ref for ref in every if ref.kind not in ("Job", "CronJob") and "." not in ref.kind]
     snapshot = take_snapshot(refs, kube, events=False)
     return all(
@@ -216,7 +224,7 @@ def _remember_verdict(run: Connected, deployed: Deployed, given: history.Verdict
     kept = deployed.record
     if kept.history and kept.history[-1].verdict == "unfinished":
         judged = replace(kept, history=history.judged(kept.history, given, cause, run.clock.now() - since))
-        record.save(run.kube, deployed.namespace, deployed.application, judged)
+        record.save(run.kube, run.spec.namespace, run.spec.application, judged)
 
 
 def _of_what_was_verified(run: Connected, deployed: Deployed, error: DeployError) -> DeployError:
@@ -229,15 +237,14 @@ def _of_what_was_verified(run: Connected, deployed: Deployed, error: DeployError
     first, *rest = error.problems
     kept, why = deployed.record, "this very revision was verified before: the cause lies around it"
     if is_its_own(first.code):
-        kept = take_back(kept, first, deployed.namespace, deployed.application, run.kube)
+        kept = take_back(kept, first, run.spec, run.kube)
         why = "this revision was verified before, and is so no longer"
     hints = (*first.hints, "todo-deploy restart", "todo-deploy rollback, if an earlier version may serve instead")
     detail = "\n".join(filter(None, (first.detail, why)))
-    code = exit_code(kept, run.kube, run.facts.node_ip, local_ports(run))
-    return DeployError((replace(first, detail=detail, hints=hints), *rest), code)
+    return DeployError((replace(first, detail=detail, hints=hints), *rest), exit_code(kept, run))
 
 
-def take_back(kept: Record, cause: Problem, namespace: str, application: str, kube: KubePort) -> Record:
+def take_back(kept: Record, cause: Problem, spec: Spec, kube: KubePort) -> Record:
     """Helm and the history say of the last revision, which was verified, that it failed by this cause since."""
     if not kept.history or kept.history[-1].verdict != "verified":
         return kept
@@ -248,13 +255,13 @@ def take_back(kept: Record, cause: Problem, namespace: str, application: str, ku
             releases_stage.mark(was, "failed", f"{cause.code}: {cause.title}", kube)
             evidence.note_verdict((replace(was, verified=False),), "failed")
     past = history.judged(kept.history, "failed", cause.code, kept.history[-1].seconds)
-    return record.save(kube, namespace, application, replace(kept, history=past))
+    return record.save(kube, spec.namespace, spec.application, replace(kept, history=past))
 
 
 def _reconsidered(run: Connected, planned: Planned) -> Steps[Planned]:
     """The plan, with the verdict on what runs taken back where that fails by now: no rollback is to return to it."""
-    kept, plan = planned.record, planned.plan
-    refs = tuple(ref for one in kept.releases.values() for ref in workloads_of(one.objects))
+    kept = planned.record
+    refs = workloads_in(kept.releases.values())
     if not kept.history or kept.history[-1].verdict != "verified" or not refs:
         return planned
     snapshot, now = take_snapshot(refs, run.kube), run.clock.now()
@@ -270,12 +277,7 @@ def _reconsidered(run: Connected, planned: Planned) -> Steps[Planned]:
         return planned
     title = f"revision {kept.history[-1].number} is no longer verified: {found.title}"
     yield Warned(Problem("VERDICT_TAKEN_BACK", title, hints=("todo-deploy history",)))
-    return replace(planned, record=take_back(kept, problem(found), plan.namespace, plan.application, run.kube))
-
-
-def local_ports(run: Connected) -> LocalPorts:
-    """The ports of this machine that lead into the cluster."""
-    return run.forward.local if run.forward is not None else urls_stage.NOT_FORWARDED
+    return replace(planned, record=take_back(kept, problem(found), run.spec, run.kube))
 
 
 NOT_FINISHED = "helm did not come to its end"
@@ -306,7 +308,7 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
 
         def steps() -> Steps[Outcome[Applied]]:
             yield from releases_stage.prepare(one.name, one.namespace, prepared, run.kube, run.clock)
-            wanted = replace(one, force_conflicts=prepared.force_conflicts)
+            wanted = replace(one, force_conflicts=prepared.force_conflicts, buildable=prepared.buildable)
             return (yield from releases_stage.ensure_release(wanted, known, run.kube, run.helm, run.clock, run.id))
 
         return lambda: hooks.watched(steps(), at_work)
@@ -343,7 +345,7 @@ def _await_needed(
 ) -> Steps[None]:
     """What the wave's releases need is Available, judged as the rollout will be."""
     needed = {need for release in wave for need in release.needs}
-    refs = tuple(ref for one in applied if one.name in needed for ref in workloads_of(one.objects))
+    refs = workloads_in(one for one in applied if one.name in needed)
     if refs:
         rollout = Rollout(refs, run.kube, run.clock, limits, run.clock.now(), changed=False, look=run.look)
         yield from within(releases_stage.STAGE, await_rollout(rollout.without_hold))
@@ -377,35 +379,41 @@ def begun(places: Sequence[tuple[str, str]], kept: Record, kube: KubePort) -> tu
         (made,) = storage.revisions([secret], name)
         if made.revision <= before:
             continue
-        objects = tuple(objects_of(storage.manifest_of(secret), namespace))
+        objects = storage.stored_objects(secret, namespace)
         found.append(Applied(name, namespace, made.revision, True, NOT_FINISHED, made.inputs, objects, verified=False))
     return tuple(found)
 
 
 def _remember(run: Connected, planned: Planned, applied: Sequence[Applied]) -> Deployed:
-    """The cluster's record knows what was applied; it is written only where that is news."""
-    kept, plan = planned.record, planned.plan
-    fresh = record.with_tags(kept, {image.repository: {image.tag: image.content} for image in plan.images})
+    """The cluster's record knows what was applied, and a new revision where that changed something."""
+    kept, images = planned.record, planned.plan.images
+    fresh = record.with_tags(kept, {image.repository: {image.tag: image.content} for image in images})
     changed = [one for one in applied if one.changed]
     past = kept.history
     for one in changed:
         past = history.without_gone(past, one.name, one.revision)
-    for one in applied:
-        known = ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
-        fresh = record.with_release(fresh, one.name, known)
     if changed:
         entry = _entry(run, planned, past[-1] if planned.partial and past else None, applied)
         fresh = replace(fresh, history=history.begun(past, entry))
+    return remembered(run, kept, fresh, applied)
+
+
+def remembered(run: Connected, kept: Record, fresh: Record, applied: Sequence[Applied]) -> Deployed:
+    """The cluster's record is the fresh one, with the releases as they were applied; written only where that is news.
+
+    Helm keeps the revisions of them that a rollback within the history needs.
+    """
+    for one in applied:
+        fresh = record.with_release(
+            fresh, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects)
+        )
     if fresh != kept:
-        fresh = record.save(run.kube, plan.namespace, plan.application, fresh)
-    for one in changed:
-        releases_stage.trim(one.name, one.namespace, needed_revisions(fresh, one.name), run.kube)
-    return Deployed(plan.application, plan.namespace, tuple(applied), fresh)
-
-
-def needed_revisions(kept: Record, release: str) -> set[int]:
-    """The release's revisions that a revision of the kept history needs for a rollback."""
-    return {one.releases[release] for one in kept.history if release in one.releases}
+        fresh = record.save(run.kube, run.spec.namespace, run.spec.application, fresh)
+    for one in applied:
+        if one.changed:
+            needed = {entry.releases[one.name] for entry in fresh.history if one.name in entry.releases}
+            releases_stage.trim(one.name, one.namespace, needed, run.kube)
+    return Deployed(tuple(applied), fresh)
 
 
 def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequence[Applied]) -> Entry:

@@ -16,7 +16,7 @@ from deployer.commands.charts import ready
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.planning import read_sources
 from deployer.composition import Machine, Run
-from deployer.config.load import LoadedSpec, chart_folder, local_overlay
+from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of, local_overlay
 from deployer.config.releases import BUILTIN
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Warned
@@ -28,7 +28,7 @@ from deployer.sources.load import Sources
 from deployer.stages import sync as sync_stage
 from deployer.stages.sync import Container, Wanted, can_sync, difference, is_passing
 from deployer.state import build_cache
-from deployer.status.objects import container_statuses, dig, epoch, name_of
+from deployer.status.objects import container_statuses, dig, epoch, name_of, namespace_of
 from deployer.toolchain import Toolchain
 
 SOURCES = "sources"
@@ -215,7 +215,7 @@ def crashes(known: Known, pods: Sequence[Object], before: Seen, kube: KubePort, 
                 lived = (epoch(last.get("finishedAt")) or now) - known.copied_at[ended]
                 if lived < CRASH_SECONDS and known.copied[ended] == want:
                     known.crashed[name] = want
-                    where = str(dig(pod, "metadata", "namespace")), name_of(pod), str(one.get("name"))
+                    where = namespace_of(pod), name_of(pod), str(one.get("name"))
                     is_over = dig(one, "state", "terminated") is not None
                     lines = kube.logs(*where, previous=not is_over, tail=10)
                     title = f"{name} ended ({last.get('exitCode')}) with the files that were copied into it"
@@ -289,7 +289,7 @@ def _why_release(before: Seen, now: Seen) -> str | None:
 
 def _concerns(loaded: LoadedSpec, name: str, path: str) -> bool:
     image = loaded.spec.images[name]
-    dockerfile = image.dockerfile or f"{image.context}/Dockerfile"
+    dockerfile = str(dockerfile_of(loaded.root, image).relative_to(loaded.root))
     own = (image.context, dockerfile, f"{dockerfile}.dockerignore")
     return any(_in(loaded.root, part, path) for part in own)
 

@@ -20,11 +20,13 @@ from deployer.commands.connection import way_to
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, mebibytes
-from deployer.core.errors import DeployError, Problem, disk_error
+from deployer.core.errors import DeployError, Problem, disk_explained
 from deployer.core.ports import ClusterFacts, KubePort
 from deployer.core.redact import KNOWN
 from deployer.images.delivery import Way, no_way
+from deployer.images.registry import host_of
 from deployer.kube.rights import lacking
+from deployer.plan import in_registry
 from deployer.preflight.gather import tracked
 from deployer.sources import env_files
 from deployer.sources import load as inputs
@@ -187,16 +189,11 @@ def _ca_certificates(loaded: LoadedSpec) -> Iterator[Check]:
 
 def _sources(loaded: LoadedSpec, here: Machine) -> Iterator[Check]:
     try:
-        loaded = charts.ready(loaded, here)
-        sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
+        with disk_explained():
+            loaded = charts.ready(loaded, here)
+            sources = inputs.read_sources(loaded, inputs.values_of(inputs.load_env(loaded)), {}, here.cache_dir)
     except DeployError as error:
         yield from _failed("sources", error)
-        return
-    except OSError as error:
-        explained = disk_error(error)
-        if explained is None:
-            raise
-        yield from _failed("sources", explained)
         return
     yield Check("sources", "pass", f"{len(sources.images)} build contexts, {len(sources.charts)} charts")
 
@@ -214,7 +211,7 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
     if decision.start:
         yield Check("cluster", "warn", f"{wanted.name}: {facts.phase.value} ({decision.reason})", "todo-deploy up")
         return
-    yield Check("cluster", "pass", f"{wanted.context or wanted.name} runs Kubernetes {facts.kubernetes_version}")
+    yield Check("cluster", "pass", f"{wanted.context_name} runs Kubernetes {facts.kubernetes_version}")
     if wanted.provider == "context" and kube is not None and (problem := lacking(kube)) is not None:
         yield Check("rights", "warn", f"{problem.title}; {problem.detail}")
     yield from _past_fixes("Kubernetes", facts.kubernetes_version, _newer_kubernetes(loaded))
@@ -222,7 +219,7 @@ def _cluster(loaded: LoadedSpec, toolchain: Toolchain, here: Machine) -> Iterato
         yield _nodes(facts)
     yield _forward(loaded, facts, here)
     if loaded.spec.images:
-        yield _delivery(way_to(loaded.spec, facts, kube))
+        yield from _delivery(way_to(loaded.spec, facts, kube), loaded, facts, here)
     for problem in differences(wanted, facts, composition.host()):
         yield Check("cluster", "warn", problem.detail.replace("\n", "; "), next(iter(problem.hints), ""))
     if wanted.addons and kube is not None:
@@ -237,11 +234,24 @@ def _nodes(facts: ClusterFacts) -> Check:
     return Check("nodes", "pass", f"{len(facts.nodes)} run: {', '.join(one.name for one in facts.nodes)}")
 
 
-def _delivery(way: Way) -> Check:
-    """How images reach the cluster's nodes, and why that way."""
+def _delivery(way: Way, loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Iterator[Check]:
+    """How images reach the cluster's nodes, why that way, and what the registry answers to this machine's Docker."""
     if way.kind == "none":
-        return Check("delivery", "fail", way.text, no_way(way).hints[0])
-    return Check("delivery", "pass", way.text)
+        yield Check("delivery", "fail", way.text, no_way(way).hints[0])
+        return
+    yield Check("delivery", "pass", way.text)
+    if way.kind != "registry":
+        return
+    refs = {f"{in_registry(one.repository, way.pull)}:{one.version}" for one in loaded.spec.images.values()}
+    hosts = {host_of(ref): ref for ref in sorted(refs)}
+    try:
+        delivery = composition.open_delivery(here, loaded.spec.cluster, None, (way, facts))
+        for ref in hosts.values():
+            delivery.found(ref)
+    except DeployError as error:
+        yield from _failed("registry", error)
+        return
+    yield Check("registry", "pass", f"it answers: {', '.join(hosts)}")
 
 
 def _newer_kubernetes(loaded: LoadedSpec) -> str:
@@ -265,7 +275,7 @@ def _addons(
 def _forward(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Check:
     """Whether the URLs are reached at the node itself, or through this machine's own ports."""
     spec = loaded.spec
-    address = facts.node_ip or "127.0.0.1"
+    address = facts.address
     folder = here.folder(spec)
     found = forwarding.known(folder)
     if found.pid is not None:

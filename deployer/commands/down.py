@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from deployer import composition, forwarding
+from deployer import composition, evidence, forwarding
 from deployer.commands.connection import Opened, Seen, open_locked, refuse_shared, see_cluster
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Run
+from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Item, ItemState
-from deployer.core.ports import ClusterPort, HelmPort
+from deployer.core.ports import UNINSTALL_SECONDS, ClusterPort, HelmPort
 from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
-from deployer.helm.storage import made_by_hooks
+from deployer.helm.recovery import is_unfinished
+from deployer.helm.storage import made_by_hooks, revisions_of
+from deployer.rollout import hooks
+from deployer.rollout.hooks import HelmAtWork
+from deployer.rollout.stage import limits_from
 from deployer.stages import removal
 from deployer.state import record
 from deployer.status import ClusterPhase
@@ -95,7 +101,8 @@ def remove_application(
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}
     removal.keep_namespaces(installed, namespaces, kube)
-    releases = yield from removal.remove_releases(installed, needs, helm, kube)
+    removing = removal.remove_releases(installed, needs, helm, kube)
+    releases = yield from _without_releases(opened, installed, removing, clock)
     yield from removal.remove_hooks(made, kube)
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0
@@ -112,3 +119,27 @@ def remove_application(
     removed = Removed(releases.value, secrets, volumes)
     kept_text = "" if options.volumes or not claims else f"; {len(claims)} volumes kept (down --volumes removes them)"
     return Outcome(removed, removed.changed, f"{removed.releases} releases, {secrets} Secrets removed{kept_text}")
+
+
+def _without_releases(
+    opened: Opened,
+    installed: Sequence[tuple[str, record.ReleaseRecord]],
+    removing: Steps[Outcome[int]],
+    clock: Clock,
+) -> Steps[Outcome[int]]:
+    """No release is left; one whose hook does not let it go is reported in the hook's words, with the way round it."""
+    kube, rules = opened.kube, opened.loaded.spec.rollout
+    places = tuple((name, one.namespace) for name, one in installed)
+    limits = limits_from(rules, UNINSTALL_SECONDS)
+    at_work = HelmAtWork(removal.STAGE, places, kube, clock, limits, UNINSTALL_SECONDS, evidence.text_writer())
+    try:
+        return (yield from hooks.watched(removing, at_work))
+    except DeployError as error:
+        first, *rest = error.problems
+        left = [place for place in places for one in revisions_of(*place, kube)[-1:] if is_unfinished(one.status)]
+        if error.exit_code is not ExitCode.NOTHING_SERVES or not left:
+            raise
+        ways = tuple(f"helm uninstall {name} --namespace {place} --no-hooks, if what the hook does is not needed"
+                     for name, place in left)  # fmt: skip
+        hints = ("todo-deploy down, once the hook can succeed", *first.hints, *ways)
+        raise DeployError((replace(first, hints=hints), *rest), ExitCode.MACHINE) from None

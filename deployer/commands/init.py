@@ -53,10 +53,13 @@ def draft_spec(
     ask: Callable[[Question], str] | None,
     overrides: Sequence[str] = (),
     report: Callable[[Event], None] = unseen,
+    *,
+    written: bool = True,
 ) -> Drafted:
-    """The draft for the folder of `target`; `ask` answers questions, None takes every default.
+    """The draft for the folder of `target`, `written` there; `ask` answers questions, None takes every default.
 
-    It is judged with the overrides over it, as an `up` with them would be.
+    It is judged with the overrides over it, as an `up` with them would be. What images copy of the folder is judged
+    only of what is written.
 
     Input error where the folder has neither a chart nor a Dockerfile or Compose file.
     """
@@ -73,9 +76,16 @@ def draft_spec(
         answers[left[0].key] = ask(left[0])
     draft = compose(repo, readings, answers)
     text = as_yaml(draft, HEAD)
-    findings = _judged(target, text, repo, here, overrides)
-    _loaded(target, text)
-    wrong = tuple(one for one in findings if one.severity == "error" or one.rule == "CONTEXT_SHIPS")
+    with _standing(target, text) as path:
+        load_spec(path)
+        findings = () if written else _judged(path, target.name, repo, here, overrides)
+    if written:
+        write_within(root, target.name, text, 0o644)
+        for context, lines in draft.ignore.items():
+            write_within(root / context, ".dockerignore", "".join(f"{line}\n" for line in lines), 0o644)
+        findings = _judged(target, target.name, repo, here, overrides)
+    shipped = "CONTEXT_SHIPS" if written else ""
+    wrong = tuple(one for one in findings if one.severity == "error" or one.rule == shipped)
     return Drafted(text, draft, tuple(one for one in readings if one.problem), wrong)
 
 
@@ -120,15 +130,14 @@ def _helm(here: Machine) -> HelmPort:
     return composition.open_helm(here, Cluster(), toolchain, facts)
 
 
-def _judged(target: Path, text: str, repo: Repository, here: Machine, overrides: Sequence[str]) -> tuple[Finding, ...]:
-    """What the rules find of the draft, which stands beside the target for as long as it is judged."""
-    with _standing(target, text) as path:
-        try:
-            loaded = load_spec(path, None, overrides)
-            found = (*_env_findings(loaded, repo), *examine(loaded, here).findings)
-        except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
-            found = tuple(Finding(one.code, "error", one) for one in error.problems)
-    return tuple(replace(one, problem=_renamed(one.problem, path.name, target.name)) for one in found)
+def _judged(path: Path, name: str, repo: Repository, here: Machine, overrides: Sequence[str]) -> tuple[Finding, ...]:
+    """What the rules find of the draft, as of a file of that name."""
+    try:
+        loaded = load_spec(path, None, overrides)
+        found = (*_env_findings(loaded, repo), *examine(loaded, here).findings)
+    except DeployError as error:  # what cannot be read or rendered stands for what rules would have said of it
+        found = tuple(Finding(one.code, "error", one) for one in error.problems)
+    return tuple(replace(one, problem=_renamed(one.problem, path.name, name)) for one in found)
 
 
 def _renamed(problem: Problem, draft: str, name: str) -> Problem:
@@ -147,13 +156,9 @@ def _env_findings(loaded: LoadedSpec, repo: Repository) -> Iterator[Finding]:
         yield Finding(problem.code, "error", problem)
 
 
-def _loaded(target: Path, text: str) -> None:
-    with _standing(target, text) as path:
-        load_spec(path)
-
-
 @contextlib.contextmanager
 def _standing(target: Path, text: str) -> Iterator[Path]:
+    """The draft stands beside the target, which may be another spec, under a name of its own."""
     path = write_within(target.parent, f".{target.name}.draft", text)
     try:
         yield path

@@ -10,12 +10,12 @@ from typing import Literal
 
 from deployer import composition, forwarding
 from deployer.cluster import ownership
-from deployer.commands import addons, charts
+from deployer.commands import addons, charts, clones
 from deployer.commands.charts import unseen
 from deployer.commands.connection import Opened, Seen, see_cluster, way_to
 from deployer.commands.planning import plan_for
 from deployer.commands.toolchain import replacements_for
-from deployer.commands.validate import offline_plan
+from deployer.commands.validate import offline_plan, running_with
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -24,7 +24,7 @@ from deployer.core.ports import DeliveryPort, KubePort
 from deployer.forwarding import NOTHING, Known
 from deployer.plan import ImagePlan, Plan, ReleasePlan, SecretPlan
 from deployer.preflight import changes
-from deployer.preflight.gather import Running, Target, gather, render
+from deployer.preflight.gather import Target, gather, render
 from deployer.preflight.rules.judging import advice, errors, summary
 from deployer.preflight.rules.model import Subject
 from deployer.preflight.validate import ruled
@@ -40,7 +40,7 @@ from deployer.state.record import Record, load
 from deployer.status import ClusterPhase
 
 Action = Literal["create", "build", "update", "unchanged"]
-_ASKED = ("owner", "rules", "release")
+_ASKED = ("clone", "owner", "rules", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def planned_steps(
         kube = composition.open_kube(here, loaded.spec.cluster)
         if kube.ready():
             return (*first, *_running(seen, kube, complete, here))
-    replacements = replacements_for(seen.toolchain, inputs.wanted_bases(loaded, complete)) if seen.toolchain else {}
+    replacements = replacements_for(seen.toolchain, inputs.wanted_bases(loaded, complete))
     return (*first, *_not_running(seen, offline_plan(loaded, complete, replacements, here)))
 
 
@@ -99,8 +99,11 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     loaded = seen.loaded
     way = way_to(loaded.spec, seen.facts, kube)
     images = f"images are {way.text}" if loaded.spec.images else ""
-    name = loaded.spec.cluster.context or loaded.spec.cluster.name
-    yield Step("cluster", name, "unchanged", "\n".join(filter(None, ("running", images))))
+    wanted = loaded.spec.cluster
+    stopped = [one.name for one in seen.facts.nodes if not one.running] if wanted.provider == "minikube" else []
+    reason = f"start of a stopped node: {', '.join(stopped)}" if stopped else "running"
+    action: Action = "update" if stopped else "unchanged"
+    yield Step("cluster", wanted.context_name, action, "\n".join(filter(None, (reason, images))))
     if loaded.spec.cluster.addons and seen.toolchain is not None:
         states = addons.look(addons.Target(loaded.spec.cluster, seen.toolchain, seen.facts, kube, here))
         yield from (Step("addon", one.name, _needed(one), one.text) for one in states)
@@ -116,9 +119,12 @@ def _running(seen: Seen, kube: KubePort, env: Mapping[str, str], here: Machine) 
     before = build_cache.recall(path)
     yield from (_image(image, delivery, before) for image in plan.images)
     yield from (_secret(secret, kube) for secret in plan.secrets)
+    yield from _other_values(clones.refusal_of(loaded, plan, kept, kube, folder))
     yield from _foreign(plan, kube)
     helm = composition.open_helm(here, loaded.spec.cluster, seen.toolchain, seen.facts) if seen.toolchain else None
-    target = Target(composition.host(), here.cache_dir, helm, Running(kube, kept, facts=seen.facts))
+    offline = bool(seen.toolchain and seen.toolchain.offline_images)
+    running = running_with(kube, kept, seen.facts)
+    target = Target(composition.host(), here.cache_dir, helm, running, offline=offline)
     steps = [_release(release, kept, kube) for release in plan.releases]
     is_new = any(step.action != "unchanged" for step in steps)
     subject = _subject(loaded, plan, target) if is_new else None
@@ -145,6 +151,13 @@ def _ruled(subject: Subject, target: Target) -> Iterator[Step]:
         if any(said):
             code = ExitCode.INPUT if broken else 0
             yield Step("rules", subject.loaded.path.name, "unchanged", "\n".join(filter(None, said)), code)
+
+
+def _other_values(refusal: DeployError | None) -> Iterator[Step]:
+    """That a new clone has other secret values than those that serve."""
+    if refusal is not None:
+        where = refusal.problems[0].where
+        yield Step("clone", where, "unchanged", "\n".join(_refused(refusal.problems)), refusal.exit_code)
 
 
 def _foreign(plan: Plan, kube: KubePort) -> Iterator[Step]:

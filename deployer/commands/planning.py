@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployer import composition
-from deployer.commands.connection import Opened
+from deployer.commands.connection import Opened, opened_with
 from deployer.commands.toolchain import replacements_for
 from deployer.composition import Connected, Machine
 from deployer.config.load import LoadedSpec
@@ -17,7 +16,7 @@ from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import LABEL_PREFIX, KubePort
 from deployer.core.redact import KNOWN
 from deployer.core.steps import Steps
-from deployer.forwarding import NOTHING, Known
+from deployer.core.text import did_you_mean
 from deployer.images.delivery import ThroughRegistry
 from deployer.images.registry import host_of
 from deployer.kube.masking import learn_secrets
@@ -59,10 +58,8 @@ def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
     # Pods of earlier revisions may print earlier values.
     learn_secrets(run.kube, run.spec.application, run.spec.namespaces)
-    forward = Known(run.forward.mappings) if run.forward is not None else NOTHING
-    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way, forward)
     commit = git.read_commit(run.loaded.root)
-    plan = narrowed(plan_for(opened, run.values, commit, run.machine, services), services)
+    plan = narrowed(plan_for(opened_with(kept, run), run.values, commit, run.machine, services), services)
     return Planned(plan, kept, commit, partial=bool(services))
 
 
@@ -81,7 +78,7 @@ def plan_for(
         used_tags=_used_tags(opened),
         addresses={
             name: forwarded_origin(
-                f"{url.scheme or 'http'}://{opened.node_ip}:{url.node_port}",
+                f"{url.scheme or 'http'}://{opened.facts.address}:{url.node_port}",
                 url.namespace or spec.namespace,
                 url.service or "",
                 url.port,
@@ -121,8 +118,7 @@ def read_sources(
     loaded: LoadedSpec, env: Mapping[str, str], toolchain: Toolchain | None, here: Machine
 ) -> tuple[Mapping[str, str], load.Sources]:
     """The images that stand in for base images on this machine, and the digests of all sources."""
-    bases = load.wanted_bases(loaded, env)
-    replacements = replacements_for(toolchain, bases) if toolchain is not None else {}
+    replacements = replacements_for(toolchain, load.wanted_bases(loaded, env))
     return replacements, load.read_sources(loaded, env, replacements, here.cache_dir)
 
 
@@ -196,10 +192,9 @@ def refuse_unknown(services: Sequence[str], known: Collection[str]) -> None:
     """Every service is one of those that are known; input error for another name."""
     for name in services:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
             raise input_error(
                 "SERVICE_UNKNOWN", f"no service `{name}` in the spec", detail="it has: " + ", ".join(sorted(known)),
-                hints=(f"did you mean `{close[0]}`?",) if close else (),
+                hints=did_you_mean(name, known),
             )  # fmt: skip
 
 

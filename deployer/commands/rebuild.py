@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from deployer import composition
-from deployer.commands.connection import Opened
+from deployer.commands.connection import Opened, opened_with
 from deployer.commands.planning import plan_for
-from deployer.commands.toolchain import proxy_args, supply_bases
+from deployer.commands.toolchain import ensure_images
 from deployer.composition import Connected
 from deployer.config.load import LoadedSpec, load_spec
 from deployer.config.spec import Spec
@@ -29,7 +29,6 @@ from deployer.sources.git import NoCheckout, checked_out
 from deployer.stages import images as images_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import secrets as secrets_stage
-from deployer.stages.images import Building
 from deployer.state.build_cache import Previous
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record
@@ -125,7 +124,7 @@ def ensure_revision(run: Connected, entry: Entry, kept: Record) -> Steps[None]:
     images = _missing_images(run, entry)
     if not gone and not copies and not images:
         return
-    opened = Opened(run.loaded, run.facts, run.toolchain, run.kube, kept, run.way)
+    opened = opened_with(kept, run)
     with ExitStack() as stack:
         sources = _work_tree(run, opened) if images or copies else []
         made, lacking = _images_of(images, entry, kept, sources)
@@ -232,22 +231,7 @@ def _gone_copy(ref: KeptSecretRef, entry: Entry) -> Problem:
 
 
 def _build(run: Connected, source: _Source, image: ImagePlan) -> Steps[None]:
-    machine, seen = run.machine, (run.way, run.facts)
-    daemon = composition.builder_of(machine, *seen)
-    assert daemon is not None
     yield Warned(Problem("REBUILDING", f"image `{image.ref}` was pruned: it is built again from {source.name}"))
-    bases = load.wanted_bases(source.loaded, run.values)
-    building = images_stage.ensure_images(
-        (image,),
-        composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped),
-        lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, run.machine),
-        {image.name: Previous(image.ref, image.source)},
-        Building(
-            proxy_args(run.machine.env),
-            prelude=load.build_prelude(run.loaded),
-            values=run.values,
-            offline=run.toolchain.offline_images,
-        ),
-        run.clock,
-    )
+    before = {image.name: Previous(image.ref, image.source)}
+    building = ensure_images(run, source.loaded, (image,), before, images_stage.Building())
     yield from within(rollback_stage.STAGE, building)

@@ -29,7 +29,7 @@ def restart(run: Run, opened: Opened, refs: tuple[WorkloadRef, ...]) -> Steps[tu
         return (yield from stage(rollout_stage.STAGE, watch_rollout(rollout), run.clock)).value
     except DeployError as error:
         if error.exit_code is ExitCode.NOTHING_SERVES:
-            error.exit_code = exit_code(opened.record, opened.kube, opened.node_ip, opened.local)
+            error.exit_code = exit_code(opened.record, opened)
         if error.exit_code is ExitCode.NOTHING_SERVES and is_its_own(error.problems[0].code):
-            take_back(opened.record, error.problems[0], run.spec.namespace, run.spec.application, opened.kube)
+            take_back(opened.record, error.problems[0], run.spec, opened.kube)
         raise

@@ -19,8 +19,7 @@ from deployer.commands.deploy import (
     begun,
     exit_code,
     failed,
-    local_ports,
-    needed_revisions,
+    remembered,
     rollout_of,
     verified,
     with_evidence,
@@ -34,21 +33,20 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import KubePort
 from deployer.core.process import user_and_host
 from deployer.core.steps import Outcome, Steps, stage
-from deployer.helm.storage import Applied, revisions_of
+from deployer.helm.storage import Applied, latest_of
 from deployer.plan import url_plans
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.stage import Limits, limits_from
 from deployer.stages import cluster as cluster_stage
-from deployer.stages import releases as releases_stage
 from deployer.stages import rollback as rollback_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
 from deployer.state import history, record
 from deployer.state.history import Entry
 from deployer.state.lock import LockLost
-from deployer.state.record import Record, ReleaseRecord
+from deployer.state.record import Record
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
 
@@ -144,13 +142,25 @@ def _apply(run: Connected, entry: Entry, kept: Record, limits: Limits, since: fl
 
 
 def _remember(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Deployed:
-    """The cluster's record knows the revision that is that one again, where anything of it was begun."""
-    spec, saved = run.spec, kept
-    if applied:
-        saved = record.save(run.kube, spec.namespace, spec.application, _with_rollback(run, kept, entry, applied))
-    for one in applied:
-        releases_stage.trim(one.name, one.namespace, needed_revisions(saved, one.name), run.kube)
-    return Deployed(spec.application, spec.namespace, applied, saved)
+    """The cluster's record knows the revision that is that one again, without a verdict yet, where it was begun."""
+    if not applied:
+        return Deployed((), kept)
+    # What helm did not come to is as it was.
+    releases = {name: one.revision for name, one in kept.releases.items() if name in entry.releases}
+    inputs = {name: kept.releases[name].inputs for name in releases}
+    again = replace(
+        entry,
+        run=run.id,
+        at=run.clock.now(),
+        who=user_and_host(),
+        why=f"rollback to revision {entry.number}",
+        releases=releases | {one.name: one.revision for one in applied},
+        inputs=inputs | {one.name: one.inputs for one in applied},
+        verdict="unfinished",
+        cause="",
+        back_to=entry.number,
+    )
+    return remembered(run, kept, replace(kept, history=history.begun(kept.history, again)), applied)
 
 
 class Wanted(Protocol):
@@ -180,7 +190,7 @@ def automatic_rollback(run: Connected, first: RolloutFailed, options: Wanted) ->
         yield from roll_back(run, RollbackOptions(entry.number, options.hold, options.timeout))
     except DeployError as second:
         now = record.load(run.kube, run.spec.namespace, run.spec.application)
-        code = exit_code(now, run.kube, run.facts.node_ip, local_ports(run))
+        code = exit_code(now, run)
         return DeployError((*first.problems, *second.problems), code)
     done = Problem("ROLLED_BACK", f"rolled back to revision {entry.number}", hints=("todo-deploy history",))
     return DeployError((*first.problems, done), ExitCode.PREVIOUS_SERVES)
@@ -201,9 +211,9 @@ def _begun_by_killed_run(kept: Record, kube: KubePort) -> Mapping[str, str] | No
     """
     inputs, unknown = {}, False
     for name, known in kept.releases.items():
-        revisions = revisions_of(name, known.namespace, kube)
-        inputs[name] = revisions[-1].inputs if revisions else known.inputs
-        unknown |= bool(revisions) and revisions[-1].revision > known.revision
+        latest = latest_of(name, known.namespace, kube)
+        inputs[name] = latest.inputs if latest is not None else known.inputs
+        unknown |= latest is not None and latest.revision > known.revision
     return inputs if unknown else None
 
 
@@ -262,23 +272,3 @@ def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
         for name in later
     )  # fmt: skip
     return (*rebuild.warnings(rebuild.moved_since(kept.history, entry), spec, entry.number), *extra)
-
-
-def _with_rollback(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied, ...]) -> Record:
-    """The record whose last revision is that one again, without a verdict yet."""
-    known = {name: one for name, one in kept.releases.items() if name in entry.releases}  # what helm did not come to
-    for one in applied:
-        kept = record.with_release(kept, one.name, ReleaseRecord(one.namespace, one.revision, one.inputs, one.objects))
-    again = replace(
-        entry,
-        run=run.id,
-        at=run.clock.now(),
-        who=user_and_host(),
-        why=f"rollback to revision {entry.number}",
-        releases={**{name: one.revision for name, one in known.items()}, **{one.name: one.revision for one in applied}},
-        inputs={**{name: one.inputs for name, one in known.items()}, **{one.name: one.inputs for one in applied}},
-        verdict="unfinished",
-        cause="",
-        back_to=entry.number,
-    )
-    return replace(kept, history=history.begun(kept.history, again))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +9,9 @@ from deployer.commands.connection import Opened, not_deployed
 from deployer.composition import Machine
 from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.shell import no_proxy
+from deployer.core.text import did_you_mean
 from deployer.plan import url_plans
-from deployer.rollout.stage import take_snapshot, workloads_of
+from deployer.rollout.stage import take_snapshot, workloads_in
 from deployer.sources import load
 from deployer.stages.urls import resolve, shown_url
 from deployer.status import Object, PodPhase, Snapshot, WorkloadRef, current_pods, pod_phase
@@ -32,8 +32,7 @@ def services_of(opened: Opened) -> tuple[WorkloadRef, ...]:
     """The workloads of every release of the application, which have pods; machine error where it is not deployed."""
     if not opened.record.releases:
         raise not_deployed(opened)
-    refs = (ref for release in opened.record.releases.values() for ref in workloads_of(release.objects))
-    return tuple(ref for ref in refs if "." not in ref.kind)
+    return tuple(ref for ref in workloads_in(opened.record.releases.values()) if "." not in ref.kind)
 
 
 def chosen(refs: Sequence[WorkloadRef], names: Sequence[str], hint: str = "") -> tuple[WorkloadRef, ...]:
@@ -42,12 +41,11 @@ def chosen(refs: Sequence[WorkloadRef], names: Sequence[str], hint: str = "") ->
     unknown = next((name for name, found in picked.items() if not found), None)
     if unknown is not None:
         known = sorted({ref.name for ref in refs})
-        close = difflib.get_close_matches(unknown, known, 1)
         raise input_error(
             "SERVICE_UNKNOWN",
             f"no service `{unknown}` in the application",
             detail="it has: " + (", ".join(known) or "none"),
-            hints=tuple(filter(None, (f"did you mean `{close[0]}`?" if close else "", hint))),
+            hints=(*did_you_mean(unknown, known), *filter(None, (hint,))),
         )
     if not names:
         return tuple(refs)
@@ -81,7 +79,7 @@ def addresses(opened: Opened) -> list[Address]:
     found = []
     for url in url_plans(spec, env):
         try:
-            address, host = resolve(url, opened.node_ip, opened.kube, opened.local)
+            address, host = resolve(url, opened.facts.address, opened.kube, opened.local)
         except DeployError as error:
             found.append(Address(url.name, "", url.show, error.problems[0].title))
         else:
@@ -128,7 +126,7 @@ def kubectl_exec(
     cluster = opened.loaded.spec.cluster
     argv = [
         str(opened.toolchain.kubectl), "--kubeconfig", str(machine.kubeconfig),
-        "--context", cluster.context or cluster.name, "--namespace", container.namespace,
+        "--context", cluster.context_name, "--namespace", container.namespace,
         "exec", "--stdin", *(("--tty",) if terminal else ()), container.pod,
         "--container", container.name, "--", *words,
     ]  # fmt: skip

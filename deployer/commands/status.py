@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -17,10 +17,18 @@ from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, ObjectRef, Revision, ref_of
 from deployer.core.steps import Clock
 from deployer.diagnosis import Finding
-from deployer.helm.storage import revisions_of
+from deployer.helm.storage import latest_of
 from deployer.plan import is_on, switch_states
 from deployer.rollout.hold import lately
-from deployer.rollout.stage import DONE, RECENT_SECONDS, has_restarted, take_snapshot, workloads_of, worth_showing
+from deployer.rollout.stage import (
+    DONE,
+    RECENT_SECONDS,
+    has_restarted,
+    take_snapshot,
+    workloads_in,
+    workloads_of,
+    worth_showing,
+)
 from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
@@ -40,7 +48,7 @@ from deployer.status import (
     service_phase,
     workload_status,
 )
-from deployer.status.objects import dig, find, pod_labels
+from deployer.status.objects import dig, find, name_of, pod_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +89,12 @@ def read_status(opened: Opened, clock: Clock) -> Status:
     kube = opened.kube
     releases: list[Revision] = []
     for name, release in opened.record.releases.items():
-        for one in revisions_of(name, release.namespace, kube)[-1:]:
+        if (one := latest_of(name, release.namespace, kube)) is not None:
             # Helm hands labels on: the verdict of a revision that another helm made is its predecessor's.
             own = one.revision == release.revision or one.verdict == "unfinished"
             releases.append(one if own else replace(one, verdict=""))
     verified = bool(releases) and all(one.verdict == "verified" for one in releases)
-    refs = tuple(ref for one in opened.record.releases.values() for ref in workloads_of(one.objects))
+    refs = workloads_in(opened.record.releases.values())
     snapshot = take_snapshot(refs, kube)
     now = clock.now()
     statuses = worth_showing(workload_status(ref, snapshot, now, was_available=verified) for ref in refs)
@@ -106,11 +114,7 @@ def read_status(opened: Opened, clock: Clock) -> Status:
         if any(one.is_labelled for one in every(current_pods(ref, snapshot))):
             causes.setdefault(ref, "runs files that `dev` copied into it, which are not verified: todo-deploy up")
             releases = [replace(one, verdict="") if _has(opened, one.release, ref) else one for one in releases]
-    services = {
-        (namespace, one["metadata"]["name"]): one
-        for namespace in sorted({ref.namespace for ref in refs})
-        for one in kube.list("Service", namespace)
-    }
+    services = services_beside(refs, kube)
     return Status(
         opened, tuple(releases), statuses, causes, addresses_of(refs, services, opened, snapshot),
         _urls(opened, services), _parts(opened, services, kube), _policies(opened),
@@ -132,12 +136,10 @@ def _taken_back(opened: Opened, found: Finding, releases: list[Revision]) -> tup
     spec, kube = opened.loaded.spec, opened.kube
     with suppress(DeployError):
         if not is_held(kube, spec.application, lease_namespace(spec)):
-            kept = take_back(opened.record, diagnosis.problem(found), spec.namespace, spec.application, kube)
+            kept = take_back(opened.record, diagnosis.problem(found), spec, kube)
             opened = replace(opened, record=kept)
-            made = [
-                one for name, known in kept.releases.items() for one in revisions_of(name, known.namespace, kube)[-1:]
-            ]
-            return opened, made
+            latest = (latest_of(name, known.namespace, kube) for name, known in kept.releases.items())
+            return opened, [one for one in latest if one is not None]
     return opened, releases
 
 
@@ -145,12 +147,12 @@ def astray(kept: Record, kube: KubePort) -> tuple[str, ...]:
     """A sentence for each release whose newest revision is not the one that the history ends with."""
     said = []
     for name, known in kept.releases.items():
-        made = revisions_of(name, known.namespace, kube)
-        if not made:
+        latest = latest_of(name, known.namespace, kube)
+        if latest is None:
             said.append(f"release {name} is not installed any more: todo-deploy up")
-        elif made[-1].revision != known.revision:
-            who = "a run that did not end" if made[-1].verdict == "unfinished" else "another helm"
-            said.append(f"release {name} is at revision {made[-1].revision}, which {who} made: todo-deploy up")
+        elif latest.revision != known.revision:
+            who = "a run that did not end" if latest.verdict == "unfinished" else "another helm"
+            said.append(f"release {name} is at revision {latest.revision}, which {who} made: todo-deploy up")
     return tuple(said)
 
 
@@ -179,6 +181,12 @@ def _policies(opened: Opened) -> Enforcement | None:
     return enforcement(opened.kube.list("Pod")) if "NetworkPolicy" in kinds else None
 
 
+def services_beside(refs: Sequence[WorkloadRef], kube: KubePort) -> dict[tuple[str, str], Object]:
+    """The Services of the workloads' namespaces, by namespace and name."""
+    namespaces = sorted({ref.namespace for ref in refs})
+    return {(namespace, name_of(one)): one for namespace in namespaces for one in kube.list("Service", namespace)}
+
+
 def addresses_of(
     refs: tuple[WorkloadRef, ...],
     services: Mapping[tuple[str, str], Object],
@@ -193,7 +201,7 @@ def addresses_of(
             selector = (service.get("spec") or {}).get("selector") or {}
             if namespace == ref.namespace and selector and selector.items() <= own.items():
                 keys = (key for key in opened.local if key[:2] == (namespace, name))
-                origin = service_origin(service, None, opened.node_ip)
+                origin = service_origin(service, None, opened.facts.address)
                 if (key := next(keys, None)) is not None:
                     origin = forwarded_origin(origin or "http:", *key, opened.local)
                 if origin is not None:
@@ -218,6 +226,6 @@ def _urls(opened: Opened, services: Mapping[tuple[str, str], Object]) -> tuple[t
 
 
 def _origin(service: Object, url: Url, opened: Opened) -> str | None:
-    origin = service_origin(service, url.port, opened.node_ip, external=url.external, scheme=url.scheme)
+    origin = service_origin(service, url.port, opened.facts.address, external=url.external, scheme=url.scheme)
     namespace, name = url.namespace or opened.loaded.spec.namespace, url.service or ""
     return origin and forwarded_origin(origin, namespace, name, url.port, opened.local)

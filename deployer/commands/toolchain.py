@@ -5,16 +5,22 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from deployer import composition
-from deployer.composition import Machine
+from deployer.composition import Connected, Machine
+from deployer.config.load import LoadedSpec
 from deployer.config.spec import Spec
-from deployer.core.errors import Problem
+from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import DockerEndpoint
 from deployer.core.steps import Outcome, Steps, within
+from deployer.images.delivery import no_way
+from deployer.plan import ImagePlan
+from deployer.sources import load
 from deployer.stages import images as images_stage
+from deployer.state.build_cache import Previous
 from deployer.toolchain import (
     Toolchain,
     ensure_docker,
@@ -27,7 +33,7 @@ from deployer.toolchain import (
 _FIRST_RUN = Problem(
     "FIRST_RUN",
     "first run on this machine: minikube, helm and kubectl are searched for, downloaded or built",
-    detail="about 4 minutes with downloads, about 16 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
+    detail="about 4 minutes with downloads, about 10 from source on two cores; 12 to 20 GB of disk, 8 GB of memory",
 )
 # Docker's own predefined build arguments (docs.docker.com/reference/dockerfile): never part of an image's history.
 _PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -55,11 +61,44 @@ def prepare_cluster_start(spec: Spec, here: Machine, bases: Iterable[str] = ()) 
     return (yield from ensure_toolchain(spec.toolchain, here.cache_dir, here.env, docker, bases))
 
 
-def replacements_for(toolchain: Toolchain, bases: Iterable[str]) -> dict[str, str]:
-    """Base image → the image that stands in for it on this machine; empty where images can be pulled."""
-    if not toolchain.offline_images:
+def replacements_for(toolchain: Toolchain | None, bases: Iterable[str]) -> dict[str, str]:
+    """Base image → the image that replaces it on this machine; empty where images can be pulled."""
+    if toolchain is None or not toolchain.offline_images:
         return {}
     return {base: found for base in bases if (found := replacement_of(base)) is not None}
+
+
+def builder(run: Connected) -> DockerEndpoint:
+    """The daemon that builds for the run's cluster; machine error where images have no way to it."""
+    daemon = composition.builder_of(run.machine, run.way, run.facts)
+    if daemon is None:
+        raise DeployError(no_way(run.way), ExitCode.MACHINE)
+    return daemon
+
+
+def ensure_images(
+    run: Connected,
+    loaded: LoadedSpec,
+    images: Sequence[ImagePlan],
+    before: Mapping[str, Previous],
+    how: images_stage.Building,
+) -> Steps[Outcome[tuple[images_stage.BuiltImage, ...]]]:
+    """The images of the spec are where the run's cluster finds them; `how` is completed by what the run knows."""
+    machine, seen = run.machine, (run.way, run.facts)
+    daemon, bases = builder(run), load.wanted_bases(loaded, run.values)
+
+    def supply(lacking: Sequence[str]) -> Steps[None]:
+        yield from supply_bases(lacking, bases, run.toolchain, daemon, machine)
+
+    building = replace(
+        how,
+        args=proxy_args(machine.env),
+        prelude=load.build_prelude(run.loaded),
+        values=run.values,
+        offline=run.toolchain.offline_images,
+    )
+    delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
+    return (yield from images_stage.ensure_images(images, delivery, supply, before, building, run.clock))
 
 
 def supply_bases(

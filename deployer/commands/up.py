@@ -9,14 +9,12 @@ from typing import Any, Literal
 
 from deployer import composition
 from deployer.cluster import ownership
-from deployer.commands.charts import ensure_charts
 from deployer.commands.clones import refuse_other_values
 from deployer.commands.connection import connect
 from deployer.commands.deploy import STABILITY, Asked, Deployed, RolloutFailed, deploy, verified
 from deployer.commands.locking import one_at_a_time
 from deployer.commands.planning import Planned, ensure_record, plan_up, with_timeout
-from deployer.commands.rollback import automatic_rollback
-from deployer.commands.toolchain import ensure_tools, proxy_args, supply_bases
+from deployer.commands.toolchain import builder, ensure_images, ensure_tools
 from deployer.composition import Connected, Run
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import FailFast, Spec
@@ -24,12 +22,12 @@ from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
-from deployer.helm.pull import STAGE as CHARTS
 from deployer.helm.storage import Applied
 from deployer.plan import Plan, with_digests
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Limits, limits_from, take_snapshot, workloads_of
+from deployer.rollout.stage import Limits, limits_from, take_snapshot, workloads_in
 from deployer.sources import load
+from deployer.sources.charts import STAGE as CHARTS
 from deployer.stages import addons as addons_stage
 from deployer.stages import cluster as cluster_stage
 from deployer.stages import images as images_stage
@@ -106,6 +104,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     bases = partial(load.wanted_bases, run.loaded, run.values)
     tools = yield from stage(TOOLCHAIN, ensure_tools(run.spec, run.machine, bases), clock)
     if load.fetched_charts(run.loaded):
+        from deployer.commands.charts import ensure_charts  # only for those who fetch some
+
         run = (yield from stage(CHARTS, ensure_charts(run, tools.value), clock)).value
     cluster = yield from stage(cluster_stage.STAGE, connect(run, tools.value, recreate=options.recreate), clock)
     connected = cluster.value
@@ -124,7 +124,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     planned = replace(planned, plan=with_digests(plan, {one.name: one.digest for one in images}))
     plan = planned.plan
     if has_changes:
-        done["served"] = yield from secrets(connected, plan, options)
+        done["served"] = yield from secrets_stage.ensure_secrets(plan, connected.kube, adopt=options.adopt)
 
     since, limits = clock.now(), limits_of(connected.spec, plan, options)
     try:
@@ -132,6 +132,8 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
         yield from replace_synced(connected, releases.value, planned, options)
         serving = yield from verified(connected, releases.value, limits, since, Asked(plan.urls, plan.cors))
     except RolloutFailed as failed:
+        from deployer.commands.rollback import automatic_rollback
+
         raise (yield from automatic_rollback(connected, failed, options)) from None
 
     return UpResult(
@@ -147,7 +149,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
 
 def replace_synced(run: Connected, deployed: Deployed, planned: Planned, options: UpOptions) -> Steps[None]:
     """Pods that `dev` copied files into are being replaced: what runs is what was built, of the services asked for."""
-    refs = tuple(ref for one in deployed.releases for ref in workloads_of(one.objects) if "." not in ref.kind)
+    refs = tuple(ref for ref in workloads_in(deployed.releases) if "." not in ref.kind)
     spaces = {ref.namespace for ref in refs}
     if not any(run.kube.list("Pod", space, labels=LABEL, metadata_only=True) for space in spaces):
         return
@@ -168,7 +170,7 @@ def preflight(
 
     Returns what is to be done before each release is upgraded.
     """
-    plan, kube, docker = planned.plan, run.kube, run.facts.docker
+    plan, kube = planned.plan, run.kube
     if has_changes:
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
     for one in ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt):
@@ -177,11 +179,12 @@ def preflight(
     if not has_changes:
         return {}
     # A run that changes nothing does not pay for their import.
+    from deployer.commands.validate import running_with
     from deployer.preflight.changes import Choice
-    from deployer.preflight.gather import Running, Target
+    from deployer.preflight.gather import Target
     from deployer.preflight.validate import before_build
 
-    running = Running(kube, planned.record, (lambda: composition.open_images(docker)) if docker else None, run.facts)
+    running = running_with(kube, planned.record, run.facts)
     offline = run.toolchain.offline_images
     target = Target(composition.host(), run.machine.cache_dir, run.helm, running, offline=offline)
     choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt, options.force_conflicts)
@@ -192,10 +195,10 @@ def images_secrets_addons(
     run: Connected, planned: Planned, options: UpOptions, *, copies_only: bool
 ) -> dict[str, Callable[[], Steps[Outcome[Any]]]]:
     """The stages of images, Secrets and addons."""
-    plan = planned.plan
+    secrets = secrets_stage.ensure_secrets(planned.plan, run.kube, adopt=options.adopt, copies_only=copies_only)
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
-        "images": lambda: stage(images_stage.STAGE, build_anew(run, plan, options), run.clock),
-        "secrets": lambda: stage(secrets_stage.STAGE, secrets(run, plan, options, copies_only=copies_only), run.clock),
+        "images": lambda: stage(images_stage.STAGE, build_anew(run, planned.plan, options), run.clock),
+        "secrets": lambda: stage(secrets_stage.STAGE, secrets, run.clock),
     }
     if run.spec.cluster.addons:
         from deployer.commands import addons  # only for those who ask for some
@@ -203,15 +206,6 @@ def images_secrets_addons(
         ensured = addons.ensure(addons.Target(run.spec.cluster, run.toolchain, run.facts, run.kube, run.machine))
         bodies["addons"] = lambda: stage(addons_stage.STAGE, ensured, run.clock)
     return bodies
-
-
-def secrets(
-    run: Connected, plan: Plan, options: UpOptions, *, copies_only: bool = False
-) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
-    """As `ensure_secrets`, for the plan."""
-    return secrets_stage.ensure_secrets(
-        plan.application, plan.namespaces, plan.secrets, run.kube, adopt=options.adopt, copies_only=copies_only
-    )
 
 
 def build_anew(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple[Plan, tuple[BuiltImage, ...]]]]:
@@ -233,35 +227,17 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     """Every image of the plan is in the cluster's daemon, and this machine remembers what it was built from."""
     if not plan.images:
         return Outcome((), False, "none")
-    machine, seen = run.machine, (run.way, run.facts)
-    daemon = composition.builder_of(machine, *seen)
-    delivery = composition.open_delivery(machine, run.spec.cluster, run.toolchain, seen, run.why_stopped)
-    assert daemon is not None
+    machine, daemon = run.machine, builder(run)
     brought = frozenset[str]()
     if (machine.cache_dir / "bundles").is_dir():
         from deployer.commands.bundle import bring_images  # only for those who loaded one
 
         found = yield from bring_images(plan, machine.cache_dir, daemon, rebuild=options.rebuild)
         brought = frozenset() if options.rebuild else found
-    bases = load.wanted_bases(run.loaded, run.values)
     path = build_cache.memory_path(run.folder)
     before = build_cache.recall(path)
-    outcome = yield from images_stage.ensure_images(
-        plan.images,
-        delivery,
-        lambda lacking: supply_bases(lacking, bases, run.toolchain, daemon, machine),
-        before,
-        images_stage.Building(
-            proxy_args(machine.env),
-            options.rebuild,
-            options.build,
-            load.build_prelude(run.loaded),
-            run.values,
-            run.toolchain.offline_images,
-            brought,
-        ),
-        run.clock,
-    )
+    how = images_stage.Building(rebuild=options.rebuild, build=options.build, brought=brought)
+    outcome = yield from ensure_images(run, run.loaded, plan.images, before, how)
     build_cache.remember(path, before, plan.images)
     mode = run.spec.rules.scan
     if mode == "off":

@@ -13,7 +13,7 @@ from deployer.composition import Machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, Problem
 from deployer.core.events import Event
-from deployer.core.ports import ClusterFacts
+from deployer.core.ports import ClusterFacts, KubePort
 from deployer.plan import Facts, Plan, make_plan
 from deployer.preflight import validate
 from deployer.preflight.gather import Running, Target, tracked
@@ -21,6 +21,7 @@ from deployer.preflight.validate import Examined
 from deployer.sources import git, load
 from deployer.sources.env_files import file_problems
 from deployer.state import record
+from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import locate_toolchain
 
@@ -37,7 +38,7 @@ def examine(loaded: LoadedSpec, here: Machine, report: Callable[[Event], None] =
     except DeployError:  # no Docker: what does not need it is checked all the same
         toolchain = locate_toolchain(loaded.spec.toolchain, here.cache_dir)
         seen = connection.Seen(loaded, ClusterFacts(ClusterPhase.MISSING), toolchain)
-    replacements = replacements_for(seen.toolchain, load.wanted_bases(loaded, values)) if seen.toolchain else {}
+    replacements = replacements_for(seen.toolchain, load.wanted_bases(loaded, values))
     running = _running(loaded, seen.facts, here)
     salt = running.record.salt if running is not None else ""
     plan = offline_plan(loaded, values, replacements, here, seen.facts.node_ip or "node", salt)
@@ -83,6 +84,11 @@ def _running(loaded: LoadedSpec, facts: ClusterFacts, here: Machine) -> Running 
         kept = record.load(kube, loaded.spec.namespace, loaded.spec.application)
     except DeployError:
         return None
+    return running_with(kube, kept, facts)
+
+
+def running_with(kube: KubePort, kept: Record, facts: ClusterFacts) -> Running:
+    """The cluster that runs, as rules ask it; by its own Docker daemon too, where it has one."""
     docker = facts.docker
     return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None, facts)
 

@@ -6,7 +6,6 @@ Maps merge, lists and scalars replace, null deletes (RFC 7396). What is validate
 
 from __future__ import annotations
 
-import difflib
 import os
 import types
 import typing
@@ -18,9 +17,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from deployer.config.releases import BUILTIN
-from deployer.config.spec import Spec
+from deployer.config.spec import Image, Spec
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.files import shown_path
 from deployer.core.reading import DEEPEST, Malformed, read_text
+from deployer.core.text import did_you_mean
 from deployer.core.values import path_keys
 from deployer.core.yaml import Location, block_lines, parse_yaml
 
@@ -74,11 +75,18 @@ def chart_folder(root: Path, chart: str) -> Path:
     return (packed if packed.is_dir() else package.parent / "charts") / "workload"
 
 
+def dockerfile_of(root: Path, image: Image) -> Path:
+    """The Dockerfile that the spec names, else that of the context, whose name may be in lower case, as for Docker."""
+    path = root / image.dockerfile_path
+    lower = path.with_name("dockerfile")
+    return lower if not image.dockerfile and lower.is_file() and not path.is_file() else path
+
+
 def _paths(spec: Spec, root: Path) -> Iterator[tuple[tuple[str | int, ...], Path]]:
     for name, image in spec.images.items():
         context = root / image.context
         yield ("images", name, "context"), context
-        dockerfile = root / image.dockerfile if image.dockerfile else context / "Dockerfile"
+        dockerfile = dockerfile_of(root, image)
         if image.dockerfile:
             yield ("images", name, "dockerfile"), dockerfile
         # What is read beside them without being named: only as a link can it lead elsewhere.
@@ -133,6 +141,10 @@ class LoadedSpec:
     def root(self) -> Path:
         """The folder that the spec's paths are relative to."""
         return self.path.parent
+
+    def shown(self, path: Path) -> str:
+        """The path as a person reads it: relative to the spec where it lies below it."""
+        return shown_path(path, self.root)
 
     @property
     def readable(self) -> tuple[Path, ...]:
@@ -346,13 +358,12 @@ def _apply_profile(
 ) -> None:
     if name not in profiles:
         known = ", ".join(sorted(profiles)) or "none"
-        close = difflib.get_close_matches(name, list(profiles), 1)
         raise input_error(
             "PROFILE_UNKNOWN",
             f"no profile `{name}` in the spec",
             detail=f"its profiles: {known}",
             where=str(_nearest(origins, ("profiles",), Origin(shown, 1))),
-            hints=(f"did you mean `--profile {close[0]}`?",) if close else (),
+            hints=did_you_mean(name, profiles, "--profile "),
         )
     overlay = profiles[name] or {}
     prefix: Location = ("profiles", name)
@@ -393,8 +404,7 @@ def _problem(item: Any, origins: Mapping[Location, Origin], shown: str) -> Probl
     path = ".".join(str(part) for part in location)
     where = str(_nearest(origins, location, Origin(shown, 1)))
     if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), 1)
-        hints = (f"did you mean `{close[0]}`?",) if close else ("todo-deploy schema",)
+        hints = did_you_mean(str(location[-1]), _fields_at(location[:-1])) or ("todo-deploy schema",)
         return Problem("SPEC_UNKNOWN_KEY", f"unknown key `{path}`", where=where, hints=hints)
     if item["type"] == "missing":
         return Problem("SPEC_MISSING_KEY", f"missing key `{path}`", where=where, hints=("todo-deploy schema",))

@@ -14,10 +14,12 @@ from deployer.config.types import (
     EnvName,
     HeaderName,
     Name,
+    Namespace,
     ObjectName,
     Part,
     PathText,
     Platform,
+    ReleaseName,
     Repository,
     SecretKey,
     Size,
@@ -96,6 +98,11 @@ class Image(Part):
     when: Name | None = None
     """Switch that turns the image on."""
 
+    @property
+    def dockerfile_path(self) -> str:
+        """Where its Dockerfile is, relative to the spec."""
+        return self.dockerfile or f"{self.context}/Dockerfile"
+
 
 class SecretKeySource(Part):
     """Where one key of a Secret comes from."""
@@ -113,7 +120,7 @@ class SecretKeySource(Part):
 class Secret(Part):
     """A Kubernetes Secret made from the env files; its values never leave it."""
 
-    namespace: Name | None = None
+    namespace: Namespace | None = None
     """Default: the spec's namespace."""
     naming: Literal["hashed", "stable"] = "hashed"
     """`hashed`: `<name>-<hash8>`, immutable; `stable`: that very name, with immutable copies as history."""
@@ -141,7 +148,7 @@ class Release(Part):
     """Version or range (`^1.2`) of a fetched chart, default the newest; what it leads to is pinned in the lock file."""
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     """What a fetched chart must be: the digest of its archive, or of its manifest in a registry."""
-    namespace: Name | None = None
+    namespace: Namespace | None = None
     """Default: the spec's namespace."""
     values: dict[str, Any] = {}
     """Values over the chart's own; `${url:NAME}` inserts the address a URL of the spec is served at."""
@@ -163,7 +170,7 @@ class Release(Part):
     server_side: bool | None = None
     """How Helm 4 applies it: by server-side apply, or (false) by patches as Helm 3 does, which override what others
     have set. Default: Helm's own choice, on the server unless Helm 3 made the release."""
-    needs: tuple[Name, ...] = ()
+    needs: tuple[ReleaseName, ...] = ()
     """Releases that must be available first."""
     timeout: Duration | None = None
     """How long its rollout may take; default `rollout.timeout`."""
@@ -195,7 +202,7 @@ class Url(Part):
     """The Service (NodePort or LoadBalancer) that is asked."""
     ingress_host: str | None = None
     """The host name of an Ingress that is asked instead of a Service."""
-    namespace: Name | None = None
+    namespace: Namespace | None = None
     """Default: the spec's namespace."""
     port: int | str | None = None
     """Port name or number of the Service; default its first."""
@@ -243,7 +250,7 @@ class Cors(Part):
 
     service: ObjectName
     """The Service that is asked."""
-    namespace: Name | None = None
+    namespace: Namespace | None = None
     """Default: the spec's namespace."""
     port: int | str | None = None
     """Port name or number of the Service; default its first."""

@@ -12,7 +12,19 @@ from pydantic import Field, StringConstraints, model_validator
 
 from deployer.config.releases import Cors, Image, Release, Secret, SecretKeySource, Url
 from deployer.config.rules import FailFast, Rollout, Rules, ServiceRollout
-from deployer.config.types import EnvName, Name, ObjectName, Part, PathText, RegistryAddress, Size, mebibytes, seconds
+from deployer.config.types import (
+    EnvName,
+    Name,
+    Namespace,
+    ObjectName,
+    Part,
+    PathText,
+    RegistryAddress,
+    ReleaseName,
+    Size,
+    mebibytes,
+    seconds,
+)
 
 __all__ = [
     "Build",
@@ -62,6 +74,11 @@ class Cluster(Part):
     """The Kubernetes version."""
     addons: tuple[Name, ...] = ()
     """Cluster addons the application needs, by Minikube's names: `metallb`, `metrics-server`, `ingress`, …"""
+
+    @property
+    def context_name(self) -> str:
+        """The cluster's context in the kubeconfig."""
+        return self.context or self.name
 
     @model_validator(mode="after")
     def _context_belongs_to_its_provider(self) -> Cluster:
@@ -132,7 +149,7 @@ class Spec(Part):
     """Where docker, minikube, helm, kubectl and the node image come from."""
     forward: Literal["auto", "always", "never"] = "auto"
     """Whether this machine serves the URLs itself: `auto` does where the node's address does not answer."""
-    namespace: Name = "default"
+    namespace: Namespace = "default"
     """Namespace of everything that names none."""
     cluster: Cluster = Cluster()
     """The cluster."""
@@ -151,7 +168,7 @@ class Spec(Part):
     """Images to build."""
     secrets: dict[ObjectName, Secret] = {}
     """Secrets to make."""
-    releases: dict[Name, Release] = Field(min_length=1)
+    releases: dict[ReleaseName, Release] = Field(min_length=1)
     """Helm releases, installed in this order unless they may run side by side."""
     urls: dict[Name, Url] = {}
     """URLs to prove."""

@@ -9,13 +9,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-# RFC 1123 label; Helm keeps release names within 53 characters.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=53)]
-# Kubernetes object names are RFC 1123 subdomains.
-ObjectName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),
-]
+# RFC 1123 labels and subdomains.
+_LABEL, _SUBDOMAIN = (
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+)
+Name = Annotated[str, StringConstraints(pattern=_LABEL, max_length=53)]
+Namespace = Annotated[str, StringConstraints(pattern=_LABEL, max_length=63)]
+# Helm keeps the names of releases, which may have dots, within 53 characters.
+ReleaseName = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=53)]
+ObjectName = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=253)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -88,6 +89,18 @@ def disk_error(error: OSError) -> DeployError | None:
         title = f"this user cannot use {place}"
         return machine_error("UNWRITABLE", title, detail=reason, where=place, hints=hints)
     return None
+
+
+@contextmanager
+def disk_explained() -> Iterator[None]:
+    """A file or folder that cannot be used inside is raised as of `disk_error`; any other error as it is."""
+    try:
+        yield
+    except OSError as error:
+        explained = disk_error(error)
+        if explained is None:
+            raise
+        raise explained from None
 
 
 def refused(code: str, title: str, *, detail: str = "", where: str = "", hints: Iterable[str] = ()) -> DeployError:

@@ -135,9 +135,11 @@ Event = (
 def to_wire(event: Event) -> dict[str, Any]:
     """The event as a JSON-ready object, without a time."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    fields = asdict(event, dict_factory=lambda pairs: {key: _plain(value) for key, value in pairs})
-    return {"v": 1, "type": name, **fields}
+    return {"v": 1, "type": name, **plain_fields(event)}
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
+def plain_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and of those in it, as a JSON-ready object: of an enum its value."""
+    return asdict(value, dict_factory=lambda pairs: {
+        name: one.value if isinstance(one, Enum) else one for name, one in pairs
+    })  # fmt: skip

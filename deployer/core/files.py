@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -49,6 +50,29 @@ def path_component(name: str, what: str, where: str = "") -> str:
         where=where,
         hints=("choose another name, then: todo-deploy validate",),
     )
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """The path as a person reads it: relative to the root where it lies below it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def open_lock(path: Path) -> IO[str]:
+    """The lock's file, whose text may say who holds it; its folder is made where it is missing. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+")
+
+
+def take_lock(stream: IO[str]) -> bool:
+    """The lock is this process's until the file is closed, or this is False: another one holds it.
+
+    The kernel takes it back from the dead; processes that inherit the descriptor hold it as well.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_private(path: Path, content: str | bytes, mode: int = PRIVATE_FILE, *, sync: bool = False) -> None:

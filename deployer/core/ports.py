@@ -90,6 +90,11 @@ class ClusterFacts:
     """Whether all nodes have the same folder for volumes."""
 
     @property
+    def address(self) -> str:
+        """Where the nodes' ports are reached from this machine."""
+        return self.node_ip or "127.0.0.1"
+
+    @property
     def daemons(self) -> dict[str, DockerEndpoint]:
         """The Docker daemons of the nodes by their names; that of the first node builds."""
         found = {node.name: node.docker for node in self.nodes if node.docker is not None}
@@ -448,6 +453,10 @@ class Upgraded:
 
     revision: Revision
     objects: tuple[ObjectRef, ...]
+
+
+UNINSTALL_SECONDS = 120.0
+"""So long Helm waits for each hook, and for the objects, of a release that goes."""
 
 
 class HelmPort(Protocol):

@@ -93,6 +93,11 @@ class CommandFailed(Exception):
         self.tail = tuple(tail)
         super().__init__(f"{Path(argv[0]).name} ended with status {returncode}")
 
+    @property
+    def output(self) -> str:
+        """Its last lines of output as one text."""
+        return "\n".join(self.tail)
+
 
 def run(
     argv: Sequence[str | Path],

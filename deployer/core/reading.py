@@ -54,6 +54,14 @@ def read_text(path: Path) -> str:
     return decode(path.read_bytes())
 
 
+def text_if_any(path: Path) -> str:
+    """The file's text, with marks for what is not UTF-8; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def read_json(path: Path, kind: type[T]) -> T:
     """The file's JSON document in this shape (see `shaped`). Raises OSError and Malformed."""
     return shaped(kind, parse_json(path.read_bytes()))

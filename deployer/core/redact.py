@@ -30,6 +30,8 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """Names whose values are masked although nobody knows them, as in a chart's values or a ConfigMap."""
+ACCOUNT_NAME = re.compile(r"(^|_)(user|username|login|db|database|name)$", re.IGNORECASE)
+"""Names whose values say who or where, and that are the application's own name by habit."""
 _NOT_SECRET = frozenset({"true", "false", "null", "none"})
 _MOST_LEVELS = 3
 _REMEMBERED_TEXTS, _REMEMBERED_LENGTH = 2000, 4096
@@ -53,6 +55,8 @@ class Redactor:
         self._values: frozenset[str] = frozenset()
         self._needles = _Needles(self._values)
         self._masked: dict[str, str] = {}
+        self.own_names: frozenset[str] = frozenset()
+        """The application's own names, which every output has: no secret where they are those of an account."""
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
@@ -61,9 +65,14 @@ class Redactor:
         if known != self._values:
             self._values, self._needles, self._masked = known, _Needles(known), {}
 
+    def learn_keys(self, values: Iterable[tuple[str, str]]) -> None:
+        """The values of these keys are known, too, but for own names that are those of an account."""
+        self.learn(value for key, value in values if not (value in self.own_names and _is_account(key)))
+
     def forget(self) -> None:
         """No value is known."""
         self._values, self._needles, self._masked = frozenset(), _Needles(frozenset()), {}
+        self.own_names = frozenset()
 
     def __call__(self, text: str) -> str:
         """The text without any known value in any of its forms."""
@@ -106,6 +115,10 @@ class Redactor:
 
 def _is_secret(value: str) -> bool:
     return len(value.strip()) >= SHORT_LENGTH and value.strip().lower() not in _NOT_SECRET
+
+
+def _is_account(key: str) -> bool:
+    return ACCOUNT_NAME.search(key) is not None and SECRET_NAME.search(key) is None
 
 
 def _parts(value: str) -> set[str]:

@@ -16,7 +16,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from deployer.core.errors import DeployError, Problem, disk_error
+from deployer.core.errors import DeployError, Problem, disk_explained
 from deployer.core.events import Event, Item, Log, StageFailed, StageFinished, StageStarted
 
 T = TypeVar("T")
@@ -58,16 +58,11 @@ def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]
     begun = clock.monotonic()
     yield StageStarted(name)
     try:
-        outcome = yield from body
+        with disk_explained():
+            outcome = yield from body
     except DeployError as error:
         yield StageFailed(name, clock.monotonic() - begun, error.problems)
         raise
-    except OSError as error:
-        explained = disk_error(error)
-        if explained is None:
-            raise
-        yield StageFailed(name, clock.monotonic() - begun, explained.problems)
-        raise explained from None
     except KeyboardInterrupt:
         problem = Problem("INTERRUPTED", "interrupted", hints=("the same command again goes on from here",))
         yield StageFailed(name, clock.monotonic() - begun, (problem,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LINE_LENGTH = 400
@@ -92,6 +92,14 @@ def progress(done: float | None, total: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def did_you_mean(name: str, known: Iterable[str], before: str = "") -> tuple[str, ...]:
+    """The hint that names what is known and most like the name, with what stands before it; none without such a one."""
+    import difflib  # only a mistake needs it
+
+    close = difflib.get_close_matches(name, list(known), 1)
+    return (f"did you mean `{before}{close[0]}`?",) if close else ()
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -53,6 +53,9 @@ class Cause:
 _OF_ITS_OWN = range(50, 61)
 """The ranks of what a workload's own processes do, whatever is around them."""
 
+_SAID = range(50, 55)
+"""The ranks among them of what the process, or the runtime, says in so many words."""
+
 NOW, DEADLINE = Policy(now=True), Policy()
 
 
@@ -119,14 +122,18 @@ _ROWS: tuple[tuple[str, int, str, Policies, str, tuple[str, ...]], ...] = (
      ("remove what is no longer needed, or raise the kubelet's `maxPods`",)),
     ("UNSCHEDULABLE_TAINT", 31, "{workload} does not tolerate the taints of any node: {what}", SCHEDULE, _SCHEDULING,
      ("kubectl describe node | grep Taints",)),
-    ("UNSCHEDULABLE_SELECTOR", 31, "{workload}: no node has the labels it asks for: {what}", SCHEDULE, _SCHEDULING,
-     ("compare `nodeSelector` and affinity with `kubectl get nodes --show-labels`",)),
+    ("UNSCHEDULABLE_SELECTOR", 31, "{workload}: no node meets its {what}", SCHEDULE, _SCHEDULING,
+     ("compare `nodeSelector`, affinity and `topologySpreadConstraints` with `kubectl get nodes --show-labels`",)),
     ("UNSCHEDULABLE_PORT", 31, "{workload}: its host port is taken on every node", SCHEDULE, _SCHEDULING,
      ("drop `hostPort`; one node runs one pod of it",)),
     ("UNSCHEDULABLE_VOLUME", 32, "{workload} waits for a volume: {what}", SCHEDULE, _SCHEDULING,
      ("kubectl get pvc,pv -n {namespace}", "kubectl get storageclass")),
     ("UNSCHEDULABLE", 33, "{workload} cannot be scheduled: {what}", SCHEDULE, _SCHEDULING,
      ("kubectl describe pod {pod} -n {namespace}",)),
+    ("SCHEDULING_GATE", 33, "{workload}: its pod is kept from the scheduler by scheduling gate {what}", LATE,
+     "K:concepts/scheduling-eviction/pod-scheduling-readiness",
+     ("whoever removes the gate (a controller, such as one of a queue) must run in the cluster",
+      "kubectl get pod {pod} -n {namespace} -o jsonpath='{{.spec.schedulingGates}}'")),
     ("POD_REJECTED", 34, "{workload}: the node refused its pod: {what}",
      (Policy(count=1), Policy(count=3), DEADLINE), "K:concepts/scheduling-eviction/node-pressure-eviction",
      ("kubectl describe node",)),
@@ -271,3 +278,8 @@ CAUSES: dict[str, Cause] = {
 def is_its_own(code: str) -> bool:
     """Whether the cause is what a workload's own processes do, and not what is around it."""
     return code in CAUSES and CAUSES[code].rank in _OF_ITS_OWN
+
+
+def says_itself(code: str) -> bool:
+    """Whether the cause is one that a container's log or status names, so that another attempt ends as this one did."""
+    return code in CAUSES and CAUSES[code].rank in _SAID

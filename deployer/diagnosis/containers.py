@@ -32,7 +32,17 @@ from deployer.diagnosis.needs import (
     image_finding,
 )
 from deployer.status import Object, WorkloadRef
-from deployer.status.objects import condition, dig, epoch, event_time, name_of, number, probe_request, rows
+from deployer.status.objects import (
+    condition,
+    dig,
+    epoch,
+    event_time,
+    has_condition,
+    name_of,
+    number,
+    probe_request,
+    rows,
+)
 
 START_SECONDS = 30.0
 """A server that is not ready so soon after its start is an ordinary sight."""
@@ -54,10 +64,10 @@ def container_findings(scene: Scene, ref: WorkloadRef, pod: Object) -> Iterator[
 def _gate_findings(ref: WorkloadRef, pod: Object) -> Iterator[Finding]:
     """The readiness gates that keep a pod of ready containers from being ready."""
     row = condition(pod, "Ready")
-    if row.get("status") == "True" or condition(pod, "ContainersReady").get("status") != "True":
+    if row.get("status") == "True" or not has_condition(pod, "ContainersReady"):
         return
     gates = (str(gate.get("conditionType")) for gate in rows(pod, "spec", "readinessGates"))
-    closed = [gate for gate in gates if condition(pod, gate).get("status") != "True"]
+    closed = [gate for gate in gates if not has_condition(pod, gate)]
     if closed:
         names = ", ".join(f"`{gate}`" for gate in closed)
         what = f"{names}, which nobody has set" if not any(condition(pod, gate) for gate in closed) else names

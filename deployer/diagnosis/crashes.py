@@ -11,11 +11,23 @@ import shlex
 from dataclasses import replace
 
 from deployer.core.text import clean_text, one_line
+from deployer.diagnosis.attempts import attempts_of
+from deployer.diagnosis.causes import says_itself
 from deployer.diagnosis.finding import Finding, Scene, first_time, last_lines, named
 from deployer.diagnosis.logs import LastWords, exit_meaning, last_words, log_of, signature, telling_line
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Object, Phase, WorkloadRef, current_pods, workload_status
-from deployer.status.objects import condition, dig, epoch, find, name_of, number, pod_labels, probe_request
+from deployer.status.objects import (
+    condition,
+    dig,
+    epoch,
+    find,
+    name_of,
+    namespace_of,
+    number,
+    pod_labels,
+    probe_request,
+)
 
 CANNOT_RUN = {"ContainerCannotRun", "StartError"}
 """`terminated.reason` of a first process that could not be executed: Docker's word and containerd's."""
@@ -59,16 +71,18 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
     text = log_of(scene.logs, str(dig(container.pod, "metadata", "name")), container.name, *previous)
     exit_code = number(ended, "exitCode")
     made = _named(scene, container, ended, text or message)
+    restarts = number(container.status, "restartCount")
+    job = find(container.ref, scene.snapshot) if container.ref.kind == "Job" else None
     return replace(
         made,
         detail=made.detail or exit_meaning(exit_code),
         since=finished,
         first=_first_end(scene, container),
         evidence=last_lines(text or message),
-        observations=number(container.status, "restartCount") + (made.code == "OOM_KILLED" and down),
+        observations=attempts_of(job, restarts) + (made.code == "OOM_KILLED" and down and job is None),
         signature=signature(exit_code, text),
         predates=made.predates or _older_than_run(scene, container),
-        ignored=made.ignored or _job_tries_again(container),
+        ignored=made.ignored or _job_tries_again(container, made.code, job),
     )
 
 
@@ -134,7 +148,7 @@ def host_of(words: LastWords, scene: Scene, ref: WorkloadRef) -> str:
 
 def _service(host: str, scene: Scene, ref: WorkloadRef) -> Object | None:
     for service in scene.snapshot.services:
-        namespace = dig(service, "metadata", "namespace") or ref.namespace
+        namespace = namespace_of(service) or ref.namespace
         names = {name_of(service) + tail for tail in (f".{namespace}", f".{namespace}.svc", "")}
         short = re.sub(r"\.cluster\.local\.?$", "", host)
         if dig(service, "spec", "clusterIP") == host or (
@@ -249,8 +263,10 @@ def _older_than_run(scene: Scene, container: Container) -> bool:
     return created is not None and created + 1 <= scene.since
 
 
-def _job_tries_again(container: Container) -> str:
-    """A Job retries by itself until its backoffLimit; then the Job's own condition is the verdict."""
+def _job_tries_again(container: Container, code: str, job: Object | None) -> str:
+    """A Job retries by itself until its backoffLimit; then, if its log does not name a cause, it has its verdict."""
     # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
-    why = "one attempt of a Job, which tries again until its `backoffLimit`"
-    return why if container.ref.kind in ("Job", "CronJob") else ""
+    if container.ref.kind not in ("Job", "CronJob") or (job is not None and says_itself(code)):
+        return ""
+    limit = number(job, "spec", "backoffLimit", default=6)
+    return f"one attempt of a Job, which tries again until its `backoffLimit` of {limit}"

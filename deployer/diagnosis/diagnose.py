@@ -8,6 +8,7 @@ from typing import Literal
 
 from deployer.config.spec import FailFast
 from deployer.core.text import cut_lines
+from deployer.diagnosis.attempts import telling_pods
 from deployer.diagnosis.causes import CAUSES, Policy
 from deployer.diagnosis.containers import container_findings
 from deployer.diagnosis.controllers import controller_findings
@@ -21,7 +22,7 @@ from deployer.diagnosis.scheduling import (
     surrounding_findings,
 )
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
-from deployer.status.objects import condition, dig, event_time, find
+from deployer.status.objects import dig, event_time, find, has_condition
 from deployer.status.workloads import last_job
 
 GAP_SECONDS = 10.0
@@ -173,9 +174,9 @@ def _of_workload(scene: Scene, ref: WorkloadRef) -> Iterator[Finding]:
     pods = current_pods(ref, scene.snapshot)
     workload = find(ref, scene.snapshot)
     job = last_job(workload, scene.snapshot) if ref.kind == "CronJob" else workload if ref.kind == "Job" else None
-    if condition(job, "Complete").get("status") == "True":
+    if has_condition(job, "Complete"):
         return  # its failed attempts are history
-    for pod in pods:
+    for pod in telling_pods(ref, pods):
         for ladder in (scheduling_finding, mount_finding, sandbox_finding):
             if made := ladder(scene, ref, pod):
                 yield made

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployer.core.text import clean_text
+from deployer.diagnosis.attempts import telling_pods
 from deployer.diagnosis.finding import LogRequest, Logs, last_lines
 from deployer.status import Object, Snapshot, WorkloadRef, current_pods
 from deployer.status.objects import dig, name_of, rows
@@ -135,7 +136,7 @@ def logs_wanted(snapshot: Snapshot, refs: Iterable[WorkloadRef]) -> tuple[LogReq
     wanted: list[LogRequest] = []
     for ref in sorted(refs):
         pods = 0
-        for pod in current_pods(ref, snapshot):
+        for pod in telling_pods(ref, current_pods(ref, snapshot)):
             found = [request for request in _of_pod(ref, pod) if request not in wanted]
             pods += bool(found)
             wanted += found if pods <= PODS_PER_WORKLOAD else []

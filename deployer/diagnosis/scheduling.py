@@ -27,9 +27,13 @@ from deployer.status.objects import (
     epoch,
     event_time,
     find,
+    has_condition,
+    is_default_class,
     is_ready,
     is_terminating,
+    labels_of,
     name_of,
+    namespace_of,
     number,
     pod_labels,
     rows,
@@ -73,7 +77,7 @@ def _node(node: Object) -> Iterator[Finding]:
 
 def _claims(scene: Scene) -> Iterator[Finding]:
     """Claims that the counting pods use and that are not bound."""
-    claims = {(str(dig(c, "metadata", "namespace")), name_of(c)): c for c in scene.snapshot.pvcs}
+    claims = {(namespace_of(c), name_of(c)): c for c in scene.snapshot.pvcs}
     users: dict[tuple[str, str], WorkloadRef] = {}
     for ref in scene.refs:
         for pod in current_pods(ref, scene.snapshot):
@@ -112,8 +116,8 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
     selector = dig(service, "spec", "selector") or {}
     if not selector or not _ours(scene, service) or is_terminating(service):
         return
-    here = [p for p in scene.snapshot.pods if dig(p, "metadata", "namespace") == dig(service, "metadata", "namespace")]
-    matched = [pod for pod in here if selector.items() <= (dig(pod, "metadata", "labels") or {}).items()]
+    here = [p for p in scene.snapshot.pods if namespace_of(p) == namespace_of(service)]
+    matched = [pod for pod in here if selector.items() <= labels_of(pod).items()]
     running = any(is_ready(pod) for ref in scene.refs for pod in current_pods(ref, scene.snapshot))
     if matched or not running or service_phase(service, scene.snapshot.endpointslices) is ServicePhase.AVAILABLE:
         return
@@ -127,7 +131,7 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
         for hint in near(str(value), (str(labels[key]) for labels in templates.values() if key in labels))
     )
     asked = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    namespace = str(dig(service, "metadata", "namespace"))
+    namespace = namespace_of(service)
     words = {"name": name_of(service), "namespace": namespace, "what": f"none has {asked}"}
     made = named("SERVICE_NO_ENDPOINTS", words, *hints)
     ignored = "" if _is_needed(scene, namespace, name_of(service)) else "no URL of the spec needs it"
@@ -139,7 +143,7 @@ def _is_needed(scene: Scene, namespace: str, service: str) -> bool:
     backends = (
         dig(path, "backend", "service", "name")
         for ingress in scene.snapshot.ingresses
-        if dig(ingress, "metadata", "namespace") == namespace
+        if namespace_of(ingress) == namespace
         for rule in rows(ingress, "spec", "rules")
         if ("", dig(rule, "host")) in scene.known.needed
         for path in rows(rule, "http", "paths")
@@ -159,9 +163,7 @@ def _ingress(scene: Scene, ingress: Object) -> Iterator[Finding]:
     classes = {name_of(one): one for one in scene.snapshot.ingressclasses}
     legacy = dig(ingress, "metadata", "annotations", "kubernetes.io/ingress.class")
     wanted = dig(ingress, "spec", "ingressClassName") or legacy
-    mark = "ingressclass.kubernetes.io/is-default-class"
-    default = any(dig(one, "metadata", "annotations", mark) == "true" for one in classes.values())
-    if wanted in classes or (wanted is None and default):
+    if wanted in classes or (wanted is None and any(map(is_default_class, classes.values()))):
         return
     what = f"class `{wanted}` does not exist" if wanted else "it names no class and none is the default"
     words = {"name": name_of(ingress), "what": what}
@@ -170,7 +172,7 @@ def _ingress(scene: Scene, ingress: Object) -> Iterator[Finding]:
 
 
 def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
-    target, namespace = dig(hpa, "spec", "scaleTargetRef"), str(dig(hpa, "metadata", "namespace"))
+    target, namespace = dig(hpa, "spec", "scaleTargetRef"), namespace_of(hpa)
     ref = next((r for r in scene.refs if (r.kind, r.name) == (dig(target, "kind"), dig(target, "name"))), None)
     active = condition(hpa, "ScalingActive")
     if ref is None or ref.namespace != namespace or active.get("status") != "False":
@@ -208,6 +210,12 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("UNSCHEDULABLE_SELECTOR", r"node affinity|node selector|pod affinity rules|anti-affinity|topology spread"),
     ("UNSCHEDULABLE_TAINT", r"taint|were unschedulable"),
 )
+_ASKED = (
+    (r"node affinity|node selector", "node affinity"),
+    (r"anti-affinity", "pod anti-affinity"),
+    (r"pod affinity rules", "pod affinity"),
+    (r"topology spread", "topology spread constraints"),
+)
 _FREED_BY_OTHERS = {"UNSCHEDULABLE_CPU", "UNSCHEDULABLE_MEMORY", "UNSCHEDULABLE_PODS", "UNSCHEDULABLE_PORT"}
 _REJECTED = {
     "Evicted", "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage", "NodeAffinity", "NodeShutdown",
@@ -215,11 +223,21 @@ _REJECTED = {
 }  # fmt: skip
 
 
+_GATE_SECONDS = 15.0
+"""So long a controller may take to remove a scheduling gate that it knows."""
+
+
 def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None:
     """Why no node takes the pod."""
     scheduled = condition(pod, "PodScheduled")
+    if gates := [str(gate.get("name")) for gate in rows(pod, "spec", "schedulingGates")]:
+        what = ", ".join(f"`{gate}`" for gate in gates)
+        born = epoch(dig(pod, "metadata", "creationTimestamp")) or scene.now
+        ignored = "it was made a moment ago" if scene.now - born < _GATE_SECONDS else ""
+        made = named("SCHEDULING_GATE", pod_words(ref, pod, what=what), workload=ref)
+        return replace(made, since=born, ignored=ignored)
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
-        return None  # SchedulingGated pods wait for whoever gated them
+        return None
     message, since = str(scheduled.get("message") or ""), epoch(scheduled.get("lastTransitionTime"))
     # What stands after "preemption:" speaks of other pods.
     reasons = message.partition("preemption:")[0]
@@ -231,7 +249,7 @@ def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding |
 
 def _will_free(ref: WorkloadRef, snapshot: Snapshot) -> bool:
     """Whether the workload has old pods that go once its new ones are ready, and its new ones have their nodes."""
-    placed = all(condition(pod, "PodScheduled").get("status") == "True" for pod in current_pods(ref, snapshot))
+    placed = all(has_condition(pod, "PodScheduled") for pod in current_pods(ref, snapshot))
     return placed and bool(old_pods(ref, snapshot))
 
 
@@ -239,6 +257,9 @@ def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: flo
     """Why the pod may yet find its place."""
     if scene.known.growable and code in _FREED_BY_OTHERS:
         return "the cluster may add a node"
+    lost = [name_of(node) for node in scene.snapshot.nodes if condition(node, "Ready").get("status") == "Unknown"]
+    if lost:
+        return f"node {min(lost)} is lost"
     leaving = [name_of(pod) for pod in scene.snapshot.pods if is_terminating(pod)]
     if leaving and code in _FREED_BY_OTHERS:
         return f"{min(leaving)} is still terminating and will free its share"
@@ -263,7 +284,9 @@ def _what(scene: Scene, code: str, pod: Object, reasons: str) -> str:
         return f"{said}; {have} {', '.join(nodes)} in all" if nodes else said
     if code == "UNSCHEDULABLE_SELECTOR":
         selector = dig(pod, "spec", "nodeSelector") or {}
-        return ", ".join(f"{key}={value}" for key, value in sorted(selector.items())) or "its affinity"
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
+        unmet = next(words for pattern, words in _ASKED if re.search(pattern, reasons))
+        return f"nodeSelector {labels}" if labels and unmet == "node affinity" else unmet
     if code == "UNSCHEDULABLE_TAINT":
         taints = {str(taint.get("key")) for node in scene.snapshot.nodes for taint in rows(node, "spec", "taints")}
         return f"taints {', '.join(sorted(taints))}" if taints else "its nodes are tainted"

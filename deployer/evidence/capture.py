@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,22 +10,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.core.objects import identified
 from deployer.core.ports import KubePort, Object, Revision
+from deployer.core.reading import Malformed
+from deployer.core.redact import MASK
+from deployer.core.yaml import block_lines, parse_manifest
 from deployer.evidence.describe import EXPOSING, describe, event_lines, sorted_events
 from deployer.evidence.gather import Gathered, gather, masked
-from deployer.evidence.manifests import manifest_diff
 from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
 from deployer.helm import storage
 from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.kube.rights import listed
 from deployer.state.runs import RunFolder
 from deployer.status import WORKLOAD_KINDS, WorkloadRef
-from deployer.status.objects import container_statuses, dig, name_of, number, rows
+from deployer.status.objects import container_statuses, dig, has_condition, name_of, namespace_of, number
 
 CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
 _NO_LOG = "unable to retrieve container logs"  # the kubelet's answer for a container that is gone already
 _LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
 _DESCRIBED = tuple(kind for kind in WORKLOAD_KINDS if kind not in ("ReplicaSet", "Pod"))  # of those, the telling ones
+_CONTEXT_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,12 @@ def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool
         except Exception as error:  # whatever is wrong with a piece, the failure itself must be reported
             notes.append(f"{type(error).__name__}: {error}")
             break
-    for piece in (_diff, _nodes):
+    for name, write in (("diff", write_diff), ("nodes", _nodes)):
         try:
             if not late():
-                piece(folder, scope)
+                write(folder, scope)
         except Exception as error:
-            notes.append(f"{piece.__name__.strip('_')}: {type(error).__name__}: {error}")
+            notes.append(f"{name}: {type(error).__name__}: {error}")
     if notes:
         folder.write(NOTES, "".join(f"{note}\n" for note in notes))
     return seen
@@ -129,15 +134,11 @@ def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]
 
 def _telling_first(pods: Sequence[Object]) -> list[Object]:
     """Pods that are not ready before those that are: the time may not suffice for all."""
-    return sorted(pods, key=lambda pod: (_is_ready(pod), name_of(pod)))
-
-
-def _is_ready(pod: Object) -> bool:
-    return any(row.get("type") == "Ready" and row.get("status") == "True" for row in rows(pod, "status", "conditions"))
+    return sorted(pods, key=lambda pod: (has_condition(pod, "Ready"), name_of(pod)))
 
 
 def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], bool]) -> None:
-    namespace = str(dig(pod, "metadata", "namespace") or "")
+    namespace = namespace_of(pod)
     for status in container_statuses(pod):
         if not (dig(status, "state", "running") or dig(status, "state", "terminated") or status.get("lastState")):
             continue  # it never ran: there is no log to wait for
@@ -161,13 +162,9 @@ def _nodes(folder: RunFolder, scope: Scope) -> None:
     folder.write(f"{CLUSTER}/nodes.txt", "\n".join(node_lines(data)) + "\n")
 
 
-def _diff(folder: RunFolder, scope: Scope) -> None:
-    write_diff(folder, scope.releases, scope.kube)
-
-
-def write_diff(folder: RunFolder, releases: Sequence[Applied], kube: KubePort) -> None:
+def write_diff(folder: RunFolder, scope: Scope) -> None:
     """What this run's revisions changed of what ran before; nothing where nothing did."""
-    parts = [_release_diff(one, kube) for one in releases if one.changed]
+    parts = [_release_diff(one, scope.kube) for one in scope.releases if one.changed]
     if any(parts):
         folder.write(DIFF, "".join(parts))
 
@@ -194,6 +191,47 @@ def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> st
     with suppress(storage.Damaged):
         return storage.manifest_of(secret) if secret is not None else ""
     return ""
+
+
+def manifest_diff(before: str, after: str, names: tuple[str, str]) -> str:
+    """The objects that differ, as YAML in the unified form, secret values masked; empty where none does."""
+    old, new = _by_name(before), _by_name(after)
+    parts: list[str] = []
+    for key in sorted({*old, *new}):
+        lines = difflib.unified_diff(
+            _lines(old.get(key)), _lines(new.get(key), old.get(key)),
+            f"{names[0]}: {key}" if key in old else "/dev/null",
+            f"{names[1]}: {key}" if key in new else "/dev/null",
+            n=_CONTEXT_LINES, lineterm="",
+        )  # fmt: skip
+        parts += lines
+    return "".join(f"{line}\n" for line in parts)
+
+
+def _by_name(manifest: str) -> dict[str, Object]:
+    found: dict[str, Object] = {}
+    documents: list[Object] = []
+    with suppress(Malformed):  # a damaged revision has no objects to compare
+        documents = [identified(one) for one in parse_manifest(manifest)]
+    for one in documents:
+        metadata = one.get("metadata") or {}
+        where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+        found[f"{where}{str(one.get('kind', '?')).lower()}/{metadata.get('name', '?')}"] = one
+    return found
+
+
+def _lines(one: Object | None, before: Object | None = None) -> list[str]:
+    if one is None:
+        return []
+    shown = masked(one)
+    for name in ("data", "stringData"):
+        data, was = one.get(name), (before or {}).get(name)
+        if isinstance(data, dict) and isinstance(was, dict):  # a masked value that differs is still a difference
+            shown[name] = {
+                key: f"{MASK} (changed)" if said == MASK and key in was and was[key] != data[key] else said
+                for key, said in shown[name].items()
+            }
+    return [line for _, line in block_lines(shown)]
 
 
 def look_at_pods(scope: Scope, now: float) -> Seen:

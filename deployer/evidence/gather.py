@@ -10,7 +10,7 @@ from typing import Any
 from deployer.core.ports import KubePort, Object, ObjectRef, kind_of
 from deployer.core.redact import KNOWN, MASK, SECRET_NAME
 from deployer.status import WorkloadRef
-from deployer.status.objects import dig, name_of, rows, uid_of
+from deployer.status.objects import dig, name_of, namespace_of, rows, uid_of
 
 _URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^@\s/\"']+@")
 _LONGEST_TEXT = 16384
@@ -59,7 +59,7 @@ _NEVER = frozenset({"Secret", "Lease", "Event", "Node", "Namespace"})
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Masked objects by kind, and the events about them; `pods` of all namespaces are for the nodes' arithmetic."""
+    """Masked objects, and the events about them."""
 
     objects: tuple[Object, ...]
     events: tuple[Object, ...]
@@ -88,7 +88,7 @@ def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubeP
         chosen += more
         uids |= {uid_of(one) for one in more}
     claims = {
-        (dig(pod, "metadata", "namespace"), dig(volume, "persistentVolumeClaim", "claimName"))
+        (namespace_of(pod), dig(volume, "persistentVolumeClaim", "claimName"))
         for pod in chosen
         if pod.get("kind") == "Pod"
         for volume in rows(pod, "spec", "volumes")
@@ -98,7 +98,7 @@ def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubeP
         for one in listed
         if one.get("kind") == "PersistentVolumeClaim"
         and _key(one) not in named
-        and (dig(one, "metadata", "namespace"), name_of(one)) in claims
+        and (namespace_of(one), name_of(one)) in claims
     ]
     known = {uid_of(one) for one in chosen}
     places = {(str(one.get("kind")), name_of(one)) for one in chosen}
@@ -108,7 +108,7 @@ def gather(refs: Sequence[WorkloadRef], wanted: Iterable[ObjectRef], kube: KubeP
 
 
 def _key(one: Object) -> tuple[str, str, str]:
-    return kind_of(one), str(dig(one, "metadata", "namespace") or ""), name_of(one)
+    return kind_of(one), namespace_of(one), name_of(one)
 
 
 def _owned(one: Object, uids: set[str]) -> bool:

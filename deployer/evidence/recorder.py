@@ -66,7 +66,7 @@ class Recorder:
         def work(late: object) -> None:
             found.append(look_at_pods(self._scope, self._clock.now()))
             if not (self._folder.path / CLUSTER).exists():
-                write_diff(self._folder, self._scope.releases, self._scope.kube)
+                write_diff(self._folder, self._scope)
 
         wait: Callable[[], object] = bool
         with suppress(Exception):

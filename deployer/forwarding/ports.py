@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from deployer.config.spec import Cluster, Spec
-from deployer.core.files import write_private
+from deployer.core.files import take_lock, write_private
 from deployer.core.ports import LocalPorts
 from deployer.core.process import has_ended, start_time
 from deployer.core.reading import Malformed, read_json
@@ -118,7 +118,7 @@ def running(folder: Path) -> int | None:
     path = folder / _PID
     try:
         with path.open("r+") as stream:
-            if _locked(stream):
+            if take_lock(stream):
                 return None
             stream.seek(0)
             pid, _, started = stream.read().partition(" ")
@@ -132,10 +132,10 @@ def holding(folder: Path) -> Iterator[bool]:
     """Inside, this process is the deployment's supervisor; False where another one is."""
     with (folder / _PID).open("a+") as stream:
         # Whoever looks whether a supervisor runs holds the lock for a moment.
-        held, deadline = _locked(stream), time.monotonic() + 2
+        held, deadline = take_lock(stream), time.monotonic() + 2
         while not held and time.monotonic() < deadline:
             time.sleep(0.05)
-            held = _locked(stream)
+            held = take_lock(stream)
         if held:
             stream.truncate(0)
             stream.write(f"{os.getpid()} {start_time(os.getpid())}")
@@ -144,20 +144,6 @@ def holding(folder: Path) -> Iterator[bool]:
         if held:
             with suppress(OSError):
                 stream.truncate(0)
-
-
-def _locked(stream: IO[str]) -> bool:
-    """Whether the lock on the file is ours now: the kernel takes it back from the dead."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks: a process id that was written is believed
-        stream.seek(0)
-        return not stream.read().strip()
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 HOST = "127.0.0.1"

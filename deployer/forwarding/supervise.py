@@ -40,7 +40,7 @@ def ensure(forward: Forward, env: Mapping[str, str], clock: Clock) -> Steps[bool
     from deployer.stages.urls import STAGE  # which the process itself does without
 
     written, cluster = ports.read(forward.folder), forward.cluster
-    asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context or cluster.name, forward.mappings)
+    asked = (_program(), str(forward.kubeconfig), cluster.provider, cluster.context_name, forward.mappings)
     if written is not None and asked == _asked(written) and ports.running(forward.folder) is not None:
         if all(_open(mapping) for mapping in forward.mappings):
             return False

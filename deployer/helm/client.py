@@ -27,6 +27,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem, input_error, ma
 from deployer.core.objects import identified
 from deployer.core.ports import (
     INPUTS_LABEL,
+    UNINSTALL_SECONDS,
     WITHOUT_CLUSTER,
     Object,
     Rendering,
@@ -129,14 +130,17 @@ class Helm:
         flags = {"--is-upgrade": against.upgrade, "--include-crds": against.crds}
         words += [flag for flag, is_set in flags.items() if is_set]
         of = (request.release, request.namespace)
+        more = ["--dry-run=server"] if against.asks else []
         try:
-            more = ["--dry-run=server"] if against.asks else []
-            raw = self._run(self._command.run([*words, *more], _values(request)), of)
+            raw = self._run(self._command.run([*words, *more], _values(request)), of, "render")
         except DeployError as error:
-            # A real install applies the folder `crds` first, and a release before this one may define the kind.
-            if not against.asks or _NO_KIND not in error.problems[0].detail:
+            # A real install applies the folder `crds` first, and a release before this one may define the kind. Whose
+            # the objects are that exist already is judged after this, with the ways out.
+            foreign_object = error.problems[0].code == "OBJECT_FOREIGN"
+            if not against.asks or not (foreign_object or _NO_KIND in error.problems[0].detail):
                 raise
-            raw = self._run(self._command.run(words, _values(request)), of)
+            again = [*more, "--take-ownership"] if foreign_object else []
+            raw = self._run(self._command.run([*words, *again], _values(request)), of, "render")
         try:
             return [identified(one) for one in parse_manifest(decode(raw))]
         except Malformed as error:
@@ -171,21 +175,22 @@ class Helm:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
         # The watcher of Helm 4 gives up while a Job still goes, where it sees another object gone first.
         wait = "--wait=legacy" if self.server_side else "--wait"
-        words = ["uninstall", release, "--namespace", namespace, "--cascade", "foreground", wait, "--timeout", "120s"]
+        words = ["uninstall", release, "--namespace", namespace, "--cascade", "foreground", wait]
+        words += ["--timeout", f"{UNINSTALL_SECONDS:.0f}s"]
         try:
-            self._run(self._command.run(words))
+            self._run(self._command.run(words), (release, ""), "remove")
         except pyhelm3.errors.ReleaseNotFoundError:
             return False
         return True
 
-    def _run(self, work: Coroutine[Any, Any, T], place: tuple[str, str] = ("", "")) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], place: tuple[str, str], doing: str = "deploy") -> T:
         try:
             return asyncio.run(work)
         except pyhelm3.errors.ReleaseNotFoundError:
             raise
         except pyhelm3.errors.Error as error:
             message = foreign(error.stderr.decode("utf-8", "replace")).strip()
-            raise _explained(message, *place) from None
+            raise _explained(message, *place, doing) from None
         except FileNotFoundError as error:
             raise machine_error("HELM_MISSING", f"no helm at {error.filename}", hints=("todo-deploy doctor",)) from None
 
@@ -258,13 +263,16 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "release `{release}` changes a field that Kubernetes does not let change", ExitCode.REFUSED),
     (re.compile(r"provided port is already allocated"), "NODE_PORT_TAKEN",
      "a NodePort of release `{release}` is taken by another Service", ExitCode.INPUT),
+    (re.compile(r"values don't meet the specifications of the schema(?s:.*)failing loading"), "CHART_RENDER",
+     "the schema of the chart of release `{release}` refers to one that cannot be loaded", ExitCode.INPUT),
     (re.compile(r"kubernetes cluster unreachable|connection (?:refused|reset)|connection lost|i/o timeout|"
                 r"tls handshake timeout|unexpected eof|: eof\b|no route to host|etcdserver: |"
                 r"apiserver is shutting down|the server is currently unable to handle the request"), "API_UNREACHABLE",
      "the API server does not answer", ExitCode.MACHINE),
     (re.compile(r"values don't meet the specifications of the schema"), "VALUES_INVALID",
      "the values of release `{release}` do not meet the chart's schema", ExitCode.INPUT),
-    (re.compile(r"execution error|parse error|failed to render|yaml parse|template:"), "CHART_RENDER",
+    (re.compile(r"execution error|parse error|failed to render|yaml parse|template:|executing \"\S+\" at <"),
+     "CHART_RENDER",
      "the chart of release `{release}` does not render", ExitCode.INPUT),
     (re.compile(r"timed out waiting|context deadline exceeded|backofflimitexceeded|hook.{0,200} failed|"
                 r"failed (?:pre|post)-"), "HOOK_FAILED",
@@ -288,7 +296,7 @@ _REFUSED_OBJECT = re.compile(
 )
 
 
-def _explained(text: str, release: str, namespace: str = "") -> DeployError:
+def _explained(text: str, release: str, namespace: str = "", doing: str = "deploy") -> DeployError:
     # Helm 4 also logs, with the very error and its quotes escaped, before it says what went wrong.
     text = "\n".join(line for line in text.splitlines() if not line.startswith(("level=", "time=")))
     object_error = _of_an_object(text, namespace)
@@ -301,10 +309,14 @@ def _explained(text: str, release: str, namespace: str = "") -> DeployError:
         if pattern.search(text.lower()):
             hints = _WAYS.get(code, ())
             return DeployError(Problem(code, title.format(release=release), detail=detail, hints=hints), exit_code)
-    if not release:
-        return machine_error("HELM_FAILED", "helm failed", detail=detail, hints=("todo-deploy doctor",))
+    if doing == "render":
+        title, way = f"the chart of release `{release}` does not render", f"helm template {release} CHART --debug"
+        return input_error("CHART_RENDER", title, detail=detail, hints=(way,))
+    title = f"helm could not {doing} release `{release}`"
+    if doing != "deploy":
+        return machine_error("HELM_FAILED", title, detail=detail, hints=("todo-deploy doctor",))
     hints = (f"helm status {release}", "todo-deploy validate")
-    return input_error("HELM_FAILED", f"helm could not deploy release `{release}`", detail=detail, hints=hints)
+    return input_error("HELM_FAILED", title, detail=detail, hints=hints)
 
 
 def _of_an_object(text: str, namespace: str) -> DeployError | None:

@@ -35,6 +35,7 @@ from deployer.core.ports import (
 from deployer.core.reading import Malformed
 from deployer.core.yaml import parse_manifest
 from deployer.helm import storage
+from deployer.status.objects import annotations_of, labels_of
 
 _AT_ONCE = 8
 _BORROWED = "default"
@@ -128,22 +129,24 @@ class Release:
     """A release and the objects of the manifest that Helm compares the new one with.
 
     `server_side`: Helm applies the new ones on the server, and compares nothing.
+    `whole`: no other stored revision is ever built by Helm.
     """
 
     name: str
     namespace: str
     before: Mapping[tuple[str, ObjectRef], Object]
     server_side: bool = False
+    whole: bool = False
 
 
 def is_hook(body: Object) -> bool:
     """Whether Helm makes the object anew each time and counts it as nobody's."""
-    return "helm.sh/hook" in ((body.get("metadata") or {}).get("annotations") or {})
+    return "helm.sh/hook" in annotations_of(body)
 
 
 def _is_test(body: Object) -> bool:
     """Whether it is for `helm test` alone."""
-    return "test" in str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook", ""))
+    return "test" in str(annotations_of(body).get("helm.sh/hook", ""))
 
 
 def current_release(
@@ -169,7 +172,8 @@ def current_release(
         last = secret if seen == made[-1] else storage.stored_revision(name, namespace, made[-1].revision, kube)
         with suppress(storage.Damaged):
             server_side = storage.applied_on_server(target or last)
-    return Release(name, namespace, {_key(one, namespace): one for one in stored_objects(secret)}, server_side)
+    before = {_key(one, namespace): one for one in stored_objects(secret)}
+    return Release(name, namespace, before, server_side, whole=not made or (seen == made[-1] and bool(before)))
 
 
 def stored_objects(secret: Object | None) -> tuple[Object, ...]:
@@ -191,8 +195,7 @@ def ask(release: Release, objects: Sequence[Object], kube: KubePort) -> tuple[Ve
 
 def owned_by(live: Object, release: str, namespace: str) -> bool:
     """Whether Helm takes the object for the release's (pkg/action/validate.go, checkOwnership)."""
-    metadata = live["metadata"]
-    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    labels, notes = labels_of(live), annotations_of(live)
     ours = (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
     return ours and labels.get(MANAGED_BY) == "Helm"
 

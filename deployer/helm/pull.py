@@ -30,10 +30,9 @@ from deployer.core.steps import Steps
 from deployer.core.text import elapsed
 from deployer.core.yaml import block_lines, parse_texts, parse_yaml
 from deployer.helm.client import environment
-from deployer.sources.charts import PACK, Dependency
+from deployer.sources.charts import PACK, STAGE, Dependency
 from deployer.sources.pins import ARCHIVES, UPDATE, Pin, about, archive_files, digest_of
 
-STAGE = "charts"
 LONGEST = 120.0
 """Seconds that one command of helm may take."""
 EVERY = 5.0
@@ -208,7 +207,7 @@ def _from_registry(place: _Place, version: str, how: Fetching) -> Steps[str]:
     try:
         return (yield from _helm(place, [*words, "--plain-http"] if plain else words))
     except CommandFailed as error:
-        said = "\n".join(error.tail)
+        said = error.output
         if not plain and _IS_PLAIN.search(said) and _LOOPBACK.fullmatch(place.address.hostname or ""):
             more = Fetching(how.helm, how.charts, plain_http=(place.address.netloc,))
             return (yield from _from_registry(place, version, more))
@@ -247,7 +246,7 @@ def _from_repository(place: _Place, version: str, how: Fetching) -> Steps[str]:
                 raise _failed(place, version, said)
         return (yield from _helm(place, [*pull, *place.settings]))
     except CommandFailed as error:
-        said = "\n".join(error.tail)
+        said = error.output
         if not name or not _index(place).is_file() or not re.search("no chart (version|name) found", said):
             raise _failed(place, version, said) from None
         search = ["search", "repo", f"r/{name}", "--versions", "--devel", "--output", "json", *place.settings]

@@ -18,6 +18,7 @@ from deployer.core.ports import VERDICT_LABEL, KubePort, Revision
 from deployer.core.process import has_ended, machine
 from deployer.core.steps import Clock, Steps
 from deployer.helm import storage
+from deployer.status.objects import labels_of
 
 _OWNER = re.compile(r"(?P<machine>.+)\.(?P<pid>\d+)\.(?P<revision>\d+)")
 # Twice the Lease's duration, and some seconds in which a helm that lost its connection gives up.
@@ -66,7 +67,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
     begun = clock.monotonic()
     while True:
         secret = kube.get("Secret", latest.namespace, name)
-        labels = {} if secret is None else secret["metadata"].get("labels") or {}
+        labels = labels_of(secret)
         if secret is None or not is_unfinished(str(labels.get("status", ""))):
             return  # it has come to its end meanwhile
         label = str(labels.get(storage.OWNER_LABEL, ""))

@@ -11,9 +11,10 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -22,9 +23,14 @@ from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, KubeP
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import KNOWN, SECRET_NAME
 from deployer.core.yaml import parse_manifest, text_of
+from deployer.status.objects import annotations_of, labels_of
 
 SELECTOR = "owner=helm"
 _GZIP = b"\x1f\x8b"
+MOST_BYTES = 2**20
+"""Of a Secret's data, as the API server checks it."""
+_FEW = 700_000
+"""Of what does not get smaller by gzip, which base64 makes a third larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +98,7 @@ def revisions(secrets: Sequence[Object], release: str) -> tuple[Revision, ...]:
     """The release's revisions, oldest first, from the labels of Helm's Secrets (metadata is enough)."""
     found = []
     for secret in secrets:
-        metadata = secret["metadata"]
-        labels = metadata.get("labels") or {}
+        metadata, labels = secret["metadata"], labels_of(secret)
         if labels.get("owner") != "helm" or labels.get("name") != release:
             continue
         number = str(labels.get("version"))
@@ -152,12 +157,33 @@ def encode(document: Mapping[str, Any]) -> str:
     return base64.b64encode(base64.b64encode(packed)).decode()
 
 
+def stored_size(chart: Path, values: Mapping[str, Any], objects: Sequence[Object]) -> int:
+    """The bytes that Helm's Secret will have for a revision of the chart; 0 where they are certainly few.
+
+    Helm stores the templates and other files of the chart, not its parts, and what they render to
+    (pkg/chart/v2: Chart; pkg/storage/driver/util.go, encodeRelease).
+    """
+    manifest = "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+    files = [path for path in sorted(chart.rglob("*")) if path.is_file() and not _of_no_file(path.relative_to(chart))]
+    if sum(path.stat().st_size for path in files) + len(manifest) < _FEW:
+        return 0
+    parts = [{"name": str(path.relative_to(chart)), "data": base64.b64encode(path.read_bytes()).decode()}
+             for path in files]  # fmt: skip
+    document = {"chart": {"files": parts}, "config": dict(values), "manifest": manifest}
+    packed = gzip.compress(json.dumps(document, default=str).encode(), mtime=0)
+    return len(base64.b64encode(packed))
+
+
+def _of_no_file(name: Path) -> bool:
+    return name.parts[0] == "charts" or str(name) in ("Chart.yaml", "Chart.lock", "values.yaml")
+
+
 def with_status(secret: Object, status: str, description: str) -> Object:
     """The Secret whose revision has another status and description."""
     document = decode(secret)
     document["info"] = {**document["info"], "status": status, "description": description}
     data = {**secret["data"], "release": encode(document)}
-    labels = {**(secret["metadata"].get("labels") or {}), "status": status}
+    labels = {**labels_of(secret), "status": status}
     return {**secret, "data": data, "metadata": {**secret["metadata"], "labels": labels}}
 
 
@@ -166,9 +192,17 @@ def keeping(secret: Object, kind: str, names: Collection[str]) -> Object | None:
 
     Helm deletes what the manifest of the revision does not mark (pkg/action/resource_policy.go).
     """
+    return with_parts(secret, lambda part: _kept(part, kind, names))
+
+
+def with_parts(secret: Object, change: Callable[[str], str]) -> Object | None:
+    """The Secret whose revision has each document of its manifest as `change` makes it; None where all stay so.
+
+    One that becomes empty is left out.
+    """
     document = decode(secret)
     parts = re.split(r"^---.*\n", str(document.get("manifest") or ""), flags=re.MULTILINE)
-    changed = [_kept(part, kind, names) for part in parts]
+    changed = [change(part) for part in parts]
     if changed == parts:
         return None
     document["manifest"] = "".join(f"---\n{part}" for part in changed if part.strip())
@@ -181,7 +215,7 @@ def _kept(part: str, kind: str, names: Collection[str]) -> str:
             body = identified(one)
             metadata = body["metadata"]
             if body.get("kind") == kind and metadata.get("name") in names:
-                notes = {**(metadata.get("annotations") or {}), "helm.sh/resource-policy": "keep"}
+                notes = {**annotations_of(body), "helm.sh/resource-policy": "keep"}
                 return json.dumps({**body, "metadata": {**metadata, "annotations": notes}}) + "\n"
     return part
 
@@ -195,6 +229,16 @@ def revisions_of(release: str, namespace: str, kube: KubePort) -> tuple[Revision
 def stored_revision(release: str, namespace: str, number: int, kube: KubePort) -> Object | None:
     """The Secret that holds the revision with all that belongs to it; None where Helm has it no more."""
     return kube.get("Secret", namespace, secret_name(release, number))
+
+
+def latest_of(release: str, namespace: str, kube: KubePort) -> Revision | None:
+    """The release's newest revision; None where it is not installed."""
+    return next(reversed(revisions_of(release, namespace, kube)), None)
+
+
+def stored_objects(secret: Object, namespace: str) -> tuple[ObjectRef, ...]:
+    """The objects of a stored revision, hooks left out. Raises Damaged."""
+    return tuple(objects_of(manifest_of(secret), namespace))
 
 
 def made_by_hooks(release: str, namespace: str, kube: KubePort) -> tuple[ObjectRef, ...]:

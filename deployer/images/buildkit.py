@@ -84,11 +84,12 @@ def command(buildx: Buildx, endpoint: DockerEndpoint, request: BuildRequest) -> 
     """The command that builds the request, and its environment, in which all is that may not be in arguments."""
     host = re.sub(r"^\w+://|:\d+$", "", endpoint.host)
     direct = no_proxy(buildx.env, host)
-    env = {**buildx.env, "DOCKER_HOST": endpoint.host, "NO_PROXY": direct, "no_proxy": direct}
+    env = {**buildx.env, "DOCKER_HOST": endpoint.host, "NO_PROXY": direct, "no_proxy": direct,
+           "BUILDX_GIT_INFO": "false"}  # fmt: skip
     if endpoint.cert_path is not None:
         env |= {"DOCKER_CERT_PATH": str(endpoint.cert_path), "DOCKER_TLS_VERIFY": "1"}
     words = [str(buildx.docker), "buildx", "build", "--builder", "default", "--progress", "rawjson", "--load"]
-    # An attestation would make an index of a plain image.
+    # An attestation would make an index of a plain image; and git is not asked for what it would say.
     words += ["--provenance=false", "--tag", request.ref, "--file", "Dockerfile"]
     words += ["--no-cache"] if request.no_cache else []
     words += ["--target", request.target] if request.target else []

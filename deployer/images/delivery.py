@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, Problem, machine_error
@@ -19,6 +19,7 @@ from deployer.core.process import CommandFailed, pipe, run
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.yaml import parse_manifest
 
+T = TypeVar("T")
 HOSTING = ("kube-public", "local-registry-hosting")
 """Namespace and name of the ConfigMap in which a cluster names its registry (KEP-1755)."""
 
@@ -127,14 +128,18 @@ class Node(Protocol):
 class IntoNodes:
     """Images are built where a node finds them, or in this machine's Docker, and loaded into the nodes that lack them.
 
-    Without `nodes` there is nothing to load: the only node's own daemon builds.
+    Without `nodes` there is nothing to load: the only node's own daemon builds. A node that stops in a run is left out
+    (`runs`, by its name): no pod starts there, and the `up` that starts it again gives it what it lacks.
     """
 
     doing = "loading into the nodes"
 
-    def __init__(self, builder: ImagePort, nodes: Sequence[Node] = ()) -> None:
+    def __init__(
+        self, builder: ImagePort, nodes: Sequence[Node] = (), runs: Callable[[str], bool] = lambda name: True
+    ) -> None:
         self.builder = builder
         self._nodes = nodes
+        self._runs = runs
 
     def found(self, ref: str) -> ImageFacts | None:
         """The image, where it is in every node."""
@@ -146,15 +151,24 @@ class IntoNodes:
         facts = self.builder.image(ref)
         if facts is None:
             return
-        lacking = [node for node in self._nodes if node.image_id(ref) != facts.id]
+        ids = {node: self._unless_stopped(node, node.image_id, ref, facts.id) for node in self._nodes}
+        lacking = [node for node, there in ids.items() if there != facts.id]
         for number, node in enumerate(lacking):
             yield number * facts.size, len(lacking) * facts.size
-            node.load(ref)
+            self._unless_stopped(node, node.load, ref, None)
 
-    @staticmethod
-    def _has(node: Node, facts: ImageFacts) -> bool:
-        there = node.image_id(facts.ref)
+    def _has(self, node: Node, facts: ImageFacts) -> bool:
+        there = self._unless_stopped(node, node.image_id, facts.ref, facts.id)
         return there == facts.id if node.exact else bool(there)
+
+    def _unless_stopped(self, node: Node, act: Callable[[str], T], ref: str, otherwise: T) -> T:
+        """What the act returns; a failure is one of a node that runs."""
+        try:
+            return act(ref)
+        except DeployError:
+            if self._runs(node.name):
+                raise
+            return otherwise
 
 
 class DockerNode:
@@ -231,7 +245,7 @@ class ContainerNode:
             raise self._failed(ref, error) from None
 
     def _failed(self, ref: str, error: Exception) -> DeployError:
-        detail = "\n".join(error.tail) if isinstance(error, CommandFailed) else str(error)
+        detail = error.output if isinstance(error, CommandFailed) else str(error)
         hints = (f"docker exec {self.name} crictl images", "todo-deploy doctor")
         title = f"image `{ref}` cannot be loaded into node `{self.name}`"
         return machine_error("NODE_LOAD", title, detail=detail, hints=hints)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import posixpath
 import re
 import tarfile
 from collections import deque
@@ -242,6 +244,22 @@ class DockerEngine:
         with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
             self._client.remove_volume(name)
 
+    def empty_file(self, volume: str, path: str) -> None:
+        """The volume's file is empty, where there are such a volume and folder; any other file stays.
+
+        Docker reaches into a volume through a container only; this one has no image of anybody's and is never started.
+        """
+        with suppress(docker.errors.NotFound), self._reached():
+            self._client.inspect_volume(volume)
+            image = json.loads(self._client.import_image_from_data(_tar()))["status"]
+            binds = self._client.create_host_config(binds={volume: {"bind": "/volume"}})
+            made = self._client.create_container(image, ["none"], volumes=["/volume"], host_config=binds)["Id"]
+            try:
+                self._client.put_archive(made, posixpath.dirname(f"/volume/{path}"), _tar(posixpath.basename(path)))
+            finally:
+                self._client.remove_container(made, v=True, force=True)
+                self._client.remove_image(image)
+
     def remove(self, ref: str) -> None:
         """The tag is gone, and the image with its last tag, unless a container uses it."""
         with suppress(docker.errors.APIError), self._reached(docker.errors.APIError):
@@ -308,6 +326,15 @@ class DockerEngine:
     def close(self) -> None:
         """The connection is closed."""
         self._client.close()
+
+
+def _tar(*names: str) -> bytes:
+    """An archive of empty files of these names."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    return packed.getvalue()
 
 
 def _id(facts: ImageFacts | None) -> str:

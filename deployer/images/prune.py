@@ -18,7 +18,7 @@ from deployer.core.ports import (
     made_for,
 )
 from deployer.state.record import Record, of_all_applications
-from deployer.status.objects import dig
+from deployer.status.objects import dig, labels_of, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def find_waste(
     served = {(one.namespace, one.served) for entry in kept.history for one in entry.secrets}
     in_pods = _used_secrets(namespaces, kube)
     secrets = [
-        ObjectRef("Secret", namespace, one["metadata"]["name"])
+        ObjectRef("Secret", namespace, name_of(one))
         for namespace in sorted(set(namespaces))
         for one in kube.list("Secret", namespace, labels=made_for(application), metadata_only=True)
-        if SECRET_LABEL in (one["metadata"].get("labels") or {})
+        if SECRET_LABEL in labels_of(one)
     ]
     return Waste(
         tuple(image for image in ours if parse_ref(image.ref).familiar not in needed and image.id not in kept_ids),

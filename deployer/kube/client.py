@@ -87,7 +87,8 @@ _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 # An object that the API server finds invalid is the user's input.
 _EXITS = {**dict.fromkeys((401, 403, 409), ExitCode.REFUSED), 422: ExitCode.INPUT}
 _HINTS = {
-    **dict.fromkeys((401, 403), ("kubectl auth whoami",)),
+    401: ("kubectl auth whoami", "todo-deploy up, where Minikube's certificates have expired: it renews them"),
+    403: ("kubectl auth whoami",),
     422: ("correct the object that it names",),
 }
 _DISCOVERY_SECONDS = 5.0
@@ -164,7 +165,7 @@ class KubeApi:
     def ready(self) -> bool:
         """Whether the API server says of itself that it is ready."""
         try:
-            self._call("GET", "/readyz", media=_Media(accept="text/plain"), attempts=1)
+            self._exchange("GET", "/readyz", media=_Media(accept="text/plain"), attempts=1)
         except DeployError:
             return False
         return True
@@ -300,7 +301,7 @@ class KubeApi:
             query |= {"fieldValidation": "Strict", "force": str(force).lower()}
         media = _Media(content=patch or _JSON.content)
         try:
-            answer, _ = self._exchange("PATCH" if patch else "POST", path, query, body, media=media, attempts=None)
+            answer, _ = self._exchange("PATCH" if patch else "POST", path, query, body, media=media)
         except _Refused as error:
             return error.answer
         return DryRun(answer.status, warnings=_warnings(answer.headers))
@@ -358,7 +359,7 @@ class KubeApi:
         if previous:
             query["previous"] = "true"
         with suppress(DeployError):
-            raw = self._call(
+            _, raw = self._exchange(
                 "GET", self._path("Pod", namespace, pod) + "/log", query, media=_Media(accept="*/*"), attempts=1
             )
             return raw.decode("utf-8", "replace").splitlines()
@@ -473,7 +474,7 @@ class KubeApi:
         media: _Media = _JSON,
         attempts: int | None = None,
     ) -> Object:
-        answer = self._call(method, path, query, body, media=media, attempts=attempts)
+        _, answer = self._exchange(method, path, query, body, media=media, attempts=attempts)
         try:
             return shaped(dict[str, Any], parse_json(answer))
         except Malformed as error:
@@ -488,7 +489,7 @@ class KubeApi:
             hints=("kubectl config view --minify", "todo-deploy doctor"),
         )
 
-    def _call(
+    def _exchange(
         self,
         method: str,
         path: str,
@@ -497,18 +498,6 @@ class KubeApi:
         *,
         media: _Media = _JSON,
         attempts: int | None = None,
-    ) -> bytes:
-        return self._exchange(method, path, query, body, media=media, attempts=attempts)[1]
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: Object | None,
-        *,
-        media: _Media,
-        attempts: int | None,
     ) -> tuple[Any, bytes]:
         """The server's answer, and what it carries."""
         headers = self._headers(media.accept) | ({"Content-Type": media.content} if body is not None else {})

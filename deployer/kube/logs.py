@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from deployer.core.ports import KubePort
 from deployer.status import Object
-from deployer.status.objects import container_statuses, dig, name_of, uid_of
+from deployer.status.objects import container_statuses, dig, name_of, namespace_of, uid_of
 
 ALL_LINES = 1_000_000_000
 
@@ -63,7 +63,7 @@ def sources_of(service: str, pod: Object, *, previous: bool = False) -> tuple[So
             found.append(
                 Source(
                     service,
-                    str(dig(pod, "metadata", "namespace") or ""),
+                    namespace_of(pod),
                     name_of(pod),
                     uid_of(pod),
                     str(one.get("name") or ""),

@@ -11,6 +11,7 @@ from typing import Any, cast
 from deployer.core.errors import DeployError
 from deployer.core.ports import APPLICATION_LABEL, KubePort, Object, made_for
 from deployer.core.redact import KNOWN, foreign
+from deployer.status.objects import labels_of
 
 LONGEST_MESSAGE = 4096
 """Characters of a message that are kept: the kubelet keeps no more of a container's, events have at most 1024."""
@@ -29,7 +30,7 @@ def learn_secrets(kube: KubePort, application: str, namespaces: Iterable[str]) -
     for name in ("", *namespaces):
         with suppress(DeployError):  # who may not list Secrets is shown none of them
             for secret in kube.list("Secret", name, labels=made_for(application)):
-                KNOWN.learn(_values(secret))
+                KNOWN.learn_keys(_values(secret))
             if not name:
                 return
 
@@ -71,18 +72,18 @@ class _Masked:
 def _read(kind: str, obj: Object) -> None:
     """What the object says in words is masked in place; the values of a Secret of ours are known."""
     if kind == "Secret":
-        if APPLICATION_LABEL in ((obj.get("metadata") or {}).get("labels") or {}):
-            KNOWN.learn(_values(obj))
+        if APPLICATION_LABEL in labels_of(obj):
+            KNOWN.learn_keys(_values(obj))
     elif kind == "Event":
         _mask(obj, ("message", "note"))
     else:
         _mask_messages(obj.get("status"))
 
 
-def _values(secret: Object) -> Iterable[str]:
-    for value in (secret.get("data") or {}).values():
+def _values(secret: Object) -> Iterable[tuple[str, str]]:
+    for key, value in (secret.get("data") or {}).items():
         with suppress(binascii.Error, UnicodeDecodeError):
-            yield base64.b64decode(str(value)).decode()
+            yield str(key), base64.b64decode(str(value)).decode()
 
 
 def _mask_messages(value: Any) -> None:

@@ -25,7 +25,7 @@ from deployer.plan.model import (
     SecretPlan,
     UrlPlan,
 )
-from deployer.plan.secrets import expand, generated_keys, is_on, missing_keys, switch_states, wanted_keys
+from deployer.plan.secrets import expand, generated_keys, images_on, is_on, missing_keys, switch_states, wanted_keys
 
 __all__ = [
     "BASE_LABEL",
@@ -43,6 +43,7 @@ __all__ = [
     "expand",
     "filled",
     "generated_keys",
+    "images_on",
     "in_registry",
     "is_on",
     "make_plan",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deployer.config.load import dockerfile_of
 from deployer.config.releases import BUILTIN
 from deployer.config.spec import Image, Spec, seconds
 from deployer.core.errors import DeployError, input_error
@@ -18,7 +19,7 @@ from deployer.core.values import mapped, overlaid, set_over
 from deployer.core.yaml import Location
 from deployer.plan import tags
 from deployer.plan.model import CorsPlan, Facts, ImagePlan, Plan, ReleasePlan, SecretPlan, UrlPlan
-from deployer.plan.secrets import is_on, plan_pull_secret, plan_secret, switch_states
+from deployer.plan.secrets import images_on, is_on, plan_pull_secret, plan_secret, switch_states
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 """Image label with the name of the base image (OCI annotations)."""
@@ -31,7 +32,7 @@ _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
     """The plan; input error where a value cannot be made or a value path meets a value that is not a mapping."""
     on = switch_states(spec, facts.env)
-    images = {name: _image(spec, root, name, facts) for name, image in spec.images.items() if is_on(image.when, on)}
+    images = {name: _image(spec, root, name, facts) for name in images_on(spec, facts.env)}
     secrets = {
         name: plan_secret(spec, name, secret, facts) for name, secret in spec.secrets.items() if is_on(secret.when, on)
     }
@@ -138,7 +139,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         repository=repository,
         tag=tag.text,
         context=context,
-        dockerfile=root / image.dockerfile if image.dockerfile else context / "Dockerfile",
+        dockerfile=dockerfile_of(root, image),
         args=args,
         bases=bases,
         target=image.target,

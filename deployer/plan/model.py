@@ -135,6 +135,8 @@ class ReleasePlan:
     server_side: bool | None = None
     """How Helm 4 is to apply it; None: by its own rule."""
     force_conflicts: bool = False
+    buildable: bool = False
+    """Whether it is known that Helm can build what it has stored of the release."""
 
 
 @dataclass(frozen=True, slots=True)

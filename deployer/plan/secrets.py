@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import replace
 
-from deployer.config.spec import Secret, Spec
+from deployer.config.spec import Image, Secret, Spec
 from deployer.core.errors import input_error
 from deployer.plan.model import Facts, SecretPlan
 
@@ -28,6 +28,12 @@ def switch_states(spec: Spec, env: Mapping[str, str]) -> dict[str, bool]:
 def is_on(switch: str | None, states: Mapping[str, bool]) -> bool:
     """Whether a part that names this switch (or none) takes part."""
     return switch is None or states[switch]
+
+
+def images_on(spec: Spec, env: Mapping[str, str]) -> dict[str, Image]:
+    """The images that take part under these env values."""
+    on = switch_states(spec, env)
+    return {name: image for name, image in spec.images.items() if is_on(image.when, on)}
 
 
 def wanted_keys(spec: Spec) -> frozenset[str]:

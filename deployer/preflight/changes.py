@@ -14,6 +14,7 @@ from deployer.core.redact import SECRET_NAME
 from deployer.core.yaml import text_of
 from deployer.helm import dry_run
 from deployer.helm.dry_run import Verdict
+from deployer.helm.gone_kinds import described, gone_kinds
 from deployer.helm.storage import changed_paths
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.capacity import quantity
@@ -21,6 +22,7 @@ from deployer.preflight.rules.configuration import references, renewed
 from deployer.preflight.rules.model import Rendered, Subject, Workload, workload_of
 from deployer.stages.releases import Existing, Preparation, ordered
 from deployer.state.record import Record
+from deployer.status.objects import annotations_of, labels_of
 
 _DATA_PATH = re.compile(r"(data|stringData|binaryData)\b")
 _QUOTED = re.compile(r"'(\w+)'")
@@ -92,6 +94,8 @@ def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice
         invalid += [_invalid(verdict, one) for verdict in verdicts if verdict.standing == "invalid"]
         advice += [problem for verdict in verdicts for problem in _remarks(verdict)]
         advice += [_replaced(verdict) for verdict in replaced]
+        gone = gone_kinds(tuple(release.before.values()), one.release.namespace, kube)
+        advice += described(name, gone)
         if release.before:
             advice += [*_unnoticed(one, verdicts), *_renewed(replace(subject, releases=(one,)))]
         taken = [verdict for verdict in verdicts if verdict.standing == "exists" or _hand_over(verdict, subject)]
@@ -101,6 +105,7 @@ def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice
             tuple(_existing(verdict) for verdict in replaced),
             tuple(_existing(verdict) for verdict in taken),
             release.server_side and forced,
+            buildable=release.whole and not gone,
         )
     return Judged(tuple(invalid), tuple(refused), tuple(advice), prepared)
 
@@ -109,8 +114,7 @@ def _hand_over(verdict: Verdict, subject: Subject) -> bool:
     """Whether it is a namespace that this tool has made, or will make, and the chart has among its objects."""
     if verdict.ref.kind != "Namespace" or verdict.ref.name not in subject.plan.namespaces:
         return False
-    labels = (verdict.live or {"metadata": {}})["metadata"].get("labels") or {}
-    return verdict.live is None or labels.get(MANAGED_BY) == OWNER
+    return verdict.live is None or labels_of(verdict.live).get(MANAGED_BY) == OWNER
 
 
 def _existing(verdict: Verdict) -> Existing:
@@ -293,7 +297,7 @@ def _unnoticed(one: Rendered, verdicts: Sequence[Verdict]) -> list[Problem]:
 
 def _restarts(work: Workload, before: Object) -> bool:
     """Whether the upgrade makes new pods, or something else watches what they use."""
-    notes = ((work.body.get("metadata") or {}).get("annotations") or {}).keys()
+    notes = annotations_of(work.body).keys()
     return bool(changed_paths(_at(before, "spec.template"), work.template)) or any("reloader" in one for one in notes)
 
 

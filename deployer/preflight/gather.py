@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from deployer.config.load import LoadedSpec
+from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of
+from deployer.config.releases import BUILTIN
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.image_ref import DEFAULT_REGISTRY, parse_ref
 from deployer.core.ports import (
@@ -32,7 +33,7 @@ from deployer.core.ports import (
 from deployer.core.reading import Malformed, read_text
 from deployer.core.values import overlaid, path_keys, set_at, value_at
 from deployer.core.yaml import parse_manifest, parse_values
-from deployer.helm.storage import changed_paths
+from deployer.helm.storage import changed_paths, stored_size
 from deployer.kube.rights import listed
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, containers, values
@@ -40,13 +41,13 @@ from deployer.preflight.rules.configuration import unprovided
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
 from deployer.sources import build_context, env_files, git, load
 from deployer.sources.charts import chart_texts, packed_parts
-from deployer.sources.dockerfile import copied, declared_values, reaches
+from deployer.sources.dockerfile import copied, declared_values, instructions, reaches, started
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import leaks, telling_values
 from deployer.sources.pins import unpacked_for_now
 from deployer.stages.cluster import Host, start_request
 from deployer.state.record import Record
-from deployer.status.objects import dig
+from deployer.status.objects import dig, is_default_class, name_of
 from deployer.toolchain import silent_registries
 
 _USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -112,7 +113,7 @@ def gather(loaded: LoadedSpec, plan: Plan, target: Target, *, thorough: bool) ->
     # What waits for trials must not take their threads.
     with ThreadPoolExecutor(_AT_ONCE) as pool, ThreadPoolExecutor(_AT_ONCE) as trials:
         cluster = pool.submit(_cluster, loaded, plan, target, kinds)
-        machine = pool.submit(_machine, loaded, env, target.cache_dir)
+        machine = pool.submit(_machine, loaded, plan, env, target.cache_dir)
         charts = [_Chart(one, target.helm, _against(one, target, kinds), kinds) for one in plan.releases if target.helm]
         renders = [pool.submit(_rendered, loaded, plan, one, trials, thorough=thorough) for one in charts]
         made = _subject(Subject(loaded, plan, (), env), renders, cluster.result(), machine.result(), target)
@@ -202,14 +203,18 @@ def _objects_of(one: _Chart, everything: tuple[Object, ...] | None = None) -> Re
     wanted = {(str(body.get("apiVersion")), str(body.get("kind"))) for body in objects if body.get("apiVersion")}
     lacks = one.kinds and wanted - one.kinds
     # Helm applies the folder `crds` when it installs a release, and never again.
-    crds = one.template(crds=True) if lacks and not one.against.upgrade else ()
-    brings = definitions(crds) - definitions(objects)
+    crds = one.template(crds=True) if lacks else ()
+    defined = definitions(crds) - definitions(objects)
+    brings, withheld = (frozenset(), defined) if one.against.upgrade else (defined, frozenset())
+    size = stored_size(one.release.chart, one.release.values, objects)
     texts = dict(chart_texts(one.release.chart))
-    random = tuple(name for name, text in texts.items() if _RANDOM.search(text))
+    random = tuple(name for name, text in texts.items() if _RANDOM.search(text) and not name.endswith("NOTES.txt"))
     # What a chart looks up it makes only once.
     is_kept = not one.against.upgrade and any(map(_ASKS.search, texts.values()))
     again = renewed(everything, one.template()) if random and not is_kept else ()
-    return Rendered(one.release, objects, chart, brings=brings, renewed=again, random=random)
+    return Rendered(
+        one.release, objects, chart, brings=brings, withheld=withheld, size=size, renewed=again, random=random
+    )
 
 
 def renewed(first: Sequence[Object], second: Sequence[Object]) -> tuple[tuple[ObjectRef, str], ...]:
@@ -329,10 +334,10 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         return replace(made, unseen=target.stopped)
     kube = running.kube
     nodes, namespaces = listed(kube, "Node") or [], listed(kube, "Namespace", metadata_only=True)
-    spaces = None if namespaces is None else frozenset(one["metadata"]["name"] for one in namespaces)
-    free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(node["metadata"]["name"])) is not None]
+    spaces = None if namespaces is None else frozenset(name_of(one) for one in namespaces)
+    free = [disk // 2**20 for node in nodes if (disk := kube.free_disk(name_of(node))) is not None]
     return Cluster(
-        name=wanted.context or wanted.name,
+        name=wanted.context_name,
         allocatable=capacity.node_amounts(nodes, running.container),
         counted=capacity.node_amounts(nodes),
         nodes=tuple(has for one in nodes if (has := capacity.node_amounts([one]))),
@@ -343,6 +348,7 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         ours=objects_of(plan, running.record),
         namespaces=spaces,
         storage_classes=_storage_classes(kube),
+        ingress_classes=_ingress_classes(kube),
         quotas=tuple(_of_each(kube, "ResourceQuota", plan)),
         limit_ranges=tuple(_of_each(kube, "LimitRange", plan)),
         kinds=kinds or None,
@@ -354,9 +360,18 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
 def _node_classes(kube: KubePort) -> frozenset[str]:
     """The classes of Minikube's provisioner, which makes a folder in its own node; "" where one is the default."""
     those = [one for one in listed(kube, "StorageClass") or () if one.get("provisioner") == "k8s.io/minikube-hostpath"]
-    mark = "storageclass.kubernetes.io/is-default-class"
-    default = {"" for one in those if dig(one, "metadata", "annotations", mark) == "true"}
-    return frozenset({one["metadata"]["name"] for one in those} | default)
+    return _with_default(those)
+
+
+def _with_default(classes: Sequence[Object]) -> frozenset[str]:
+    """Their names, and "" where one is the default."""
+    return frozenset({name_of(one) for one in classes} | {"" for one in classes if is_default_class(one)})
+
+
+def _ingress_classes(kube: KubePort) -> frozenset[str] | None:
+    """The names that an Ingress may ask for; None where this user may not list them."""
+    found = listed(kube, "IngressClass")
+    return None if found is None else _with_default(found)
 
 
 def _of_all(kube: KubePort, kind: str, plan: Plan) -> list[Object]:
@@ -371,13 +386,13 @@ def _of_each(kube: KubePort, kind: str, plan: Plan) -> list[Object]:
 
 
 def _storage_classes(kube: KubePort) -> frozenset[str] | None:
-    """The names that a claim may ask for: those of classes, and those that volumes made by hand bear; None where this
-    user may not list them."""
+    """The names that a claim may ask for: those of classes, and those that volumes made by hand bear; "" where one that
+    asks for none gets a volume; None where this user may not list them."""
     classes, volumes = listed(kube, "StorageClass"), listed(kube, "PersistentVolume")
     if classes is None or volumes is None:
         return None
     by_hand = (str(dig(one, "spec", "storageClassName") or "") for one in volumes)
-    return frozenset({*(one["metadata"]["name"] for one in classes), *filter(None, by_hand)})
+    return _with_default(classes) | frozenset(by_hand)
 
 
 def objects_of(plan: Plan, record: Record) -> frozenset[ObjectRef]:
@@ -422,7 +437,7 @@ def _with_images(subject: Subject, target: Target) -> Subject:
     return replace(subject, machine=replace(subject.machine, undeliverable=found)) if found else subject
 
 
-def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
+def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> Machine:
     problems: list[Problem] = []
     for name in loaded.spec.env.files:
         path = loaded.root / name
@@ -431,8 +446,9 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
     problems += env.notes
     users, contexts, declared, leaking = {}, {}, {}, {}
     secret = _secret_values(loaded, env)
+    problems += [one for release in plan.releases for one in _in_chart(loaded, release, secret)]
     for name, image in loaded.spec.images.items():
-        dockerfile = loaded.root / (image.dockerfile or f"{image.context}/Dockerfile")
+        dockerfile = dockerfile_of(loaded.root, image)
         with suppress(DeployError):  # reported by what reads the sources
             folder = loaded.root / image.context
             files = build_context.context_files(folder, dockerfile)
@@ -440,16 +456,51 @@ def _machine(loaded: LoadedSpec, env: EnvFile, cache_dir: Path) -> Machine:
             paths = [one.path for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
             leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))
             contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
+            problems += _line_ends(loaded, name, dockerfile, paths)
         text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
-        shown = dockerfile.relative_to(loaded.root) if dockerfile.is_relative_to(loaded.root) else dockerfile
         variables = declared_values(text, image.args)
-        declared[name] = tuple((key, value, f"{shown}:{line}") for key, value, line in variables)
+        declared[name] = tuple((key, value, f"{loaded.shown(dockerfile)}:{line}") for key, value, line in variables)
         user = _last_user(text) if image.target is None else None
         if user is not None:
             users[name] = user
     with suppress(DeployError):
         problems += load.shipped(loaded, load.values_of(env))
     return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts, leaking)
+
+
+def _in_chart(loaded: LoadedSpec, release: ReleasePlan, secret: Mapping[str, str]) -> Iterator[Problem]:
+    """Env files with secrets among the files that helm keeps with each revision of the release."""
+    wanted = loaded.spec.releases[release.name].chart
+    if wanted == BUILTIN or loaded.spec.releases[release.name].is_remote:
+        return
+    folder = chart_folder(loaded.root, wanted)
+    paths = [str(path.relative_to(release.chart)) for path in sorted(release.chart.rglob("*")) if path.is_file()]
+    for leak in leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret):
+        title = f"the chart of release `{release.name}` contains `{leak.path}`: helm keeps it with every revision"
+        hint = f"add a line `{leak.path}` to {loaded.shown(folder / '.helmignore')}"
+        yield Problem("ENV_IN_CHART", title, leak.why, loaded.shown(folder / leak.path), (hint,))
+
+
+_TAKES_CR_AWAY = re.compile(r"dos2unix|\\r|\\015|\^M")
+
+
+def _line_ends(loaded: LoadedSpec, image: str, dockerfile: Path, paths: Sequence[str]) -> Iterator[Problem]:
+    """That the script which the image starts names its interpreter in a line that ends with CRLF."""
+    text = dockerfile.read_text(encoding="utf-8", errors="replace")
+    program, line = started(text, loaded.spec.images[image].target)
+    if any(one.word == "RUN" and _TAKES_CR_AWAY.search(one.rest) for one in instructions(text)):
+        return
+    folder = loaded.root / loaded.spec.images[image].context
+    for path in paths if program else ():
+        if path.rpartition("/")[2] != program.rpartition("/")[2]:
+            continue
+        with (folder / path).open("rb") as script:
+            first = script.readline(300)
+        if first.startswith(b"#!") and first.endswith(b"\r\n"):
+            where = f"{loaded.shown(folder / path)}:1"
+            title = f"image `{image}` starts `{program}` ({dockerfile.name}:{line}), whose `#!` line ends with CRLF"
+            hint = "save it with LF line ends (.gitattributes: `*.sh text eol=lf`)"
+            yield Problem("LINE_ENDS", title, where=where, hints=(hint,))
 
 
 def _secret_values(loaded: LoadedSpec, env: EnvFile) -> dict[str, str]:

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from deployer.cluster import ownership
 from deployer.config.load import LoadedSpec, chart_folder, load_spec, profile_names
@@ -35,27 +36,39 @@ from deployer.stages.releases import Preparation
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The shape that passed the rules the last time, and the advice that was reported for it."""
+    """The shapes that passed the rules the last time, together, and the advice that was reported for them."""
 
-    shape: str = ""
+    shapes: Mapping[str, str] = field(default_factory=dict)
     warned: tuple[str, ...] = ()
 
 
-def shape_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> str:
-    """A digest of everything that decides what rules find, but for the images' tags, which change with each build."""
+def shapes_of(loaded: LoadedSpec, plan: Plan, env: Iterable[str]) -> dict[str, str]:
+    """By release, a digest of everything that decides what rules find of it, but for the images' tags, which change
+    with each build; an image of no release is by itself.
+
+    What passed with all other releases passes without them, too.
+    """
     refs = {image.name: image.tag for image in plan.images}
-    releases = [
-        [one.name, one.namespace, str(one.chart), without_tags(one, loaded.spec.releases[one.name], refs)]
+    parts: dict[str, list[Any]] = {
+        one.name: [one.namespace, str(one.chart), without_tags(one, loaded.spec.releases[one.name], refs)]
         for one in plan.releases
-    ]
+    }
     contexts = {
         image.name: sorted(
             f"{path} {part}" if is_env_file(path) else path for path, part in image.source.manifest.items()
         )
         for image in plan.images
     }
-    parts = [loaded.spec.model_dump(mode="json"), releases, contexts, sorted(env)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    for one in plan.releases:
+        parts[one.name].append({name: contexts.get(name) for name in one.images})
+    used = {name for one in plan.releases for name in one.images}
+    parts |= {f"image {name}": [found] for name, found in contexts.items() if name not in used}
+    spec = _digest([loaded.spec.model_dump(mode="json"), sorted(env)])
+    return {name: _digest([spec, part]) for name, part in parts.items()}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def recall(path: Path) -> Passed:
@@ -150,9 +163,9 @@ def before_build(
     running = target.running
     assert running is not None, "builds are for a cluster that runs"
     path = state / "rules.json"
-    before, shape = recall(path), shape_of(loaded, plan, load.load_env(loaded))
+    before, shapes = recall(path), shapes_of(loaded, plan, load.load_env(loaded))
     known = {one.name for one in plan.releases} <= running.record.releases.keys()
-    passed = known and whole and before.shape == shape
+    passed = known and shapes.items() <= before.shapes.items()
     subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
     findings = () if passed else ruled(subject, target, whole=whole)
     refuse_broken(findings)
@@ -166,7 +179,7 @@ def before_build(
     for problem in (*subject.unrendered, *judged.advice):
         yield Warned(problem)
     if whole and not passed and not subject.unrendered:
-        remember(path, Passed(shape, tuple(sorted(warned))))
+        remember(path, Passed(shapes, tuple(sorted(warned))))
     return judged.prepared
 
 

@@ -15,7 +15,7 @@ from deployer.core.errors import DeployError
 from deployer.core.ports import KubePort, Object, ObjectRef
 from deployer.kube.rights import listed
 from deployer.status import Snapshot, WorkloadRef, current_pods
-from deployer.status.objects import container_statuses, dig, is_ready, name_of, rows, uid_of
+from deployer.status.objects import container_statuses, dig, is_ready, name_of, namespace_of, rows, uid_of
 
 if TYPE_CHECKING:  # a run that changes nothing loads no diagnosis
     from deployer.diagnosis import Finding, Known, LogRequest, Measured
@@ -167,7 +167,7 @@ def _measured(
     from deployer.diagnosis import Measured
 
     pods = [pod for ref in refs for pod in current_pods(ref, snapshot) if _is_limited(pod)]
-    places = {(str(dig(pod, "metadata", "namespace")), name_of(pod)) for pod in pods}
+    places = {(namespace_of(pod), name_of(pod)) for pod in pods}
     most = dict(before)
     for node in sorted({str(name) for pod in pods if (name := dig(pod, "spec", "nodeName"))}):
         for (namespace, pod_name, container), used in kube.memory_in_use(node).items():

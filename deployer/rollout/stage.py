@@ -18,6 +18,7 @@ from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm.storage import Applied
 from deployer.kube.outage import retried
 from deployer.rollout.observe import Lookup, no_lookup
+from deployer.state.record import ReleaseRecord
 from deployer.status import (
     NO_CONDITIONS,
     WORKLOAD_KINDS,
@@ -110,6 +111,11 @@ def workloads_of(objects: Iterable[ObjectRef]) -> tuple[WorkloadRef, ...]:
     """The workloads and custom resources among a release's objects, in a fixed order."""
     return tuple(sorted(WorkloadRef(one.namespace, one.kind, one.name, one.passing) for one in objects
                         if one.kind in WORKLOAD_KINDS or "." in one.kind))  # fmt: skip
+
+
+def workloads_in(releases: Iterable[Applied | ReleaseRecord]) -> tuple[WorkloadRef, ...]:
+    """Those of all the releases, one release after the other."""
+    return tuple(ref for one in releases for ref in workloads_of(one.objects))
 
 
 def worth_showing(statuses: Iterable[WorkloadStatus]) -> tuple[WorkloadStatus, ...]:

@@ -135,7 +135,7 @@ class _Watched:
         """The findings that are worth it and were not reported yet: the first alone, the further ones for who asks."""
         now = self._rollout.clock.now()
         self._observed = self._observed.observe(findings, now)
-        yield from _notes(findings, self._noted)
+        yield from notes(findings, self._noted, STAGE)
         for rank, finding in enumerate(worth_reporting(findings, self._observed, self._rollout.limits, now)):
             cause = (finding.code, finding.workload)
             if cause not in self._rollout.reported and (rank == 0 or cause not in self._further):
@@ -277,7 +277,7 @@ def take_logs(snapshot: Snapshot, refs: Sequence[WorkloadRef], kube: KubePort) -
     return {wanted.key: log_end(wanted, kube) for wanted in diagnosis.logs_wanted(snapshot, refs)}
 
 
-def _notes(findings: Sequence[Finding], noted: dict[Cause, tuple[int, str]]) -> Iterable[Event]:
+def notes(findings: Sequence[Finding], noted: dict[Cause, tuple[int, str]], stage: str) -> Iterable[Event]:
     """What may still be an ordinary moment is said without alarm once it was seen in two rounds, and as it stands then.
 
     `noted`: in how many rounds each was seen, and what was said of it last.
@@ -290,10 +290,10 @@ def _notes(findings: Sequence[Finding], noted: dict[Cause, tuple[int, str]]) -> 
             text = f"{finding.ignored}: {title}" if rounds + 1 >= _NOTED_ROUNDS else ""
             noted[key] = rounds + 1, text
             if text != said:
-                yield Item(STAGE, str(finding.workload or "cluster"), ItemState.RUNNING, text)
+                yield Item(stage, str(finding.workload or "cluster"), ItemState.RUNNING, text)
     for key in noted.keys() - {(one.code, one.workload) for one in findings}:
         if noted.pop(key)[1]:
-            yield Item(STAGE, str(key[1] or "cluster"), ItemState.DONE, "passed")
+            yield Item(stage, str(key[1] or "cluster"), ItemState.DONE, "passed")
 
 
 def worth_reporting(findings: Sequence[Finding], observed: Observed, limits: Limits, now: float) -> Iterable[Finding]:

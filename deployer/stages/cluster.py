@@ -13,7 +13,7 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, Object, StartRequest
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.status import ClusterPhase
-from deployer.status.objects import condition, name_of
+from deployer.status.objects import has_condition, name_of
 
 STAGE = "cluster"
 
@@ -145,7 +145,7 @@ def ensure_cluster(
         for problem in differences(wanted, facts, host):
             yield Warned(problem)
         whole = yield from _with_nodes(wanted, facts, cluster, kube, prepare, clock)
-        return Outcome((whole.value, kube), whole.changed, f"{wanted.context or wanted.name} {whole.text}")
+        return Outcome((whole.value, kube), whole.changed, f"{wanted.context_name} {whole.text}")
     yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
     if facts.phase is ClusterPhase.RUNNING:
         cluster.wake()
@@ -176,8 +176,11 @@ def _with_nodes(
     prepare: Callable[[], Steps[object]],
     clock: Clock,
 ) -> Steps[Outcome[ClusterFacts]]:
-    """Of a cluster made for several nodes all run and are Ready, and there are as many as the spec asks for."""
-    if len(facts.nodes) < 2:
+    """Of a cluster made for several nodes all run and are Ready, and there are as many as the spec asks for.
+
+    A cluster that is only used is taken as it is.
+    """
+    if len(facts.nodes) < 2 or wanted.provider != "minikube":
         return Outcome(facts, False, "runs")
     ready = {name_of(node) for node in kube.list("Node") if _is_ready(node)}
     stopped = [node.name for node in facts.nodes if not node.running]
@@ -243,7 +246,7 @@ def _lacking(kube: KubePort, count: int) -> str:
 
 
 def _is_ready(node: Object) -> bool:
-    return condition(node, "Ready").get("status") == "True"
+    return has_condition(node, "Ready")
 
 
 def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) -> Steps[bool]:

@@ -61,7 +61,7 @@ class Building:
     `prelude` stands before what every `RUN` does, and is not shown (deployer.sources.build_ca).
     """
 
-    args: Mapping[str, str]
+    args: Mapping[str, str] = field(default_factory=dict)
     rebuild: bool = False
     build: bool = True
     prelude: str = ""

@@ -30,12 +30,14 @@ from deployer.core.process import identity
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import storage
 from deployer.helm.dry_run import owned_by
+from deployer.helm.gone_kinds import forget
 from deployer.helm.recovery import heal, is_unfinished, owner_label
-from deployer.helm.storage import Applied, in_words, revisions_of, stored_revision, value_changes
+from deployer.helm.storage import Applied, in_words, latest_of, revisions_of, stored_revision, value_changes
 from deployer.kube.outage import is_outage, retried
 from deployer.plan import ReleasePlan
 from deployer.sources.charts import read_chart
 from deployer.state.record import ReleaseRecord
+from deployer.status.objects import labels_of, name_of
 
 STAGE = "releases"
 # The API server may go away and come back while helm is at work.
@@ -63,6 +65,8 @@ class Preparation:
     adopted: tuple[Existing, ...] = ()
     force_conflicts: bool = False
     """Whether Helm takes over the fields that others have set."""
+    buildable: bool = False
+    """Whether it is known that Helm can build what it has stored of the release: the cluster serves all its kinds."""
 
 
 NOTHING = Preparation()
@@ -98,8 +102,7 @@ def decide(
 
 def observe(wanted: ReleasePlan, known: ReleaseRecord | None, kube: KubePort) -> tuple[Revision | None, Decision]:
     """The release's latest revision and what to do about it, in the words of what changed."""
-    history = revisions_of(wanted.name, wanted.namespace, kube)
-    latest = history[-1] if history else None
+    latest = latest_of(wanted.name, wanted.namespace, kube)
     decision = decide(wanted, latest, known, lost_objects(known, kube) if known is not None else ())
     if latest is not None and decision.action == "upgrade" and latest.inputs != wanted.inputs:
         changed = _what_changed(wanted, latest, kube)
@@ -113,7 +116,7 @@ def _what_changed(wanted: ReleasePlan, latest: Revision, kube: KubePort) -> str:
     secret = stored_revision(latest.release, latest.namespace, latest.revision, kube)
     if secret is None:
         return INPUTS_CHANGED
-    label = (secret["metadata"].get("labels") or {}).get(CHART_LABEL)
+    label = labels_of(secret).get(CHART_LABEL)
     try:
         stored = storage.decode(secret)
     except storage.Damaged:
@@ -148,6 +151,8 @@ def ensure_release(
             yield from heal(latest, STAGE, kube, clock)
             yield Item(STAGE, wanted.name, ItemState.RUNNING, f"{decision.reason}; healed")
         yield Item(STAGE, wanted.name, ItemState.RUNNING, decision.reason)
+        if not wanted.buildable:
+            yield from retried(lambda: forget(wanted.name, wanted.namespace, kube), STAGE, clock)
         try:
             done = helm.upgrade(_request(wanted, latest.revision + 1 if latest is not None else 1, run))
         except DeployError as error:
@@ -181,7 +186,7 @@ def prepare(release: str, namespace: str, wanted: Preparation, kube: KubePort, c
     for one in wanted.adopted:
         live = kube.get(one.ref.kind, one.ref.namespace, one.ref.name)
         labels = {MANAGED_BY: "Helm"}
-        if live is not None and (live["metadata"].get("labels") or {}).get(MANAGED_BY) == OWNER:
+        if labels_of(live).get(MANAGED_BY) == OWNER:
             labels[MADE_LABEL] = OWNER  # Helm's own label takes the place of ours
         kube.patch(
             one.ref.kind, one.ref.namespace, one.ref.name, {"metadata": {"labels": labels, "annotations": notes}}
@@ -236,7 +241,7 @@ def lost_objects(known: ReleaseRecord, kube: KubePort) -> tuple[ObjectRef, ...]:
     lasting = [ref for ref in known.objects if ref.kind in served and not ref.passing]
     places = sorted({(ref.kind, ref.namespace) for ref in lasting})
     there = {
-        (kind, namespace, one["metadata"]["name"])
+        (kind, namespace, name_of(one))
         for kind, namespace in places
         for one in kube.list(kind, namespace, metadata_only=True)
         if not one["metadata"].get("deletionTimestamp")
@@ -257,10 +262,11 @@ def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kub
 
 def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:
     """The newest revision of the release with all that it holds, where this process made it; None otherwise."""
-    made = revisions_of(release, namespace, kube)
-    secret = stored_revision(release, namespace, made[-1].revision, kube) if made else None
-    owner = ((secret or {"metadata": {}})["metadata"].get("labels") or {}).get(storage.OWNER_LABEL)
-    return secret if made and owner == owner_label(made[-1].revision) else None
+    latest = latest_of(release, namespace, kube)
+    if latest is None:
+        return None
+    secret = stored_revision(release, namespace, latest.revision, kube)
+    return secret if labels_of(secret).get(storage.OWNER_LABEL) == owner_label(latest.revision) else None
 
 
 def trim(release: str, namespace: str, needed: Collection[int], kube: KubePort) -> None:

@@ -22,11 +22,13 @@ from deployer.core.ports import (
     made_for,
 )
 from deployer.core.steps import Clock, Outcome, Steps, merge
-from deployer.helm.storage import Damaged, keeping, revisions_of, stored_revision
+from deployer.helm.gone_kinds import described, forget
+from deployer.helm.storage import Damaged, keeping, latest_of, stored_revision
+from deployer.kube.rights import listed as listed_if_allowed
 from deployer.kube.rights import read
 from deployer.stages.secrets import finalizers, why_it_stays
 from deployer.state.record import ReleaseRecord
-from deployer.status.objects import dig, rows
+from deployer.status.objects import annotations_of, dig, has_condition, is_terminating, labels_of, name_of, rows
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0
@@ -34,6 +36,7 @@ _GONE_SECONDS = 120.0
 _VOLUME_SECONDS = 5.0
 _COLLECTED_SECONDS = 10.0
 _SHOWN_SECONDS, _SHOWN = 5.0, 3
+_LOST = "is not Ready"
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
 
@@ -52,7 +55,7 @@ def volume_claims(objects: Iterable[ObjectRef], kube: KubePort) -> tuple[ObjectR
         workload = kube.get("StatefulSet", ref.namespace, ref.name) or {}
         prefixes = [f"{name}-{ref.name}-" for name in _templates(workload)]
         for claim in kube.list("PersistentVolumeClaim", ref.namespace, metadata_only=True):
-            name = claim["metadata"]["name"]
+            name = name_of(claim)
             if any(name.startswith(prefix) and name[len(prefix) :].isdigit() for prefix in prefixes):
                 claims.append(ObjectRef("PersistentVolumeClaim", ref.namespace, name))
     return tuple(dict.fromkeys(claims))
@@ -69,7 +72,7 @@ def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
         if ref.kind not in KINDS or ref.kind == "PersistentVolumeClaim":
             continue
         found = kube.get(ref.kind, ref.namespace, ref.name)
-        notes = ((found or {}).get("metadata") or {}).get("annotations") or {}
+        notes = annotations_of(found)
         if "helm.sh/hook" in notes and notes.get("helm.sh/resource-policy") != "keep":
             removed += kube.delete(ref.kind, ref.namespace, ref.name)
     if removed:
@@ -80,12 +83,11 @@ def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
 def keep_namespaces(releases: Sequence[tuple[str, ReleaseRecord]], names: Collection[str], kube: KubePort) -> None:
     """No release takes one of these namespaces along, with the record and the volumes in it: that is for the end."""
     for name, known in releases:
-        for one in revisions_of(name, known.namespace, kube)[-1:]:
-            secret = stored_revision(name, known.namespace, one.revision, kube)
-            with suppress(Damaged):
-                kept = keeping(secret, "Namespace", names) if secret is not None else None
-                if kept is not None:
-                    kube.replace(kept)
+        latest = latest_of(name, known.namespace, kube)
+        secret = stored_revision(name, known.namespace, latest.revision, kube) if latest is not None else None
+        with suppress(Damaged):
+            if secret is not None and (kept := keeping(secret, "Namespace", names)) is not None:
+                kube.replace(kept)
 
 
 def remove_releases(
@@ -118,11 +120,15 @@ def remove_releases(
 def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort) -> Steps[bool]:
     """Helm has removed the release, whether or not there was one; what it waits for meanwhile is shown."""
     over = threading.Event()
+    for problem in described(name, forget(name, known.namespace, kube)):
+        yield Warned(problem)
 
     def uninstall() -> Steps[bool]:
         yield from ()
         try:
             return helm.uninstall(name, known.namespace)
+        except DeployError as error:
+            raise _left(name, known, kube) or error from None
         finally:
             over.set()
 
@@ -138,19 +144,37 @@ def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort
     return (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
 
 
+def _left(name: str, known: ReleaseRecord, kube: KubePort) -> DeployError | None:
+    """Why helm gave up, where it waited for something; None where it did not."""
+    left = _leaving(known, kube)
+    if not left:
+        return None
+    again = "`todo-deploy up` starts a stopped node of Minikube" if any(_LOST in one for one in left) else ""
+    where = f"kubectl -n {known.namespace} get pods -o wide"
+    title = f"release `{name}` is not gone: it waits for {_some(left)}"
+    return machine_error("RELEASE_LEAVING", title, hints=filter(None, (again, where, "todo-deploy down")))
+
+
 def _leaving(known: ReleaseRecord, kube: KubePort) -> list[str]:
     """What of the release is going away but still there, with what it waits for; its pods first."""
     namespaces = {known.namespace, *(ref.namespace for ref in known.objects)}
-    pods = [one for place in sorted(namespaces) for one in kube.list("Pod", place, metadata_only=True)]
-    ends = [f"pod/{one['metadata']['name']} to end (up to {one['metadata'].get('deletionGracePeriodSeconds', 0)} s)"
-            for one in pods if one["metadata"].get("deletionTimestamp")]  # fmt: skip
+    pods = [one for place in sorted(namespaces) for one in kube.list("Pod", place)]
+    lost = {name_of(node) for node in listed_if_allowed(kube, "Node") or ()
+            if not has_condition(node, "Ready")}  # fmt: skip
+    ends = [f"pod/{name_of(one)} to end ({_until(one, lost)})" for one in pods if is_terminating(one)]
     places = sorted({(ref.kind, ref.namespace) for ref in known.objects if ref.kind in KINDS})
     names = {(ref.kind, ref.namespace, ref.name) for ref in known.objects}
     for kind, place in places:
         for one in kube.list(kind, place, metadata_only=True):
-            if (kind, place, one["metadata"]["name"]) in names and (held := finalizers(one)):
+            if (kind, place, name_of(one)) in names and (held := finalizers(one)):
                 ends.append(f"{kind.lower()}/{one['metadata']['name']} (finalizer {', '.join(held)})")
     return ends
+
+
+def _until(pod: Object, lost: Collection[str]) -> str:
+    """Only its node's kubelet can say that a pod has ended."""
+    node = str(dig(pod, "spec", "nodeName"))
+    return f"node {node} {_LOST}" if node in lost else f"up to {pod['metadata'].get('deletionGracePeriodSeconds', 0)} s"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -163,7 +187,7 @@ def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) 
     removed = 0
     for namespace in sorted(set(namespaces)):
         for secret in kube.list("Secret", namespace, labels=made_for(application), metadata_only=True):
-            removed += kube.delete("Secret", namespace, secret["metadata"]["name"])
+            removed += kube.delete("Secret", namespace, name_of(secret))
     yield Item(STAGE, "secrets", ItemState.DONE if removed else ItemState.UNCHANGED, f"{removed} removed")
     return removed
 
@@ -211,9 +235,9 @@ def remove_left_volumes(names: Sequence[str], kube: KubePort, cluster: ClusterPo
     """
     left = _still_there(names, kube, clock)
     for volume in left:
-        spec, name = volume.get("spec") or {}, volume["metadata"]["name"]
+        spec, name = volume.get("spec") or {}, name_of(volume)
         path = str((spec.get("hostPath") or {}).get("path", ""))
-        made_by = (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by")
+        made_by = annotations_of(volume).get("pv.kubernetes.io/provisioned-by")
         is_over = (volume.get("status") or {}).get("phase") in ("Released", "Failed")
         if made_by != _HOSTPATH or not is_over or spec.get("persistentVolumeReclaimPolicy") != "Delete":
             yield Item(STAGE, name, ItemState.UNCHANGED, "its volume is left to its provisioner")
@@ -243,11 +267,10 @@ def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Ste
     removed = 0
     for name in sorted(set(names)):
         namespace = read(kube, "Namespace", "", name)
-        metadata = (namespace or {"metadata": {}})["metadata"]
-        labels = metadata.get("labels") or {}
+        labels = labels_of(namespace)
         if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)):
             continue
-        if namespace is not None and metadata.get("deletionTimestamp"):
+        if namespace is not None and is_terminating(namespace):
             yield Item(STAGE, f"namespace {name}", ItemState.UNCHANGED, f"is being deleted{why_it_stays(namespace)}")
             continue
         if kept_by := _kept_by(name, kube, clock):
@@ -281,4 +304,4 @@ def _kept_by(namespace: str, kube: KubePort, clock: Clock) -> str:
 
 def _templates(workload: Object) -> list[str]:
     templates = (workload.get("spec") or {}).get("volumeClaimTemplates") or ()
-    return [template["metadata"]["name"] for template in templates]
+    return [name_of(template) for template in templates]

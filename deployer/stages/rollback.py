@@ -10,17 +10,20 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, ObjectRef, Revision
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.helm import dry_run, storage
+from deployer.helm.gone_kinds import Gone, described, forget, gone_kinds
 from deployer.helm.recovery import heal, is_unfinished, owner_label
-from deployer.helm.storage import Applied, objects_of, revisions_of, stored_revision
+from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.stages import releases
 from deployer.stages.releases import Existing, Preparation
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, ReleaseRecord
 from deployer.status.objects import (
+    annotations_of,
     container_statuses,
     dig,
     is_ready,
     is_terminating,
+    labels_of,
     lags,
     name_of,
     number,
@@ -42,10 +45,24 @@ def lacking_releases(entry: Entry, kept: Record, kube: KubePort) -> list[Problem
         if stored is None:
             title = f"release `{name}` has no revision {revision} any more"
             problems.append(Problem("ROLLBACK_RELEASE", title, hints=hints))
-        elif wanted and (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL) != wanted:
+        elif wanted and labels_of(stored).get(INPUTS_LABEL) != wanted:
             title = f"release `{name}` was uninstalled since: its revision {revision} is another one by now"
             problems.append(Problem("ROLLBACK_RELEASE", title, hints=hints))
+        else:
+            gone = gone_kinds(dry_run.stored_objects(stored), namespace, kube)
+            problems += [_not_served(name, revision, one) for one in gone[:1]]
     return problems
+
+
+def _not_served(release: str, revision: int, gone: Gone) -> Problem:
+    """Helm cannot make the revision's object again."""
+    label = f"{gone.kind.lower()}/{gone.ref.name}"
+    title = f"revision {revision} of release `{release}` has {label}, whose kind the cluster serves no more"
+    wanted = f"`{gone.kind}` in `{gone.api}`"
+    detail = f"it was {wanted}" + (f"; now it is in `{gone.now}`" if gone.now else "")
+    hints = ("todo-deploy rollback --to REV, for a revision without it",)
+    more = () if gone.now else (f"install what defines {wanted}, then: todo-deploy rollback",)
+    return Problem("ROLLBACK_KIND", title, detail, label, (*more, *hints))
 
 
 def apply_revision(
@@ -69,8 +86,8 @@ def apply_revision(
                 f"release `{name}` has no revision {revision} any more",
                 hints=("todo-deploy history",),
             )
-        inputs = (stored["metadata"].get("labels") or {}).get(INPUTS_LABEL, "")
-        objects = tuple(objects_of(storage.manifest_of(stored), namespace))
+        inputs = labels_of(stored).get(INPUTS_LABEL, "")
+        objects = storage.stored_objects(stored, namespace)
         latest = _latest(name, namespace, kube)
         if latest.status == "deployed" and inputs and latest.inputs == inputs:
             known = ReleaseRecord(namespace, latest.revision, inputs, _objects_of(latest, kube))
@@ -83,6 +100,8 @@ def apply_revision(
                 continue
         yield Item(STAGE, name, ItemState.RUNNING, f"back to revision {revision}")
         yield from _make_ready(name, namespace, revision, kube, clock)
+        for problem in described(name, forget(name, namespace, kube)):
+            yield Warned(problem)
         prepared = yield from _in_the_way(name, namespace, stored, kube, helm)
         yield from releases.prepare(name, namespace, prepared, kube, clock)
         try:
@@ -100,7 +119,7 @@ def apply_revision(
 
 def _objects_of(revision: Revision, kube: KubePort) -> tuple[ObjectRef, ...]:
     stored = stored_revision(revision.release, revision.namespace, revision.revision, kube)
-    return tuple(objects_of(storage.manifest_of(stored), revision.namespace)) if stored is not None else ()
+    return storage.stored_objects(stored, revision.namespace) if stored is not None else ()
 
 
 def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clock: Clock) -> Steps[None]:
@@ -200,8 +219,8 @@ def serve_copy(ref: KeptSecretRef, kube: KubePort) -> bool:
     found = kube.get("Secret", ref.namespace, ref.served)
     if found is not None and (found.get("data") or {}) == (copy.get("data") or {}):
         return False
-    metadata = {"name": ref.served, "namespace": ref.namespace, "labels": copy["metadata"].get("labels") or {},
-                "annotations": copy["metadata"].get("annotations") or {}}  # fmt: skip
+    metadata = {"name": ref.served, "namespace": ref.namespace, "labels": labels_of(copy),
+                "annotations": annotations_of(copy)}  # fmt: skip
     body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": copy.get("type"),
                     "data": copy.get("data") or {}}  # fmt: skip
     if found is None:

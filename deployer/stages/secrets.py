@@ -14,8 +14,8 @@ from deployer.core.ports import APPLICATION_LABEL, LABEL_PREFIX, MANAGED_BY, OWN
 from deployer.core.steps import Clock, Outcome, Steps, stage
 from deployer.core.text import one_line
 from deployer.kube.rights import is_forbidden, read
-from deployer.plan import SecretPlan
-from deployer.status.objects import rows
+from deployer.plan import Plan, SecretPlan
+from deployer.status.objects import annotations_of, labels_of, name_of, rows
 
 STAGE = "secrets"
 
@@ -36,24 +36,18 @@ class KeptSecret:
 
 
 def ensure_secrets(
-    application: str,
-    namespaces: Sequence[str],
-    secrets: Sequence[SecretPlan],
-    kube: KubePort,
-    *,
-    adopt: bool,
-    copies_only: bool = False,
+    plan: Plan, kube: KubePort, *, adopt: bool, copies_only: bool = False
 ) -> Steps[Outcome[tuple[KeptSecret, ...]]]:
     """Namespaces and Secrets are there; a Secret of somebody else is refused unless `adopt`.
 
     `copies_only`: documented names keep what they hold. Pods that restart before the release does read those.
     """
-    yield from ensure_namespaces(namespaces, kube)
+    yield from ensure_namespaces(plan.namespaces, kube)
     kept = []
-    for secret in secrets:
+    for secret in plan.secrets:
         changed = False
-        for body in secret_objects(application, secret):
-            if copies_only and body["metadata"]["name"] == secret.stable:
+        for body in secret_objects(plan.application, secret):
+            if copies_only and name_of(body) == secret.stable:
                 _refuse_foreign(kube.get("Secret", secret.namespace, secret.served), body, adopt=adopt)
             else:
                 changed = _ensure_secret(body, kube, adopt=adopt) or changed
@@ -121,7 +115,7 @@ def _held_in(namespace: str, kube: KubePort) -> tuple[str, tuple[str, ...]]:
     """The objects that keep a namespace from going, each with its finalizers, and what removes them."""
     held = []
     with suppress(DeployError):
-        held = [(one["kind"].lower(), one["metadata"]["name"], names)
+        held = [(one["kind"].lower(), name_of(one), names)
                 for one in kube.contents(namespace) if (names := finalizers(one))]  # fmt: skip
     patch = """--type=merge -p '{"metadata":{"finalizers":null}}'"""
     return (
@@ -161,8 +155,7 @@ def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:
 def copy_of(served: Object, name: str) -> Object | None:
     """The immutable copy of that name, made from the documented one; None where that holds other values by now."""
     metadata = served["metadata"]
-    checksum = str((metadata.get("annotations") or {}).get(CHECKSUM, ""))
-    labels = metadata.get("labels") or {}
+    checksum, labels = str(annotations_of(served).get(CHECKSUM, "")), labels_of(served)
     if not checksum or name != f"{labels.get(SECRET_LABEL)}-{checksum[:8]}":
         return None
     kept = {"name": name, "namespace": metadata["namespace"], "labels": labels, "annotations": {CHECKSUM: checksum}}

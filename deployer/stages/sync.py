@@ -1,13 +1,15 @@
 """The sync stage: running containers have the files of the sources, without a build.
 
-What a container has is its image's content and what was copied over it. One command a container takes it all: what is
-gone is deleted, the rest comes as one tar. Its pod is labelled before the first file is sent, so that nobody takes what
-runs there for what was built; a pod that is replaced loses the files and the label together.
+What a container has is its image's content and what was copied over it. One command a container does it all: what is
+gone is deleted, the rest comes as one tar, and the program is made to take it. Its pod is labelled before the first
+file is sent, so that nobody takes what runs there for what was built; a pod that is replaced loses the files and the
+label together.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +24,7 @@ from deployer.core.steps import Outcome, Steps, merge
 from deployer.core.text import count
 from deployer.sources import build_context, digest
 from deployer.sources.digest import Manifest
-from deployer.status.objects import container_statuses, dig, is_terminating, name_of
+from deployer.status.objects import container_statuses, dig, is_terminating, name_of, namespace_of
 
 STAGE = "sync"
 LABEL = f"{LABEL_PREFIX}/synced"
@@ -35,14 +37,19 @@ _WILD = "*?["
 _UNKNOWN = "?"
 _ID = 12
 # Paths to delete come first, a line each up to an empty one: `read` takes no byte more from the pipe than it needs, as
-# `head` of some systems does. The size of the tar stands in for the name of the script.
+# `head` of some systems does. The size of the tar stands in for the name of the script. Both outputs are one stream,
+# for only within one what was written first comes first.
 SCRIPT = """\
+exec 2>&1
 while IFS= read -r path && [ -n "$path" ]; do
   set -- "$@" "$path"
   if [ $# -ge 100 ]; then rm -rf -- "$@" || exit 1; set --; fi
 done
 [ $# -eq 0 ] || rm -rf -- "$@" || exit 1
-[ "$0" -eq 0 ] || head -c "$0" | tar -xmof - -C /"""
+[ "$0" -eq 0 ] || head -c "$0" | tar -xmof - -C / || exit 1
+"""
+COPIED = "todo-deploy: copied"
+"""A line of the command's output: the files are there; what comes after it was printed by a restart command."""
 _HINTS = {
     "read-only": "its file system is read-only: `readOnlyRootFilesystem: false` for it in a profile of the spec",
     "denied": "its user may not write there: `COPY --chown` in the Dockerfile, or another `to`",
@@ -103,7 +110,7 @@ def every(pods: Iterable[Mapping[str, Any]]) -> tuple[Container, ...]:
     """The containers that run, of pods that stay."""
     return tuple(
         Container(
-            str(dig(pod, "metadata", "namespace") or ""), name_of(pod), str(one.get("name") or ""),
+            namespace_of(pod), name_of(pod), str(one.get("name") or ""),
             str(one.get("containerID") or "").rpartition("/")[2], _image(pod, str(one.get("name") or "")),
             str(dig(pod, "metadata", "labels", LABEL) or ""),
         )
@@ -183,15 +190,23 @@ def _one(wanted: Wanted, container: Container, have: Manifest, kube: KubePort, n
     raw = build_context.packed(files) if files else b""
     lines = "".join(f"/{path}\n" for path in gone) + "\n"
     where = container.namespace, container.pod, container.name
-    ended = _executed(kube, where, ("sh", "-c", SCRIPT, str(len(raw))), lines.encode(errors="surrogateescape") + raw)
+    restarts = tuple(dict.fromkeys(_restarts(wanted.rules, what)))
+    command = ("sh", "-c", script(restarts), str(len(raw)))
+    ended = _executed(kube, where, command, lines.encode(errors="surrogateescape") + raw)
+    _, *said = ended.output.split(COPIED)
+    if said or not (restarts or ended.code):
+        note(container, now)
     if ended.code:
-        raise _failed(container, ended)
-    note(container, now)
-    for restart in dict.fromkeys(_restarts(wanted.rules, what)):
-        command = restart.exec or ("sh", "-c", f"kill -{(restart.signal or '').removeprefix('SIG')} 1")
-        ended = _executed(kube, where, command)
-        if ended.code:
-            raise _failed(container, ended, " ".join(command))
+        failed = " ".join(restarts[len(said) - 1]) if said else ""
+        raise _failed(container, Executed(ended.code, said[-1].strip()) if said else ended, failed)
+
+
+def script(restarts: Iterable[Sequence[str]]) -> str:
+    """The shell's work: the files, then each command, with `COPIED` printed before it; the first that fails ends it.
+
+    A command has an end of its standard input, which the files came on.
+    """
+    return SCRIPT + "".join(f"echo '{COPIED}'\n{shlex.join(one)} < /dev/null || exit\n" for one in restarts)
 
 
 def _read(
@@ -221,11 +236,11 @@ def _read(
     return [one[0] for one in places if one is not None], files, now
 
 
-def _restarts(rules: Sequence[Sync], what: Difference) -> Iterable[Restart]:
+def _restarts(rules: Sequence[Sync], what: Difference) -> Iterable[tuple[str, ...]]:
     for path in (*what.changed, *what.gone):
         placed = place(rules, path)
-        if placed is not None and isinstance(placed[1].restart, Restart):
-            yield placed[1].restart
+        if placed is not None and isinstance(restart := placed[1].restart, Restart):
+            yield tuple(restart.exec or ("kill", f"-{(restart.signal or '').removeprefix('SIG')}", "1"))
 
 
 def _executed(kube: KubePort, where: tuple[str, str, str], command: Sequence[str], data: bytes = b"") -> Executed:

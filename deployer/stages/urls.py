@@ -18,18 +18,24 @@ from typing import Any
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState, UrlProven, Warned
 from deployer.core.ports import KubePort, LocalPorts, PodAnswer
+from deployer.core.reading import text_if_any
 from deployer.core.redact import foreign
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.core.text import one_line
 from deployer.kube.outage import retried
+from deployer.kube.rights import listed
 from deployer.plan import CorsPlan, UrlPlan
 from deployer.status import Object
+from deployer.status.objects import dig, rows
 
 STAGE = "urls"
 _ANSWER_SECONDS, _ONCE_SECONDS = 10.0, 3.0
 _CONNECT_SECONDS = 1.0
 """What kube-proxy sent to a pod that is gone is never answered; only a new connection gets to another pod."""
 _LIMIT_SECONDS = 30.0
+# From a moment, for kube-proxy often learns of a ready pod just after the rollout, to a pause that loads nobody.
+_FIRST_PAUSE_SECONDS = 0.04
+_PAUSE_SECONDS = 0.3
 _REDIRECTS = 5
 _AT_ONCE = 8
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
@@ -77,19 +83,21 @@ def prove_urls(
 ) -> Steps[Outcome[tuple[ProvenUrl, ...]]]:
     """Every URL answers as the spec expects; a failure names the first that does not, and shows what it answered.
 
-    An Ingress is asked at the node by its host's name; a browser needs that name in `hosts`, and a hint says how.
+    An Ingress is asked by its host's name, at the address that its controller gave it or at the node; a browser needs
+    that name in `hosts`, and a hint says how.
     """
     proven, asked = [], []
     asking = ThreadPoolExecutor(_AT_ONCE)
     try:
         for url in urls:
             yield from _await_balancer(url, kube, clock)
-            address, host = resolve(url, node_ip, kube, local)
-            asked.append((url, address, host, asking.submit(ask, address, host, expect=url.expect)))
+            place = partial(resolve, url, node_ip, kube, local)
+            address, host = place()
+            asked.append((url, address, host, place, asking.submit(ask, address, host, expect=url.expect)))
     finally:
         asking.shutdown(wait=False)
-    for url, address, host, first in asked:
-        status = yield from _prove(url, address, host, first.result, kube, clock)
+    for url, address, host, place, first in asked:
+        status, address = yield from _prove(url, (address, host, place), first.result, kube, clock)
         shown = shown_url(address, host)
         if url.show:
             yield UrlProven(url.name, shown, status)
@@ -114,7 +122,7 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_
         port, scheme = local.get(INGRESS), url.scheme or "http"
         if port is not None:
             return f"{scheme}://{_HERE}:{port}{url.path}", f"{url.ingress_host}:{port}"
-        return f"{scheme}://{node_ip}{url.path}", url.ingress_host
+        return f"{scheme}://{_ingress_address(url, kube) or node_ip}{url.path}", url.ingress_host
     assert url.service is not None
     service = kube.get("Service", url.namespace, url.service)
     if service is None:
@@ -133,6 +141,21 @@ def resolve(url: UrlPlan, node_ip: str, kube: KubePort, local: LocalPorts = NOT_
             f"url `{url.name}`: Service `{url.service}` is {kind} and has no address outside the cluster",
         )
     return forwarded_origin(origin, url.namespace, url.service, url.port, local) + url.path, None
+
+
+def _ingress_address(url: UrlPlan, kube: KubePort) -> str:
+    """What the controller of the URL's Ingress says its address is; nothing where only the cluster reaches that.
+
+    A controller behind a NodePort publishes the address that its Service has inside (ingress-nginx, publish-service).
+    """
+    for ingress in listed(kube, "Ingress", url.namespace) or ():
+        hosts = {str(one.get("host") or "") for one in rows(ingress, "spec", "rules")}
+        for given in rows(ingress, "status", "loadBalancer", "ingress") if url.ingress_host in hosts else ():
+            address = str(given.get("ip") or given.get("hostname") or "")
+            if address and address != "localhost" and not address.startswith("127."):
+                services = listed(kube, "Service") or ()
+                return "" if any(dig(one, "spec", "clusterIP") == address for one in services) else address
+    return ""
 
 
 def shown_url(address: str, host: str | None) -> str:
@@ -174,10 +197,7 @@ def _is_https(port: Mapping[str, Any]) -> bool:
 
 def _is_listed(host: str, hosts: Path) -> bool:
     """Whether the machine's list has the name, without its port."""
-    try:
-        lines = hosts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
+    lines = text_if_any(hosts).splitlines()
     return any(host.partition(":")[0] in line.partition("#")[0].split()[1:] for line in lines)
 
 
@@ -313,10 +333,16 @@ def _first_lines(answer: Answer) -> list[str]:
 
 
 def _prove(
-    url: UrlPlan, address: str, host: str | None, first: Callable[[], Answer], kube: KubePort, clock: Clock
-) -> Steps[int]:
+    url: UrlPlan,
+    place: tuple[str, str | None, Callable[[], tuple[str, str | None]]],
+    first: Callable[[], Answer],
+    kube: KubePort,
+    clock: Clock,
+) -> Steps[tuple[int, str]]:
+    """The status, and the address that answered: a controller may give an Ingress another one meanwhile."""
+    address, host, find = place
     deadline = clock.monotonic() + _LIMIT_SECONDS
-    reported, answered = "", first
+    reported, answered, pause = "", first, _FIRST_PAUSE_SECONDS
     while True:
         answer = None
         try:
@@ -328,7 +354,7 @@ def _prove(
             yield from retried(kube.version, STAGE, clock)  # a cluster that is not there says nothing of the URL
             deadline += clock.monotonic() - asked
         if answer is not None and not lack:
-            return answer.status
+            return answer.status, address
         if lack != reported:
             yield Item(STAGE, url.name, ItemState.RUNNING, f"{address}: {lack}")
             reported = lack
@@ -336,7 +362,10 @@ def _prove(
             title = f"{shown_url(address, host)} does not answer as expected"
             detail = "\n".join([lack, *(_first_lines(answer) if answer is not None else ())])
             raise _failure("URL_FAILED", title, detail, ("todo-deploy logs", "todo-deploy status"))
-        clock.sleep(0.3)
+        clock.sleep(pause)
+        pause = min(pause * 2, _PAUSE_SECONDS)
+        if answer is None and host is not None:
+            address, host = find()
         answered = partial(ask, address, host, expect=url.expect)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from deployer.config.spec import Rollout
@@ -127,8 +127,3 @@ def same(one: Entry, other: Entry) -> bool:
     return bool(one.inputs) and (one.inputs, one.images, set(one.secrets)) == (
         other.inputs, other.images, set(other.secrets)
     )  # fmt: skip
-
-
-def to_wire(entry: Entry) -> dict[str, Any]:
-    """The entry as plain JSON."""
-    return asdict(entry)

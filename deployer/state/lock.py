@@ -21,6 +21,7 @@ from typing import IO, TypeVar
 from deployer.core import process
 from deployer.core.errors import DeployError, ExitCode, Problem, refused
 from deployer.core.events import Item, ItemState, Warned
+from deployer.core.files import open_lock, take_lock
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object
 from deployer.core.process import has_ended
 from deployer.core.steps import Clock, Outcome, Steps, stage
@@ -41,16 +42,14 @@ def held() -> tuple[int, ...]:
     return _held.get()
 
 
-def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO[str] | None]:
+def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO[str]]:
     """The lock is held until the returned file is closed; waits for another holder, saying who it is.
 
-    None on systems without file locks. Refused when the other holder is still there after `limit` seconds.
+    Refused when the other holder is still there after `limit` seconds.
     """
-    stream = _open(path)
-    if stream is None:
-        return None
+    stream = open_lock(path)
     try:
-        if not _is_taken(stream):
+        if not take_lock(stream):
             yield from stage(STAGE, _await(stream, clock, limit), clock)
     except BaseException:
         stream.close()
@@ -59,20 +58,10 @@ def acquire(path: Path, clock: Clock, limit: float = _LIMIT_SECONDS) -> Steps[IO
     return stream
 
 
-def _is_taken(stream: IO[str]) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[Outcome[None]]:
     shown = ""
     deadline = clock.monotonic() + limit
-    while not _is_taken(stream):
+    while not take_lock(stream):
         stream.seek(0)
         holder = stream.read().strip() or "another run"
         if clock.monotonic() > deadline:
@@ -88,16 +77,11 @@ def _await(stream: IO[str], clock: Clock, limit: float) -> Steps[Outcome[None]]:
 @contextmanager
 def watching(folder: Path, application: str) -> Iterator[None]:
     """While inside, this is the one `dev` of the application on this machine; refused where another is at work."""
-    stream = _open(folder / _WATCH)
-    if stream is not None and not _is_taken(stream):
-        stream.seek(0)
-        title = f"another `todo-deploy dev` keeps `{application}` at its sources: {stream.read().strip()}"
-        stream.close()
-        raise refused("DEV_RUNNING", title, hints=("leave it first: q, or Ctrl-C",))
-    if stream is None:
-        yield
-        return
-    with stream:
+    with open_lock(folder / _WATCH) as stream:
+        if not take_lock(stream):
+            stream.seek(0)
+            title = f"another `todo-deploy dev` keeps `{application}` at its sources: {stream.read().strip()}"
+            raise refused("DEV_RUNNING", title, hints=("leave it first: q, or Ctrl-C",))
         _sign(stream)
         yield
 
@@ -105,24 +89,13 @@ def watching(folder: Path, application: str) -> Iterator[None]:
 def watched_by(folder: Path) -> str:
     """The process that keeps the application at its sources, as `pid 12`; empty where none does."""
     path = folder / _WATCH
-    stream = _open(path) if path.exists() else None
-    if stream is None:
+    if not path.exists():
         return ""
-    with stream:
-        if _is_taken(stream):
+    with open_lock(path) as stream:
+        if take_lock(stream):
             return ""
         stream.seek(0)
         return stream.read().strip()
-
-
-def _open(path: Path) -> IO[str] | None:
-    """The file of a lock; None on systems without file locks."""
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+")
 
 
 def _sign(stream: IO[str]) -> None:
@@ -143,13 +116,12 @@ def locked(folder: Path, clock: Clock, steps: Steps[T]) -> Steps[T]:
     """The steps, while no other run on this machine works on the deployment that keeps its things in the folder."""
     stream = yield from acquire(folder / "lock", clock)
     before = _held.get()
-    _held.set((*before, stream.fileno()) if stream is not None else before)
+    _held.set((*before, stream.fileno()))
     try:
         return (yield from steps)
     finally:
         _held.set(before)
-        if stream is not None:
-            stream.close()
+        stream.close()
 
 
 NAMESPACE = "default"

@@ -10,14 +10,15 @@ import base64
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from deployer.core.errors import DeployError, Problem, refused
 from deployer.core.ports import LABEL_PREFIX, MANAGED_BY, OWNER, KubePort, Object, ObjectRef
 from deployer.core.reading import parse_json, shaped
 from deployer.kube.rights import is_forbidden
-from deployer.state.history import Entry, to_wire
+from deployer.state.history import Entry
+from deployer.status.objects import labels_of
 
 _FORMAT = 1
 
@@ -112,7 +113,7 @@ def encode(application: str, namespace: str, record: Record) -> Object:
             for name, one in record.releases.items()
         },
         "claims": _refs(record.claims),
-        "history": [to_wire(entry) for entry in record.history],
+        "history": [asdict(entry) for entry in record.history],
     }
     raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     labels = {
@@ -141,7 +142,7 @@ def load(kube: KubePort, namespace: str, application: str) -> Record:
     found = kube.get("Secret", namespace, name)
     if found is None:
         return new_record()
-    owner = (found["metadata"].get("labels") or {}).get(f"{LABEL_PREFIX}/record")
+    owner = labels_of(found).get(f"{LABEL_PREFIX}/record")
     if owner != application:
         raise refused(
             "RECORD_FOREIGN",

@@ -2,16 +2,13 @@
 
 from deployer.status.objects import pod_phase, pvc_phase, service_phase
 from deployer.status.phases import (
-    Absence,
     ClusterPhase,
     Object,
     Phase,
     PodPhase,
     PvcPhase,
-    ReleasePhase,
     ServicePhase,
     Snapshot,
-    State,
     WorkloadRef,
     WorkloadStatus,
 )
@@ -27,16 +24,13 @@ from deployer.status.workloads import (
 __all__ = [
     "NO_CONDITIONS",
     "WORKLOAD_KINDS",
-    "Absence",
     "ClusterPhase",
     "Object",
     "Phase",
     "PodPhase",
     "PvcPhase",
-    "ReleasePhase",
     "ServicePhase",
     "Snapshot",
-    "State",
     "WorkloadRef",
     "WorkloadStatus",
     "current_pods",

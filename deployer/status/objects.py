@@ -66,6 +66,33 @@ def name_of(obj: Object | None) -> str:
     return str(dig(obj, "metadata", "name") or "")
 
 
+def namespace_of(obj: Object | None) -> str:
+    """The object's namespace; empty where it says none."""
+    return str(dig(obj, "metadata", "namespace") or "")
+
+
+def labels_of(obj: Object | None) -> Object:
+    """The object's labels."""
+    found: Object = dig(obj, "metadata", "labels") or {}
+    return found
+
+
+def annotations_of(obj: Object | None) -> Object:
+    """The object's annotations."""
+    found: Object = dig(obj, "metadata", "annotations") or {}
+    return found
+
+
+_DEFAULT_CLASS = tuple(
+    f"{kind}.kubernetes.io/is-default-class" for kind in ("storageclass", "storageclass.beta", "ingressclass")
+)
+
+
+def is_default_class(obj: Object) -> bool:
+    """Whether the StorageClass or IngressClass stands for those that name none."""
+    return any(annotations_of(obj).get(one) == "true" for one in _DEFAULT_CLASS)
+
+
 def uid_of(obj: Object | None) -> str:
     """The object's uid; one without an uid owns nothing."""
     return str(dig(obj, "metadata", "uid") or "")
@@ -74,6 +101,11 @@ def uid_of(obj: Object | None) -> str:
 def condition(obj: Object | None, kind: str) -> Object:
     """The status condition of that type, or an empty one."""
     return next((row for row in rows(obj, "status", "conditions") if row.get("type") == kind), {})
+
+
+def has_condition(obj: Object | None, kind: str) -> bool:
+    """Whether the status condition of that type is True."""
+    return condition(obj, kind).get("status") == "True"
 
 
 def epoch(text: Any) -> float | None:
@@ -106,8 +138,7 @@ def pod_template(workload: Object | None) -> Object:
 
 def pod_labels(workload: Object | None) -> Object:
     """The labels of the workload's pods."""
-    found: Object = dig(pod_template(workload), "metadata", "labels") or {}
-    return found
+    return labels_of(pod_template(workload))
 
 
 def find_named(objects: Iterable[Object], name: str) -> Object | None:
@@ -152,7 +183,7 @@ def pod_phase(pod: Object) -> PodPhase:
     if phase == "Running":
         return PodPhase.READY if is_ready(pod) else PodPhase.RUNNING
     if phase == "Pending":
-        scheduled = condition(pod, "PodScheduled").get("status") == "True"
+        scheduled = has_condition(pod, "PodScheduled")
         return PodPhase.CREATING if scheduled else PodPhase.PENDING
     return PodPhase.UNKNOWN
 
@@ -160,7 +191,7 @@ def pod_phase(pod: Object) -> PodPhase:
 def is_ready(pod: Object) -> bool:
     """Whether the pod runs, is wanted, and takes traffic."""
     running = dig(pod, "status", "phase") == "Running" and not is_terminating(pod)
-    return running and condition(pod, "Ready").get("status") == "True"
+    return running and has_condition(pod, "Ready")
 
 
 def pvc_phase(pvc: Object) -> PvcPhase:

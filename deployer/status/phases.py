@@ -56,20 +56,6 @@ class ServicePhase(Enum):
     UNAVAILABLE = "Unavailable"
 
 
-class ReleasePhase(Enum):
-    """A release's state, in Helm's own words."""
-
-    UNKNOWN = "unknown"
-    DEPLOYED = "deployed"
-    UNINSTALLED = "uninstalled"
-    SUPERSEDED = "superseded"
-    FAILED = "failed"
-    UNINSTALLING = "uninstalling"
-    PENDING_INSTALL = "pending-install"
-    PENDING_UPGRADE = "pending-upgrade"
-    PENDING_ROLLBACK = "pending-rollback"
-
-
 class ClusterPhase(Enum):
     """The local cluster's phase."""
 
@@ -79,15 +65,6 @@ class ClusterPhase(Enum):
     RUNNING = "Running"
     PAUSED = "Paused"
     BROKEN = "Broken"
-
-
-class Absence(Enum):
-    """An object that is not in the cluster, so that no phase applies."""
-
-    ABSENT = "absent"
-
-
-State = Phase | PodPhase | PvcPhase | ServicePhase | ReleasePhase | ClusterPhase | Absence
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.status.objects import (
+    annotations_of,
     condition,
     container_statuses,
     dig,
     epoch,
     event_time,
     find,
+    has_condition,
     is_ready,
     is_terminating,
+    labels_of,
     lags,
     name_of,
     number,
@@ -51,10 +54,10 @@ def _pods_of(owner: Object | None, snapshot: Snapshot) -> list[Object]:
 
 def _bare_template(owner: Object) -> tuple[Any, ...] | None:
     template = dig(owner, "spec", "template") or {}
-    labels = dict(dig(template, "metadata", "labels") or {})
+    labels = dict(labels_of(template))
     labels.pop("pod-template-hash", None)
     spec = dig(template, "spec")
-    return (labels, dig(template, "metadata", "annotations") or {}, spec) if spec else None
+    return (labels, annotations_of(template), spec) if spec else None
 
 
 def _split(ref: WorkloadRef, snapshot: Snapshot) -> tuple[list[Object], list[Object]]:
@@ -216,9 +219,9 @@ def is_rollout_complete(kind: str, workload: Object) -> bool:
     """Whether the workload's controller counts its rollout as over; how its pods are is not asked."""
     status = dig(workload, "status") or {}
     if kind == "Job":
-        return any(condition(workload, one).get("status") == "True" for one in ("Complete", "Failed"))
+        return any(has_condition(workload, one) for one in ("Complete", "Failed"))
     if kind == "Pod":
-        return condition(workload, "Ready").get("status") == "True" or status.get("phase") in ("Succeeded", "Failed")
+        return has_condition(workload, "Ready") or status.get("phase") in ("Succeeded", "Failed")
     if kind not in _RULES:
         return _custom(workload)[0] is not Phase.PROGRESSING
     if kind == "DaemonSet":
@@ -305,8 +308,8 @@ def _short(seen: _Seen, reason: object, message: str) -> Judged:
         return Phase.DEGRADED, "ReplicasLost", message
     if seen.scaling:
         return Phase.PROGRESSING, "Scaling", message
-    started = any(condition(pod, "PodScheduled").get("status") == "True" for pod in seen.current)
-    failed = condition(seen.workload, "ReplicaFailure").get("status") == "True"
+    started = any(has_condition(pod, "PodScheduled") for pod in seen.current)
+    failed = has_condition(seen.workload, "ReplicaFailure")
     word = "FailedCreate" if failed else "Rollout" if started or seen.old else "NoPodYet"
     return Phase.PROGRESSING if started or seen.old else Phase.PENDING, word, message
 
@@ -383,7 +386,7 @@ def _cron_job(seen: _Seen, desired: int) -> Judged:
         # What a rollout brought is the schedule: a Job of it may be older, and is nobody's to wait for.
         phase = Phase.DEGRADED if seen.was_available else Phase.AVAILABLE
         return phase, "LastJobFailed", f"{schedule}, its last Job {name} failed: {failed.get('reason')}"
-    over = condition(seen.job, "Complete").get("status") == "True"
+    over = has_condition(seen.job, "Complete")
     return Phase.AVAILABLE, "Scheduled", f"{schedule}, its last Job {name} {'succeeded' if over else 'runs'}"
 
 
@@ -395,7 +398,7 @@ def _pod(seen: _Seen, desired: int) -> Judged:
         return Phase.AVAILABLE, "Succeeded", "ended well"
     if seen.ready:
         return Phase.AVAILABLE, "Ready", counts
-    scheduled = condition(pod, "PodScheduled").get("status") == "True"
+    scheduled = has_condition(pod, "PodScheduled")
     return (Phase.PROGRESSING if scheduled else Phase.PENDING), str(phase or "Pending"), counts
 
 

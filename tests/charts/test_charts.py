@@ -71,6 +71,7 @@ def test_rendering_is_deterministic(todo_app: Chart) -> None:
         pytest.param({"replicaCount": -1}, "/replicaCount", id="negative replicas"),
         pytest.param({"config": {"data": {"PORT": 1}}}, "/config/data/PORT", id="config value not a string"),
         pytest.param({"config": {"data": {"a-b": "1"}}}, "/config/data", id="config key not a variable"),
+        pytest.param({"config": {"envFrom": False, "data": {"a/b": "1"}}}, "/config/data", id="config key not a file"),
         pytest.param({"env": {"X": {"from": {}}}}, "/env/X", id="env source"),
         pytest.param({"secretEnv": {"X": {"secret": "s"}}}, "/secretEnv/X", id="secret without a key"),
         pytest.param({"resources": {"limits": {"cpu": "much"}}}, "/resources/limits/cpu", id="quantity"),

@@ -262,3 +262,10 @@ def test_a_worker_has_no_port_and_no_service(workload: Chart) -> None:
     rendered = workload.render({"port": None, "service": {"enabled": False}, "preStopSeconds": 0})
     assert set(rendered) == {("Deployment", "web")}
     assert not {"ports", "lifecycle"} & rendered.container("web").keys()
+
+
+def test_files_are_mounted_from_the_configmap(workload: Chart) -> None:
+    data = {"nginx.conf": "events {}\n", "A": "1"}
+    rendered = workload.render({"config": {"enabled": True, "envFrom": False, "data": data}})
+    assert rendered["ConfigMap", "web-config"]["data"] == data
+    assert "envFrom" not in rendered.container("web")

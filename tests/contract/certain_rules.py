@@ -10,6 +10,7 @@ from deployer.core.ports import Object
 
 OWN = {
     "ENV_IN_CONTEXT": "a secret would be in an image, which neither Docker nor Kubernetes knows",
+    "RELEASE_SIZE": "it is about the Secret in which helm stores a release, not about an object of the chart",
     "ROLLOUT_SERVICE": "it is about rollout.services of the spec",
     "SERVICE_TYPE": "it is about urls of the spec, which nothing could ask",
     "URL_TARGET": "it is about urls and cors of the spec",

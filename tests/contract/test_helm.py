@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, Object, ObjectRef, Revision, UpgradeRequest
 from deployer.helm import storage
+from deployer.helm.gone_kinds import forget
 from tests.contract.conftest import BOTH, Clients
+from tests.fakes import FakeKube
 
 pytestmark = BOTH
 
@@ -178,3 +181,32 @@ def test_an_uninstalled_release_leaves_nothing(clients: Clients, chart: Path) ->
     assert clients.helm.uninstall("app", clients.namespace) is True
     assert (history(clients), served(clients)) == ((), None)
     assert clients.helm.uninstall("app", clients.namespace) is False
+
+
+GONE = {"apiVersion": "gone.example.com/v1", "kind": "Widget", "metadata": {"name": "one"}}
+
+
+def with_gone_kind(clients: Clients, revision: int) -> None:
+    """The stored revision has an object more, of a kind that the server does not have."""
+    body = f"---\n{json.dumps(GONE)}\n"
+    changed = storage.with_parts(stored(clients, revision), lambda part: part + body if part.strip() else part)
+    assert changed is not None
+    clients.kube.replace(changed)
+    if isinstance(clients.kube, FakeKube):
+        clients.kube.lost_kinds = frozenset({(GONE["apiVersion"], GONE["kind"])})
+
+
+def test_an_object_of_a_kind_that_is_gone_keeps_helm_until_it_is_forgotten(clients: Clients, chart: Path) -> None:
+    clients.helm.upgrade(wanted(clients, chart))
+    with_gone_kind(clients, 1)
+    with pytest.raises(DeployError):
+        clients.helm.upgrade(wanted(clients, chart, "2"))
+    assert [one.kind for one in forget("app", clients.namespace, clients.kube)] == ["Widget"]
+    number = clients.helm.upgrade(wanted(clients, chart, "2")).revision.revision
+    assert served(clients) == "2"
+    with_gone_kind(clients, number)
+    with pytest.raises(DeployError):
+        clients.helm.uninstall("app", clients.namespace)
+    forget("app", clients.namespace, clients.kube)
+    assert clients.helm.uninstall("app", clients.namespace) is True
+    assert (history(clients), served(clients)) == ((), None)

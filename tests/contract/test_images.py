@@ -5,6 +5,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from deployer.core.errors import DeployError, input_error
 from deployer.core.events import Log
 from deployer.core.ports import BuildFailed, BuildRequest, DockerEndpoint, ImagePort
 from deployer.core.steps import Steps, merge
+from deployer.images.docker import DockerEngine
 from deployer.toolchain.source.debian import base_ref
 from tests.contract.conftest import BOTH, Clients, Connected, opened
 from tests.fakes import FakeImages
@@ -175,3 +177,24 @@ def test_the_fake_reads_the_dockerfile_that_it_is_sent(tmp_path: Path) -> None:
     daemon = FakeImages()
     with pytest.raises(BuildFailed, match="absent"):
         list(daemon.build(request("x", "FROM absent\n")))
+
+
+def test_a_file_in_a_volume_is_emptied_and_nothing_else_is_left(name: str) -> None:
+    """The machine's own daemon, which has no image for it."""
+    with closing(DockerEngine(composition.this_machine().host_docker)) as engine:
+        before = engine._client.images(all=True)
+        engine.empty_file(name, "tmp/kubeadm.yaml")  # no such volume
+        engine.make_volume(name, {})
+        try:
+            engine.empty_file(name, "tmp/kubeadm.yaml")  # no such folder
+            folder = Path(engine._client.inspect_volume(name)["Mountpoint"]) / "tmp"
+            folder.mkdir()
+            for file in ("kubeadm.yaml", "other"):
+                (folder / file).write_text("full")
+            engine.empty_file(name, "tmp/kubeadm.yaml")
+            assert {one.name: one.read_text() for one in folder.iterdir()} == {"kubeadm.yaml": "", "other": "full"}
+        finally:
+            engine.remove_volume(name)
+        left = engine._client.images(all=True)
+        assert {one["Id"] for one in left} == {one["Id"] for one in before}
+        assert not engine._client.containers(all=True, filters={"volume": name})

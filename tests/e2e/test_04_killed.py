@@ -19,6 +19,7 @@ def test_an_up_that_is_killed_with_its_helm_is_ended_by_the_next(app: Project, a
     with (app.root / SOURCE).open("a") as file:
         file.write(f"\n# what the killed run was to bring: {token_urlsafe(6)}\n")
     mark = token_urlsafe(12)
+    no_pods = checks.no_pods(app)
     run = Victim(app, ("up", "--hold", "1s"), mark)
     assert run.await_stage("releases", 120), run.document.get("errors")
     assert run.await_program("helm", 20), "helm was never seen at work"
@@ -35,7 +36,7 @@ def test_an_up_that_is_killed_with_its_helm_is_ended_by_the_next(app: Project, a
     assert checks.data(ann, tasks) == []
     assert checks.cluster(app) == []
     assert checks.leaks(mark) == []
-    assert checks.builds(app) == []
+    assert checks.builds(app, no_pods) == []
     assert checks.files(app, keys) == []
     assert checks.leftovers(app) == []
     refs = {one["name"]: one["ref"] for one in data["images"]}

@@ -99,6 +99,7 @@ class FakeHelm:
         if history and history[-1].status.startswith("pending-"):
             title = f"another operation on release `{request.release}` is in progress"
             raise DeployError(Problem("RELEASE_PENDING", title), ExitCode.REFUSED)
+        self._build([*history[-1:], *[one for one in history if one.status == "deployed"]], "current")
         number = history[-1].revision + 1 if history else 1
         objects = [_placed(one, request.namespace) for one in self._render(request)]
         failure = self.failures.pop(0) if self.failures else None
@@ -127,6 +128,8 @@ class FakeHelm:
         target = [one for one in history if one.revision == revision]
         if not target:
             raise DeployError(Problem("HELM_FAILED", "release has no such revision"), ExitCode.MACHINE)
+        self._build(history[-1:], "current")
+        self._build(target, "new")
         objects = self._manifest(target[0])
         when, failure = self.rollback_failures.pop(0) if self.rollback_failures else ("", None)
         secret = release_secret(
@@ -151,6 +154,7 @@ class FakeHelm:
 
     def uninstall(self, release: str, namespace: str) -> bool:
         history = self._history(release, namespace)
+        self._build(history[-1:], "")
         for revision in history:
             for ref in self._objects(revision):
                 self.kube.drop(ref.kind, ref.namespace, ref.name)
@@ -159,6 +163,14 @@ class FakeHelm:
 
     def _history(self, release: str, namespace: str) -> tuple[Revision, ...]:
         return storage.revisions(self.kube.list("Secret", namespace, labels=storage.SELECTOR), release)
+
+    def _build(self, revisions: Sequence[Revision], which: str) -> None:
+        """Helm builds all objects of a revision by kinds that the server has now."""
+        for one in revisions:
+            for body in self._manifest(one):
+                if (body.get("apiVersion"), body["kind"]) in self.kube.lost_kinds:
+                    title = f"unable to build kubernetes objects from {which} release manifest"
+                    raise DeployError(Problem("HELM_FAILED", title), ExitCode.INPUT)
 
     def _deploy(self, secret: Object, objects: Sequence[Object], history: Sequence[Revision]) -> Upgraded:
         """The revision and its objects are there; objects that only the last one had are gone."""

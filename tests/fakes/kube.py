@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import io
+import re
+import shlex
 import socket
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -41,6 +43,8 @@ class FakeKube:
         self.executed: list[tuple[str, str, str, tuple[str, ...]]] = []
         self.allowed_in: frozenset[str] | None = None
         """The namespaces that the user has rights in, and none beyond them; None where all is allowed."""
+        self.lost_kinds: frozenset[tuple[str, str]] = frozenset()
+        """apiVersion and kind of what was served once and is so no more: a definition that was deleted."""
         self._version = version
         self._objects: dict[Key, Object] = {}
         self._serial = 0
@@ -81,13 +85,14 @@ class FakeKube:
         self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", metadata_only: bool = False
     ) -> list[Object]:
         self._check_right(kind, namespace)
+        there = dict(self._objects)  # helm may be at work in another thread
         chosen = [
-            copy.deepcopy(self._objects[key])
-            for key in sorted(self._objects)
+            copy.deepcopy(there[key])
+            for key in sorted(there)
             if key[0] == kind
             and namespace in ("", key[1])
-            and _selected(self._objects[key], labels)
-            and _has_fields(self._objects[key], fields)
+            and _selected(there[key], labels)
+            and _has_fields(there[key], fields)
         ]
         return [{"kind": kind, "metadata": one["metadata"]} for one in chosen] if metadata_only else chosen
 
@@ -208,7 +213,19 @@ class FakeKube:
                 for one in tar:
                     content = tar.extractfile(one)
                     files[f"/{one.name}"] = content.read() if content is not None else b""
-        return Executed(0)
+        return self._said_after_files(where, command[2])
+
+    def _said_after_files(self, where: tuple[str, str, str], script: str) -> Executed:
+        """How the script's own commands ended, each of which comes after a line that `echo` prints."""
+        said = ""
+        for mark, line in re.findall(r"^echo '(.*)'\n(.*) < /dev/null \|\| exit$", script, re.MULTILINE):
+            command = tuple(shlex.split(line))
+            self.executed.append((*where, command))
+            ended = self.commands.get(command, Executed(0))
+            said += f"{mark}\n{ended.output}"
+            if ended.code:
+                return Executed(ended.code, said)
+        return Executed(0, said)
 
     def free_disk(self, node: str) -> int | None:
         return self.disk.get(node)

@@ -32,7 +32,7 @@ def breaking(row: Refusal) -> Change:
             parts["not_built"] = (NotBuilt(location, "deployment/probe", MISLED, BUILT),)
         parts["cluster"] = cluster(
             services=before("Service", "theirs"), quotas=before("ResourceQuota"), limit_ranges=before("LimitRange"),
-            storage_classes=frozenset({"standard"}), kinds=frozenset({("v1", "ConfigMap")}),
+            storage_classes=frozenset({"standard", ""}), kinds=frozenset({("v1", "ConfigMap")}),
         )  # fmt: skip
 
     return change

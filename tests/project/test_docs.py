@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import ROOT
 
@@ -63,3 +64,27 @@ def test_the_drawing_has_every_package() -> None:
     assert drawing is not None
     packages = {path.parent.name for path in (ROOT / "deployer").glob("*/__init__.py")}
     assert packages - set(re.findall(r"\w+", drawing[1])) == set()
+
+
+def test_a_command_of_the_docs_that_breaks_a_file_changes_it() -> None:
+    """`sed -i 's/…/…/' FILE`: the pattern is in the file, or whoever follows the page sees nothing happen."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = [
+        one for page in pages for one in re.findall(r"sed -i 's/(.+?)/(.+?)/' (\S+)", page.read_text(encoding="utf-8"))
+    ]
+    assert found
+    for pattern, replacement, file in found:
+        before = (ROOT / file).read_text(encoding="utf-8")
+        assert re.sub(pattern, lambda _, new=replacement: new, before, flags=re.MULTILINE) != before, (pattern, file)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".pre-commit-config.yaml", *(str(one.relative_to(ROOT)) for one in sorted((ROOT / ".github").rglob("*.yml")))],
+)
+def test_what_a_forge_reads_is_yaml_and_has_no_empty_field(path: str) -> None:
+    """GitHub shows no form that it cannot read, and says nothing; the strictest reader is asked."""
+    document = yaml.load((ROOT / path).read_bytes(), Loader=yaml.SafeLoader)
+    assert document and all(value is not None for key, value in document.items() if key is not True)  # `on` is true
+    for field in document.get("body", ()):
+        assert field["type"] in ("textarea", "input", "markdown", "dropdown") and field["attributes"]["label"]

@@ -42,6 +42,7 @@ SHARED = {
     "HELM_MISSING": "helm is not on this machine",
     "INTERRUPTED": "the user ended the run",
     "KUBECONFIG_UNREADABLE": "the kubeconfig, or a file that it names, cannot be used",
+    "LINE_ENDS": "a script has the line ends of Windows",
     "LOCKED": "another run deploys the application",
     "LOCK_WAIT": "another run deploys the application",
     "OBJECT_FOREIGN": "an object of a release exists already and is not the release's",

@@ -18,10 +18,11 @@ from deployer.core.ports import LABEL_PREFIX, DockerEndpoint, ImagePort, KubePor
 from deployer.core.process import CommandFailed, run
 from deployer.core.steps import Steps
 from deployer.core.yaml import parse_manifest
+from deployer.status.objects import labels_of
 from deployer.toolchain.files import RECIPES, locked
 from deployer.toolchain.source.debian import ensure_packages
 from deployer.toolchain.source.go import built, ensure_built, ensure_go
-from deployer.toolchain.source.images import OURS, Recipe, ensure_image
+from deployer.toolchain.source.images import OURS, BuildHost, Recipe, ensure_image
 from deployer.toolchain.source.node import kube_proxy_os
 
 # Longer than a local cluster lives.
@@ -65,7 +66,7 @@ def _made(host: str, env: Mapping[str, str]) -> tuple[bytes, bytes]:
             raise machine_error(
                 "ADDON_CERTIFICATE",
                 f"openssl could not make a certificate for {host}",
-                detail="\n".join(error.tail),
+                detail=error.output,
                 hints=("openssl version", "todo-deploy up"),
             ) from None
         return certificate.read_bytes(), key.read_bytes()
@@ -121,7 +122,7 @@ def address_range(network: str | None, node_ip: str | None) -> str:
 def _labelled(addon: str, body: Object) -> Object:
     """The object with the label, and what its controllers make of it too."""
     metadata = body["metadata"]
-    made = {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), ADDON_LABEL: addon}}}
+    made = {**body, "metadata": {**metadata, "labels": {**labels_of(body), ADDON_LABEL: addon}}}
     template = (body.get("spec") or {}).get("template")
     return {**made, "spec": {**body["spec"], "template": _labelled(addon, template)}} if template else made
 
@@ -185,15 +186,17 @@ def ensure_images(
     if not lacking:
         return
 
+    host = BuildHost(docker, cache_dir, env)
+
     def made() -> Steps[None]:
         builds = list({image.build.name: image.build for image, _ in lacking}.values())
         if any(not built(cache_dir, build).is_dir() for build in builds):
             go = yield from ensure_go(cache_dir, env, _GO_AT_LEAST)
             yield from ensure_built(cache_dir, go, builds, env)
         if any(image.network_tools for image, _ in lacking):
-            yield from ensure_image(docker, kube_proxy_os(env), cache_dir, env)
+            yield from ensure_image(host, kube_proxy_os(env))
         for _, one in lacking:
-            yield from ensure_image(docker, one, cache_dir, env)
+            yield from ensure_image(host, one)
 
     if any(daemons.host.image(one.ref) is None for _, one in lacking):
         yield from locked(cache_dir, made())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from fractions import Fraction
 from deployer.config.spec import mebibytes
 from deployer.core.ports import Object, ObjectRef
 from deployer.core.reading import kind_of
+from deployer.core.text import did_you_mean
 from deployer.plan import SecretPlan
 from deployer.preflight.rules.capacity import quantity, shown
 from deployer.preflight.rules.model import (
@@ -29,6 +29,7 @@ from deployer.preflight.rules.model import (
 from deployer.preflight.rules.workloads import pods_of, surge_of
 from deployer.sources.dotenv import suggest
 from deployer.sources.env_files import is_telling
+from deployer.status.objects import dig, is_default_class
 
 _WRITING = {"create", "update", "patch", "*"}
 # What Kubernetes fills in by itself (Kubernetes docs, Secrets: types).
@@ -177,9 +178,8 @@ def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, 
     kind, name = one.target.kind, one.target.name
     what = f"{kind} `{name}`" + (f" (for {one.key})" if one.key else "")
     same = [other.name for other in provided if (other.kind, other.namespace) == (kind, one.target.namespace)]
-    close = difflib.get_close_matches(name, same, 1)
     elsewhere = sorted({other.namespace for other in provided if (other.kind, other.name) == (kind, name)})
-    hints = [f"did you mean `{close[0]}`?"] if close else []
+    hints = [*did_you_mean(name, same)]
     if elsewhere:
         hints.append(f"it exists in namespace `{elsewhere[0]}`; a pod can only use those of its own namespace")
     secret = subject.loaded.spec.secrets.get(name) if kind == "Secret" else None
@@ -187,7 +187,7 @@ def _missing_object(subject: Subject, one: Reference, provided: dict[ObjectRef, 
         hints.append(f"its name carries a hash: map it in releases.{one.workload.release.name}.secrets in the spec")
     elif secret is not None and secret.when is not None and not elsewhere:
         hints.append(f"the switch `{secret.when}` of the spec turns it off")
-    elif kind == "Secret" and not close and not elsewhere:
+    elif kind == "Secret" and not hints:
         hints.append(f"add secrets.{name} to {subject.loaded.path.name}")
     return Violation(
         f"{one.workload.label} needs {what}, which does not exist",
@@ -202,13 +202,15 @@ def _missing_key(subject: Subject, one: Reference, has: frozenset[str]) -> Viola
     title = f"{one.workload.label} needs {one.key} ({kind.lower()} {name}), which has no such key"
     mended = _secret_of(subject, one.target)
     near = suggest(one.key, subject.env)
-    hints = []
+    hints: list[str] = []
     if one.key in subject.env:
         hints.append(f"{subject.env[one.key].where} has it: add `{one.key}: {{}}` to secrets.{mended}.keys in {file}")
     elif near is not None and near not in has:
         hints.append(f"{subject.env[near].where} has `{near}`: did you mean `{one.key}`?")
-    elif close := suggest(one.key, has) or next(iter(difflib.get_close_matches(one.key, has, 1)), None):
+    elif close := suggest(one.key, has):
         hints.append(f"did you mean `{close}`?")
+    else:
+        hints += did_you_mean(one.key, has)
     if not hints and mended:
         hints.append(f"add `{one.key}: {{}}` to secrets.{mended}.keys in {file} and a line {one.key}=… to the env file")
     place = _place(one)
@@ -230,6 +232,7 @@ def _place(one: Reference) -> Place:
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off"})
 _SECRET_KEY = re.compile(
     r"(PASS(WORD|WD|PHRASE)|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?)S?$", re.IGNORECASE
 )
@@ -238,6 +241,9 @@ _SECRET_VALUE = re.compile(
     r"^eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|://[^/\s:@]*:[^/\s@]+@"
 )
 _ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+_LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class"
+_NAME_ONE = "storageClassName: one that the cluster has"
+_MAKE_DEFAULT = "kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true"
 _MANAGED_SECRETS = ("helm.sh/", "kubernetes.io/")
 
 
@@ -369,20 +375,32 @@ def encryption(subject: Subject) -> Iterator[Violation]:
 @rule("STORAGE_CLASS", "certain", "topology 000 PersistentVolumeClaim",
       hint="leave storageClassName out to use the default class")  # fmt: skip
 def storage_class(subject: Subject) -> Iterator[Violation]:
-    """Claims that pods wait for ask for a storage class, or the class of a volume, that is there or is made."""
+    """Claims that pods wait for get a storage class, or the class of a volume, that is there or is made."""
     known = subject.cluster.storage_classes if subject.cluster is not None else None
     if subject.cluster is None or known is None:
         return
-    made = {one.name for one in subject.objects("StorageClass")}
-    known = known | made | {str(one.spec.get("storageClassName")) for one in subject.objects("PersistentVolume")}
+    classes, volumes = list(subject.objects("StorageClass")), subject.objects("PersistentVolume")
+    known |= {one.name for one in classes} | {"" for one in classes if is_default_class(one.body)}
+    known |= {str(one.spec.get("storageClassName") or "") for one in volumes}
+    has = "it has: " + (", ".join(sorted(filter(None, known))) or "none")
+    # Minikube may still be making its default class.
+    late = subject.loaded.spec.cluster.provider == "minikube"
     for one, claim in _claims(subject):
-        wanted = claim.get("storageClassName")
-        if wanted and wanted not in known and one.ref not in subject.cluster.ours:
-            works = (work for work in subject.workloads() if work.ref == one.ref or _mounts(work, one.name))
-            yield Violation(f"{one.label} asks for storage class `{wanted}`, which the cluster does not have",
-                         one.place("persistence", "storageClass"),
-                         "it has: " + (", ".join(sorted(known)) or "none"),
-                         severity=None if any(work.starts for work in works) else "warning")  # fmt: skip
+        wanted = str(claim.get("storageClassName") or "")
+        if wanted in known or one.ref in subject.cluster.ours or _names_its_volume(claim):
+            continue
+        works = (work for work in subject.workloads() if work.ref == one.ref or _mounts(work, one.name))
+        certain = any(work.starts for work in works) and (wanted or not late)
+        what = f"asks for storage class `{wanted}`, which the cluster does not have"
+        what = what if wanted else "names no storage class, and the cluster has no default one"
+        yield Violation(f"{one.label} {what}", one.place("persistence", "storageClass"), has,
+                        () if wanted else (_NAME_ONE, _MAKE_DEFAULT), None if certain else "warning")  # fmt: skip
+
+
+def _names_its_volume(claim: Object) -> bool:
+    """Whether it asks for a volume made by hand: by its name, or by an empty class, which is no class at all."""
+    wanted = claim.get("storageClassName")
+    return wanted == "" or bool(claim.get("volumeName") and wanted is None)
 
 
 @rule(
@@ -443,9 +461,15 @@ def claim_size(subject: Subject) -> Iterator[Violation]:
 def _claims(subject: Subject) -> Iterator[tuple[Manifest, Object]]:
     """The spec of every claim, with the object that it is of."""
     for one in subject.objects("PersistentVolumeClaim"):
-        yield one, one.spec
+        yield one, _claim_spec(one.body)
     for one in subject.objects("StatefulSet"):
-        yield from ((one, claim.get("spec") or {}) for claim in one.spec.get("volumeClaimTemplates") or ())
+        yield from ((one, _claim_spec(claim)) for claim in one.spec.get("volumeClaimTemplates") or ())
+
+
+def _claim_spec(claim: Object) -> Object:
+    """The claim's spec, with the class that an old chart names in an annotation, which goes before."""
+    spec, legacy = claim.get("spec") or {}, dig(claim, "metadata", "annotations", _LEGACY_CLASS)
+    return dict(spec) if legacy is None else {**spec, "storageClassName": legacy}
 
 
 def _mounts(workload: Workload, claim: str) -> bool:
@@ -471,6 +495,6 @@ def _is_base64(text: str) -> bool:
 def _is_secret(key: str, value: object) -> bool:
     if not isinstance(value, str) or not value.strip() or "$(" in value:  # Kubernetes fills in another variable
         return False
-    if value.strip().isdigit() or value.strip().lower() in ("true", "false"):  # MAX_TOKENS: "1000"
+    if value.strip().isdigit() or value.strip().lower() in _SWITCHES:  # MAX_TOKENS: "1000"
         return False
     return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from deployer.config.load import LoadedSpec, chart_folder
 from deployer.config.rules import Rules, Waiver
 from deployer.core.errors import Problem
 from deployer.core.reading import Malformed, read_text
+from deployer.core.text import did_you_mean
 from deployer.core.yaml import Location, parse_texts
 from deployer.preflight.rules import (
     capacity,
@@ -112,9 +112,8 @@ def _about_waivers(
     for location, waiver in waivers:
         where = str(loaded.origin(*location))
         if waiver.rule not in known:
-            close = difflib.get_close_matches(waiver.rule.upper().replace("-", "_"), known, 1)
-            hint = f"did you mean `{close[0]}`?" if close else "todo-deploy validate --rules"
-            problem = Problem(WAIVER_UNKNOWN, f"there is no rule `{waiver.rule}` to waive", where=where, hints=(hint,))
+            hints = did_you_mean(waiver.rule.upper().replace("-", "_"), known) or ("todo-deploy validate --rules",)
+            problem = Problem(WAIVER_UNKNOWN, f"there is no rule `{waiver.rule}` to waive", where=where, hints=hints)
             yield Finding(WAIVER_UNKNOWN, "warning", problem)
         elif not partly and not any(_takes(waiver, one) for one in found):
             of = f" for {', '.join(waiver.objects)}" if waiver.objects else ""
@@ -139,7 +138,7 @@ def locate(place: Place, loaded: LoadedSpec) -> str:
     if loaded.spec.releases[place.release].is_remote:
         return str(loaded.origin("releases", place.release, "chart"))
     chart = chart_folder(loaded.root, loaded.spec.releases[place.release].chart)
-    shown = str(chart.relative_to(loaded.root)) if chart.is_relative_to(loaded.root) else str(chart)
+    shown = loaded.shown(chart)
     line = _values_line(chart / "values.yaml", place)
     return f"{shown}/values.yaml:{line}" if line else f"{place.object} of chart {shown}" if place.object else shown
 

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 from deployer.config.load import LoadedSpec
@@ -17,7 +16,7 @@ from deployer.core.yaml import Location
 from deployer.plan import Plan, ReleasePlan
 from deployer.sources.dotenv import EnvFile
 from deployer.sources.env_files import Leak
-from deployer.status.objects import dig
+from deployer.status.objects import annotations_of, dig, labels_of, name_of
 
 Tier = Literal["certain", "policy", "advice"]
 """Refused by Kubernetes or Helm, or can never work; what `rules.policy: strict` forbids; what may be better."""
@@ -65,7 +64,7 @@ class Manifest:
     @property
     def labels(self) -> Mapping[str, str]:
         """The object's own labels."""
-        return dict(self._metadata.get("labels") or {})
+        return dict(labels_of(self.body))
 
     @property
     def spec(self) -> Object:
@@ -117,7 +116,7 @@ class Workload(Manifest):
     @property
     def pod_labels(self) -> Mapping[str, str]:
         """The pods' labels."""
-        return dict((self.template.get("metadata") or {}).get("labels") or {})
+        return dict(labels_of(self.template))
 
     @property
     def volumes(self) -> list[Object]:
@@ -206,6 +205,10 @@ class Rendered:
     """Paths of values that the chart neither knows nor uses, each with the nearest that it knows."""
     brings: frozenset[tuple[str, str]] = frozenset()
     """apiVersion and kind of what the definitions in the chart's `crds` define, which Helm applies first."""
+    withheld: frozenset[tuple[str, str]] = frozenset()
+    """The same of a release that is there: Helm does not apply `crds` again."""
+    size: int = 0
+    """The bytes that Helm will store of it, where they may be too many."""
     renewed: tuple[tuple[ObjectRef, str], ...] = ()
     """Fields that the chart makes anew each time: random passwords, certificates, times."""
     random: tuple[str, ...] = ()
@@ -226,7 +229,10 @@ class Cluster:
     namespaces: frozenset[str] | None = frozenset()
     """None where that is not known."""
     storage_classes: frozenset[str] | None = None
-    """Names of classes and of the classes of volumes; None where that is not known."""
+    """Names of classes and of the classes of volumes; "" where a claim that names none gets a volume; None where that
+    is not known."""
+    ingress_classes: frozenset[str] | None = None
+    """Names of IngressClasses; "" where one is the default; None where that is not known."""
     counted: Mapping[str, Fraction] = field(default_factory=dict)
     """What its kubelets count, which the scheduler goes by."""
     nodes: tuple[Mapping[str, Fraction], ...] = ()
@@ -281,10 +287,10 @@ class Subject:
     """Releases that ask the cluster for what is not there yet, and are no part of the plan here."""
 
     def objects(self, *kinds: str) -> Iterator[Manifest]:
-        """Every rendered object of these kinds; of any kind where none is given."""
+        """Every rendered object of these kinds of Kubernetes; of any kind, also of others, where none is given."""
         for one in self.releases:
             for body in one.objects:
-                if not kinds or body.get("kind") in kinds:
+                if not kinds or (body.get("kind") in kinds and not is_custom(body)):
                     yield Manifest(one.release, body)
 
     def workloads(self) -> Iterator[Workload]:
@@ -304,11 +310,6 @@ class Subject:
     def sees_cluster(self) -> bool:
         """Whether it is known what the cluster has: it runs, or nothing is in it yet."""
         return self.cluster is not None and not self.cluster.unseen
-
-    def shown(self, path: Path) -> str:
-        """The path as a person reads it: relative to the spec where it lies below it."""
-        root = self.loaded.root
-        return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +410,7 @@ def texts_of(value: Any) -> Iterator[str]:
 
 def hooks_of(body: Object) -> list[str]:
     """The hooks of Helm at which the object is made; none for an object of the release itself."""
-    hooks = str(((body.get("metadata") or {}).get("annotations") or {}).get("helm.sh/hook") or "")
+    hooks = str(annotations_of(body).get("helm.sh/hook") or "")
     return [one.strip() for one in hooks.split(",") if one.strip()]
 
 
@@ -443,11 +444,6 @@ def is_test(body: Object) -> bool:
     """Whether the object is made by `helm test` alone, which nothing here runs."""
     hooks = hooks_of(body)
     return bool(hooks) and all(one.startswith("test") for one in hooks)
-
-
-def name_of(body: Object) -> str:
-    """The object's name; empty where its template gave it none."""
-    return str((body.get("metadata") or {}).get("name") or "")
 
 
 def lacks_addon(subject: Subject, name: str) -> bool:

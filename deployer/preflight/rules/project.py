@@ -15,6 +15,7 @@ from deployer.core.ports import KINDS, ObjectRef, ref_of
 from deployer.core.values import mapped
 from deployer.core.yaml import Location
 from deployer.helm.dry_run import is_hook
+from deployer.helm.storage import MOST_BYTES
 from deployer.plan import ImagePlan, ReleasePlan
 from deployer.preflight.rules.model import Container, Place, Severity, Subject, Violation, definitions, rule
 from deployer.sources import dotenv
@@ -75,6 +76,10 @@ def unknown_kinds(subject: Subject) -> Iterator[Violation]:
         seen.add((one.release.name, wanted))
         others = sorted(api for api, kind in served if kind == one.kind)
         hints = (f"the cluster has it as {', '.join(others)}",) if others else ()
+        if wanted in own.withheld:
+            chart = subject.loaded.spec.releases[one.release.name].chart
+            why = "Helm applies the chart's folder `crds` at the first install alone"
+            hints = (f"helm show crds {chart} | kubectl apply --server-side -f -, then: todo-deploy up ({why})",)
         if wanted in by_release[one.release.name]:
             hints = ("move its definition from templates to the chart's folder `crds`, which Helm applies first",)
         title = f"{one.label}: the cluster has no kind `{one.kind}` in `{wanted[0]}`"
@@ -117,6 +122,21 @@ def made_twice(subject: Subject) -> Iterator[Violation]:
             also = " and ".join(other for place, (other, _) in found.items() if place != at)
             label = f"{ref.kind.lower()}/{ref.name}"
             yield Violation(f"{who} makes {label}, and so does {also}", Place(release, label, spec=at))
+
+
+@rule("RELEASE_SIZE", "certain", "Kubernetes docs, Secrets (Restriction on data size); Helm docs, Storage backends",
+      hint="name in .helmignore what no template reads, or make two releases of it")  # fmt: skip
+def release_sizes(subject: Subject) -> Iterator[Violation]:
+    """Helm can store each release, chart and manifests packed, in one Secret."""
+    for one in subject.releases:
+        # Go packs a little better or worse than Python.
+        if one.size > MOST_BYTES * 1.05:
+            title = f"release `{one.release.name}` is too large for Helm: {_amount(one.size)}, and a Secret holds 1 MiB"
+            biggest = sorted(((path.stat().st_size, path) for path in one.release.chart.rglob("*") if path.is_file()),
+                             reverse=True)[:3]  # fmt: skip
+            files = ", ".join(f"{path.relative_to(one.release.chart)} ({_amount(size)})" for size, path in biggest)
+            detail = f"the biggest files of the chart: {files}" if files else ""
+            yield Violation(title, Place(one.release.name, spec=("releases", one.release.name, "chart")), detail)
 
 
 @rule("COMPONENT_PREFIX", "policy", "topology 003 ConfigMap/Secret Constraints (Naming)",
@@ -180,7 +200,7 @@ def _chart(subject: Subject, release: str) -> Place:
         return Place(release, spec=("releases", release, "chart"))
     # The plan's is a staged copy.
     chart = chart_folder(subject.loaded.root, subject.loaded.spec.releases[release].chart)
-    return Place(release, where=subject.shown(chart / "Chart.yaml"))
+    return Place(release, where=subject.loaded.shown(chart / "Chart.yaml"))
 
 
 _TAG = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{7,40})?")
@@ -248,7 +268,7 @@ def sources_before_install(subject: Subject) -> Iterator[Violation]:
             continue
         copied = 0
         for one in instructions(image.dockerfile.read_text(encoding="utf-8", errors="replace")):
-            words = [word for word in one.rest.split() if not word.startswith("--")]
+            words = one.words
             if one.word == "FROM":
                 copied = 0
             elif one.word in ("COPY", "ADD") and "--from=" not in one.rest and {".", "./"} & {*words[:-1]}:
@@ -398,7 +418,7 @@ def env_readable(subject: Subject) -> Iterator[Violation]:
     yield from (
         Violation(one.title, Place(where=one.where), one.detail, one.hints)
         for one in subject.machine.env_problems
-        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING", "CONTEXT_SHIPS")
+        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING", "CONTEXT_SHIPS", "ENV_IN_CHART", "LINE_ENDS")
     )
 
 
@@ -439,6 +459,18 @@ def references(subject: Subject) -> Iterator[Violation]:
 def context_ships(subject: Subject) -> Iterator[Violation]:
     """No image copies Git's folder, the spec or a chart: its tag would change with each of them."""
     yield from _env_problems(subject, "CONTEXT_SHIPS")
+
+
+@rule("ENV_IN_CHART", "advice", "Helm docs, The .helmignore file", hint="name them in .helmignore")
+def env_in_chart(subject: Subject) -> Iterator[Violation]:
+    """No env file with secrets is among the files of a chart, which helm stores in the cluster."""
+    yield from _env_problems(subject, "ENV_IN_CHART")
+
+
+@rule("LINE_ENDS", "advice", "execve(2), Interpreter scripts", hint="save it with LF line ends")
+def line_ends(subject: Subject) -> Iterator[Violation]:
+    """The `#!` line of the script that an image starts ends with LF: with CRLF its interpreter is not found."""
+    yield from _env_problems(subject, "LINE_ENDS")
 
 
 @rule("PUBLIC_URL", "advice", "topology 001 Environment Variables; topology 003 ConfigMaps",

@@ -9,9 +9,9 @@ from typing import Any
 
 from deployer.core.ports import KINDS, Object
 from deployer.preflight.rules.capacity import Load, amounts, loads, pod_sum, quantity, shown, used_by_others
-from deployer.preflight.rules.model import Container, Manifest, Place, Subject, Violation, Workload, name_of, rule
+from deployer.preflight.rules.model import Container, Manifest, Place, Subject, Violation, Workload, rule
 from deployer.preflight.rules.workloads import pods_of
-from deployer.status.objects import dig
+from deployer.status.objects import dig, name_of, namespace_of
 
 _ZERO = Fraction(0)
 # Of these, a pod says how much it takes in each container, or is refused (pkg/quota/v1/evaluator/core/pods.go).
@@ -39,7 +39,7 @@ class _Need:
 def quota(subject: Subject) -> Iterator[Violation]:
     """What is deployed fits into each ResourceQuota of its namespace; the extra pod of an update is advice."""
     for body in _in_force(subject, "ResourceQuota"):
-        found = [one for one in _loads_in(subject, _namespace(body)) if _is_counted(one.workload.pod, body)]
+        found = [one for one in _loads_in(subject, namespace_of(body)) if _is_counted(one.workload.pod, body)]
         hard = amounts(dig(body, "spec", "hard") or {})
         for resource, most in hard.items():
             need = _need(resource, body, found, subject)
@@ -54,8 +54,8 @@ def limit_range(subject: Subject) -> Iterator[Violation]:
     """Requests and limits of containers, pods and claims are within the LimitRanges of their namespace."""
     for body in _in_force(subject, "LimitRange"):
         for item in map(_as_kept, dig(body, "spec", "limits") or ()):
-            where = f"LimitRange `{name_of(body)}` of namespace `{_namespace(body)}`"
-            for who, place, asked, most in _bounded(subject, _namespace(body), str(item.get("type"))):
+            where = f"LimitRange `{name_of(body)}` of namespace `{namespace_of(body)}`"
+            for who, place, asked, most in _bounded(subject, namespace_of(body), str(item.get("type"))):
                 for said in _outside(item, asked, most):
                     yield Violation(f"{who}: {said}, by {where}", place)
 
@@ -66,7 +66,7 @@ def _in_force(subject: Subject, kind: str) -> list[Object]:
     there = () if cluster is None else cluster.quotas if kind == "ResourceQuota" else cluster.limit_ranges
     made = {(one.namespace, one.name): one for one in subject.objects(kind)}
     rendered = [{**one.body, "metadata": {"name": name, "namespace": place}} for (place, name), one in made.items()]
-    return [*rendered, *(one for one in there if (_namespace(one), name_of(one)) not in made)]
+    return [*rendered, *(one for one in there if (namespace_of(one), name_of(one)) not in made)]
 
 
 def _as_kept(item: Object) -> Object:
@@ -78,13 +78,9 @@ def _as_kept(item: Object) -> Object:
     return {**item, "default": limits, "defaultRequest": requests}
 
 
-def _namespace(body: Object) -> str:
-    return str(dig(body, "metadata", "namespace") or "")
-
-
 def _exceeded(body: Object, resource: str, most: Fraction, need: _Need) -> Violation:
     unit = resource.rpartition(".")[2]
-    has, namespace, fits = shown_as(most, unit), _namespace(body), need.steady + need.others <= most
+    has, namespace, fits = shown_as(most, unit), namespace_of(body), need.steady + need.others <= most
     lines = [*need.lines]
     if fits:
         lines.append(f"one pod more while a workload is updated: {shown_as(need.surge, unit)}")
@@ -112,10 +108,10 @@ def _need(resource: str, body: Object, found: list[Load], subject: Subject) -> _
     """What the quota's resource counts of the spec and of others; None where that cannot be known."""
     kind = _COUNTED.get(resource)
     if resource == "requests.storage" or kind == "PersistentVolumeClaim":
-        sizes = list(_claims(subject, _namespace(body)))
+        sizes = list(_claims(subject, namespace_of(body)))
         return _Need(sum(sizes, _ZERO) if kind is None else Fraction(len(sizes)))
     if resource in ("services.nodeports", "services.loadbalancers") or kind is not None:
-        return _count(resource, kind or "Service", _namespace(body), subject)
+        return _count(resource, kind or "Service", namespace_of(body), subject)
     prefix, _, unit = resource.partition(".")
     field = prefix if prefix in _FIELDS and unit else "requests"
     unit = "pods" if resource in ("pods", "count/pods") else unit if prefix in _FIELDS and unit else resource
@@ -133,7 +129,7 @@ def _of_pods(field: str, unit: str, body: Object, found: list[Load], subject: Su
     surge = max((min(one.surge, 1) * amount for one, amount in taken), default=_ZERO)
     others: Mapping[str, Fraction] = {}
     if subject.cluster is not None and not (dig(body, "spec", "scopes") or dig(body, "spec", "scopeSelector")):
-        others = used_by_others(subject, subject.cluster, field, waiting=True).get(_namespace(body), {})
+        others = used_by_others(subject, subject.cluster, field, waiting=True).get(namespace_of(body), {})
     return _Need(steady, surge, others.get(unit, _ZERO), lines) if steady or surge else None
 
 
@@ -178,7 +174,7 @@ def _unsaid(body: Object, keys: list[str], found: list[Load]) -> Iterator[Violat
             if lacks:
                 box = Container(one.workload, container)
                 words = ", ".join(f"`{key}`" for key in lacks)
-                quoted = f"ResourceQuota `{name_of(body)}` of namespace `{_namespace(body)}`"
+                quoted = f"ResourceQuota `{name_of(body)}` of namespace `{namespace_of(body)}`"
                 hint = "set resources in the chart's values, or ask for a LimitRange with defaults"
                 yield box.violation(f"no {words} is set, and {quoted} counts it", "resources", hint=hint)
 
@@ -204,7 +200,7 @@ def _loads_in(subject: Subject, namespace: str) -> Iterator[Load]:
 
 
 def _items(subject: Subject, namespace: str, kind: str) -> list[Object]:
-    those = (one for one in _in_force(subject, "LimitRange") if _namespace(one) == namespace)
+    those = (one for one in _in_force(subject, "LimitRange") if namespace_of(one) == namespace)
     items = (item for one in those for item in dig(one, "spec", "limits") or () if item.get("type") == kind)
     return [_as_kept(item) for item in items]
 

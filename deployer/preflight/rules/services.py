@@ -15,13 +15,14 @@ from deployer.preflight.rules.model import (
     Workload,
     is_custom,
     lacks_addon,
-    name_of,
     rule,
     without_addon,
 )
+from deployer.status.objects import annotations_of, is_default_class, name_of, namespace_of
 
 _NODE_PORTS = range(30000, 32768)
 _PORTS = range(1, 65536)
+_LEGACY_CLASS = "kubernetes.io/ingress.class"
 
 
 @rule("SERVICE_SELECTOR", "policy", "topology 000 Service; topology 003 Service Constraints",
@@ -46,7 +47,7 @@ def target_ports(subject: Subject) -> Iterator[Violation]:
         works = _selected(subject, one)
         works = [work for work in works if work.runs_on] or works
         for port in _ports(one.body) if works else ():
-            target = port.get("targetPort", port.get("port"))
+            target = port.get("targetPort") or port.get("port")  # 0 is filled in
             field = "name" if isinstance(target, str) else "containerPort"
             known = [{it[field] for it in work.ports if it.get(field)} for work in works]
             if any(target in has or (isinstance(target, int) and not has) for has in known):
@@ -118,7 +119,7 @@ def node_port_taken(subject: Subject) -> Iterator[Violation]:
     for one, number in _node_ports(subject):
         if number in taken:
             namespace, name = _key(taken[number])
-            release = (taken[number]["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name")
+            release = annotations_of(taken[number]).get("meta.helm.sh/release-name")
             of = f" of release `{release}`" if release else ""
             freed = (
                 "take that application down: todo-deploy down, in its folder"
@@ -223,6 +224,26 @@ def ingress_controller(subject: Subject) -> Iterator[Violation]:
     yield from without_addon(subject, "Ingress", "ingress", "an Ingress controller")
 
 
+@rule("INGRESS_CLASS", "advice", "Kubernetes docs, Ingress class",
+      hint="ingressClassName: one that the cluster has")  # fmt: skip
+def ingress_class(subject: Subject) -> Iterator[Violation]:
+    """Ingresses name an IngressClass that is there or is made, or there is a default one."""
+    known = subject.cluster.ingress_classes if subject.cluster is not None else None
+    if known is None or lacks_addon(subject, "ingress"):  # that is said by another rule
+        return
+    if subject.loaded.spec.cluster.provider == "minikube":  # the addon's own, which may not be there yet
+        known |= {"nginx", ""}
+    made = list(subject.objects("IngressClass"))
+    known |= {one.name for one in made} | {"" for one in made if is_default_class(one.body)}
+    has = "it has: " + (", ".join(sorted(filter(None, known))) or "none")
+    for one in subject.objects("Ingress"):
+        wanted = str(one.spec.get("ingressClassName") or "")
+        if wanted not in known and not annotations_of(one.body).get(_LEGACY_CLASS):
+            what = f"names class `{wanted}`, which the cluster does not have"
+            what = what if wanted else "names no class, and the cluster has no default one"
+            yield Violation(f"{one.label} {what}", one.place("ingress", "className"), has)
+
+
 @rule("LOAD_BALANCER", "advice", "topology 000 Service Types")
 def load_balancer(subject: Subject) -> Iterator[Violation]:
     """A cluster whose URLs are at a load balancer's address has one among its addons."""
@@ -254,7 +275,7 @@ def enforced(subject: Subject) -> Iterator[Violation]:
 
 def _key(body: Object) -> tuple[str, str]:
     """Namespace and name of an object of the cluster."""
-    return str((body.get("metadata") or {}).get("namespace", "")), name_of(body)
+    return namespace_of(body), name_of(body)
 
 
 def _ports(body: Object) -> list[Object]:

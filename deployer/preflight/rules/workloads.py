@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator
 
 from deployer.config.rules import Replicas
 from deployer.core.ports import Object, ObjectRef
+from deployer.core.text import did_you_mean
 from deployer.preflight.rules.model import (
     Manifest,
     Place,
@@ -104,6 +104,8 @@ def selected(subject: Subject) -> Iterator[Violation]:
     for workload in subject.workloads():
         selector = workload.spec.get("selector") or {}
         wanted = selector.get("matchLabels") or {}
+        if not selector and "beta" in str(workload.body.get("apiVersion")):
+            continue  # filled in by these versions, and KIND_UNKNOWN says where they are gone
         if workload.runs_on and (not selector or not wanted.items() <= workload.pod_labels.items()):
             title = f"{workload.label}: its selector does not match the labels of its own pods"
             yield Violation(title, workload.place("podLabels"))
@@ -149,13 +151,12 @@ def judged_otherwise(subject: Subject) -> Iterator[Violation]:
     names = {workload.name for workload in subject.workloads()}
     for name in spec.rollout.services:
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
             # A controller may make it.
             doubt: Severity | None = "warning" if any(is_custom(one.body) for one in subject.objects()) else None
             yield Violation(f"rollout.services names `{name}`, and no workload has this name",
                          Place(spec=("rollout", "services", name)),
                          "workloads: " + (", ".join(sorted(names)) or "none"),
-                         (f"did you mean `{close[0]}`?",) if close else (), doubt)  # fmt: skip
+                         did_you_mean(name, names), doubt)  # fmt: skip
 
 
 def _measured(spec: Object) -> set[str]:

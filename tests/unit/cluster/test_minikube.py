@@ -317,6 +317,52 @@ def test_a_version_that_is_neither_pulled_nor_built_is_refused_before_minikube_l
     assert (caught.value.problems[0].code, caught.value.exit_code) == ("CLUSTER_VERSION", ExitCode.REFUSED)
 
 
+@pytest.mark.parametrize(
+    ("kubelet", "profile", "emptied"),
+    [
+        (None, True, [(PROFILE, "tmp/minikube/kubeadm.yaml")]),  # as after `docker system prune` of a stopped profile
+        ("apiVersion: v1\n", True, []),
+        (None, False, []),
+    ],
+)
+def test_a_node_whose_container_was_lost_is_configured_anew_over_its_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubelet: str | None, profile: bool, emptied: list[tuple[str, str]]
+) -> None:
+    made = minikube(tmp_path, None, tmp_path / "absent")
+    if not profile:
+        (tmp_path / ".minikube" / "profiles" / PROFILE / "config.json").unlink()
+    seen: list[tuple[str, str]] = []
+    made._containers = NodeContainers(
+        lambda name: None, lambda *_: kubelet, empty_file=lambda *which: seen.append(which)
+    )
+    monkeypatch.setattr(module, "stream", lambda *_, **__: iter(()))
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(made.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.37.2")))
+    assert seen == emptied
+
+
+@pytest.mark.parametrize(("after", "asked"), [("renewed", True), ("old", False)])
+def test_who_shows_a_certificate_that_was_renewed_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str, asked: bool
+) -> None:
+    made = minikube(tmp_path, container(), tmp_path / "absent")
+    files = {"/etc/kubernetes/scheduler.conf": "old", "/etc/kubernetes/kubelet.conf": "any"}
+    made._containers = NodeContainers(lambda name: container(), lambda node, path: files.get(path))
+
+    def started(*_: object, **__: object) -> Iterator[str]:
+        files["/etc/kubernetes/scheduler.conf"] = after
+        return iter([step("Preparing Kubernetes"), step("Verifying Kubernetes")])
+
+    ran: list[list[object]] = []
+    monkeypatch.setattr(module, "stream", started)
+    monkeypatch.setattr(module, "run", lambda words, **_: ran.append(words))
+    monkeypatch.setattr(module, "seed_minikube", lambda *_: False)
+    list(made.start(StartRequest(PROFILE, "docker", 2, 2048, "20g", "v1.37.2")))
+    kubelet, *rest = ran
+    assert "kubelet-client-current.pem" in str(kubelet[-1])
+    assert [words[-3:] for words in rest] == ([["sudo", "pkill", "kube-[sc]"]] if asked else [])
+
+
 def test_a_profile_that_exists_keeps_its_nodes_and_volumes_when_it_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

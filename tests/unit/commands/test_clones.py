@@ -9,6 +9,7 @@ import pytest
 
 from deployer.commands.clones import values_to_pull
 from deployer.commands.connection import open_running
+from deployer.commands.plan import planned_steps, refusal
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.steps import drive
@@ -49,12 +50,24 @@ def test_a_new_clone_with_other_values_is_refused_before_anything_changes(shop: 
     deploy(shop, "one")
     second_clone(shop, tmp_path)
     before = secrets(shop)
-    with pytest.raises(DeployError) as refusal:
+    with pytest.raises(DeployError) as refused:
         deploy(shop, "two")
-    (problem,) = refusal.value.problems
-    assert (problem.code, refusal.value.exit_code) == ("SECRETS_DIFFER", ExitCode.REFUSED)
+    (problem,) = refused.value.problems
+    assert (problem.code, refused.value.exit_code) == ("SECRETS_DIFFER", ExitCode.REFUSED)
     assert "app: TOKEN" in problem.detail and "two" not in problem.detail
     assert secrets(shop) == before and shop.token == "one"
+
+
+def test_plan_says_what_up_would_refuse(shop: Shop, tmp_path: Path) -> None:
+    deploy(shop, "one")
+    second_clone(shop, tmp_path)
+
+    def refused(token: str) -> int:
+        steps = planned_steps(load_spec(shop.root / "todo-deploy.yaml"), {"TOKEN": token}, shop.here)
+        assert token == "one" or "other values" in next(one.reason for one in steps if one.kind == "clone")
+        return refusal(steps)
+
+    assert (refused("one"), refused("two")) == (0, ExitCode.REFUSED)
 
 
 def test_a_new_clone_with_the_same_values_deploys_and_is_known_then(shop: Shop, tmp_path: Path) -> None:

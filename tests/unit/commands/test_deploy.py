@@ -379,9 +379,7 @@ def test_no_secret_value_is_shown_or_kept_anywhere_but_in_secrets(shop: Shop) ->
         shop.helm.broken = broken
         wanted = plan(version)
         planned = shop.planned(wanted, Commit("abc", True))
-        events, kept = played(
-            ensure_secrets("shop", wanted.namespaces, wanted.secrets, shop.kube, adopt=False)
-        )  # fmt: skip
+        events, kept = played(ensure_secrets(wanted, shop.kube, adopt=False))
         deployed = shop.deploy(wanted, f"run-{version}", Commit("abc", True))
         more, result = failed(shop.settling(deployed)) if broken else played(shop.settling(deployed))
         reported += [*events, *more]

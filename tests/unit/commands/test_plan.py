@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deployer.commands import addons, connection
 from deployer.commands.plan import Step, planned_steps, refusal
-from deployer.core.ports import WITHOUT_CLUSTER, ClusterFacts, DryRun, Object, Rendering, UpgradeRequest
+from deployer.core.ports import WITHOUT_CLUSTER, ClusterFacts, DryRun, NodeFacts, Object, Rendering, UpgradeRequest
 from deployer.sources import load as inputs
 from deployer.stages.addons import AddonState
 from deployer.status import ClusterPhase
@@ -94,6 +95,14 @@ def test_a_cluster_that_does_not_run_is_made_or_started_first(shop: Shop, phase:
                               ("secret", "app", "create"), ("release", "web", "create")]  # fmt: skip
     shown = step(steps, "release").reason
     assert shown == ("" if phase is ClusterPhase.MISSING else "as far as is known without the cluster")
+
+
+def test_a_stopped_node_of_the_cluster_is_something_to_do(shop: Shop) -> None:
+    played(shop.up("1"))
+    nodes = (NodeFacts("c", True, shop.cluster.current.docker), NodeFacts("c-m02", False))
+    shop.cluster.current = replace(shop.cluster.current, nodes=nodes)
+    found = step(seen(shop), "cluster")
+    assert (found.action, "c-m02" in found.reason) == ("update", True)
 
 
 def test_the_file_that_makes_an_image_new_is_named(shop: Shop) -> None:

@@ -47,6 +47,16 @@ def test_the_least_spec_has_sensible_defaults() -> None:
     assert seconds(least.rollout.timeout) > seconds(least.rollout.hold) > 0
 
 
+def test_names_are_as_long_as_helm_and_kubernetes_take_them() -> None:
+    release = {"chart": "chart"}
+    taken = spec(namespace="n" * 63, releases={"a." + "b" * 51: {**release, "namespace": "m" * 63}})
+    assert taken.namespace == "n" * 63
+    assert "at most 63" in refusal(namespace="n" * 64)
+    assert "pattern" in refusal(namespace="a.b")
+    assert "at most 53" in refusal(releases={"a." + "b" * 52: release})
+    assert "pattern" in refusal(releases={"a..b": release})
+
+
 def test_a_release_is_needed() -> None:
     assert "at least 1" in refusal(releases={})
 

@@ -172,3 +172,21 @@ def test_the_words_of_a_url_with_a_password_are_no_secret(text: str) -> None:
     redact = Redactor(["postgresql://todo:hunter2-and-more@database-service:5432/todo"])
     assert redact(text) == text
     assert redact("postgresql://todo:hunter2-an") == f"postgresql://todo:{MASK}"
+
+
+@pytest.mark.parametrize("key", ["DB_USER", "POSTGRES_DB", "name", "db_login"])
+def test_an_own_name_of_an_account_is_no_secret(key: str) -> None:
+    redactor = Redactor()
+    redactor.own_names = frozenset({"links", "links-api"})
+    redactor.learn_keys([(key, "links"), (f"OTHER_{key}", "links2")])
+    assert redactor("up: links, links-api, links2") == f"up: links, links-api, {MASK}"
+    redactor.learn_keys([("DB_PASSWORD", "links")])
+    assert "links" not in redactor("up: links")
+
+
+@pytest.mark.parametrize("key", ["DB_PASSWORD", "SECRET_NAME", "TOKEN_USER", "DB_USERS_PIN", "DATABASE_URL", "KEY"])
+def test_an_own_name_that_may_be_a_password_is_masked(key: str) -> None:
+    redactor = Redactor()
+    redactor.own_names = frozenset({"links"})
+    redactor.learn_keys([(key, "links")])
+    assert redactor("links") == MASK

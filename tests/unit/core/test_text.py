@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.text import ASCII, UNICODE, age, clean, clean_lines, duration, elapsed, glyphs_for, progress
+from deployer.core.text import (
+    ASCII,
+    UNICODE,
+    age,
+    clean,
+    clean_lines,
+    did_you_mean,
+    duration,
+    elapsed,
+    glyphs_for,
+    progress,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +72,9 @@ def test_marks_follow_the_encoding() -> None:
     assert glyphs_for("UTF-8") is UNICODE and glyphs_for(None) is UNICODE
     assert glyphs_for("ascii") is ASCII and glyphs_for("latin-1") is ASCII
     assert all(mark.isascii() for mark in (ASCII.done, ASCII.arrow, ASCII.spinner, ASCII.bar))
+
+
+def test_what_was_probably_meant_is_named_with_its_option() -> None:
+    assert did_you_mean("frontnd", ["backend", "frontend"]) == ("did you mean `frontend`?",)
+    assert did_you_mean("prd", ("prod",), "--profile ") == ("did you mean `--profile prod`?",)
+    assert did_you_mean("x", ["backend"]) == ()

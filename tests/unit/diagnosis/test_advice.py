@@ -80,6 +80,18 @@ def test_a_readiness_gate_is_named(set_to: str | None) -> None:
     assert ("nobody has set" in found.title) is (set_to is None)
 
 
+def test_a_scheduling_gate_is_named_once_nobody_removes_it() -> None:
+    case = Case("readiness_never")
+    case.pod["spec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    case.pod["status"] = {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}],
+    }
+    found = case.found()
+    assert (found.code, found.ignored) == ("SCHEDULING_GATE", "")
+    assert "`example.com/quota`" in found.title
+
+
 BUILT = "acme/web:1.0.0-3f2a9c81d0e4"
 
 
@@ -156,3 +168,24 @@ def test_so_is_a_mount_that_waits_for_it(said: str, later: float, ignored: bool)
         event["message"] = f'MountVolume.SetUp failed for volume "settings" : {said}'
     found = case.found(later=later)
     assert (found.code, bool(found.ignored)) == ("VOLUME_MOUNT", ignored)
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("didn't match Pod's node affinity/selector", "node affinity"),
+        ("didn't match pod anti-affinity rules", "pod anti-affinity"),
+        ("didn't match pod affinity rules", "pod affinity"),
+        ("didn't match pod topology spread constraints, 1 node(s) had untolerated taint(s)", "topology spread"),
+    ],
+)
+def test_what_no_node_meets_is_named_and_a_lost_node_is_the_cause(reason: str, says: str) -> None:
+    case = Case("selector")
+    case.pod["spec"].pop("nodeSelector", None)
+    (scheduled,) = [one for one in case.pod["status"]["conditions"] if one["type"] == "PodScheduled"]
+    scheduled["message"] = f"0/2 nodes are available: 1 node(s) {reason}. preemption: 0/2 nodes are available."
+    found = case.found(later=20)
+    assert (found.code, f"its {says}" in found.title, found.ignored) == ("UNSCHEDULABLE_SELECTOR", True, "")
+    lost = {"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-03-02T09:00:01Z"}
+    case.data["objects"]["nodes"] = [{"metadata": {"name": "m02"}, "status": {"conditions": [lost]}}]
+    assert case.found(later=20).code == "NODE_NOT_READY"

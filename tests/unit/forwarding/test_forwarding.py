@@ -313,7 +313,7 @@ def test_other_port_mappings_are_another_process_and_a_deleted_file_ends_it(forw
 def test_a_port_that_does_not_open_is_reported_with_the_reason(
     forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployer.forwarding.supervise._START_TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr("deployer.forwarding.supervise._START_TIMEOUT_SECONDS", 60.0)
     unopenable = replace(forward, mappings=(PortMapping("shop", "web", "", 70000),))
     with pytest.raises(DeployError) as caught:
         start(unopenable)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -107,3 +109,16 @@ def test_a_secret_that_holds_no_revision_is_damaged(data: object) -> None:
 def test_a_revision_without_a_number_is_none(version: str | None) -> None:
     labels = {**RECORDED["metadata"]["labels"], "version": version}
     assert storage.revisions([{"metadata": {**RECORDED["metadata"], "labels": labels}}], "probe") == ()
+
+
+def test_the_size_of_a_stored_release_is_that_of_its_files_and_manifests(tmp_path: Path) -> None:
+    random = Random(1)
+    for name in ("files/a.bin", "charts/part/files/b.bin", "values.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(random.randbytes(900_000))
+    own = storage.stored_size(tmp_path, {}, [])
+    assert 1.3 < own / 900_000 < 1.4
+    text = {"kind": "ConfigMap", "data": {"a": random.randbytes(300_000).hex()}}
+    assert storage.stored_size(tmp_path, {}, [text]) > own + 300_000
+    (tmp_path / "files/a.bin").unlink()
+    assert storage.stored_size(tmp_path, {}, []) == 0

@@ -120,15 +120,35 @@ def test_nodes_without_a_daemon_that_can_be_reached_get_nothing() -> None:
     assert list(WITHOUT.daemons) == []
 
 
-def test_a_node_that_stops_in_a_run_is_named() -> None:
-    def connect(endpoint: DockerEndpoint) -> FakeImages:
-        raise machine_error("DOCKER_UNREACHABLE", f"Docker does not answer at {endpoint.host}")
+def silent(endpoint: DockerEndpoint) -> FakeImages:
+    raise machine_error("DOCKER_UNREACHABLE", f"Docker does not answer at {endpoint.host}")
 
+
+def test_a_node_that_runs_and_whose_docker_does_not_answer_is_named() -> None:
     first = FakeImages(["shop/api:1"])
     with pytest.raises(DeployError) as caught:
-        IntoNodes(first, [DockerNode("c-m02", first, NODE, connect)]).found("shop/api:1")
+        IntoNodes(first, [DockerNode("c-m02", first, NODE, silent)]).found("shop/api:1")
     (problem,) = caught.value.problems
     assert (problem.code, "c-m02" in problem.title) == ("DOCKER_UNREACHABLE", True)
+
+
+def test_a_node_that_stops_in_a_run_is_left_out_and_all_others_are_asked() -> None:
+    third = DockerEndpoint("tcp://third:2376")
+    others = {third: FakeImages()}
+    first = FakeImages(["shop/api:1"], others)
+    nodes = [DockerNode("c-m02", first, NODE, silent), DockerNode("c-m03", first, third, others.__getitem__)]
+    delivery = IntoNodes(first, nodes, lambda name: name != "c-m02")
+    assert delivery.found("shop/api:1") is None
+    list(delivery.send("shop/api:1"))
+    assert first.copied == [(third, ("shop/api:1",))]
+    assert delivery.found("shop/api:1") is not None
+
+
+def test_a_node_that_stops_while_an_image_is_loaded_is_left_out(docker: Path) -> None:
+    delivery = IntoNodes(FakeImages(["shop/web:1"]), [ContainerNode("full", "containerd", docker, os.environ)], bool)
+    with pytest.raises(DeployError):
+        list(delivery.send("shop/web:1"))
+    list(IntoNodes(delivery.builder, delivery._nodes, lambda _: False).send("shop/web:1"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.core.ports import ImageFacts, ObjectRef
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
-from deployer.plan import SecretPlan
+from deployer.plan import Plan, SecretPlan
 from deployer.stages.secrets import ensure_secrets
 from deployer.state.history import Entry, KeptSecretRef
 from deployer.state.record import Record, save
@@ -40,7 +40,8 @@ def secret(version: str, stable: str | None = "app") -> SecretPlan:
 def copies(kube: FakeKube, *versions: str, application: str = "shop", stable: str | None = "app") -> None:
     """The Secrets of these versions, as `up` makes them."""
     for version in versions:
-        played(ensure_secrets(application, ("default",), (secret(version, stable),), kube, adopt=False))
+        plan = Plan(application, "default", (), (secret(version, stable),), (), ())
+        played(ensure_secrets(plan, kube, adopt=False))
 
 
 def pod(name: str, **spec: Any) -> dict[str, Any]:

@@ -224,3 +224,12 @@ def test_a_conflict_that_may_be_forced_is_advice_and_helm_is_asked_to() -> None:
     assert ([one.code for one in found.advice], found.refused) == (["FIELD_TAKEN_OVER"], ())
     assert found.prepared["shop"].force_conflicts
     assert contested(Choice(adopt=True), owned=False).prepared["shop"].force_conflicts
+
+
+def test_an_object_whose_kind_is_gone_is_said_before_the_upgrade() -> None:
+    widget, config = body("example.com/v1", "Widget", "one"), body("v1", "ConfigMap", "settings")
+    kube = FakeKube()
+    kube.put(release_secret("shop", "default", 1, "deployed", objects=[widget, config]))
+    found = judge(of(config), new_record(), kube, FakeHelm(kube))
+    found.refuse()
+    assert [(one.code, one.where) for one in found.advice] == [("KIND_GONE", "widget/one")]

@@ -51,6 +51,15 @@ def test_a_chart_that_renders_randomly_is_never_said_to_ignore_its_values(
     assert rendered.unused == ()
 
 
+def test_the_notes_of_a_chart_make_nothing_anew(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
+    templates = made.plan.releases[0].chart / "templates"
+    templates.mkdir(exist_ok=True)
+    for name in ("NOTES.txt", "secret.yaml"):
+        (templates / name).write_text("{{ randAlphaNum 8 }}")
+    (rendered,) = look(made, kube, chart, tmp_path, thorough=True).releases
+    assert rendered.random == ("templates/secret.yaml",)
+
+
 def image_of(name: Any) -> Any:
     """The chart, whose container has the image of this name; tests give it the tag of the values."""
 
@@ -146,6 +155,20 @@ def test_the_storage_classes_of_the_cluster_are_known(made: Subject, kube: FakeK
     kube.put({"kind": "StorageClass", "metadata": {"name": "fast"}})
     seen = look(made, kube, chart, tmp_path, thorough=False)
     assert seen.cluster is not None and seen.cluster.storage_classes == {"fast"}
+    kube.put({"kind": "PersistentVolume", "metadata": {"name": "by-hand"}, "spec": {}})
+    seen = look(made, kube, chart, tmp_path, thorough=False)
+    assert seen.cluster is not None and seen.cluster.storage_classes == {"fast", ""}
+
+
+@pytest.mark.parametrize("marked", ["true", "false"])
+def test_the_ingress_classes_of_the_cluster_are_known(
+    made: Subject, kube: FakeKube, tmp_path: Path, marked: str
+) -> None:
+    mark = {"ingressclass.kubernetes.io/is-default-class": marked}
+    kube.put({"kind": "IngressClass", "metadata": {"name": "nginx", "annotations": mark}})
+    seen = look(made, kube, chart, tmp_path, thorough=False)
+    assert seen.cluster is not None
+    assert seen.cluster.ingress_classes == ({"nginx", ""} if marked == "true" else {"nginx"})
 
 
 def test_a_release_that_the_spec_dropped_is_no_object_of_the_plan(made: Subject) -> None:
@@ -167,6 +190,26 @@ def test_the_user_of_an_image_is_the_last_of_its_dockerfile(
     assert look(made, kube, chart, tmp_path, thorough=False).machine.image_users == user
 
 
+@pytest.mark.parametrize(
+    ("copy", "script", "found"),
+    [
+        ("COPY run.sh /run.sh", b"#!/bin/sh\r\ntrue\r\n", ["api/run.sh:1"]),
+        ("COPY . /", b"#!/usr/bin/env python\r\n", ["api/run.sh:1"]),
+        ("COPY run.sh /run.sh", b"#!/bin/sh\ntrue\r\n", []),
+        ("COPY run.sh /run.sh\nRUN sed -i 's/\\r$//' /run.sh", b"#!/bin/sh\r\n", []),
+        ("COPY other /", b"#!/bin/sh\r\n", []),
+    ],
+)
+def test_an_entrypoint_with_the_line_ends_of_windows_is_found(
+    made: Subject, kube: FakeKube, tmp_path: Path, copy: str, script: bytes, found: list[str]
+) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api/Dockerfile").write_text(f'FROM a\n{copy}\nENTRYPOINT ["/run.sh"]\n')
+    (tmp_path / "api/run.sh").write_bytes(script)
+    problems = look(made, kube, chart, tmp_path, thorough=False).machine.env_problems
+    assert [one.where for one in problems if one.code == "LINE_ENDS"] == found
+
+
 def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
     made: Subject, kube: FakeKube, tmp_path: Path
 ) -> None:
@@ -180,6 +223,17 @@ def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
         ".env.production": False,  # what a build reads by design
         "conf/prod.env": True,
     }
+
+
+def test_env_files_with_secrets_that_helm_would_keep_are_found(made: Subject, kube: FakeKube, tmp_path: Path) -> None:
+    (release,) = made.plan.releases
+    source = tmp_path / made.loaded.spec.releases[release.name].chart
+    for folder in (source, release.chart):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".env.production").write_text("API_TOKEN=x\n")
+        (folder / ".env.example").write_text("API_TOKEN=\n")
+    found = look(made, kube, chart, tmp_path, thorough=False).machine.env_problems
+    assert [one.title.split("`")[3] for one in found if one.code == "ENV_IN_CHART"] == [".env.production"]
 
 
 def test_values_that_the_chart_neither_knows_nor_uses_are_found(made: Subject, kube: FakeKube, tmp_path: Path) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
-from deployer.preflight.validate import Passed, identity, recall, remember, shape_of
+from deployer.preflight.validate import Passed, identity, recall, remember, shapes_of
 from tests.unit.preflight.rules.subjects import subject
 
 
 def test_what_passed_is_remembered(tmp_path: Path) -> None:
     path = tmp_path / "a" / "rules.json"
     assert recall(path) == Passed()
-    kept = Passed("shape", (identity(Problem("LIMIT_SHARE", "much", "figures")),))
+    kept = Passed({"web": "shape"}, (identity(Problem("LIMIT_SHARE", "much", "figures")),))
     remember(path, kept)
     assert recall(path) == kept
     assert identity(Problem("LIMIT_SHARE", "much", "other figures")) in kept.warned
 
 
 def test_another_env_key_setting_or_file_is_another_shape() -> None:
-    def shape(change: Any = lambda parts: None) -> str:
+    def shape(change: Any = lambda parts: None) -> dict[str, str]:
         made = subject(change)
-        return shape_of(made.loaded, made.plan, made.env)
+        return shapes_of(made.loaded, made.plan, made.env)
 
     assert shape() == shape()
     assert shape(lambda parts: parts["env"].update(NEW="1")) != shape()
@@ -30,8 +31,20 @@ def test_another_env_key_setting_or_file_is_another_shape() -> None:
     assert shape(lambda parts: parts["spec"].update(rules={"capacity": "strict"})) != shape()
 
 
+def test_a_release_has_its_shape_without_the_others_too() -> None:
+    made = subject(lambda parts: None)
+    (release,) = made.plan.releases
+    other = replace(release, name="other", images=())
+    made.loaded.spec.releases["other"] = made.loaded.spec.releases[release.name]
+    both = shapes_of(made.loaded, replace(made.plan, releases=(release, other)), made.env)
+    one = shapes_of(made.loaded, made.plan, made.env)
+    assert set(both) == {release.name, "other"} and one.items() <= both.items()
+    none = shapes_of(made.loaded, replace(made.plan, releases=()), made.env)
+    assert set(none) == {f"image {image.name}" for image in made.plan.images} and not none.items() <= both.items()
+
+
 def test_a_damaged_memory_is_none(tmp_path: Path) -> None:
     path = tmp_path / "rules.json"
-    for text in ("", "[]", '{"shape": 1}', "null"):
+    for text in ("", "[]", '{"shapes": 1}', "null"):
         path.write_text(text)
         assert recall(path) == Passed()

@@ -13,6 +13,7 @@ from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.ports import Object, UpgradeRequest
 from deployer.plan import Plan
+from deployer.preflight import validate
 from deployer.preflight.changes import NOTHING
 from deployer.preflight.rules.model import Subject
 from deployer.preflight.validate import before_build
@@ -65,6 +66,18 @@ def test_advice_is_one_line_and_comes_once_for_the_same_shape(made: Subject, kub
     newer = replace(made.plan, releases=(tagged,), images=(replace(image, tag="1.0.0-ffffffffffff"),))
     assert check(newer, APPLIED) == []
     assert len(renders) == 4, "the API server judges another tag too, the rules do not"
+
+
+def test_a_part_of_what_passed_is_only_rendered(
+    made: Subject, kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(*, whole: bool) -> None:
+        on = target(kube, chart, tmp_path, APPLIED)
+        played(before_build(made.loaded, made.plan, on, tmp_path / "state", NOTHING, whole=whole))
+
+    check(whole=True)
+    monkeypatch.setattr(validate, "gather", lambda *_, **__: pytest.fail("the rules looked at it before"))
+    check(whole=False)
 
 
 @pytest.fixture

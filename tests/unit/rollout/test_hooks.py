@@ -11,7 +11,7 @@ import pytest
 
 from deployer.config.spec import FailFast
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.events import Event, Item, Log, Warned
+from deployer.core.events import Event, Item, ItemState, Log, Warned
 from deployer.core.steps import Steps, on_stop
 from deployer.helm import storage
 from deployer.rollout.hooks import HelmAtWork, pending_hooks, watched
@@ -72,6 +72,25 @@ class Scene:
                                               "state": state, "lastState": {}}]},
         })  # fmt: skip
         self.kube.container_logs["default", "migrate-x", "m", False] = list(log)
+
+    def attempt(self, number: int, log: str, *, running: bool = False) -> None:
+        """The hook's Job in its attempt of that number, those before having ended with this log."""
+        self.job(failed=True, judged=False, log=(log,))
+        job = self.kube.get("Job", "default", "migrate")
+        pod = self.kube.get("Pod", "default", "migrate-x")
+        assert job is not None and pod is not None
+        ended = number - running
+        self.kube.put({**job, "spec": {**job["spec"], "backoffLimit": 6}, "status": {**job["status"], "failed": ended}})
+        self.kube.drop("Pod", "default", "migrate-x")
+        for at in range(number):
+            name = f"migrate-{at}"
+            own = {**pod, "metadata": {**pod["metadata"], "name": name, "uid": name}}
+            if running and at == ended:
+                state = {"running": {"startedAt": pod["status"]["startTime"]}}
+                row = {**pod["status"]["containerStatuses"][0], "state": state, "ready": True}
+                own["status"] = {**pod["status"], "phase": "Running", "containerStatuses": [row]}
+            self.kube.put(own)
+            self.kube.container_logs["default", name, "m", False] = [log]
 
     def helm(self, work: Callable[[], None], error: DeployError | None = None) -> Steps[str]:
         """Helm, which has ended once `work` returns or it is stopped."""
@@ -148,6 +167,76 @@ def test_a_hook_that_cannot_succeed_is_named_and_ends_helm(scene: Scene) -> None
     assert [one.problem.code for one in of(Warned, events)] == ["HOOK_FAILED"]
 
 
+def test_an_attempt_that_a_job_repeats_is_noted_and_waited_for(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.attempt(1, "boom")
+        threading.Event().wait(1.5)
+
+    events, done = played(scene.beside(work))
+    said = [one.text for one in of(Item, events) if "`backoffLimit` of 6" in one.text]
+    assert done == "done"
+    assert len(said) == 1 and "exit code 1: boom" in said[0]
+    assert of(Warned, events) == []
+
+
+def test_a_hook_that_is_tried_again_after_helms_time_ends_helm(scene: Scene) -> None:
+    """The third attempt would begin 20 s after the second: helm waits 12 s."""
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.attempt(2, "boom")
+        assert scene.ended.wait(WAIT), "helm was not stopped"
+
+    _, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+    assert code(error) == "HOOK_FAILED"
+    assert "boom" in error.problems[0].title
+    assert "time limit of 12.0 s" in error.problems[0].detail
+
+
+def test_a_hook_in_its_last_attempt_is_waited_for(scene: Scene) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.attempt(3, "boom", running=True)
+        threading.Event().wait(1.0)
+
+    assert played(scene.beside(work))[1] == "done"
+
+
+@pytest.mark.parametrize(("attempts", "ends"), [(1, False), (3, True)])
+def test_a_cause_that_the_log_names_ends_helm_at_the_third_attempt(scene: Scene, attempts: int, ends: bool) -> None:
+    scene.begin(hook())
+
+    def work() -> None:
+        scene.attempt(attempts, "ModuleNotFoundError: No module named 'alembic'", running=attempts == 1)
+        assert scene.ended.wait(1.5) is ends
+
+    if not ends:
+        assert played(scene.beside(work))[1] == "done"
+        return
+    _, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+    assert code(error) == "MODULE_MISSING"
+
+
+def test_a_service_that_helm_makes_after_the_hook_is_not_waited_for(scene: Scene) -> None:
+    scene.begin(hook())
+    secret = scene.kube.get("Secret", "default", storage.secret_name("web", 2))
+    assert secret is not None
+    manifest = "apiVersion: v1\nkind: Service\nmetadata: {name: db}\n"
+    document = {**storage.decode(secret), "manifest": manifest}
+    scene.kube.put({**secret, "data": {"release": storage.encode(document)}})
+
+    def work() -> None:
+        scene.attempt(1, 'could not translate host name "db" to address')
+        assert scene.ended.wait(WAIT), "helm was not stopped"
+
+    _, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+    assert code(error) == "HOOK_FAILED"
+    assert "helm makes service/db only after these hooks" in error.problems[0].detail
+
+
 def test_helms_own_failure_is_reported_in_the_hooks_words(scene: Scene) -> None:
     """A hook whose Job helm has taken away by the time the failure is reported."""
     scene.begin(hook())
@@ -175,6 +264,64 @@ def test_a_hook_that_still_ran_when_its_time_was_over_is_named(scene: Scene) -> 
     assert (code(error), first.where) == ("HOOK_TIMEOUT", "job/migrate")
     assert "12.0 s" in first.title and "migrating" in first.detail
     assert any("timeout" in hint for hint in first.hints)
+
+
+def test_a_hook_that_goes_on_is_shown_with_its_time_its_limit_and_its_log(scene: Scene) -> None:
+    scene.begin(hook())
+    logs = scene.kube.container_logs
+
+    def work() -> None:
+        scene.job(log=tuple(f"round {number}" for number in range(3)))
+        wait_until(lambda: scene.kept)
+        logs["default", "migrate-x", "m", False] = [f"round {number}" for number in range(2, 5)]
+        scene.kube.clock.sleep(11)
+        wait_until(lambda: "round 4" in scene.kept["hooks/migrate-x.m.log"])
+        threading.Event().wait(0.4)
+
+    events, _ = played(scene.beside(work))
+    first, then = [one.text for one in of(Item, events)]
+    assert "for 0 s of at most 12 s" in first and first.endswith("round 2")
+    assert "for 11 s of at most 12 s" in then and then.endswith("round 4")
+    assert [one.line for one in of(Log, events)] == [f"round {number}" for number in range(5)]
+
+
+def test_a_pod_that_is_a_hook_runs_until_it_has_ended(scene: Scene) -> None:
+    manifest = JOB.replace("batch/v1", "v1").replace("Job", "Pod").replace("migrate", "migrate-x")
+    scene.begin(hook(manifest))
+
+    def work() -> None:
+        scene.job(log=("serving",))
+        pod = scene.kube.get("Pod", "default", "migrate-x")
+        assert pod is not None
+        status = {**pod["status"], "conditions": [{"type": "Ready", "status": "True"}]}
+        status["containerStatuses"] = [{**status["containerStatuses"][0], "ready": True}]
+        scene.kube.put({**pod, "metadata": {**pod["metadata"], "ownerReferences": []}, "status": status})
+        wait_until(lambda: scene.kept)
+        threading.Event().wait(0.4)
+
+    over = DeployError(Problem("HOOK_FAILED", "a hook", "context deadline exceeded"), ExitCode.NOTHING_SERVES)
+    events, error = failed(scene.beside(work, over))
+    assert {one.state for one in of(Item, events)} == {ItemState.RUNNING}
+    assert (code(error), error.problems[0].where) == ("HOOK_TIMEOUT", "pod/migrate-x")
+
+
+def test_the_hooks_of_a_release_that_goes_are_watched_too(scene: Scene) -> None:
+    scene.begin(hook(JOB, "pre-delete"), status="uninstalling")
+
+    def work() -> None:
+        scene.job(failed=True, log=("still in use",))
+        assert scene.ended.wait(WAIT), "helm was not stopped"
+
+    _, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+    assert code(error) == "HOOK_FAILED" and "still in use" in error.problems[0].detail
+
+
+def test_a_job_that_an_earlier_removal_left_is_not_this_ones(scene: Scene) -> None:
+    scene.begin(hook(JOB, "pre-delete"), status="uninstalling")
+    scene.job(failed=True, log=("long ago",))
+    scene.kube.clock.sleep(60)
+    events, done = played(scene.beside(lambda: threading.Event().wait(0.8) and None))
+    assert (events, done, scene.kept) == ([], "done", {})
 
 
 def test_a_hook_that_helm_judged_first_is_a_failed_hook_whatever_its_pod_showed(scene: Scene) -> None:

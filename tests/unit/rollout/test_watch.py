@@ -12,7 +12,7 @@ from deployer.core.events import Item, ItemState, Warned
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis.finding import named
 from deployer.rollout.stage import Cause, Limits, Rollout, await_rollout
-from deployer.rollout.watch import _notes
+from deployer.rollout.watch import notes
 from deployer.status import WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
@@ -104,7 +104,7 @@ def test_a_note_is_kept_up_to_date_until_it_has_passed() -> None:
     made = named("READINESS_PROBE", {"workload": "deployment/api"}, workload=ref("api"))
 
     def said(*ignored: str) -> list[tuple[ItemState, str]]:
-        events = _notes([replace(made, ignored=one) for one in ignored], noted)
+        events = notes([replace(made, ignored=one) for one in ignored], noted, "rollout")
         return [(one.state, one.text.partition(":")[0]) for one in events if isinstance(one, Item)]
 
     rounds = [said("it started 1 s ago"), said("it started 2 s ago"), said("it started 2 s ago"),
@@ -119,5 +119,5 @@ def test_a_note_that_becomes_an_alarm_has_not_passed() -> None:
     noted: dict[Cause, tuple[int, str]] = {}
     made = named("READINESS_PROBE", {"workload": "deployment/api"}, workload=ref("api"))
     for one in (replace(made, ignored="it has just started"),) * 3:
-        list(_notes([one], noted))
-    assert list(_notes([made], noted)) == []
+        list(notes([one], noted, "rollout"))
+    assert list(notes([made], noted, "rollout")) == []

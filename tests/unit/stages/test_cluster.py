@@ -296,6 +296,13 @@ def test_a_stopped_node_of_a_running_cluster_is_started_and_awaited() -> None:
     assert 3 <= clock.elapsed < 5
 
 
+def test_the_nodes_of_a_cluster_that_is_only_used_are_taken_as_they_are() -> None:
+    clock, cluster = FakeClock(), FakeCluster(replace(TWO, nodes=(TWO.nodes[0], NodeFacts("c-m02", False))))
+    wanted = WANTED.model_copy(update={"provider": "context", "context": "kind-c"})
+    _, outcome = played(ensure_cluster(wanted, cluster, lambda: several(clock), Prepared(), BIG, clock))
+    assert (outcome.changed, cluster.nodes_started, clock.elapsed) == (False, [], 0)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_the_kubelet_of_a_node_that_runs_and_is_not_ready_begins_anew(known: bool) -> None:
     clock, cluster = FakeClock(), FakeCluster(TWO)

@@ -26,6 +26,7 @@ from deployer.helm.dry_run import RELEASE_NAME, RELEASE_NAMESPACE, owned_by
 from deployer.helm.recovery import owner_label
 from deployer.helm.storage import Applied
 from deployer.plan import ReleasePlan
+from deployer.stages import releases
 from deployer.stages.releases import (
     Decision,
     Existing,
@@ -139,6 +140,17 @@ def test_changed_inputs_make_a_revision() -> None:
     found = kube.get("ConfigMap", "default", "app")
     assert found is not None
     assert found["data"] == {"inputs": "i2"}
+
+
+def test_what_helm_can_build_for_certain_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(releases, "forget", lambda release, *_: looked.append(release))
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    ensured(kube, helm, replace(wanted(), buildable=True), None)
+    assert looked == []
+    ensured(kube, helm, wanted("i2"), None)
+    assert looked == ["app"]
 
 
 def test_a_lost_object_is_brought_back() -> None:
@@ -281,6 +293,16 @@ def test_a_mark_on_a_revision_that_is_gone_is_no_failure() -> None:
 def test_waves_follow_needs_in_the_order_of_the_spec() -> None:
     plans = [wanted(name="web", needs=("api",)), wanted(name="db"), wanted(name="api", needs=("db",)), wanted(name="x")]
     assert [[one.name for one in wave] for wave in ordered(plans)] == [["db", "x"], ["api"], ["web"]]
+
+
+def test_a_release_with_an_object_whose_kind_is_gone_is_upgraded() -> None:
+    kube = FakeKube()
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}}
+    kube.put(release_secret("app", "default", 1, "deployed", objects=[widget]))
+    kube.lost_kinds = frozenset({("example.com/v1", "Widget")})
+    helm = FakeHelm(kube)
+    outcome = played(ensure_release(wanted(), known(1), kube, helm, kube.clock, "run-1"))[1]
+    assert (outcome.value.revision, outcome.changed) == (2, True)
 
 
 def test_releases_that_need_each_other_are_refused_by_name() -> None:

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from deployer.commands.down import Removed
-from deployer.core.errors import ExitCode
-from deployer.core.events import Item
+from deployer.core.errors import DeployError, ExitCode, Problem, machine_error
+from deployer.core.events import Item, Warned
 from deployer.core.ports import MADE_LABEL, MANAGED_BY, OWNER, HelmPort, ObjectRef
 from deployer.core.yaml import parse_manifest
 from deployer.helm import storage
@@ -200,6 +200,37 @@ def test_what_hooks_made_goes_with_the_release(shop: Shop) -> None:
     assert ("hooks", "done", "1 removed") in items(events)
 
 
+def test_a_release_whose_kind_is_gone_goes_without_it(shop: Shop) -> None:
+    played(shop.up("1"))
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "default"}}
+    there = shop.kube.get("Secret", "default", storage.secret_name("web", 1))
+    assert there is not None
+    made = release_secret("web", "default", 1, "deployed", objects=[widget, config])
+    shop.kube.put({**there, "data": made["data"]})
+    shop.kube.lost_kinds = frozenset({("example.com/v1", "Widget")})
+    events, removed = played(shop.down())
+    assert removed.releases and shop.kube.names("ConfigMap") == []
+    assert [one.problem.where for one in events if isinstance(one, Warned)] == ["widget/one"]
+
+
+def test_a_release_that_its_hook_keeps_is_named_with_the_way_round_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(shop.up("1"))
+
+    def keep(release: str, namespace: str) -> bool:
+        secret = shop.kube.get("Secret", namespace, storage.secret_name(release, 1))
+        assert secret is not None
+        shop.kube.put(storage.with_status(secret, "uninstalling", ""))
+        raise DeployError(Problem("HOOK_FAILED", "a hook of release `web` did not succeed"), ExitCode.NOTHING_SERVES)
+
+    monkeypatch.setattr(shop.helm, "uninstall", keep)
+    _, error = failed(shop.down())
+    assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.MACHINE)
+    assert any("helm uninstall web --namespace default --no-hooks" in hint for hint in error.problems[0].hints)
+
+
 def test_releases_go_side_by_side_and_those_that_need_others_first() -> None:
     class Helm:
         """Uninstalls what is there, two at once where both are asked for."""
@@ -245,6 +276,31 @@ def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytes
             shown.set()
     assert "pod/web-1" in seen[1] and "30 s" in seen[1]
     assert "ingress/web" in seen[1] and "example.com/hold" in seen[1] and "example.com/other" not in seen[1]
+
+
+def test_a_release_that_helm_waits_for_in_vain_names_the_node_that_its_pods_are_on(kube: FakeKube) -> None:
+    class Helm:
+        def uninstall(self, name: str, namespace: str) -> bool:
+            raise machine_error("HELM_FAILED", "context deadline exceeded")
+
+    def removing() -> DeployError:
+        known = ReleaseRecord("todo", 1, "", ())
+        return failed(remove_releases([("web", known)], {}, cast(HelmPort, Helm()), kube))[1]
+
+    assert code(removing()) == "HELM_FAILED"
+    pod = {"kind": "Pod", "metadata": {"name": "web-1", "namespace": "todo", "deletionGracePeriodSeconds": 30},
+           "spec": {"nodeName": "m02"}}  # fmt: skip
+    pod["metadata"] |= {"deletionTimestamp": "2026-03-02T09:00:00Z"}  # type: ignore[operator]
+    kube.put(pod)
+    left = removing()
+    assert (code(left), left.exit_code, "up to 30 s" in left.problems[0].title) == (
+        "RELEASE_LEAVING", ExitCode.MACHINE, True,
+    )  # fmt: skip
+    kube.put({"kind": "Node", "metadata": {"name": "m02"},
+              "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})  # fmt: skip
+    (problem,) = removing().problems
+    assert "pod/web-1 to end (node m02 is not Ready)" in problem.title
+    assert "todo-deploy up" in problem.hints[0]
 
 
 def test_a_claim_that_is_waited_for_is_shown_with_its_user(kube: FakeKube) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,36 @@ def test_a_revision_of_helms_that_is_gone_or_another_one_is_named(more: dict[str
     (problem,) = lacking_releases(entry(commit="0123456789", **more), kept, kube)
     assert (problem.code, problem.title) == ("ROLLBACK_RELEASE", title)
     assert "git checkout 0123456" in problem.hints[0]
+
+
+WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}}
+
+
+def with_widget(kube: FakeKube, revision: int) -> None:
+    """The revision has an object more, and the cluster no longer serves its kind."""
+    found = storage.stored_revision("app", "default", revision, kube)
+    assert found is not None
+    kube.put(storage.with_parts(found, lambda part: f"{part}---\n{json.dumps(WIDGET)}\n" if part else part) or {})
+    kube.lost_kinds = frozenset({("example.com/v1", "Widget")})
+
+
+def test_a_revision_with_a_kind_that_the_cluster_serves_no_more_cannot_be_had_again() -> None:
+    kube = FakeKube()
+    kept = deployed(kube, FakeHelm(kube))
+    with_widget(kube, 1)
+    (problem,) = lacking_releases(entry(), kept, kube)
+    assert (problem.code, problem.where) == ("ROLLBACK_KIND", "widget/one")
+
+
+def test_a_rollback_from_a_revision_with_such_a_kind_does_without_it() -> None:
+    kube = FakeKube()
+    helm = FakeHelm(kube)
+    kept = deployed(kube, helm)
+    with_widget(kube, 2)
+    kube.put(secret("app-old", "old", immutable=True))
+    events, outcome = played(apply_revision(entry(), kept, kube, helm, 60.0, kube.clock))
+    assert outcome.value[0].revision == 3
+    assert "KIND_GONE" in [one.problem.code for one in events if isinstance(one, Warned)]
 
 
 def test_a_revision_that_is_all_there_lacks_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 from deployer.core.errors import ExitCode
 from deployer.core.ports import APPLICATION_LABEL
 from deployer.core.steps import Outcome
-from deployer.plan import SecretPlan
+from deployer.plan import Plan, SecretPlan
 from deployer.stages.secrets import MANAGED_BY, KeptSecret, await_leaving, ensure_secrets, secret_objects
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
@@ -29,8 +29,13 @@ def plan(value: str = "one", *, stable: bool = True, namespace: str = "default")
     )
 
 
+def of(*secrets: SecretPlan, application: str = "todo", namespace: str = "default") -> Plan:
+    """The plan of an application that has these Secrets and nothing else."""
+    return Plan(application, namespace, (), secrets, (), ())
+
+
 def ensured(kube: FakeKube, *secrets: SecretPlan, adopt: bool = False) -> Outcome[tuple[KeptSecret, ...]]:
-    return played(ensure_secrets("todo", ("default",), secrets, kube, adopt=adopt))[1]
+    return played(ensure_secrets(of(*secrets), kube, adopt=adopt))[1]
 
 
 def value_of(kube: FakeKube, name: str, key: str = "KEY") -> str:
@@ -103,18 +108,18 @@ def test_a_key_that_left_the_spec_leaves_the_secret() -> None:
 def test_somebody_elses_secret_is_refused_untouched() -> None:
     kube = FakeKube()
     before = kube.put(foreign(data={"KEY": "eA=="}))
-    _, error = failed(ensure_secrets("todo", ("default",), [plan()], kube, adopt=False))
+    _, error = failed(ensure_secrets(of(plan()), kube, adopt=False))
     assert (code(error), error.exit_code) == ("SECRET_FOREIGN", ExitCode.REFUSED)
     assert kube.get("Secret", "default", "app") == before
 
 
 def test_the_secret_of_another_application_is_refused_with_its_name() -> None:
     kube = FakeKube()
-    played(ensure_secrets("other", ("default",), [plan()], kube, adopt=False))
-    _, error = failed(ensure_secrets("todo", ("default",), [plan()], kube, adopt=False))
+    played(ensure_secrets(of(plan(), application="other"), kube, adopt=False))
+    _, error = failed(ensure_secrets(of(plan()), kube, adopt=False))
     assert code(error) == "SECRET_TAKEN"
     assert "`other`" in error.problems[0].title
-    _, error = failed(ensure_secrets("todo", ("default",), [plan()], kube, adopt=True))
+    _, error = failed(ensure_secrets(of(plan()), kube, adopt=True))
     assert code(error) == "SECRET_TAKEN", "what another application has made is not taken over"
 
 
@@ -147,7 +152,7 @@ def test_what_cannot_be_changed_in_place_is_made_anew(shape: dict[str, object]) 
 
 def test_a_missing_namespace_is_made_as_ours() -> None:
     kube = FakeKube()
-    events, _ = played(ensure_secrets("todo", ("fresh",), [plan(namespace="fresh")], kube, adopt=False))
+    events, _ = played(ensure_secrets(of(plan(namespace="fresh"), namespace="fresh"), kube, adopt=False))
     namespace = kube.get("Namespace", "", "fresh")
     assert namespace is not None
     assert namespace["metadata"]["labels"][MANAGED_BY] == "todo-deploy"
@@ -163,13 +168,13 @@ def test_a_namespace_that_is_there_is_not_relabelled() -> None:
 def test_a_terminating_namespace_is_refused_before_anything_is_written() -> None:
     kube = FakeKube()
     kube.put({"kind": "Namespace", "metadata": {"name": "going", "deletionTimestamp": kube.clock.stamp()}})
-    _, error = failed(ensure_secrets("todo", ("going",), [plan(namespace="going")], kube, adopt=False))
+    _, error = failed(ensure_secrets(of(plan(namespace="going"), namespace="going"), kube, adopt=False))
     assert (code(error), error.exit_code, kube.writes) == ("NAMESPACE_TERMINATING", ExitCode.REFUSED, [])
 
 
 def test_events_carry_no_value() -> None:
     kube = FakeKube()
-    events, outcome = played(ensure_secrets("todo", ("default",), [plan("canary-value")], kube, adopt=False))
+    events, outcome = played(ensure_secrets(of(plan("canary-value")), kube, adopt=False))
     assert "canary-value" not in repr((events, outcome, plan("canary-value")))
 
 
@@ -196,7 +201,7 @@ def test_a_namespace_that_is_stuck_names_the_objects_and_their_finalizers() -> N
         kube.put({"kind": "ConfigMap", "metadata": {"name": name, "namespace": "going", "finalizers": held, **gone}})
     events, _ = played(await_leaving(["going"], kube, kube.clock))
     assert [said in text for _, _, text in items(events)] == [True]
-    _, error = failed(ensure_secrets("todo", ("going",), [plan(namespace="going")], kube, adopt=False))
+    _, error = failed(ensure_secrets(of(plan(namespace="going"), namespace="going"), kube, adopt=False))
     first = error.problems[0]
     assert (first.code, first.detail) == ("NAMESPACE_TERMINATING", "configmap/kept has finalizer example.com/hold")
     assert said in first.title

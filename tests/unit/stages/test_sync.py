@@ -162,7 +162,7 @@ def test_the_program_is_made_to_take_the_files(ground: Ground) -> None:
     del ground.kube.commands["reload", "now"]
     (ground.root / "src/a.py").write_text("better")
     played(sync.sync([ground.sync()], ground.kube, ground.note))
-    assert ground.kube.executed[-1][3] == ("sh", "-c", "kill -HUP 1")
+    assert ground.kube.executed[-1][3] == ("kill", "-HUP", "1")
 
 
 def test_only_running_containers_of_pods_that_stay_count() -> None:
@@ -186,11 +186,12 @@ def test_the_script_does_in_a_shell_what_is_asked(tmp_path: Path, ground: Ground
     raw = build_context.packed({"app/run": (file, b"#!/bin/sh\n"), "app/new/y": (file, b"y")})
     gone = ["sub dir", "-x", *map(str, range(250))]
     lines = "".join(f"{target}/app/{name}\n" for name in gone) + "\n"
+    script = sync.script([("echo", "it's"), ("sh", "-c", "cat; echo no >&2; exit 3"), ("echo", "never")])
     done = subprocess.run(
-        ["sh", "-c", sync.SCRIPT, str(len(raw))], input=lines.encode() + raw + b"never read", check=True,
-        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+        ["sh", "-c", script, str(len(raw))], input=lines.encode() + raw + b"never read", check=False,
+        stdout=subprocess.PIPE, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
     )  # fmt: skip
-    assert done.returncode == 0
+    assert (done.returncode, done.stdout.decode()) == (3, f"{sync.COPIED}\nit's\n{sync.COPIED}\nno\n")
     left = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert left == ["app/new/y", "app/run"]
     assert os.access(target / "app/run", os.X_OK)

@@ -5,10 +5,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from deployer.core.events import UrlProven
 from deployer.core.ports import Object
 from deployer.core.redact import KNOWN
 from deployer.plan import UrlPlan
+from deployer.stages import urls
 from deployer.stages.urls import INGRESS, Answer, ask, prove_urls, resolve, service_origin
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, items, played
@@ -240,7 +242,7 @@ def test_a_stream_without_an_end_is_an_answer() -> None:
 
         def answer() -> None:
             peer, _ = server.accept()
-            with peer:
+            with peer, suppress(OSError):
                 peer.recv(1000)
                 peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
                 peer.recv(1)  # until the other side has enough
@@ -318,7 +320,7 @@ def test_something_that_does_not_speak_http_is_no_bug_of_ours() -> None:
 
         def answer() -> None:
             peer, _ = server.accept()
-            with peer:
+            with peer, suppress(OSError):
                 peer.recv(1000)
                 peer.sendall(b"what?\r\n\r\n")
 
@@ -354,6 +356,50 @@ def test_an_ingress_is_asked_at_the_node_by_its_host_name(site: Site) -> None:
     assert resolve(url(service=None, host="todo.local"), "192.0.2.1", FakeKube()) == ("http://192.0.2.1/", "todo.local")
     assert ask(f"http://127.0.0.1:{site.port}/", "todo.local").status == 200
     assert site.asked == [("/", "todo.local")]
+
+
+INGRESS_OF_TODO: dict[str, Any] = {
+    "kind": "Ingress", "metadata": {"name": "web", "namespace": "default"}, "spec": {"rules": [{"host": "todo.local"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ([{"ip": "198.51.100.7"}], "198.51.100.7"),
+        ([{"hostname": "lb.example.com"}], "lb.example.com"),
+        ([{"hostname": "localhost"}], "192.0.2.1"),
+        ([{"ip": "127.0.0.1"}], "192.0.2.1"),
+        ([{"ip": "10.96.0.7"}], "192.0.2.1"),
+        ([], "192.0.2.1"),
+    ],
+)
+def test_an_ingress_is_asked_where_its_controller_says(given: list[dict[str, str]], address: str) -> None:
+    kube = FakeKube()
+    kube.put({**INGRESS_OF_TODO, "status": {"loadBalancer": {"ingress": given}}})
+    controller = {"kind": "Service", "metadata": {"name": "controller", "namespace": "ingress"}}
+    kube.put({**controller, "spec": {"type": "NodePort", "clusterIP": "10.96.0.7"}})
+    other = {"metadata": {"name": "other", "namespace": "default"}, "spec": {"rules": [{"host": "other.local"}]}}
+    kube.put({**INGRESS_OF_TODO, **other, "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}]}}})
+    assert resolve(url(service=None, host="todo.local"), "192.0.2.1", kube) == (f"http://{address}/", "todo.local")
+
+
+def test_an_ingress_that_gets_its_address_meanwhile_is_asked_there(tmp_path: Path) -> None:
+    kube, given = FakeKube(), {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}
+    kube.put(INGRESS_OF_TODO)
+    kube.clock.at(2, lambda: kube.put({**INGRESS_OF_TODO, "status": given}))
+    asked: list[str] = []
+
+    def ask_there(address: str, *rest: Any, **more: Any) -> Answer:
+        asked.append(address)
+        if address != "http://198.51.100.7/":
+            raise ConnectionRefusedError
+        return Answer(200, {}, "")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(urls, "ask", ask_there)
+        _, outcome = played(prove_urls([url(service=None, host="todo.local")], "192.0.2.1", kube, kube.clock))
+    assert (asked[0], outcome.value[0].address) == ("http://192.0.2.1/", "http://198.51.100.7/")
 
 
 def test_a_service_that_is_not_there_is_named() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from deployer.state.history import (
     begun,
     judged,
     target,
-    to_wire,
     without_gone,
 )
 
@@ -121,9 +120,9 @@ def test_an_entry_comes_back_as_it_was_written() -> None:
         3, "failed", secrets=(KeptSecretRef("default", "app", "app-1"),), releases={"web": 3}, inputs={"web": "x"},
         schema={"api": {"0001.py": "ab"}}, unproven=("db",), cause="OOM", seconds=1.5,
     )  # fmt: skip
-    assert shaped(Entry, parse_json(json.dumps(to_wire(one)))) == one
+    assert shaped(Entry, parse_json(json.dumps(asdict(one)))) == one
 
 
 def test_an_entry_of_an_older_version_of_the_tool_is_read() -> None:
-    document = {key: value for key, value in to_wire(entry(1)).items() if key not in ("inputs", "schema", "unproven")}
+    document = {key: value for key, value in asdict(entry(1)).items() if key not in ("inputs", "schema", "unproven")}
     assert shaped(Entry, parse_json(json.dumps(document | {"unheard": 1}))) == entry(1)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from deployer.status import (
-    Absence,
     Phase,
     PodPhase,
     PvcPhase,
@@ -21,7 +20,7 @@ from deployer.status import (
     workload_status,
 )
 from deployer.status.objects import epoch, probe_request
-from tests.seed_words import ROWS, SEED_WORDS
+from tests.seed_words import ROWS, SEED_WORDS, Absence
 
 
 def test_every_word_of_the_documents_is_mapped_and_no_other() -> None:

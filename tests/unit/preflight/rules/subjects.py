@@ -145,6 +145,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
         "not_built": (),
         "without_effect": (),
         "renewed": (),
+        "size": 0,
         "context": {"main.py": "f", ".env.example": "f"},
         "args": {},
         "dockerfile": folder / "api/Dockerfile",
@@ -174,6 +175,7 @@ def subject(change: Change = lambda parts: None, *, folder: Path = Path("/projec
         parts["unused"],
         parts["not_built"],
         parts["without_effect"],
+        size=parts["size"],
         renewed=parts["renewed"],
     )
     entries = {key: EnvEntry(value, line, ".env") for line, (key, value) in enumerate(parts["env"].items(), 1)}

@@ -108,8 +108,14 @@ MINIKUBE = both(
 )
 FAST = both(
     at("claim", "spec", "storageClassName", to="fast"),
-    at("cluster", to=cluster(storage_classes=frozenset({"standard"}))),
+    at("cluster", to=cluster(storage_classes=frozenset({"standard", ""}))),
 )
+NO_DEFAULT = both(
+    both(volume(persistentVolumeClaim={"claimName": "api-data"}),
+         at("claim", "spec", "accessModes", to=["ReadWriteMany"])),
+    at("cluster", to=cluster(storage_classes=frozenset({"slow"}))),
+)  # fmt: skip
+NGINX = at("cluster", to=cluster(ingress_classes=frozenset({"nginx"})))
 # Rule, severity in a strict spec, what breaks it, a part of the sentence.
 BAD: list[tuple[str, str, Change, str]] = [
     ("REFERENCE_MISSING", "error", volume(secret={"secretName": "app-secret"}), "Secret `app-secret`"),
@@ -204,6 +210,9 @@ BAD: list[tuple[str, str, Change, str]] = [
      at("ingress", "spec", "rules", 0, "http", "paths", 0, "backend", "service", "name", to="apis"), "`apis`"),
     ("INGRESS_CONTROLLER", "warning", both(at("spec", "cluster", to={"addons": ["metrics-server"]}),
                                            at("spec", "rules", to=UNENCRYPTED)), "Ingress controller"),
+    ("INGRESS_CLASS", "warning", both(at("ingress", "spec", "ingressClassName", to="trafik"), NGINX),
+     "ingress/api names class `trafik`, which the cluster does not have"),
+    ("INGRESS_CLASS", "warning", NGINX, "names no class, and the cluster has no default one"),
     ("REPLICAS", "error", at("deployment", "spec", "replicas", to=0), "0 replicas"),
     ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"max": 1}}), "at most 1"),
     ("REPLICAS", "error", at("spec", "rules", to={"replicas": {"exactly": {"api": 3}}}), "3"),
@@ -237,6 +246,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("STORAGE_CLASS", "error", both(both(volume(persistentVolumeClaim={"claimName": "api-data"}),
                                          at("claim", "spec", "accessModes", to=["ReadWriteMany"])), FAST), "`fast`"),
     ("STORAGE_CLASS", "warning", FAST, "`fast`"),
+    ("STORAGE_CLASS", "error", NO_DEFAULT, "names no storage class, and the cluster has no default one"),
+    ("STORAGE_CLASS", "warning", both(MINIKUBE, NO_DEFAULT), "the cluster has no default one"),
     ("CLAIM_ACCESS", "error", at("claim", "spec", "accessModes", to=["ReadWriteTwice"]), "ReadWriteTwice"),
     ("CLAIM_ACCESS", "warning", volume(persistentVolumeClaim={"claimName": "api-data"}), "up to 3 pods"),
     ("CLAIM_SIZE", "error", at("claim", "spec", "resources", to={}), "is not a size"),
@@ -257,6 +268,7 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("NAMESPACE", "error", both(at("claim", "metadata", "namespace", to="kube-system"),
                                 at("spec", "rules", to={"layout": {"namespaces": "one"}})), "not in `default`"),
     ("NAMESPACE_UNKNOWN", "error", at("claim", "metadata", "namespace", to="nowhere"), "`nowhere`"),
+    ("RELEASE_SIZE", "error", at("size", to=2 * 2**20), "2.0 MiB"),
     ("KIND_UNKNOWN", "error", both(more(thing()), at("cluster", to=cluster(kinds=SERVED))), "no kind `Thing` in"),
     ("KIND_UNKNOWN", "error", both(more(thing("apps/v1beta1", "Deployment")), at("cluster", to=cluster(kinds=SERVED))),
      "no kind `Deployment` in `apps/v1beta1`"),
@@ -276,7 +288,9 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
     ("VALUE_REFERENCE", "warning", both(at("spec", "releases", "shop", "values", to={"api": {"url": ["${LEVEL}"]}}),
                                         at("env", "LEVEL", to="x")), "releases.shop.values.api.url.0"),
+    ("LINE_ENDS", "warning", at("machine", to=env_problem("LINE_ENDS")), "the env file"),
     ("CONTEXT_SHIPS", "warning", at("machine", to=env_problem("CONTEXT_SHIPS")), "the env file"),
+    ("ENV_IN_CHART", "warning", at("machine", to=env_problem("ENV_IN_CHART")), "the env file"),
     ("ENV_IN_CONTEXT", "error", at("machine", to=Machine(env_leaks={
         "api": (Leak("conf/.env.local", "its name"),)})), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
@@ -301,6 +315,27 @@ GOOD: dict[str, Change] = {
             at("spec", "rules", to=UNENCRYPTED),
         ),
     ),
+    "the IngressClass of the addon, which is not there yet": both(
+        MINIKUBE,
+        both(
+            at("ingress", "spec", "ingressClassName", to="nginx"),
+            at("cluster", to=cluster(ingress_classes=frozenset())),
+        ),
+    ),
+    "an IngressClass that the cluster has": both(at("ingress", "spec", "ingressClassName", to="nginx"), NGINX),
+    "an Ingress without a class where one is the default": at(
+        "cluster", to=cluster(ingress_classes=frozenset({"nginx", ""}))
+    ),
+    "an Ingress for controllers that know no IngressClass": both(
+        at("ingress", "metadata", "annotations", to={"kubernetes.io/ingress.class": "old"}), NGINX
+    ),
+    "an IngressClass that a chart makes": both(
+        NGINX,
+        both(
+            at("ingress", "spec", "ingressClassName", to="own"),
+            more({"kind": "IngressClass", "metadata": {"name": "own"}, "spec": {"controller": "example.com/own"}}),
+        ),
+    ),
     "a service that is judged otherwise": at("spec", "rollout", to={"services": {"api": {"timeout": "10m"}}}),
     "a volume that no container mounts": at(*POD, "volumes", to=[{"name": "v", "secret": {"secretName": "gone"}}]),
     "an optional reference": volume(secret={"secretName": "gone", "optional": True}),
@@ -312,6 +347,25 @@ GOOD: dict[str, Change] = {
     "an image behind a registry": at(*BOX, "image", to="registry.local:5000/shop-api:1.0.0-0123456789ab"),
     "a foreign image by its digest": at(
         *POD, "initContainers", to=[{"name": "i", "image": "busybox@sha256:" + "0" * 64}]
+    ),
+    "a variable that says yes or no": at(*BOX, "env", 1, to={"name": "ALLOW_EMPTY_PASSWORD", "value": "yes"}),
+    "a selector that an old version of the API fills in": both(
+        at("deployment", "spec", "selector", to=None), at("deployment", "apiVersion", to="extensions/v1beta1")
+    ),
+    "a target port that Kubernetes fills in": more(
+        {
+            "kind": "Service",
+            "metadata": {"name": "f"},
+            "spec": {"selector": {"app": "api"}, "ports": [{"port": 8000, "targetPort": 0}]},
+        }
+    ),
+    "a Service of another API": more(
+        {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Service",
+            "metadata": {"name": "f"},
+            "spec": {"selector": {"app": "none"}, "ports": [{"port": "x"}]},
+        }
     ),
     "a request in another unit": at(*BOX, "resources", "requests", "memory", to="128000Ki"),
     "a numeric user in the Dockerfile": both(
@@ -414,6 +468,14 @@ RUNS: dict[str, Change] = {
         {"name": "a", "port": 80, "targetPort": 8000, "nodePort": 30080},
         {"name": "b", "port": 80, "targetPort": 8000, "nodePort": 30080, "protocol": "UDP"}]),
     "a storage class that a chart makes": both(more({"kind": "StorageClass", "metadata": {"name": "fast"}}), FAST),
+    "the default class that a chart makes": both(NO_DEFAULT, more({"kind": "StorageClass", "metadata": {
+        "name": "own", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}})),
+    "a volume without a class that a chart makes": both(NO_DEFAULT, more(
+        {"kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {}})),
+    "no class at all, for a volume made by hand": both(NO_DEFAULT, at("claim", "spec", "storageClassName", to="")),
+    "a volume made by hand, by its name": both(NO_DEFAULT, at("claim", "spec", "volumeName", to="v")),
+    "a class that an old chart names in an annotation": both(NO_DEFAULT, at(
+        "claim", "metadata", "annotations", to={"volume.beta.kubernetes.io/storage-class": "slow"})),
     "the class of a volume made by hand": both(more(
         {"kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"storageClassName": "fast"}}), FAST),
     "ConfigMaps of dashboards and Spring": more(config("files", "shop.json", "application-prod.yml")),
@@ -491,6 +553,9 @@ def test_a_kind_that_helm_or_an_earlier_release_defines_is_there() -> None:
     needing = replace(one, release=replace(one.release, needs=("operator",)))
     assert rules(one) == ["KIND_UNKNOWN error"]
     assert rules(replace(one, brings=frozenset({("example.com/v1", "Thing")}))) == []
+    withheld = replace(one, withheld=frozenset({("example.com/v1", "Thing")}))
+    (refused,) = [found for found in judge(replace(made, releases=(withheld,))) if found.rule == "KIND_UNKNOWN"]
+    assert "helm show crds" in refused.problem.hints[0]
     assert rules(needing, operator) == []
     assert rules(one, operator) == ["KIND_UNKNOWN warning"]
 
