@@ -68,7 +68,7 @@ def _measure(saved: Path | None) -> None:
     print(f"\nThe file has {shown['bytes'] / 10**6:.0f} MB:\n\n| part | MB |\n|---|---|")
     for part, size in _sizes(shown["members"]).items():
         print(f"| {part} | {size / 10**6:.0f} |")
-    print("\nWithout the bundle the same takes about a quarter of an hour on two quiet cores, and a network.")
+    print("\nWithout the bundle the same takes about ten minutes on two quiet cores, and a network.")
 
 
 def _sizes(members: Sequence[Mapping[str, object]]) -> dict[str, int]:

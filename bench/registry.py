@@ -11,6 +11,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import recorded
-from deployer.composition import this_machine
+from deployer.cluster.addons.images import Daemons, ensure_images, image_values, templates, waves
+from deployer.cluster.addons.table import ADDONS
+from deployer.composition import open_images, this_machine
+from deployer.core.steps import drive
+from deployer.images.delivery import ContainerNode
 from deployer.toolchain import Toolchain, locate_toolchain
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +39,13 @@ MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
 USER, PASSWORD = "anna", "not-the-name-of-a-cat"
 PORT = 5021
 BROKEN = "raise SystemExit('broken')\n"
+PARTS = (
+    "http", "tls", "password", "helpers", "hosting", "two", "whole", "rights", "load", "push", "refused", "option",
+    "storage", "ingress",
+)  # fmt: skip
+NOBODY = 5999
+"""A port at which nobody listens."""
+SHOP = "shop.example.test"
 _CONTAINERD = """\
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -84,6 +96,43 @@ kind: RoleBinding
 metadata: {name: anna, namespace: NAME}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: anna}
 subjects: [{kind: ServiceAccount, name: anna, namespace: NAME}]
+"""
+_CLAIMS = """\
+{{- range $name, $class := dict "data" .Values.storageClass "cache" .Values.cacheClass }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: {{ $name }}}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 8Mi}}
+  {{- with $class }}
+  storageClassName: {{ . }}
+  {{- end }}
+{{- end }}
+"""
+_VOLUMES = """\
+      volumes:
+        - {name: data, persistentVolumeClaim: {claimName: data}}
+        - {name: cache, persistentVolumeClaim: {claimName: cache}}
+"""
+_INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  {{- with .Values.ingressClass }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  rules:
+    - host: HOST
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: frontend, port: {number: 80}}}}]}
+"""
+_BALANCER = """\
+apiVersion: v1
+kind: Service
+metadata: {name: traefik, namespace: ingress-nginx}
+spec: {type: LoadBalancer, selector: {app: traefik}, ports: [{port: 80, targetPort: web}]}
 """
 
 
@@ -187,6 +236,9 @@ def _status(minikube: Sequence[str], env: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
+_KUBEADM = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
+
+
 def _start(profile: str, minikube: Sequence[str], tools: Toolchain, env: Mapping[str, str]) -> None:
     """Minikube with containerd; what its administrator sees to in the node, while it comes up."""
     ended = threading.Event()
@@ -196,7 +248,8 @@ def _start(profile: str, minikube: Sequence[str], tools: Toolchain, env: Mapping
             with suppress(RuntimeError, subprocess.TimeoutExpired):
                 names = in_node(profile, "test -e /etc/containerd/config.toml && ctr -n k8s.io images ls -q")
                 pause = next((one for one in names.split() if "/pause:" in one), None)
-                if pause is not None:
+                # A restart would break off the loading of the others, of which kubeadm needs each.
+                if pause is not None and all(f"/{one}:" in names for one in _KUBEADM):
                     in_node(profile, "cat > /etc/containerd/config.toml", _CONTAINERD.replace("PAUSE", pause))
                     in_node(profile, "systemctl restart containerd")
                     return
@@ -215,9 +268,37 @@ def _start(profile: str, minikube: Sequence[str], tools: Toolchain, env: Mapping
         worker.join()
 
 
+class Server:
+    """The registry's process, which writes a line for each request."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.log = folder / "registry.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """It is started; it answers soon."""
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [program(), "serve", self._folder / "registry.yml"], stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        """It is gone at once, with what it was just receiving."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stored(self) -> list[str]:
+        """The digests of the layers and configurations that it took, as often as it took them."""
+        return re.findall(r'"PUT \S*/blobs/uploads/\S*digest=sha256%3A(\w+)\S* \S+" 201 ', self.log.read_text())
+
+
 @contextmanager
-def registry(folder: Path, address: str, *, tls: bool, password: bool) -> Iterator[tuple[str, Path | None]]:
-    """A registry with nothing in it; its host and CA certificate."""
+def registry(
+    folder: Path, address: str, *, tls: bool, password: bool, trusted: bool = True, server: Server | None = None
+) -> Iterator[tuple[str, Path | None]]:
+    """A registry with nothing in it; its host and CA certificate, which this machine's Docker has where `trusted`."""
     host = f"{address}:{PORT}"
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
@@ -233,15 +314,16 @@ def registry(folder: Path, address: str, *, tls: bool, password: bool) -> Iterat
         config["auth"] = {"htpasswd": {"realm": "team", "path": str(folder / "htpasswd")}}
         (folder / "htpasswd").write_text(f"{USER}:{_bcrypt(PASSWORD)}\n")
     (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
-    with (folder / "registry.log").open("w") as log, ExitStack() as stack:
-        process = subprocess.Popen([program(), "serve", folder / "registry.yml"], stdout=log, stderr=log)
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-        if ca is not None:  # what the administrator of this machine does
-            trusted = Path("/etc/docker/certs.d") / host
-            trusted.mkdir(parents=True, exist_ok=True)
-            stack.callback(shutil.rmtree, trusted)
-            shutil.copy(ca, trusted / "ca.crt")
+    server = server or Server(folder)
+    server.log.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        if ca is not None and trusted:  # what the administrator of this machine does
+            place = Path("/etc/docker/certs.d") / host
+            place.mkdir(parents=True, exist_ok=True)
+            stack.callback(shutil.rmtree, place)
+            shutil.copy(ca, place / "ca.crt")
         _await(f"http{'s' if tls else ''}://localhost:{PORT}/v2/")
         yield host, ca
 
@@ -400,13 +482,11 @@ def journey(table: Table, label: str, project: Project, change: Path, *, brief: 
 def main(words: Sequence[str] | None = None) -> int:
     """The tables are printed; 0 when every row is as it must be."""
     parser = argparse.ArgumentParser(prog="python -m bench.registry", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="http|tls|password|helpers|hosting|two|whole|rights", help="default: all"
-    )
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="default: all")
     parser.add_argument("--profile", default="todo-deploy-registry", help="the cluster's Minikube profile")
     parser.add_argument("--keep", action="store_true", help="leave the cluster")
     asked = parser.parse_args(words)
-    parts = set(asked.parts or ["http", "tls", "password", "helpers", "hosting", "two", "whole", "rights"])
+    parts = set(asked.parts or PARTS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed
     title = "A registry, and a cluster that is only a context"
     whole_run = not asked.parts
@@ -427,30 +507,33 @@ def _run(parts: set[str], cluster: Team) -> int:
         with registry(cluster.folder, cluster.address, tls=True, password=True) as (host, ca):
             for login in ("credHelpers", "credsStore"):
                 _small(table, login.lower(), cluster, host, ca, login=login)
-    if "hosting" in parts or "two" in parts:
-        with registry(cluster.folder, cluster.address, tls=False, password=False) as (host, _):
-            if "hosting" in parts:
-                _hosting(table, cluster, host)
-            if "two" in parts:
-                _two(table, cluster, host)
-    if "whole" in parts:
-        with registry(cluster.folder, cluster.address, tls=True, password=True) as (host, ca):
-            _whole(table, cluster, host, ca)
-    if "rights" in parts:
-        with registry(cluster.folder, cluster.address, tls=False, password=False) as (host, _):
-            _rights(table, cluster, host)
+    for name, tls, part in (
+        ("hosting", False, _hosting), ("two", False, _two), ("whole", True, _whole), ("rights", False, _rights),
+        ("option", True, _option), ("storage", False, _storage), ("ingress", False, _ingress),
+    ):  # fmt: skip
+        if name in parts:
+            with registry(cluster.folder, cluster.address, tls=tls, password=name == "whole") as (host, ca):
+                cluster.trusts(host, "https" if ca else "http", ca)
+                part(table, cluster, host)
+    for label, alone in (("load", _load), ("push", _push), ("refused", _refused)):
+        if label in parts:
+            alone(table, cluster)
+    path = "{.items[0].status.nodeInfo.kubeletVersion}, {.items[0].status.nodeInfo.containerRuntimeVersion}"
+    print("\nThe cluster: " + cluster.kubectl("get", "nodes", "-o", f"jsonpath={path}"))
     print("\nNo image is built where this machine's Docker has that very image from a run before: it is only pushed.")
     print(f"\n{'all as it must be' if not table.complaints else f'{table.complaints} COMPLAINTS'}; "
           f"{time.monotonic() - table.begun:.0f} s")  # fmt: skip
     return 1 if table.complaints else 0
 
 
-def _environment(cluster: Team, folder: Path, host: str, *, login: str = "") -> dict[str, str]:
+def _environment(
+    cluster: Team, folder: Path, host: str, *, login: str = "", password: str = PASSWORD
+) -> dict[str, str]:
     """Docker's own configuration for this registry, and the team's kubeconfig.
 
     `login` is where the configuration has the password, or says who has it: `auths`, `credHelpers` or `credsStore`.
     """
-    packed = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    packed = base64.b64encode(f"{USER}:{password}".encode()).decode()
     known = {"auths": {host: {"auth": packed}}, "credHelpers": {host: "bench"}, "credsStore": "bench"}
     private(folder / "config.json", json.dumps({login: known[login]} if login else {}))
     helper = folder / "docker-credential-bench"
@@ -486,7 +569,6 @@ def _small(table: Table, label: str, cluster: Team, host: str, ca: Path | None, 
 
 def _hosting(table: Table, cluster: Team, host: str) -> None:
     """Nothing of the spec names the registry: the cluster does (KEP-1755)."""
-    cluster.trusts(host, "http", None)
     cluster.kubectl("apply", "-f", "-", text=_HOSTING.replace("PORT", str(PORT)).replace("HOST", host))
     spec = {
         "namespace": "registry-hosting", "cluster": {"provider": "context", "context": "team-dev"},
@@ -496,12 +578,14 @@ def _hosting(table: Table, cluster: Team, host: str) -> None:
         stack.callback(cluster.kubectl, "-n", "kube-public", "delete", "configmap", "local-registry-hosting")
         folder = small(Path(stack.enter_context(tempfile.TemporaryDirectory())), cluster, spec)
         project = Project(folder, _environment(cluster, folder, host))
+        steps = (project.run("plan")[2].get("data") or {}).get("steps", ())
+        reason = next((str(one["reason"]).partition("\n")[2] for one in steps if one["kind"] == "cluster"), "")
+        table.row("named by the cluster", "`plan`", "", "", 0, reason, good=host in reason)
         journey(table, "named by the cluster", project, folder / "backend" / "server.py", brief=True)
 
 
 def _two(table: Table, cluster: Team, host: str) -> None:
     """Two developers, each with a machine of their own: name, home, cache, kubeconfig, Docker's configuration."""
-    cluster.trusts(host, "http", None)
     namespace, own = "registry-team", "registry-bert"
     port = {"releases": {"bench": {"values": {"nodePort": 30993}}}, "urls": {"web": {"nodePort": 30993}}}
     profile = {"application": "bench-bert", "namespace": f"{own}-2", **port}
@@ -549,8 +633,237 @@ def _developer(stack: ExitStack, cluster: Team, host: str, spec: Mapping[str, An
     return Project(folder, env, name)
 
 
-def _whole(table: Table, cluster: Team, host: str, ca: Path | None) -> None:
-    cluster.trusts(host, "https", ca)
+def _load(table: Table, cluster: Team) -> None:
+    """No registry: the nodes are containers of this machine's Docker, with containerd."""
+    with tempfile.TemporaryDirectory() as name:
+        # A kubelet of 1.35 and newer pulls anew what it has once pulled with credentials, whatever name it has here.
+        folder = _new(Path(name), cluster, "", "load")
+        project = Project(folder, _environment(cluster, folder, ""))
+        journey(table, "none, `delivery: load`", project, folder / "backend" / "server.py")
+
+
+def _new(folder: Path, cluster: Team, host: str, label: str, size: int = 0) -> Path:
+    """The small application, whose images nobody has built before; that of the backend with a layer of that size."""
+    way: dict[str, Any] = {"registry": _named(host, label, password=False)} if host else {"delivery": "load"}
+    spec = {"namespace": f"registry-{label}", "cluster": {"provider": "context", "context": "team-dev"},
+            "rollout": {"hold": "2s"}, **way}  # fmt: skip
+    small(folder, cluster, spec)
+    for name in ("backend", "frontend"):
+        (folder / name / "layer").write_bytes(os.urandom(size if name == "backend" and size else 64))
+        dockerfile = folder / name / "Dockerfile"
+        dockerfile.write_text(dockerfile.read_text().replace("COPY server.py", "COPY layer .\nCOPY server.py"))
+    return folder
+
+
+def _push(table: Table, cluster: Team) -> None:
+    """What travels: layers that the registry has do not, also where it was killed in a push."""
+    server = Server(cluster.folder)
+    with (
+        registry(cluster.folder, cluster.address, tls=False, password=False, server=server) as (host, _),
+        tempfile.TemporaryDirectory() as name,
+    ):
+        cluster.trusts(host, "http", None)
+        folder = _new(Path(name), cluster, host, "http", 150 * 2**20)
+        project, label = Project(folder, _environment(cluster, folder, host)), "http, what is pushed"
+        step, before = Steps(table, label, project).step, list[str]()
+
+        def fail() -> None:
+            while not before:
+                time.sleep(0.02)
+                before.extend(server.stored())
+            server.stop()
+            before[:] = server.stored()
+            time.sleep(4)
+            server.start()
+
+        worker = threading.Thread(target=fail)
+        worker.start()
+        step("`up`; the registry is killed in the push, and back after 4 s", ["up"], 0)
+        worker.join()
+        every, second = server.stored(), len(before)
+        again = set(before) & set(every[second:])
+        said = f"{second} taken before, {len(every) - second} after, {len(again)} of them again"
+        table.row(label, "layers and configurations", "", "", "", said, good=bool(before) and not again)
+        step("`up` again", ["up"], 0, built=0)
+        table.row(label, "layers and configurations", "", "", "", f"{len(server.stored()) - len(every)} taken",
+                  good=server.stored() == every)  # fmt: skip
+        file = folder / "backend" / "server.py"
+        file.write_text(file.read_text() + "\n# changed\n")
+        step("`up` of a change", ["up"], 0, built=1)
+        sent = len(server.stored()) - len(every)
+        table.row(label, "layers and configurations", "", "", "", f"{sent} taken", good=sent == 2)
+        step("`down`", ["down", "--volumes"], 0)
+
+
+def _refused(table: Table, cluster: Team) -> None:
+    """What is said before anything is built, by `up` and by `doctor`."""
+    host = f"{cluster.address}:{PORT}"
+
+    def expect(what: str, code: str, *, label: str = "tls", password: str = PASSWORD) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = _new(Path(name), cluster, host, label)
+            env = _environment(cluster, folder, host, login="auths", password=password)
+            if label == "plain":
+                (folder / "todo-deploy.local.yaml").write_text(json.dumps({"registry": {"address": f"{host}/plain"}}))
+            project = Project(folder, env)
+            ended, took, document, shown = project.run("up")
+            codes = [one["code"] for one in document.get("errors", ())]
+            first = document.get("errors", ({"hints": [""]},))[0]
+            checks = (project.run("doctor")[2].get("data") or {}).get("checks", ())
+            found = next((one for one in checks if one["name"] == "registry"), {"state": "nothing"})
+            good = codes == [code] and ended == 4 and "first build" not in shown and found["state"] == "fail"
+            table.row(what, "`up`", ended, f"{took:.0f} s", 0, f"{', '.join(codes)}; `{first['hints'][0]}`", good=good)
+
+    expect("nobody listens", "REGISTRY_UNREACHABLE")
+    with registry(cluster.folder, cluster.address, tls=False, password=False):
+        expect("http where Docker wants https", "REGISTRY_HTTP", label="plain")
+    with registry(cluster.folder, cluster.address, tls=True, password=True, trusted=False):
+        expect("a certificate that Docker does not know", "REGISTRY_CERTIFICATE")
+    with registry(cluster.folder, cluster.address, tls=True, password=True):
+        expect("a wrong password", "REGISTRY_LOGIN", password="the-name-of-a-cat")
+
+
+def _held(cluster: Team) -> list[str]:
+    """The tags that the registry has."""
+    folder = cluster.folder / "data" / "docker" / "registry" / "v2" / "repositories"
+    tags = (one.relative_to(folder) for one in folder.glob("**/_manifests/tags/*"))
+    return sorted(f"{one.parent.parent.parent}:{one.name}" for one in tags)
+
+
+def _option(table: Table, cluster: Team, host: str) -> None:
+    """`--registry` over the spec's registry, and over that which the cluster names: neither answers."""
+    nobody, namespace, label = f"{cluster.address}:{NOBODY}", "registry-option", "`--registry`"
+    hosting = _HOSTING.replace("PORT", str(NOBODY)).replace("HOST", nobody)
+    cluster.kubectl("apply", "-f", "-", text=hosting)
+    with ExitStack() as stack:
+        stack.callback(cluster.kubectl, "-n", "kube-public", "delete", "configmap", "local-registry-hosting")
+        folder = _new(Path(stack.enter_context(tempfile.TemporaryDirectory())), cluster, nobody, "option")
+        (folder / "todo-deploy.local.yaml").write_text(json.dumps({"registry": {"push": f"localhost:{NOBODY}/option"}}))
+        project, asked = Project(folder, _environment(cluster, folder, host)), ["--registry", f"{host}/line"]
+        unnamed = ["--set", "registry.address=null", "--set", "registry.push=null"]
+        for name, words, place in (
+            ("`plan` by the spec", [], nobody),
+            ("`plan` by the cluster", unnamed, f"{nobody} (kube-public/local-registry-hosting names it"),
+            ("`plan --registry` over the spec", asked, f"{host}/line"),
+            ("`plan --registry` over the cluster", [*unnamed, *asked], f"{host}/line"),
+        ):
+            ended, took, document, _ = project.run("plan", *words)
+            steps = (document.get("data") or {}).get("steps", ())
+            codes = ", ".join(one["code"] for one in document.get("errors", ()))
+            reason = next((str(one["reason"]).partition("\n")[2] for one in steps if one["kind"] == "cluster"), codes)
+            table.row(label, name, ended, f"{took:.0f} s", 0, reason, good=place in reason or "UNREACHABLE" in reason)
+        step = Steps(table, label, project).step
+        step("first `up --registry`", ["up", *asked], 0, built=2)
+        before = _held(cluster)
+        table.row(label, "in the registry", "", "", "", "; ".join(before),
+                  good=len(before) == 2 and all(one.startswith("line/") for one in before))  # fmt: skip
+        path = "jsonpath={.items[*].status.containerStatuses[*].imageID}"
+        ids = cluster.kubectl("-n", namespace, "get", "pods", "-o", path).split()
+        table.row(label, "the pods' images", "", "", "", "; ".join(sorted(ids)),
+                  good=len(ids) == 2 and all(one.startswith(f"{host}/line/") for one in ids))  # fmt: skip
+        step("`up --registry` again", ["up", *asked], 0, built=0)
+        step("`images prune --registry`", ["images", "prune", *asked], 0)
+        step("`down --registry`", ["down", "--volumes", *asked], 0)
+        table.row(label, "in the registry after it", "", "", "", "the same" if _held(cluster) == before else "less",
+                  good=_held(cluster) == before)  # fmt: skip
+
+
+def _value(name: str, value: str) -> list[str]:
+    """The words that give the chart this value."""
+    return ["--set", f"releases.bench.values.{name}={value}"]
+
+
+def _storage(table: Table, cluster: Team, host: str) -> None:
+    """Claims by the default class and by its name, by one that the cluster lacks, and where no class is the default."""
+    label, default = "storage classes", "storageclass.kubernetes.io/is-default-class"
+    with tempfile.TemporaryDirectory() as name:
+        folder = _new(Path(name), cluster, host, "http")
+        template = next((folder / "chart" / "templates").iterdir())
+        template = next(
+            one for one in (folder / "chart" / "templates").iterdir() if "kind: Deployment" in one.read_text()
+        )
+        template.write_text(template.read_text().replace("      containers:", _VOLUMES + "      containers:"))
+        (folder / "chart" / "templates" / "claims.yaml").write_text(_CLAIMS)
+        project = Project(folder, _environment(cluster, folder, host))
+        named = _value("cacheClass", "standard")
+        _refuses(
+            table, label, "a claim of a class that is not there", project, [*named, *_value("storageClass", "fast")]
+        )
+        cluster.kubectl("annotate", "storageclass", "standard", "--overwrite", f"{default}=false")
+        try:
+            _refuses(table, label, "a claim without a class, and none is the default", project, named)
+        finally:
+            cluster.kubectl("annotate", "storageclass", "standard", "--overwrite", f"{default}=true")
+        step = Steps(table, label, project).step
+        step("`up` of a claim without a class", ["up", *named], 0)
+        path = "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {.spec.storageClassName}{'\\n'}{end}"
+        claims = cluster.kubectl("-n", "registry-http", "get", "pvc", "-o", path).split("\n")
+        wanted = ["cache Bound standard", "data Bound standard"]
+        table.row(
+            label,
+            "its claims",
+            "",
+            "",
+            "",
+            "; ".join(filter(None, claims)),
+            good=sorted(filter(None, claims)) == wanted,
+        )
+        step("`down`", ["down", "--volumes", *named], 0)
+
+
+def _refuses(table: Table, label: str, what: str, project: Project, words: Sequence[str]) -> None:
+    """`up` refuses it with STORAGE_CLASS and its place, before anything is built."""
+    ended, took, document, shown = project.run("up", *words)
+    errors = document.get("errors", ())
+    said = "; ".join(f"{one['code']}: {one['title']} ({one['where']})" for one in errors)
+    good = ended == 2 and {one["code"] for one in errors} == {"STORAGE_CLASS"} and all(one["where"] for one in errors)
+    table.row(label, f"`up`: {what}", ended, f"{took:.0f} s", 0, said, good=good and "building" not in shown)
+
+
+def _ingress(table: Table, cluster: Team, host: str) -> None:
+    """Ingresses by a class that is not there, that is, and that is the default; a URL through each that is served."""
+    label = "Ingress classes"
+    with tempfile.TemporaryDirectory() as name:
+        folder = _new(Path(name), cluster, host, "http")
+        (folder / "chart" / "templates" / "ingress.yaml").write_text(_INGRESS.replace("HOST", SHOP))
+        project = Project(folder, _environment(cluster, folder, host))
+        step, url = Steps(table, label, project).step, ["--set", f"urls.shop.ingressHost={SHOP}"]
+        nginx = _value("ingressClass", "nginx")
+        step("`up`: a class that is not there, and no URL through it", ["up", *nginx], 0, says="INGRESS_CLASS")
+        _controller(cluster)
+        step("a controller is there: `up` with a URL through the Ingress", ["up", *nginx, *url], 0, says=f"{SHOP}/")
+        step("`up`: no class, and one is the default", ["up", *url], 0, says=f"{SHOP}/")
+        another = _value("ingressClass", "trafik")
+        step("`up`: a class that is not there", ["up", *another, *url], 5, says="INGRESS_CLASS")
+        step("`down`", ["down", "--volumes", *url], 0)
+
+
+def _controller(cluster: Team) -> None:
+    """The Ingress controller that the addon of a Minikube cluster is, installed by the cluster's administrator behind a
+    load balancer's address instead of the node's ports."""
+    here, addon = this_machine(), ADDONS["ingress"]
+    daemon = open_images(here.host_docker)
+    daemons = Daemons(daemon, {here.host_docker: daemon})
+    drive(ensure_images([addon], cluster.tools.docker, daemons, here.cache_dir, here.env), lambda _: None)
+    images = image_values(addon, here.cache_dir, here.env)
+    for ref in images.values():
+        ContainerNode(cluster.profile, "containerd", cluster.tools.docker, here.env).load(ref)
+    address = f"{cluster.address.rpartition('.')[0]}.240"
+    in_node(cluster.profile, f"ip address replace {address}/32 dev eth0")
+    for wave in waves(addon.name, templates(addon.name), {"NODE_IP": address, **images}):
+        for body in wave:
+            if body["kind"] == "Deployment":
+                for port in body["spec"]["template"]["spec"]["containers"][0]["ports"]:
+                    port.pop("hostPort", None)
+        cluster.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(wave)}))
+    cluster.kubectl("apply", "-f", "-", text=_BALANCER)
+    given = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}})
+    ours = ["-n", "ingress-nginx"]
+    cluster.kubectl(*ours, "patch", "service", "traefik", "--subresource", "status", "--type", "merge", "-p", given)
+    cluster.kubectl(*ours, "rollout", "status", "deployment/traefik", "--timeout", "180s")
+
+
+def _whole(table: Table, cluster: Team, host: str) -> None:
     spec = {
         "namespace": "registry-todo", "cluster": {"provider": "context", "context": "team-dev"},
         "registry": _named(host, "todo", password=True), "rules": {"allow": ["NAMESPACE"]},
@@ -564,7 +877,6 @@ def _whole(table: Table, cluster: Team, host: str, ca: Path | None) -> None:
 
 def _rights(table: Table, cluster: Team, host: str) -> None:
     """A user with a Role in one namespace."""
-    cluster.trusts(host, "http", None)
     namespace = "registry-anna"
     cluster.kubectl("apply", "-f", "-", text=_RIGHTS.replace("NAME", namespace))
     token = cluster.kubectl("--namespace", namespace, "create", "token", "anna", "--duration", "2h").strip()

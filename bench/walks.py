@@ -2,8 +2,9 @@
 
 A function handles a thing if one of its arguments or its result holds it, at most three steps deep (an item of a
 sequence, a value of a mapping, a field of a dataclass). Functions inside others count as the outer one. Not counted is
-what would carry anything: `core`, the locks and the masks around a run; the rules of preflight, which check a thing on
-its way and hand nothing on; and in `rollback` what only judges pods. Each walk begins with the spec that was read and
+what would carry anything: `core`, the locks and the masks around a run; what checks a thing on its way and hands
+nothing on (the rules of preflight, and the dry run that asks the API server what it would say), with all that it calls
+for that; and in `rollback` what only judges pods. Each walk begins with the spec that was read and
 ends where its thing arrives: the image tag when helm is asked, the cause when its line is on the screen, the rollback
 with the command. The walks run on the fakes of the unit tests.
 """
@@ -33,7 +34,8 @@ from tests.fakes.workloads import show
 
 PACKAGE = str(Path(deployer.__file__).parent)
 DEPTH = 3
-CARRIERS = ("core", "preflight", "state/lock", "state/cluster_lock", "kube/masking")
+CARRIERS = ("core", "state/lock", "kube/masking")
+CHECKS = ("preflight", "helm/dry_run")
 NEVER_PULL = ("ErrImageNeverPull", 'Container image "shop/api:1" is not present with pull policy of Never')
 
 
@@ -80,12 +82,22 @@ class Tracer:
         if self.arrived or event not in ("call", "return") or not code.co_filename.startswith(PACKAGE):
             return
         name = _name(code)
-        if name is None or name.startswith(self._but):
+        if name is None or name.startswith(self._but) or _is_checking(frame):
             return
         held = [result] if event == "return" else [frame.f_locals.get(one) for one in _parameters(code)]
         if any(self._handles(one) for one in held):
             self.functions.add(name)
             self.frames = max(self.frames, _depth(frame))
+
+
+def _is_checking(frame: FrameType | None) -> bool:
+    """Whether this runs in a check, or for one."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(PACKAGE) and file[len(PACKAGE) + 1 :].startswith(CHECKS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _depth(frame: FrameType | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,19 @@ def leaks(mark: str, seconds: float = _LEAK_SECONDS) -> list[str]:
     return []
 
 
-def builds(project: Project) -> list[str]:
-    """Containers of builds that nobody waits for, in the cluster's daemon."""
+def no_pods(project: Project) -> dict[str, str]:
+    """Containers in the cluster's daemon that belong to no pod, such as those of builds: how each one is, by name."""
     words = ("docker", "ps", "-a", "--format", '{{.Names}}\t{{.Label "io.kubernetes.pod.name"}}\t{{.Status}}')
+    rows = (line.split("\t") for line in project.in_node(*words).splitlines())
+    return {name: status for name, pod, status in rows if not pod}
+
+
+def builds(project: Project, before: Collection[str]) -> list[str]:
+    """Containers of builds that nobody waits for, in the cluster's daemon; `before` names those that were there."""
     deadline = time.monotonic() + 10
     while True:
-        rows = [line.split("\t") for line in project.in_node(*words).splitlines()]
-        left = [f"container {name} of a build is left: {status}" for name, pod, status in rows if not pod]
+        found = no_pods(project).items()
+        left = [f"container {name} of a build is left: {status}" for name, status in found if name not in before]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.5)

@@ -30,6 +30,8 @@ class Deployment:
     project: Project
     cache: Path
     ann: Browser
+    no_pods: frozenset[str] = frozenset()
+    """Containers without a pod that were in the cluster's daemon before."""
     wanted: Wanted = field(default_factory=Wanted)
     written: list[str] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ class Deployment:
         found += checks.data(self.ann, self.written)
         found += checks.cluster(project)
         found += checks.leaks(mark)
-        found += checks.builds(project)
+        found += checks.builds(project, self.no_pods)
         found += checks.files(project, self.kept_env())
         return found + checks.leftovers(project)
 
@@ -86,8 +88,9 @@ def deployment(keep: bool) -> Iterator[Deployment]:
     cache = folder / "cache" / "todo-deploy"
     share_cache(this_machine().cache_dir, cache)
     changes.prepare(project)
+    no_pods = frozenset(checks.no_pods(project))
     _, ann = first_up(project, HOLD)
-    made = Deployment(project, cache, ann)
+    made = Deployment(project, cache, ann, no_pods)
     try:
         yield made
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults.model import NAMESPACE, RELEASE, Fault
-from bench.faults.table import HOST_ONLY_TAG, IMAGE
+from bench.faults.table import HOST_ONLY_TAG, IMAGE, STALLED
 from deployer.core.values import overlaid
 from tests.cluster import PROFILE
 from tests.e2e.project import Object, Project
@@ -224,6 +224,7 @@ class Bench:
         """Nothing of ours is left on the cluster, nor in the host's daemon."""
         self.empty()
         self.project.kubectl("delete", "namespace", _REGISTRY_NAMESPACE, NAMESPACE, "--ignore-not-found", "--wait=true")
+        self.project.kubectl("delete", "-f", str(STALLED), "--ignore-not-found")
         if "backend" in self.images:
             ref = f"{self.images['backend'].rpartition(':')[0]}:{HOST_ONLY_TAG}"
             _quiet([str(self.project.toolchain.docker), "image", "rm", ref])

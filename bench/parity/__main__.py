@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from bench.parity.case import CHECKOUT, Case, all_cases
 from bench.parity.hand import Machine, clear
 from bench.parity.row import Place, Row, live
 from bench.parity.running import Runner
-from bench.parity.table import preface, summary, table
-from bench.report import write_result
+from bench.parity.table import merged, preface, summary, table
+from bench.report import RESULTS, write_result
 from deployer.composition import this_machine
 from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.toolchain.locate import HELM_VARIABLE
@@ -39,13 +39,21 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if asked.helm3:
         os.environ[HELM_VARIABLE] = str(helm3())
-    begun = time.monotonic()
-    rows = run_cases(cases, asked.profile, asked.output, asked.prefix, asked.jobs)
-    text = f"{preface(rows, time.monotonic() - begun, _tools().versions['helm'])}\n\n{table(rows)}\n"
+    begun, helm = time.monotonic(), _tools().versions["helm"]
+
+    def text_of(rows: Sequence[Row]) -> str:
+        return f"{preface(rows, time.monotonic() - begun, helm)}\n\n{table(rows)}\n"
+
+    def keep(rows: Sequence[Row]) -> None:
+        if asked.table:
+            asked.table.write_text(text_of(rows))
+
+    rows = run_cases(cases, asked.profile, asked.output, asked.prefix, asked.jobs, keep)
+    text = text_of(rows)
     print(text)
-    if asked.table:
-        asked.table.write_text(text)
-    if not asked.cases and not asked.helm3 and asked.also.is_dir():
+    if asked.merge:
+        write_result("parity", merged((RESULTS / "parity.md").read_text(), rows, asked.merge))
+    elif not asked.cases and not asked.helm3 and asked.also.is_dir():
         write_result("parity", text)
     return 1 if any(row.flaws for row in rows) else 0
 
@@ -60,20 +68,29 @@ def _is(case: Case, name: str) -> bool:
     return name in (case.name, case.name.partition("/")[0], number, case.number)
 
 
-def run_cases(cases: Sequence[Case], profile: str, output: Path | None, prefix: str, jobs: int) -> list[Row]:
-    """The rows, in the order of the cases; what programs print is kept in the folder."""
+def run_cases(
+    cases: Sequence[Case],
+    profile: str,
+    output: Path | None,
+    prefix: str,
+    jobs: int,
+    keep: Callable[[Sequence[Row]], None] = lambda rows: None,
+) -> list[Row]:
+    """The rows, in the order of the cases; `keep` has them as they come, the folder what programs print."""
     work = output or Path(tempfile.mkdtemp(prefix="parity-"))
     work.mkdir(parents=True, exist_ok=True)
     print(f"output: {work}", file=sys.stderr)
     tools = _tools()
     place = Place(tools, profile, work, prefix, _kubeconfig(tools, profile, work))
     place = replace(place, bases=_bases(place.machine(work, work / "begin")))
-    lock = threading.Lock()
+    lock, done = threading.Lock(), list[Row]()
 
     def one(case: Case) -> Row:
         row = live(case, place)
         with lock:
             print(summary(row), file=sys.stderr, flush=True)
+            done.append(row)
+            keep(sorted(done, key=lambda row: row.case.name))
         return row
 
     try:
@@ -128,7 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--helm3", action="store_true", help="both ways with Helm 3 (default: the toolchain's helm)")
     parser.add_argument("--jobs", type=int, default=3, help="cases at once (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where copies and output are kept")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table there")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table there, row by row")
+    parser.add_argument("--merge", metavar="WHY", help="put the rows into the last result, with this reason")
     parser.add_argument(
         "--prefix",
         default=f"parity{os.getpid()}",

@@ -274,7 +274,22 @@ def _check_health(machine: Machine, spec: Object) -> None:
 
 
 def sick_pods(machine: Machine, spec: Object) -> list[str]:
-    """The application's containers that restarted or wait for what never comes; pods that are going are left out."""
+    """The application's containers that restarted or wait for what never comes; pods that are going are left out.
+
+    A container is not ready where it is not so for longer than a probe that was answered late takes it.
+    """
+    for _ in range(_LOOKS):
+        found = _sick_pods(machine, spec)
+        if not all(words.endswith(_NOT_READY) for words in found) or not found:
+            break
+        time.sleep(2)
+    return found
+
+
+_LOOKS, _NOT_READY = 3, "not ready"
+
+
+def _sick_pods(machine: Machine, spec: Object) -> list[str]:
     found = list[str]()
     spaces = {_namespace(spec, part) for part in spec.get("releases", {}).values()}
     for space in sorted(spaces - {"default", "kube-system"}):
@@ -297,7 +312,7 @@ def _sick(pod: Object) -> Iterator[str]:
     if owners & {"ReplicaSet", "StatefulSet", "DaemonSet"}:
         for container in status.get("containerStatuses", []):
             if "running" in container.get("state", {}) and not container.get("ready"):
-                yield f"{name}/{container['name']} not ready"
+                yield f"{name}/{container['name']} {_NOT_READY}"
 
 
 def _ask(machine: Machine, spec: Object, url: Object) -> str:

@@ -252,7 +252,9 @@ def _against(hand: Verdict | None, step: Step | None, expected: Expected, name: 
 
 def _agreement(steps: Mapping[str, Step], *, alike: bool) -> Iterator[str]:
     up = steps["up"]
-    yield from _agree(steps["plan"], up, "before")
+    # What only `up` is told, such as `--adopt`, the others cannot know.
+    if alike:
+        yield from _agree(steps["plan"], up, "before")
     # A foreign object is wrong input to `validate` (2), and a refusal of `up` (7).
     if alike and (steps["validate"].kind == "refused") != (up.kind == "refused"):
         yield f"validate: {steps['validate'].verdict}, up: {up.verdict}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from time import gmtime, strftime
 
 from bench.parity.hand import Verdict
 from bench.parity.row import Row
@@ -25,7 +27,7 @@ def preface(rows: Sequence[Row], seconds: float, helm: str) -> str:
             "pods and URLs; the same after a change. Then by the tool, which also ran `validate` and",
             "`plan --exit-code` before `up`, and `plan --exit-code` before the change. Seconds in brackets.",
             "",
-            f"**{len(run)} cases, {len(run) - len(bad)} without a flaw, {len(bad)} with one.**",
+            _sum(len(run), len(bad)),
         ]
     )
 
@@ -33,13 +35,49 @@ def preface(rows: Sequence[Row], seconds: float, helm: str) -> str:
 def table(rows: Sequence[Row]) -> str:
     """One line for each case, and below it the flaws of each."""
     head = ["case", "by hand", "change by hand", *_SHOWN, "s", "flaws"]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
-    bad = [row for row in rows if row.flaws]
-    for row in bad:
-        lines += ["", f"**{row.case.name}** {row.case.why}".rstrip()]
-        lines += [f"- {' '.join(flaw.split())}" for flaw in row.flaws]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(_line(row) for row in rows)]
+    for row in rows:
+        lines += _said_of(row)
     return "\n".join(lines)
+
+
+def merged(text: str, rows: Sequence[Row], why: str) -> str:
+    """The printed table with these rows in the place of those of their cases, new cases in order, and a note on it."""
+    head, lines, said = _read(text)
+    for row in rows:
+        lines[row.case.name] = _line(row)
+        said.pop(row.case.name, None)
+        if row.flaws:
+            said[row.case.name] = "\n".join(_said_of(row)).strip()
+    run = len([line for line in lines.values() if "| skipped: " not in line])
+    head = re.sub(r"\*\*\d+ cases, .* with one\.\*\*", _sum(run, len(said)), head)
+    names = ", ".join(row.case.name for row in rows)
+    head += f"\n\nMeasured on their own on {strftime('%Y-%m-%d at %H:%M', gmtime())} UTC, {why}: {names}."
+    titles = text[text.index("| case |") :].splitlines()[:2]
+    parts = [head, "\n".join([*titles, *(lines[name] for name in sorted(lines))])]
+    return "\n\n".join([*parts, *(said[name] for name in sorted(said))])
+
+
+def _read(text: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """What stands before a printed table, its lines and the flaws below it, by case."""
+    head, _, rest = text.partition("| case |")
+    block, *flaws = rest.strip().split("\n\n")
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in block.splitlines()[2:]}
+    return head.strip(), lines, {one.split("**")[1]: one for one in flaws}
+
+
+def _line(row: Row) -> str:
+    return f"| {' | '.join(_cells(row))} |"
+
+
+def _said_of(row: Row) -> list[str]:
+    if not row.flaws:
+        return []
+    return ["", f"**{row.case.name}** {row.case.why}".rstrip(), *(f"- {' '.join(one.split())}" for one in row.flaws)]
+
+
+def _sum(run: int, bad: int) -> str:
+    return f"**{run} cases, {run - bad} without a flaw, {bad} with one.**"
 
 
 def summary(row: Row) -> str:

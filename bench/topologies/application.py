@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_fixed
 
 from deployer.cluster.addons.images import ADDON_LABEL
 from deployer.config.load import LoadedSpec, load_spec
@@ -23,6 +26,9 @@ _NOT_ADDONS = f"!{ADDON_LABEL},!kube-aggregator.kubernetes.io/automanaged"
 # What the cluster writes about itself, at any time.
 _OWN_WORK = ("events", "events.events.k8s.io", "componentstatuses", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
 _OWN_PLACES = ("kube-node-lease", "kube-system")
+_OTHER_TESTS = re.compile(r"((contract|certain|helms|probe)-[0-9a-f]{8}|parity\d+-\d+)")
+"""Names that tests/contract and tests/parity give to their namespaces, and with them to what has none. They run beside
+the others on the same cluster."""
 
 
 class Broken(AssertionError):
@@ -109,19 +115,27 @@ class Application:
         return len(data["urls"])
 
 
-def everything(project: Project) -> frozenset[tuple[str, str, str]]:
-    """Kind, namespace and name of all that is in the cluster, but for its addons and what it writes about itself."""
+@retry(retry=retry_if_exception_message(match=r"(?s).*(could not find the requested resource|have a resource type)"),
+       stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True)  # fmt: skip
+def _listed(project: Project) -> str:
+    """What kubectl lists of every kind; again where one is gone by then, as those of tests that run beside."""
     listed = project.kubectl("api-resources", "--verbs=list", "-o", "name").split()
     kinds = ",".join(sorted(set(listed) - set(_OWN_WORK)))
-    words = ("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS, "--selector", _NOT_ADDONS)
-    rows = project.kubectl(*words).splitlines()
+    return project.kubectl("get", kinds, "--all-namespaces", "--no-headers", "-o", _COLUMNS, "--selector", _NOT_ADDONS)
+
+
+def everything(project: Project) -> frozenset[tuple[str, str, str]]:
+    """Kind, namespace and name of all in the cluster, but for addons, its own records and tests that run beside."""
+    rows = _listed(project).splitlines()
     theirs = project.kubectl("get", "namespaces", "--no-headers", "-o", "custom-columns=N:.metadata.name", "--selector",
                              ADDON_LABEL).split()  # fmt: skip
     found = (tuple(row.split(None, 2)) for row in rows)
     return frozenset(
         (kind, namespace, name)
         for kind, namespace, name in found
-        if not (kind in ("Lease", "Pod", "ControllerRevision") and namespace in _OWN_PLACES) and namespace not in theirs
+        if not (kind in ("Lease", "Pod", "ControllerRevision") and namespace in _OWN_PLACES)
+        and namespace not in theirs
+        and not _OTHER_TESTS.search(f"{namespace}/{name}")
     )
 
 

@@ -96,12 +96,15 @@ def fitting(app: Application) -> Application:
 
 
 def left_behind(app: Application, before: frozenset[tuple[str, str, str]]) -> set[str]:
-    """What is in the cluster and was not before, once a namespace that is going has had the time to go."""
+    """What is in the cluster and was not before, once a namespace that is going has had the time to go.
+
+    What appears only after the first look belongs to somebody else.
+    """
     deadline = time.monotonic() + _GONE_SECONDS
-    while left := everything(app.project) - before:
-        if time.monotonic() > deadline:
-            break
+    left = everything(app.project) - before
+    while left and time.monotonic() < deadline:
         time.sleep(2)
+        left &= everything(app.project)
     return {f"{kind} {namespace}/{name}" for kind, namespace, name in left}
 
 
