@@ -26,13 +26,15 @@ from deployer.core.events import (
     to_wire,
 )
 from deployer.core.steps import Clock
-from deployer.core.text import clean, duration, elapsed, progress
+from deployer.core.text import clean, duration, elapsed, one_line, progress
 from deployer.status import Phase
 from deployer.ui.view import StageView, View, evidence, fold, news_of, not_shown, running
 from deployer.ui.words import Severity, annotation, defused, further_words, problem_lines, run_words, workload_words
 
 HEARTBEAT_SECONDS = 10.0
 _STAGE_COLUMN = 9
+_REPEATED = 72
+"""Characters that a heartbeat says of each item again: a RUN line may have hundreds, and was printed whole before."""
 _AGO = re.compile(r"[\d.]+ s(?= ago)")
 
 
@@ -195,7 +197,7 @@ def _item_words(event: Item) -> str:
 
 def _heartbeat(view: View, stage: StageView, now: float) -> str:
     items = [
-        f"{item.name} {' '.join(part for part in (progress(item.done, item.total), item.text) if part)}".strip()
+        " ".join(filter(None, (item.name, progress(item.done, item.total), one_line(item.text, _REPEATED))))
         for item in stage.items
         if item.state is ItemState.RUNNING
     ]

@@ -150,6 +150,18 @@ def test_a_heartbeat_comes_after_fifteen_silent_seconds_only() -> None:
     assert stream.getvalue() == before + "images    still running after 10 s: api 4/9 RUN make\n"
 
 
+def test_a_heartbeat_cuts_a_long_step_that_was_printed_before() -> None:
+    stream, clock = io.StringIO(), FakeClock()
+    sink = PlainSink(stream, clock)
+    sink(StageStarted("images"))
+    sink(Item("images", "api", RUNNING, "RUN " + "make && " * 50, 4, 9))
+    clock.sleep(11)
+    sink.beat()
+    first, last = stream.getvalue().splitlines()[1:]
+    assert "make && " * 49 in first
+    assert last.endswith("…") and len(last) < 130
+
+
 def test_a_heartbeat_names_the_workloads_that_are_late() -> None:
     stream, clock = io.StringIO(), FakeClock()
     sink = PlainSink(stream, clock)
