@@ -49,6 +49,9 @@ STAGES = (
     rollout_stage.STAGE, urls_stage.STAGE, STABILITY,
 )  # fmt: skip
 
+Bodies = Mapping[str, Callable[[], Steps[Any]]]
+"""What `merge` runs side by side."""
+
 # A file that is written all the time may change between any two looks; mostly it does not within a second.
 _PLANS = 10
 
@@ -114,12 +117,23 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     # All tags, Secret names and Helm values are final before anything is touched.
     planned = with_timeout(plan_up(connected, options.services), options.timeout)
     plan, has_changes = planned.plan, options.rebuild or planned.has_changes
-    prepared = yield from preflight(connected, planned, options, has_changes=has_changes)
-    planned = replace((yield from ensure_record(planned, connected.kube)), prepared=prepared)
+    yield from refuse_what_is_not_ours(connected, planned, options, has_changes=has_changes)
+
+    # What rules or the API server would refuse is not built. Where only sources have changed since the rules held, the
+    # API server is asked while they are built: it rarely refuses another tag alone.
+    build_all: Bodies = {"images": lambda: stage(images_stage.STAGE, build_anew(connected, plan, options), clock)}
+    ahead: dict[str, Any] = {}
+    if has_changes:
+        only_sources, checks = checks_of(connected, planned, options)
+        bodies: Bodies = {"checks": checks, **(build_all if only_sources else {})}
+        ahead = yield from merge(bodies)
+        planned = replace(planned, prepared=ahead.pop("checks"))
+    planned = yield from ensure_record(planned, connected.kube)
 
     # Side by side, for none needs the others. A documented Secret gets its new values only when all are built: where
     # a build fails, pods that restart meanwhile still find the values that they ran with.
-    done = yield from merge(images_secrets_addons(connected, planned, options, copies_only=has_changes))
+    others = secrets_and_addons(connected, planned, options, copies_only=has_changes)
+    done = ahead | (yield from merge(others if ahead else {**build_all, **others}))
     plan, images = done["images"].value
     planned = replace(planned, plan=with_digests(plan, {one.name: one.digest for one in images}))
     plan = planned.plan
@@ -163,42 +177,41 @@ def replace_synced(run: Connected, deployed: Deployed, planned: Planned, options
         yield from stage(restart.STAGE, restart.restart_workloads(synced, run.kube, run.clock), run.clock)
 
 
-def preflight(
-    run: Connected, planned: Planned, options: UpOptions, *, has_changes: bool
-) -> Steps[Mapping[str, Preparation]]:
-    """What the plan names is ours, and neither rules nor the cluster refuse what is new; nothing is touched yet.
-
-    Returns what is to be done before each release is upgraded.
-    """
+def refuse_what_is_not_ours(run: Connected, planned: Planned, options: UpOptions, *, has_changes: bool) -> Steps[None]:
+    """What the plan names is ours, and the Secrets that run have the values of this clone; refused otherwise."""
     plan, kube = planned.plan, run.kube
     if has_changes:
         yield from secrets_stage.await_leaving(plan.namespaces, kube, run.clock)
     for one in ownership.refuse_foreign(ownership.touched_by_plan(plan), kube, adopt=options.adopt):
         yield Warned(one)
     refuse_other_values(run, planned, replace_secrets=options.replace_secrets)
-    if not has_changes:
-        return {}
+
+
+def checks_of(
+    run: Connected, planned: Planned, options: UpOptions
+) -> tuple[bool, Callable[[], Steps[Mapping[str, Preparation]]]]:
+    """Whether only sources have changed since the rules held; and the steps in which the rules and the API server
+    accept what is new, or it is refused. They return what is to be done before each release is upgraded."""
     # A run that changes nothing does not pay for their import.
     from deployer.commands.validate import running_with
     from deployer.preflight.changes import Choice
     from deployer.preflight.gather import Target
-    from deployer.preflight.validate import before_build
+    from deployer.preflight.validate import before_build, recall
 
-    running = running_with(kube, planned.record, run.facts)
+    running = running_with(run.kube, planned.record, run.facts)
     offline = run.toolchain.offline_images
     target = Target(composition.host(), run.machine.cache_dir, run.helm, running, offline=offline)
     choice = Choice(frozenset(one.lower() for one in options.replace), options.adopt, options.force_conflicts)
-    return (yield from before_build(run.loaded, plan, target, run.folder, choice, whole=not options.services))
+    known = recall(run.loaded, planned.plan, run.folder, planned.record)
+    whole = not options.services
+    return known.passed, lambda: before_build(run.loaded, planned.plan, target, known, choice, whole=whole)
 
 
-def images_secrets_addons(
-    run: Connected, planned: Planned, options: UpOptions, *, copies_only: bool
-) -> dict[str, Callable[[], Steps[Outcome[Any]]]]:
-    """The stages of images, Secrets and addons."""
+def secrets_and_addons(run: Connected, planned: Planned, options: UpOptions, *, copies_only: bool) -> Bodies:
+    """The stages of Secrets and addons."""
     secrets = secrets_stage.ensure_secrets(planned.plan, run.kube, adopt=options.adopt, copies_only=copies_only)
     bodies: dict[str, Callable[[], Steps[Outcome[Any]]]] = {
-        "images": lambda: stage(images_stage.STAGE, build_anew(run, planned.plan, options), run.clock),
-        "secrets": lambda: stage(secrets_stage.STAGE, secrets, run.clock),
+        "secrets": lambda: stage(secrets_stage.STAGE, secrets, run.clock)
     }
     if run.spec.cluster.addons:
         from deployer.commands import addons  # only for those who ask for some

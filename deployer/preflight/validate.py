@@ -32,6 +32,7 @@ from deployer.sources import load
 from deployer.sources.charts import files_outside
 from deployer.sources.env_files import is_env_file
 from deployer.stages.releases import Preparation
+from deployer.state.record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +72,34 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def recall(path: Path) -> Passed:
-    """What passed the last time; nothing where that cannot be read."""
-    try:
-        return read_json(path, Passed)
-    except (OSError, Malformed):
-        return Passed()
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The shapes of today beside those that passed before."""
+
+    path: Path
+    before: Passed
+    shapes: Mapping[str, str]
+    applied: bool
+    """Whether each release was applied before."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing but the content of sources has changed since the rules held."""
+        return self.applied and self.shapes.items() <= self.before.shapes.items()
+
+    def remember(self, warned: Iterable[str]) -> None:
+        """The shapes are those that passed; an unwritable state folder costs a render."""
+        with suppress(OSError):
+            write_private(self.path, json.dumps(asdict(Passed(self.shapes, tuple(sorted(warned))))))
 
 
-def remember(path: Path, passed: Passed) -> None:
-    """It is remembered; an unwritable state folder costs a render."""
-    with suppress(OSError):
-        write_private(path, json.dumps(asdict(passed)))
+def recall(loaded: LoadedSpec, plan: Plan, state: Path, record: Record) -> Known:
+    """What passed the last time, remembered in the folder `state`; nothing where that cannot be read."""
+    path, before = state / "rules.json", Passed()
+    with suppress(OSError, Malformed):
+        before = read_json(path, Passed)
+    applied = {one.name for one in plan.releases} <= record.releases.keys()
+    return Known(path, before, shapes_of(loaded, plan, load.load_env(loaded)), applied)
 
 
 def identity(warning: Problem) -> str:
@@ -152,20 +169,16 @@ def refuse_broken(findings: tuple[Finding, ...]) -> None:
 
 
 def before_build(
-    loaded: LoadedSpec, plan: Plan, target: Target, state: Path, choice: Choice, *, whole: bool
+    loaded: LoadedSpec, plan: Plan, target: Target, known: Known, choice: Choice, *, whole: bool
 ) -> Steps[Mapping[str, Preparation]]:
-    """The rules hold for what is about to change and the API server takes it; input error or refused otherwise, with
-    nothing built yet. Returns what is to be done before each release is upgraded.
+    """The rules hold for what is about to change and the API server takes it; input error or refused otherwise.
+    Returns what is to be done before each release is upgraded.
 
-    What passed the rules before in the same shape (remembered in the folder `state`) is not asked of them again.
-    `whole`: no release was left out.
+    What is known to have passed the rules is not asked of them again. `whole`: no release was left out.
     """
     running = target.running
     assert running is not None, "builds are for a cluster that runs"
-    path = state / "rules.json"
-    before, shapes = recall(path), shapes_of(loaded, plan, load.load_env(loaded))
-    known = {one.name for one in plan.releases} <= running.record.releases.keys()
-    passed = known and shapes.items() <= before.shapes.items()
+    passed = known.passed
     subject = render(loaded, plan, target) if passed else gather(loaded, plan, target, thorough=False)
     findings = () if passed else ruled(subject, target, whole=whole)
     refuse_broken(findings)
@@ -174,12 +187,12 @@ def before_build(
     judged.refuse()
     advised = advice(findings)
     warned = {identity(one) for one in advised}
-    if not warned <= {*before.warned}:
+    if not warned <= {*known.before.warned}:
         yield Warned(Problem("ADVICE", summary(advised)))
     for problem in (*subject.unrendered, *judged.advice):
         yield Warned(problem)
     if whole and not passed and not subject.unrendered:
-        remember(path, Passed(shapes, tuple(sorted(warned))))
+        known.remember(warned)
     return judged.prepared
 
 

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from deployer.core.errors import Problem
-from deployer.preflight.validate import Passed, identity, recall, remember, shapes_of
+from deployer.preflight.validate import Passed, identity, recall, shapes_of
+from deployer.state.record import ReleaseRecord, new_record, with_release
 from tests.unit.preflight.rules.subjects import subject
 
 
 def test_what_passed_is_remembered(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "rules.json"
-    assert recall(path) == Passed()
-    kept = Passed({"web": "shape"}, (identity(Problem("LIMIT_SHARE", "much", "figures")),))
-    remember(path, kept)
-    assert recall(path) == kept
-    assert identity(Problem("LIMIT_SHARE", "much", "other figures")) in kept.warned
+    made = subject(lambda parts: None)
+    (release,) = made.plan.releases
+    applied = with_release(new_record(), release.name, ReleaseRecord("default", 1, "1", ()))
+    known = recall(made.loaded, made.plan, tmp_path / "a", applied)
+    assert not known.passed and known.before == Passed()
+    known.remember([identity(Problem("LIMIT_SHARE", "much", "figures"))])
+    again = recall(made.loaded, made.plan, tmp_path / "a", applied)
+    assert again.passed and identity(Problem("LIMIT_SHARE", "much", "other figures")) in again.before.warned
+    assert not recall(made.loaded, made.plan, tmp_path / "a", new_record()).passed, "it was not applied yet"
 
 
 def test_another_env_key_setting_or_file_is_another_shape() -> None:
@@ -44,7 +48,7 @@ def test_a_release_has_its_shape_without_the_others_too() -> None:
 
 
 def test_a_damaged_memory_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "rules.json"
+    made = subject(lambda parts: None)
     for text in ("", "[]", '{"shapes": 1}', "null"):
-        path.write_text(text)
-        assert recall(path) == Passed()
+        (tmp_path / "rules.json").write_text(text)
+        assert recall(made.loaded, made.plan, tmp_path, new_record()).before == Passed()

@@ -16,7 +16,7 @@ from deployer.plan import Plan
 from deployer.preflight import validate
 from deployer.preflight.changes import NOTHING
 from deployer.preflight.rules.model import Subject
-from deployer.preflight.validate import before_build
+from deployer.preflight.validate import before_build, recall
 from deployer.state.record import Record, ReleaseRecord, new_record, with_release
 from tests.fakes import FakeKube
 from tests.fakes.play import code, failed, played
@@ -34,7 +34,8 @@ def test_a_broken_rule_is_refused_with_every_error(made: Subject, kube: FakeKube
         objects[1]["spec"]["ports"][0]["port"] = 0
         return objects
 
-    steps = before_build(made.loaded, made.plan, target(kube, broken, tmp_path), tmp_path, NOTHING, whole=True)
+    known = recall(made.loaded, made.plan, tmp_path, new_record())
+    steps = before_build(made.loaded, made.plan, target(kube, broken, tmp_path), known, NOTHING, whole=True)
     with pytest.raises(DeployError) as caught:
         list(steps)
     assert caught.value.exit_code is ExitCode.INPUT
@@ -51,9 +52,9 @@ def test_advice_is_one_line_and_comes_once_for_the_same_shape(made: Subject, kub
         return objects
 
     def check(plan: Plan, kept: Record | None = None) -> list[str]:
-        events = before_build(
-            made.loaded, plan, target(kube, warned, tmp_path, kept), tmp_path / "state", NOTHING, whole=True
-        )
+        on = target(kube, warned, tmp_path, kept)
+        known = recall(made.loaded, plan, tmp_path / "state", kept or new_record())
+        events = before_build(made.loaded, plan, on, known, NOTHING, whole=True)
         return [event.problem.code for event in events if isinstance(event, Warned)]
 
     assert check(made.plan) == ["ADVICE"]
@@ -73,7 +74,8 @@ def test_a_part_of_what_passed_is_only_rendered(
 ) -> None:
     def check(*, whole: bool) -> None:
         on = target(kube, chart, tmp_path, APPLIED)
-        played(before_build(made.loaded, made.plan, on, tmp_path / "state", NOTHING, whole=whole))
+        known = recall(made.loaded, made.plan, tmp_path / "state", APPLIED)
+        played(before_build(made.loaded, made.plan, on, known, NOTHING, whole=whole))
 
     check(whole=True)
     monkeypatch.setattr(validate, "gather", lambda *_, **__: pytest.fail("the rules looked at it before"))
