@@ -21,6 +21,7 @@ from deployer.status.objects import (
     condition,
     dig,
     epoch,
+    event_time,
     find,
     name_of,
     namespace_of,
@@ -55,10 +56,10 @@ def run_finding(scene: Scene, container: Container, message: str, ended: Object 
 
 def crash_finding(scene: Scene, container: Container) -> Finding | None:
     """Why the container's process ended the last time, if it ended in this run."""
-    state, last = dig(container.status, "state"), dig(container.status, "lastState", "terminated")
-    down = dig(state, "running") is None
-    ended: Object | None = dig(state, "terminated") or last
-    if ended is None:
+    last = dig(container.status, "lastState", "terminated")
+    down = dig(container.status, "state", "running") is None
+    ended = last_end(container)
+    if ended is None or ended_with_sandbox(scene, container, ended):
         return None
     finished = epoch(ended.get("finishedAt"))
     # Timestamps of the API are cut to whole seconds. What ended before this run and runs again is history.
@@ -84,6 +85,26 @@ def crash_finding(scene: Scene, container: Container) -> Finding | None:
         predates=made.predates or _older_than_run(scene, container),
         ignored=made.ignored or _job_tries_again(container, made.code, job),
     )
+
+
+def last_end(container: Container) -> Object | None:
+    """What the status says of the run of the container that ended last; None where none has."""
+    states = (dig(container.status, state, "terminated") for state in ("state", "lastState"))
+    return next((ended for ended in states if ended), None)
+
+
+def ended_with_sandbox(scene: Scene, container: Container, ended: Object) -> bool:
+    """Whether that run of the container ended because its pod's sandbox did, as where its node stopped.
+
+    Its exit code says nothing of it then: the kubelet makes another sandbox and starts all containers anew.
+    """
+    # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network
+    gone = condition(container.pod, "PodReadyToStartContainers").get("status") == "False"
+    if gone and dig(container.pod, "status", "phase") not in ("Failed", "Succeeded"):
+        return True
+    # When the condition is True again says less: the kubelet sets it at a later look than that which made the sandbox.
+    anew = max((event_time(one) or 0.0 for one in scene.events_of(container.pod, "SandboxChanged")), default=0.0)
+    return (epoch(ended.get("startedAt")) or 0.0) < anew
 
 
 def _first_end(scene: Scene, container: Container) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from deployer.diagnosis.containers import being_killed, containers_of
-from deployer.diagnosis.crashes import crash_finding, probe_answers
+from deployer.diagnosis.crashes import crash_finding, ended_with_sandbox, last_end, probe_answers
 from deployer.diagnosis.finding import Finding, LogRequest, Scene, named
 from deployer.diagnosis.needs import Container, events_of
 from deployer.status import Snapshot, WorkloadRef, current_pods
@@ -37,10 +37,10 @@ def restarted(scene: Scene, before: Restarts) -> tuple[Finding, ...]:
 
 
 def ended_lately(scene: Scene) -> tuple[Container, ...]:
-    """The containers that ended since the scene's beginning; those of a node that was started anew are left out."""
+    """The containers that ended since the scene's beginning, but not because their node stopped."""
     found = (one for one in lasting_containers(scene.refs, scene.snapshot) if number(one.status, "restartCount"))
     ended = (one for one in found if (ended_at(one.status) or 0.0) + 1 > scene.since)
-    return tuple(one for one in ended if not scene.events_of(one.pod, "SandboxChanged"))
+    return tuple(one for one in ended if not ended_with_sandbox(scene, one, last_end(one) or {}))
 
 
 def goes_on(scene: Scene, found: Finding) -> bool:
