@@ -17,9 +17,9 @@ from deployer.toolchain.model import STAGE, Reach, Setting, Toolchain, Way, oper
 from deployer.toolchain.pins import BUILDS, DOWNLOADS, HELM, KUBERNETES, MINIKUBE, RUNC_FIT, Build
 from deployer.toolchain.source import node
 from deployer.toolchain.source.base_images import make_replacements
-from deployer.toolchain.source.debian import ensure_base
+from deployer.toolchain.source.debian import ensure_base, has_base
 from deployer.toolchain.source.go import built, ensure_built, ensure_go, ensure_modules
-from deployer.toolchain.source.images import BuildHost
+from deployer.toolchain.source.images import BuildHost, are_current
 
 _FROM_BUILD = {"minikube": "minikube", "helm": "helm", "kubectl": "kubernetes"}
 _PINNED = {"minikube": MINIKUBE, "helm": HELM, "kubectl": KUBERNETES}
@@ -32,22 +32,36 @@ def ensure_toolchain(
     """Programs and, where they must be made here, images exist; `docker` is what `ensure_docker` returned.
 
     Where images must be made, the replacements of these base images are made too while programs are compiled.
-    May be killed at any point and carries on the next time. A way once found is kept while its files are there.
+    May be killed at any point and carries on the next time. A way once found is kept while its files are there. Where
+    all is there, it does not wait for what another run makes.
     """
-    steps = _ensure(setting, BuildHost(docker, cache_dir, env, tuple(bases)))
-    return with_chosen_helm((yield from locked(cache_dir, steps)), env)
+    host = BuildHost(docker, cache_dir, env, tuple(bases))
+    known = _known(setting, host)
+    if known is not None and (not known.offline_images or _has_source_images(host, own_helm=_own_helm(known, host))):
+        yield Item(STAGE, "toolchain", ItemState.UNCHANGED, known.why)
+        return with_chosen_helm(known, env)
+    return with_chosen_helm((yield from locked(cache_dir, _ensure(setting, host))), env)
+
+
+def _known(setting: Setting, host: BuildHost) -> Toolchain | None:
+    """The toolchain of an earlier run, where its programs are still the same."""
+    known = read_stamp(setting, host.cache_dir)
+    return known[0] if known is not None and known[0].docker == host.docker else None
+
+
+def _own_helm(known: Toolchain, host: BuildHost) -> bool:
+    """Whether its helm is this machine's own or a bundle's, and not the one that is built."""
+    return known.helm.parent != built(host.cache_dir, _BUILDS["helm"])
 
 
 def _ensure(setting: Setting, host: BuildHost) -> Steps[Toolchain]:
     cache_dir = host.cache_dir
-    known = read_stamp(setting, cache_dir)
-    if known is not None and known[0].docker == host.docker:
-        toolchain, _ = known
-        if toolchain.offline_images:
-            own_helm = toolchain.helm.parent != built(cache_dir, _BUILDS["helm"])
-            yield from _source_images(replace(host, bases=()), own_helm=own_helm)
-        yield Item(STAGE, "toolchain", ItemState.UNCHANGED, toolchain.why)
-        return toolchain
+    known = _known(setting, host)
+    if known is not None:
+        if known.offline_images:
+            yield from _source_images(replace(host, bases=()), own_helm=_own_helm(known, host))
+        yield Item(STAGE, "toolchain", ItemState.UNCHANGED, known.why)
+        return known
     reach: Reach | None = None
     note = bundled(cache_dir)
     if note is not None and setting in ("auto", note["way"]) and _is_usable(note, cache_dir):
@@ -155,9 +169,19 @@ def _source_images(host: BuildHost, *, own_helm: bool) -> Steps[None]:
         yield from node.ensure_systems(host)
         yield from make_replacements(host)
 
-    builds = [build for build in BUILDS if build.name != "helm" or not own_helm]
-    yield from _programs([*builds, RUNC_FIT], host, {"systems": systems})
+    yield from _programs(_builds(own_helm=own_helm), host, {"systems": systems})
     yield from node.ensure_cluster_images(host)
+
+
+def _has_source_images(host: BuildHost, *, own_helm: bool) -> bool:
+    """Whether all that `_source_images` makes is there, but for replacements of base images."""
+    recipes = (*node.systems(host.env), *node.of_programs(host.cache_dir, host.env))
+    made = all(built(host.cache_dir, build).is_dir() for build in _builds(own_helm=own_helm))
+    return made and has_base(host) and are_current(host, recipes)
+
+
+def _builds(*, own_helm: bool) -> list[Build]:
+    return [*(build for build in BUILDS if build.name != "helm" or not own_helm), RUNC_FIT]
 
 
 def _programs(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from deployer.core.steps import Steps
 from deployer.toolchain.files import RECIPES, locked, recipe_digest
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.source.debian import base_digest, base_ref, ensure_base
-from deployer.toolchain.source.images import OURS, BuildHost, Recipe, ensure_image
+from deployer.toolchain.source.images import OURS, BuildHost, Recipe, are_current, ensure_image
 
 _FOLDER = RECIPES / "standins"
 
@@ -70,32 +70,37 @@ def ensure_replacements(
     replaced = {name: ref for name in upstreams if (ref := replacement_of(name)) is not None}
     if replaced:
         host = BuildHost(toolchain.docker, cache_dir, env, tuple(replaced))
-        yield from locked(cache_dir, make_replacements(host))
+        # Where all are there, nobody waits for what another run makes.
+        if not are_current(host, (recipe for recipe, _ in _recipes(host))):
+            yield from locked(cache_dir, make_replacements(host))
     return replaced
 
 
 def make_replacements(host: BuildHost) -> Steps[None]:
     """As `ensure_replacements`, for one who holds the toolchain's lock and needs images that cannot be pulled."""
-    families = dict.fromkeys(family for name in host.bases if (family := _family(name)) is not None)
-    if families:
+    recipes = list(_recipes(host))
+    if recipes:
         yield from ensure_base(host)
-    for family in families:
-        settings = machine_settings(host.env)
-        arguments = {}
-        for name in family.asks:
-            value = settings.get(name, "")
-            if _holds_credentials(value):
-                yield Warned(_credentials_left_out(name))
-            elif value:
-                arguments[name] = value
+    for recipe, left_out in recipes:
+        for name in left_out:
+            yield Warned(_credentials_left_out(name))
+        yield from ensure_image(host, recipe)
+
+
+def _recipes(host: BuildHost) -> Iterator[tuple[Recipe, list[str]]]:
+    """The replacement images of the host's bases, each with the settings that hold credentials and are left out."""
+    settings = machine_settings(host.env)
+    for family in dict.fromkeys(family for name in host.bases if (family := _family(name)) is not None):
+        given = {name: value for name in family.asks if (value := settings.get(name, ""))}
+        left_out = [name for name, value in given.items() if _holds_credentials(value)]
         recipe = Recipe(
             _ref(family),
             _FOLDER / family.dockerfile,
             files={name: _FOLDER / name for name in family.files},
-            arguments={"BASE": base_ref(), **arguments},
+            arguments={"BASE": base_ref(), **{name: given[name] for name in given if name not in left_out}},
             parent=base_digest(host.env),
         )
-        yield from ensure_image(host, recipe)
+        yield recipe, left_out
 
 
 @cache

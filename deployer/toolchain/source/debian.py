@@ -182,11 +182,16 @@ def base_digest(env: Mapping[str, str]) -> str:
     return digest(recipe_digest("debian"), [source.line for source in host_sources()], ca_bundle(env))
 
 
+def has_base(host: BuildHost) -> bool:
+    """Whether the base image exists and suits this machine."""
+    return is_current(host, base_ref(), base_digest(host.env))
+
+
 def ensure_base(host: BuildHost) -> Steps[bool]:
     """The base image exists and suits this machine; returns whether it had to be built."""
-    env, wanted = host.env, base_digest(host.env)
-    if is_current(host, base_ref(), wanted):
+    if has_base(host):
         return False
+    env, wanted = host.env, base_digest(host.env)
     yield from ensure_packages(("debootstrap", "debian-archive-keyring"), "base images are made with it", env)
     yield Item(STAGE, base_ref(), ItemState.RUNNING, "bootstrapping Debian")
     try:

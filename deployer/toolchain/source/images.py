@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +86,11 @@ def is_current(host: BuildHost, ref: str, wanted: str) -> bool:
     if not label or label == wanted:
         return label == wanted
     return label == ((bundled(host.cache_dir) or {}).get("labels") or {}).get(ref)
+
+
+def are_current(host: BuildHost, recipes: Iterable[Recipe]) -> bool:
+    """Whether each of the images exists as its recipe says: then nobody has to make one."""
+    return all(is_current(host, one.ref, one.digest()) for one in recipes)
 
 
 def ensure_image(host: BuildHost, recipe: Recipe) -> Steps[bool]:

@@ -107,22 +107,31 @@ def control_plane(image: ControlPlaneImage, cache_dir: Path, env: Mapping[str, s
     return Recipe(image.ref, _IMAGES / image.dockerfile, programs=programs, arguments=arguments, parent=parent)
 
 
+def systems(env: Mapping[str, str]) -> tuple[Recipe, ...]:
+    """The images that need packages and none of our programs."""
+    return node_os(env), kube_proxy_os(env)
+
+
+def of_programs(cache_dir: Path, env: Mapping[str, str]) -> tuple[Recipe, ...]:
+    """The node image that suits this machine, with what it stands on, and the control plane's images."""
+    nodes = (node(cache_dir, env), *((fitted_node(cache_dir, env),) if runc.is_needed() else ()))
+    return (*nodes, *(control_plane(image, cache_dir, env) for image in CONTROL_PLANE))
+
+
 def ensure_systems(host: BuildHost) -> Steps[bool]:
     """The images that need packages and none of our programs exist."""
-    changed = yield from ensure_image(host, node_os(host.env))
-    changed |= yield from ensure_image(host, kube_proxy_os(host.env))
+    changed = False
+    for recipe in systems(host.env):
+        changed |= yield from ensure_image(host, recipe)
     return changed
 
 
 def ensure_cluster_images(host: BuildHost) -> Steps[bool]:
     """The node image and the control plane's images exist; Minikube's own copies of older ones are gone."""
-    cache_dir, env = host.cache_dir, host.env
-    changed = yield from ensure_image(host, node(cache_dir, env))
-    if runc.is_needed():
-        changed |= yield from ensure_image(host, fitted_node(cache_dir, env))
-    for image in CONTROL_PLANE:
-        if (yield from ensure_image(host, control_plane(image, cache_dir, env))):
-            forget_cached(image.ref, env)
+    changed = False
+    for recipe in of_programs(host.cache_dir, host.env):
+        if (yield from ensure_image(host, recipe)):
+            forget_cached(recipe.ref, host.env)
             changed = True
     return changed
 

@@ -9,6 +9,7 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Log, Warned
+from deployer.core.files import open_lock, take_lock
 from deployer.toolchain.files import bundled_note, pins_key, write_json
 from deployer.toolchain.model import Toolchain
 from deployer.toolchain.pins import CNI_PLUGINS, CONTROL_PLANE, KINDNETD
@@ -185,6 +186,10 @@ def test_replacement_images_are_made_only_where_images_cannot_be_pulled(
     made = finish(base_images.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store)))
     assert made == {name: base_images.replacement_of(name) for name in names[:2]}
     assert builds(store) == 1
+    with open_lock(tmp_path / "toolchain" / "lock") as another:  # what is there needs nobody else's work
+        assert take_lock(another)
+        steps = base_images.ensure_replacements(names, toolchain(docker, True), tmp_path, env(store))
+        assert next(steps, None) is None
 
 
 def test_the_machines_index_is_handed_over_and_credentials_are_not(

@@ -8,12 +8,13 @@ import pytest
 
 from deployer.core.errors import DeployError
 from deployer.core.events import Event, Item, ItemState
+from deployer.core.files import open_lock, take_lock
 from deployer.toolchain import download, locate, resolve
 from deployer.toolchain.files import bundled_folder, bundled_note, pins_key, write_json
 from deployer.toolchain.locate import locate_toolchain
 from deployer.toolchain.model import Reach, Setting, Toolchain
 from deployer.toolchain.pins import HELM, KUBERNETES, MINIKUBE
-from deployer.toolchain.source import node
+from deployer.toolchain.source import debian, images, node
 from tests.unit.toolchain.support import finish, nothing, program
 
 ALL = Reach(downloads=True, registries=True, packages=True)
@@ -297,3 +298,29 @@ def test_a_bundle_of_other_pins_or_without_its_programs_is_none(machine: Machine
     write_json(bundled_note(machine.cache), {"way": "source", "key": "of an earlier version"})
     (machine.cache / "toolchain/toolchain-auto.json").unlink()
     assert machine.ensure().why != "from a bundle"
+
+
+@pytest.mark.parametrize("reach", [ALL, PACKAGES])
+def test_a_complete_toolchain_does_not_wait_for_what_another_run_makes(machine: Machine, reach: Reach) -> None:
+    machine.reach = reach
+    first = machine.ensure()
+    machine.patch.setattr(images, "is_current", lambda *_: True)
+    machine.patch.setattr(debian, "is_current", lambda *_: True)
+    with open_lock(machine.cache / "toolchain" / "lock") as another:
+        assert take_lock(another)
+        steps = resolve.ensure_toolchain("auto", machine.cache, machine.env, machine.docker)
+        event = next(steps)
+        assert isinstance(event, Item) and event.state is ItemState.UNCHANGED
+        assert finish(steps) == first
+    assert machine.imaged == (reach is PACKAGES)
+
+
+def test_a_toolchain_that_lacks_an_image_waits_for_the_run_that_may_make_it(machine: Machine) -> None:
+    machine.reach = PACKAGES
+    machine.ensure()
+    with open_lock(machine.cache / "toolchain" / "lock") as another:
+        assert take_lock(another)
+        steps = resolve.ensure_toolchain("auto", machine.cache, machine.env, machine.docker)
+        event = next(steps)
+        assert isinstance(event, Item) and (event.item, event.state) == ("lock", ItemState.RUNNING)
+        steps.close()
