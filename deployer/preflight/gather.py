@@ -438,15 +438,14 @@ def _with_images(subject: Subject, target: Target) -> Subject:
 
 
 def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> Machine:
-    problems: list[Problem] = []
+    of_files, in_git, line_ends, shipped = list[Problem](), list[Problem](), list[Problem](), list[Problem]()
     for name in loaded.spec.env.files:
         path = loaded.root / name
-        problems += env_files.file_problems(path, loaded.root)
-        problems += [replace(one, where=name) for one in tracked(path)] if path.exists() else []
-    problems += env.notes
+        if path.exists():  # another one is made by `up`
+            of_files += env_files.file_problems(path, loaded.root)
+            in_git += [replace(one, where=name) for one in tracked(path)]
     users, contexts, declared, leaking = {}, {}, {}, {}
     secret = _secret_values(loaded, env)
-    problems += [one for release in plan.releases for one in _in_chart(loaded, release, secret)]
     for name, image in loaded.spec.images.items():
         dockerfile = dockerfile_of(loaded.root, image)
         with suppress(DeployError):  # reported by what reads the sources
@@ -456,7 +455,7 @@ def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> M
             paths = [one.path for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
             leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))
             contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
-            problems += _line_ends(loaded, name, dockerfile, paths)
+            line_ends += _line_ends(loaded, name, dockerfile, paths)
         text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
         variables = declared_values(text, image.args)
         declared[name] = tuple((key, value, f"{loaded.shown(dockerfile)}:{line}") for key, value, line in variables)
@@ -464,8 +463,16 @@ def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> M
         if user is not None:
             users[name] = user
     with suppress(DeployError):
-        problems += load.shipped(loaded, load.values_of(env))
-    return Machine(_free_disk(cache_dir), tuple(problems), users, declared, contexts, leaking)
+        shipped += load.shipped(loaded, load.values_of(env))
+    problems = {
+        "ENV_READABLE": tuple(of_files),
+        "ENV_TRACKED": tuple(in_git),
+        "ENV_LINES": env.notes,
+        "ENV_IN_CHART": tuple(one for release in plan.releases for one in _in_chart(loaded, release, secret)),
+        "LINE_ENDS": tuple(line_ends),
+        "CONTEXT_SHIPS": tuple(shipped),
+    }
+    return Machine(_free_disk(cache_dir), problems, users, declared, contexts, leaking)
 
 
 def _in_chart(loaded: LoadedSpec, release: ReleasePlan, secret: Mapping[str, str]) -> Iterator[Problem]:

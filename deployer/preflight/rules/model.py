@@ -260,7 +260,8 @@ class Machine:
     """What was seen of the machine and the project's folder."""
 
     free_disk_mib: int | None = None
-    env_problems: tuple[Problem, ...] = ()
+    problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """What was found in files where they were read → by the name of the rule that reports it."""
     image_users: Mapping[str, str] = field(default_factory=dict)
     """Image of the spec → the user its Dockerfile ends with."""
     declared: Mapping[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict)

@@ -409,17 +409,19 @@ _PUBLIC = re.compile(r"(NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC)_\w+")
       hint="git rm --cached FILE, then rotate its secrets")  # fmt: skip
 def env_tracked(subject: Subject) -> Iterator[Violation]:
     """git does not track the env files."""
-    yield from _env_problems(subject, "ENV_TRACKED")
+    yield from _found(subject, "ENV_TRACKED")
 
 
 @rule("ENV_READABLE", "advice", "topology 000 Secret (access restricted)", hint="chmod 600 FILE")
 def env_readable(subject: Subject) -> Iterator[Violation]:
     """Nobody but their owner can read the env files."""
-    yield from (
-        Violation(one.title, Place(where=one.where), one.detail, one.hints)
-        for one in subject.machine.env_problems
-        if one.code not in ("ENV_TRACKED", "ENV_FILE_MISSING", "CONTEXT_SHIPS", "ENV_IN_CHART", "LINE_ENDS")
-    )
+    yield from _found(subject, "ENV_READABLE")
+
+
+@rule("ENV_LINES", "advice", "Docker Compose docs, Env file syntax", hint="write KEY=value, or KEY='value'")
+def env_lines(subject: Subject) -> Iterator[Violation]:
+    """Each line of the env files is a variable, with the value that it seems to have."""
+    yield from _found(subject, "ENV_LINES")
 
 
 @rule("ENV_IN_CONTEXT", "certain", "topology 000 Secret; Docker docs, Build context")
@@ -458,19 +460,19 @@ def references(subject: Subject) -> Iterator[Violation]:
 @rule("CONTEXT_SHIPS", "advice", "Docker docs, Build context", hint="name them in .dockerignore")
 def context_ships(subject: Subject) -> Iterator[Violation]:
     """No image copies Git's folder, the spec or a chart: its tag would change with each of them."""
-    yield from _env_problems(subject, "CONTEXT_SHIPS")
+    yield from _found(subject, "CONTEXT_SHIPS")
 
 
 @rule("ENV_IN_CHART", "advice", "Helm docs, The .helmignore file", hint="name them in .helmignore")
 def env_in_chart(subject: Subject) -> Iterator[Violation]:
     """No env file with secrets is among the files of a chart, which helm stores in the cluster."""
-    yield from _env_problems(subject, "ENV_IN_CHART")
+    yield from _found(subject, "ENV_IN_CHART")
 
 
 @rule("LINE_ENDS", "advice", "execve(2), Interpreter scripts", hint="save it with LF line ends")
 def line_ends(subject: Subject) -> Iterator[Violation]:
     """The `#!` line of the script that an image starts ends with LF: with CRLF its interpreter is not found."""
-    yield from _env_problems(subject, "LINE_ENDS")
+    yield from _found(subject, "LINE_ENDS")
 
 
 @rule("PUBLIC_URL", "advice", "topology 001 Environment Variables; topology 003 ConfigMaps",
@@ -536,7 +538,6 @@ def disk(subject: Subject) -> Iterator[Violation]:
                      Place(spec=("rules", "minFreeDisk")), hints=(hint, "todo-deploy images prune"))  # fmt: skip
 
 
-def _env_problems(subject: Subject, code: str) -> Iterator[Violation]:
-    for one in subject.machine.env_problems:
-        if one.code == code:
-            yield Violation(one.title, Place(where=one.where), one.detail, one.hints)
+def _found(subject: Subject, name: str) -> Iterator[Violation]:
+    for one in subject.machine.problems.get(name, ()):
+        yield Violation(one.title, Place(where=one.where), one.detail, one.hints)

@@ -12,6 +12,7 @@ import pytest
 from deployer.core.errors import input_error
 from deployer.core.ports import Object, ObjectRef, UpgradeRequest
 from deployer.preflight.gather import gather, objects_of
+from deployer.preflight.rules.judging import RULES
 from deployer.preflight.rules.model import Subject
 from deployer.state.record import ReleaseRecord, new_record, with_release
 from tests.fakes import FakeImages, FakeKube
@@ -206,8 +207,7 @@ def test_an_entrypoint_with_the_line_ends_of_windows_is_found(
     (tmp_path / "api").mkdir()
     (tmp_path / "api/Dockerfile").write_text(f'FROM a\n{copy}\nENTRYPOINT ["/run.sh"]\n')
     (tmp_path / "api/run.sh").write_bytes(script)
-    problems = look(made, kube, chart, tmp_path, thorough=False).machine.env_problems
-    assert [one.where for one in problems if one.code == "LINE_ENDS"] == found
+    assert [one.where for one in look(made, kube, chart, tmp_path, thorough=False).machine.problems["LINE_ENDS"]] == found
 
 
 def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
@@ -232,8 +232,24 @@ def test_env_files_with_secrets_that_helm_would_keep_are_found(made: Subject, ku
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".env.production").write_text("API_TOKEN=x\n")
         (folder / ".env.example").write_text("API_TOKEN=\n")
-    found = look(made, kube, chart, tmp_path, thorough=False).machine.env_problems
-    assert [one.title.split("`")[3] for one in found if one.code == "ENV_IN_CHART"] == [".env.production"]
+    found = look(made, kube, chart, tmp_path, thorough=False).machine.problems["ENV_IN_CHART"]
+    assert [one.title.split("`")[3] for one in found] == [".env.production"]
+
+
+def test_what_is_found_in_files_is_reported_by_the_rule_that_it_is_about(
+    made: Subject, kube: FakeKube, tmp_path: Path
+) -> None:
+    spec = made.loaded.spec
+    (tmp_path / ".env").write_text("NOT A VARIABLE\n")
+    (tmp_path / ".env").chmod(0o644)
+    loaded = replace(made.loaded, spec=spec.model_copy(update={"env": spec.env.model_copy(update={"files": [".env"]})}))
+    problems = look(replace(made, loaded=loaded), kube, chart, tmp_path, thorough=False).machine.problems
+    assert problems.keys() <= {one.name for one in RULES}
+    assert [one.code for one in problems["ENV_READABLE"]] == ["ENV_MODE"]
+    assert [one.code for one in problems["ENV_LINES"]] == ["ENV_SKIPPED"]
+    (tmp_path / ".env").unlink()
+    gone = look(replace(made, loaded=loaded), kube, chart, tmp_path, thorough=False).machine.problems
+    assert not any(gone.values())
 
 
 def test_values_that_the_chart_neither_knows_nor_uses_are_found(made: Subject, kube: FakeKube, tmp_path: Path) -> None:

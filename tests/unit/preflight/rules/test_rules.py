@@ -87,8 +87,8 @@ def both(*changes: Change) -> Change:
     return lambda parts: [change(parts) for change in changes]
 
 
-def env_problem(code: str) -> Machine:
-    return Machine(env_problems=(Problem(code, "the env file", where=".env"),))
+def found_in_files(rule: str) -> Machine:
+    return Machine(problems={rule: (Problem("CODE", "the env file", where=".env"),)})
 
 
 UNENCRYPTED = {"waive": [{"rule": "ENCRYPTION_AT_REST", "reason": "another rule's turn"}]}
@@ -284,13 +284,14 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("CHART_VERSION", "error", at("chart", "version", to=None), "version"),
     ("CHART_APP_VERSION", "warning", at("chart", "appVersion", to="v1"), "`v1` is not X.Y.Z"),
     ("CHART_MAINTAINERS", "error", at("chart", "maintainers", to=[]), "no maintainers"),
-    ("ENV_TRACKED", "error", at("machine", to=env_problem("ENV_TRACKED")), "the env file"),
-    ("ENV_READABLE", "warning", at("machine", to=env_problem("ENV_MODE")), "the env file"),
+    ("ENV_TRACKED", "error", at("machine", to=found_in_files("ENV_TRACKED")), "the env file"),
+    ("ENV_READABLE", "warning", at("machine", to=found_in_files("ENV_READABLE")), "the env file"),
     ("VALUE_REFERENCE", "warning", both(at("spec", "releases", "shop", "values", to={"api": {"url": ["${LEVEL}"]}}),
                                         at("env", "LEVEL", to="x")), "releases.shop.values.api.url.0"),
-    ("LINE_ENDS", "warning", at("machine", to=env_problem("LINE_ENDS")), "the env file"),
-    ("CONTEXT_SHIPS", "warning", at("machine", to=env_problem("CONTEXT_SHIPS")), "the env file"),
-    ("ENV_IN_CHART", "warning", at("machine", to=env_problem("ENV_IN_CHART")), "the env file"),
+    ("ENV_LINES", "warning", at("machine", to=found_in_files("ENV_LINES")), "the env file"),
+    ("LINE_ENDS", "warning", at("machine", to=found_in_files("LINE_ENDS")), "the env file"),
+    ("CONTEXT_SHIPS", "warning", at("machine", to=found_in_files("CONTEXT_SHIPS")), "the env file"),
+    ("ENV_IN_CHART", "warning", at("machine", to=found_in_files("ENV_IN_CHART")), "the env file"),
     ("ENV_IN_CONTEXT", "error", at("machine", to=Machine(env_leaks={
         "api": (Leak("conf/.env.local", "its name"),)})), "`conf/.env.local`"),
     ("PUBLIC_URL", "warning", at("args", "VITE_API_URL", to="http://api:80"), "browsers do not know"),
