@@ -59,10 +59,9 @@ def check(session: Session) -> int:
     from deployer.sources.env_files import key_rows
 
     loaded = read_spec(session)
-    warnings = env_file_problems(loaded)
-    fatal = [one for one in warnings if one.code not in ("ENV_MODE", "ENV_OWNER", "ENV_TRACKED", "ENV_NOT_IGNORED")]
-    if fatal:
-        raise DeployError(fatal, ExitCode.INPUT)
+    unread, warnings = env_file_problems(loaded)
+    if unread:
+        raise DeployError(unread, ExitCode.INPUT)
     env = load.load_env(loaded)
     warnings += env.notes
     problems = load.env_problems(loaded, env)

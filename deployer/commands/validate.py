@@ -19,7 +19,7 @@ from deployer.preflight import validate
 from deployer.preflight.gather import Running, Target, tracked
 from deployer.preflight.validate import Examined
 from deployer.sources import git, load
-from deployer.sources.env_files import file_problems
+from deployer.sources.env_files import unprotected, unreadable
 from deployer.state import record
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
@@ -93,21 +93,21 @@ def running_with(kube: KubePort, kept: Record, facts: ClusterFacts) -> Running:
     return Running(kube, kept, (lambda: composition.open_images(docker)) if docker is not None else None, facts)
 
 
-def env_file_problems(loaded: LoadedSpec) -> list[Problem]:
-    """What is wrong with the files themselves; one that is not there is no problem while another is."""
+def env_file_problems(loaded: LoadedSpec) -> tuple[list[Problem], list[Problem]]:
+    """Why files cannot be read, and how they are not protected; one that is not there is no problem while another is."""
     names = loaded.spec.env.files
     if not any(secret.keys for secret in loaded.spec.secrets.values()):
-        return []
+        return [], []
     present = [name for name in names if (loaded.root / name).exists()]
-    found: list[Problem] = []
+    unread: list[Problem] = []
+    exposed: list[Problem] = []
     for name in present or names[:1]:
         path = loaded.root / name
-        problems = file_problems(path, loaded.root)
-        found += problems
+        unread += [one] if (one := unreadable(path, loaded.root)) is not None else []
+        exposed += unprotected(path, loaded.root)
         if path.is_file():
-            is_tracked = tracked(path)
-            found += is_tracked or _not_ignored(loaded, name)
-    return found
+            exposed += tracked(path) or _not_ignored(loaded, name)
+    return unread, exposed
 
 
 def _not_ignored(loaded: LoadedSpec, name: str) -> list[Problem]:

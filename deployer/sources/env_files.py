@@ -109,10 +109,13 @@ def _quoted(value: str) -> str:
 
 
 def file_problems(path: Path, project_root: Path) -> list[Problem]:
-    """What is wrong with the file itself, worst first; callers decide what stops them.
+    """What is wrong with the file itself: why it cannot be read, or else how it is not protected."""
+    unread = unreadable(path, project_root)
+    return [unread] if unread is not None else unprotected(path, project_root)
 
-    Codes: ENV_FILE_MISSING, ENV_DIRECTORY, ENV_NOT_REGULAR, ENV_UNREADABLE; ENV_MODE and ENV_OWNER are warnings.
-    """
+
+def unreadable(path: Path, project_root: Path) -> Problem | None:
+    """Why the file cannot be read; None where it can."""
     name = shown_path(path, project_root)
     try:
         info = path.stat()
@@ -121,22 +124,23 @@ def file_problems(path: Path, project_root: Path) -> list[Problem]:
         title = f"there is no `{name}`" if missing else f"cannot read `{name}`"
         code = "ENV_FILE_MISSING" if missing else "ENV_UNREADABLE"
         hints = ("todo-deploy secrets init",) if missing else (f"ls -ld {name}",)
-        return [Problem(code, title, "" if missing else error.strerror or "", name, hints)]
+        return Problem(code, title, "" if missing else error.strerror or "", name, hints)
     if stat.S_ISDIR(info.st_mode):
         # Docker makes a directory of a bind mount whose file is missing.
-        return [Problem("ENV_DIRECTORY", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))]
+        return Problem("ENV_DIRECTORY", f"`{name}` is a directory", where=name, hints=(f"rmdir {name}",))
     if not stat.S_ISREG(info.st_mode):
-        return [Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name, hints=(f"ls -l {name}",))]
+        return Problem("ENV_NOT_REGULAR", f"`{name}` is not a regular file", where=name, hints=(f"ls -l {name}",))
     if not os.access(path, os.R_OK):
         hint = f'sudo chown "$USER" {name} && chmod 600 {name}'
-        return [Problem("ENV_UNREADABLE", f"this user cannot read `{name}`", where=name, hints=(hint,))]
-    return _permissions(info, name)
+        return Problem("ENV_UNREADABLE", f"this user cannot read `{name}`", where=name, hints=(hint,))
+    return None
 
 
-def _permissions(info: os.stat_result, name: str) -> list[Problem]:
-    if os.name == "nt":
+def unprotected(path: Path, project_root: Path) -> list[Problem]:
+    """What others can do with the file; nothing is said of one that is not there."""
+    if os.name == "nt" or not path.is_file():
         return []
-    problems = []
+    problems, info, name = [], path.stat(), shown_path(path, project_root)
     if info.st_mode & 0o077:
         mode = f"its mode is {stat.S_IMODE(info.st_mode):04o}"
         title = f"others on this machine can use `{name}`"
