@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,8 @@ def refuse_other_values(run: Connected, planned: Planned, *, replace_secrets: bo
     known, root = _known(run.folder), str(run.loaded.root.resolve())
     if root in known:
         return
-    refusal = refusal_of(run.loaded, planned.plan, planned.record, run.kube, run.folder)
+    is_new = _is_new(root, known, run.folder)
+    refusal = _differing(run.loaded, planned.plan, planned.record, run.kube) if is_new else None
     if refusal is not None and not replace_secrets:
         raise refusal
     with suppress(OSError):
@@ -55,11 +56,18 @@ def refuse_other_values(run: Connected, planned: Planned, *, replace_secrets: bo
 
 def refusal_of(loaded: LoadedSpec, plan: Plan, record: Record, kube: KubePort, folder: Path) -> DeployError | None:
     """Why `up` would not replace the values that serve by those of the plan; None where it would."""
-    known = _known(folder)
+    is_new = _is_new(str(loaded.root.resolve()), _known(folder), folder)
+    return _differing(loaded, plan, record, kube) if is_new else None
+
+
+def _is_new(root: str, known: Sequence[str], folder: Path) -> bool:
+    """Whether no clone in this folder has deployed before."""
     # An older version kept no clones, but the memory of its builds.
-    is_new = known or not build_cache.memory_path(folder).exists()
-    if str(loaded.root.resolve()) in known or not is_new or not record.history:
-        return None
+    return root not in known and bool(known or not build_cache.memory_path(folder).exists())
+
+
+def _differing(loaded: LoadedSpec, plan: Plan, record: Record, kube: KubePort) -> DeployError | None:
+    """The refusal of a new clone whose secret values are not those that serve; None where they are."""
     mine = {one.name: one.data for one in plan.secrets}
     differ = [
         f"{one.secret}: {one.key}"

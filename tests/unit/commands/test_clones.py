@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deployer.commands import clones
 from deployer.commands.clones import values_to_pull
 from deployer.commands.connection import open_running
 from deployer.commands.plan import planned_steps, refusal
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
+from deployer.core.reading import read_json
 from deployer.core.steps import drive
 from deployer.sources.dotenv import read_env
 from deployer.sources.env_files import set_values
@@ -91,6 +94,20 @@ def test_the_memory_of_an_older_version_makes_its_clone_known(shop: Shop) -> Non
         path.unlink()
     deploy(shop, "two")
     assert shop.token == "two"
+
+
+def test_what_is_known_of_clones_is_read_once(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(shop, "one")
+    second_clone(shop, tmp_path)
+    read: list[Path] = []
+
+    def once(path: Path, kind: Any) -> object:
+        read.append(path)
+        return read_json(path, kind)
+
+    monkeypatch.setattr(clones, "read_json", once)
+    deploy(shop, "one")
+    assert [path.name for path in read] == ["clones.json"]
 
 
 def test_values_to_pull_are_those_that_differ(shop: Shop) -> None:
