@@ -279,8 +279,9 @@ def renewed(subject: Subject) -> Iterator[Violation]:
 @rule("CONFIG_KEY_NAME", "policy", "topology 000 ConfigMap", hint="use letters, digits and _, and no digit first")
 def key_names(subject: Subject) -> Iterator[Violation]:
     """Keys of ConfigMaps that become variables as a whole (envFrom) are names of environment variables."""
+    taken = _environments(subject)
     for one in subject.objects("ConfigMap"):
-        for key in one.data if _is_environment(subject, one) else ():
+        for key in one.data if (one.namespace, one.name) in taken else ():
             if not _ENV_NAME.fullmatch(str(key)):
                 title = f"{one.label}: `{key}` is not the name of an environment variable"
                 yield Violation(title, one.place("config", "data"))
@@ -476,11 +477,11 @@ def _mounts(workload: Workload, claim: str) -> bool:
     return any((one.get("persistentVolumeClaim") or {}).get("claimName") == claim for one in workload.volumes)
 
 
-def _is_environment(subject: Subject, config: Manifest) -> bool:
-    """Whether a container takes every key of the ConfigMap as a variable."""
-    works = (work for work in subject.workloads() if work.namespace == config.namespace)
-    sources = (one for work in works for box in work.containers(init=True) for one in box.get("envFrom") or ())
-    return any((one.get("configMapRef") or {}).get("name") == config.name for one in sources)
+def _environments(subject: Subject) -> set[tuple[str, str]]:
+    """Namespace and name of the ConfigMaps of which a container takes every key as a variable."""
+    sources = ((one.workload.namespace, source) for one in subject.containers(init=True)
+               for source in one.body.get("envFrom") or ())  # fmt: skip
+    return {(namespace, str((source.get("configMapRef") or {}).get("name"))) for namespace, source in sources}
 
 
 def _is_base64(text: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
+from deployer.preflight.rules import model
 from deployer.preflight.rules.judging import RULES, judge
 from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_nulls
 from deployer.sources.env_files import Leak
@@ -637,3 +638,25 @@ def test_an_object_of_another_shape_ends_one_rule_and_no_run() -> None:
         for other in ({}, [], "text", 7):
             changed(path, other)
     assert "RULE_SKIPPED" in changed(("service", "spec", "ports", 0, "nodePort"), "text")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda one: one.name)
+def test_no_rule_looks_at_all_workloads_for_each_config_map(rule: model.Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[None] = []
+    look = model.workload_of
+
+    def counted(*given: Any) -> model.Workload | None:
+        looks.append(None)
+        return look(*given)
+
+    monkeypatch.setattr(model, "workload_of", counted)
+    made = subject()
+    (release,) = made.releases
+
+    def of(count: int) -> int:
+        objects = (*release.objects, *(config(f"c{number}", "A_KEY") for number in range(count)))
+        looks.clear()
+        list(rule.check(replace(made, releases=(replace(release, objects=objects),))))
+        return len(looks)
+
+    assert of(400) <= 10 * of(40)
