@@ -111,11 +111,27 @@ def read_charts(repo: Repository, here: Machine, report: Callable[[Event], None]
             raise folder
         return helm.template(UpgradeRequest(release, release, folder, values, {}, "", _RENDER_SECONDS))
 
-    names = release_names(found, lambda chart, release: render(chart, release, {}))
-    return tuple(
-        read(chart, release, release, lambda values, chart=chart, release=release: render(chart, release, values))  # type: ignore[misc]
-        for release, chart in names.items()
-    )
+    plain: dict[tuple[str, str], Rendered | DeployError] = {}
+
+    def render_plain(chart: FoundChart, release: str) -> Rendered:
+        key = chart.path, release
+        if key not in plain:
+            try:
+                plain[key] = render(chart, release, {})
+            except DeployError as error:
+                plain[key] = error
+        known = plain[key]
+        if isinstance(known, DeployError):
+            raise known
+        return known
+
+    def reading(release: str, chart: FoundChart) -> Reading:
+        def with_values(values: Mapping[str, Any]) -> Rendered:
+            return render(chart, release, values) if values else render_plain(chart, release)
+
+        return read(chart, release, release, with_values)
+
+    return tuple(reading(release, chart) for release, chart in release_names(found, render_plain).items())
 
 
 def _helm(here: Machine) -> HelmPort:

@@ -94,7 +94,7 @@ def running_with(kube: KubePort, kept: Record, facts: ClusterFacts) -> Running:
 
 
 def env_file_problems(loaded: LoadedSpec) -> tuple[list[Problem], list[Problem]]:
-    """Why files cannot be read, and how they are not protected; one that is not there is no problem while another is."""
+    """Why files cannot be read, and how they are not protected; one that is missing counts only where all are."""
     names = loaded.spec.env.files
     if not any(secret.keys for secret in loaded.spec.secrets.values()):
         return [], []

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from deployer.core.errors import DeployError
 from deployer.core.ports import Object
-from deployer.core.values import dotted, overlaid
+from deployer.core.values import dotted, overlaid, value_at
 from deployer.init import match
 from deployer.init.match import Path, leaves, nested
 from deployer.init.model import Exposed, FoundChart, Reading, Rendered, SecretNeed, dashed
@@ -37,6 +38,7 @@ _NODE_PORTS = {None, 0, *range(30000, 32768)}
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _AT_ONCE = 4
 _MARK = "draft-secret-"
+_TYPE = "draft-type-"
 
 # Words of the names of charts that are another state of one beside them.
 REPLACED = frozenset({"alpha", "backup", "bak", "beta", "deprecated", "legacy", "new", "next", "old", "v1", "v2", "v3"})
@@ -52,9 +54,9 @@ def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Rea
     """What the chart's pods are made of, need and serve; the reading of a chart that does not render has a problem."""
     plan = ReleasePlan(release, namespace, FilePath(chart.path), {}, "", (), (), (), 0.0)
     paths = match.candidates(chart.values)
-    plain, problem = _tried(render, {})
-    with_marks, _ = _tried(render, match.marked(chart.values, paths))
-    if with_marks is None:
+    (plain, problem), (with_marks, other) = _all(render, [{}, match.marked(chart.values, paths)])
+    # What fails alike without an image and with all of them does not fail for one of them.
+    if with_marks is None and (plain is not None or problem != other):
         paths = _taken(render, chart.values, paths, needs_all=plain is None)
         with_marks, _ = _tried(render, match.marked(chart.values, paths))
     base, given = (plain, {}) if plain is not None else (with_marks, match.marked(chart.values, paths))
@@ -65,18 +67,12 @@ def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Rea
     groups = secret_paths(chart.values, [one.name for one in named])
     moved, _ = _tried(render, overlaid(given, secrets_marked(groups, chart.values))) if groups else (base, "")
     wanted = secret_needs(base, moved, groups if moved is not None else (), plan)
-    reachable = list(exposed(base, plan))
-    types = type_paths(chart.values)
-    for path, opened in zip(types, _each(render, [
-        overlaid(given, nested({path: "NodePort"}, chart.values)) for path in types
-    ]), strict=True):  # fmt: skip
-        known = {one.service for one in reachable if not one.host}
-        more = exposed(opened or (), plan, dotted(path))
-        reachable += [one for one in more if not one.host and one.service not in known]
+    reachable = exposed(base, plan)
+    reachable += _opened(lambda texts: render(overlaid(given, texts)), chart.values, plan, reachable)
     made = [body for body in base if not is_test(body)]
     kinds = frozenset(str(body.get("kind")) for body in made)
     spaces = frozenset(str(space) for body in made if (space := dig(body, "metadata", "namespace")))
-    return Reading(chart, release, images, wanted, tuple(reachable), kinds, spaces - {namespace})
+    return Reading(chart, release, images, wanted, reachable, kinds, spaces - {namespace})
 
 
 def _taken(
@@ -89,8 +85,13 @@ def _taken(
 
     if not needs_all:
         return _taken_of_each_kind(render, values, paths)
-    rests = ([other for other in paths if other != one] for one in paths)
-    return tuple(next((rest for rest in rests if _tried(render, match.marked(values, rest))[0] is not None), ()))
+    rests = [tuple(other for other in paths if other != one) for one in paths]
+    for at in range(0, len(rests), _AT_ONCE):
+        some = rests[at : at + _AT_ONCE]
+        made = _each(render, [match.marked(values, rest) for rest in some])
+        if found := [rest for rest, objects in zip(some, made, strict=True) if objects is not None]:
+            return found[0]
+    return ()
 
 
 def _taken_of_each_kind(
@@ -115,10 +116,47 @@ def _taken_of_each_kind(
     return tuple(one for one in paths if one in taken)
 
 
+def _opened(
+    render: Render, values: Mapping[str, Any], plan: ReleasePlan, reachable: Sequence[Exposed]
+) -> tuple[Exposed, ...]:
+    """The further Services that a value would expose, each with the first value that does."""
+    types = type_paths(values)
+    texts = [dict.fromkeys(types, "NodePort"), {path: f"{_TYPE}{at}" for at, path in enumerate(types)}]
+    known = {one.service for one in reachable if not one.host}
+
+    def new(objects: Rendered | None, path: Path = ()) -> list[Exposed]:
+        found = exposed(objects or (), plan, dotted(path))
+        return [one for one in found if not one.host and one.service not in known]
+
+    if len(types) > len(texts):
+        # Both say of all values at once what each would say by itself, where the chart takes them together. An empty
+        # value may stand back behind another one.
+        opened, marked = _each(render, [nested(some, values) for some in texts])
+        marks = {
+            name_of(body): str(dig(body, "spec", "type")) for body in marked or () if body.get("kind") == "Service"
+        }
+        by = {name: types[int(mark.removeprefix(_TYPE))] for name, mark in marks.items() if mark.startswith(_TYPE)}
+        sure = [name for name, path in by.items() if value_at(values, dotted(path))]
+        if opened is not None and all(one.service in sure for one in new(opened)):
+            ordered = sorted(new(opened), key=lambda one: types.index(by[one.service]))
+            return tuple(replace(one, type_path=dotted(by[one.service])) for one in ordered)
+    found: list[Exposed] = []
+    for path, objects in zip(types, _each(render, [nested({path: "NodePort"}, values) for path in types]), strict=True):
+        more = new(objects, path)
+        found += more
+        known |= {one.service for one in more}
+    return tuple(found)
+
+
 def _each(render: Render, some: Sequence[Mapping[str, Any]]) -> list[Rendered | None]:
-    """The chart with each of the values, some at a time."""
+    """The chart with each of the values, some at a time; None where it does not render."""
+    return [objects for objects, _ in _all(render, some)]
+
+
+def _all(render: Render, some: Sequence[Mapping[str, Any]]) -> list[tuple[Rendered | None, str]]:
+    """As `_each`, with why it does not."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda values: _tried(render, values)[0], some))
+        return list(pool.map(lambda values: _tried(render, values), some))
 
 
 def _tried(render: Render, values: Mapping[str, Any]) -> tuple[Rendered | None, str]:
@@ -303,12 +341,26 @@ def release_names(charts: Sequence[FoundChart], render: RenderAs) -> dict[str, F
     there = set().union(*services.values())
     wanted = {host for chart in charts for host in hosts(chart.values)} - there
     for chart in sorted(charts, key=lambda one: age(one.path)):
-        suggested = (one for one in sorted(wanted - made.keys()) if one in _services_of(chart, one, render))
-        name = next(suggested, _release_name(chart))
+        own = _release_name(chart)
+        # Only a Service that has the name of the release has another name in a release of another one.
+        follows = own in services[chart.path]
+        name = _suggested(chart, sorted(wanted - made.keys()), render) if follows else own
         while name in made:
             name += "-2"
         made[name] = chart
     return made
+
+
+def _suggested(chart: FoundChart, names: Sequence[str], render: RenderAs) -> str:
+    """The first of the names under which a release of the chart makes a Service of that name, or the chart's own."""
+    own = _release_name(chart)
+    for one in names:
+        made = _services_of(chart, one, render)
+        if one in made:
+            return one
+        if own in made:  # its template has the name, whatever the release is
+            break
+    return own
 
 
 def _release_name(chart: FoundChart) -> str:

@@ -73,6 +73,21 @@ def test_a_draft_is_written_and_loads(with_helm: Path, run: Run) -> None:
     assert sorted(path.name for path in with_helm.iterdir() if path.name.startswith(".")) == [".env"]
 
 
+def test_a_chart_is_rendered_once_with_its_own_values(
+    with_helm: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Object] = []
+
+    class Asked(Chart):
+        def template(self, request: UpgradeRequest, against: Rendering = WITHOUT_CLUSTER) -> Sequence[Object]:
+            asked.append(dict(request.values))
+            return super().template(request, against)
+
+    monkeypatch.setattr(composition, "open_helm", lambda *_: Asked())
+    assert run("init").code == 0
+    assert asked.count({}) == 1
+
+
 def test_a_spec_that_is_there_is_not_overwritten(with_helm: Path, run: Run) -> None:
     spec = with_helm / "todo-deploy.yaml"
     spec.write_text("mine\n")

@@ -11,6 +11,7 @@ from deployer.init.model import FoundChart
 
 Values = Mapping[str, Any]
 Template = Callable[[Any], Sequence[Object]]
+Render = Callable[[Values], Sequence[Object]]
 
 
 def chart(values: Values, name: str = "shop", app_version: str = "") -> FoundChart:
@@ -30,6 +31,19 @@ def rendering(values: Values, template: Template) -> Callable[[Values], Sequence
     return lambda more: template(over(values, more))
 
 
+class Counted:
+    """A chart's rendering that counts how often it is asked for."""
+
+    def __init__(self, values: Values, template: Template, render: Render | None = None) -> None:
+        self.values, self.renders = values, 0
+        self._render = render or rendering(values, template)
+
+    def __call__(self, more: Values) -> Sequence[Object]:
+        """The objects, once more."""
+        self.renders += 1
+        return self._render(more)
+
+
 def pods(name: str, *containers: Object, kind: str = "Deployment", **pod: Any) -> Object:
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": list(containers), **pod}}
     return {"kind": kind, "metadata": {"name": name}, "spec": {"template": template}}
@@ -47,5 +61,5 @@ def service(name: str, app: str, kind: str = "ClusterIP", node_port: int | None 
             "spec": {"type": kind, "selector": {"app": app}, "ports": listed}}  # fmt: skip
 
 
-def refused(*_: object) -> Sequence[Object]:
-    raise input_error("CHART_VALUES", "the chart does not render", detail="Error: image.tag is required")
+def refused(*_: object, why: str = "image.tag is required") -> Sequence[Object]:
+    raise input_error("CHART_VALUES", "the chart does not render", detail=f"Error: {why}")

@@ -197,6 +197,27 @@ def test_a_release_is_called_what_others_call_its_service() -> None:
     assert sorted(release_names(odd, render)) == ["chart", "shop-api"]
 
 
+@pytest.mark.parametrize(
+    ("name", "renders"),
+    [
+        ("{}-web", 1),  # no release makes it a Service of the release's own name
+        ("web", 2),  # nor does any where the template has the name
+        ("web-{}", 1),
+        ("{}", 2),
+    ],
+)
+def test_a_chart_is_not_rendered_as_each_release_that_values_lead_to(name: str, renders: int) -> None:
+    hosts_of = {f"url{number}": f"http://host{number}:80" for number in range(9)}
+    made: list[str] = []
+
+    def render(one: Any, release: str) -> list[dict[str, Any]]:
+        made.append(release)
+        return [service(name.format(release), "x")]
+
+    assert list(release_names([chart(hosts_of, "web")], render)) == ["host0" if name == "{}" else "web"]
+    assert len(made) == renders
+
+
 def some(path: str, name: str, *slots: Slot, kinds: tuple[str, ...] = ("Deployment",), **more: Any) -> Reading:
     """The reading of the chart at the path."""
     return Reading(FoundChart(path, name, "1.0.0", {}), name, slots, kinds=frozenset(kinds), **more)

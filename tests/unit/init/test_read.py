@@ -8,8 +8,8 @@ import pytest
 
 from deployer.init.match import candidates
 from deployer.init.model import Exposed, SecretNeed, Slot
-from deployer.init.read import read
-from tests.unit.init.charts import Template, Values, chart, container, pods, refused, rendering, service
+from deployer.init.read import _taken_of_each_kind, read
+from tests.unit.init.charts import Counted, Template, Values, chart, container, over, pods, refused, rendering, service
 
 
 def slots(values: Values, template: Template) -> tuple[Slot, ...]:
@@ -187,8 +187,10 @@ def test_an_image_of_two_workloads_is_one_slot_and_hooks_of_tests_are_none() -> 
 
 def test_a_chart_that_does_not_render_without_its_images_is_rendered_with_marks() -> None:
     def template(v: Any) -> list[dict[str, Any]]:
-        if not v["image"]["repository"] or not v["image"]["tag"] or not isinstance(v["image"]["tagCount"], int):
+        if not v["image"]["repository"] or not v["image"]["tag"]:
             return list(refused())
+        if not isinstance(v["image"]["tagCount"], int):
+            return list(refused(why="image.tagCount is no number"))
         return [pods("web", container(f"{v['image']['repository']}:{v['image']['tag']}"))]
 
     values = {"image": {"repository": "", "tag": "", "tagCount": 3}}
@@ -205,9 +207,106 @@ def test_what_a_chart_takes_no_mark_at_is_left_out() -> None:
     assert slot.values == {"tag": "{tag}"}
 
 
-def test_a_chart_that_never_renders_says_why() -> None:
-    reading = read(chart({"image": ""}), "shop", "shop", refused)
+def test_a_chart_that_never_renders_says_why_and_is_not_tried_with_each_of_its_images() -> None:
+    counted = Counted({f"part{at}": {"image": ""} for at in range(20)}, refused)
+    reading = read(chart(counted.values), "shop", "shop", counted)
     assert (reading.slots, reading.problem) == ((), "Error: image.tag is required")
+    assert counted.renders == 2
+
+
+def of_parts(count: int, **more: Any) -> dict[str, Any]:
+    """The values of a chart of so many parts, each with an image and a Service of its own."""
+    image = {"registry": "quay.io", "repository": "acme/part", "tag": "1"}
+    parts = {f"part{at}": {"image": image, "service": {"type": "ClusterIP"}, **more} for at in range(count)}
+    return {"parts": parts}
+
+
+def parts(v: Any) -> list[dict[str, Any]]:
+    """Pods and Service of every other part."""
+    shown = list(v["parts"].items())[::2]
+    made = [pods(name, container("{registry}/{repository}:{tag}".format_map(one["image"]))) for name, one in shown]
+    return [*made, *(service(name, name, one["service"]["type"]) for name, one in shown)]
+
+
+def test_the_number_of_renders_does_not_grow_with_the_parts_of_a_chart() -> None:
+    few, many = (Counted(of_parts(count), parts) for count in (4, 40))
+    readings = [read(chart(one.values), "shop", "shop", one) for one in (few, many)]
+    assert [len(one.exposed) for one in readings] == [2, 20]
+    assert many.renders == few.renders <= 4
+
+
+def one_by_one(v: Any) -> list[dict[str, Any]]:
+    """As `parts`, but it refuses more than one Service that is exposed, and types that it does not know."""
+    types = [one["service"]["type"] for one in v["parts"].values()]
+    return parts(v) if types.count("NodePort") < 2 and {*types} <= {"ClusterIP", "NodePort"} else list(refused())
+
+
+def known_types(v: Any) -> list[dict[str, Any]]:
+    """As `parts`, but it refuses types that it does not know."""
+    types = {one["service"]["type"] for one in v["parts"].values()}
+    return parts(v) if types <= {"ClusterIP", "NodePort"} else list(refused())
+
+
+@pytest.mark.parametrize("template", [parts, one_by_one, known_types])
+def test_whether_values_are_tried_together_or_one_by_one_the_reading_is_the_same(template: Template) -> None:
+    values = of_parts(6)
+    found = read(chart(values), "shop", "shop", rendering(values, template)).exposed
+    assert [(one.service, one.type_path) for one in found] == [
+        (f"part{at}", f"parts.part{at}.service.type") for at in (0, 2, 4)
+    ]
+
+
+@pytest.mark.parametrize("with_open", [False, True])
+def test_a_value_that_exposes_two_services_and_one_that_comes_with_its_type_are_found(with_open: bool) -> None:
+    values = {"type": "ClusterIP", "web": {"serviceType": ""}, "extra": {"serviceType": "ClusterIP"}}
+
+    def template(v: Any) -> list[dict[str, Any]]:
+        made = [service("api", "api", v["type"]), service("web", "web", v["web"]["serviceType"] or v["type"])]
+        is_open = with_open and v["extra"]["serviceType"] == "NodePort"
+        return made + ([service("open", "web", "NodePort")] if is_open else [])
+
+    found = read(chart(values), "shop", "shop", rendering(values, template)).exposed
+    assert [(one.service, one.type_path) for one in found] == [
+        ("api", "type"), ("web", "type"), ("open", "extra.serviceType")
+    ][: 2 + with_open]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("refusing", "left"),
+    [
+        (("registry",), 12),  # a chart that checks its registries
+        (("registry", "repository"), 6),
+        ((), 18),
+    ],
+)
+def test_what_a_chart_takes_no_mark_at_is_found_by_halves_of_each_kind(refusing: tuple[str, ...], left: int) -> None:
+    values = of_parts(6)
+    paths = candidates(values)
+    changed = [path for path in paths if path[-1] not in refusing]
+
+    def render(more: Any) -> list[dict[str, Any]]:
+        given = over(values, more)["parts"]
+        checked = all(one["image"][name] == values["parts"]["part0"]["image"][name]
+                      for one in given.values() for name in refusing)  # fmt: skip
+        return [] if checked else list(refused())
+
+    counted = Counted(values, lambda _: [], render)
+    assert _taken_of_each_kind(counted, values, paths) == tuple(changed) and len(changed) == left
+    # Three kinds, then halves and quarters of each that is refused.
+    assert counted.renders == 3 + len(refusing) * (2 + 4)
+
+
+def test_the_one_path_that_a_chart_takes_no_mark_at_is_left_out_of_its_kind() -> None:
+    values = of_parts(9)
+    paths = candidates(values)
+    checked = ("parts", "part4", "image", "registry")
+
+    def render(more: Any) -> list[dict[str, Any]]:
+        return [] if over(values, more)["parts"]["part4"]["image"]["registry"] == "quay.io" else list(refused())
+
+    counted = Counted(values, lambda _: [], render)
+    assert _taken_of_each_kind(counted, values, paths) == tuple(path for path in paths if path != checked)
+    assert counted.renders < 3 + 2 * 5
 
 
 def env(name: str, key: str, *, optional: bool = False) -> dict[str, Any]:

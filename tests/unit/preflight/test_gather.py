@@ -207,7 +207,9 @@ def test_an_entrypoint_with_the_line_ends_of_windows_is_found(
     (tmp_path / "api").mkdir()
     (tmp_path / "api/Dockerfile").write_text(f'FROM a\n{copy}\nENTRYPOINT ["/run.sh"]\n')
     (tmp_path / "api/run.sh").write_bytes(script)
-    assert [one.where for one in look(made, kube, chart, tmp_path, thorough=False).machine.problems["LINE_ENDS"]] == found
+    assert [
+        one.where for one in look(made, kube, chart, tmp_path, thorough=False).machine.problems["LINE_ENDS"]
+    ] == found
 
 
 def test_env_files_in_build_contexts_are_found_unless_docker_ignores_them(
