@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -92,7 +92,7 @@ def questions(repo: Repository, readings: Sequence[Reading], answers: Answers) -
 def compose(repo: Repository, readings: Sequence[Reading], answers: Answers) -> Draft:
     """The draft under these answers, with defaults for those that were not given."""
     sheet = _sheet(repo, readings, answers)
-    return Draft(sheet.document, sheet.comments, tuple(sheet.remarks), sheet.ignore)
+    return Draft(sheet.document, sheet.comments, tuple(dict.fromkeys(sheet.remarks)), sheet.ignore)
 
 
 def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _Sheet:
@@ -154,11 +154,33 @@ def _services(sheet: _Sheet, repo: Repository) -> None:
     for one in repo.services:
         if one.name not in jobs:
             _service(sheet, repo, one, shared)
-            for number, job in enumerate(jobs[name] for name in one.after if name in jobs):
+            for number, job in enumerate(_jobs_before(one, jobs)):
                 _first(sheet, repo, one, job, number)
     for one in repo.services:
         if one.published and one.port is not None and one.port not in OTHER_PORTS:
             _url(sheet, Exposed(one.name, None, None, one.health))
+
+
+def _jobs_before(one: Service, jobs: Mapping[str, Service]) -> tuple[Service, ...]:
+    """What must have ended before the service starts, and before each of these, in an order in which each can run."""
+    found: dict[str, Service] = {}
+    wanted: set[str] = set()
+
+    def want(names: Sequence[str]) -> None:
+        for name in names:
+            if name in jobs and name not in wanted:
+                wanted.add(name)
+                want(jobs[name].after)
+
+    def run(names: Sequence[str], above: tuple[str, ...] = ()) -> None:
+        for name in names:
+            if name in wanted and name not in found and name not in above:
+                run((*jobs[name].needs, *jobs[name].after), (*above, name))
+                found[name] = jobs[name]
+
+    want(one.after)
+    run(one.after)
+    return tuple(found.values())
 
 
 def _service_image(sheet: _Sheet, repo: Repository, one: Service, dockerfile: FoundDockerfile) -> None:
@@ -267,9 +289,10 @@ def _service(sheet: _Sheet, repo: Repository, one: Service, shared: _Shared) -> 
 
 def _needs(one: Service, repo: Repository) -> list[str]:
     """The releases that the service needs, and those that what ends before it needs."""
-    jobs = {name for service in repo.services for name in service.after}
-    first = [need for other in repo.services if other.name in one.after for need in other.needs]
-    return [name for name in dict.fromkeys([*one.needs, *first]) if name not in jobs]
+    names = {name for service in repo.services for name in service.after}
+    jobs = {service.name: service for service in repo.services if service.name in names}
+    first = [need for job in _jobs_before(one, jobs) for need in job.needs]
+    return [name for name in dict.fromkeys([*one.needs, *first]) if name not in names]
 
 
 def _first(sheet: _Sheet, repo: Repository, one: Service, job: Service, number: int) -> None:
@@ -286,7 +309,9 @@ def _first(sheet: _Sheet, repo: Repository, one: Service, job: Service, number: 
     if job.whole and repo.env_keys:
         made["envFrom"] = [{"secretRef": {"name": _FROM_ENV}}]
         names.append(f"{path}.envFrom[0].secretRef.name")
-    sheet.remarks += [f"{job.name}: {file.volume} is not mounted at {file.path}" for file in job.files]
+    sheet.remarks += [
+        f"{job.name}: {mount.volume} is not mounted at {mount.path}" for mount in (*job.files, *job.volumes)
+    ]
     release = sheet.document["releases"][one.name]
     release["values"].setdefault("initContainers", []).append(made)
     if job.dockerfile is not None:

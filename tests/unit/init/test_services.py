@@ -227,6 +227,46 @@ services:
     assert last["values"]["initContainers"][0]["image"] == "busybox:1" and last["needs"] == ["api"]
 
 
+def completed(*names: str) -> str:
+    return ", ".join(f"{name}: {{condition: service_completed_successfully}}" for name in names)
+
+
+CHAIN = f"""\
+services:
+  web: {{image: "x:1", depends_on: {{{completed("seed")}}}}}
+  seed: {{image: "x:2", depends_on: {{{completed("migrate")}, cache: {{condition: service_started}}}}}}
+  migrate: {{image: "x:3", volumes: ["data:/data"], depends_on: {{{completed("wait", "keys")}}}}}
+  keys: {{image: "x:4"}}
+  wait: {{image: "x:5", depends_on: {{db: {{condition: service_healthy}}, keys: {{condition: service_started}}}}}}
+  worker: {{image: "x:6", depends_on: {{{completed("migrate", "seed")}}}}}
+  db: {{image: "postgres:15"}}
+  cache: {{image: "redis:7"}}
+"""
+
+
+def test_a_chain_of_jobs_runs_in_its_order_before_each_service_that_waits_for_its_end(tmp_path: Path) -> None:
+    tree(tmp_path, {"compose.yaml": CHAIN})
+    releases = draft(tmp_path)["releases"]
+    assert set(releases) == {"web", "worker", "db", "cache"}
+    order = ["keys", "wait", "migrate", "seed"]
+    for name in ("web", "worker"):
+        assert [one["name"] for one in releases[name]["values"]["initContainers"]] == order
+        assert sorted(releases[name]["needs"]) == ["cache", "db"]
+    assert (tmp_path / "todo-deploy.yaml").read_text().count("migrate: data is not mounted at /data") == 1
+
+
+def test_jobs_that_wait_for_each_other_end_the_chain(tmp_path: Path) -> None:
+    """Which Compose refuses to run; a draft is made nevertheless."""
+    text = f"""\
+services:
+  web: {{image: "x:1", depends_on: {{{completed("a")}}}}}
+  a: {{image: "x:2", depends_on: {{{completed("b")}}}}}
+  b: {{image: "x:3", depends_on: {{{completed("a")}}}}}
+"""
+    tree(tmp_path, {"compose.yaml": text})
+    assert [one["name"] for one in draft(tmp_path)["releases"]["web"]["values"]["initContainers"]] == ["b", "a"]
+
+
 def test_what_must_end_first_and_has_no_image_is_left_out(tmp_path: Path) -> None:
     """As one that extends a service of another file."""
     text = """\
