@@ -175,8 +175,10 @@ def _charts(root: Path, files: Sequence[str], broken: list[DeployError]) -> Iter
     folders = {PurePosixPath(file).parent.as_posix(): root / PurePosixPath(file).parent for file in files}
     parts = {place.resolve() for folder in folders.values() for _, place in charts.parts_of(folder)}
     for path, folder in folders.items():
+        # The repository itself may be such a folder of another chart: then its charts are what is asked for.
+        above = (root / one for one in PurePosixPath(path).parents if one.name)
         if folder.resolve() in parts or any(one.name == "charts" and (one.parent / "Chart.yaml").is_file()
-                                            for one in folder.parents):  # fmt: skip
+                                            for one in above):  # fmt: skip
             continue
         try:
             info = charts.read_chart(folder)

@@ -79,6 +79,11 @@ def slots(
     return tuple(found.values())
 
 
+def ports_of(objects: Sequence[Object], plan: ReleasePlan) -> dict[tuple[str, ...], list[int]]:
+    """Kind, namespace and name of each workload with each of its containers → the ports that it declares."""
+    return {place: _ports(work, place[3]) for place, _, work in _images(objects, plan)}
+
+
 def nested(texts: Mapping[Path, str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which each path has its text, to be laid over these."""
     made: dict[str, Any] = {}

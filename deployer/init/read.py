@@ -50,9 +50,13 @@ Render = Callable[[Mapping[str, Any]], Rendered]
 """The chart with these values over its own. Raises DeployError where it does not render."""
 
 
-def read(chart: FoundChart, release: str, namespace: str, render: Render) -> Reading:
+def read(chart: FoundChart, release: str, namespace: str, whole: Render) -> Reading:
     """What the chart's pods are made of, need and serve; the reading of a chart that does not render has a problem."""
     plan = ReleasePlan(release, namespace, FilePath(chart.path), {}, "", (), (), (), 0.0)
+
+    def render(values: Mapping[str, Any]) -> Rendered:
+        return [body for body in whole(values) if _has_its_shape(body, plan)]
+
     paths = match.candidates(chart.values)
     (plain, problem), (with_marks, other) = _all(render, [{}, match.marked(chart.values, paths)])
     # What fails alike without an image and with all of them does not fail for one of them.
@@ -157,6 +161,23 @@ def _all(render: Render, some: Sequence[Mapping[str, Any]]) -> list[tuple[Render
     """As `_each`, with why it does not."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(lambda values: _tried(render, values), some))
+
+
+_BESIDE: tuple[Object, ...] = (
+    {"kind": "Service", "metadata": {"name": "s"}, "spec": {"type": "NodePort", "selector": {"a": "b"}}},
+    {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": []}}}},
+)
+
+
+def _has_its_shape(body: Object, plan: ReleasePlan) -> bool:
+    """Whether the object has the fields of its kind as Kubernetes wants them: others are the API server's to refuse."""
+    try:
+        match.ports_of([body], plan)
+        secret_needs([body], None, (), plan)
+        exposed([body, *_BESIDE], plan)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _tried(render: Render, values: Mapping[str, Any]) -> tuple[Rendered | None, str]:
@@ -264,9 +285,8 @@ def _hosts_of(
         at = str(first.get("path") or "/")
         path = _probe(objects, services[service], plan) or at if at == "/" and service in services else at
         if rule.get("host"):
-            yield Exposed(
-                service, None, None, path if re.fullmatch(r"/[\w./-]*", path) else "", "", rule["host"], which
-            )
+            asked = path if re.fullmatch(r"/[\w./-]*", path) else ""
+            yield Exposed(service, None, None, asked, "", str(rule["host"]), which)
 
 
 def _is_web(port: Mapping[str, Any]) -> bool:
@@ -375,11 +395,8 @@ def age(path: str) -> tuple[int, int, str]:
 
 def hosts(values: Mapping[str, Any]) -> Iterator[str]:
     """Names without a dot that addresses in the values lead to: Services of the same namespace."""
-    for value in values.values():
-        if isinstance(value, Mapping):
-            yield from hosts(value)
-        elif isinstance(value, str):
-            yield from (match[1] for match in _HOST.finditer(value) if match[1] != "localhost")
+    for _, value in _texts(values):
+        yield from (found[1] for found in _HOST.finditer(value) if found[1] != "localhost")
 
 
 def _services_of(chart: FoundChart, release: str, render: RenderAs) -> set[str]:

@@ -19,7 +19,7 @@ def as_yaml(draft: Draft, head: str) -> str:
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
     lines += _lines(draft.document, draft.comments)
     if draft.remarks:
-        lines += ["", "# Also seen:", *(f"# - {remark}" for remark in draft.remarks)]
+        lines += ["", "# Also seen:", *(f"# - {_one_line(remark)}" for remark in draft.remarks)]
     return "\n".join(lines) + "\n"
 
 
@@ -34,5 +34,10 @@ def _lines(document: Mapping[str, Any], comments: Mapping[Place, str]) -> Iterat
             yield ""
         comment = comments.get(tuple(map(str, at)))
         if comment:
-            yield f"{' ' * (len(line) - len(line.lstrip()))}# {comment}"
+            yield f"{' ' * (len(line) - len(line.lstrip()))}# {_one_line(comment)}"
         yield line
+
+
+def _one_line(text: str) -> str:
+    """What others wrote does not end the comment that it is in."""
+    return " ".join(text.split())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployer.config.load import load_spec
+from deployer.core.errors import input_error
 from deployer.init import match
 from deployer.init.compose import compose, questions
 from deployer.init.model import Answers, Exposed, FoundChart, FoundDockerfile, Reading, Repository, SecretNeed, Slot
@@ -175,6 +176,14 @@ def test_a_chart_that_was_not_rendered_is_in_the_draft_with_the_reason(tmp_path:
     assert "it was not rendered (no `x` is given)" in text
 
 
+def test_what_others_wrote_stays_in_its_comment(tmp_path: Path) -> None:
+    seen = Reading(chart({}, "shop"), "shop", problem="Error: `x`\r  is: wrong\x85 kind: Secret")
+    broken = (input_error("CHART_YAML", "cannot read it", detail="while parsing\n  in line 1\nkind: Secret"),)
+    document, text = drafted(tmp_path, replace(repo(), broken=broken), seen)
+    assert document["releases"] == {"shop": {"chart": "deploy/shop"}}
+    assert "while parsing in line 1 kind: Secret" in text
+
+
 def test_the_env_files_example_is_named_where_it_has_another_name(tmp_path: Path) -> None:
     assert drafted(tmp_path, repo(env_example=".env.sample"), reading())[0]["env"] == {"example": ".env.sample"}
     assert "env" not in drafted(tmp_path, repo(env_example=".env.example"), reading())[0]
@@ -188,6 +197,7 @@ def test_a_release_is_called_what_others_call_its_service() -> None:
         return [service(release if "api" in release else f"{release}-{one.name}", "x")]
 
     assert set(hosts(web.values)) == {"shop-api"}
+    assert set(hosts({"env": [{"name": "URL", "value": "http://shop-api/x"}]})) == {"shop-api"}
     assert {name: one.name for name, one in release_names([api, web], render).items()} == {
         "shop-api": "api", "web": "web"
     }  # fmt: skip

@@ -163,3 +163,12 @@ def test_values_that_are_no_yaml_are_refused_at_their_line(tmp_path: Path, value
     with pytest.raises(DeployError) as caught:
         find(tmp_path)
     assert caught.value.problems[0].where.endswith(f"a/values.yaml:{line}")
+
+
+def test_the_charts_of_a_folder_that_is_another_charts_own_are_found_when_asked_for(tmp_path: Path) -> None:
+    chart = CHART.format(name="part")
+    umbrella = {"Chart.yaml": chart, "charts/part/Chart.yaml": chart, "charts/part/templates/a.yaml": "a: b\n"}
+    tree(tmp_path, umbrella)
+    assert [one.path for one in find(tmp_path).charts] == ["."]
+    assert [one.path for one in find(tmp_path / "charts").charts] == ["part"]
+    assert [one.path for one in find(tmp_path / "charts" / "part").charts] == ["."]

@@ -309,6 +309,27 @@ def test_the_one_path_that_a_chart_takes_no_mark_at_is_left_out_of_its_kind() ->
     assert counted.renders < 3 + 2 * 5
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pods("odd", container("o:1", env={"A": "b"})),
+        pods("odd", {"name": "main", "image": "o:1", "ports": "80"}),
+        pods("odd", container("o:1"), volumes=[None]),
+        {**service("odd", "web", "NodePort"), "spec": {"type": "NodePort", "selector": "web", "ports": [{"port": 80}]}},
+        {"kind": "Service", "metadata": {"name": "odd"}, "spec": {"type": "NodePort", "ports": [{"nodePort": {}}]}},
+        {"kind": "Pod", "metadata": {"name": "odd", "annotations": ["a"]}, "spec": {"containers": []}},
+    ],
+)
+def test_an_object_that_has_not_the_fields_of_its_kind_is_passed_over(broken: dict[str, Any]) -> None:
+    def template(v: Any) -> list[dict[str, Any]]:
+        return [broken, pods("web", container(v["image"])), service("web", "web", "NodePort")]
+
+    values = {"image": "acme/web:1"}
+    reading = read(chart(values), "shop", "shop", rendering(values, template))
+    assert [slot.users for slot in reading.slots] == [("deployment/web",)]
+    assert [one.service for one in reading.exposed] == ["web"]
+
+
 def env(name: str, key: str, *, optional: bool = False) -> dict[str, Any]:
     return {"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": optional}}}
 
