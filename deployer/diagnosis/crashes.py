@@ -109,19 +109,21 @@ def ended_with_sandbox(scene: Scene, container: Container, ended: Object) -> boo
 
 def _first_end(scene: Scene, container: Container) -> float | None:
     """When the container first ended in this run, as far as its status says."""
-    ends = (epoch(dig(container.status, state, "terminated", "finishedAt")) for state in ("lastState", "state"))
-    return min((at for at in ends if at is not None and at + 1 > scene.since), default=None)
+    ends = (dig(container.status, state, "terminated") for state in ("lastState", "state"))
+    times = (epoch(end.get("finishedAt")) for end in ends if end and not ended_with_sandbox(scene, container, end))
+    return min((at for at in times if at is not None and at + 1 > scene.since), default=None)
 
 
 def _named(scene: Scene, container: Container, ended: Object, text: str) -> Finding:
     words, meaning = last_words(text), exit_meaning(number(ended, "exitCode"))
+    killer = killed_by(scene, container, ended)
     again = number(ended, "exitCode") == 137 and (name_of(container.pod), container.name) in scene.known.killed
-    if ended.get("reason") == "OOMKilled" or again:
+    if ended.get("reason") == "OOMKilled" or (again and killer is None):
         limit = str(dig(container.spec, "resources", "limits", "memory") or "the node")
         made = named("OOM_KILLED", container.words(what=limit), workload=container.ref)
         said = f"OOMKilled, exit code {number(ended, 'exitCode')}, memory limit {limit}"
         return replace(made, detail=f"{said}; {_in_use(scene, container, epoch(ended.get('finishedAt')))}")
-    if killer := killed_by(scene, container, ended):
+    if killer is not None:
         return killer
     if words is None:
         code = "INIT_FAILED" if container.init and not container.sidecar else "CRASH_LOOP"
@@ -185,6 +187,8 @@ def _candidates(scene: Scene, container: Container, host: str) -> list[WorkloadR
     if not host:
         return [ref for ref in others if ref.kind == "StatefulSet"] or others
     service = _service(host, scene, container.ref)
+    namespace = namespace_of(service) or container.ref.namespace
+    others = [ref for ref in others if ref.namespace == namespace]
     selector = dig(service, "spec", "selector") or {}
     if not selector:
         return [ref for ref in others if ref.name == host]
@@ -239,7 +243,7 @@ def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None
             for event in events_of(scene, container, "Killing")
             if f"failed {kind} probe" in str(event.get("message"))
         ]
-        if kills and (epoch(kills[-1].get("lastTimestamp")) or started) + 1 > started:
+        if kills and (event_time(kills[-1]) or started) + 1 > started:
             answers = probe_answers(scene, container, kind)
             advice = probe_advice(container, kind, answers)
             made = named(code, container.words(), *advice, workload=container.ref)

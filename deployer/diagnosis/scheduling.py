@@ -121,7 +121,8 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
     running = any(is_ready(pod) for ref in scene.refs for pod in current_pods(ref, scene.snapshot))
     if matched or not running or service_phase(service, scene.snapshot.endpointslices) is ServicePhase.AVAILABLE:
         return
-    templates = {ref: pod_labels(find(ref, scene.snapshot)) for ref in scene.refs}
+    namespace = namespace_of(service)
+    templates = {ref: pod_labels(find(ref, scene.snapshot)) for ref in scene.refs if ref.namespace == namespace}
     if any(selector.items() <= labels.items() for labels in templates.values()):
         return  # a workload of ours is meant, and scaled to 0
     hints = tuple(
@@ -131,7 +132,6 @@ def _service(scene: Scene, service: Object) -> Iterator[Finding]:
         for hint in near(str(value), (str(labels[key]) for labels in templates.values() if key in labels))
     )
     asked = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    namespace = namespace_of(service)
     words = {"name": name_of(service), "namespace": namespace, "what": f"none has {asked}"}
     made = named("SERVICE_NO_ENDPOINTS", words, *hints)
     ignored = "" if _is_needed(scene, namespace, name_of(service)) else "no URL of the spec needs it"
@@ -172,10 +172,11 @@ def _ingress(scene: Scene, ingress: Object) -> Iterator[Finding]:
 
 
 def _hpa(scene: Scene, hpa: Object) -> Iterator[Finding]:
-    target, namespace = dig(hpa, "spec", "scaleTargetRef"), namespace_of(hpa)
-    ref = next((r for r in scene.refs if (r.kind, r.name) == (dig(target, "kind"), dig(target, "name"))), None)
+    target = dig(hpa, "spec", "scaleTargetRef")
+    named_so = (namespace_of(hpa), dig(target, "kind"), dig(target, "name"))
+    ref = next((one for one in scene.refs if (one.namespace, one.kind, one.name) == named_so), None)
     active = condition(hpa, "ScalingActive")
-    if ref is None or ref.namespace != namespace or active.get("status") != "False":
+    if ref is None or active.get("status") != "False":
         return
     if active.get("reason") == "ScalingDisabled":  # scaled to 0 on purpose
         return
@@ -268,7 +269,8 @@ def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: flo
         return f"{min(rolling)} is still rolling and will free what its old pods hold"
     absent = _NO_CLAIM.search(message)
     # The scheduler may not yet have heard of a claim that is there.
-    made = absent is not None and absent["claim"] in {name_of(claim) for claim in scene.snapshot.pvcs}
+    claims = {name_of(claim) for claim in scene.snapshot.pvcs if namespace_of(claim) == ref.namespace}
+    made = absent is not None and absent["claim"] in claims
     bound_soon = code == "UNSCHEDULABLE_VOLUME" and (made or absent is None)
     return "volumes are being bound" if bound_soon and scene.now - (since or scene.now) < VOLUME_SECONDS else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,4 +37,23 @@ def test_killed_again(first: str, code: str) -> None:
     look, before, after = lookup_of(kube, lambda: (), lambda: ()), seen(first), seen("Error")
     found = diagnose(before, (REF,), {}, now, since)
     known = look(Known(), before, (REF,), found, now)
+    assert [one.code for one in diagnose(after, (REF,), {}, now, since, known=known)] == [code]
+
+
+def killed(at: str) -> dict[str, Any]:
+    """The event that its liveness probe had the container killed, as of a series."""
+    (pod,) = CASE["objects"]["pods"]
+    about = {"kind": "Pod", "namespace": "todo", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"],
+             "fieldPath": "spec.containers{backend}"}  # fmt: skip
+    message = "Container backend failed liveness probe, will be restarted"
+    return {"kind": "Event", "reason": "Killing", "message": message, "involvedObject": about,
+            "lastTimestamp": None, "series": {"lastObservedTime": at}}  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "code"), [("now", "LIVENESS_PROBE"), ("since", "OOM_KILLED")])
+def test_what_its_probe_has_killed_was_not_killed_for_memory_again(at: str, code: str) -> None:
+    now, since = epoch(CASE["now"]), epoch(CASE["since"])
+    assert now is not None and since is not None
+    after = replace(seen("Error"), events=(killed(CASE[at]),))
+    known = Known(killed=frozenset({(after.pods[0]["metadata"]["name"], "backend")}))
     assert [one.code for one in diagnose(after, (REF,), {}, now, since, known=known)] == [code]
