@@ -111,7 +111,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     def steps(run_id: str) -> Steps[UpResult]:
         yield from notices(done)
         if holder := watched_by(here.folder(loaded.spec)):
-            title = f"`todo-deploy dev` ({holder}) keeps `{loaded.spec.application}` at its sources, too"
+            title = f"`todo-deploy dev` ({holder}) deploys `{loaded.spec.application}` from its sources, too"
             yield Warned(Problem("DEV_AT_WORK", title, hints=("leave it first, if only one of them is to deploy",)))
         return (yield from story(begin_run(run_id, loaded, values, here), asked))
 

@@ -161,5 +161,5 @@ def _check_digests(loaded: LoadedSpec, pins: Pins) -> None:
             raise input_error(
                 "CHART_DIGEST", f"release `{name}`: {pin.name} {pin.version} has another digest than the spec says",
                 detail=f"its archive is {pin.digest}{shown}", where=str(loaded.origin("releases", name, "digest")),
-                hints=("correct releases.*.digest, or ask who keeps that repository why the chart changed",),
+                hints=("correct releases.*.digest, or ask the repository's maintainers why the chart changed",),
             )  # fmt: skip

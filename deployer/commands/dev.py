@@ -219,14 +219,14 @@ def crashes(known: Known, pods: Sequence[Object], before: Seen, kube: KubePort, 
                     is_over = dig(one, "state", "terminated") is not None
                     lines = kube.logs(*where, previous=not is_over, tail=10)
                     title = f"{name} ended ({last.get('exitCode')}) with the files that were copied into it"
-                    hints = ("what its image has serves again; the next change is tried",)
+                    hints = ("the container restarts with the files of its image; the next change is copied again",)
                     found.append(Problem("SYNC_CRASHED", title, "\n".join(lines), f"pod/{name_of(pod)}", hints))
     return found
 
 
 def polling(clock: Clock) -> Steps[None]:
     """Says that no event will tell of a change."""
-    title = "the system can watch no more folders: the sources are looked at each second"
+    title = "no inotify watches are left: the sources are polled each second"
     hints = ("sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances: raise the one that is used up",)
     yield from stage(SOURCES, outcome_only(Outcome(None, False, "no more folders can be watched")), clock)
     yield Warned(Problem("WATCH_LIMIT", title, hints=hints))

@@ -99,7 +99,7 @@ def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
         command = back.replace("{revision}", known["revision"]).replace("{steps}", known["steps"])
         # Only the newer code knows how its own migrations are undone.
         hints = (f"with the newer code: todo-deploy exec {moved.image} -- {command}",) if moved.newer else ()
-    title = f"the schema of `{moved.image}` changed after revision {number}"
+    title = f"the database schema of `{moved.image}` changed after revision {number}"
     return Problem("SCHEMA_MOVED", title, "\n".join(shown), hints=hints)
 
 

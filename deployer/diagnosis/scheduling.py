@@ -45,7 +45,7 @@ AROUND = frozenset({
 })  # fmt: skip
 """What is found here: none of it is an ordinary moment of a rollout that outlasts its grace period."""
 BINDING_SECONDS, METRICS_SECONDS = 20.0, 90.0
-_PRESSURES = {"DiskPressure": "disk", "MemoryPressure": "memory", "PIDPressure": "process ids"}
+_PRESSURES = {"DiskPressure": "disk", "MemoryPressure": "memory", "PIDPressure": "PID"}
 
 
 def surrounding_findings(scene: Scene) -> Iterator[Finding]:

@@ -282,7 +282,8 @@ def _checked(place: _Place, archive: Path, manifest: re.Match[str] | None) -> Pi
     except Malformed as error:
         raise input_error("CHART_ARCHIVE", f"what {place.shown} serves is not a chart that can be used",
                           detail=str(error), where=place.wanted.where,
-                          hints=("correct the address", "tell who keeps that repository")) from None  # fmt: skip
+                          hints=("correct the address", "report it to the repository's maintainers"),
+                          ) from None  # fmt: skip
     repository, wanted, requested = place.wanted.key
     if wanted and name != wanted:
         raise input_error("CHART_NAME", f"the chart at {place.shown} is named `{name}`, not `{wanted}`",
@@ -301,7 +302,7 @@ def _check_index(place: _Place, pin: Pin) -> None:
         raise input_error(
             "CHART_DIGEST", f"the archive of {pin.name} {pin.version} is not the one in the index of {pin.repository}",
             detail=f"the index says {given}, it is {pin.digest}", where=place.wanted.where,
-            hints=("run the command again; a proxy may keep an old file", "tell who keeps that repository"),
+            hints=("run the command again; a proxy may keep an old file", "report it to the repository's maintainers"),
         )  # fmt: skip
 
 
@@ -309,7 +310,7 @@ def _other(place: _Place, pin: Pin, pinned: Pin) -> DeployError:
     return input_error(
         "CHART_DIGEST", f"{place.shown} serves another chart for {pinned.version} than the lock file has",
         detail=f"the lock file says {pinned.digest}, it is {pin.digest}", where=place.wanted.where,
-        hints=("ask who keeps that repository why a version changed", f"if it is meant: {UPDATE}"),
+        hints=("ask the repository's maintainers why a version changed", f"if it is meant: {UPDATE}"),
     )  # fmt: skip
 
 

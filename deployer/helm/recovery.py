@@ -83,7 +83,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
         if owner.who == "foreign":
             raise refused(
                 "RELEASE_BUSY",
-                f"release `{latest.release}` is {latest.status}: another helm may be at work on it",
+                f"release `{latest.release}` is {latest.status}: another helm process may be working on it",
                 detail=f"it is taken for dead in {left:.0f} s" + (f"; its label is {label}" if label else ""),
                 hints=(f"wait, then: todo-deploy {'rollback' if stage == 'rollback' else 'up'}",),
             )

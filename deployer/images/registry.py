@@ -38,7 +38,7 @@ _REFUSALS: Sequence[tuple[str, Problem]] = (
         r"unauthorized|no basic auth credentials|authentication required|incorrect username or password|401 ",
         Problem(
             "REGISTRY_LOGIN",
-            "the registry {host} does not know you, or not by this password",
+            "the registry {host} rejects the name or the password",
             hints=("docker login {host}",),
         ),
     ),
@@ -53,7 +53,9 @@ _REFUSALS: Sequence[tuple[str, Problem]] = (
     (
         r"no space left|quota|too large|413 |507 ",
         Problem(
-            "REGISTRY_FULL", "the registry {host} takes no more", hints=("make room there, or use another registry",)
+            "REGISTRY_FULL",
+            "the registry {host} has no room for the image",
+            hints=("make room there, or use another registry",),
         ),
     ),
     (

@@ -151,7 +151,7 @@ def _left(name: str, known: ReleaseRecord, kube: KubePort) -> DeployError | None
         return None
     again = "`todo-deploy up` starts a stopped node of Minikube" if any(_LOST in one for one in left) else ""
     where = f"kubectl -n {known.namespace} get pods -o wide"
-    title = f"release `{name}` is not gone: it waits for {_some(left)}"
+    title = f"release `{name}` is not uninstalled yet: it waits for {_some(left)}"
     return machine_error("RELEASE_LEAVING", title, hints=filter(None, (again, where, "todo-deploy down")))
 
 

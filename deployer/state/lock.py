@@ -80,7 +80,7 @@ def watching(folder: Path, application: str) -> Iterator[None]:
     with open_lock(folder / _WATCH) as stream:
         if not take_lock(stream):
             stream.seek(0)
-            title = f"another `todo-deploy dev` keeps `{application}` at its sources: {stream.read().strip()}"
+            title = f"another `todo-deploy dev` is running for `{application}`: {stream.read().strip()}"
             raise refused("DEV_RUNNING", title, hints=("leave it first: q, or Ctrl-C",))
         _sign(stream)
         yield

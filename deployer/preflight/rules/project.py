@@ -345,7 +345,7 @@ def not_built(subject: Subject) -> Iterator[Violation]:
         else:
             hint = f'map the value of the name too: "{{repository}}"; or set images.{one.location[3]}.repository'
         yield Violation(
-            f"the mapping of image `{one.location[3]}` leads {one.workload} to `{one.image}`, which nobody builds",
+            f"the mapping of image `{one.location[3]}` makes {one.workload} use `{one.image}`, which is not built",
             Place(str(one.location[1]), one.workload, spec=one.location),
             f"`{path}` is part of its name; what is built is `{one.built}`",
             (hint,),

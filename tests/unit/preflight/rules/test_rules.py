@@ -144,7 +144,7 @@ BAD: list[tuple[str, str, Change, str]] = [
      "`api.tag`"),
     ("IMAGE_NOT_BUILT", "error", at("not_built", to=(
         NotBuilt(("releases", "shop", "images", "api", "api.tag"), "deployment/api", "web:1.0.0", "shop-api:1.0.0"),)),
-     "leads deployment/api to `web:1.0.0`"),
+     "makes deployment/api use `web:1.0.0`"),
     ("IMAGE_UNREACHABLE", "error", both(at(*POD, "initContainers", to=[{"name": "i", "image": "busybox:1.36.1"}]),
                                         at("machine", to=Machine(undeliverable={"busybox:1.36.1": "docker.io"}))),
      "docker.io does not answer"),
