@@ -37,8 +37,8 @@ _NODE_PORTS = {None, 0, *range(30000, 32768)}
 # A chart that wants values makes names without them that Kubernetes does not allow.
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _AT_ONCE = 4
-_MARK = "draft-secret-"
-_TYPE = "draft-type-"
+_SECRET = re.compile(r"draft-secret-(\d+)x")
+_TYPE = re.compile(r"draft-type-(\d+)x")
 
 # Words of the names of charts that are another state of one beside them.
 REPLACED = frozenset({"alpha", "backup", "bak", "beta", "deprecated", "legacy", "new", "next", "old", "v1", "v2", "v3"})
@@ -125,7 +125,7 @@ def _opened(
 ) -> tuple[Exposed, ...]:
     """The further Services that a value would expose, each with the first value that does."""
     types = type_paths(values)
-    texts = [dict.fromkeys(types, "NodePort"), {path: f"{_TYPE}{at}" for at, path in enumerate(types)}]
+    texts = [dict.fromkeys(types, "NodePort"), {path: f"draft-type-{at}x" for at, path in enumerate(types)}]
     known = {one.service for one in reachable if not one.host}
 
     def new(objects: Rendered | None, path: Path = ()) -> list[Exposed]:
@@ -139,7 +139,7 @@ def _opened(
         marks = {
             name_of(body): str(dig(body, "spec", "type")) for body in marked or () if body.get("kind") == "Service"
         }
-        by = {name: types[int(mark.removeprefix(_TYPE))] for name, mark in marks.items() if mark.startswith(_TYPE)}
+        by = {name: types[int(one[1])] for name, mark in marks.items() if (one := _TYPE.fullmatch(mark))}
         sure = [name for name, path in by.items() if value_at(values, dotted(path))]
         if opened is not None and all(one.service in sure for one in new(opened)):
             ordered = sorted(new(opened), key=lambda one: types.index(by[one.service]))
@@ -173,7 +173,9 @@ def _has_its_shape(body: Object, plan: ReleasePlan) -> bool:
     """Whether the object has the fields of its kind as Kubernetes wants them: others are the API server's to refuse."""
     try:
         match.ports_of([body], plan)
-        secret_needs([body], None, (), plan)
+        _references([body], plan)
+        _names_none([body], plan)
+        _comes_by_itself("", [body], plan)
         exposed([body, *_BESIDE], plan)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return False
@@ -202,7 +204,7 @@ def secret_paths(values: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple
 
 def secrets_marked(groups: Sequence[Sequence[Path]], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which the paths of each group name another Secret."""
-    return nested({path: f"{_MARK}{number}" for number, paths in enumerate(groups) for path in paths}, values)
+    return nested({path: f"draft-secret-{number}x" for number, paths in enumerate(groups) for path in paths}, values)
 
 
 def secret_needs(
@@ -215,14 +217,21 @@ def secret_needs(
     can_lack = not _names_none(objects, plan)
     found: dict[str, SecretNeed] = {}
     for name, keys in moved.items():
-        if name.startswith(_MARK):
-            group = groups[int(name.removeprefix(_MARK))]
-            own = _own_name(keys, plain, group[0])
+        mark = _SECRET.search(name)
+        group = groups[int(mark[1])] if mark else ()
+        own = _own_name(keys, plain, group[0]) if group else name
+        if mark and mark[0] == name:
             paths = tuple(dotted(path) for path in group)
             found[own] = SecretNeed(own, _keys(keys), _whole(keys), paths, own in made, can_lack and own not in plain)
-        elif _OBJECT_NAME.fullmatch(name) and name not in made and not _comes_by_itself(name, objects, plan):
-            found.setdefault(name, SecretNeed(name, _keys(keys), _whole(keys), ()))
+        # Where a template adds something to a value's name, the value cannot name another one.
+        elif own in (plain if mark else moved) and _is_lacking(own, made, objects, plan):
+            found.setdefault(own, SecretNeed(own, _keys(keys), _whole(keys), ()))
     return tuple(found.values())
+
+
+def _is_lacking(name: str, made: set[str], objects: Sequence[Object], plan: ReleasePlan) -> bool:
+    """Whether the name is one that Kubernetes allows, and nothing makes a Secret of it."""
+    return bool(_OBJECT_NAME.fullmatch(name)) and name not in made and not _comes_by_itself(name, objects, plan)
 
 
 def _comes_by_itself(name: str, objects: Sequence[Object], plan: ReleasePlan) -> bool:

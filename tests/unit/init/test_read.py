@@ -367,6 +367,26 @@ def test_a_secret_that_a_value_names_gets_ours_and_the_chart_makes_none() -> Non
     assert found == (SecretNeed("shop-auth", {"token": True}, False, ("auth.existingSecret",), made=True),)
 
 
+@pytest.mark.parametrize(("own", "names"), [("mine", ["mine-tls"]), ("", [])])
+def test_a_secret_whose_name_a_template_adds_to_keeps_its_name(own: str, names: list[str]) -> None:
+    found = secrets(
+        {"secretName": own},
+        lambda v: [pods("web", container("w:1", env=[env(f"{v['secretName']}-tls", "K")]))],
+    )
+    assert found == tuple(SecretNeed(name, {"K": True}, False, ()) for name in names)
+
+
+def test_a_type_that_a_template_adds_to_is_passed_over() -> None:
+    values = {f"part{at}": {"service": {"type": "ClusterIP"}} for at in range(3)}
+
+    def template(v: Any) -> list[dict[str, Any]]:
+        types = [(name, one["service"]["type"]) for name, one in v.items()]
+        return [service(name, name, kind if kind in ("ClusterIP", "NodePort") else f"{kind}-y") for name, kind in types]
+
+    found = read(chart(values), "shop", "shop", rendering(values, template)).exposed
+    assert [one.service for one in found] == ["part0", "part1", "part2"]
+
+
 def test_values_that_name_the_same_secret_belong_together() -> None:
     def template(v: Any) -> list[dict[str, Any]]:
         return [
