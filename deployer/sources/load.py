@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -321,7 +322,8 @@ def read_sources(
     """Digests of every context and chart; input error for a context that is absent or too large, or a bad chart."""
     spec, root = loaded.spec, loaded.root
     images: dict[str, ImageSource] = {}
-    hashes = digest.FileHashes(cache_dir / "file-hashes")
+    # A file for each repository: what others have is neither read nor kept in memory.
+    hashes = digest.FileHashes(cache_dir / "hashes" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
     for name, image in images_on(spec, env).items():
         folder, dockerfile = root / image.context, dockerfile_of(root, image)
         _check_context(loaded, name, folder, dockerfile)

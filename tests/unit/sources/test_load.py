@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from deployer.config.load import LoadedSpec, dockerfile_of, load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.redact import KNOWN, MASK
 from deployer.plan.tags import Commit
+from deployer.sources import digest
 from deployer.sources import git as repository
 from deployer.sources import load as inputs
 
@@ -64,6 +66,17 @@ def refusal(*arguments: Any, **values: str) -> DeployError:
         sources(*arguments, **values)
     assert caught.value.exit_code is ExitCode.INPUT
     return caught.value
+
+
+def test_each_repository_remembers_its_own_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "_RACY_NS", 0)
+    other = root.parent / "other"
+    shutil.copytree(root, other)
+    for folder in (root, other):
+        assert sources(folder).images
+    kept = [file.read_text(errors="replace") for file in (root.parent / "cache/hashes").iterdir()]
+    assert len(kept) == 2
+    assert not any(f"{root}/" in text and f"{other}/" in text for text in kept)
 
 
 def test_later_env_files_win(root: Path) -> None:
