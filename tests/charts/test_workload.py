@@ -269,3 +269,22 @@ def test_files_are_mounted_from_the_configmap(workload: Chart) -> None:
     rendered = workload.render({"config": {"enabled": True, "envFrom": False, "data": data}})
     assert rendered["ConfigMap", "web-config"]["data"] == data
     assert "envFrom" not in rendered.container("web")
+
+
+def test_an_image_of_others_is_taken_as_it_is_named(workload: Chart) -> None:
+    ref = "quay.io:443/acme/tool@sha256:" + "a" * 64
+    image = {"ref": ref, "repository": "", "tag": ""}
+    rendered = workload.render({"image": image, "global": {"imageRegistry": "r:5000"}})
+    assert rendered.container("web")["image"] == ref
+
+
+def test_further_ports_and_fields_are_those_of_the_specs(workload: Chart) -> None:
+    extra = [{"name": "udp-53", "port": 53, "protocol": "UDP"}]
+    rendered = workload.render({
+        "service": {"extraPorts": extra}, "env": {"discovery.type": "single-node"},
+        "podSpec": {"hostname": "a"}, "containerSpec": {"workingDir": "/srv"},
+    })  # fmt: skip
+    assert rendered["Service", "web-service"]["spec"]["ports"][1:] == extra
+    assert (rendered.pod("web")["spec"]["hostname"], rendered.container("web")["workingDir"]) == ("a", "/srv")
+    alone = workload.render({"port": None, "service": {"extraPorts": extra}})
+    assert alone["Service", "web-service"]["spec"]["ports"] == extra

@@ -35,11 +35,13 @@ Takes (dict "root" $ "secret" <name>).
 {{- end -}}
 
 {{/*
-A mutable tag would make rollback a lie: the same manifest, another program.
+A mutable tag would make rollback a lie: the same manifest, another program. What others make is taken as image.ref
+names it.
 */}}
 {{- define "component.image" -}}
 {{- $name := include "component.name" . -}}
 {{- $image := .Values.image -}}
+{{- with $image.ref -}}{{ . }}{{- else -}}
 {{- $repository := required (printf "%s: image.repository is required" $name) $image.repository -}}
 {{- $tag := required (printf "%s: image.tag is required: an immutable tag such as 1.0.0-3f9c2ab41d07" $name) $image.tag -}}
 {{- if eq $tag "latest" -}}
@@ -47,4 +49,5 @@ A mutable tag would make rollback a lie: the same manifest, another program.
 {{- end -}}
 {{- with .Values.global.imageRegistry | default $image.registry -}}{{ . }}/{{- end -}}
 {{ $repository }}:{{ $tag }}
+{{- end -}}
 {{- end -}}

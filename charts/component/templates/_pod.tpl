@@ -42,6 +42,9 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
+  {{- with .Values.podSpec }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "component.container" -}}
@@ -100,6 +103,9 @@ securityContext:
 {{- with include "component.volumeMounts" . | trim }}
 volumeMounts:
   {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.containerSpec }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 

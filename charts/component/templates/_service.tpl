@@ -15,13 +15,18 @@ spec:
   selector:
     {{- include "component.selectorLabels" . | nindent 4 }}
   ports:
+    {{- with $service.port | default .Values.port }}
     - name: {{ $service.portName }}
       protocol: TCP
-      port: {{ $service.port | default .Values.port }}
-      targetPort: {{ $service.targetPort | default .Values.port }}
+      port: {{ . }}
+      targetPort: {{ $service.targetPort | default $.Values.port }}
       {{- if and $service.nodePort (ne $service.type "ClusterIP") }}
       nodePort: {{ $service.nodePort }}
       {{- end }}
+    {{- end }}
+    {{- with $service.extraPorts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 {{- end -}}
 
