@@ -15,13 +15,13 @@ from deployer.commands.validate import examine
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec, load_spec, work_tree
 from deployer.config.spec import Cluster
-from deployer.core.errors import DeployError, Problem, input_error, machine_error
+from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.events import Event
 from deployer.core.files import write_within
 from deployer.core.ports import ClusterFacts, HelmPort, UpgradeRequest
 from deployer.core.steps import drive
 from deployer.init.compose import compose, questions
-from deployer.init.find import find
+from deployer.init.find import find, nothing_found
 from deployer.init.model import Draft, FoundChart, Question, Reading, Rendered, Repository
 from deployer.init.read import read, release_names
 from deployer.init.write import as_yaml
@@ -66,10 +66,7 @@ def draft_spec(
     root = target.parent
     repo = find(root)
     if not repo.charts and not repo.services:
-        raise input_error(
-            "INIT_NO_CHART", f"no Helm chart, Dockerfile or Compose file in {root}",
-            hints=("cd to the repository", "helm create NAME"),
-        )  # fmt: skip
+        raise nothing_found(root)
     readings = read_charts(repo, here, report) if repo.charts else ()
     answers: dict[str, str] = {}
     while ask is not None and (left := questions(repo, readings, answers)):

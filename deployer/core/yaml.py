@@ -70,6 +70,19 @@ def parse_texts(text: str) -> Document:
     return _document(text, _Builder(_written))
 
 
+RESET = object()
+"""What `!reset` leaves of a value in a Compose file."""
+
+
+class Replaced(list[Any]):
+    """A list that `!override` puts in the place of another one, in a Compose file."""
+
+
+def parse_compose(text: str) -> Document:
+    """The one document as Compose reads it: of YAML's words for truth, `true` and `false` alone. Raises Malformed."""
+    return _document(text, _ComposeBuilder(_core))
+
+
 def parse_values(text: str) -> Any:
     """A values file: its documents, each laid over those before it as Helm 4 does (3 took the first); None for none.
 
@@ -226,6 +239,17 @@ class _Builder:
         return found
 
 
+class _ComposeBuilder(_Builder):
+    """Has Compose's own tags (docs.docker.com/reference/compose-file/merge)."""
+
+    def build(self, node: Any, at: Location = (), depth: int = 0, *, again: bool = False) -> Any:
+        """The node's value, or what stands for it where it is reset."""
+        if node.tag == "!reset":
+            return RESET
+        value = super().build(node, at, depth, again=again)
+        return Replaced(value) if node.tag == "!override" and isinstance(value, list) else value
+
+
 def _name(node: Any) -> str:
     """The key as a string, as sigs.k8s.io/yaml makes it for JSON: `on:` is `true:`."""
     if not isinstance(node.value, str):
@@ -271,6 +295,12 @@ def _sent(node: Any) -> Scalar:
     """The scalar as it reaches the API server: Go's JSON writes 1e+06, as Helm renders a large number, 1000000."""
     value = _value(node)
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else value
+
+
+def _core(node: Any) -> Scalar:
+    """The scalar by the words of YAML 1.2."""
+    value = _sent(node)
+    return str(node.value) if isinstance(value, bool) and str(node.value).lower() not in ("true", "false") else value
 
 
 def _written(node: Any) -> str:

@@ -18,7 +18,7 @@ from deployer.config.releases import BUILTIN
 from deployer.core.image_ref import parse_ref
 from deployer.core.reading import read_text
 from deployer.core.redact import ACCOUNT_NAME
-from deployer.core.values import set_over
+from deployer.core.values import overlaid, set_over
 from deployer.init import match
 from deployer.init.model import (
     Answers,
@@ -32,7 +32,8 @@ from deployer.init.model import (
     Service,
     dashed,
 )
-from deployer.init.read import OTHER_PORTS, REPLACED, age
+from deployer.init.read import REPLACED, age
+from deployer.preflight.rules.capacity import quantity
 
 NOBODY = "none"
 _GENERATED = re.compile(r"password|passwd|session|jwt|signing|encryption|auth_?secret|secret_?key", re.IGNORECASE)
@@ -50,8 +51,10 @@ _BY_OTHERS = frozenset(
 _AUTOMATIC = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)|(HTTPS?|FTP|NO|ALL)_PROXY", re.IGNORECASE)
 _IGNORED = (".env", ".env.*", ".git", "todo-deploy*.yaml", "todo-deploy*.lock")
 _FROM_ENV = "app-secrets"
-_CLAIM, _FILES = "volumes", "files"
-_SIZE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+_CLAIM, _FILES, _HIDDEN = "volumes", "files", "secrets"
+_KEY = re.compile(r"[^A-Za-z0-9._-]")
+# Compose has no limits; a limit is no request, and one that is too low ends what runs.
+_SIZE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "2Gi"}}
 
 Place = tuple[str, ...]
 
@@ -138,16 +141,21 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
 
 def _services(sheet: _Sheet, repo: Repository) -> None:
     """Each service as a release of the tool's own chart."""
-    taken: dict[str, FoundDockerfile] = {}
-    named = {key for one in repo.services for key in one.keys.values()}
+    taken: set[str] = set()
+    named = {key for one in repo.services for key in (*one.keys.values(), *(file.volume for file in one.hidden))}
+    made = {key for one in repo.services for key in one.generated if not repo.env_keys.get(key)}
     whole = repo.env_keys if any(one.whole for one in repo.services) else ()
     for one in repo.services:
         sheet.remarks += one.remarks
-        if one.dockerfile is not None:
-            taken[one.name] = one.dockerfile
+        if one.dockerfile is not None and one.dockerfile.name not in taken:
+            taken.add(one.dockerfile.name)
             _service_image(sheet, repo, one, one.dockerfile)
     for key in sorted({*named, *whole}, key=[*repo.env_keys, *sorted(named)].index):
-        _key(sheet, repo, ("secrets", _FROM_ENV, "keys", key), _FROM_ENV, required=True, named=key in named)
+        place = ("secrets", _FROM_ENV, "keys", key)
+        if key in made:
+            sheet.put(place, {"kind": "generated"}, f"{_MARK}: the Compose file has its text, which is not taken over")
+        else:
+            _key(sheet, repo, place, _FROM_ENV, required=True, named=key in named)
     by_name = {one.name: one for one in repo.services}
     jobs = {name: by_name[name] for one in repo.services for name in one.after if name in by_name}
     shared = _Shared.of([one for one in repo.services if one.name not in jobs])
@@ -157,8 +165,9 @@ def _services(sheet: _Sheet, repo: Repository) -> None:
             for number, job in enumerate(_jobs_before(one, jobs)):
                 _first(sheet, repo, one, job, number)
     for one in repo.services:
-        if one.published and one.port is not None and one.port not in OTHER_PORTS:
-            _url(sheet, Exposed(one.name, None, None, one.health))
+        if one.web is not None:
+            path = one.health if one.probe.get("httpGet", {}).get("port", one.web) == one.web else ""
+            _url(sheet, Exposed(one.name, one.web if one.web != one.port or one.others else None, None, path))
 
 
 def _jobs_before(one: Service, jobs: Mapping[str, Service]) -> tuple[Service, ...]:
@@ -184,14 +193,16 @@ def _jobs_before(one: Service, jobs: Mapping[str, Service]) -> tuple[Service, ..
 
 
 def _service_image(sheet: _Sheet, repo: Repository, one: Service, dockerfile: FoundDockerfile) -> None:
-    place = ("images", one.name)
-    sheet.put((*place, "repository"), f"{sheet.document['application']}-{one.name}")
+    place = ("images", dockerfile.name)
+    sheet.put((*place, "repository"), f"{sheet.document['application']}-{dockerfile.name}")
     sheet.put((*place, "version"), "0.1.0", f"{_MARK}: nothing says one")
     _context(sheet, repo, dockerfile, place)
     for argument, base in dockerfile.bases.items():
         if argument not in dockerfile.given:
             sheet.put((*place, "bases", argument), base, "replaced where no registry can be reached")
     _arguments(sheet, dockerfile, place)
+    for secret, key in one.build_secrets.items():
+        sheet.put((*place, "secrets", secret), key)
 
 
 @dataclass(frozen=True)
@@ -227,39 +238,77 @@ def _volumes(one: Service, shared: _Shared) -> dict[str, Any]:
 
 
 def _files(root: Path, one: Service) -> dict[str, Any]:
-    """The values that mount the service's files: a ConfigMap has their texts."""
-    keys = [PurePosixPath(mount.volume).name for mount in one.files]
+    """The values that mount the service's files: a ConfigMap has their texts, and is a volume for each folder."""
+    keys = [_KEY.sub("-", PurePosixPath(mount.volume).name) for mount in one.files]
     keys = [f"{number}-{key}" if keys.index(key) < number else key for number, key in enumerate(keys)]
-    files = [root / mount.volume for mount in one.files]
+    texts = [mount.text if mount.text is not None else read_text(root / mount.volume) for mount in one.files]
     name = f"{one.name}-{_FILES}"
-    volume: dict[str, Any] = {"name": name}
-    if any(os.access(file, os.X_OK) for file in files):
-        volume["defaultMode"] = 0o755
+    source: dict[str, Any] = {"name": name}
+    if any(mount.text is None and os.access(root / mount.volume, os.X_OK) for mount in one.files):
+        source["defaultMode"] = 0o755
+    volumes, mounts = [], []
+    if any(not mount.folder for mount in one.files):
+        volumes.append({"name": _FILES, "configMap": source})
+    for number, folder in enumerate(dict.fromkeys(mount.folder for mount in one.files if mount.folder)):
+        items = [{"key": key, "path": mount.path} for mount, key in zip(one.files, keys, strict=True)
+                 if mount.folder == folder]  # fmt: skip
+        volumes.append({"name": f"{_FILES}-{number}", "configMap": {**source, "items": items}})
+        mounts.append({"name": f"{_FILES}-{number}", "mountPath": folder, "readOnly": True})
+    mounts += [{"name": _FILES, "mountPath": mount.path, "subPath": key, "readOnly": True}
+               for mount, key in zip(one.files, keys, strict=True) if not mount.folder]  # fmt: skip
     return {
-        "config": {"enabled": True, "name": name, "envFrom": False,
-                   "data": {key: read_text(file) for key, file in zip(keys, files, strict=True)}},
-        "extraVolumes": [{"name": _FILES, "configMap": volume}],
-        "extraVolumeMounts": [{"name": _FILES, "mountPath": mount.path, "subPath": key, "readOnly": True}
-                              for mount, key in zip(one.files, keys, strict=True)],
+        "config": {"enabled": True, "name": name, "envFrom": False, "data": dict(zip(keys, texts, strict=True))},
+        "extraVolumes": volumes,
+        "extraVolumeMounts": mounts,
+    }
+
+
+def _hidden(one: Service) -> dict[str, Any]:
+    """The values that mount the service's secrets as files."""
+    keys = list(dict.fromkeys(mount.volume for mount in one.hidden))
+    return {
+        "extraVolumes": [{"name": _HIDDEN, "secret": {"secretName": _FROM_ENV,
+                                                      "items": [{"key": key, "path": key} for key in keys]}}],
+        "extraVolumeMounts": [{"name": _HIDDEN, "mountPath": mount.path, "subPath": mount.volume, "readOnly": True}
+                              for mount in one.hidden],
     }  # fmt: skip
+
+
+def _network(one: Service) -> dict[str, Any]:
+    """The values of the service's ports."""
+    others = [{"name": f"{port.protocol.lower()}-{port.number}", "port": port.number, "protocol": port.protocol}
+              for port in one.others]  # fmt: skip
+    service: dict[str, Any] = {"type": "NodePort"} if one.web is not None else {}
+    service |= {"extraPorts": others} if others else {}
+    if one.port is None and not others:
+        service = {"enabled": False}
+    return {"port": one.port, **({"service": service} if service else {})}
+
+
+def _image_of(one: Service) -> dict[str, str]:
+    """The image that others make: under its tag, or as it is written where a tag does not say which one it is."""
+    ref = parse_ref(one.image)
+    plain = ref.tag not in ("", "latest") and not ref.digest
+    return {"repository": ref.name, "tag": ref.tag} if plain else {"ref": one.image.rstrip(":")}
 
 
 def _service(sheet: _Sheet, repo: Repository, one: Service, shared: _Shared) -> None:
     place = ("releases", one.name)
     sheet.put((*place, "chart"), BUILTIN)
-    values: dict[str, Any] = {"port": one.port}
-    if one.port is None:
-        values |= {"service": {"enabled": False}}
-    elif one.published and one.port not in OTHER_PORTS:
-        values |= {"service": {"type": "NodePort"}}
-    # The chart's own user and read-only files are for images that are made for them.
+    values = _network(one)
+    # The chart's own user, read-only files and /tmp are for images that are made for them.
     values |= {"podSecurityContext": {"runAsNonRoot": False, "runAsUser": None}}
-    values |= {"containerSecurityContext": {"readOnlyRootFilesystem": False, "capabilities": None}}
-    if one.port is not None:
+    values |= {"containerSecurityContext": {"readOnlyRootFilesystem": False, "allowPrivilegeEscalation": None,
+                                            "capabilities": None}}  # fmt: skip
+    values |= {"tmp": {"enabled": False}}
+    if one.probe:
+        values |= {"probes": {"readiness": dict(one.probe)}}
+    elif one.port is not None:
         probe = {"httpGet": {"path": one.health, "port": one.port}} if one.health else {"tcpSocket": {"port": one.port}}
         values |= {"probes": {"readiness": probe}}
-    values |= {"resources": deepcopy(_SIZE)}
-    sheet.comments[(*place, "values", "resources")] = f"{_MARK}: nothing says how much it needs"
+    values |= {"resources": _resources(one)}
+    if not one.values.get("resources"):
+        sheet.comments[(*place, "values", "resources")] = f"{_MARK}: nothing says how much it needs"
     values |= {"command": list(one.entrypoint)} if one.entrypoint else {}
     values |= {"args": list(one.command)} if one.command else {}
     values |= {"env": dict(one.env)} if one.env else {}
@@ -267,24 +316,48 @@ def _service(sheet: _Sheet, repo: Repository, one: Service, shared: _Shared) -> 
         values["secretEnv"] = {name: {"secret": _FROM_ENV, "key": key} for name, key in one.keys.items()}
     if one.whole and repo.env_keys:
         values["envFromSecrets"] = [_FROM_ENV]
-    mounted = [_volumes(one, shared)] if one.volumes else []
-    mounted += [_files(repo.root, one)] if one.files else []
-    for made in mounted:
-        values |= {key: [*values.get(key, ()), *more] if isinstance(more, list) else more for key, more in made.items()}
+    made = [_volumes(one, shared)] if one.volumes else []
+    made += [_files(repo.root, one)] if one.files else []
+    made += [_hidden(one)] if one.hidden else []
+    made += [{key: value for key, value in one.values.items() if key != "resources"}]
+    for some in made:
+        lists = {key: [*values.get(key, ()), *more] for key, more in some.items() if isinstance(more, list)}
+        values = {**overlaid(values, some), **lists}
     if one.files:
         of = ", ".join(mount.volume for mount in one.files)
         sheet.comments[(*place, "values", "config")] = f"the text of {of}, which is mounted: from now on it is here"
     if one.dockerfile is None:
-        ref = parse_ref(one.image)
-        values["image"] = {"repository": ref.name, "tag": ref.tag or "latest"}
+        values["image"] = _image_of(one)
     sheet.put((*place, "values"), values)
     if one.dockerfile is not None:
-        sheet.put((*place, "images", one.name), {"image.repository": "{repository}", "image.tag": "{tag}"})
-    if "secretEnv" in values or "envFromSecrets" in values:
-        paths = {f"global.secretNames.{_FROM_ENV}": "{name}", f"global.secretChecksums.{_FROM_ENV}": "{checksums}"}
+        name = one.dockerfile.name
+        sheet.put((*place, "images", name), {"image.repository": "{repository}", "image.tag": "{tag}"})
+    if paths := _secret_paths(values):
         sheet.put((*place, "secrets", _FROM_ENV), paths)
     if needs := _needs(one, repo):
         sheet.put((*place, "needs"), needs)
+
+
+def _resources(one: Service) -> dict[str, Any]:
+    """What the service says it needs, over what is guessed; no request is above a limit."""
+    given = one.values.get("resources") or {}
+    made = overlaid(_SIZE, given)
+    for kind, most in (given.get("limits") or {}).items():
+        if kind not in (given.get("requests") or {}) and quantity(most) < quantity(made["requests"][kind]):
+            made["requests"][kind] = most
+    for kind, least in (given.get("requests") or {}).items():
+        if kind not in (given.get("limits") or {}) and quantity(least) > quantity(made["limits"][kind]):
+            made["limits"][kind] = least
+    return made
+
+
+def _secret_paths(values: Mapping[str, Any]) -> dict[str, str]:
+    """Where the values want the name of the Secret, and checksums of its keys."""
+    paths: dict[str, str] = {}
+    if "secretEnv" in values or "envFromSecrets" in values:
+        paths = {f"global.secretNames.{_FROM_ENV}": "{name}", f"global.secretChecksums.{_FROM_ENV}": "{checksums}"}
+    return paths | {f"extraVolumes[{at}].secret.secretName": "{name}"
+                    for at, volume in enumerate(values.get("extraVolumes") or ()) if "secret" in volume}  # fmt: skip
 
 
 def _needs(one: Service, repo: Repository) -> list[str]:
@@ -315,7 +388,7 @@ def _first(sheet: _Sheet, repo: Repository, one: Service, job: Service, number: 
     release = sheet.document["releases"][one.name]
     release["values"].setdefault("initContainers", []).append(made)
     if job.dockerfile is not None:
-        sheet.put((*place, "images", job.name), {f"{path}.image": "{ref}"})
+        sheet.put((*place, "images", job.dockerfile.name, f"{path}.image"), "{ref}")
     for name in names:
         sheet.put((*place, "secrets", _FROM_ENV, name), "{name}")
 

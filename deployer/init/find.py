@@ -10,9 +10,10 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from deployer.core.errors import DeployError
+from deployer.core.errors import DeployError, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.yaml import parse_manifest
+from deployer.init.compose_file import COMPOSE, load
 from deployer.init.model import USUAL, FoundChart, FoundDockerfile, Repository, dashed
 from deployer.init.services import services
 from deployer.sources import charts, dotenv
@@ -54,7 +55,36 @@ def find(root: Path) -> Repository:
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
     found = (*dockerfiles, *variants.values())
     made = () if found_charts else services(root, found, keys)
+    if made and not any((root / name).is_file() for name in COMPOSE):
+        aside = (f"{one} has a Compose file, which is not read: cd {one}, then: todo-deploy init"
+                 for one in _elsewhere(files))  # fmt: skip
+        made = (replace(made[0], remarks=(*made[0].remarks, *aside)), *made[1:])
     return Repository(root, found, found_charts, keys, example, has_env, tuple(broken), made)
+
+
+def nothing_found(root: Path) -> DeployError:
+    """Why there is nothing to draft, and what to do: the Compose file runs no service, or is in another folder."""
+    others = _elsewhere(sorted(_walk(root)))
+    hints = [f"cd {folder}, then: todo-deploy init" for folder in others] or [
+        "cd to the repository",
+        "helm create NAME",
+    ]
+    file = load(root, _env_keys(root / ".env") if (root / ".env").is_file() else {})
+    if file is None:
+        return input_error("INIT_NO_CHART", f"no Helm chart, Dockerfile or Compose file in {root}", hints=tuple(hints))
+    aside = "; ".join(one for one in file.remarks if "profile" in one)
+    if aside:
+        hints = ["a line COMPOSE_PROFILES=NAME in .env, as for Compose, then: todo-deploy init"]
+    return input_error(
+        "INIT_NO_CHART", f"no service of {file.name} has an image or is built" if not aside else
+        f"no service of {file.name} is started", detail=aside, where=f"{file.name}:1", hints=tuple(hints),
+    )  # fmt: skip
+
+
+def _elsewhere(files: Sequence[str]) -> list[str]:
+    """The folders below with a Compose file, the nearest first."""
+    folders = {PurePosixPath(one).parent.as_posix() for one in files if PurePosixPath(one).name in COMPOSE}
+    return sorted(folders - {"."}, key=lambda one: (one.count("/"), one))[:3]
 
 
 def _walk(root: Path) -> Iterator[str]:

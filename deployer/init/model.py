@@ -48,11 +48,23 @@ class FoundChart:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A named volume, and where a service has it."""
+    """A named volume or a file, and where a service has it."""
 
     volume: str
     path: str
     read_only: bool = False
+    folder: str = ""
+    """The mounted folder that the file is in; its path is relative to it."""
+    text: str | None = None
+    """The file's text where it has none in the repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port within the container."""
+
+    number: int
+    protocol: str = "TCP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,22 @@ class Service:
     after: tuple[str, ...] = ()
     """Services that must have ended well before it starts."""
     health: str = ""
+    """The path that its health check asks."""
     remarks: tuple[str, ...] = ()
+    others: tuple[Port, ...] = ()
+    """Its ports besides `port`."""
+    web: int | None = None
+    """The published port that a person opens."""
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    """Its health check as a probe; empty where it has none."""
+    hidden: tuple[Mount, ...] = ()
+    """Secrets that it reads from files: the env file's key, and where it has it."""
+    generated: frozenset[str] = frozenset()
+    """Keys whose value nobody outside has to know."""
+    build_secrets: Mapping[str, str] = field(default_factory=dict)
+    """Id of a secret of its build → the env file's key."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Further values of the chart."""
 
 
 @dataclass(frozen=True, slots=True)

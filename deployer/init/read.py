@@ -30,8 +30,12 @@ _SERVICE_TYPE = re.compile(r"(^|\.)\w*service\w*\.type$|serviceType$", re.IGNORE
 _OUTSIDE = ("NodePort", "LoadBalancer")
 _TYPES = ("ClusterIP", "LoadBalancer")
 _OTHER = re.compile(r"grpc|sql|postgres|redis|mongo|amqp|kafka|mqtt|dns|ssh|smtp|ldap|nats|etcd|memcache|^tcp|^db$")
-# Of databases, queues and mail: PostgreSQL, MySQL, Redis, MongoDB, AMQP, Kafka, ZooKeeper, SSH, SMTP, DNS …
-OTHER_PORTS = {22, 25, 53, 587, 1883, 2181, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 11211, 27017, 50051}
+# Of databases, queues, mail and games: PostgreSQL, MySQL, Redis, MongoDB, AMQP, Kafka, ZooKeeper, SSH, SMTP, DNS …
+OTHER_PORTS = {
+    21, 22, 25, 53, 110, 143, 389, 445, 465, 587, 636, 993, 995, 1025, 1433, 1521, 1883, 2181, 2379, 3306, 3389, 4222,
+    4317, 5044, 5432, 5433, 5672, 6379, 6380, 7233, 7687, 8125, 9042, 9092, 9094, 9300, 11211, 14250, 25565, 26257,
+    27017, 33060, 50051, 61616,
+}  # fmt: skip
 _NODE_PORTS = {None, 0, *range(30000, 32768)}
 """Those that a cluster can give, or it chooses one itself."""
 # A chart that wants values makes names without them that Kubernetes does not allow.

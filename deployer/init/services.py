@@ -1,8 +1,7 @@
 """What a repository without a chart runs: the services of its Compose file, or one for each of its Dockerfiles.
 
-The Compose file, with its override file, is read as far as a service of its own is made of it: build, image, ports,
-environment, env files, named volumes, text files, command, dependencies, and the path of a health check
-(docs.docker.com/reference/compose-file).
+A service of a Compose file becomes what a container of a pod has in its place; what has no counterpart is a remark
+(docs.docker.com/reference/compose-file/services).
 """
 
 from __future__ import annotations
@@ -11,33 +10,39 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deployer.core.errors import input_error
 from deployer.core.image_ref import parse_ref
 from deployer.core.reading import Malformed, read_text
-from deployer.core.yaml import parse_manifest
-from deployer.init.model import FoundDockerfile, Mount, Service, dashed
+from deployer.init import container
+from deployer.init.compose_file import ComposeFile, Mounted, filled, listed, load, mounts, pairs
+from deployer.init.model import FoundDockerfile, Mount, Port, Service, dashed
 from deployer.sources import dotenv
 from deployer.sources.dockerfile import instructions
 
-COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-_OVERRIDES = tuple(f"{name}.override.{ending}" for name in ("compose", "docker-compose") for ending in ("yml", "yaml"))
-# How Compose merges what is no mapping (docs.docker.com/reference/compose-file/merge).
-_PAIRS = ("args", "environment")
-_REPLACED = ("command", "entrypoint", "test")
 _HEALTH = re.compile(r"https?://[^/\s\"']+(/[^\s\"'|&;]*)")
 _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
-_FOLDER = (".", "/", "~", "$")
+_OF_MACHINE = re.compile(r"/($|(dev|etc|lib|proc|root|run|sys|usr|var/(lib/docker|log|run))($|/))")
 _LARGEST = 100_000
-"""Bytes of a file that is still a value of a release: a release has less than 1 MiB."""
+"""Bytes of a file, or of a folder's files, that are still a value of a release: a release has less than 1 MiB."""
+_MOST_FILES = 40
+_SECRETS = "/run/secrets/"
 # Where images listen that Compose files name without a port: within its network, none has to be published.
 _LISTENS = {
     "adminer": 8080, "caddy": 80, "elasticsearch": 9200, "httpd": 80, "mariadb": 3306, "memcached": 11211,
     "minio": 9000, "mongo": 27017, "mysql": 3306, "nats": 4222, "nginx": 80, "opensearch": 9200, "postgis": 5432,
     "postgres": 5432, "rabbitmq": 5672, "redis": 6379, "valkey": 6379,
 }  # fmt: skip
+# Of debuggers and reloaders, which nobody opens.
+_DEBUG = frozenset({2345, 4711, 5005, 5678, 9229, 9230, 24678, 35729, 40000})
+# Names whose whole value is the secret, unlike TOKEN_EXPIRY, and values that say where it is, or whether.
+_SECRET_VALUE = re.compile(
+    r"(PASS(WORD|WD|PHRASE)?|PWD|SECRET|TOKEN|KEY_BASE|SALT|(^|_)(API|PRIVATE|ACCESS|SECRET|ENCRYPTION|SIGNING|AUTH)_?KEY)"
+    r"$", re.IGNORECASE,
+)  # fmt: skip
+_NO_SECRET = re.compile(r"|/.*|true|false|yes|no|on|off|none|null|[01]", re.IGNORECASE)
 
 
 def services(
@@ -45,132 +50,247 @@ def services(
 ) -> tuple[Service, ...]:
     """The services of the repository, by what the env file is `known` to have; input error where its Compose file is
     not readable."""
-    file = next((root / name for name in COMPOSE if (root / name).is_file()), None)
+    file = load(root, known or {})
     if file is not None:
-        over = next((root / name for name in _OVERRIDES if (root / name).is_file()), None)
-        listed = _read(file) if over is None else _over(_read(file), _read(over))
-        started = {name: body for name, body in listed.items() if not body.get("profiles")}
-        found = tuple(_Compose(root, started, dockerfiles, known or {}).services())
-        aside = tuple(f"{name}: left out, for it is in a Compose profile" for name in listed if name not in started)
-        aside += (f"{over.name}: its settings count over those of {file.name}, as for Compose",) if over else ()
-        return (replace(found[0], remarks=(*aside, *found[0].remarks)), *found[1:]) if found else ()
+        found = tuple(_Compose(root, file, dockerfiles, known or {}).services())
+        return (replace(found[0], remarks=(*file.remarks, *found[0].remarks)), *found[1:]) if found else ()
     own = [one for one in dockerfiles if not one.target and not one.given]
     return tuple(
         Service(one.name, one, port=next(iter(one.ports), None), published=bool(one.ports),
-                health=_health_of(root / one.path))
+                health=_health_of(root / one.path), web=next(iter(one.ports), None),
+                others=tuple(Port(number) for number in one.ports[1:]))
         for one in own
     )  # fmt: skip
 
 
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        document = next(iter(parse_manifest(read_text(file))), {})
-    except Malformed as error:
-        title, hints = f"cannot read `{file.name}`", (f"docker compose -f {file.name} config",)
-        raise input_error("COMPOSE_YAML", title, detail=str(error), where=error.at(file.name), hints=hints) from None
-    found = document.get("services")
-    return {str(name): one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
-
-
-def _over(base: Any, over: Any, key: str = "") -> Any:
-    """The value with that of the override file over it."""
-    if key in _PAIRS:
-        return {**_pairs(base), **_pairs(over)}
-    if key == "build":
-        base, over = ({"context": one} if isinstance(one, str) else one for one in (base, over))
-    elif key == "depends_on":
-        base, over = ({name: {} for name in one} if isinstance(one, list) else one for one in (base, over))
-    if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{name: _over(base.get(name), one, name) for name, one in over.items()}}
-    if isinstance(base, list) and isinstance(over, list) and key not in _REPLACED:
-        paths = {mount.path for mount in _mounts({key: over})}
-        kept = [one for one in base if not any(mount.path in paths for mount in _mounts({key: [one]}))]
-        return [*kept, *(one for one in over if one not in kept)]
-    return base if over is None else over
-
-
-def _pairs(value: Any) -> Mapping[str, Any]:
-    """A mapping, also where it is written as a list of `NAME=VALUE`; a name without a value has None."""
-    if isinstance(value, dict):
-        return {str(name): one for name, one in value.items()}
-    return {name: text if sign else None for name, sign, text in (str(one).partition("=") for one in value or ())}
-
-
 @dataclass(frozen=True, slots=True)
+class _Mounts:
+    """What of a service's mounts is kept: volumes, files, and what is said of the others."""
+
+    volumes: tuple[Mount, ...]
+    files: tuple[Mount, ...]
+    remarks: tuple[str, ...]
+
+
 class _Compose:
     """The services of a Compose file that are started, and what they are read by."""
 
-    root: Path
-    listed: Mapping[str, Any]
-    dockerfiles: Sequence[FoundDockerfile]
-    known: Mapping[str, str]
+    def __init__(
+        self, root: Path, file: ComposeFile, dockerfiles: Sequence[FoundDockerfile], known: Mapping[str, str]
+    ) -> None:
+        self.root = root
+        self.file = file
+        self.listed = file.services
+        self.dockerfiles = dockerfiles
+        self.known = known
+        names = [alias for name, body in self.listed.items() for alias in (*_aliases(name, body), *_linked(body))]
+        self.hosts = [(_as_host(old), new) for old, new in names if old not in self.listed or dashed(old) != old]
+        self.literals, self.words = _literals(self.listed)
 
     def services(self) -> Iterator[Service]:
-        """Each service that has an image."""
+        """Each service that has an image; those with one build have one image."""
+        images: dict[tuple[object, ...], str] = {}
         for name, body in self.listed.items():
             if body.get("build") or body.get("image"):
-                yield self._service(name, body)
+                one = self._service(name, body)
+                made = one.dockerfile
+                if made is not None:
+                    build = (made.path, made.context, made.target, *sorted(made.given.items()))
+                    one = replace(one, dockerfile=replace(made, name=images.setdefault(build, made.name)))
+                yield one
 
     def _service(self, name: str, body: Mapping[str, Any]) -> Service:
-        build = body.get("build")
-        made = self._made(dashed(name), {"context": build} if isinstance(build, str) else build)
+        made, aside = self._made(name, body)
         image = self._filled(str(body.get("image") or ""))
         env, keys, whole, remarks = self._environment(name, body)
         command, asked = self._words(body.get("command"))
         entrypoint, more = self._words(body.get("entrypoint"))
-        needs = {str(one): one for one in body.get("depends_on") or () if str(one) in self.listed}
+        if "entrypoint" in body and not entrypoint:
+            entrypoint, command = command, ()
+        needs = {str(one): one for one in (*(body.get("depends_on") or ()), *_links(body)) if str(one) in self.listed}
         conditions = body["depends_on"] if isinstance(body.get("depends_on"), dict) else {}
         after = [
             one for one in needs if (conditions.get(one) or {}).get("condition") == "service_completed_successfully"
         ]
-        check = (body.get("healthcheck") or {}).get("test") or ""
-        mounts = tuple(_mounts(body))
-        files = tuple(one for one in mounts if self._is_text(one.volume))
+        ports, published = self._ports(name, body, made, image)
+        port = next((one.number for one in ports if one.protocol == "TCP"), None)
+        path, probe, wanted = self._health(name, body, made, {one.number for one in ports})
+        mounted = self._mounts(name, body)
+        hidden, missing = self._hidden(name, body)
+        keys |= {key: key for key in (*asked, *more, *wanted)}
         return Service(
-            dashed(name), made, image, self._port(name, body, made, image), bool(body.get("ports")), env,
-            keys | {key: key for key in (*asked, *more)}, whole, command, entrypoint,
-            tuple(one for one in mounts if one.volume and not one.volume.startswith(_FOLDER)), files,
+            dashed(name), made, image, port, bool(published), env, keys, whole, command, entrypoint, mounted.volumes,
+            (*mounted.files, *self._configs(name, body)),
             tuple(dashed(one) for one in needs if one not in after), tuple(dashed(one) for one in after),
-            _path(" ".join(check) if isinstance(check, list) else str(check))
-            or (_health_of(self.root / made.path) if made is not None else ""),
-            (*(f"{name}: {one.volume} of this machine is not mounted at {one.path}" for one in mounts
-               if one.volume.startswith(_FOLDER) and one not in files), *remarks),
+            path,
+            (*mounted.remarks, *remarks, *aside, *missing, *container.unlike(name, body)),
+            tuple(one for one in ports if one.number != port or one.protocol != "TCP"),
+            next((one.number for one in ports if one in published and one.protocol == "TCP"
+                  and container.is_web(one.number)), None),
+            probe,
+            hidden,
+            frozenset(self.literals.values()) & {*keys.values()},
+            self._build_secrets(body),
+            container.values(body, self._filled),
         )  # fmt: skip
 
-    def _is_text(self, path: str) -> bool:
-        """Whether it is a text file of the repository that is not secret by its name."""
-        file = (self.root / path).resolve()
-        within = path.startswith(".") and file.is_relative_to(self.root.resolve()) and file.is_file()
-        if not within or dotenv.names_secret(path) or file.stat().st_size > _LARGEST:
+    def _mounts(self, name: str, body: Mapping[str, Any]) -> _Mounts:
+        volumes, files, remarks = [], [], []
+        for one in mounts(body, self.known):
+            if one.kind == "volume" and one.source:
+                volumes.append(Mount(one.source, one.target, one.read_only))
+            elif one.kind == "bind" and (texts := self._texts(one)):
+                files += texts
+            elif one.kind == "bind" and self._is_data(one):
+                volume = dashed(one.source)
+                volumes.append(Mount(volume, one.target, one.read_only))
+                remarks.append(f"{name}: {one.source} becomes a volume of the cluster, empty at first")
+            elif one.kind == "bind":
+                remarks.append(f"{name}: {one.source} of this machine is not mounted at {one.target}")
+        return _Mounts(tuple(volumes), tuple(files), tuple(remarks))
+
+    def _texts(self, mount: Mounted) -> list[Mount]:
+        """The mounted file, or the files of the folder, if they are few texts of the repository and not secret."""
+        place = (self.root / mount.source).resolve()
+        if not mount.source.startswith("."):
+            return []
+        if not place.is_dir():
+            return [Mount(mount.source, mount.target, mount.read_only)] if self._is_text(place) else []
+        if self._is_source(place):
+            return []
+        found = []
+        for file in place.rglob("*"):
+            if file.is_file() and not file.name.startswith(".git"):
+                found.append(file)
+            if len(found) > _MOST_FILES:
+                return []
+        if not all(self._is_text(file) for file in found) or sum(one.stat().st_size for one in found) > _LARGEST:
+            return []
+        return [
+            Mount(f"{mount.source.rstrip('/')}/{inner}", inner, mount.read_only, mount.target)
+            for inner in sorted(file.relative_to(place).as_posix() for file in found)
+        ]
+
+    def _is_source(self, place: Path) -> bool:
+        """Whether the folder is what some image is built of, or has it within: what is mounted is the program then."""
+        root = self.root.resolve()
+        return place == root or any(one.is_relative_to(place) or (one != root and place.is_relative_to(one))
+                                    for one in self._contexts)  # fmt: skip
+
+    @cached_property
+    def _contexts(self) -> frozenset[Path]:
+        made = (self._made(name, body)[0] for name, body in self.listed.items())
+        found = (one.context for one in (*self.dockerfiles, *made) if one is not None)
+        return frozenset((self.root / one).resolve() for one in found)
+
+    @cached_property
+    def _asking(self) -> list[str]:
+        """What may ask a service at a port: variables, commands and mounted files."""
+        texts = [str(one.get(part) or "") for one in self.listed.values() for part in ("environment", "command")]
+        binds = (mount for one in self.listed.values() for mount in mounts(one, self.known) if mount.kind == "bind")
+        files = dict.fromkeys(file.volume for mount in binds for file in self._texts(mount))
+        return [*texts, *(read_text(self.root / file) for file in files)]
+
+    def _is_text(self, file: Path) -> bool:
+        """Whether it is a small text file that is not secret by its name or its text."""
+        if not file.is_file() or file.stat().st_size > _LARGEST:
+            return False
+        root = self.root.resolve()
+        if not file.is_relative_to(root) or dotenv.names_secret(str(file.relative_to(root))):
             return False
         try:
-            return "\0" not in read_text(file)
-        except Malformed:
+            text = read_text(file)
+        except (OSError, Malformed):
             return False
+        return "\0" not in text and "PRIVATE KEY-----" not in text
 
-    def _made(self, name: str, build: Any) -> FoundDockerfile | None:
+    def _is_data(self, mount: Mounted) -> bool:
+        """Whether the service keeps data there: a folder that the repository has nothing in."""
+        place = self.root / Path(mount.source).expanduser()
+        if mount.read_only or _OF_MACHINE.match(mount.source) or not dashed(mount.source):
+            return False
+        if place.is_dir():
+            return mount.source.startswith(".") and all(one.name.startswith(".git") for one in place.iterdir())
+        return not place.exists() and not PurePosixPath(mount.source).suffix
+
+    def _configs(self, name: str, body: Mapping[str, Any]) -> Iterator[Mount]:
+        for source, target in _named_files(body.get("configs"), "/"):
+            config = self.file.configs.get(source)
+            config = config if isinstance(config, dict) else {}
+            if isinstance(config.get("content"), str):
+                yield Mount(source, target, read_only=True, text=self._filled(config["content"]))
+            elif config.get("file") and self._is_text((self.root / self._filled(config["file"])).resolve()):
+                yield Mount(self._filled(config["file"]), target, read_only=True)
+
+    def _hidden(self, name: str, body: Mapping[str, Any]) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
+        """The service's secrets, each a key of the env file in a file, and what is said of them."""
+        found, remarks = [], []
+        for source, target in _named_files(body.get("secrets"), _SECRETS):
+            key = self._key(source)
+            found.append(Mount(key, target, read_only=True))
+            by = self.file.secrets.get(source)
+            file = by.get("file") if isinstance(by, dict) else None
+            remarks += [f"{name}: {target} has {key} of .env, not the text of {file}"] if file else []
+        return tuple(found), tuple(remarks)
+
+    def _key(self, secret: str) -> str:
+        """The env file's name for a secret of the Compose file."""
+        by = self.file.secrets.get(secret)
+        named = str(by.get("environment") or "") if isinstance(by, dict) else ""
+        return named or re.sub(r"[^A-Za-z0-9]+", "_", secret).strip("_").upper()
+
+    def _build_secrets(self, body: Mapping[str, Any]) -> dict[str, str]:
+        build = body.get("build")
+        listed_ = listed(build.get("secrets")) if isinstance(build, dict) else []
+        named = [one if isinstance(one, dict) else {"source": one} for one in listed_]
+        return {str(one.get("target") or one.get("source")): self._key(str(one.get("source"))) for one in named}
+
+    def _made(self, name: str, body: Mapping[str, Any]) -> tuple[FoundDockerfile | None, tuple[str, ...]]:
         """The Dockerfile that the service is built from, with the context, stage and arguments that Compose says."""
+        build = body.get("build")
+        build = {"context": build} if isinstance(build, str) else build
         if not isinstance(build, dict):
-            return None
-        context = str(PurePosixPath(str(build.get("context") or ".")))
-        path = str(PurePosixPath(context, str(build.get("dockerfile") or "Dockerfile")))
-        known = next((one for one in self.dockerfiles if one.path == path), FoundDockerfile(path, name, context, True))
-        args = _pairs(build.get("args")).items()
-        given = {key: "" if value is None else self._filled(str(value)) for key, value in args}
-        target = str(build.get("target") or "")
+            return None, ()
+        written = self._filled(str(build.get("context") or "."))
+        if "://" in written or written.startswith("git@"):
+            return None, (f"{name}: {written} is not built here: clone it, and make its folder the context",)
+        context = str(PurePosixPath(written))
+        path = str(PurePosixPath(context, self._filled(str(build.get("dockerfile") or "Dockerfile"))))
+        lower = str(PurePosixPath(context, "dockerfile"))
+        path = lower if not (self.root / path).is_file() and (self.root / lower).is_file() else path
+        own = FoundDockerfile(path, dashed(name), context, True)
+        known = next((one for one in self.dockerfiles if one.path == path and not one.target), own)
+        given = {key: self.known.get(key, "") if value is None else self._filled(_text(value))
+                 for key, value in pairs(build.get("args")).items()}  # fmt: skip
+        target = self._filled(str(build.get("target") or ""))
+        remarks = [f"{name}: build.additional_contexts: {one} is not given to the build"
+                   for one in pairs(build.get("additional_contexts"))]  # fmt: skip
+        if build.get("dockerfile_inline"):
+            remarks.append(f"{name}: write what `dockerfile_inline` says into {path}")
         return replace(
-            known, name=name, context=context, sure=True, target=target, given=given, args={**known.args, **given}
-        )
+            known, name=dashed(name), context=context, sure=True, target=target, given=given,
+            args={**known.args, **given},
+        ), tuple(remarks)  # fmt: skip
 
-    def _port(self, name: str, body: Mapping[str, Any], made: FoundDockerfile | None, image: str) -> int | None:
-        """The port within the container: a published one, one that the image has, or the one that others ask."""
-        ports = [*_ports(body), *(made.ports if made is not None else ())]
+    def _ports(
+        self, name: str, body: Mapping[str, Any], made: FoundDockerfile | None, image: str
+    ) -> tuple[list[Port], list[Port]]:
+        """The ports within the container, first the one to ask, and which of them are published."""
+        published = list(container.ports(body.get("ports"), self._filled))
+        within = [*published, *container.ports(body.get("expose"), self._filled)]
+        within += [Port(number) for number in (made.ports if made is not None else ())]
         base = _base(self.root / made.path) if made is not None else image
         named = _LISTENS.get(parse_ref(base).last) if base and "$" not in base else None
-        asked = re.compile(rf"(?<![\w.-]){re.escape(name)}:(\d+)")
-        texts = (str(one.get(part) or "") for one in self.listed.values() for part in ("environment", "command"))
-        others = (int(found[1]) for text in texts if (found := asked.search(text)) is not None)
-        return next(iter([*ports, *([named] if named else ()), *others]), None)
+        within += [Port(named)] if named and not within else []
+        if not any(one.protocol == "TCP" for one in within):
+            within += [Port(number) for number in self._asked(name, body)][:1]
+        return sorted(dict.fromkeys(within), key=lambda one: one.number in _DEBUG), published
+
+    def _asked(self, name: str, body: Mapping[str, Any]) -> Iterator[int]:
+        """The ports at which others ask the service."""
+        hosts = "|".join(re.escape(one) for one in dict.fromkeys([name, *(old for old, _ in _aliases(name, body))]))
+        asked = re.compile(rf"(?<![\w.-])(?:{hosts}):(\d+)")
+        return (int(found[1]) for text in self._asking for found in asked.finditer(text))
 
     def _environment(
         self, name: str, body: Mapping[str, Any]
@@ -179,22 +299,23 @@ class _Compose:
         env: dict[str, str] = {}
         keys: dict[str, str] = {}
         whole, remarks = False, []
-        for path in _env_files(body):
+        for path, required in self._env_files(body):
             if path == ".env" or not (self.root / path).is_file():
-                whole = True
+                whole = whole or required or path == ".env"
                 continue
             for key, entry in dotenv.read_env(self.root / path, path, ()).items():
-                if dotenv.names_secret(key):
+                if is_secret(key, entry.value):
                     keys[key] = key
                     remarks.append(f"{name}: {key} of {path} is asked of .env, for its value is secret")
                 else:
                     env[key] = entry.value
-        for key, value in _pairs(body.get("environment")).items():
+        for key, value in pairs(body.get("environment")).items():
             env.pop(key, None)
+            keys.pop(key, None)
             if value is None:
                 keys[key] = key
                 continue
-            text, asked = self._given(str(value).lower() if isinstance(value, bool) else str(value))
+            text, asked = self._given(_text(value))
             if len(asked) == 1 and text == f"$({asked[0]})":
                 keys[key] = asked[0]
             else:
@@ -202,17 +323,25 @@ class _Compose:
                 keys |= {one: one for one in asked}
         return env, keys, whole, tuple(remarks)
 
+    def _env_files(self, body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+        for one in listed(body.get("env_file")):
+            by = one if isinstance(one, dict) else {"path": one}
+            yield str(PurePosixPath(self._filled(str(by.get("path"))))), by.get("required") is not False
+
     def _words(self, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The words of a command, and the variables of the env file that they refer to."""
-        words = value if isinstance(value, list) else shlex.split(value) if isinstance(value, str) else ()
-        given = [self._given(str(one)) for one in words]
+        words = value if isinstance(value, list) else _split(value) if isinstance(value, str) else ()
+        given = [self._given(_text(one)) for one in words]
         return tuple(text for text, _ in given), tuple(key for _, keys in given for key in keys)
 
-    def _given(self, text: str) -> tuple[str, tuple[str, ...]]:
+    def _given(self, text: str, form: str = "$({})") -> tuple[str, tuple[str, ...]]:
         """The text with references as Kubernetes writes them to what the env file has, and these variables.
 
-        A variable that it lacks has its default; hosts have the names that the cluster gives them.
+        A variable that it lacks has its default; hosts have the names that the cluster gives them. A secret that the
+        Compose file has as a text is a variable of the env file, too.
         """
+        if text in self.literals:
+            return form.format(self.literals[text]), (self.literals[text],)
         asked: dict[str, None] = {}
         defaulted = set(_DEFAULTED.findall(text))
 
@@ -220,46 +349,121 @@ class _Compose:
             if name in defaulted and not self.known.get(name):
                 return None
             asked[name] = None
-            return f"$({name})"
+            return form.format(name)
 
         try:
             made = dotenv.substituted(text, lookup)
         except ValueError:
             made = text
+        for literal, key in self.literals.items():
+            # As the password of an address, or as a word that can be nothing else.
+            word = re.escape(literal) if literal in self.words else f"(?<=:){re.escape(literal)}(?=@)"
+            found = re.compile(rf"(?<![\w-]){word}(?![\w-])|(?<=-p){word}(?!\w)")
+            if found.search(made):
+                made = form.format(key).join(found.split(made))
+                asked[key] = None
         return self._hosts(made), tuple(asked)
 
+    def _health(
+        self, name: str, body: Mapping[str, Any], made: FoundDockerfile | None, ports: set[int]
+    ) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+        """The path that the health check asks, it as a probe, and the variables of the env file that it needs."""
+        check = body.get("healthcheck") if isinstance(body.get("healthcheck"), dict) else {}
+        test = (check or {}).get("test")
+        if not test or test == ["NONE"] or test == "NONE":
+            off = bool(test) or (check or {}).get("disable") is True
+            return "" if off or made is None else _health_of(self.root / made.path), {}, ()
+        words = [str(one) for one in test] if isinstance(test, list) else ["CMD-SHELL", str(test)]
+        given = [self._given(word, "${{{}}}") for word in words[1:]]
+        asked = tuple(key for _, keys in given for key in keys)
+        probe = container.probe(words[0], [text for text, _ in given], ports, expands=bool(asked))
+        got = probe.get("httpGet") or {}
+        return got.get("path", ""), {**probe, **container.pace(check or {}, probe)}, () if got else asked
+
     def _filled(self, text: str) -> str:
-        """The text with the env file's values, for what is fixed before anything runs."""
-        try:
-            return dotenv.substituted(text, self.known.get)
-        except ValueError:
-            return text
+        return filled(text, self.known)
 
     def _hosts(self, text: str) -> str:
         """The text with the Services' names in place of the services' and containers' where they are hosts."""
-        for name, body in self.listed.items():
-            for old in {name, str(body.get("container_name") or name)} - {dashed(name)}:
-                host = re.escape(old)
-                text = re.sub(rf"(?<=[/@]){host}(?=[:/]|$)|(?<![\w.-]){host}(?=:\d)|^{host}$", dashed(name), text)
+        for pattern, new in self.hosts:
+            text = pattern.sub(new, text)
         return text
 
 
-def _env_files(body: Mapping[str, Any]) -> Iterator[str]:
-    listed = body.get("env_file") or ()
-    for one in [listed] if isinstance(listed, str | dict) else listed:
-        yield str(PurePosixPath(str(one.get("path") if isinstance(one, dict) else one)))
+def is_secret(key: str, value: str) -> bool:
+    """Whether the variable's value is a secret itself."""
+    return _SECRET_VALUE.search(key) is not None and _NO_SECRET.fullmatch(value.strip()) is None
 
 
-def _mounts(body: Mapping[str, Any]) -> Iterator[Mount]:
-    """Volumes and folders that are mounted; what has no name is the container's own."""
-    for one in body.get("volumes") or ():
-        if isinstance(one, dict):
-            if one.get("type") in ("volume", "bind") and one.get("source"):
-                yield Mount(str(one["source"]), str(one.get("target") or ""), one.get("read_only") is True)
-            continue
-        words = str(one).split(":")
-        if len(words) > 1:
-            yield Mount(words[0], words[1], "ro" in ",".join(words[2:]).split(","))
+def _literals(listed_: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], frozenset[str]]:
+    """Each secret that the Compose file has as a text → the variable that first has it, and which of them are no other
+    word of the file.
+
+    One that a command or health check may have too stays a text: a reference in its place would be a guess.
+    """
+    found: dict[str, str] = {}
+    others: list[str] = [*listed_]
+    run: set[str] = set()
+    for body in listed_.values():
+        others.append(str(body.get("image")))
+        run |= {word for part in ("command", "entrypoint", "healthcheck")
+                for word in re.findall(r"[\w-]+", str(body.get(part) or ""))}  # fmt: skip
+        for key, value in pairs(body.get("environment")).items():
+            text = _text(value)
+            if not is_secret(key, text) or dotenv.references(text):
+                others.append(text)
+            elif key not in found.values():
+                found.setdefault(text, key)
+    words = {word for text in others for word in re.findall(r"[\w-]+", re.sub(r":[^:@/\s]+@", "@", text))}
+    own = frozenset(one for one in found if len(one) > 5 and one not in words and not one.isalpha())
+    return {one: key for one, key in found.items() if one in own or one not in run}, own
+
+
+def _text(value: Any) -> str:
+    """The scalar as Compose writes it."""
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _aliases(name: str, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names under which others reach the service, apart from the one that Kubernetes has, which is last."""
+    networks = body.get("networks")
+    given = [one for net in (networks.values() if isinstance(networks, dict) else ()) if isinstance(net, dict)
+             for one in listed(net.get("aliases"))]  # fmt: skip
+    own = (body.get(key) or name for key in ("container_name", "hostname"))
+    for old in dict.fromkeys(map(str, (name, *own, *given))):
+        if old != dashed(name) and "." not in old and "$" not in old:
+            yield old, dashed(name)
+
+
+def _as_host(name: str) -> re.Pattern[str]:
+    host = re.escape(name)
+    return re.compile(rf"(?<=[/@]){host}(?=[:/]|$)|(?<![\w.-]){host}(?=:\d)|^{host}$")
+
+
+def _links(body: Mapping[str, Any]) -> Iterator[str]:
+    yield from (str(one).partition(":")[0] for one in listed(body.get("links")))
+
+
+def _linked(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for one in listed(body.get("links")):
+        name, _, alias = str(one).partition(":")
+        yield from [(alias, dashed(name))] if alias and alias != dashed(name) and "." not in alias else []
+
+
+def _named_files(value: Any, folder: str) -> Iterator[tuple[str, str]]:
+    """Each config or secret of a service, and the file that has it."""
+    for one in listed(value):
+        by = one if isinstance(one, dict) else {"source": one}
+        source = str(by.get("source") or "")
+        target = str(by.get("target") or source)
+        yield source, target if target.startswith("/") else f"{folder}{target}"
 
 
 def _base(dockerfile: Path) -> str:
@@ -267,15 +471,6 @@ def _base(dockerfile: Path) -> str:
     text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
     stages = [word for one in instructions(text) if one.word == "FROM" for word in one.words[:1]]
     return stages[-1] if stages else ""
-
-
-def _ports(body: Mapping[str, Any]) -> list[int]:
-    """The ports within the container, published ones first."""
-    found = []
-    for one in [*(body.get("ports") or ()), *(body.get("expose") or ())]:
-        text = str(one.get("target") if isinstance(one, dict) else one).partition("/")[0].rpartition(":")[2]
-        found += [int(text)] if text.isdigit() else []
-    return found
 
 
 def _path(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from deployer.config.load import load_spec
 from deployer.core.errors import DeployError
 from deployer.init.compose import compose
-from deployer.init.find import find
+from deployer.init.find import find, nothing_found
 from deployer.init.model import Mount, Service
 from deployer.init.write import as_yaml
 from tests.unit.init.test_find import CHART, tree
@@ -192,6 +193,7 @@ def test_services_that_share_volumes_have_one_claim(tmp_path: Path) -> None:
     assert worker["extraVolumeMounts"] == [
         {"name": claim, "mountPath": "/in", "subPath": "files", "readOnly": True},
         {"name": claim, "mountPath": "/out", "subPath": "thumbs", "readOnly": False},
+        {"name": "memory-0", "mountPath": "/x"},
     ]
     assert [one["subPath"] for one in web["extraVolumeMounts"]] == ["files", "thumbs"]
 
@@ -220,7 +222,9 @@ services:
     (first,) = api["values"]["initContainers"]
     assert (first["name"], first["command"], first["args"], api["needs"]) == ("migrate", ["run"], ["migrate"], ["db"])
     assert [one["name"] for one in first["env"]] == ["URL", "A"] and first["env"][1]["value"] == "b"
-    assert api["images"]["migrate"] == {"initContainers[0].image": "{ref}"}
+    assert api["images"]["migrate"] == {
+        "image.repository": "{repository}", "image.tag": "{tag}", "initContainers[0].image": "{ref}"
+    }, "one build is one image"  # fmt: skip
     assert set(api["secrets"]["app-secrets"]) == {
         "initContainers[0].env[0].valueFrom.secretKeyRef.name", "initContainers[0].envFrom[0].secretRef.name"
     }  # fmt: skip
@@ -268,10 +272,9 @@ services:
 
 
 def test_what_must_end_first_and_has_no_image_is_left_out(tmp_path: Path) -> None:
-    """As one that extends a service of another file."""
     text = """\
 services:
-  migrate: {extends: {file: other.yaml, service: migrate}}
+  migrate: {command: [migrate]}
   api: {image: "x:1", depends_on: {migrate: {condition: service_completed_successfully}}}
 """
     tree(tmp_path, {"compose.yaml": text})
@@ -324,7 +327,7 @@ services:
   web:
     image: nginx:1
     volumes: ["./nginx.conf:/etc/nginx/nginx.conf:ro", "./b/nginx.conf:/etc/b", "html:/html", "tmp:/tmp/x", ".:/src",
-              "./token.txt:/t", "./logo.bin:/logo", "./absent:/absent", "../out.conf:/out", "./big:/big"]
+              "./token.txt:/t", "./logo.bin:/logo", "./absent.conf:/absent", "../out.conf:/out", "./big:/big"]
   job: {image: "x:1", volumes: ["./seed.sh:/seed.sh"]}
   last: {image: "x:1", volumes: ["./seed.sh:/s"], depends_on: {job: {condition: service_completed_successfully}}}
 """
@@ -348,6 +351,286 @@ services:
     assert web["extraVolumes"] == [{"name": "files", "configMap": {"name": "web-files"}}]
     assert last["extraVolumes"][0]["configMap"]["defaultMode"] == 0o755
     remarks = (root / "todo-deploy.yaml").read_text().partition("# Also seen:")[2]
-    for left in (". of", "./token.txt", "./logo.bin", "./absent", "../out.conf", "./big", "./seed.sh is not mounted"):
+    left_out = (
+        ". of",
+        "./token.txt",
+        "./logo.bin",
+        "./absent.conf",
+        "../out.conf",
+        "./big",
+        "./seed.sh is not mounted",
+    )
+    for left in left_out:
         assert f" {left}" in remarks, left
     assert "nginx.conf of" not in remarks
+
+
+def remarks(root: Path) -> str:
+    return (root / "todo-deploy.yaml").read_text().partition("# Also seen:")[2]
+
+
+def test_what_a_service_includes_and_extends_is_merged_as_compose_does(tmp_path: Path) -> None:
+    main = """\
+include: [db/compose.yaml, {path: [tools.yml], project_directory: tools}, "https://example.com/x.git"]
+x-env: &env {LEVEL: info}
+services:
+  api:
+    extends: {file: base/common.yml, service: base}
+    environment: {<<: *env, MODE: y}
+    ports: !override ["9000:9000"]
+    command: !reset null
+  web: {extends: api, image: "web:1"}
+"""
+    base = """\
+services:
+  root: {image: "app:1", volumes: ["./app.conf:/etc/app.conf"], command: serve, environment: [A=no, B=yes, N=1.5]}
+  base: {extends: root, env_file: [base.env], ports: ["8000:8000"], build: .}
+"""
+    files = {
+        "compose.yaml": main, "base/common.yml": base, "base/app.conf": "x", "base/base.env": "C=1\n",
+        "base/Dockerfile": "FROM x\n", "db/compose.yaml": 'services: {db: {image: "postgres:15", env_file: db.env}}\n',
+        "db/db.env": "D=1\n", "tools.yml": "services: {tool: {build: .}}\n", "tools/Dockerfile": "FROM x\n",
+    }  # fmt: skip
+    made = found(tmp_path, files)
+    assert set(made) == {"api", "web", "db", "tool"}
+    api, tool = made["api"], made["tool"]
+    assert api.env == {"A": "no", "B": "yes", "N": "1.5", "C": "1", "LEVEL": "info", "MODE": "y"}
+    assert (api.port, api.command, [one.volume for one in api.files]) == (9000, (), ["./base/app.conf"])
+    assert api.dockerfile is not None and (api.dockerfile.context, api.dockerfile.path) == ("base", "base/Dockerfile")
+    assert made["web"].image == "web:1" and made["web"].env == api.env and made["db"].env == {"D": "1"}
+    assert tool.dockerfile is not None and tool.dockerfile.context == "tools"
+    assert any("example.com" in one for one in made["db"].remarks + made["api"].remarks)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("services:\n  a: {image: x}\n  b:\n    extends: {file: absent.yml, service: a}\n", 4),
+        ("services:\n  a: {image: x}\n  b:\n    extends: c\n", 4),
+        ("services:\n  a:\n    extends: b\n  b:\n    extends: a\n", 5),
+        ("include:\n- absent.yml\n", 2),
+        ("include:\n- compose.yaml\n", 2),
+    ],
+)
+def test_what_compose_cannot_read_either_is_refused_at_its_line(tmp_path: Path, text: str, line: int) -> None:
+    tree(tmp_path, {"compose.yaml": text})
+    with pytest.raises(DeployError) as caught:
+        find(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where) == ("COMPOSE_YAML", f"compose.yaml:{line}") and problem.hints
+
+
+def test_the_env_file_says_which_files_and_profiles_count(tmp_path: Path) -> None:
+    env = {".env": "COMPOSE_FILE=a.yml:b.yml\nCOMPOSE_PROFILES=debug\n", "compose.yaml": "services: {c: {image: x}}\n"}
+    a, b = "services: {a: {image: x, profiles: [debug]}}\n", "services: {b: {image: x, profiles: [other]}}\n"
+    assert set(found(tmp_path, {**env, "a.yml": a, "b.yml": b})) == {"a"}
+
+
+def test_every_port_is_reached_and_the_one_for_people_has_the_url(tmp_path: Path) -> None:
+    text = """\
+services:
+  queue: {image: "rabbitmq:3-management", ports: ["5672:5672", "127.0.0.1:${UI:-15672}:15672"], expose: ["4369"]}
+  app: {image: "app:1", ports: ["9229:9229", "8000-8001:8000-8001", {target: 53, protocol: udp}]}
+  game: {image: "game:1", ports: ["25565:25565"]}
+  vpn: {image: "vpn:1", ports: ["51820:51820/udp"]}
+"""
+    tree(tmp_path, {"compose.yaml": text})
+    document = draft(tmp_path)
+    values = {name: one["values"] for name, one in document["releases"].items()}
+    ports = {name: [one["port"], *((x["port"], x["protocol"]) for x in one["service"].get("extraPorts", []))]
+             for name, one in values.items() if "service" in one}  # fmt: skip
+    assert ports == {
+        "queue": [5672, (15672, "TCP"), (4369, "TCP")], "app": [8000, (8001, "TCP"), (53, "UDP"), (9229, "TCP")],
+        "vpn": [None, (51820, "UDP")],
+    }  # fmt: skip
+    assert document["urls"] == {
+        "queue": {"service": "queue", "port": 15672}, "app": {"service": "app", "port": 8000}
+    }, "nobody opens a game or a tunnel"  # fmt: skip
+    assert values["queue"]["service"]["type"] == values["app"]["service"]["type"] == "NodePort"
+
+
+def test_an_image_that_no_tag_says_for_certain_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    digest = "quay.io:443/acme/tool@sha256:" + "a" * 64
+    images = {"a": "nginx", "b": "x/y:latest", "c": digest, "d": "x:1"}
+    tree(tmp_path, {"compose.yaml": json.dumps({"services": {name: {"image": one} for name, one in images.items()}})})
+    releases = draft(tmp_path)["releases"]
+    assert [one["values"]["image"] for one in releases.values()] == [
+        {"ref": "nginx"}, {"ref": "x/y:latest"}, {"ref": digest}, {"repository": "x", "tag": "1"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("curl -fsS http://localhost:8000/up || exit 1", {"httpGet": {"path": "/up", "port": 8000}}),
+        (["CMD", "wget", "-qO-", "http://127.0.0.1:8000"], {"httpGet": {"path": "/", "port": 8000}}),
+        (["CMD-SHELL", "curl -f https://localhost:8443/x"],
+         {"httpGet": {"path": "/x", "port": 8443, "scheme": "HTTPS"}}),
+        (["CMD", "curl", "localhost:9000/live"], {"exec": {"command": ["curl", "localhost:9000/live"]}}),
+        ("curl -H 'Host: a' http://localhost:8000/", None),
+        ("curl http://localhost:8000/ | grep ok", None),
+        ("curl http://other:8000/", None),
+        (["CMD", "pg_isready", "-U", "a b"], {"exec": {"command": ["pg_isready", "-U", "a b"]}}),
+        (["CMD", "ask", "-p", "${DB_PASSWORD}", "x y"],
+         {"exec": {"command": ["sh", "-c", "ask -p \"${DB_PASSWORD}\" 'x y'"]}}),
+        ("ask $$HOME", {"exec": {"command": ["sh", "-c", "ask $HOME"]}}),
+        (["NONE"], {}),
+    ],
+)  # fmt: skip
+def test_a_health_check_is_a_probe_that_asks_the_same(tmp_path: Path, test: Any, expected: Any) -> None:
+    body = {"image": "x:1", "ports": ["8000:8000", "8443:8443"], "healthcheck": {"test": test, "interval": "1m30s",
+            "timeout": "3s", "retries": 4}}  # fmt: skip
+    made = found(tmp_path, {"compose.yaml": json.dumps({"services": {"a": body}})})["a"]
+    pace = {"periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 4}
+    wanted = {"exec": {"command": ["sh", "-c", test]}} if expected is None else expected
+    assert made.probe == ({**wanted, **pace} if wanted else {})
+    assert made.keys == ({"DB_PASSWORD": "DB_PASSWORD"} if "DB_PASSWORD" in str(test) else {})
+
+
+def test_a_secret_that_is_written_in_the_compose_file_is_made_anew(tmp_path: Path) -> None:
+    text = """\
+services:
+  db:
+    image: postgres:15
+    environment: {POSTGRES_PASSWORD: s3cret-x, POSTGRES_USER: shop, POSTGRES_HOST_AUTH_METHOD: trust, TOKEN_TTL: 30}
+    healthcheck: {test: "psql -U shop --password s3cret-x"}
+  api:
+    image: api:1
+    environment: [DB_PASSWORD=s3cret-x, "URL=postgres://shop:s3cret-x@db/shop", "API_KEY=", ADMIN_PASSWORD=admin]
+    command: serve --key s3cret-x --user admin
+"""
+    tree(tmp_path, {"compose.yaml": text})
+    document = draft(tmp_path)
+    assert document["secrets"]["app-secrets"]["keys"] == {"POSTGRES_PASSWORD": {"kind": "generated"}}
+    db, api = (document["releases"][name]["values"] for name in ("db", "api"))
+    assert db["env"] == {"POSTGRES_USER": "shop", "POSTGRES_HOST_AUTH_METHOD": "trust", "TOKEN_TTL": "30"}
+    assert db["probes"]["readiness"]["exec"]["command"][2] == "psql -U shop --password ${POSTGRES_PASSWORD}"
+    assert api["env"]["URL"] == "postgres://shop:$(POSTGRES_PASSWORD)@db/shop"
+    assert api["args"] == ["serve", "--key", "$(POSTGRES_PASSWORD)", "--user", "admin"]
+    assert api["secretEnv"]["DB_PASSWORD"]["key"] == "POSTGRES_PASSWORD"
+    assert api["env"]["ADMIN_PASSWORD"] == "admin", "the command may have it, too"
+    assert "s3cret-x" not in (tmp_path / "todo-deploy.yaml").read_text()
+
+
+def test_configs_secrets_and_folders_are_mounted_where_the_service_has_them(tmp_path: Path) -> None:
+    text = """\
+services:
+  web:
+    image: x:1
+    configs: [plain, {source: inline, target: /etc/inline.conf}]
+    secrets: [db-password, {source: token, target: api}]
+    volumes: ["./conf:/etc/web:ro", "./data:/var/lib/web", "~/media:/media", "/var/run/docker.sock:/s", "./src:/src",
+              "./large:/large"]
+  app: {build: src, volumes: ["./src/app:/app"]}
+configs: {plain: {file: ./plain.conf}, inline: {content: "a=${A:-1}\\n"}}
+secrets: {db-password: {file: db/password.txt}, token: {environment: API_TOKEN}}
+"""
+    files = {"compose.yaml": text, "plain.conf": "p\n", "conf/a.yml": "a\n", "conf/sub/b.yml": "b\n",
+             "db/password.txt": "x", "data/.gitkeep": "", "src/Dockerfile": "FROM x\n", "src/app/main.py": "x\n",
+             **{f"large/{number}": "x" for number in range(60)}}  # fmt: skip
+    tree(tmp_path, files)
+    document = draft(tmp_path)
+    web = document["releases"]["web"]["values"]
+    assert web["config"]["data"] == {"a.yml": "a\n", "b.yml": "b\n", "plain.conf": "p\n", "inline": "a=1\n"}
+    places = {one["mountPath"]: one.get("subPath") for one in web["extraVolumeMounts"]}
+    assert places == {
+        "/var/lib/web": "data", "/media": "media", "/etc/web": None, "/plain": "plain.conf",
+        "/etc/inline.conf": "inline", "/run/secrets/db-password": "DB_PASSWORD", "/run/secrets/api": "API_TOKEN",
+    }  # fmt: skip
+    folder = next(one for one in web["extraVolumes"] if "items" in one.get("configMap", {}))
+    assert folder["configMap"]["items"] == [{"key": "a.yml", "path": "a.yml"}, {"key": "b.yml", "path": "sub/b.yml"}]
+    at = next(at for at, one in enumerate(web["extraVolumes"]) if "secret" in one)
+    assert document["releases"]["web"]["secrets"]["app-secrets"] == {f"extraVolumes[{at}].secret.secretName": "{name}"}
+    assert document["secrets"]["app-secrets"]["keys"]["DB_PASSWORD"] == {"kind": "generated"}
+    assert "config" not in document["releases"]["app"]["values"], "the image has its sources"
+    for left in ("docker.sock of", "./src of", "./large of", "./src/app of"):
+        assert left in remarks(tmp_path)
+    assert "./data becomes a volume" in remarks(tmp_path)
+
+
+def test_what_a_service_says_of_its_container_is_kept(tmp_path: Path) -> None:
+    text = """\
+services:
+  a:
+    image: x:1
+    user: "1000:1001"
+    working_dir: /srv
+    stop_grace_period: 1m
+    read_only: true
+    cap_add: [NET_ADMIN, CAP_SYS_TIME]
+    privileged: true
+    tty: true
+    tmpfs: /scratch
+    shm_size: 1gb
+    extra_hosts: ["db.local:10.0.0.7", "host.docker.internal:host-gateway"]
+    env_file: [{path: none.env, required: false}]
+    environment: {discovery.type: single-node, FLAG: yes}
+    deploy: {replicas: 3, resources: {limits: {cpus: "0.5", memory: 32M}}}
+    network_mode: host
+    entrypoint: []
+    command: run 'it
+  b: {image: "x:1", user: node, scale: 2, mem_reservation: 3g, links: ["a:other"], environment: ["URL=http://other:80/"]}
+"""
+    tree(tmp_path, {"compose.yaml": text})
+    document = draft(tmp_path)
+    a, b = (document["releases"][name]["values"] for name in ("a", "b"))
+    assert a["containerSecurityContext"] == {
+        "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": None, "runAsUser": 1000, "runAsGroup": 1001,
+        "capabilities": {"add": ["NET_ADMIN", "SYS_TIME"]}, "privileged": True,
+    }  # fmt: skip
+    assert (a["replicaCount"], b["replicaCount"], a["terminationGracePeriodSeconds"]) == (3, 2, 60)
+    assert a["resources"] == {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "0.5", "memory": "32Mi"}}
+    assert b["resources"] == {"requests": {"cpu": "50m", "memory": "3Gi"}, "limits": {"cpu": "2", "memory": "3Gi"}}
+    assert a["containerSpec"] == {"workingDir": "/srv", "tty": True}
+    assert a["podSpec"] == {"hostAliases": [{"ip": "10.0.0.7", "hostnames": ["db.local"]}]}
+    memory = [one["emptyDir"] for one in a["extraVolumes"]]
+    assert memory == [{"medium": "Memory"}, {"medium": "Memory", "sizeLimit": "1Gi"}]
+    assert [one["mountPath"] for one in a["extraVolumeMounts"]] == ["/scratch", "/dev/shm"]
+    assert a["env"] == {"discovery.type": "single-node", "FLAG": "yes"} and "secrets" not in document
+    assert (a["command"], "args" in a) == (["run", "'it"], False)
+    assert (b["env"], document["releases"]["b"]["needs"]) == ({"URL": "http://a:80/"}, ["a"])
+    assert "network_mode" in remarks(tmp_path) and "user node" in remarks(tmp_path)
+
+
+def test_what_a_build_says_is_kept_or_said_to_be_left_out(tmp_path: Path) -> None:
+    text = """\
+services:
+  a:
+    build:
+      context: .
+      dockerfile_inline: FROM x
+      additional_contexts: {lib: ../lib}
+      secrets: [npm, {source: other, target: id}]
+      args: {V: "${V:-1}", FLAG: true, PASSED: }
+  b: {build: "https://github.com/acme/tool.git#main", image: tool}
+  c: {build: low}
+secrets: {npm: {environment: NPM_TOKEN}, other: {file: ./x}}
+"""
+    tree(tmp_path, {"compose.yaml": text, "low/dockerfile": "FROM x\n"})
+    document = draft(tmp_path)
+    image = document["images"]["a"]
+    assert image["secrets"] == {"npm": "NPM_TOKEN", "id": "OTHER"}
+    assert (image["args"]["V"], image["args"]["FLAG"]) == ("1", "true")
+    assert document["releases"]["b"]["values"]["image"] == {"ref": "tool"} and set(document["images"]) == {"a", "c"}
+    assert document["images"]["c"]["dockerfile"] == "low/dockerfile"
+    for said in ("dockerfile_inline", "additional_contexts: lib", "tool.git"):
+        assert said in remarks(tmp_path), said
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "hint"),
+    [
+        ({"compose.yaml": "services: {a: {image: x, profiles: [all]}}\n"}, "compose.yaml:1", "COMPOSE_PROFILES"),
+        ({"compose.yaml": "services: {a: {command: x}}\n"}, "compose.yaml:1", ""),
+        ({"docker/compose.yaml": "services: {}\n"}, "", "cd docker,"),
+        ({"x": ""}, "", "helm create"),
+    ],
+)
+def test_why_there_is_nothing_to_draft(tmp_path: Path, files: dict[str, str], where: str, hint: str) -> None:
+    (problem,) = nothing_found(tree(tmp_path, files)).problems
+    assert (problem.code, problem.where) == ("INIT_NO_CHART", where) and hint in " ".join(problem.hints)
+
+
+def test_a_compose_file_in_another_folder_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    made = found(tmp_path, {"Dockerfile": "FROM x\n", "docker/compose.yaml": "services: {}\n"})
+    assert any("cd docker" in remark for one in made.values() for remark in one.remarks)
