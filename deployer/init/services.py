@@ -19,11 +19,12 @@ from deployer.core.reading import Malformed, read_text
 from deployer.init import container
 from deployer.init.compose_file import ComposeFile, Mounted, filled, listed, load, mounts, pairs
 from deployer.init.model import FoundDockerfile, Mount, Port, Service, dashed
+from deployer.preflight.rules.model import texts_of
 from deployer.sources import dotenv
 from deployer.sources.dockerfile import instructions
 
 _HEALTH = re.compile(r"https?://[^/\s\"']+(/[^\s\"'|&;]*)")
-_DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
+_DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]([^}]*)\}?")
 _OF_MACHINE = re.compile(r"/($|(dev|etc|lib|proc|root|run|sys|usr|var/(lib/docker|log|run))($|/))")
 _LARGEST = 100_000
 """Bytes of a file, or of a folder's files, that are still a value of a release: a release has less than 1 MiB."""
@@ -50,9 +51,10 @@ def services(
 ) -> tuple[Service, ...]:
     """The services of the repository, by what the env file is `known` to have; input error where its Compose file is
     not readable."""
-    file = load(root, known or {})
+    known = {"PWD": ".", **(known or {})}
+    file = load(root, known)
     if file is not None:
-        found = tuple(_Compose(root, file, dockerfiles, known or {}).services())
+        found = tuple(_Compose(root, file, dockerfiles, known).services())
         return (replace(found[0], remarks=(*file.remarks, *found[0].remarks)), *found[1:]) if found else ()
     own = [one for one in dockerfiles if not one.target and not one.given]
     return tuple(
@@ -129,7 +131,7 @@ class _Compose:
                   and container.is_web(one.number)), None),
             probe,
             hidden,
-            frozenset(self.literals.values()) & {*keys.values()},
+            (frozenset(self.literals.values()) | self._defaulted) & {*keys.values()},
             self._build_secrets(body),
             container.values(body, self._filled),
         )  # fmt: skip
@@ -176,6 +178,14 @@ class _Compose:
         root = self.root.resolve()
         return place == root or any(one.is_relative_to(place) or (one != root and place.is_relative_to(one))
                                     for one in self._contexts)  # fmt: skip
+
+    @cached_property
+    def _defaulted(self) -> frozenset[str]:
+        """The secrets that the file has a default of."""
+        texts = (text for body in self.listed.values() for text in texts_of(dict(body)))
+        return frozenset(
+            name for text in texts for name, default in _DEFAULTED.findall(text) if is_secret(name, default)
+        )
 
     @cached_property
     def _contexts(self) -> frozenset[Path]:
@@ -338,15 +348,15 @@ class _Compose:
         """The text with references as Kubernetes writes them to what the env file has, and these variables.
 
         A variable that it lacks has its default; hosts have the names that the cluster gives them. A secret that the
-        Compose file has as a text is a variable of the env file, too.
+        Compose file has as a text or a default is a variable of the env file, too.
         """
         if text in self.literals:
             return form.format(self.literals[text]), (self.literals[text],)
         asked: dict[str, None] = {}
-        defaulted = set(_DEFAULTED.findall(text))
+        defaults = dict(_DEFAULTED.findall(text))
 
         def lookup(name: str) -> str | None:
-            if name in defaulted and not self.known.get(name):
+            if name in defaults and not self.known.get(name) and not is_secret(name, defaults[name]):
                 return None
             asked[name] = None
             return form.format(name)

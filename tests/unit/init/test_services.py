@@ -496,12 +496,15 @@ services:
     healthcheck: {test: "psql -U shop --password s3cret-x"}
   api:
     image: api:1
-    environment: [DB_PASSWORD=s3cret-x, "URL=postgres://shop:s3cret-x@db/shop", "API_KEY=", ADMIN_PASSWORD=admin]
+    environment: [DB_PASSWORD=s3cret-x, "JWT_SECRET=${JWT_SECRET:-abc}", "OPENAI_API_KEY=${OPENAI_API_KEY:-}",
+                  "URL=postgres://shop:s3cret-x@db/shop", "API_KEY=", ADMIN_PASSWORD=admin]
     command: serve --key s3cret-x --user admin
 """
     tree(tmp_path, {"compose.yaml": text})
     document = draft(tmp_path)
-    assert document["secrets"]["app-secrets"]["keys"] == {"POSTGRES_PASSWORD": {"kind": "generated"}}
+    made = {"kind": "generated"}
+    assert document["secrets"]["app-secrets"]["keys"] == {"JWT_SECRET": made, "POSTGRES_PASSWORD": made}
+    assert document["releases"]["api"]["values"]["env"]["OPENAI_API_KEY"] == ""
     db, api = (document["releases"][name]["values"] for name in ("db", "api"))
     assert db["env"] == {"POSTGRES_USER": "shop", "POSTGRES_HOST_AUTH_METHOD": "trust", "TOKEN_TTL": "30"}
     assert db["probes"]["readiness"]["exec"]["command"][2] == "psql -U shop --password ${POSTGRES_PASSWORD}"
