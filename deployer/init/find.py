@@ -17,7 +17,7 @@ from deployer.init.compose_file import COMPOSE, load
 from deployer.init.model import USUAL, FoundChart, FoundDockerfile, Repository, dashed
 from deployer.init.services import services
 from deployer.sources import charts, dotenv
-from deployer.sources.dockerfile import base_images, exposed_ports, global_args, instructions
+from deployer.sources.dockerfile import arguments, base_images, copied_words, exposed_ports, instructions
 from deployer.status.objects import dig
 
 _SKIPPED = frozenset({"node_modules", "vendor", "dist", "target", "__pycache__", "venv", "site-packages"})
@@ -103,15 +103,9 @@ def _is_dockerfile(path: str) -> bool:
 def _dockerfile(root: Path, path: str, files: Sequence[str]) -> FoundDockerfile:
     text = (root / path).read_text(encoding="utf-8", errors="replace")
     bases = {one.argument: one.ref for one in base_images(text, {}) if one.argument}
-    declared: dict[str, str] = {}
-    for one in instructions(text):
-        if one.word == "ARG":
-            name, _, default = one.rest.partition("=")
-            declared.setdefault(name.strip(), default.strip("\"'"))
-    known = global_args(text)
-    args = {name: known.get(name, default) for name, default in declared.items() if name not in bases}
+    args = {name: default for name, default in arguments(text).items() if name not in bases}
     name = _name(root, path)
-    copied = _copied(text)
+    copied = [word for word in copied_words(text) if "$" not in word]
     context, sure = _context(root, path, name, copied, files)
     whole = any(one.rstrip("/") in (".", "") for one in copied)
     return FoundDockerfile(path, name, context, sure, bases, args, exposed_ports(text), copies_all=whole)
@@ -128,16 +122,6 @@ def _name(root: Path, path: str) -> str:
 
 def _plain(text: str) -> str:
     return dashed(text) or "app"
-
-
-def _copied(text: str) -> list[str]:
-    """The paths that it copies from its context."""
-    found = []
-    for one in instructions(text):
-        words = one.words
-        if one.word in ("COPY", "ADD") and "--from=" not in one.rest and not one.rest.startswith(("[", "<<")):
-            found += [word.strip("\"'") for word in words[:-1] if "$" not in word and "://" not in word]
-    return found
 
 
 def _context(root: Path, path: str, name: str, copied: Sequence[str], files: Sequence[str]) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from deployer.init.compose_file import ComposeFile, Mounted, filled, listed, loa
 from deployer.init.model import FoundDockerfile, Mount, Port, Service, dashed
 from deployer.preflight.rules.model import texts_of
 from deployer.sources import dotenv
-from deployer.sources.dockerfile import instructions
+from deployer.sources.dockerfile import exposed_ports, health_check, last_base
 
 _HEALTH = re.compile(r"https?://[^/\s\"']+(/[^\s\"'|&;]*)")
 _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]([^}]*)\}?")
@@ -59,7 +59,8 @@ def services(
     own = [one for one in dockerfiles if not one.target and not one.given]
     return tuple(
         Service(one.name, one, port=next(iter(one.ports), None), published=bool(one.ports),
-                health=_health_of(root / one.path), web=next(iter(one.ports), None),
+                health=_path(health_check(_text_of(root / one.path))),
+                web=next((number for number in one.ports if container.is_web(number)), None),
                 others=tuple(Port(number) for number in one.ports[1:]))
         for one in own
     )  # fmt: skip
@@ -288,8 +289,11 @@ class _Compose:
         """The ports within the container, first the one to ask, and which of them are published."""
         published = list(container.ports(body.get("ports"), self._filled))
         within = [*published, *container.ports(body.get("expose"), self._filled)]
-        within += [Port(number) for number in (made.ports if made is not None else ())]
-        base = _base(self.root / made.path) if made is not None else image
+        base = image
+        if made is not None:
+            text, target = _text_of(self.root / made.path), made.target or None
+            within += [Port(number) for number in exposed_ports(text, made.given, target)]
+            base = last_base(text, made.given, target)
         named = _LISTENS.get(parse_ref(base).last) if base and "$" not in base else None
         within += [Port(named)] if named and not within else []
         if not any(one.protocol == "TCP" for one in within):
@@ -382,7 +386,8 @@ class _Compose:
         test = (check or {}).get("test")
         if not test or test == ["NONE"] or test == "NONE":
             off = bool(test) or (check or {}).get("disable") is True
-            return "" if off or made is None else _health_of(self.root / made.path), {}, ()
+            text = "" if off or made is None else _text_of(self.root / made.path)
+            return _path(health_check(text, made.target or None if made is not None else None)), {}, ()
         words = [str(one) for one in test] if isinstance(test, list) else ["CMD-SHELL", str(test)]
         given = [self._given(word, "${{{}}}") for word in words[1:]]
         asked = tuple(key for _, keys in given for key in keys)
@@ -476,19 +481,10 @@ def _named_files(value: Any, folder: str) -> Iterator[tuple[str, str]]:
         yield source, target if target.startswith("/") else f"{folder}{target}"
 
 
-def _base(dockerfile: Path) -> str:
-    """The image that the last stage begins from."""
-    text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
-    stages = [word for one in instructions(text) if one.word == "FROM" for word in one.words[:1]]
-    return stages[-1] if stages else ""
+def _text_of(dockerfile: Path) -> str:
+    return dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
 
 
 def _path(text: str) -> str:
     found = _HEALTH.search(text)
     return found[1].rstrip("\"'") if found is not None else ""
-
-
-def _health_of(dockerfile: Path) -> str:
-    """The path that the Dockerfile's HEALTHCHECK asks."""
-    text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
-    return _path(text.partition("HEALTHCHECK")[2].replace("\\\n", " ").partition("\n")[0])

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
+from platform import machine
 
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 # The words of a shell; of them, those that begin a here-document, with or without quotes around its end.
@@ -156,18 +158,29 @@ def base_images(text: str, args: Mapping[str, str]) -> tuple[BaseImage, ...]:
 
 def last_base(text: str, args: Mapping[str, str], target: str | None = None) -> str:
     """The image, or `scratch`, that the target stage is made of in the end, the last one without a target."""
+    first = next((one for one in of_stage(text, args, target) if one.word == "FROM" and one.words), None)
+    return _expanded(first.words[0], _globals(text, args), _escape(text)) if first is not None else ""
+
+
+def of_stage(text: str, args: Mapping[str, str], target: str | None = None) -> tuple[Instruction, ...]:
+    """The instructions that make the target stage, the last one without a target: those of the stages that it is made
+    from come first, and nothing is there of other stages."""
     values, mark = _globals(text, args), _escape(text)
-    made: dict[str, str] = {}
-    ref = ""
+    stages: dict[str, list[Instruction]] = {}
+    made: list[Instruction] = []
+    names: set[str] = set()
+    count = 0
     for one in instructions(text):
         words = one.words
         if one.word == "FROM" and words:
-            name = words[2].lower() if len(words) > 2 else ""
-            ref = _expanded(words[0], values, mark)
-            made[name] = ref = made.get(ref.lower(), ref)
-            if target is not None and name == target.lower():
+            if target is not None and target.lower() in names:
                 break
-    return ref
+            made = list(stages.get(_expanded(words[0], values, mark).lower(), ()))
+            names = {words[2].lower() if len(words) > 2 else "", str(count)} - {""}
+            count += 1
+            stages |= dict.fromkeys(names, made)
+        made.append(one)
+    return tuple(made)
 
 
 _STARTERS = ("exec", "tini", "dumb-init", "catatonit")
@@ -175,20 +188,18 @@ _STARTERS = ("exec", "tini", "dumb-init", "catatonit")
 
 def started(text: str, target: str | None = None) -> tuple[str, int]:
     """The file that the target stage starts, as written, and the line (from 1) that says so; empty where none does."""
-    stages: dict[str, dict[str, tuple[str, int]]] = {}
-    found: dict[str, tuple[str, int]] = {}
-    name = ""
-    for one in instructions(text):
-        words = one.words
-        if one.word == "FROM" and words:
-            if target is not None and name == target.lower():
-                break
-            name = words[2].lower() if len(words) > 2 else ""
-            stages[name] = found = dict(stages.get(words[0].lower(), {}))
-        elif one.word in ("ENTRYPOINT", "CMD"):
-            found[one.word] = _program(one.rest), one.first + 1
+    found = {
+        one.word: (_program(one.rest), one.first + 1) for one in of_stage(text, {}, target)
+        if one.word in ("ENTRYPOINT", "CMD")
+    }  # fmt: skip
     # What an entrypoint is given as arguments it may start itself: that is not known.
     return next((found[word] for word in ("ENTRYPOINT", "CMD") if found.get(word, ("", 0))[0]), ("", 0))
+
+
+def health_check(text: str, target: str | None = None) -> str:
+    """The health check of the target stage, as written; empty where it has none."""
+    checks = [one.rest for one in of_stage(text, {}, target) if one.word == "HEALTHCHECK"]
+    return checks[-1] if checks and checks[-1].strip().upper() != "NONE" else ""
 
 
 def _program(rest: str) -> str:
@@ -204,18 +215,27 @@ def _program(rest: str) -> str:
 
 def global_args(text: str) -> dict[str, str]:
     """The arguments that are declared before the first stage, with their defaults."""
-    return {name: value or "" for name, value in _globals(text, {}).items()}
+    return {name: value or "" for name, value in _globals(text, {}).items() if name not in _platform()}
 
 
 def _globals(text: str, args: Mapping[str, str]) -> dict[str, str | None]:
     """The arguments before the first stage under these build arguments, each default with what stands before it."""
-    found: dict[str, str | None] = {}
+    found: dict[str, str | None] = {name: value for name, value in _platform().items() if name not in args}
     for one in instructions(text):
         if one.word == "FROM":
             break
         for name, value in _declared(one.rest).items() if one.word == "ARG" else ():
-            found[name] = args.get(name, None if value is None else _expanded(value, found, _escape(text)))
+            default = found.get(name) if value is None else _expanded(value, found, _escape(text))
+            found[name] = args.get(name, default)
     return found
+
+
+@cache
+def _platform() -> dict[str, str]:
+    """What BuildKit gives every `FROM`, where nothing says another platform than this machine's."""
+    arch = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine().lower(), machine().lower())
+    given = {"PLATFORM": f"linux/{arch}", "OS": "linux", "ARCH": arch, "VARIANT": ""}
+    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in given.items()}
 
 
 def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
@@ -224,7 +244,7 @@ def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str,
     found: list[tuple[str, str, int]] = []
     for one in instructions(text):
         if one.word in ("ARG", "ENV"):
-            for name, value in _declared(one.rest).items():
+            for name, value in _declared(one.rest, one.word).items():
                 is_given = one.word == "ARG" and name in args
                 values[name] = args[name] if is_given else _expanded(value or "", values, _escape(text))
                 found.append((name, values[name] or "", one.first + 1))
@@ -237,16 +257,18 @@ def copied(text: str, args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
     mark = _escape(text)
     for one in instructions(text):
         if one.word in ("ARG", "ENV"):
-            values |= {
-                name: args[name] if one.word == "ARG" and name in args else _expanded(value or "", values, mark)
-                for name, value in _declared(one.rest).items()
-                if value is not None or name not in values
-            }
+            values |= _set(one, values, args)
         sources = _bound(one.rest) if one.word == "RUN" else _sources(one.rest) if one.word in ("COPY", "ADD") else []
         for source in sources:
             path = posixpath.normpath("/" + _expanded(source, values, mark)).lstrip("/")
             found.append((path, one.first + 1))
     return tuple(found)
+
+
+def copied_words(text: str) -> tuple[str, ...]:
+    """What `COPY` and `ADD` take of the context, as written."""
+    steps = (one for one in instructions(text) if one.word in ("COPY", "ADD"))
+    return tuple(word.strip("\"'") for one in steps for word in _sources(one.rest))
 
 
 def reaches(source: str, path: str) -> bool:
@@ -279,19 +301,47 @@ def _bound(rest: str) -> list[str]:
     ]
 
 
-def exposed_ports(text: str) -> tuple[int, ...]:
-    """The ports that the last stage says it listens on."""
-    ports: list[int] = []
+def exposed_ports(text: str, args: Mapping[str, str] | None = None, target: str | None = None) -> tuple[int, ...]:
+    """The TCP ports that the target stage says it listens on, the last one without a target, and then those of the
+    stages that it is made from."""
+    ports: list[list[int]] = [[]]
+    above = _globals(text, args or {})
     values: dict[str, str | None] = {}
-    for one in instructions(text):
+    for one in of_stage(text, args or {}, target):
         if one.word == "FROM":
-            ports = []
+            ports.append([])
         elif one.word in ("ARG", "ENV"):
-            values |= {name: _expanded(value or "", values) for name, value in _declared(one.rest).items()}
+            # Within a stage a declaration alone brings in what stands before the first one.
+            values |= _set(one, {**above, **values}, args or {})
+            values |= {name: above[name] for name in _declared(one.rest, one.word) if name not in values}
         elif one.word == "EXPOSE":
-            names = (_expanded(word, values).partition("/")[0] for word in one.rest.split())
-            ports += [int(name) for name in names if name.isdigit()]
-    return tuple(dict.fromkeys(ports))
+            for word in one.rest.split():
+                span, _, protocol = _expanded(word, values).partition("/")
+                first, _, last = span.partition("-")
+                if first.isdigit() and (last or first).isdigit() and protocol.lower() in ("", "tcp"):
+                    ports[-1] += range(int(first), min(int(last or first), int(first) + _MOST_PORTS) + 1)
+    return tuple(dict.fromkeys(port for stage in reversed(ports) for port in stage))
+
+
+_MOST_PORTS = 100
+
+
+def _set(one: Instruction, values: Mapping[str, str | None], args: Mapping[str, str]) -> dict[str, str | None]:
+    """What an `ARG` or `ENV` sets under these build arguments; a bare name keeps what it has."""
+    return {
+        name: args[name] if one.word == "ARG" and name in args else _expanded(value or "", values)
+        for name, value in _declared(one.rest, one.word).items()
+        if value is not None or name not in values or (one.word == "ARG" and name in args)
+    }
+
+
+def arguments(text: str) -> dict[str, str]:
+    """Every build argument with its default; empty where no declaration has one."""
+    found = global_args(text)
+    for one in instructions(text):
+        for name, value in _declared(one.rest).items() if one.word == "ARG" else ():
+            found[name] = found.get(name) or _expanded(value or "", found)
+    return found
 
 
 def with_bases(text: str, args: Mapping[str, str], others: Mapping[str, str]) -> str:
@@ -327,10 +377,10 @@ def _bases(text: str, args: Mapping[str, str]) -> Iterator[BaseImage]:
                     yield BaseImage(source, source, one.first, one.last)
 
 
-def _declared(rest: str) -> dict[str, str | None]:
-    """`NAME=value NAME2="value 2"` as written, None for a bare name; or the old `NAME value`."""
+def _declared(rest: str, word: str = "ARG") -> dict[str, str | None]:
+    """`NAME=value NAME2="value 2"` as written, None for a bare name; or the old `NAME value` of an `ENV`."""
     words = _WORD.findall(rest)
-    if len(words) > 1 and "=" not in words[0]:
+    if word == "ENV" and len(words) > 1 and "=" not in words[0]:
         name, _, value = rest.partition(" ")
         return {name: value.strip()}
     pairs = (word.partition("=") for word in words)

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from deployer.sources import dockerfile
 from deployer.sources.dockerfile import (
+    arguments,
     base_images,
     buildkit_needs,
     copied,
+    copied_words,
     declared_values,
     exposed_ports,
     global_args,
+    health_check,
     instructions,
     last_base,
     reaches,
@@ -91,9 +95,12 @@ def test_defaults_may_name_arguments_before_them(text: str, ref: str) -> None:
     assert [one.ref for one in base_images(text, args)] == [ref]
 
 
-def test_instructions_and_bases_are_those_of_buildkit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_instructions_and_bases_are_those_of_buildkit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`buildkit_dockerfiles.jsonl`: Dockerfiles, arguments, and what BuildKit v0.34.2 reads (its packages `parser`,
     `instructions` and `shell`): the instructions with their lines, and the name of each stage's base."""
+    monkeypatch.setattr(dockerfile, "_platform", dict)  # its packages know no platform
     instructions_compared, bases_compared, different = 0, 0, []
     for line in (Path(__file__).parents[2] / "data" / "buildkit_dockerfiles.jsonl").read_text("utf-8").splitlines():
         one = json.loads(line)
@@ -112,9 +119,44 @@ def test_instructions_and_bases_are_those_of_buildkit(capsys: pytest.CaptureFixt
     assert instructions_compared > 500 and different == []
 
 
-def test_the_last_stage_says_what_is_exposed() -> None:
-    assert exposed_ports(STAGES) == (9292, 9293)
+def test_a_stage_and_those_that_it_is_made_from_say_what_is_exposed() -> None:
+    assert exposed_ports(STAGES) == (9292, 3000)
     assert exposed_ports("FROM a\nEXPOSE 80\nFROM b\n") == ()
+    text = "ARG P=1\nFROM a AS base\nEXPOSE 80 81/udp\nFROM b AS dev\nEXPOSE $P\nARG P\nEXPOSE 9000-9002 $P\nFROM base AS final\n"
+    assert exposed_ports(text) == (80,)
+    assert exposed_ports(text, {}, "dev") == (9000, 9001, 9002, 1) == exposed_ports(text, {}, "1")
+
+
+def test_a_stage_has_the_health_check_of_those_that_it_is_made_from() -> None:
+    text = "FROM a AS base\nHEALTHCHECK CMD x\nFROM b AS other\nHEALTHCHECK CMD y\nFROM base\n"
+    assert (health_check(text), health_check(text, "other")) == ("CMD x", "CMD y")
+    assert health_check(text + "healthcheck none\n") == "" == health_check("FROM a\n")
+
+
+def test_buildkit_gives_every_stage_the_platform() -> None:
+    """As in `FROM build-${TARGETARCH}`, which is a stage and no image."""
+    arch = "FROM a AS b-amd64\nFROM a AS b-arm64\nFROM b-${TARGETARCH} AS c\n"
+    assert {one.ref for one in base_images(arch, {})} == {"a"}
+    assert [one.ref for one in base_images("ARG TARGETARCH\n" + arch, {"TARGETARCH": "x"})] == ["a", "a", "b-x"]
+    assert [one.ref for one in base_images("ARG TARGETOS=y\nFROM b-$TARGETOS\n", {})] == ["b-y"]
+
+
+def test_every_declaration_of_an_argument_counts() -> None:
+    text = "ARG A=1\nFROM x\nARG A B C='2 3'\nARG B=4\nARG D=\n"
+    assert arguments(text) == {"A": "1", "B": "4", "C": "2 3", "D": ""}
+
+
+def test_what_is_copied_is_read_in_each_form() -> None:
+    text = """\
+FROM x
+COPY --link --chown=1:1 ["a b", "c", "/to"]
+COPY --from=x d /to
+ADD https://example.com/e git@github.com:acme/f.git g /to
+COPY <<END h /to
+text
+END
+"""
+    assert copied_words(text) == ("a b", "c", "g", "h")
 
 
 def test_other_bases_take_their_place_and_nothing_else_changes() -> None:
