@@ -19,7 +19,6 @@ from deployer.core.reading import Malformed, read_text
 from deployer.init import container
 from deployer.init.compose_file import ComposeFile, Mounted, filled, listed, load, mounts, pairs
 from deployer.init.model import FoundDockerfile, Mount, Port, Service, dashed
-from deployer.preflight.rules.model import texts_of
 from deployer.sources import dotenv
 from deployer.sources.dockerfile import exposed_ports, health_check, last_base
 
@@ -43,6 +42,10 @@ _SECRET_VALUE = re.compile(
     r"(PASS(WORD|WD|PHRASE)?|PWD|SECRET|TOKEN|KEY_BASE|SALT|(^|_)(API|PRIVATE|ACCESS|SECRET|ENCRYPTION|SIGNING|AUTH)_?KEY)"
     r"$", re.IGNORECASE,
 )  # fmt: skip
+_DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):?-([^${}]+)\}")
+# Keys of a fixed form, which no generated text has: hexadecimal, a UUID, several lines, Base64.
+_FORMED = re.compile(r"[0-9a-fA-F-]{24,}|base64:.*|.*\s.*|.{40,}={0,2}", re.DOTALL)
+_WORDS = re.compile(r"[\w-]+")
 _NO_SECRET = re.compile(r"|/.*|true|false|yes|no|on|off|none|null|[01]", re.IGNORECASE)
 
 
@@ -88,7 +91,6 @@ class _Compose:
         self.known = known
         names = [alias for name, body in self.listed.items() for alias in (*_aliases(name, body), *_linked(body))]
         self.hosts = [(_as_host(old), new) for old, new in names if old not in self.listed or dashed(old) != old]
-        self.literals, self.words = _literals(self.listed)
 
     def services(self) -> Iterator[Service]:
         """Each service that has an image; those with one build have one image."""
@@ -132,7 +134,7 @@ class _Compose:
                   and container.is_web(one.number)), None),
             probe,
             hidden,
-            (frozenset(self.literals.values()) | self._defaulted) & {*keys.values()},
+            frozenset(self.literals.values()) & {*keys.values()},
             self._build_secrets(body),
             container.values(body, self._filled),
         )  # fmt: skip
@@ -181,12 +183,35 @@ class _Compose:
                                     for one in self._contexts)  # fmt: skip
 
     @cached_property
-    def _defaulted(self) -> frozenset[str]:
-        """The secrets that the file has a default of."""
-        texts = (text for body in self.listed.values() for text in texts_of(dict(body)))
-        return frozenset(
-            name for text in texts for name, default in _DEFAULTED.findall(text) if is_secret(name, default)
-        )
+    def literals(self) -> dict[str, str]:
+        """Each secret that the Compose file has as a text → the key of the env file that is used in its place.
+
+        One that a command, a health check or a mounted file may have too stays a text: there, a reference is a guess.
+        """
+        found = _literals(self.listed, self.known)
+        run = [
+            str(body.get(part) or "")
+            for body in self.listed.values()
+            for part in ("command", "entrypoint", "healthcheck")
+        ]
+        words = set(_WORDS.findall(" ".join(run)))
+        mounted = set(_WORDS.findall(" ".join(self._mounted)))
+        own = self._unmistakable(found)
+        return {one: key for one, key in found.items() if one not in mounted and (one in own or one not in words)}
+
+    def _unmistakable(self, found: Mapping[str, str]) -> frozenset[str]:
+        """The secrets that are no other word of the file, such as a user's name, too."""
+        texts = [(key, _text(value)) for body in self.listed.values()
+                 for key, value in pairs(body.get("environment")).items()]  # fmt: skip
+        others = [re.sub(r":[^:@/\s]+@", "@", text) for key, text in texts if not is_secret(key, text)]
+        others += [*self.listed, *(str(body.get("image")) for body in self.listed.values())]
+        words = set(_WORDS.findall(" ".join(others)))
+        return frozenset(one for one in found if len(one) > 5 and one not in words and not one.isalpha())
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The secrets that mean nothing else, wherever they are."""
+        return self._unmistakable(self.literals)
 
     @cached_property
     def _contexts(self) -> frozenset[Path]:
@@ -198,9 +223,14 @@ class _Compose:
     def _asking(self) -> list[str]:
         """What may ask a service at a port: variables, commands and mounted files."""
         texts = [str(one.get(part) or "") for one in self.listed.values() for part in ("environment", "command")]
+        return [*texts, *self._mounted]
+
+    @cached_property
+    def _mounted(self) -> list[str]:
+        """The texts of mounted files."""
         binds = (mount for one in self.listed.values() for mount in mounts(one, self.known) if mount.kind == "bind")
         files = dict.fromkeys(file.volume for mount in binds for file in self._texts(mount))
-        return [*texts, *(read_text(self.root / file) for file in files)]
+        return [read_text(self.root / file) for file in files]
 
     def _is_text(self, file: Path) -> bool:
         """Whether it is a small text file that is not secret by its name or its text."""
@@ -360,8 +390,10 @@ class _Compose:
         defaults = dict(_DEFAULTED.findall(text))
 
         def lookup(name: str) -> str | None:
-            if name in defaults and not self.known.get(name) and not is_secret(name, defaults[name]):
-                return None
+            if name in defaults and not self.known.get(name):
+                if defaults[name] not in self.literals:
+                    return None
+                name = self.literals[defaults[name]]
             asked[name] = None
             return form.format(name)
 
@@ -410,28 +442,19 @@ def is_secret(key: str, value: str) -> bool:
     return _SECRET_VALUE.search(key) is not None and _NO_SECRET.fullmatch(value.strip()) is None
 
 
-def _literals(listed_: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Each secret that the Compose file has as a text → the variable that first has it, and which of them are no other
-    word of the file.
-
-    One that a command or health check may have too stays a text: a reference in its place would be a guess.
-    """
+def _literals(listed_: Mapping[str, Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, str]:
+    """Each secret that the Compose file has as a text or a default, and no env file has → the variable that first has
+    it."""
     found: dict[str, str] = {}
-    others: list[str] = [*listed_]
-    run: set[str] = set()
     for body in listed_.values():
-        others.append(str(body.get("image")))
-        run |= {word for part in ("command", "entrypoint", "healthcheck")
-                for word in re.findall(r"[\w-]+", str(body.get(part) or ""))}  # fmt: skip
         for key, value in pairs(body.get("environment")).items():
-            text = _text(value)
-            if not is_secret(key, text) or dotenv.references(text):
-                others.append(text)
-            elif key not in found.values():
-                found.setdefault(text, key)
-    words = {word for text in others for word in re.findall(r"[\w-]+", re.sub(r":[^:@/\s]+@", "@", text))}
-    own = frozenset(one for one in found if len(one) > 5 and one not in words and not one.isalpha())
-    return {one: key for one, key in found.items() if one in own or one not in run}, own
+            text, name = _text(value), key
+            if default := _DEFAULT.fullmatch(text):
+                name, text = default.groups()
+            can = is_secret(key, text) and not dotenv.references(text) and not _FORMED.fullmatch(text)
+            if can and name not in found.values() and not known.get(name):
+                found.setdefault(text, name)
+    return found
 
 
 def _text(value: Any) -> str:

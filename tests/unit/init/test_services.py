@@ -497,10 +497,12 @@ services:
   api:
     image: api:1
     environment: [DB_PASSWORD=s3cret-x, "JWT_SECRET=${JWT_SECRET:-abc}", "OPENAI_API_KEY=${OPENAI_API_KEY:-}",
+                  "S3_SECRET=${S3_SECRET:-s3cret-x}", ENCRYPTION_KEY=00112233445566778899aabbccddeeff, FILE_PASSWORD=in-file,
                   "URL=postgres://shop:s3cret-x@db/shop", "API_KEY=", ADMIN_PASSWORD=admin]
     command: serve --key s3cret-x --user admin
+    volumes: ["./app.conf:/app.conf"]
 """
-    tree(tmp_path, {"compose.yaml": text})
+    tree(tmp_path, {"compose.yaml": text, "app.conf": "password: in-file\n"})
     document = draft(tmp_path)
     made = {"kind": "generated"}
     assert document["secrets"]["app-secrets"]["keys"] == {"JWT_SECRET": made, "POSTGRES_PASSWORD": made}
@@ -510,7 +512,8 @@ services:
     assert db["probes"]["readiness"]["exec"]["command"][2] == "psql -U shop --password ${POSTGRES_PASSWORD}"
     assert api["env"]["URL"] == "postgres://shop:$(POSTGRES_PASSWORD)@db/shop"
     assert api["args"] == ["serve", "--key", "$(POSTGRES_PASSWORD)", "--user", "admin"]
-    assert api["secretEnv"]["DB_PASSWORD"]["key"] == "POSTGRES_PASSWORD"
+    assert api["secretEnv"]["DB_PASSWORD"]["key"] == api["secretEnv"]["S3_SECRET"]["key"] == "POSTGRES_PASSWORD"
+    assert {"ENCRYPTION_KEY", "FILE_PASSWORD"} <= set(api["env"]), "of a fixed form, and in a file, too"
     assert api["env"]["ADMIN_PASSWORD"] == "admin", "the command may have it, too"
     assert "s3cret-x" not in (tmp_path / "todo-deploy.yaml").read_text()
 
