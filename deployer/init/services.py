@@ -197,7 +197,21 @@ class _Compose:
         words = set(_WORDS.findall(" ".join(run)))
         mounted = set(_WORDS.findall(" ".join(self._mounted)))
         own = self._unmistakable(found)
-        return {one: key for one, key in found.items() if one not in mounted and (one in own or one not in words)}
+        found = {one: key for one, key in found.items() if one not in mounted and (one in own or one not in words)}
+        return {one: key for one, key in found.items() if one not in self._of_programs(found)}
+
+    def _of_programs(self, found: Mapping[str, str]) -> set[str]:
+        """The passwords of databases that no other service is given: their programs have them in their own sources."""
+        texts = {name: [_text(value) for value in pairs(body.get("environment")).values()]
+                 for name, body in self.listed.items()}  # fmt: skip
+        known: set[str] = set()
+        for name, body in self.listed.items():
+            if parse_ref(str(body.get("image") or "")).last in _LISTENS:
+                own = {one for one in found if any(one in _WORDS.findall(text) for text in texts[name])}
+                others = {word for other, some in texts.items() if other != name for text in some
+                          for word in _WORDS.findall(text)}  # fmt: skip
+                known |= set() if own & others else own
+        return known
 
     def _unmistakable(self, found: Mapping[str, str]) -> frozenset[str]:
         """The secrets that are no other word of the file, such as a user's name, too."""

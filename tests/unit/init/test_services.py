@@ -497,10 +497,12 @@ services:
   api:
     image: api:1
     environment: [DB_PASSWORD=s3cret-x, "JWT_SECRET=${JWT_SECRET:-abc}", "OPENAI_API_KEY=${OPENAI_API_KEY:-}",
-                  "S3_SECRET=${S3_SECRET:-s3cret-x}", ENCRYPTION_KEY=00112233445566778899aabbccddeeff, FILE_PASSWORD=in-file,
+                  "S3_SECRET=${S3_SECRET:-s3cret-x}", ENCRYPTION_KEY=00112233445566778899aabbccddeeff,
+                  FILE_PASSWORD=in-file,
                   "URL=postgres://shop:s3cret-x@db/shop", "API_KEY=", ADMIN_PASSWORD=admin]
     command: serve --key s3cret-x --user admin
     volumes: ["./app.conf:/app.conf"]
+  cache: {image: "redis:7", environment: {REDIS_PASSWORD: known-to-programs}}
 """
     tree(tmp_path, {"compose.yaml": text, "app.conf": "password: in-file\n"})
     document = draft(tmp_path)
@@ -514,6 +516,7 @@ services:
     assert api["args"] == ["serve", "--key", "$(POSTGRES_PASSWORD)", "--user", "admin"]
     assert api["secretEnv"]["DB_PASSWORD"]["key"] == api["secretEnv"]["S3_SECRET"]["key"] == "POSTGRES_PASSWORD"
     assert {"ENCRYPTION_KEY", "FILE_PASSWORD"} <= set(api["env"]), "of a fixed form, and in a file, too"
+    assert "env" in document["releases"]["cache"]["values"], "who else has it, is not said here"
     assert api["env"]["ADMIN_PASSWORD"] == "admin", "the command may have it, too"
     assert "s3cret-x" not in (tmp_path / "todo-deploy.yaml").read_text()
 
