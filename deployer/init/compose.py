@@ -244,7 +244,7 @@ def _files(root: Path, one: Service) -> dict[str, Any]:
     texts = [mount.text if mount.text is not None else read_text(root / mount.volume) for mount in one.files]
     name = f"{one.name}-{_FILES}"
     source: dict[str, Any] = {"name": name}
-    if any(mount.text is None and os.access(root / mount.volume, os.X_OK) for mount in one.files):
+    if any(os.access(root / mount.volume, os.X_OK) for mount in one.files):
         source["defaultMode"] = 0o755
     volumes, mounts = [], []
     if any(not mount.folder for mount in one.files):

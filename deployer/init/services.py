@@ -90,7 +90,9 @@ class _Compose:
         self.dockerfiles = dockerfiles
         self.known = known
         names = [alias for name, body in self.listed.items() for alias in (*_aliases(name, body), *_linked(body))]
-        self.hosts = [(_as_host(old), new) for old, new in names if old not in self.listed or dashed(old) != old]
+        names = [(old, new) for old, new in names if old not in self.listed or dashed(old) != old]
+        self.hosts = [(_as_host(old), new) for old, new in names]
+        self.addresses = [(_in_file(old), new) for old, new in names]
 
     def services(self) -> Iterator[Service]:
         """Each service that has an image; those with one build have one image."""
@@ -160,7 +162,7 @@ class _Compose:
         if not mount.source.startswith("."):
             return []
         if not place.is_dir():
-            return [Mount(mount.source, mount.target, mount.read_only)] if self._is_text(place) else []
+            return [self._file(mount.source, mount.target, mount)] if self._is_text(place) else []
         if self._is_source(place):
             return []
         found = []
@@ -172,9 +174,16 @@ class _Compose:
         if not all(self._is_text(file) for file in found) or sum(one.stat().st_size for one in found) > _LARGEST:
             return []
         return [
-            Mount(f"{mount.source.rstrip('/')}/{inner}", inner, mount.read_only, mount.target)
+            self._file(f"{mount.source.rstrip('/')}/{inner}", inner, mount, mount.target)
             for inner in sorted(file.relative_to(place).as_posix() for file in found)
         ]
+
+    def _file(self, path: str, target: str, mount: Mounted, folder: str = "") -> Mount:
+        """The file, with its text where that has a host by another name than the cluster's."""
+        written = text = read_text(self.root / path)
+        for pattern, new in self.addresses:
+            text = pattern.sub(new, text)
+        return Mount(path, target, mount.read_only, folder, text if text != written else None)
 
     def _is_source(self, place: Path) -> bool:
         """Whether the folder is what some image is built of, or has it within: what is mounted is the program then."""
@@ -497,6 +506,12 @@ def _aliases(name: str, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _as_host(name: str) -> re.Pattern[str]:
     host = re.escape(name)
     return re.compile(rf"(?<=[/@]){host}(?=[:/]|$)|(?<![\w.-]){host}(?=:\d)|^{host}$")
+
+
+def _in_file(name: str) -> re.Pattern[str]:
+    """The host in a URL or before a port: other words of a file are none."""
+    host = re.escape(name)
+    return re.compile(rf"(?<=://){host}(?=[:/\s\"';,]|$)|(?<![\w./-]){host}(?=:\d)", re.MULTILINE)
 
 
 def _links(body: Mapping[str, Any]) -> Iterator[str]:

@@ -557,6 +557,20 @@ secrets: {db-password: {file: db/password.txt}, token: {environment: API_TOKEN}}
     assert "./data becomes a volume" in remarks(tmp_path)
 
 
+def test_hosts_in_a_mounted_file_have_the_names_that_the_cluster_gives_them(tmp_path: Path) -> None:
+    text = """\
+services:
+  search: {image: "search:1", container_name: es}
+  web: {image: "web:1", volumes: ["./a.conf:/a.conf", "./b.conf:/b.conf"]}
+"""
+    a = 'hosts: [http://es:9200, "http://es/x", es:9300]\nlocation /es/ { es; }\n'
+    tree(tmp_path, {"compose.yaml": text, "a.conf": a, "b.conf": "es\n"})
+    assert draft(tmp_path)["releases"]["web"]["values"]["config"]["data"] == {
+        "a.conf": "hosts: [http://search:9200, \"http://search/x\", search:9300]\nlocation /es/ { es; }\n",
+        "b.conf": "es\n",
+    }  # fmt: skip
+
+
 def test_what_a_service_says_of_its_container_is_kept(tmp_path: Path) -> None:
     text = """\
 services:
