@@ -15,6 +15,8 @@ Fill = Callable[[str], str]
 
 _SHORT = re.compile(r"(?:(?:\[[^]]*\]|[\d.]+):)?(?:[\d-]*:)?(\d+)(?:-(\d+))?(?:/(\w+))?")
 _MOST_PORTS = 20
+# Of servers, and of the consoles of Consul, Jaeger, Kibana, Mailpit, Neo4j, Prometheus and RabbitMQ.
+_PAGES = frozenset({80, 443, 3000, 5000, 5173, 5601, 7474, 8000, 8025, 8080, 8500, 9090, 15672, 16686})
 _SIMPLE = re.compile(
     r"(?:curl|wget)\s(?:[^|&;]*?[\s'\"])?(?:(?P<scheme>https?)://)?"
     r"(?P<host>localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(?P<port>\d+))?(?P<path>/[^\s'\"|&;]*)?['\"]?"
@@ -50,6 +52,12 @@ def ports(value: Any, fill: Fill) -> Iterator[Port]:
 def is_web(port: int) -> bool:
     """Whether a person may open the port: it is none of a database, queue or game."""
     return port not in OTHER_PORTS
+
+
+def for_people(numbers: Sequence[int]) -> int | None:
+    """Of the ports, the one that a person opens: one that pages are at by habit, else the first that may be one."""
+    some = [number for number in numbers if is_web(number)]
+    return next((number for number in some if number in _PAGES), some[0] if some else None)
 
 
 def probe(kind: str, words: Sequence[str], known: set[int], *, expands: bool) -> dict[str, Any]:

@@ -132,8 +132,7 @@ class _Compose:
             path,
             (*mounted.remarks, *remarks, *aside, *missing, *container.unlike(name, body)),
             tuple(one for one in ports if one.number != port or one.protocol != "TCP"),
-            next((one.number for one in ports if one in published and one.protocol == "TCP"
-                  and container.is_web(one.number)), None),
+            container.for_people([one.number for one in ports if one in published and one.protocol == "TCP"]),
             probe,
             hidden,
             frozenset(self.literals.values()) & {*keys.values()},

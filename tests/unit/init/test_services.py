@@ -433,6 +433,7 @@ services:
   app: {image: "app:1", ports: ["9229:9229", "8000-8001:8000-8001", {target: 53, protocol: udp}]}
   game: {image: "game:1", ports: ["25565:25565"]}
   vpn: {image: "vpn:1", ports: ["51820:51820/udp"]}
+  traces: {image: "traces:1", ports: ["14268:14268", "16686:16686"]}
 """
     tree(tmp_path, {"compose.yaml": text})
     document = draft(tmp_path)
@@ -441,10 +442,11 @@ services:
              for name, one in values.items() if "service" in one}  # fmt: skip
     assert ports == {
         "queue": [5672, (15672, "TCP"), (4369, "TCP")], "app": [8000, (8001, "TCP"), (53, "UDP"), (9229, "TCP")],
-        "vpn": [None, (51820, "UDP")],
+        "vpn": [None, (51820, "UDP")], "traces": [14268, (16686, "TCP")],
     }  # fmt: skip
     assert document["urls"] == {
-        "queue": {"service": "queue", "port": 15672}, "app": {"service": "app", "port": 8000}
+        "queue": {"service": "queue", "port": 15672}, "app": {"service": "app", "port": 8000},
+        "traces": {"service": "traces", "port": 16686},
     }, "nobody opens a game or a tunnel"  # fmt: skip
     assert values["queue"]["service"]["type"] == values["app"]["service"]["type"] == "NodePort"
 

@@ -122,7 +122,8 @@ def test_instructions_and_bases_are_those_of_buildkit(
 def test_a_stage_and_those_that_it_is_made_from_say_what_is_exposed() -> None:
     assert exposed_ports(STAGES) == (9292, 3000)
     assert exposed_ports("FROM a\nEXPOSE 80\nFROM b\n") == ()
-    text = "ARG P=1\nFROM a AS base\nEXPOSE 80 81/udp\nFROM b AS dev\nEXPOSE $P\nARG P\nEXPOSE 9000-9002 $P\nFROM base AS final\n"
+    base = "ARG P=1\nFROM a AS base\nEXPOSE 80 81/udp\n"
+    text = base + "FROM b AS dev\nEXPOSE $P\nARG P\nEXPOSE 9000-9002 $P\nFROM base AS final\n"
     assert exposed_ports(text) == (80,)
     assert exposed_ports(text, {}, "dev") == (9000, 9001, 9002, 1) == exposed_ports(text, {}, "1")
 
