@@ -381,13 +381,20 @@ class _Compose:
             if value is None:
                 keys[key] = key
                 continue
-            text, asked = self._given(_text(value))
+            text, secret = _text(value), self._secret(key, _text(value))
+            text, asked = (f"$({secret})", (secret,)) if secret else self._given(text)
             if len(asked) == 1 and text == f"$({asked[0]})":
                 keys[key] = asked[0]
             else:
                 env[key] = text
                 keys |= {one: one for one in asked}
         return env, keys, whole, tuple(remarks)
+
+    def _secret(self, key: str, text: str) -> str:
+        """The key of a secret that the Compose file has as the variable's text or default; empty for none."""
+        default = _DEFAULT.fullmatch(text)
+        literal = default[2] if default is not None and not self.known.get(default[1]) else text
+        return self.literals.get(literal, "") if is_secret(key, literal) else ""
 
     def _env_files(self, body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         for one in listed(body.get("env_file")):
@@ -406,14 +413,12 @@ class _Compose:
         A variable that it lacks has its default; hosts have the names that the cluster gives them. A secret that the
         Compose file has as a text or a default is a variable of the env file, too.
         """
-        if text in self.literals:
-            return form.format(self.literals[text]), (self.literals[text],)
         asked: dict[str, None] = {}
         defaults = dict(_DEFAULTED.findall(text))
 
         def lookup(name: str) -> str | None:
             if name in defaults and not self.known.get(name):
-                if defaults[name] not in self.literals:
+                if defaults[name] not in self.literals or not is_secret(name, defaults[name]):
                     return None
                 name = self.literals[defaults[name]]
             asked[name] = None

@@ -523,6 +523,22 @@ services:
     assert "s3cret-x" not in (tmp_path / "todo-deploy.yaml").read_text()
 
 
+def test_a_name_that_is_the_password_too_stays_a_name(tmp_path: Path) -> None:
+    text = """\
+services:
+  db:
+    image: postgres:15
+    environment: {POSTGRES_USER: "${DB_USER:-shop}", POSTGRES_DB: shop, POSTGRES_PASSWORD: "${DB_PASSWORD:-shop}"}
+  api: {image: "api:1", environment: ["URL=postgres://shop:shop@db/shop", PGPASSWORD=shop], command: serve shop}
+"""
+    plain = found(tmp_path, {"compose.yaml": text})
+    assert not plain["db"].keys and not plain["api"].keys, "the command may have it, too"
+    db, api = found(tmp_path, {"compose.yaml": text.replace(", command: serve shop", "")}).values()
+    assert (db.env, db.keys) == ({"POSTGRES_USER": "shop", "POSTGRES_DB": "shop"}, {"POSTGRES_PASSWORD": "DB_PASSWORD"})
+    assert api.env == {"URL": "postgres://shop:$(DB_PASSWORD)@db/shop"}
+    assert api.keys == {"PGPASSWORD": "DB_PASSWORD", "DB_PASSWORD": "DB_PASSWORD"}
+
+
 def test_configs_secrets_and_folders_are_mounted_where_the_service_has_them(tmp_path: Path) -> None:
     text = """\
 services:
