@@ -35,7 +35,7 @@ from deployer.stages import releases as releases_stage
 from deployer.stages import restart
 from deployer.stages import secrets as secrets_stage
 from deployer.stages import urls as urls_stage
-from deployer.stages.images import BuiltImage, SourcesChanged, Wanted, scan_images
+from deployer.stages.images import BuiltImage, SourcesChanged, scan_images
 from deployer.stages.releases import Preparation
 from deployer.stages.secrets import KeptSecret
 from deployer.stages.sync import LABEL, every
@@ -255,16 +255,15 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     mode = run.spec.rules.scan
     if mode == "off":
         return outcome
-    scans = yield from scan_images(
-        tuple(Wanted(one.name, one.ref, one.built) for one in outcome.value),
+    scanned = yield from scan_images(
+        outcome.value,
         composition.open_images(daemon),
         composition.open_scanner(machine, daemon),
         mode,
         path.with_name("scans.json"),
         run.clock,
     )
-    scanned = (replace(one, scan=scan.verdict) for one, scan in zip(outcome.value, scans, strict=True))
-    return replace(outcome, value=tuple(scanned))
+    return replace(outcome, value=scanned)
 
 
 def limits_of(spec: Spec, plan: Plan, options: UpOptions) -> Limits:

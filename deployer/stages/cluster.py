@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from deployer.config.spec import Cluster, mebibytes
 from deployer.core.errors import DeployError, Problem, machine_error
 from deployer.core.events import Item, ItemState, Warned
-from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, Object, StartRequest
+from deployer.core.ports import ClusterFacts, ClusterPort, KubePort, StartRequest
 from deployer.core.steps import Clock, Outcome, Steps
 from deployer.status import ClusterPhase
 from deployer.status.objects import has_condition, name_of
@@ -96,15 +96,9 @@ def differences(wanted: Cluster, facts: ClusterFacts, host: Host) -> tuple[Probl
         return ()
     least = facts.nodes[-1].name if has_more_nodes(wanted, facts) else ""
     less = (f"minikube node delete {least} --profile {wanted.name}",) if least else ()
+    title = f"the cluster `{wanted.name}` differs from the spec and is kept"
     hints = ("todo-deploy up --recreate-cluster", *less)
-    return (
-        Problem(
-            "CLUSTER_DIFFERS",
-            f"the cluster `{wanted.name}` differs from the spec and is kept",
-            "\n".join(shown),
-            hints=hints,
-        ),
-    )
+    return (Problem("CLUSTER_DIFFERS", title, "\n".join(shown), hints=hints),)
 
 
 def has_more_nodes(wanted: Cluster, facts: ClusterFacts) -> bool:
@@ -155,10 +149,8 @@ def ensure_cluster(
             yield Warned(problem)
     elif facts.kubernetes_version and facts.cpus:
         # An existing profile keeps its shape: Minikube would refuse or recreate it otherwise.
-        request = replace(
-            request, driver=facts.driver, cpus=facts.cpus, memory_mib=facts.memory_mib,
-            kubernetes_version=facts.kubernetes_version,
-        )  # fmt: skip
+        request = replace(request, driver=facts.driver, cpus=facts.cpus, memory_mib=facts.memory_mib,
+                          kubernetes_version=facts.kubernetes_version)  # fmt: skip
     yield from prepare()
     yield from cluster.start(request)
     facts = cluster.facts()
@@ -182,7 +174,7 @@ def _with_nodes(
     """
     if len(facts.nodes) < 2 or wanted.provider != "minikube":
         return Outcome(facts, False, "runs")
-    ready = {name_of(node) for node in kube.list("Node") if _is_ready(node)}
+    ready = {name_of(node) for node in kube.list("Node") if has_condition(node, "Ready")}
     stopped = [node.name for node in facts.nodes if not node.running]
     silent = [node.name for node in facts.nodes if node.running and node.name not in ready]
     lacking = max(0, wanted.nodes - len(facts.nodes))
@@ -237,16 +229,12 @@ def await_nodes(kube: KubePort, name: str, clock: Clock, count: int = 1) -> Step
 def _lacking(kube: KubePort, count: int) -> str:
     if not kube.ready():
         return "waiting for the API server"
-    ready = sum(map(_is_ready, kube.list("Node")))
+    ready = sum(has_condition(node, "Ready") for node in kube.list("Node"))
     if ready < max(1, count):
         return "waiting for the node to be Ready" if count < 2 else f"{ready} of {count} nodes are Ready"
     if kube.get("ServiceAccount", "default", "default") is None:
         return "waiting for the default service account"
     return ""
-
-
-def _is_ready(node: Object) -> bool:
-    return has_condition(node, "Ready")
 
 
 def _answers_soon(kube: KubePort, facts: ClusterFacts, name: str, clock: Clock) -> Steps[bool]:

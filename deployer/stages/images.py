@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from deployer.config.spec import mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -18,7 +18,7 @@ from deployer.core.ports import BuildFailed, BuildRequest, DeliveryPort, ImageFa
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Clock, Outcome, Steps, merge
 from deployer.images.registry import is_passing
-from deployer.images.scanner import Scan
+from deployer.images.scanner import Scan, Scanner
 from deployer.plan import ImagePlan
 from deployer.sources import build_context, digest
 from deployer.sources.dockerfile import buildkit_needs, syntax, with_bases, without_syntax
@@ -248,11 +248,12 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
             ignore=build_context.ignore_file(image.context, image.dockerfile)[0],
         )
         try:
-            for line in _untold(daemon.build(request), how.prelude):
-                step = _STEP.match(line)
-                if step is not None and step[3].split(" ", 1)[0].upper() in _WORK:
-                    yield Item(STAGE, image.name, ItemState.RUNNING, step[3], float(step[1]), float(step[2]))
-                yield Log(STAGE, image.name, line)
+            with closing(daemon.build(request)) as lines:
+                for line in (one.replace(how.prelude, "") for one in lines):
+                    step = _STEP.match(line)
+                    if step is not None and step[3].split(" ", 1)[0].upper() in _WORK:
+                        yield Item(STAGE, image.name, ItemState.RUNNING, step[3], float(step[1]), float(step[2]))
+                    yield Log(STAGE, image.name, line)
         except BuildFailed as error:
             failed = _without(error, how.prelude)
             yield Item(STAGE, image.name, ItemState.FAILED, failed.step)
@@ -295,18 +296,7 @@ def _is_lost(error: DeployError) -> bool:
     return error.problems[0].code == "DOCKER_UNREACHABLE"
 
 
-def _untold(lines: Generator[str, None, None], prelude: str) -> Generator[str, None, None]:
-    """The lines without what we put before the steps."""
-    try:
-        for line in lines:
-            yield line.replace(prelude, "") if prelude else line
-    finally:
-        lines.close()
-
-
 def _without(failed: BuildFailed, prelude: str) -> BuildFailed:
-    if not prelude:
-        return failed
     tail = [line.replace(prelude, "") for line in failed.tail]
     return BuildFailed(str(failed).replace(prelude, ""), failed.step.replace(prelude, ""), tail, failed.line)
 
@@ -351,41 +341,14 @@ _DATABASE_SECONDS, _WITHOUT_BUILD_SECONDS = 120.0, 10.0
 _FRESH_SECONDS = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An image to scan; `fresh` when this run built it."""
-
-    name: str
-    ref: str
-    fresh: bool
-
-
-class ImageScanner(Protocol):
-    """A scanner that looks into the daemon of the images."""
-
-    @property
-    def name(self) -> str:
-        """The program."""
-
-    @property
-    def renewal(self) -> Sequence[str]:
-        """The command that downloads its database of vulnerabilities."""
-
-    def unready(self, seconds: float) -> str:
-        """Why it cannot scan, known after so many seconds for its database; empty where it can."""
-
-    def scan(self, ref: str) -> Scan:
-        """What it finds in the image; not scanned, with the reason, where it fails."""
-
-
 def scan_images(
-    images: Sequence[Wanted],
+    images: Sequence[BuiltImage],
     daemon: ImagePort,
-    scanner: ImageScanner | None,
+    scanner: Scanner | None,
     mode: Literal["report", "block"],
     memory: Path,
     clock: Clock,
-) -> Steps[tuple[Scan, ...]]:
+) -> Steps[tuple[BuiltImage, ...]]:
     """Every image has the verdict of its scan; with `block`, none has a critical vulnerability. `scanner` may be None.
 
     The scan of an image that has not changed is taken from `memory` for a day, unless it would block and can be made
@@ -401,7 +364,7 @@ def scan_images(
         if found is None or (mode == "block" and found.critical and scanner is not None):
             if scanner is not None:
                 yield Item(STAGE, image.name, ItemState.RUNNING, f"{scanner.name} looks for vulnerabilities")
-                limit = _DATABASE_SECONDS if any(one.fresh for one in images) else _WITHOUT_BUILD_SECONDS
+                limit = _DATABASE_SECONDS if any(one.built for one in images) else _WITHOUT_BUILD_SECONDS
                 unready = scanner.unready(limit) if unready is None else unready
             new = scanner.scan(image.ref) if scanner is not None and not unready else Scan(why=unready or "")
             found = new if new.scanner or found is None else found
@@ -412,7 +375,7 @@ def scan_images(
             scans[key] = found
         shown.append((image, found))
     _remember(memory, known, scans, clock)
-    without = sorted({found.why for image, found in shown if not found.scanner and image.fresh})
+    without = sorted({found.why for image, found in shown if not found.scanner and image.built})
     if without:
         way = "install trivy or grype" if scanner is None else f"`{' '.join(scanner.renewal)}` downloads its database"
         yield Warned(Problem("NOT_SCANNED", "images were not scanned for vulnerabilities", "\n".join(without),
@@ -420,10 +383,10 @@ def scan_images(
     bad = [(image, found) for image, found in shown if found.critical]
     if bad and mode == "block":
         raise DeployError([_vulnerable(image, found) for image, found in bad], ExitCode.BUILD)
-    return tuple(found for _, found in shown)
+    return tuple(replace(image, scan=found.verdict) for image, found in shown)
 
 
-def _vulnerable(image: Wanted, found: Scan) -> Problem:
+def _vulnerable(image: BuiltImage, found: Scan) -> Problem:
     many = "a critical vulnerability" if len(found.critical) == 1 else f"{len(found.critical)} critical vulnerabilities"
     title = f"image `{image.ref}` has {many} ({found.scanner})"
     hints = ("build it on a newer base image, or update the packages; `rules.scan: report` only reports them",)

@@ -145,7 +145,10 @@ def ensure_release(
         if decision.action == "keep":
             assert latest is not None and known is not None
             yield Item(STAGE, wanted.name, ItemState.UNCHANGED, f"revision {latest.revision}")
-            return Outcome(_kept(wanted, known, latest, decision.reason), False, "unchanged")
+            verified = latest.verdict == "verified"
+            kept = Applied(wanted.name, wanted.namespace, latest.revision, False, decision.reason, wanted.inputs,
+                           known.objects, verified)  # fmt: skip
+            return Outcome(kept, False, "unchanged")
         if decision.action == "heal":
             assert latest is not None
             yield from heal(latest, STAGE, kube, clock)
@@ -222,13 +225,6 @@ def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
         timeout=wanted.timeout,
         server_side=wanted.server_side,
         force_conflicts=wanted.force_conflicts,
-    )
-
-
-def _kept(wanted: ReleasePlan, known: ReleaseRecord, latest: Revision, reason: str) -> Applied:
-    verified = latest.verdict == "verified"
-    return Applied(
-        wanted.name, wanted.namespace, latest.revision, False, reason, wanted.inputs, known.objects, verified
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from deployer.cluster.ownership import foreign_objects, listed
 from deployer.core.errors import DeployError, Problem, machine_error
@@ -53,7 +54,8 @@ def volume_claims(objects: Iterable[ObjectRef], kube: KubePort) -> tuple[ObjectR
         if ref.kind != "StatefulSet":
             continue
         workload = kube.get("StatefulSet", ref.namespace, ref.name) or {}
-        prefixes = [f"{name}-{ref.name}-" for name in _templates(workload)]
+        templates = rows(workload, "spec", "volumeClaimTemplates")
+        prefixes = [f"{name_of(template)}-{ref.name}-" for template in templates]
         for claim in kube.list("PersistentVolumeClaim", ref.namespace, metadata_only=True):
             name = name_of(claim)
             if any(name.startswith(prefix) and name[len(prefix) :].isdigit() for prefix in prefixes):
@@ -97,28 +99,19 @@ def remove_releases(
     kube: KubePort,
 ) -> Steps[Outcome[int]]:
     """No release is left: those that need others went before these, the rest side by side; how many there were."""
-
-    def removing(name: str, known: ReleaseRecord) -> Callable[[], Steps[bool]]:
-        def body() -> Steps[bool]:
-            yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
-            was_there = yield from _uninstalled(name, known, helm, kube)
-            yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
-            return was_there
-
-        return body
-
     removed, left = 0, dict(releases)
     while left:
         needed = {need for name in left for need in needs.get(name, ())}
         wave = [name for name in left if name not in needed] or list(left)
-        gone = yield from merge({name: removing(name, left[name]) for name in reversed(wave)})
+        gone = yield from merge({name: partial(_uninstalled, name, left[name], helm, kube) for name in reversed(wave)})
         removed += sum(gone.values())
         left = {name: one for name, one in left.items() if name not in wave}
     return Outcome(removed, bool(removed), f"{removed} releases")
 
 
 def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort) -> Steps[bool]:
-    """Helm has removed the release, whether or not there was one; what it waits for meanwhile is shown."""
+    """Helm has removed the release; whether there was one. What it waits for meanwhile is shown."""
+    yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
     over = threading.Event()
     for problem in described(name, forget(name, known.namespace, kube)):
         yield Warned(problem)
@@ -141,7 +134,9 @@ def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort
                 yield Item(STAGE, name, ItemState.RUNNING, f"uninstalling: waiting for {_some(left)}")
         return True
 
-    return (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
+    was_there = (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
+    yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
+    return was_there
 
 
 def _left(name: str, known: ReleaseRecord, kube: KubePort) -> DeployError | None:
@@ -300,8 +295,3 @@ def _kept_by(namespace: str, kube: KubePort, clock: Clock) -> str:
         if clock.monotonic() > deadline:
             return f"it still holds {listed(left)}"
         clock.sleep(0.5)
-
-
-def _templates(workload: Object) -> list[str]:
-    templates = (workload.get("spec") or {}).get("volumeClaimTemplates") or ()
-    return [name_of(template) for template in templates]

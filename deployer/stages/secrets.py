@@ -15,7 +15,7 @@ from deployer.core.steps import Clock, Outcome, Steps, stage
 from deployer.core.text import one_line
 from deployer.kube.rights import is_forbidden, read
 from deployer.plan import Plan, SecretPlan
-from deployer.status.objects import annotations_of, labels_of, name_of, rows
+from deployer.status.objects import annotations_of, is_terminating, labels_of, name_of, rows
 
 STAGE = "secrets"
 
@@ -61,8 +61,24 @@ def ensure_secrets(
 
 def ensure_namespaces(namespaces: Sequence[str], kube: KubePort) -> Steps[None]:
     """Every namespace is there; refused while one is being deleted."""
-    for namespace in namespaces:
-        yield from _ensure_namespace(namespace, kube)
+    for name in namespaces:
+        try:
+            found = kube.get("Namespace", "", name)
+        except DeployError as error:
+            if is_forbidden(error):
+                continue  # who may work in a namespace need not see it; one that is not there refuses the first object
+            raise
+        if found is None:
+            _make_namespace(name, kube)
+            yield Item(STAGE, f"namespace {name}", ItemState.DONE, "created")
+        elif is_terminating(found):
+            held, ways = _held_in(name, kube)
+            raise refused(
+                "NAMESPACE_TERMINATING",
+                f"namespace `{name}` is being deleted{why_it_stays(found)}",
+                detail=held,
+                hints=(*ways, f"kubectl wait --for=delete namespace/{name} && todo-deploy up"),
+            )
 
 
 def await_leaving(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[None]:
@@ -89,7 +105,7 @@ def _gone(namespaces: Sequence[str], kube: KubePort, clock: Clock) -> Steps[Outc
 
 def _leaving(namespace: str, kube: KubePort) -> Object | None:
     found = read(kube, "Namespace", "", namespace)
-    return found if found is not None and found["metadata"].get("deletionTimestamp") else None
+    return found if found is not None and is_terminating(found) else None
 
 
 def why_it_stays(namespace: Object) -> str:
@@ -102,13 +118,8 @@ def why_it_stays(namespace: Object) -> str:
 
 def finalizers(one: Object) -> list[str]:
     """What keeps an object that was deleted: finalizers that others must remove, without Kubernetes' own."""
-    if not one["metadata"].get("deletionTimestamp"):
-        return []
-    return [
-        name
-        for name in one["metadata"].get("finalizers") or ()
-        if "/" in name and not name.startswith("kubernetes.io/")
-    ]
+    names = one["metadata"].get("finalizers") or () if is_terminating(one) else ()
+    return [name for name in names if "/" in name and not name.startswith("kubernetes.io/")]
 
 
 def _held_in(namespace: str, kube: KubePort) -> tuple[str, tuple[str, ...]]:
@@ -161,26 +172,6 @@ def copy_of(served: Object, name: str) -> Object | None:
     kept = {"name": name, "namespace": metadata["namespace"], "labels": labels, "annotations": {CHECKSUM: checksum}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": kept, "type": served.get("type"),
             "data": served.get("data") or {}, "immutable": True}  # fmt: skip
-
-
-def _ensure_namespace(name: str, kube: KubePort) -> Steps[None]:
-    try:
-        found = kube.get("Namespace", "", name)
-    except DeployError as error:
-        if is_forbidden(error):
-            return  # who may work in a namespace need not see it; one that is not there refuses the first object
-        raise
-    if found is None:
-        _make_namespace(name, kube)
-        yield Item(STAGE, f"namespace {name}", ItemState.DONE, "created")
-    elif found["metadata"].get("deletionTimestamp"):
-        held, ways = _held_in(name, kube)
-        raise refused(
-            "NAMESPACE_TERMINATING",
-            f"namespace `{name}` is being deleted{why_it_stays(found)}",
-            detail=held,
-            hints=(*ways, f"kubectl wait --for=delete namespace/{name} && todo-deploy up"),
-        )
 
 
 def _make_namespace(name: str, kube: KubePort) -> None:
