@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from deployer import composition, diagnosis
-from deployer.cluster.addons import images as supply
+from deployer.cluster.addons import images as addon_images
 from deployer.cluster.addons.images import address_range, ensure_certificate, templates, waves
 from deployer.cluster.addons.table import ADDONS, Addon
 from deployer.composition import Machine
@@ -45,15 +46,12 @@ def ensure(target: Target) -> Steps[Outcome[tuple[AddonState, ...]]]:
         return Outcome((), False, "not ours to add")
     wanted = [_wanted(name, target) for name in target.wanted.addons]
 
-    def supplied(names: Sequence[str]) -> Steps[None]:
-        yield from _images([ADDONS[name] for name in names], target)
+    def supply(names: Sequence[str]) -> Steps[None]:
+        if target.toolchain.offline_images:
+            yield from _images([ADDONS[name] for name in names], target)
 
-    def explain(ref: ObjectRef) -> str:
-        return _cause(ref, target)
-
-    return (yield from addons_stage.ensure_addons(
-        wanted, target.kube, target.machine.clock, supplied if target.toolchain.offline_images else _nothing, explain
-    ))  # fmt: skip
+    explain = partial(_cause, target=target)
+    return (yield from addons_stage.ensure_addons(wanted, target.kube, target.machine.clock, supply, explain))
 
 
 def look(target: Target) -> tuple[AddonState, ...]:
@@ -76,11 +74,11 @@ def _wanted(name: str, target: Target) -> WantedAddon:
         addon = ADDONS.get(name)
         if addon is None:
             raise _unknown(name)
-        images = supply.image_values(addon, target.machine.cache_dir, target.machine.env)
+        images = addon_images.image_values(addon, target.machine.cache_dir, target.machine.env)
         return _ours(addon, images, "Never", target)
     addon = ADDONS.get(name) or Addon(name, "", "", ())
     if addon.upstream:
-        return _ours(addon, supply.upstream_values(addon), "IfNotPresent", target)
+        return _ours(addon, addon_images.upstream_values(addon), "IfNotPresent", target)
     return _minikubes(addon, target)
 
 
@@ -140,14 +138,9 @@ def _images(addons: Sequence[Addon], target: Target) -> Steps[None]:
             hints=("leave cluster.addons out of the spec", "todo-deploy doctor"),
         )
     nodes = {one: composition.open_images(one) for one in endpoints}
-    daemons = supply.Daemons(composition.open_images(machine.host_docker), nodes)
-    steps = supply.ensure_images(addons, target.toolchain.docker, daemons, machine.cache_dir, machine.env)
+    daemons = addon_images.Daemons(composition.open_images(machine.host_docker), nodes)
+    steps = addon_images.ensure_images(addons, target.toolchain.docker, daemons, machine.cache_dir, machine.env)
     yield from within(addons_stage.STAGE, steps)
-
-
-def _nothing(names: Sequence[str]) -> Steps[None]:
-    del names
-    yield from ()
 
 
 def _cause(ref: ObjectRef, target: Target) -> str:

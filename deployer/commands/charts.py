@@ -23,15 +23,6 @@ _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """With what charts are fetched: the toolchain, if there is one, CA certificates, and registries of plain http."""
-
-    tools: Toolchain | None
-    certificates: str = ""
-    plain_http: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """A chart that `update` pinned: its version before, empty for a new one, and now; one that is gone has no `now`."""
 
@@ -82,25 +73,31 @@ def resolved(
     known = load.known_pins(loaded)
     kept = {key: pin for key, pin in known.items() if renew is None or (renew and pin.name not in renew)}
     certificates, plain = load.ca_certificates(loaded), loaded.spec.build.plain_http
-    pins = yield from fetched(load.fetched_charts(loaded), kept, here, Settings(tools, certificates, plain))
+    pins = yield from fetched(load.fetched_charts(loaded), kept, here, tools, certificates, plain)
     _check_digests(loaded, pins)
     return replace(loaded, pins=pins)
 
 
-def fetched(wanted: Sequence[Dependency], kept: Pins, here: Machine, settings: Settings) -> Steps[Pins]:
-    """What each of the charts is pinned to, as in `kept` where that has it; their archives are in the cache."""
+def fetched(
+    wanted: Sequence[Dependency], kept: Pins, here: Machine, tools: Toolchain | None, certificates: str = "",
+    plain_http: tuple[str, ...] = (),
+) -> Steps[Pins]:  # fmt: skip
+    """What each of the charts is pinned to, as in `kept` where that has it; their archives are in the cache.
+
+    `certificates`: further CA certificates (PEM); `plain_http`: registries that speak no TLS.
+    """
     cache = here.cache_dir / "charts"
     by_key = {one.key: one for one in wanted}
     lacking = {key: one for key, one in by_key.items() if key not in kept or not kept[key].is_cached(cache)}
     if not lacking:
         return {key: kept[key] for key in by_key}
-    tools, first = settings.tools, next(iter(lacking.values()))
+    first = next(iter(lacking.values()))
     if tools is None or not tools.helm.is_file():
         raise machine_error(
             "HELM_MISSING", f"the chart `{first.name}` is fetched by helm, which is not on this machine yet",
             where=first.where, hints=("todo-deploy doctor --fix, which gets the toolchain",),
         )  # fmt: skip
-    how = Fetching(tools.helm, cache, settings.certificates, settings.plain_http)
+    how = Fetching(tools.helm, cache, certificates, plain_http)
     works = {key: partial(fetch, one, kept.get(key), how) for key, one in lacking.items()}
     found: dict[Key, Pin] = yield from merge(works, _AT_ONCE)
     return {key: found.get(key) or kept[key] for key in by_key}

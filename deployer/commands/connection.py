@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from deployer import composition, forwarding
 from deployer.cluster import ownership
@@ -29,9 +32,13 @@ from deployer.rollout.observe import lookup_of
 from deployer.sources.load import load_env
 from deployer.stages.cluster import ensure_cluster
 from deployer.state import record
+from deployer.state.lock import locked
 from deployer.state.record import Record
 from deployer.status import ClusterPhase
 from deployer.toolchain import Toolchain, locate_toolchain
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,16 @@ def way_to(spec: Spec, facts: ClusterFacts, kube: KubePort | None) -> Way:
         with suppress(DeployError):  # a user who may not read it gets the error that there is no way
             return decide(spec, facts, hosting_of(kube.get("ConfigMap", *HOSTING)))
     return way
+
+
+def one_at_a_time(command: Callable[Concatenate[Run, P], Steps[T]]) -> Callable[Concatenate[Run, P], Steps[T]]:
+    """The command waits for any other run of the deployment on this machine, and keeps the cluster's lock it takes."""
+
+    @functools.wraps(command)
+    def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+        return locked(run.folder, run.clock, run.lock.during(command(run, *args, **kwargs)))
+
+    return alone
 
 
 def see_cluster(loaded: LoadedSpec, here: Machine) -> Seen:

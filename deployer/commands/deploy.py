@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from deployer import evidence, forwarding
 from deployer.commands.connection import Opened
@@ -20,7 +20,7 @@ from deployer.core.process import user_and_host
 from deployer.core.steps import Outcome, Steps, merge, stage, within
 from deployer.helm import storage
 from deployer.helm.storage import Applied
-from deployer.plan import CorsPlan, Plan, ReleasePlan, UrlPlan
+from deployer.plan import CorsPlan, ReleasePlan, UrlPlan
 from deployer.rollout import hooks
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
@@ -37,7 +37,6 @@ from deployer.rollout.stage import (
 )
 from deployer.stages import releases as releases_stage
 from deployer.stages import rollback as rollback_stage
-from deployer.stages import urls as cors_stage
 from deployer.stages import urls as urls_stage
 from deployer.stages.urls import ProvenUrl
 from deployer.state import history, record
@@ -141,7 +140,7 @@ def hold_steady(run: Connected, rollout: Rollout, seen: Serving, asked: Asked) -
         seen = Serving(workloads.value, proven.value)
         text = f"{workloads.text}; {proven.text}" if asked.urls else workloads.text
     origins = {one.name: one.url for one in seen.urls}
-    proof = cors_stage.prove_cors(asked.cors, origins, run.kube, run.clock)
+    proof = urls_stage.prove_cors(asked.cors, origins, run.kube, run.clock)
     yield from within(STABILITY, evidence.recorded(proof, rollout, success=False))
     return Outcome(seen, rollout.limits.hold > 0, text)
 
@@ -163,16 +162,13 @@ def verdict(run: Connected, deployed: Deployed, since: float) -> Iterator[None]:
             evidence.note_verdict(deployed.releases, "failed")
             raise _of_what_was_verified(run, deployed, error) from None
         raise failed(run, deployed, error, since) from None
-    _mark(run, deployed, "verified")
-    _remember_verdict(run, deployed, "verified", "", since)
+    _judge(run, deployed, None, since)
 
 
 def failed(run: Connected, deployed: Deployed, error: DeployError, since: float) -> RolloutFailed:
     """The failure as a verdict, which Helm and the history know by then."""
-    first = error.problems[0]
     if deployed.releases:
-        _mark(run, deployed, "failed", f"{first.code}: {first.title}")
-        _remember_verdict(run, deployed, "failed", first.code, since)
+        _judge(run, deployed, error.problems[0], since)
     return RolloutFailed(error.problems, exit_code(deployed.record, run))
 
 
@@ -211,19 +207,17 @@ def _serves(release: str, number: int, kept: Record, kube: KubePort) -> bool:
     )
 
 
-def _mark(run: Connected, deployed: Deployed, given: Literal["verified", "failed"], cause: str = "") -> None:
-    """Helm's revisions carry the verdict: those that this run made, and those that an earlier one left without it."""
+def _judge(run: Connected, deployed: Deployed, cause: Problem | None, since: float) -> None:
+    """Helm's revisions without a verdict are failed by the cause, or verified without one; so is the last revision."""
+    given: Literal["verified", "failed"] = "verified" if cause is None else "failed"
     for one in deployed.releases:
         if not one.verified:
-            releases_stage.mark(one, given, cause, run.kube)
+            releases_stage.mark(one, given, f"{cause.code}: {cause.title}" if cause is not None else "", run.kube)
     evidence.note_verdict(deployed.releases, given)
-
-
-def _remember_verdict(run: Connected, deployed: Deployed, given: history.Verdict, cause: str, since: float) -> None:
-    """The last revision has its verdict, unless it was given before."""
     kept = deployed.record
     if kept.history and kept.history[-1].verdict == "unfinished":
-        judged = replace(kept, history=history.judged(kept.history, given, cause, run.clock.now() - since))
+        code, took = cause.code if cause is not None else "", run.clock.now() - since
+        judged = replace(kept, history=history.judged(kept.history, given, code, took))
         record.save(run.kube, run.spec.namespace, run.spec.application, judged)
 
 
@@ -421,6 +415,9 @@ def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequ
     plan, commit = planned.plan, planned.commit
     own = {one.name for one in applied}
     others = {name: revision for name, revision in (before.releases if before else {}).items() if name not in own}
+    proven = {name for name in others if before and before.verdict == "verified" and name not in before.unproven}
+    # How the rollout is judged, the deadline being that of the longest release.
+    longest = max((one.timeout for one in plan.releases), default=seconds(run.spec.rollout.timeout))
     return Entry(
         number=0,
         run=run.id,
@@ -438,18 +435,8 @@ def _entry(run: Connected, planned: Planned, before: Entry | None, applied: Sequ
                 **{one.name: one.inputs for one in applied}},
         schema={**(before.schema if before else {}),
                 **{image.name: found for image in plan.images if (found := migrations_of(image))}},
-        unproven=tuple(name for name in others if before and not _was_proven(before, name)),
+        unproven=tuple(name for name in others if name not in proven),
         urls=plan.urls,
         cors=plan.cors,
-        rollout=_rules(run.spec, plan),
+        rollout={**run.spec.rollout.model_dump(mode="json"), "timeout": f"{longest}s"},
     )  # fmt: skip
-
-
-def _rules(spec: Spec, plan: Plan) -> Mapping[str, Any]:
-    """How the rollout is judged, the deadline being that of the longest release."""
-    longest = max((one.timeout for one in plan.releases), default=seconds(spec.rollout.timeout))
-    return {**spec.rollout.model_dump(mode="json"), "timeout": f"{longest}s"}
-
-
-def _was_proven(before: Entry, release: str) -> bool:
-    return before.verdict == "verified" and release not in before.unproven

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployer.commands.charts import ready
-from deployer.commands.locking import one_at_a_time
+from deployer.commands.connection import one_at_a_time
 from deployer.commands.planning import read_sources
 from deployer.composition import Machine, Run
 from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of, local_overlay
@@ -122,9 +122,7 @@ class Known:
 
     def forget_gone(self, pods: Iterable[Object]) -> None:
         """Containers that are gone are forgotten."""
-        there = {
-            str(one.get("containerID") or "").rpartition("/")[2] for pod in pods for one in container_statuses(pod)
-        }
+        there = {_id(one.get("containerID")) for pod in pods for one in container_statuses(pod)}
         for gone in self.copied.keys() - there:
             del self.copied[gone], self.copied_at[gone]
 
@@ -134,11 +132,10 @@ def look(read: tuple[LoadedSpec, Mapping[str, str]], tools: Toolchain | None, he
     """What the user wrote; where paths are given, only the images that they belong to are read anew."""
     loaded, values = ready(read[0], here), read[1]
     spec, changed = loaded.spec, tuple(paths)
-    if before is None or not changed or before.inputs[:2] != (spec, values):
+    is_same = before is not None and before.inputs[:2] == (spec, values)
+    if before is None or not is_same or not changed or not all(_only_image(before, path) for path in changed):
         return Seen(loaded, values, read_sources(loaded, values, tools, here)[1], _chart_folders(loaded))
     touched = {name: one for name, one in spec.images.items() if any(_concerns(loaded, name, path) for path in changed)}
-    if not all(_only_image(before, path) for path in changed):
-        return Seen(loaded, values, read_sources(loaded, values, tools, here)[1], _chart_folders(loaded))
     narrowed = replace(loaded, spec=spec.model_copy(update={"images": touched, "releases": {}}))
     fresh = read_sources(narrowed, values, tools, here)[1]
     kept = before.sources
@@ -317,9 +314,5 @@ def _chart_folders(loaded: LoadedSpec) -> frozenset[Path]:
 
 
 def _in(root: Path, part: str, path: str) -> bool:
-    whole = _absolute(root, part)
+    whole = os.path.normpath(root / part)
     return path == whole or path.startswith(f"{whole}{os.sep}")
-
-
-def _absolute(root: Path, part: str) -> str:
-    return os.path.normpath(root / part)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deployer import composition, evidence, forwarding
-from deployer.commands.connection import Opened, Seen, open_locked, refuse_shared, see_cluster
-from deployer.commands.locking import one_at_a_time
+from deployer.commands.connection import Opened, Seen, one_at_a_time, open_locked, refuse_shared, see_cluster
 from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Run
 from deployer.core.errors import DeployError, ExitCode

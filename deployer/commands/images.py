@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deployer import composition
-from deployer.commands.connection import Opened, not_deployed, open_locked, open_running
-from deployer.commands.locking import one_at_a_time
+from deployer.commands.connection import Opened, not_deployed, one_at_a_time, open_locked, open_running
 from deployer.composition import Machine, Run, begin_run
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
 from deployer.core.image_ref import parse_ref
-from deployer.core.ports import ImagePort
+from deployer.core.ports import ImageFacts, ImagePort
 from deployer.core.steps import Steps
 from deployer.images.delivery import no_way
 from deployer.images.prune import Waste, find_waste, remove_waste, used_images
@@ -40,23 +39,11 @@ def built_images(opened: Opened, here: Machine) -> tuple[ListedImage, ...]:
     daemon = _daemon(opened, here)
     found = []
     for name, ref in sorted(opened.record.history[-1].images.items()) if opened.record.history else ():
-        facts = daemon.image(ref)
-        named = parse_ref(ref)
+        facts, named = daemon.image(ref) or ImageFacts(ref, "", 0, "", ""), parse_ref(ref)
         registry = named.registry or f"{opened.loaded.spec.cluster.provider} (local)"
-        labels = facts.labels if facts is not None else {}
-        found.append(
-            ListedImage(
-                name,
-                registry,
-                named.name,
-                named.tag,
-                facts.size if facts is not None else 0,
-                facts.layers if facts is not None else 0,
-                facts.created if facts is not None else "",
-                labels.get(BASE_LABEL, ""),
-                facts.id if facts is not None else "",
-            )
-        )
+        base = facts.labels.get(BASE_LABEL, "")
+        found.append(ListedImage(name, registry, named.name, named.tag, facts.size, facts.layers, facts.created, base,
+                                 facts.id))  # fmt: skip
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from deployer import composition
 from deployer.commands import connection
-from deployer.commands.charts import Settings, fetched, unseen
+from deployer.commands.charts import fetched, unseen
 from deployer.commands.validate import examine
 from deployer.composition import Machine
 from deployer.config.load import LoadedSpec, load_spec, work_tree
@@ -29,6 +29,7 @@ from deployer.plan import wanted_keys
 from deployer.preflight.rules.model import Finding
 from deployer.sources import charts, dotenv, load
 from deployer.status import ClusterPhase
+from deployer.toolchain import Toolchain
 
 HEAD = """\
 Drafted by `todo-deploy init` from the Dockerfiles, charts and env file of this folder.
@@ -88,13 +89,14 @@ def draft_spec(
 
 def read_charts(repo: Repository, here: Machine, report: Callable[[Event], None] = unseen) -> tuple[Reading, ...]:
     """Each chart under the name of its release, rendered; machine error where there is no helm yet."""
-    helm, settings = _helm(here), Settings(connection.known_tools(here))
+    tools = connection.known_tools(here)
+    helm = _helm(here, tools)
     staged: dict[str, Path | DeployError] = {}
     found: list[FoundChart] = []
     for chart in repo.charts:
         try:
             folder, within = repo.root / chart.path, (work_tree(repo.root),)
-            pins = drive(fetched(charts.missing_parts(folder, within), {}, here, settings), report)
+            pins = drive(fetched(charts.missing_parts(folder, within), {}, here, tools), report)
             made = charts.stage_chart(folder, here.cache_dir / "charts", within=within, pins=pins)
             staged[chart.path] = made.path
             chart = replace(chart, values=charts.own_values(made.path)) if pins else chart
@@ -131,9 +133,8 @@ def read_charts(repo: Repository, here: Machine, report: Callable[[Event], None]
     return tuple(reading(release, chart) for release, chart in release_names(found, render_plain).items())
 
 
-def _helm(here: Machine) -> HelmPort:
-    """The tool's own helm, or the one of PATH before there is any."""
-    toolchain = connection.known_tools(here)
+def _helm(here: Machine, toolchain: Toolchain | None) -> HelmPort:
+    """The tool's own helm, or the one of PATH before there is any; machine error without one."""
     if toolchain is None:
         raise machine_error(
             "INIT_NO_HELM", "`init` renders the charts, and there is no helm on this machine yet",

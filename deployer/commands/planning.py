@@ -53,13 +53,18 @@ class Planned:
         return any(one.name not in known or known[one.name].inputs != one.inputs for one in self.plan.releases)
 
 
-def plan_up(run: Connected, services: Sequence[str] = ()) -> Planned:
-    """The plan against what the cluster remembers, narrowed to the services that were asked for."""
+def plan_up(run: Connected, services: Sequence[str], timeout: float | None) -> Planned:
+    """The plan against what the cluster remembers, narrowed to the services that were asked for.
+
+    `timeout`: the seconds that each release, and so its hooks, has; None leaves those of the spec.
+    """
     kept = record.load(run.kube, run.spec.namespace, run.spec.application)
     # Pods of earlier revisions may print earlier values.
     learn_secrets(run.kube, run.spec.application, run.spec.namespaces)
     commit = git.read_commit(run.loaded.root)
     plan = narrowed(plan_for(opened_with(kept, run), run.values, commit, run.machine, services), services)
+    if timeout is not None:
+        plan = replace(plan, releases=tuple(replace(one, timeout=timeout) for one in plan.releases))
     return Planned(plan, kept, commit, partial=bool(services))
 
 
@@ -120,14 +125,6 @@ def read_sources(
     """The images that stand in for base images on this machine, and the digests of all sources."""
     replacements = replacements_for(toolchain, load.wanted_bases(loaded, env))
     return replacements, load.read_sources(loaded, env, replacements, here.cache_dir)
-
-
-def with_timeout(planned: Planned, seconds: float | None) -> Planned:
-    """The plan whose releases, and so their hooks, have so many seconds each; None leaves those of the spec."""
-    if seconds is None:
-        return planned
-    releases = tuple(replace(one, timeout=seconds) for one in planned.plan.releases)
-    return replace(planned, plan=replace(planned.plan, releases=releases))
 
 
 def _used_tags(opened: Opened) -> dict[str, dict[str, str]]:

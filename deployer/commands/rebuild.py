@@ -80,12 +80,8 @@ def moved_since(history: Sequence[Entry], back_to: Entry) -> tuple[Moved, ...]:
     return tuple(moved)
 
 
-def warnings(moved: Sequence[Moved], spec: Spec, number: int) -> tuple[Problem, ...]:
+def warning(moved: Moved, spec: Spec, number: int) -> Problem:
     """What a person should know before older code meets a newer schema, with the way back where the spec names it."""
-    return tuple(_warning(one, spec, number) for one in moved)
-
-
-def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
     shown = [f"newer: {', '.join(moved.newer)}"] if moved.newer else []
     shown += [f"edited since: {', '.join(moved.edited)}"] if moved.edited else []
     shown.append("the data stays as it is: older code meets the newer schema")
@@ -95,17 +91,13 @@ def _warning(moved: Moved, spec: Spec, number: int) -> Problem:
         hint = "give images.…migrations.back in the spec, and this says how to take the schema back"
         hints: tuple[str, ...] = (hint,) if moved.newer else ()
     else:
-        known: Mapping[str, str] = {"revision": _number(moved.last), "steps": str(len(moved.newer))}
-        command = back.replace("{revision}", known["revision"]).replace("{steps}", known["steps"])
+        # The file's name up to the first `_` or `.`; Alembic calls what is before the first migration `base`.
+        revision = moved.last.split("_")[0].split(".")[0] or "base"
+        command = back.replace("{revision}", revision).replace("{steps}", str(len(moved.newer)))
         # Only the newer code knows how its own migrations are undone.
         hints = (f"with the newer code: todo-deploy exec {moved.image} -- {command}",) if moved.newer else ()
     title = f"the database schema of `{moved.image}` changed after revision {number}"
     return Problem("SCHEMA_MOVED", title, "\n".join(shown), hints=hints)
-
-
-def _number(name: str) -> str:
-    """A migration's revision: its file's name up to the first `_` or `.`; `base`, Alembic's word, before the first."""
-    return name.split("_")[0].split(".")[0] or "base"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from deployer.commands.connection import Opened
+from deployer.commands.connection import Opened, one_at_a_time
 from deployer.commands.deploy import exit_code, take_back, watch_rollout
-from deployer.commands.locking import one_at_a_time
 from deployer.composition import Run
 from deployer.config.spec import seconds
 from deployer.core.errors import DeployError, ExitCode

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING
 
 from deployer import evidence, forwarding
 from deployer.cluster import ownership
 from deployer.commands import rebuild
-from deployer.commands.connection import connect
+from deployer.commands.connection import connect, one_at_a_time
 from deployer.commands.deploy import (
     STABILITY,
     Asked,
@@ -24,7 +24,6 @@ from deployer.commands.deploy import (
     verified,
     with_evidence,
 )
-from deployer.commands.locking import one_at_a_time
 from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Connected, Run
 from deployer.config.spec import Spec, seconds
@@ -49,6 +48,9 @@ from deployer.state.lock import LockLost
 from deployer.state.record import Record
 from deployer.status import WorkloadStatus
 from deployer.toolchain import STAGE as TOOLCHAIN
+
+if TYPE_CHECKING:
+    from deployer.commands.up import UpOptions
 
 STAGES = (
     TOOLCHAIN, cluster_stage.STAGE, rollback_stage.STAGE, rollout_stage.STAGE, urls_stage.STAGE, STABILITY,
@@ -163,18 +165,7 @@ def _remember(run: Connected, kept: Record, entry: Entry, applied: tuple[Applied
     return remembered(run, kept, replace(kept, history=history.begun(kept.history, again)), applied)
 
 
-class Wanted(Protocol):
-    """What an `up` was asked that its rollback keeps to."""
-
-    @property
-    def hold(self) -> float | None: ...
-    @property
-    def timeout(self) -> float | None: ...
-    @property
-    def on_failure(self) -> Literal["rollback", "keep"] | None: ...
-
-
-def automatic_rollback(run: Connected, first: RolloutFailed, options: Wanted) -> Steps[DeployError]:
+def automatic_rollback(run: Connected, first: RolloutFailed, options: UpOptions) -> Steps[DeployError]:
     """The failure to raise, once the newest verified revision runs again; what failed stays where that is not wanted.
 
     A first install that failed is kept for inspection.
@@ -190,8 +181,7 @@ def automatic_rollback(run: Connected, first: RolloutFailed, options: Wanted) ->
         yield from roll_back(run, RollbackOptions(entry.number, options.hold, options.timeout))
     except DeployError as second:
         now = record.load(run.kube, run.spec.namespace, run.spec.application)
-        code = exit_code(now, run)
-        return DeployError((*first.problems, *second.problems), code)
+        return DeployError((*first.problems, *second.problems), exit_code(now, run))
     done = Problem("ROLLED_BACK", f"rolled back to revision {entry.number}", hints=("todo-deploy history",))
     return DeployError((*first.problems, done), ExitCode.PREVIOUS_SERVES)
 
@@ -271,4 +261,5 @@ def _cautions(entry: Entry, kept: Record, spec: Spec) -> tuple[Problem, ...]:
                 hints=(f"helm uninstall {name} --namespace {kept.releases[name].namespace}",))
         for name in later
     )  # fmt: skip
-    return (*rebuild.warnings(rebuild.moved_since(kept.history, entry), spec, entry.number), *extra)
+    moved = rebuild.moved_since(kept.history, entry)
+    return (*(rebuild.warning(one, spec, entry.number) for one in moved), *extra)

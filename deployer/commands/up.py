@@ -10,14 +10,13 @@ from typing import Any, Literal
 from deployer import composition
 from deployer.cluster import ownership
 from deployer.commands.clones import refuse_other_values
-from deployer.commands.connection import connect
+from deployer.commands.connection import connect, one_at_a_time
 from deployer.commands.deploy import STABILITY, Asked, Deployed, RolloutFailed, deploy, verified
-from deployer.commands.locking import one_at_a_time
-from deployer.commands.planning import Planned, ensure_record, plan_up, with_timeout
+from deployer.commands.planning import Planned, ensure_record, plan_up
 from deployer.commands.toolchain import builder, ensure_images, ensure_tools
 from deployer.composition import Connected, Run
 from deployer.config.load import LoadedSpec
-from deployer.config.spec import FailFast, Spec
+from deployer.config.spec import FailFast
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
@@ -25,7 +24,7 @@ from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.helm.storage import Applied
 from deployer.plan import Plan, with_digests
 from deployer.rollout import stage as rollout_stage
-from deployer.rollout.stage import Limits, limits_from, take_snapshot, workloads_in
+from deployer.rollout.stage import limits_from, take_snapshot, workloads_in
 from deployer.sources import load
 from deployer.sources.charts import STAGE as CHARTS
 from deployer.stages import addons as addons_stage
@@ -115,7 +114,7 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     yield from run.lock.take(connected.kube)
 
     # All tags, Secret names and Helm values are final before anything is touched.
-    planned = with_timeout(plan_up(connected, options.services), options.timeout)
+    planned = plan_up(connected, options.services, options.timeout)
     plan, has_changes = planned.plan, options.rebuild or planned.has_changes
     yield from refuse_what_is_not_ours(connected, planned, options, has_changes=has_changes)
 
@@ -135,12 +134,14 @@ def up(run: Run, options: UpOptions) -> Steps[UpResult]:
     others = secrets_and_addons(connected, planned, options, copies_only=has_changes)
     done = ahead | (yield from merge(others if ahead else {**build_all, **others}))
     plan, images = done["images"].value
-    planned = replace(planned, plan=with_digests(plan, {one.name: one.digest for one in images}))
-    plan = planned.plan
+    plan = with_digests(plan, {one.name: one.digest for one in images})
+    planned = replace(planned, plan=plan)
     if has_changes:
         done["served"] = yield from secrets_stage.ensure_secrets(plan, connected.kube, adopt=options.adopt)
 
-    since, limits = clock.now(), limits_of(connected.spec, plan, options)
+    since, longest = clock.now(), max((one.timeout for one in plan.releases), default=0.0)
+    limits = limits_from(connected.spec.rollout, longest, own_timeout=options.timeout, hold=options.hold,
+                         profile=options.fail_fast)  # fmt: skip
     try:
         releases = yield from stage(releases_stage.STAGE, deploy(connected, planned, limits), clock)
         yield from replace_synced(connected, releases.value, planned, options)
@@ -228,7 +229,7 @@ def build_anew(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[
         try:
             built = yield from build(run, plan, options)
         except SourcesChanged:
-            plan = with_timeout(plan_up(run, options.services), options.timeout).plan
+            plan = plan_up(run, options.services, options.timeout).plan
         else:
             break
     else:
@@ -264,12 +265,6 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
         run.clock,
     )
     return replace(outcome, value=scanned)
-
-
-def limits_of(spec: Spec, plan: Plan, options: UpOptions) -> Limits:
-    """How the rollout is judged: as the command line says, then the spec."""
-    longest = max((one.timeout for one in plan.releases), default=0.0)
-    return limits_from(spec.rollout, longest, own_timeout=options.timeout, hold=options.hold, profile=options.fail_fast)
 
 
 def notices(sentences: Sequence[str]) -> Steps[None]:

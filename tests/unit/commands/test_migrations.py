@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deployer.commands.rebuild import Moved, migrations_of, moved_since, warnings
+from deployer.commands.rebuild import Moved, migrations_of, moved_since, warning
 from deployer.config.spec import Spec
 from deployer.plan import ImagePlan, ImageSource
 from deployer.state.history import Entry
@@ -71,22 +71,21 @@ def test_an_older_migration_that_is_remembered_again_did_not_come_since() -> Non
 
 def test_the_way_back_is_a_command_of_the_spec_that_nobody_runs_unasked() -> None:
     moved = (Moved("api", ("0002_tasks.py", "0003_tags.py"), (), "0001_users.py"),)
-    (warning,) = warnings(moved, spec("alembic downgrade {revision}"), 4)
-    assert warning.code == "SCHEMA_MOVED"
-    assert warning.code == "SCHEMA_MOVED" and "`api`" in warning.title and "revision 4" in warning.title
-    assert "newer: 0002_tasks.py, 0003_tags.py" in warning.detail
-    assert warning.hints == ("with the newer code: todo-deploy exec api -- alembic downgrade 0001",)
-    (steps,) = warnings(moved, spec("migrate down {steps}"), 4)
+    found = warning(moved[0], spec("alembic downgrade {revision}"), 4)
+    assert found.code == "SCHEMA_MOVED" and "`api`" in found.title and "revision 4" in found.title
+    assert "newer: 0002_tasks.py, 0003_tags.py" in found.detail
+    assert found.hints == ("with the newer code: todo-deploy exec api -- alembic downgrade 0001",)
+    steps = warning(moved[0], spec("migrate down {steps}"), 4)
     assert steps.hints[0].endswith("-- migrate down 2")
 
 
 def test_before_the_first_migration_is_the_base() -> None:
-    (warning,) = warnings((Moved("api", ("0001_a.py",), (), ""),), spec("alembic downgrade {revision}"), 1)
-    assert warning.hints[0].endswith("alembic downgrade base")
+    found = warning(Moved("api", ("0001_a.py",), (), ""), spec("alembic downgrade {revision}"), 1)
+    assert found.hints[0].endswith("alembic downgrade base")
 
 
 def test_without_a_command_it_is_said_where_one_would_stand() -> None:
-    (warning,) = warnings((Moved("api", ("0002.py",), (), "0001.py"),), spec(None), 1)
-    assert "migrations.back" in warning.hints[0]
-    (edited,) = warnings((Moved("api", (), ("0001.py",), "0001.py"),), spec("back {revision}"), 1)
+    found = warning(Moved("api", ("0002.py",), (), "0001.py"), spec(None), 1)
+    assert "migrations.back" in found.hints[0]
+    edited = warning(Moved("api", (), ("0001.py",), "0001.py"), spec("back {revision}"), 1)
     assert edited.hints == ()
