@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,9 @@ from deployer.cli.running import print_json, read_spec
 from deployer.composition import Machine, this_machine
 from deployer.core.errors import DeployError, ExitCode, input_error
 from deployer.core.files import write_private
-from deployer.evidence.explain import (
-    Line,
-    find_run,
-    html,
-    list_lines,
-    list_runs,
-    read_run,
-    rule_lines,
-    timeline_lines,
-    verdict_lines,
-)
-from deployer.evidence.explain.run import Listed, list_data, rules_data, run_data
+from deployer.evidence.explain.lines import Line, list_lines, rule_lines, timeline_lines, verdict_lines
+from deployer.evidence.explain.page import html
+from deployer.evidence.explain.run import Listed, find_run, list_runs, read_run, rules_data, run_data
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -54,7 +46,8 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
         return _printed(session, here, rule_lines(), rules_data())
     known = list_runs(here.state_dir)
     if listing:
-        return _printed(session, here, list_lines(known, here.clock.now()), list_data(known))
+        runs = [{**asdict(one), "path": str(one.path)} for one in known]
+        return _printed(session, here, list_lines(known, here.clock.now()), {"runs": runs})
     read = read_run(find_run(known if run else _own(session, known), run).path)
     if page is not None:
         _write(page, html(read))

@@ -55,7 +55,7 @@ class ContextCluster:
         own = frozenset(name for one in seen if one.at_its_address for name in one.networks)
         here = [one.facts for one in seen if one.at_its_address or (not one.facts.running and own & one.networks)]
         return ClusterFacts(
-            ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(), runtime=_runtime(known),
+            ClusterPhase.RUNNING, node_ip=internal, kubernetes_version=kube.version(),
             nodes=tuple(here) if len(here) == len(nodes) else (),
         )  # fmt: skip
 

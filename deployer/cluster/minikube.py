@@ -157,7 +157,6 @@ class Minikube:
             node_network=_network(attached),
             moved_from=self._moved_from(servers) if node_ip else "",
             nodes=(NodeFacts(self._profile, True, endpoint, _runtime(config)), *self._workers(config)),
-            runtime=_runtime(config),
             **known,
         )
 

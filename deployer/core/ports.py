@@ -82,8 +82,6 @@ class ClusterFacts:
     """The network that node and host share, such as 192.168.49.0/24."""
     moved_from: str = ""
     """The address in the kubeconfig, where the cluster's API server is at another one by now."""
-    runtime: str = ""
-    """The nodes' container runtime, such as `containerd`; empty where it is not known."""
     nodes: tuple[NodeFacts, ...] = ()
     """The nodes, a Minikube profile's control plane first; empty where they are no containers of this machine."""
     shared_volumes: bool = False
@@ -387,7 +385,6 @@ class Revision:
     status: str
     inputs: str = ""
     updated: str = ""
-    description: str = ""
     verdict: str = ""
     created: str = ""
 

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.objects import identified
-from deployer.core.ports import KubePort, Object, Revision
+from deployer.core.ports import KubePort, Object
 from deployer.core.reading import Malformed
 from deployer.core.redact import MASK
 from deployer.core.yaml import block_lines, parse_manifest
 from deployer.evidence.describe import EXPOSING, describe, event_lines, sorted_events
-from deployer.evidence.gather import Gathered, gather, masked
+from deployer.evidence.gather import gather, masked
 from deployer.evidence.timeline import Row, image_ids, node_data, node_lines, pod_rows
 from deployer.helm import storage
 from deployer.helm.storage import Applied, revisions_of, stored_revision
 from deployer.kube.rights import listed
+from deployer.rollout.stage import Rollout
 from deployer.state.runs import RunFolder
-from deployer.status import WORKLOAD_KINDS, WorkloadRef
+from deployer.status import WORKLOAD_KINDS
 from deployer.status.objects import container_statuses, dig, has_condition, name_of, namespace_of, number
 
 CLUSTER, DIFF, NOTES = "cluster", "release.diff", "cluster/not-captured.txt"
@@ -30,15 +31,6 @@ _NO_LOG = "unable to retrieve container logs"  # the kubelet's answer for a cont
 _LOG_LINES, _LOG_BYTES, _MOST_PODS = 200, 65536, 40
 _DESCRIBED = tuple(kind for kind in WORKLOAD_KINDS if kind not in ("ReplicaSet", "Pod"))  # of those, the telling ones
 _CONTEXT_LINES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a rollout is about: its releases, their workloads, and the client of the cluster."""
-
-    releases: tuple[Applied, ...]
-    refs: tuple[WorkloadRef, ...]
-    kube: KubePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +42,12 @@ class Seen:
     pods: tuple[Row, ...] = ()
 
 
-def within(limit: float, work: Callable[[Callable[[], bool]], Any]) -> bool:
-    """Whether the work was done in so many seconds; else it is left behind, and knows that it is late."""
-    return begun(limit, work)()
-
-
 def begun(limit: float, work: Callable[[Callable[[], bool]], Any]) -> Callable[[], bool]:
-    """The work has begun, and what is returned waits for its end as `within` does, from now on.
+    """The work has begun; what is returned waits for its end and says whether that came in so many seconds from now.
 
-    It runs in a thread of its own because an API server that hangs can be given up in no other way. An interrupt
-    ends the wait and nothing else: what is being captured explains a failure that is still to be reported.
+    Else it is left behind, and knows that it is late. It runs in a thread of its own because an API server that hangs
+    can be given up in no other way. An interrupt ends the wait and nothing else: what is being captured explains a
+    failure that is still to be reported.
     """
     end = time.monotonic() + limit
     given_up = threading.Event()
@@ -85,10 +73,10 @@ def begun(limit: float, work: Callable[[Callable[[], bool]], Any]) -> Callable[[
     return wait
 
 
-def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]) -> Seen:
+def capture(folder: RunFolder, rollout: Rollout, now: float, late: Callable[[], bool]) -> Seen:
     """The files of `cluster/` and `release.diff`; what could not be had is named in a file of its own."""
     notes: list[str] = []
-    steps = _steps(folder, scope, now, late)
+    steps = _steps(folder, rollout, now, late)
     seen = Seen()
     while True:
         try:
@@ -104,7 +92,7 @@ def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool
     for name, write in (("diff", write_diff), ("nodes", _nodes)):
         try:
             if not late():
-                write(folder, scope)
+                write(folder, rollout)
         except Exception as error:
             notes.append(f"{name}: {type(error).__name__}: {error}")
     if notes:
@@ -112,9 +100,9 @@ def capture(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool
     return seen
 
 
-def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]) -> Iterator[Seen]:
-    wanted = [ref for one in scope.releases for ref in one.objects]
-    found = gather(scope.refs, wanted, scope.kube)
+def _steps(folder: RunFolder, rollout: Rollout, now: float, late: Callable[[], bool]) -> Iterator[Seen]:
+    wanted = [ref for one in rollout.releases for ref in one.objects]
+    found = gather(rollout.refs, wanted, rollout.kube)
     pods = found.of("Pod")
     seen = Seen(images=image_ids(pods), pods=pod_rows(pods, now))
     yield seen
@@ -127,9 +115,9 @@ def _steps(folder: RunFolder, scope: Scope, now: float, late: Callable[[], bool]
         folder.write(f"{CLUSTER}/describe/{name}.txt", describe(one, found.events_of(one)))
     yield seen
     for pod in _telling_first(pods)[:_MOST_PODS]:
-        _logs(folder, pod, scope.kube, late)
+        _logs(folder, pod, rollout.kube, late)
         yield seen
-    yield Seen(scope.kube.version(), seen.images, seen.pods)
+    yield Seen(rollout.kube.version(), seen.images, seen.pods)
 
 
 def _telling_first(pods: Sequence[Object]) -> list[Object]:
@@ -153,8 +141,8 @@ def _logs(folder: RunFolder, pod: Object, kube: KubePort, late: Callable[[], boo
                 folder.write(f"{CLUSTER}/logs/{name_of(pod)}.{name}{end}", text + "\n")
 
 
-def _nodes(folder: RunFolder, scope: Scope) -> None:
-    nodes, pods = listed(scope.kube, "Node"), listed(scope.kube, "Pod")
+def _nodes(folder: RunFolder, rollout: Rollout) -> None:
+    nodes, pods = listed(rollout.kube, "Node"), listed(rollout.kube, "Pod")
     if nodes is None or pods is None:
         return
     data = node_data(nodes, pods)
@@ -162,28 +150,24 @@ def _nodes(folder: RunFolder, scope: Scope) -> None:
     folder.write(f"{CLUSTER}/nodes.txt", "\n".join(node_lines(data)) + "\n")
 
 
-def write_diff(folder: RunFolder, scope: Scope) -> None:
+def write_diff(folder: RunFolder, rollout: Rollout) -> None:
     """What this run's revisions changed of what ran before; nothing where nothing did."""
-    parts = [_release_diff(one, scope.kube) for one in scope.releases if one.changed]
+    parts = [_release_diff(one, rollout.kube) for one in rollout.releases if one.changed]
     if any(parts):
         folder.write(DIFF, "".join(parts))
 
 
 def _release_diff(applied: Applied, kube: KubePort) -> str:
     made = revisions_of(applied.name, applied.namespace, kube)
-    before = _baseline([one for one in made if one.revision < applied.revision])
-    new = _manifest(applied.name, applied.namespace, applied.revision, kube)
+    earlier = [one for one in made if one.revision < applied.revision]
+    # The newest that was known to be good: compared with a failed one a fault would not be seen.
+    before = next(reversed([one for one in earlier if one.verdict == "verified"] or earlier), None)
     if before is None:
         return ""
+    new = _manifest(applied.name, applied.namespace, applied.revision, kube)
     old = _manifest(applied.name, applied.namespace, before.revision, kube)
     names = (f"{applied.name} revision {before.revision}", f"{applied.name} revision {applied.revision}")
     return manifest_diff(old, new, names)
-
-
-def _baseline(earlier: Sequence[Revision]) -> Revision | None:
-    """The newest revision that was known to be good: compared with a failed one a fault would not be seen."""
-    good = [one for one in earlier if one.verdict == "verified"]
-    return next(reversed(good or earlier), None)
 
 
 def _manifest(release: str, namespace: str, revision: int, kube: KubePort) -> str:
@@ -234,8 +218,8 @@ def _lines(one: Object | None, before: Object | None = None) -> list[str]:
     return [line for _, line in block_lines(shown)]
 
 
-def look_at_pods(scope: Scope, now: float) -> Seen:
+def look_at_pods(rollout: Rollout, now: float) -> Seen:
     """What a rollout that went well leaves: its pods' times and the ids of their images."""
-    found: Gathered = gather(scope.refs, (), scope.kube)
+    found = gather(rollout.refs, (), rollout.kube)
     pods = [masked(pod) for pod in found.of("Pod")]
-    return Seen(scope.kube.version(), image_ids(pods), pod_rows(pods, now))
+    return Seen(rollout.kube.version(), image_ids(pods), pod_rows(pods, now))

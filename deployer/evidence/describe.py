@@ -186,7 +186,8 @@ def _container(spec: Object, status: Object | None) -> Iterator[str]:
         yield from _plain("env from", source)
     yield from _plain("env", ", ".join(_variable(one) for one in rows(spec, "env")))
     for one in rows(spec, "volumeMounts"):
-        yield from _plain("mount", f"{one.get('mountPath')} from {one.get('name')}{_read_only(one)}")
+        only = ", read only" if one.get("readOnly") else ""
+        yield from _plain("mount", f"{one.get('mountPath')} from {one.get('name')}{only}")
 
 
 def _states(status: Object) -> Iterator[str]:
@@ -208,8 +209,7 @@ def state_words(state: Object | None) -> str:
         if kind == "terminated":
             code = number(value, "exitCode")
             times = f"{clock_time(value.get('startedAt'))} to {clock_time(value.get('finishedAt'))}"
-            meaning = exit_meaning(code)
-            return f"ended, {meaning}, {times}" + (f", {why}" if why else "")
+            return f"ended, {exit_meaning(code)}, {times}" + (f", {why}" if why else "")
         return f"{kind}, {why}" if why else kind
     return "unknown"
 
@@ -235,10 +235,6 @@ def _volume(one: Object) -> str:
         if key in one:
             return f"{what} {dig(one, key, name) or ''}".rstrip()
     return ", ".join(str(key) for key in one if key != "name")
-
-
-def _read_only(mount: Object) -> str:
-    return ", read only" if mount.get("readOnly") else ""
 
 
 def _pairs(values: Any) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 from deployer import __version__
 from deployer.core.errors import Problem
 from deployer.core.events import Warned
-from deployer.evidence.capture import CLUSTER, Scope, Seen, begun, capture, look_at_pods, within, write_diff
+from deployer.core.reading import shaped
+from deployer.evidence.capture import CLUSTER, Seen, begun, capture, look_at_pods, write_diff
 from deployer.evidence.recording import ROLLOUT, Ended
-from deployer.evidence.timeline import Sighting, row_from_wire, sighting, timeline_of, to_wire
+from deployer.evidence.timeline import Row, Sighting, sighting, timeline_of
 from deployer.helm.storage import Applied
 from deployer.rollout.stage import Rollout
 from deployer.sources import git
@@ -33,10 +34,7 @@ class Recorder:
     """Records one rollout; nothing it does delays a finding, changes a verdict or raises."""
 
     def __init__(self, folder: RunFolder, rollout: Rollout) -> None:
-        self._folder = folder
-        self._scope = Scope(rollout.releases, rollout.refs, rollout.kube)
-        self._clock = rollout.clock
-        self._since = rollout.since
+        self._folder, self._rollout, self._clock = folder, rollout, rollout.clock
         self._sightings: tuple[Sighting, ...] = ()
 
     def unreported(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -50,7 +48,7 @@ class Recorder:
         found: list[Seen] = []
         if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed way back
             with suppress(Exception):
-                within(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._scope, now, late)))
+                begun(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._rollout, now, late)))()
         self._write(found[-1] if found else Seen())
         first, *rest = problems
         if not self._folder.path.is_dir():
@@ -64,9 +62,9 @@ class Recorder:
         found: list[Seen] = []
 
         def work(late: object) -> None:
-            found.append(look_at_pods(self._scope, self._clock.now()))
+            found.append(look_at_pods(self._rollout, self._clock.now()))
             if not (self._folder.path / CLUSTER).exists():
-                write_diff(self._folder, self._scope)
+                write_diff(self._folder, self._rollout)
 
         wait: Callable[[], object] = bool
         with suppress(Exception):
@@ -81,7 +79,7 @@ class Recorder:
     def note(self, event: Warned) -> None:
         """The finding was reported just now."""
         problem = event.problem
-        made = sighting(problem.code, problem.title, problem.where, event.since, self._clock.now(), self._since)
+        made = sighting(problem.code, problem.title, problem.where, event.since, self._clock.now(), self._rollout.since)
         self._sightings = (*self._sightings, made)
 
     def _write(self, seen: Seen) -> None:
@@ -142,9 +140,9 @@ def write_summary(folder: RunFolder, ended: Ended) -> None:
         notes = read_json(folder.path / ROLLOUT)
         (folder.path / ROLLOUT).unlink(missing_ok=True)
         records = read_events(folder.path)
-        pods = [row_from_wire(row) for row in notes.get("pods", ())]
+        pods = [shaped(Row, row) for row in notes.get("pods", ())]
         sightings = [Sighting(**one) for one in notes.get("sightings", ())]
-        folder.write_json(TIMELINE, to_wire(timeline_of(records, pods, sightings)))
+        folder.write_json(TIMELINE, asdict(timeline_of(records, pods, sightings)))
         folder.write_json(SUMMARY, _document(folder, ended, notes, records))
 
 

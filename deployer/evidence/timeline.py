@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from deployer.core.reading import Malformed, shaped
@@ -333,11 +333,6 @@ def _marks_end(one: Segment) -> float:
     return one.begin if one.state == PodPhase.READY.value else one.end if one.state in ("done", "failed") else 0.0
 
 
-def to_wire(timeline: Timeline) -> dict[str, Any]:
-    """The timeline as plain JSON."""
-    return asdict(timeline)
-
-
 def from_wire(document: Wire) -> Timeline:
     """The timeline that the JSON holds. Raises Malformed."""
     found = shaped(Timeline, document)
@@ -350,11 +345,6 @@ def from_wire(document: Wire) -> Timeline:
     if not all(0 <= at < LAST for at in moments):
         raise Malformed("a moment beyond all calendars")
     return replace(found, rows=tuple(row for row in found.rows if row.segments))
-
-
-def row_from_wire(row: Any) -> Row:
-    """The row that the JSON holds. Raises Malformed."""
-    return shaped(Row, row)
 
 
 def _stages(records: Sequence[Wire], ended: float) -> Iterable[Row]:

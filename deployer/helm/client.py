@@ -212,7 +212,6 @@ def _values(request: UpgradeRequest) -> bytes:
 class _Info:
     status: str
     last_deployed: str = ""
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +235,7 @@ def _upgraded(raw: bytes, namespace: str, inputs: str) -> Upgraded:
             hints=("helm version", "todo-deploy doctor"),
         ) from None
     info = release.info
-    revision = Revision(
-        release.name, namespace, release.version, info.status, inputs, info.last_deployed, info.description
-    )
+    revision = Revision(release.name, namespace, release.version, info.status, inputs, info.last_deployed)
     return Upgraded(revision, tuple(objects_of(release.manifest, namespace)))
 
 

@@ -15,14 +15,10 @@ _HEX = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag; `dirty` when a content digest stands where the policy would have a commit, and `reason` why."""
+    """A tag; `reason` says why a content digest stands where the policy would have a commit."""
 
     text: str
-    dirty: bool = False
     reason: str = ""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class Commit:
     clean: bool
 
 
-def validated_tag(tag: str, *, where: str = "") -> str:
+def validated_tag(tag: str) -> str:
     """The tag, which a registry and Kubernetes accept and which is not `latest`; input error otherwise."""
     if tag.lower() == "latest":
         raise input_error(
@@ -41,7 +37,6 @@ def validated_tag(tag: str, *, where: str = "") -> str:
             "the tag `latest` cannot be used",
             detail="Kubernetes pulls `latest` at every start, and no rollback can name what ran before",
             hints=("use a tag of a version, such as 1.0.0",),
-            where=where,
         )
     if not _TAG.fullmatch(tag):
         raise input_error(
@@ -49,7 +44,6 @@ def validated_tag(tag: str, *, where: str = "") -> str:
             f"`{tag[:140]}` is not an image tag",
             detail="up to 128 letters, digits, `_`, `.` and `-`, starting with a letter, a digit or `_`",
             hints=("correct the tag in the spec",),
-            where=where,
         )
     return tag
 
@@ -80,17 +74,17 @@ def semver_tag(version: str, digest: str, used: Mapping[str, str]) -> Tag:
     return Tag(validated_tag(f"{major}.{minor}.{number}"))
 
 
-def semver_commit_tag(version: str, digest: str, commit: Commit | None, used: Mapping[str, str] | None = None) -> Tag:
-    """X.Y.Z-<commit7> for a clean tree; else, or when that tag has another content, X.Y.Z-<digest12>, `dirty`."""
+def semver_commit_tag(version: str, digest: str, commit: Commit | None, used: Mapping[str, str]) -> Tag:
+    """X.Y.Z-<commit7> for a clean tree; else, or when that tag has another content, X.Y.Z-<digest12>."""
     fallback = digest_tag(version, digest).text
     if commit is None:
-        return Tag(fallback, dirty=True, reason="not in a git repository")
+        return Tag(fallback, "not in a git repository")
     if not commit.clean:
-        return Tag(fallback, dirty=True, reason=f"the tree differs from commit {_short(commit.sha, 7)}")
+        return Tag(fallback, f"the tree differs from commit {_short(commit.sha, 7)}")
     tag = validated_tag(f"{version}-{_short(commit.sha, 7)}")
-    if (used or {}).get(tag, digest) != digest:
+    if used.get(tag, digest) != digest:
         # Build arguments and git-ignored files change a content without changing the commit.
-        return Tag(fallback, dirty=True, reason=f"`{tag}` already names another content of the same commit")
+        return Tag(fallback, f"`{tag}` already names another content of the same commit")
     return Tag(tag)
 
 

@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
@@ -182,8 +181,7 @@ class FakeHelm:
             for ref in set(self._objects(old)) - set(refs):
                 self.kube.drop(ref.kind, ref.namespace, ref.name)
         (made,) = storage.revisions([secret], secret["metadata"]["labels"]["name"])
-        description = storage.decode(secret)["info"]["description"]
-        return Upgraded(replace(made, description=description), refs)
+        return Upgraded(made, refs)
 
     def _labels(self, revisions: Sequence[Revision]) -> dict[str, str]:
         """The labels that Helm hands on: of the last revision in an upgrade, of the target in a rollback."""

@@ -125,9 +125,18 @@ def _problem(problem: Problem, glyphs: Glyphs, severity: str) -> Iterator[Line]:
     yield ((f"{severity}[{clean(problem.code)}]", style), (f": {clean(problem.title)}", STRONG))
     if problem.where:
         yield (("  --> ", QUIET), (clean(problem.where), ""))
-    yield from (((f"  {line}", ""),) for line in clean_lines(problem.detail) if not line.startswith("evidence: "))
-    hints = [hint for hint in problem.hints if hint != "todo-deploy explain"]
-    yield from (((f"  {glyphs.arrow} ", BUSY), (clean(hint), STRONG)) for hint in hints)
+    yield from (((f"  {line}", ""),) for line in details(problem))
+    yield from (((f"  {glyphs.arrow} ", BUSY), (clean(hint), STRONG)) for hint in hints(problem))
+
+
+def details(problem: Problem) -> list[str]:
+    """The lines of its detail, without the one that leads here."""
+    return [line for line in clean_lines(problem.detail) if not line.startswith("evidence: ")]
+
+
+def hints(problem: Problem) -> list[str]:
+    """What to do next, which is not to come here."""
+    return [hint for hint in problem.hints if hint != "todo-deploy explain"]
 
 
 def _bar(row: Row, timeline: Timeline, cells: int, glyphs: Glyphs) -> Line:

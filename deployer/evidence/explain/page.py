@@ -16,9 +16,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from deployer.core.errors import Problem
-from deployer.core.text import clean, clean_lines, duration
-from deployer.evidence.explain.lines import OUTCOMES, moment, outcome_words
+from deployer.core.text import clean, duration
+from deployer.evidence.explain.lines import OUTCOMES, details, hints, moment, outcome_words
 from deployer.evidence.explain.run import Run, TextFile
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline, cpu_words, critical_path, memory_words
 
@@ -181,7 +180,7 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )  # fmt: skip
-    made.globals.update(tone=_tone, detail_of=_detail, hints_of=_hints)
+    made.globals.update(tone=_tone, detail_of=lambda one: "\n".join(details(one)), hints_of=hints)
     return made
 
 
@@ -196,14 +195,6 @@ def _facts(run: Run) -> dict[str, str]:
         "Kubernetes": run.versions.get("kubernetes", ""),
         "todo-deploy": run.versions.get("todo-deploy", ""),
     }
-
-
-def _detail(problem: Problem) -> str:
-    return "\n".join(line for line in clean_lines(problem.detail) if not line.startswith("evidence: "))
-
-
-def _hints(problem: Problem) -> list[str]:
-    return [hint for hint in problem.hints if hint != "todo-deploy explain"]
 
 
 def _by_cause(run: Run) -> Any:

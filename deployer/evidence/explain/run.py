@@ -13,7 +13,7 @@ from deployer.core.errors import Problem, input_error
 from deployer.core.reading import Malformed, shaped
 from deployer.core.reading import read_json as read_json_file
 from deployer.diagnosis.causes import CAUSES
-from deployer.evidence.timeline import NodeShape, Timeline, from_wire, timeline_of, to_wire
+from deployer.evidence.timeline import NodeShape, Timeline, from_wire, timeline_of
 from deployer.state.runs import EVENTS, SUMMARY, TIMELINE, read_events, read_json, runs_dir
 
 _LOG_LINES = 200
@@ -55,7 +55,6 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     images: tuple[Mapping[str, Any], ...] = ()
     releases: tuple[Mapping[str, Any], ...] = ()
-    urls: tuple[Mapping[str, Any], ...] = ()
     nodes: tuple[Mapping[str, Any], ...] = ()
     events: str = ""
     diff: str = ""
@@ -90,7 +89,7 @@ def read_run(path: Path) -> Run:
         changed=bool(summary.get("changed", ended.get("changed", False))),
         seconds=float(summary.get("seconds") or ended.get("seconds") or timeline.ended - timeline.begun),
         timeline=timeline,
-        problems=_problems(summary.get("problems")) or _unique(_failures(records)),
+        problems=_unique(summary.get("problems") or ()) or _unique(_failures(records)),
         warnings=_unique(one["problem"] for one in records if one.get("type") == "warned"),
         spec=str(summary.get("spec") or ""),
         profile=str(summary.get("profile") or ""),
@@ -99,7 +98,6 @@ def read_run(path: Path) -> Run:
         versions={key: str(value) for key, value in (summary.get("versions") or {}).items() if value},
         images=tuple(summary.get("images") or ()),
         releases=tuple(summary.get("releases") or ()),
-        urls=tuple(one for one in records if one.get("type") == "url_proven"),
         nodes=tuple(_nodes(path)),
         events=_text(path / "cluster" / "events.txt"),
         diff=_text(path / "release.diff"),
@@ -114,10 +112,6 @@ def _failures(records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
     for one in records:
         if one.get("type") == "stage_failed":
             yield from one.get("problems") or ()
-
-
-def _problems(wire: Any) -> tuple[Problem, ...]:
-    return _unique(wire or ())
 
 
 def _unique(wires: Any) -> tuple[Problem, ...]:
@@ -248,15 +242,10 @@ def run_data(run: Run) -> dict[str, Any]:
         "warnings": [one.to_wire() for one in run.warnings],
         "images": [dict(one) for one in run.images],
         "releases": [dict(one) for one in run.releases],
-        "timeline": to_wire(run.timeline),
+        "timeline": asdict(run.timeline),
         "diff": run.diff,
         "files": list(run.files),
     }
-
-
-def list_data(runs: tuple[Listed, ...]) -> dict[str, Any]:
-    """The runs, the newest first."""
-    return {"runs": [{**asdict(one), "path": str(one.path)} for one in runs]}
 
 
 def rules_data() -> dict[str, Any]:

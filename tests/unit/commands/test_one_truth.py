@@ -17,7 +17,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.redact import Redactor
 from deployer.core.steps import Steps, drive
 from deployer.evidence import Ended, recording_in, summarize
-from deployer.evidence.explain import read_run
+from deployer.evidence.explain.run import read_run
 from deployer.helm.storage import revisions_of
 from deployer.state.runs import RunFolder
 from tests.fakes.cluster import RUNNING

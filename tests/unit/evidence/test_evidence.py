@@ -5,7 +5,7 @@ import json
 import stat
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis import Finding
 from deployer.evidence import Ended, note_verdict, recorded, recording_in, summarize
-from deployer.evidence.capture import manifest_diff, within
+from deployer.evidence.capture import begun, manifest_diff
 from deployer.evidence.describe import describe, event_lines
 from deployer.evidence.gather import masked
 from deployer.evidence.timeline import (
@@ -36,7 +36,6 @@ from deployer.evidence.timeline import (
     quantity,
     sighting,
     timeline_of,
-    to_wire,
 )
 from deployer.helm.storage import Applied
 from deployer.rollout.stage import Limits, Rollout, await_rollout
@@ -289,9 +288,9 @@ def test_work_is_given_up_in_time() -> None:
         late_seen.set()
         time.sleep(0.5)
 
-    assert not within(0.05, work)
+    assert not begun(0.05, work)()
     assert late_seen.wait(2)
-    assert within(2, lambda late: None)
+    assert begun(2, lambda late: None)()
 
 
 def test_objects_are_masked() -> None:
@@ -439,7 +438,7 @@ def test_a_delay_counts_from_the_run() -> None:
 def test_a_timeline_survives_its_file() -> None:
     row = Row("p", "pod", (Segment("Ready", 100.0, 101.0, "why"),))
     timeline = timeline_of(records({"type": "x"}, {"type": "y"}), [row], [Sighting("A", "t", "w", None, 100.5, None)])
-    assert from_wire(json.loads(json.dumps(to_wire(timeline)))) == timeline
+    assert from_wire(json.loads(json.dumps(asdict(timeline)))) == timeline
 
 
 def written(state: Path, *, outcome: str = "ok", changed: bool = False, at: float = 1_700_000_000.0) -> RunFolder:

@@ -15,20 +15,9 @@ from deployer.cli.entry import cli
 from deployer.core.errors import DeployError, Problem
 from deployer.core.text import ASCII
 from deployer.diagnosis.causes import CAUSES
-from deployer.evidence.explain import (
-    Line,
-    Run,
-    find_run,
-    html,
-    list_lines,
-    list_runs,
-    read_run,
-    rule_lines,
-    verdict_lines,
-)
-from deployer.evidence.explain.lines import ago
-from deployer.evidence.explain.page import tick_step, waterfall
-from deployer.evidence.explain.run import TextFile
+from deployer.evidence.explain.lines import Line, ago, list_lines, rule_lines, verdict_lines
+from deployer.evidence.explain.page import html, tick_step, waterfall
+from deployer.evidence.explain.run import Run, TextFile, find_run, list_runs, read_run
 from deployer.evidence.timeline import Row, Segment, Sighting, Timeline
 
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e"
