@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import click
 
+from deployer.cli.entry import interrupt
 from deployer.cli.options import Session, common_options, complete_services
 from deployer.cli.running import Task, driven, progress_of
 from deployer.cli.up import read_inputs
@@ -23,7 +24,7 @@ from deployer.commands import dev as story
 from deployer.commands.connection import Opened, open_running
 from deployer.commands.dev import Known, Seen, Work
 from deployer.commands.planning import refuse_unknown
-from deployer.commands.services import pods_of, services_of
+from deployer.commands.services import log_sources, pods_of, services_of
 from deployer.commands.status import addresses_of, services_beside
 from deployer.commands.up import UpOptions, stages_of, up
 from deployer.composition import Machine, begin_run, this_machine
@@ -55,7 +56,7 @@ def dev(session: Session, services: tuple[str, ...]) -> int:
     Files that the spec lets `sync` are copied into running containers; all else is built and rolled out.
     """
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _hang_up)
+        signal.signal(signal.SIGHUP, interrupt)  # a terminal that goes away
     here = this_machine()
     loaded, _, _ = read_inputs(session)
     refuse_unknown(services, {*loaded.spec.images, *loaded.spec.releases})
@@ -64,11 +65,6 @@ def dev(session: Session, services: tuple[str, ...]) -> int:
         loop = Loop(session, services, here, display)
         stack.callback(loop.close)
         return loop.run()
-
-
-def _hang_up(signum: int, frame: Any) -> NoReturn:
-    """A terminal that goes away ends the loop as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 class Display(Protocol):
@@ -145,12 +141,8 @@ class Loop:
                 work = self._work(seen, forced=forced)
             except DeployError as error:
                 return self._fail(error.problems)
-            tried = (
-                seen,
-                work.kind,
-                work.images,
-                tuple(sorted(one.id for each in work.wanted for one in each.containers)),
-            )
+            containers = tuple(sorted(one.id for each in work.wanted for one in each.containers))
+            tried = (seen, work.kind, work.images, containers)
             if work.kind == "nothing" and self._failed and seen != self._failed_at:
                 return self._round((story.SOURCES,), _said("what runs is as the sources are", self._here))
             if work.kind == "nothing" or (tried == self._tried and not forced):
@@ -222,11 +214,8 @@ class Loop:
 
         def steps(run_id: str) -> Steps[Any]:
             yield from _said(f"{work.why} → copied", self._here)
-            return (
-                yield from story.synced(
-                    begin_run(run_id, seen.loaded, seen.values, self._here), kube, known, work.wanted
-                )
-            )
+            run = begin_run(run_id, seen.loaded, seen.values, self._here)
+            return (yield from story.synced(run, kube, known, work.wanted))
 
         code = self._round((story.SOURCES, sync.STAGE), steps)
         if any(one.code == "SYNC_FAILED" for one in self._failed):
@@ -289,7 +278,8 @@ class Eyes:
         self._snapshot = Snapshot()
         self._ended = threading.Event()
         self.pods()
-        self._addresses = self._find_addresses()
+        services = services_beside(refs, opened.kube)
+        self._addresses = {ref.name: url for ref, url in addresses_of(refs, services, opened, self._snapshot).items()}
         for target in (self._look_on, self._read_logs):
             threading.Thread(target=target, name="eyes", daemon=True).start()
 
@@ -301,10 +291,6 @@ class Eyes:
         """The pods as they are now."""
         self._snapshot = take_snapshot(self._refs, self.opened.kube, events=False, before=self._snapshot)
         return tuple(self._snapshot.pods)
-
-    def _find_addresses(self) -> dict[str, str]:
-        services = services_beside(self._refs, self.opened.kube)
-        return {ref.name: url for ref, url in addresses_of(self._refs, services, self.opened, self._snapshot).items()}
 
     def _look_on(self) -> None:
         before: frozenset[str] | None = None
@@ -326,13 +312,7 @@ class Eyes:
         def look() -> tuple[logs.Source, ...]:
             if self._ended.is_set():
                 raise StopIteration
-            snapshot = self._snapshot
-            return tuple(
-                source
-                for ref in self._refs
-                for pod in pods_of(ref, snapshot)
-                for source in logs.sources_of(ref.name, pod)
-            )
+            return log_sources(self._refs, self._snapshot)
 
         with suppress(DeployError, RuntimeError, StopIteration):
             for line in logs.follow(self.opened.kube, look, tail=5):

@@ -49,10 +49,9 @@ def doctor(session: Session, fix: bool, report: Path | None) -> int:
         return code
     from deployer.core.text import glyphs_for
     from deployer.ui.console import make_console
-    from deployer.ui.tables import CheckRow, checks_table
+    from deployer.ui.tables import checks_table
 
-    rows = [CheckRow(one.name, one.state, one.detail, one.hint) for one in found]
-    make_console(sys.stdout, here.env).print(checks_table(rows, glyphs_for(sys.stdout.encoding)))
+    make_console(sys.stdout, here.env).print(checks_table(found, glyphs_for(sys.stdout.encoding)))
     return code
 
 

@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     # of the time of their import, and the interpreter would do it once more at its end.
     gc.set_threshold(_SELDOM, 20, 20)
     atexit.register(gc.freeze)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         with disk_explained():
             result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
@@ -139,8 +139,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     sys.exit(int(code))
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends a run as Ctrl-C does: children are ended and the terminal is put right."""
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """A signal ends a run as Ctrl-C does: children are ended and the terminal is put right."""
     raise KeyboardInterrupt
 
 

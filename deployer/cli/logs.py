@@ -15,9 +15,7 @@ from deployer.cli.options import Session, common_options, complete_services
 from deployer.core.errors import ExitCode, input_error
 
 if TYPE_CHECKING:
-    from deployer.commands.connection import Opened
     from deployer.kube.logs import LogLine, Source
-    from deployer.status import WorkloadRef
 
 # The colours of a terminal's own palette that are read on dark and on light backgrounds.
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
@@ -41,9 +39,10 @@ def logs(
         raise input_error("USAGE", "--follow does not end, so it makes no JSON document", hints=("leave one out",))
     from deployer.cli.running import print_json, read_spec
     from deployer.commands.connection import open_running
-    from deployer.commands.services import chosen, services_of
+    from deployer.commands.services import chosen, log_sources, services_of
     from deployer.composition import this_machine
     from deployer.kube import logs as podlogs
+    from deployer.rollout.stage import take_snapshot
     from deployer.sources.load import load_env
 
     loaded = read_spec(session)
@@ -52,7 +51,7 @@ def logs(
     refs = chosen(services_of(opened), services, _spec_hint(services))
 
     def look(before: bool = False) -> tuple[Source, ...]:
-        return _sources(opened, refs, before)
+        return log_sources(refs, take_snapshot(refs, opened.kube, events=False), previous=before)
 
     past = podlogs.read(opened.kube, look(True), tail=tail, previous=True) if previous else iter(())
     lines: Iterator[LogLine]
@@ -77,18 +76,6 @@ def logs(
 for _option in logs.params:
     if _option.name == "file":
         _option.opts.remove("-f")
-
-
-def _sources(opened: Opened, refs: tuple[WorkloadRef, ...], previous: bool) -> tuple[Source, ...]:
-    from deployer.commands.services import pods_of
-    from deployer.kube.logs import sources_of
-    from deployer.rollout.stage import take_snapshot
-
-    snapshot = take_snapshot(refs, opened.kube, events=False)
-    return tuple(
-        source for ref in refs for pod in pods_of(ref, snapshot)
-        for source in sources_of(ref.name, pod, previous=previous)
-    )  # fmt: skip
 
 
 def _print(lines: Iterator[LogLine], follow: bool, prefix: bool) -> int:

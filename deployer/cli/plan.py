@@ -40,9 +40,8 @@ def plan(session: Session, exit_code: bool) -> int:
         return code
     from deployer.ui.codes import print_problems
     from deployer.ui.console import make_console
-    from deployer.ui.tables import PlanRow, plan_view
+    from deployer.ui.tables import plan_view
 
-    rows = [PlanRow(step.kind, step.name, step.action, step.reason) for step in steps]
-    make_console(sys.stdout, here.env).print(plan_view(rows))
+    make_console(sys.stdout, here.env).print(plan_view(steps))
     print_problems(load.shipped(loaded, env), "warning")
     return code

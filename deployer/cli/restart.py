@@ -12,7 +12,7 @@ from deployer.cli.options import Session, common_options, complete_services
 @common_options
 def restart(session: Session, services: tuple[str, ...]) -> int:
     """Replace the pods of SERVICEs one after the other, without a change, and wait until they are stable."""
-    from deployer.cli.running import print_json, read_spec, run
+    from deployer.cli.running import print_json, read_spec, run, workload_data
     from deployer.commands.connection import open_own
     from deployer.commands.restart import STAGES
     from deployer.commands.restart import restart as story
@@ -34,11 +34,7 @@ def restart(session: Session, services: tuple[str, ...]) -> int:
         data = {
             "changed": ran.view.changed,
             "seconds": round(ran.seconds, 3),
-            "workloads": [
-                {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace,
-                 "phase": one.phase.value, "ready": one.ready, "desired": one.desired, "restarts": one.restarts}
-                for one in statuses
-            ],
-        }  # fmt: skip
+            "workloads": workload_data(statuses),
+        }
         print_json("restart", ran.exit_code, data, ran.problems)
     return ran.exit_code

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import duration_option, print_json, read_spec, run, workload_data
+from deployer.cli.running import duration_option, print_json, read_spec, run, url_data, workload_data
 from deployer.commands.connection import open_running
 from deployer.commands.rollback import STAGES, RollbackOptions
 from deployer.commands.rollback import rollback as story
@@ -18,8 +17,6 @@ from deployer.commands.status import astray
 from deployer.composition import begin_run, this_machine
 from deployer.core.errors import ExitCode
 from deployer.sources import load
-from deployer.state.history import Entry
-from deployer.ui.tables import HistoryRow
 
 
 @click.command("rollback")
@@ -61,24 +58,10 @@ def history(session: Session) -> int:
     from deployer.ui.console import make_console
     from deployer.ui.tables import history_table
 
-    make_console(sys.stdout, this_machine().env).print(history_table([_row(entry) for entry in entries]))
+    make_console(sys.stdout, this_machine().env).print(history_table(entries))
     for line in () if session.quiet else other:
         click.echo(line, err=True)
     return ExitCode.OK
-
-
-def _row(entry: Entry) -> HistoryRow:
-    return HistoryRow(
-        number=str(entry.number),
-        when=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at)),
-        who=entry.who,
-        commit=entry.commit[:7] + ("+" if entry.dirty else ""),
-        verdict=entry.verdict,
-        verdict_text=entry.verdict_text,
-        seconds=f"{entry.seconds:.0f}" if entry.seconds else "",
-        why=entry.why,
-        images="\n".join(entry.images.values()),
-    )
 
 
 def _data(ran: Any) -> dict[str, Any]:
@@ -92,5 +75,5 @@ def _data(ran: Any) -> dict[str, Any]:
             for one in done.releases
         ],
         "workloads": workload_data(ran.view.workloads),
-        "urls": [{"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in done.urls],
+        "urls": url_data(done.urls),
     }

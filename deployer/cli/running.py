@@ -34,8 +34,11 @@ from deployer.ui.view import View, envelope, fold
 if TYPE_CHECKING:
     from cProfile import Profile
 
+    from deployer.stages.urls import ProvenUrl
+
 T = TypeVar("T")
 _PROFILED_FUNCTIONS = 60
+_PROFILE_UNWRITABLE = "PROFILE_UNWRITABLE", "--profile-run FILE, in a folder that can be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ def profiled(path: Path | None) -> Iterator[None]:
     import threading
 
     before, begun = time.process_time(), time.monotonic()
-    _write_profile(path, "")
+    write_asked(path, "", *_PROFILE_UNWRITABLE)
     profiles = [cProfile.Profile()]
 
     def follow(*_: object) -> None:
@@ -196,7 +199,7 @@ def profiled(path: Path | None) -> Iterator[None]:
         threading.setprofile(None)
         took, used = time.monotonic() - begun, time.process_time() - before
         head = f"{took:.3f} s by the clock, {used:.3f} s of processor time; {before:.3f} s of it before, for imports\n"
-        _write_profile(path, _profile_text(profiles, head))
+        write_asked(path, _profile_text(profiles, head), *_PROFILE_UNWRITABLE)
 
 
 def _profile_text(profiles: Sequence[Profile], head: str) -> str:
@@ -210,12 +213,12 @@ def _profile_text(profiles: Sequence[Profile], head: str) -> str:
     return text.getvalue()
 
 
-def _write_profile(path: Path, content: str) -> None:
+def write_asked(path: Path, content: str, code: str, hint: str) -> None:
+    """The file that the user names has the content and is readable by its owner only; input error otherwise."""
     try:
         write_private(path.parent.resolve(strict=True) / path.name, content)
     except OSError as error:
-        detail, hints = error.strerror or str(error), ("--profile-run FILE, in a folder that can be written",)
-        raise input_error("PROFILE_UNWRITABLE", f"cannot write {path}", detail=detail, hints=hints) from None
+        raise input_error(code, f"cannot write {path}", detail=error.strerror or str(error), hints=(hint,)) from None
 
 
 def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -249,6 +252,11 @@ def workload_data(workloads: Iterable[WorkloadStatus]) -> list[dict[str, Any]]:
         }
         for status in workloads
     ]
+
+
+def url_data(urls: Iterable[ProvenUrl]) -> list[dict[str, Any]]:
+    """The documented `data.urls` of the commands that prove them."""
+    return [{"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in urls]
 
 
 def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:

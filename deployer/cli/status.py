@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json, read_spec
+from deployer.cli.running import print_json, read_spec, workload_data
 from deployer.commands import addons
 from deployer.commands.connection import Opened, not_deployed, not_running, open_running, see_cluster
 from deployer.commands.status import Part, Status, read_status
 from deployer.composition import Machine, this_machine
-from deployer.core.errors import ExitCode
+from deployer.core.errors import DeployError, ExitCode
 from deployer.forwarding import Known
 from deployer.stages.addons import AddonState
-from deployer.status import ClusterPhase, WorkloadStatus
+from deployer.status import ClusterPhase
 from deployer.status.objects import epoch
 
 
@@ -32,16 +32,10 @@ def status(session: Session, watch: bool) -> int:
     if session.as_json:
         seen = see_cluster(loaded, here)
         if seen.facts.phase is not ClusterPhase.RUNNING:
-            error = not_running(seen)
-            cluster = cluster_data(loaded.spec.cluster, seen.facts)
-            print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
-            return error.exit_code
+            return _refused(not_running(seen), cluster_data(loaded.spec.cluster, seen.facts))
     opened = open_running(loaded, here)
     if session.as_json and not opened.record.releases:
-        error = not_deployed(opened)
-        cluster = cluster_data(loaded.spec.cluster, opened.facts)
-        print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
-        return error.exit_code
+        return _refused(not_deployed(opened), cluster_data(loaded.spec.cluster, opened.facts))
     found = read_status(opened, here.clock)
     if session.as_json:
         print_json(
@@ -52,6 +46,12 @@ def status(session: Session, watch: bool) -> int:
         return _watch(session, here)
     _print(found, here)
     return ExitCode.OK
+
+
+def _refused(error: DeployError, cluster: dict[str, Any]) -> int:
+    """Of a cluster without the application its facts are printed all the same."""
+    print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
+    return error.exit_code
 
 
 def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:
@@ -91,10 +91,9 @@ def status_data(found: Status) -> dict[str, Any]:
             for one in found.releases
         ],
         "workloads": [
-            {"kind": one.ref.kind, "name": one.ref.name, "namespace": one.ref.namespace, "phase": one.phase.value,
-             "ready": one.ready, "desired": one.desired, "restarts": one.restarts, "images": list(one.images),
-             "cause": found.causes.get(one.ref, ""), "nodes": dict(found.nodes.get(one.ref, {}))}
-            for one in found.workloads
+            data | {"images": list(one.images), "cause": found.causes.get(one.ref, ""),
+                    "nodes": dict(found.nodes.get(one.ref, {}))}
+            for data, one in zip(workload_data(found.workloads), found.workloads, strict=True)
         ],
         "services": [{"name": one.name, "namespace": one.namespace, "phase": one.phase}
                      for one in found.parts if one.kind == "Service"],
@@ -122,7 +121,8 @@ def _print(found: Status, here: Machine) -> None:
     now = here.clock.now()
     rows = [
         StatusRow(
-            str(one.ref), one.phase, one.ready, one.desired, one.restarts, _age(one, now, age), _image(one),
+            str(one.ref), one.phase, one.ready, one.desired, one.restarts,
+            "" if (created := epoch(one.created)) is None else age(now - created), ", ".join(one.images),
             found.addresses.get(one.ref, ""), found.causes.get(one.ref, ""),
         )
         for one in found.workloads
@@ -193,12 +193,3 @@ def _watch(session: Session, here: Machine) -> int:
         click.clear()
         _print(found, here)
         time.sleep(2)
-
-
-def _age(status: WorkloadStatus, now: float, words: Any) -> str:
-    created = epoch(status.created)
-    return "" if created is None else str(words(now - created))
-
-
-def _image(status: WorkloadStatus) -> str:
-    return ", ".join(status.images)

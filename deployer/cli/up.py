@@ -20,6 +20,7 @@ from deployer.cli.running import (
     read_spec,
     run,
     show_fetch,
+    url_data,
     workload_data,
 )
 from deployer.commands import connection
@@ -183,9 +184,7 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
             for one in result.releases
         ],
         "workloads": workload_data(ran.view.workloads),
-        "urls": [
-            {"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in result.urls
-        ],
+        "urls": url_data(result.urls),
     }
 
 

@@ -10,6 +10,7 @@ from deployer.composition import Machine
 from deployer.core.errors import DeployError, input_error, machine_error
 from deployer.core.shell import no_proxy
 from deployer.core.text import did_you_mean
+from deployer.kube.logs import Source, sources_of
 from deployer.plan import url_plans
 from deployer.rollout.stage import take_snapshot, workloads_in
 from deployer.sources import load
@@ -60,6 +61,14 @@ def pods_of(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, ...]:
     pods = [pod for uid in (owner, *map(uid_of, owned)) for pod in snapshot.pods_by_owner.get(uid, ())]
     pods += [workload] if ref.kind == "Pod" and workload is not None else []
     return tuple(sorted(pods, key=name_of))
+
+
+def log_sources(refs: Sequence[WorkloadRef], snapshot: Snapshot, *, previous: bool = False) -> tuple[Source, ...]:
+    """The containers of the workloads' pods that have a log; with `previous`, those that ran before."""
+    return tuple(
+        source for ref in refs for pod in pods_of(ref, snapshot)
+        for source in sources_of(ref.name, pod, previous=previous)
+    )  # fmt: skip
 
 
 def best_pod(ref: WorkloadRef, snapshot: Snapshot) -> tuple[Object, bool] | None:

@@ -60,6 +60,18 @@ class Lines:
                 self._gone = True
 
 
+class Sink(Protocol):
+    """Takes a run's events, inside a `with`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None: ...
+
+
 class PlainSink:
     """Each change is one line on the stream; after 10 silent seconds a line says what is being waited for.
 
@@ -208,18 +220,12 @@ def _heartbeat(view: View, stage: StageView, now: float) -> str:
     return clean(_prefixed(stage.name, f"still running after {elapsed(now - stage.began)}{waiting}"))
 
 
-class QuietSink:
+class QuietSink(Sink):
     """Problems are printed as they come, and nothing else is."""
 
     def __init__(self, stream: TextIO, *, github: bool = False) -> None:
         self._lines = Lines(stream)
         self._github = github
-
-    def __enter__(self) -> QuietSink:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageFailed):
@@ -229,18 +235,12 @@ class QuietSink:
             self._lines.write(*lines)
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Every event is one line of JSON on the stream, flushed at once."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._lines = Lines(stream)
         self._clock = clock
-
-    def __enter__(self) -> JsonlSink:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def __call__(self, event: Event) -> None:
         at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds")
@@ -250,14 +250,6 @@ class JsonlSink:
 
 
 Progress = Literal["auto", "live", "plain", "json", "quiet"]
-
-
-class Sink(Protocol):
-    """Takes a run's events, inside a `with`."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
-    def __call__(self, event: Event) -> None: ...
 
 
 def choose(progress: Progress, stderr: TextIO, env: Mapping[str, str]) -> Progress:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.style import Style
@@ -15,6 +16,11 @@ from rich.text import Text
 from deployer.core.text import UNICODE, Glyphs, clean, clean_lines, count
 from deployer.status import Phase
 from deployer.ui.console import BUSY, CARE, CAUSE, GOOD, PHASE_STYLES, QUIET, STRONG
+
+if TYPE_CHECKING:
+    from deployer.commands.doctor import Check
+    from deployer.commands.plan import Step
+    from deployer.state.history import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +38,11 @@ class StatusRow:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRow:
-    """One check of `doctor`; `hint` is the command that mends what it found."""
-
-    name: str
-    state: Literal["pass", "warn", "fail", "skip"]
-    detail: str = ""
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One thing that `up` would do or leave alone; `reason` may have several lines and holds no secret value."""
-
-    kind: str
-    name: str
-    action: Literal["create", "build", "update", "unchanged", "delete"]
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """One revision of the application as `history` shows it; `verdict` comes with its cause or its limits."""
-
-    number: str
-    when: str
-    who: str
-    commit: str
-    verdict: str
-    verdict_text: str
-    seconds: str
-    why: str
-    images: str
-
-
 # Below this many columns a row of `status` that must be broken is not readable any more.
 _NARROW = 100
 _CHECK_STYLES = {"pass": GOOD, "warn": CARE, "fail": CAUSE, "skip": QUIET}
-_ACTION_SIGNS = {"create": "+", "build": "+", "update": "~", "unchanged": "=", "delete": "-"}
-_ACTION_STYLES = {"create": GOOD, "build": GOOD, "update": CARE, "unchanged": QUIET, "delete": CAUSE}
+_ACTION_SIGNS = {"create": "+", "build": "+", "update": "~", "unchanged": "="}
+_ACTION_STYLES = {"create": GOOD, "build": GOOD, "update": CARE, "unchanged": QUIET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +96,24 @@ def _narrow(row: StatusRow) -> list[Text]:
     return [Text(clean(row.workload), overflow="fold"), state, *more]
 
 
-def history_table(rows: Sequence[HistoryRow]) -> Group:
+def history_table(revisions: Sequence[Entry]) -> Group:
     """One row a revision, the newest last."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=QUIET, pad_edge=False)
     for title in ("REV", "WHEN", "WHO", "COMMIT", "VERDICT", "SECONDS"):
         table.add_column(title, no_wrap=True)
     table.add_column("WHY", overflow="fold")
     table.add_column("IMAGES", overflow="fold")
-    for row in rows:
-        style = {"verified": GOOD, "failed": CAUSE}.get(row.verdict_text.partition(":")[0], CARE)
-        words = (row.number, row.when, row.who, row.commit)
-        cells = (*(Text(clean(word)) for word in words), Text(clean(row.verdict_text), style), Text(row.seconds, QUIET))
-        table.add_row(*cells, Text(clean(row.why)), Text(clean(row.images), QUIET))
+    for one in revisions:
+        style = {"verified": GOOD, "failed": CAUSE}.get(one.verdict_text.partition(":")[0], CARE)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
+        words = (str(one.number), when, one.who, one.commit[:7] + ("+" if one.dirty else ""))
+        took = f"{one.seconds:.0f}" if one.seconds else ""
+        cells = (*(Text(clean(word)) for word in words), Text(clean(one.verdict_text), style), Text(took, QUIET))
+        table.add_row(*cells, Text(clean(one.why)), Text(clean("\n".join(one.images.values())), QUIET))
     return Group(table)
 
 
-def checks_table(rows: Sequence[CheckRow], glyphs: Glyphs = UNICODE) -> Group:
+def checks_table(rows: Sequence[Check], glyphs: Glyphs = UNICODE) -> Group:
     """One row a check, the mending command beneath each that did not pass, and the counts."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -160,7 +133,7 @@ def checks_table(rows: Sequence[CheckRow], glyphs: Glyphs = UNICODE) -> Group:
     return Group(table, Text(), Text(", ".join(words), STRONG))
 
 
-def plan_view(rows: Sequence[PlanRow]) -> Group:
+def plan_view(rows: Sequence[Step]) -> Group:
     """What would be done by kind, each with its reasons beneath, and the counts."""
     lines: list[Text] = []
     width = max((len(clean(row.name)) for row in rows), default=0)
@@ -178,13 +151,10 @@ def plan_view(rows: Sequence[PlanRow]) -> Group:
             head.rstrip()
             lines.append(head)
             lines += [Text(f"{'':{width + 17}}{line}", QUIET) for line in more]
-    return Group(*lines, *([Text()] if lines else []), Text(_plan_words(rows), STRONG))
-
-
-def _plan_words(rows: Sequence[PlanRow]) -> str:
     found: Counter[str] = Counter(row.action for row in rows)
     words = [f"{found[action]} to {action}" for action in _ACTION_SIGNS if found[action] and action != "unchanged"]
-    return ", ".join([*words, f"{found['unchanged']} unchanged"]) if words else "nothing to change"
+    whole = ", ".join([*words, f"{found['unchanged']} unchanged"]) if words else "nothing to change"
+    return Group(*lines, *([Text()] if lines else []), Text(whole, STRONG))
 
 
 def _link(url: str) -> Text:

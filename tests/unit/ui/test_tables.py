@@ -4,12 +4,14 @@ import io
 
 from rich.console import Group, RenderableType
 
+from deployer.commands.doctor import Check
+from deployer.commands.plan import Step
 from deployer.core.errors import Problem
 from deployer.core.text import ASCII, UNICODE
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console
 from deployer.ui.draw import problem_text
-from deployer.ui.tables import CheckRow, PlanRow, StatusRow, checks_table, plan_view, status_table
+from deployer.ui.tables import StatusRow, checks_table, plan_view, status_table
 
 from .scenes import CRASH
 
@@ -52,10 +54,10 @@ def test_a_terminal_too_narrow_for_a_row_gets_lines() -> None:
 
 def test_checks_name_the_command_that_mends() -> None:
     rows = [
-        CheckRow("docker", "pass", "Engine 28.1"),
-        CheckRow(".env", "fail", "2 keys are missing", "todo-deploy secrets init"),
-        CheckRow("disk", "warn", "3 GB free"),
-        CheckRow("cluster", "skip", "docker first"),
+        Check("docker", "pass", "Engine 28.1"),
+        Check(".env", "fail", "2 keys are missing", "todo-deploy secrets init"),
+        Check("disk", "warn", "3 GB free"),
+        Check("cluster", "skip", "docker first"),
     ]
     assert shown(checks_table(rows, ASCII)) == [
         "+ pass  docker   Engine 28.1",
@@ -66,14 +68,14 @@ def test_checks_name_the_command_that_mends() -> None:
         "",
         "1 passed, 1 warning, 1 failed, 1 skipped",
     ]
-    assert all(len(line) <= 60 for line in shown(checks_table([CheckRow("a", "fail", "word " * 40)]), 60))
+    assert all(len(line) <= 60 for line in shown(checks_table([Check("a", "fail", "word " * 40)]), 60))
 
 
 def test_a_plan_says_what_and_why() -> None:
     rows = [
-        PlanRow("images", "api", "build", "todo_backend/main.py changed\nDockerfile changed"),
-        PlanRow("images", "web", "unchanged"),
-        PlanRow("secrets", "todo-env", "update", "GEMINI_API_KEY: **** -> ****"),
+        Step("images", "api", "build", "todo_backend/main.py changed\nDockerfile changed"),
+        Step("images", "web", "unchanged"),
+        Step("secrets", "todo-env", "update", "GEMINI_API_KEY: **** -> ****"),
     ]
     assert shown(plan_view(rows)) == [
         "images",
