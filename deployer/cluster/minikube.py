@@ -364,32 +364,20 @@ class Minikube:
             for line in stream([str(word) for word in words], env=self._environment()):
                 yield Log(STAGE, name, line)
         except CommandFailed as failed:
-            detail = failed.output
             hints = ("minikube addons list", "todo-deploy up")
             title = f"Minikube could not enable the addon {name}"
-            raise machine_error("ADDON_MINIKUBE", title, detail=detail, hints=hints) from None
+            raise machine_error("ADDON_MINIKUBE", title, detail=failed.output, hints=hints) from None
 
     def remove_folder(self, path: str) -> None:
         """The folder of the node is gone with everything in it."""
-        words: list[str | Path] = [
-            self._toolchain.minikube,
-            "--profile",
-            self._profile,
-            "ssh",
-            "--",
-            "sudo",
-            "rm",
-            "-rf",
-            path,
-        ]
+        words = ["--profile", self._profile, "ssh", "--", "sudo", "rm", "-rf", path]
         try:
-            run(words, env=self._environment())
+            run([self._toolchain.minikube, *words], env=self._environment())
         except CommandFailed as failed:
-            detail = failed.output
             raise machine_error(
                 "FOLDER_KEPT",
                 f"the node's folder {path} cannot be removed",
-                detail=detail,
+                detail=failed.output,
                 hints=(f"minikube ssh --profile {self._profile} -- sudo rm -r {path}",),
             ) from None
 

@@ -28,6 +28,7 @@ from deployer.core.ports import (
     ObjectRef,
     ref_of,
 )
+from deployer.core.text import first_few
 from deployer.helm import storage
 from deployer.kube.kubeconfig import account_of
 from deployer.kube.kubeconfig import read as read_kubeconfig
@@ -287,8 +288,7 @@ def foreign_objects(
 
 def listed(refs: Sequence[ObjectRef]) -> str:
     """The first of the objects and how many more there are."""
-    names = [f"{ref.kind} {ref.namespace}/{ref.name}" for ref in refs[:_SHOWN]]
-    return ", ".join(names) + (f" and {len(refs) - _SHOWN} more" if len(refs) > _SHOWN else "")
+    return first_few([f"{ref.kind} {ref.namespace}/{ref.name}" for ref in refs], _SHOWN)
 
 
 def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
@@ -306,12 +306,6 @@ def _by_kubernetes(one: Object, services: set[tuple[str, str]]) -> bool:
         or "endpoints.kubernetes.io/last-change-trigger-time" in notes
         or (kind == "Secret" and "kubernetes.io/service-account.name" in notes and name.startswith("default-token-"))
     )
-
-
-def is_of_release(one: Object, release: str, namespace: str) -> bool:
-    """Whether Helm has marked the object as one of the release's."""
-    notes = annotations_of(one)
-    return (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
 
 
 def _is_ours(one: Object, application: str, releases: Mapping[str, ReleaseRecord]) -> bool:

@@ -94,6 +94,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first of the names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def did_you_mean(name: str, known: Iterable[str], before: str = "") -> tuple[str, ...]:
     """The hint that names what is known and most like the name, with what stands before it; none without such a one."""
     import difflib  # only a mistake needs it

@@ -193,11 +193,15 @@ def ask(release: Release, objects: Sequence[Object], kube: KubePort) -> tuple[Ve
         return (*pool.map(_Asked.verdict, named), *map(_Asked.nameless, others))
 
 
+def is_of_release(live: Object, release: str, namespace: str) -> bool:
+    """Whether Helm has marked the object as one of the release's."""
+    notes = annotations_of(live)
+    return (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
+
+
 def owned_by(live: Object, release: str, namespace: str) -> bool:
     """Whether Helm takes the object for the release's (pkg/action/validate.go, checkOwnership)."""
-    labels, notes = labels_of(live), annotations_of(live)
-    ours = (notes.get(RELEASE_NAME), notes.get(RELEASE_NAMESPACE)) == (release, namespace)
-    return ours and labels.get(MANAGED_BY) == "Helm"
+    return is_of_release(live, release, namespace) and labels_of(live).get(MANAGED_BY) == "Helm"
 
 
 @dataclass(frozen=True, slots=True)

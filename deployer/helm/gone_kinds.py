@@ -39,20 +39,15 @@ class Gone:
 
 def gone_kinds(objects: Sequence[Object], namespace: str, kube: KubePort) -> tuple[Gone, ...]:
     """The objects that helm cannot build; those of a server behind the API server are left out, which may come back."""
-    served = kube.kinds()
-    return tuple(_gone(objects, namespace, served, kube)) if served else ()
-
-
-def _gone(
-    objects: Sequence[Object], namespace: str, served: Mapping[tuple[str, str], Kind], kube: KubePort
-) -> Iterator[Gone]:
-    for one in objects:
+    served, found = kube.kinds(), []
+    for one in objects if served else ():
         api, kind = str(one.get("apiVersion") or ""), str(one.get("kind") or "")
         if (api, kind) in served or not api.partition("/")[2] or not kind:
             continue
         now = _served_as(api, kind, served)
         if now or not (_comes_from_elsewhere(api, kube) or _is_defined(api, kind, kube)):
-            yield Gone(ref_of(one, namespace), kind, api, now)
+            found.append(Gone(ref_of(one, namespace), kind, api, now))
+    return tuple(found)
 
 
 def _served_as(api: str, kind: str, served: Mapping[tuple[str, str], Kind]) -> str:

@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from deployer.core.objects import identified
 from deployer.core.ports import INPUTS_LABEL, LABEL_PREFIX, VERDICT_LABEL, KubePort, Object, ObjectRef, Revision, ref_of
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.redact import KNOWN, SECRET_NAME
+from deployer.core.text import first_few
 from deployer.core.yaml import parse_manifest, text_of
 from deployer.status.objects import annotations_of, labels_of
 
@@ -187,12 +188,12 @@ def with_status(secret: Object, status: str, description: str) -> Object:
     return {**secret, "data": data, "metadata": {**secret["metadata"], "labels": labels}}
 
 
-def keeping(secret: Object, kind: str, names: Collection[str]) -> Object | None:
-    """The Secret whose revision does not delete those objects when it is uninstalled; None where it has none of them.
+def keeping(secret: Object, namespaces: Collection[str]) -> Object | None:
+    """The Secret whose revision leaves those namespaces when it is uninstalled; None where it has none of them.
 
     Helm deletes what the manifest of the revision does not mark (pkg/action/resource_policy.go).
     """
-    return with_parts(secret, lambda part: _kept(part, kind, names))
+    return with_parts(secret, lambda part: _kept(part, namespaces))
 
 
 def with_parts(secret: Object, change: Callable[[str], str]) -> Object | None:
@@ -209,12 +210,12 @@ def with_parts(secret: Object, change: Callable[[str], str]) -> Object | None:
     return {**secret, "data": {**secret["data"], "release": encode(document)}}
 
 
-def _kept(part: str, kind: str, names: Collection[str]) -> str:
+def _kept(part: str, namespaces: Collection[str]) -> str:
     with suppress(Malformed):
         for one in parse_manifest(part):
             body = identified(one)
             metadata = body["metadata"]
-            if body.get("kind") == kind and metadata.get("name") in names:
+            if body.get("kind") == "Namespace" and metadata.get("name") in namespaces:
                 notes = {**annotations_of(body), "helm.sh/resource-policy": "keep"}
                 return json.dumps({**body, "metadata": {**metadata, "annotations": notes}}) + "\n"
     return part
@@ -262,13 +263,7 @@ def objects_of(manifest: str, namespace: str) -> list[ObjectRef]:
     return [ref for ref in refs if ref.kind and ref.name]
 
 
-_SHOWN = 3
 _LONGEST = 60
-
-
-def value_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    """Each changed path, with its values where they are short and no secrets: `backend.replicaCount: 2 → 3`."""
-    return tuple(_changes(old, new, ""))
 
 
 def changed_paths(old: Any, new: Any, path: str = "") -> tuple[str, ...]:
@@ -282,22 +277,19 @@ def changed_paths(old: Any, new: Any, path: str = "") -> tuple[str, ...]:
     return tuple(place for name, one, other in pairs for place in changed_paths(one, other, name))
 
 
-def in_words(changes: tuple[str, ...], chart: str = "") -> str:
+def in_words(changes: Iterable[str], chart: str = "") -> str:
     """The first changes and how many more there are; `chart` says what of the chart itself changed."""
-    listed = ((chart,) if chart else ()) + changes
-    if not listed:
-        return "inputs changed"
-    more = len(listed) - _SHOWN
-    return ", ".join(listed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return first_few([*filter(None, (chart,)), *changes]) or "inputs changed"
 
 
-def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
+def value_changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Each changed path, with its values where they are short and no secrets: `backend.replicaCount: 2 → 3`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
-            yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from value_changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _changes(one, other, f"{path}[{index}]")
+            yield from value_changes(one, other, f"{path}[{index}]")
     elif old != new:
         before, after = KNOWN(_short(old)), KNOWN(_short(new))
         shown = before and after and len(before) + len(after) < _LONGEST and not SECRET_NAME.search(path)

@@ -18,10 +18,10 @@ from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, run
 from deployer.core.reading import Malformed, parse_json, shaped
 from deployer.core.shell import no_proxy
+from deployer.core.text import first_few
 
 SCANNERS = ("trivy", "grype")
 _SEVERITIES = ("critical", "high", "medium", "low")
-_SHOWN = 3
 # What the look at a database that is there may take, and the scan of an image.
 _LOOK_SECONDS = 30.0
 _IMAGE_SECONDS = 300.0
@@ -101,9 +101,7 @@ class Scan:
             return f"not scanned: {self.why}"
         others = sorted(severity for severity in self.counts if severity not in _SEVERITIES)
         counts = ", ".join(f"{self.counts.get(severity, 0)} {severity}" for severity in (*_SEVERITIES, *others))
-        shown = ", ".join(self.critical[:_SHOWN])
-        more = f" and {len(self.critical) - _SHOWN} more" if len(self.critical) > _SHOWN else ""
-        return f"scanned by {self.scanner}: {counts}" + (f" ({shown}{more})" if shown else "")
+        return f"scanned by {self.scanner}: {counts}" + (f" ({first_few(self.critical)})" if self.critical else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from deployer.core.files import write_private
 from deployer.core.ports import BuildFailed, BuildRequest, DeliveryPort, ImageFacts, ImagePort
 from deployer.core.reading import Malformed, read_json
 from deployer.core.steps import Clock, Outcome, Steps, merge
+from deployer.core.text import first_few
 from deployer.images.registry import is_passing
 from deployer.images.scanner import Scan, Scanner
 from deployer.plan import ImagePlan
@@ -86,8 +87,7 @@ def reason_to_build(image: ImagePlan, previous: Previous | None) -> str:
     changes = digest.changed_files(previous.source.manifest, image.source.manifest)
     if not changes:
         return "build arguments or base image changed"
-    first = str(changes[0])
-    return first if len(changes) == 1 else f"{first} and {len(changes) - 1} more"
+    return first_few([str(one) for one in changes], 1)
 
 
 def ensure_images(

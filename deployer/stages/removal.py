@@ -23,6 +23,7 @@ from deployer.core.ports import (
     made_for,
 )
 from deployer.core.steps import Clock, Outcome, Steps, merge
+from deployer.core.text import first_few
 from deployer.helm.gone_kinds import described, forget
 from deployer.helm.storage import Damaged, keeping, latest_of, stored_revision
 from deployer.kube.rights import listed as listed_if_allowed
@@ -36,7 +37,7 @@ _GONE_SECONDS = 120.0
 # A provisioner that feels responsible deletes a volume within a second or two.
 _VOLUME_SECONDS = 5.0
 _COLLECTED_SECONDS = 10.0
-_SHOWN_SECONDS, _SHOWN = 5.0, 3
+_SHOWN_SECONDS = 5.0
 _LOST = "is not Ready"
 _HOSTPATH = "k8s.io/minikube-hostpath"
 _HOSTPATH_ROOT = "/tmp/hostpath-provisioner/"  # noqa: S108  # a folder of the node, not of this machine
@@ -88,7 +89,7 @@ def keep_namespaces(releases: Sequence[tuple[str, ReleaseRecord]], names: Collec
         latest = latest_of(name, known.namespace, kube)
         secret = stored_revision(name, known.namespace, latest.revision, kube) if latest is not None else None
         with suppress(Damaged):
-            if secret is not None and (kept := keeping(secret, "Namespace", names)) is not None:
+            if secret is not None and (kept := keeping(secret, names)) is not None:
                 kube.replace(kept)
 
 
@@ -131,7 +132,7 @@ def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort
             with suppress(DeployError):
                 left = _leaving(known, kube)
             if left:
-                yield Item(STAGE, name, ItemState.RUNNING, f"uninstalling: waiting for {_some(left)}")
+                yield Item(STAGE, name, ItemState.RUNNING, f"uninstalling: waiting for {first_few(left)}")
         return True
 
     was_there = (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
@@ -146,7 +147,7 @@ def _left(name: str, known: ReleaseRecord, kube: KubePort) -> DeployError | None
         return None
     again = "`todo-deploy up` starts a stopped node of Minikube" if any(_LOST in one for one in left) else ""
     where = f"kubectl -n {known.namespace} get pods -o wide"
-    title = f"release `{name}` is not uninstalled yet: it waits for {_some(left)}"
+    title = f"release `{name}` is not uninstalled yet: it waits for {first_few(left)}"
     return machine_error("RELEASE_LEAVING", title, hints=filter(None, (again, where, "todo-deploy down")))
 
 
@@ -170,11 +171,6 @@ def _until(pod: Object, lost: Collection[str]) -> str:
     """Only its node's kubelet can say that a pod has ended."""
     node = str(dig(pod, "spec", "nodeName"))
     return f"node {node} {_LOST}" if node in lost else f"up to {pod['metadata'].get('deletionGracePeriodSeconds', 0)} s"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def remove_secrets(application: str, namespaces: Iterable[str], kube: KubePort) -> Steps[int]:
@@ -219,7 +215,7 @@ def _users(claim: ObjectRef, kube: KubePort) -> str:
     pods = (pod for pod in kube.list("Pod", claim.namespace) for volume in rows(pod, "spec", "volumes")
             if dig(volume, "persistentVolumeClaim", "claimName") == claim.name)  # fmt: skip
     names = [f"pod/{pod['metadata']['name']}" for pod in pods]
-    return f", which {_some(names)} uses" if names else ""
+    return f", which {first_few(names)} uses" if names else ""
 
 
 def remove_left_volumes(names: Sequence[str], kube: KubePort, cluster: ClusterPort, clock: Clock) -> Steps[None]:

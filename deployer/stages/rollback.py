@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployer.cluster import ownership
 from deployer.core.errors import Problem, refused
 from deployer.core.events import Item, ItemState, Warned
 from deployer.core.ports import INPUTS_LABEL, VERDICT_LABEL, HelmPort, KubePort, Object, ObjectRef, Revision
@@ -150,7 +149,7 @@ def free_blocked(applied: Sequence[Applied], kube: KubePort, clock: Clock) -> St
     for one in applied:
         for ref in one.objects:
             found = (yield from _observed(ref, kube, clock)) if ref.kind == "StatefulSet" and one.changed else None
-            if found is None or not ownership.is_of_release(found, one.name, one.namespace):
+            if found is None or not dry_run.is_of_release(found, one.name, one.namespace):
                 continue
             for pod in blocking_pods(found, kube.list("Pod", ref.namespace)):
                 if kube.delete("Pod", ref.namespace, name_of(pod)):
@@ -229,8 +228,3 @@ def serve_copy(ref: KeptSecretRef, kube: KubePort) -> bool:
         version = found["metadata"]["resourceVersion"]
         kube.replace({**body, "metadata": {**metadata, "resourceVersion": version}})
     return True
-
-
-def names(entries: Sequence[Entry]) -> str:
-    """The revisions' numbers with their verdicts, for a message."""
-    return ", ".join(f"{entry.number} ({entry.verdict_text})" for entry in entries) or "none"

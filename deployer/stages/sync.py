@@ -21,7 +21,7 @@ from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.events import Item, ItemState
 from deployer.core.ports import LABEL_PREFIX, Executed, KubePort
 from deployer.core.steps import Outcome, Steps, merge
-from deployer.core.text import count
+from deployer.core.text import count, first_few
 from deployer.sources import build_context, digest
 from deployer.sources.digest import Manifest
 from deployer.status.objects import container_statuses, dig, is_terminating, name_of, namespace_of
@@ -95,7 +95,7 @@ class Difference:
 
     def __str__(self) -> str:
         every = sorted(path.removeprefix("/") for path in (*self.changed, *self.gone))
-        return f"{every[0]} and {len(every) - 1} more" if len(every) > 1 else "".join(every)
+        return first_few(every, 1)
 
 
 Note = Callable[[Container, Manifest], None]

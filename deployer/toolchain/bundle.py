@@ -17,6 +17,7 @@ import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, get_args
 
@@ -135,8 +136,7 @@ def file_content(name: str, path: Path) -> Content:
 
     def chunks() -> Iterator[bytes]:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            yield from iter(partial(file.read, _CHUNK), b"")
 
     found = path.stat()
     return Content(name, chunks, found.st_size, bool(found.st_mode & 0o100))
@@ -285,14 +285,12 @@ class Bundle:
             yield from self.packed(member)
             return
         with self._open(member) as packed, zstd.ZstdFile(packed) as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            yield from iter(partial(file.read, _CHUNK), b"")
 
     def packed(self, member: Member) -> Iterator[bytes]:
         """The member's bytes as they lie in the bundle."""
         with self._open(member) as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            yield from iter(partial(file.read, _CHUNK), b"")
 
     def _open(self, member: Member) -> IO[bytes]:
         opened = self._tar.extractfile(member.name)
@@ -474,8 +472,7 @@ class Kept:
     def chunks(self) -> Iterator[bytes]:
         """The archive, unpacked. Raises one of `DAMAGED`."""
         with zstd.open(self.archive, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            yield from iter(partial(file.read, _CHUNK), b"")
 
 
 def keep_images(bundle: Bundle, cache_dir: Path) -> Steps[bool]:

@@ -165,7 +165,7 @@ def _start(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[None]
             raise machine_error(
                 "DOCKER_START",
                 "Docker could not be started",
-                detail="\n".join([trouble, *_last_lines(log)]) if pid else trouble,
+                detail="\n".join([trouble, *text_if_any(log).splitlines()[-15:]]) if pid else trouble,
                 where=str(log) if pid else "",
                 hints=("journalctl -u docker -n 50" if pid is None else f"tail -50 {log}",),
             )
@@ -217,9 +217,3 @@ def _restart(docker: Path, state_dir: Path, env: Mapping[str, str]) -> Steps[Non
         has_ended(pid)  # one that we started in this very run stays a zombie until it is asked for
         time.sleep(0.1)
     yield from _start(docker, state_dir, env)
-
-
-def _last_lines(path: Path) -> list[str]:
-    with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-    return []

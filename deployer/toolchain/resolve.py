@@ -86,20 +86,17 @@ def _resolve(setting: Setting, reach: Reach | None, host: BuildHost) -> Steps[To
     found = {} if setting == "download" else {name: look(name, env) for name in NAMES}
     fit = {name: program for name, program in found.items() if program is not None and not program.unfit}
     lacking = [name for name in NAMES if name not in fit]
+    names, troubles = ", ".join(lacking), "; ".join(_trouble(name, found.get(name)) for name in lacking)
     if setting == "path" and lacking:
-        raise machine_error(
-            "TOOLCHAIN_PATH",
-            f"{', '.join(lacking)} cannot be used from PATH",
-            detail="; ".join(_trouble(name, found[name]) for name in lacking),
-            hints=(f"install {', '.join(lacking)}", "set `toolchain: auto`"),
-        )
+        title, hints = f"{names} cannot be used from PATH", (f"install {names}", "set `toolchain: auto`")
+        raise machine_error("TOOLCHAIN_PATH", title, detail=troubles, hints=hints)
     paths = {name: program.path for name, program in fit.items()}
     versions = {name: program.version for name, program in fit.items()}
     way: Way = "path"
     why = "minikube, helm and kubectl on PATH are new enough"
     if lacking and (reach is None or reach.downloads):
         way = "download"
-        why = f"{_list(lacking)} downloaded ({'the setting says so' if reach is None else _why_not(lacking, found)})"
+        why = f"{names} downloaded ({'the setting says so' if reach is None else troubles})"
         from deployer.toolchain.download import ensure_downloaded  # its HTTP client is slow to import
 
         for item in DOWNLOADS:
@@ -107,15 +104,15 @@ def _resolve(setting: Setting, reach: Reach | None, host: BuildHost) -> Steps[To
                 paths[item.name] = yield from ensure_downloaded(cache_dir, item)
     elif lacking and reach is not None and (reach.packages or reach.registries):
         way = "source"
-        why = f"{_list(lacking)} built from source: {reach.in_words()}"
+        why = f"{names} built from source: {reach.in_words()}"
         yield from _programs([_BUILDS[_FROM_BUILD[name]] for name in lacking], host)
         paths |= {name: built(cache_dir, _BUILDS[_FROM_BUILD[name]]) / name for name in lacking}
     elif lacking:
         raise machine_error(
             "TOOLCHAIN_UNREACHABLE",
-            f"{_list(lacking)} must be fetched, and nothing can be reached",
-            detail="; ".join(_trouble(name, found[name]) for name in lacking),
-            hints=("check the network and the proxy settings", f"install {_list(lacking)}", "todo-deploy doctor"),
+            f"{names} must be fetched, and nothing can be reached",
+            detail=troubles,
+            hints=("check the network and the proxy settings", f"install {names}", "todo-deploy doctor"),
         )
     elif reach is not None and not reach.registries:
         why += f"; {reach.in_words()}: Minikube can use only images that it already has"
@@ -216,13 +213,5 @@ def _toolchain(
     )
 
 
-def _list(names: list[str]) -> str:
-    return ", ".join(names)
-
-
 def _trouble(name: str, found: Found | None) -> str:
     return f"{name} is not on PATH" if found is None else f"{name} {found.version} {found.unfit}".replace("  ", " ")
-
-
-def _why_not(lacking: list[str], found: Mapping[str, Found | None]) -> str:
-    return "; ".join(_trouble(name, found[name]) for name in lacking)

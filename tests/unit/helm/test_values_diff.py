@@ -37,7 +37,7 @@ from deployer.helm.storage import in_words, value_changes
 )
 def test_each_changed_path_is_reported_once(old: dict[str, Any], new: dict[str, Any], shown: tuple[str, ...]) -> None:
     KNOWN.learn(["the-last-value"])
-    assert value_changes(old, new) == shown
+    assert tuple(value_changes(old, new)) == shown
 
 
 def test_words_name_the_first_and_count_the_rest() -> None:
