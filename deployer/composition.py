@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from deployer.config.load import LoadedSpec
 from deployer.config.spec import Cluster, Spec
-from deployer.core.docker_context import context_endpoint
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.files import cache_folder, path_component, state_folder
 from deployer.core.ports import (
@@ -40,6 +39,7 @@ from deployer.state.deployment import deployment_folder
 from deployer.state.lock import NAMESPACE as LEASES
 from deployer.state.lock import ClusterLock
 from deployer.toolchain import Toolchain
+from deployer.toolchain.dockerhost import context_endpoint
 
 if TYPE_CHECKING:
     from deployer.forwarding import Forward

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deployer.core.docker_context import docker_folder
 from deployer.core.files import write_private
 from deployer.core.ports import Buildx
 from deployer.core.process import CommandFailed, run
 from deployer.core.reading import Malformed, read_json
+from deployer.toolchain.dockerhost import docker_folder
 from deployer.toolchain.files import link
 
 _PLUGIN = "docker-buildx"

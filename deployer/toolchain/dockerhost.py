@@ -1,5 +1,6 @@
-"""The host's Docker: installed where that is ours to do, running, and able to run a Minikube node.
+"""The host's Docker: which daemon it is, installed where that is ours to do, running, and able to run a Minikube node.
 
+By `docker`'s own contexts where no DOCKER_HOST says it (https://docs.docker.com/engine/manage-resources/contexts/).
 `ensure_docker` is quick where Docker answers. On Debian and Ubuntu as root it installs Docker, and starts it
 through systemd, or in the background where there is no systemd. Everywhere else it says what is wrong and
 what the next command is.
@@ -7,6 +8,7 @@ what the next command is.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -17,16 +19,49 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deployer.core.docker_context import DEFAULT, context_name
 from deployer.core.errors import DeployError, ExitCode, machine_error
 from deployer.core.events import Item, ItemState
+from deployer.core.ports import DockerEndpoint
 from deployer.core.process import CommandFailed, has_ended, run, start_time
 from deployer.core.reading import text_if_any
 from deployer.core.steps import Steps
+from deployer.status.objects import dig
 from deployer.toolchain.files import locked, read_json, write_json
 from deployer.toolchain.model import STAGE, is_root
 from deployer.toolchain.source import runc
 from deployer.toolchain.source.debian import can_install, ensure_packages
+
+DEFAULT = "default"
+
+
+def docker_folder(env: Mapping[str, str]) -> Path:
+    """Where Docker's client keeps its configuration."""
+    given = env.get("DOCKER_CONFIG")
+    return Path(given) if given else Path(env.get("HOME") or Path.home()) / ".docker"
+
+
+def context_name(env: Mapping[str, str]) -> str:
+    """The context that `docker` uses: that of DOCKER_CONTEXT, or of `docker context use`; DOCKER_HOST goes before."""
+    if env.get("DOCKER_HOST"):
+        return DEFAULT
+    configured = (read_json(docker_folder(env) / "config.json") or {}).get("currentContext")
+    return env.get("DOCKER_CONTEXT") or str(configured or DEFAULT)
+
+
+def context_endpoint(env: Mapping[str, str]) -> DockerEndpoint | None:
+    """The daemon of the context; None for the default one. Machine error where there is no such context."""
+    name = context_name(env)
+    if name == DEFAULT:
+        return None
+    contexts, key = docker_folder(env) / "contexts", hashlib.sha256(name.encode()).hexdigest()
+    host = dig(read_json(contexts / "meta" / key / "meta.json"), "Endpoints", "docker", "Host")
+    if not host:
+        title = f"there is no Docker context `{name}`, or it names no Docker daemon"
+        hints = ("docker context ls", "docker context use default")
+        raise machine_error("DOCKER_UNREACHABLE", title, hints=hints)
+    certificates = contexts / "tls" / key / "docker"
+    return DockerEndpoint(str(host), certificates if (certificates / "cert.pem").is_file() else None)
+
 
 # conntrack, socat and ethtool are what kubeadm's checks look for; iptables is only recommended by docker.io.
 PACKAGES = ("docker.io", "iptables", "iproute2", "conntrack", "socat", "ethtool")

@@ -20,9 +20,8 @@ from deployer.core.redact import Redactor
 from deployer.core.steps import Outcome, Steps
 from deployer.diagnosis import Finding
 from deployer.evidence import Ended, note_verdict, recorded, recording_in, summarize
-from deployer.evidence.capture import begun, manifest_diff
+from deployer.evidence.capture import begun, manifest_diff, masked
 from deployer.evidence.describe import describe, event_lines
-from deployer.evidence.gather import masked
 from deployer.evidence.timeline import (
     Row,
     Segment,

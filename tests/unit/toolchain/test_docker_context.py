@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from deployer.composition import this_machine
-from deployer.core.docker_context import context_name
 from deployer.core.errors import DeployError
 from deployer.core.ports import DockerEndpoint
-from deployer.toolchain.dockerhost import docker_mending
+from deployer.toolchain.dockerhost import context_name, docker_mending
 
 SOCKET = "unix:///run/user/1000/docker.sock"
 
