@@ -89,12 +89,7 @@ def roll_back(run: Connected, options: RollbackOptions) -> Steps[RolledBack]:
     """As `rollback`, on a cluster that is connected already."""
     spec, clock, since = run.spec, run.clock, run.clock.now()
     kept = record.load(run.kube, spec.namespace, spec.application)
-    unknown = _begun_by_killed_run(kept, run.kube) if options.to is None else None
-    entry = history.target(kept.history, options.to, unknown)
-    if entry is None:
-        title = f"no revision {options.to}" if options.to is not None else "no earlier revision was verified healthy"
-        there = ", ".join(f"{one.number} ({one.verdict_text})" for one in kept.history) or "none"
-        raise refused("ROLLBACK_NO_TARGET", title, detail=f"revisions: {there}", hints=("todo-deploy history",))
+    entry = target(kept, options.to, _begun_by_killed_run(kept, run.kube) if options.to is None else None)
     for one in ownership.refuse_foreign(ownership.touched_by_record(spec.application, kept), run.kube):
         yield Warned(one)
     limits = _limits_of(spec, entry, options)
@@ -232,6 +227,16 @@ def _kept_why(kept: Sequence[Entry], *, wanted: bool) -> Problem | None:
         title = f"nothing had changed since revision {newest.number} was verified: no rollback to an older version"
         return Problem("FAILED_KEPT", title, hints=("todo-deploy history", "todo-deploy rollback --to REV"))
     return None
+
+
+def target(kept: Record, wanted: int | None, begun: Mapping[str, str] | None = None) -> Entry:
+    """The revision to roll back to; refused, with what there is, where there is none."""
+    entry = history.target(kept.history, wanted, begun)
+    if entry is None:
+        title = f"no revision {wanted}" if wanted is not None else "no earlier revision was verified healthy"
+        there = ", ".join(f"{one.number} ({one.verdict_text})" for one in kept.history) or "none"
+        raise refused("ROLLBACK_NO_TARGET", title, detail=f"revisions: {there}", hints=("todo-deploy history",))
+    return entry
 
 
 def _why(entry: Entry, kept: Record) -> str:
