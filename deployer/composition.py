@@ -44,7 +44,6 @@ from deployer.toolchain.dockerhost import context_endpoint
 if TYPE_CHECKING:
     from deployer.forwarding import Forward
     from deployer.images.docker import DockerEngine
-    from deployer.images.scanner import Scanner
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -230,13 +229,6 @@ def pull_credentials(*hosts: str) -> dict[str, str]:
     from deployer.images.docker import pull_credentials as found
 
     return found(hosts)
-
-
-def open_scanner(machine: Machine, endpoint: DockerEndpoint) -> Scanner | None:
-    """The vulnerability scanner on PATH, looking into the daemon; None where there is none."""
-    from deployer.images.scanner import find_scanner
-
-    return find_scanner(machine.env, endpoint)
 
 
 def image_refs(*endpoints: DockerEndpoint) -> Sequence[str]:

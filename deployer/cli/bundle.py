@@ -78,8 +78,7 @@ def show(session: Session, path: Path) -> int:
     with open_bundle(path) as opened:
         manifest = opened.manifest
     if session.as_json:
-        print_json("bundle", ExitCode.OK, _data(path, path.stat().st_size, manifest))
-        return ExitCode.OK
+        return print_json("bundle", ExitCode.OK, _data(path, path.stat().st_size, manifest))
     click.echo(f"application {manifest.application}, for {manifest.platform}, by todo-deploy {manifest.tool}")
     for member in manifest.members:
         click.echo(f"{megabytes(member.size):>8}  {member.name}")

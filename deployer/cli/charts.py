@@ -30,8 +30,7 @@ def update(session: Session, names: tuple[str, ...]) -> int:
     specs = [first, *(read_spec(replace(session, profile=name)) for name in profile_names(first.path))]
     changes = drive(story(specs, this_machine(), names), show_fetch)
     if session.as_json:
-        print_json("charts", ExitCode.OK, {"changes": [asdict(one) for one in changes]})
-        return ExitCode.OK
+        return print_json("charts", ExitCode.OK, {"changes": [asdict(one) for one in changes]})
     for one in changes:
         click.echo(f"{one.name} {one.before or 'new'} → {one.now or 'no longer used'}  {one.repository}")
     name = lock_file(first.path).name

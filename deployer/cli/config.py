@@ -32,8 +32,7 @@ def view(session: Session, show_origin: bool, defaults: bool) -> int:
         data = {"profile": loaded.profile, "spec": document}
         if show_origin:
             data["origins"] = {".".join(map(str, at)): origin for at, origin in origins.items()}
-        print_json("config", ExitCode.OK, data)
-        return ExitCode.OK
+        return print_json("config", ExitCode.OK, data)
     click.echo(annotated_yaml(document, origins), nl=False)
     return ExitCode.OK
 
@@ -48,8 +47,7 @@ def profiles(session: Session) -> int:
     path = session.file if session.file is not None else nearest_spec()
     names = profile_names(path)
     if session.as_json:
-        print_json("config", ExitCode.OK, {"profiles": list(names)})
-        return ExitCode.OK
+        return print_json("config", ExitCode.OK, {"profiles": list(names)})
     for name in names:
         click.echo(name)
     return ExitCode.OK

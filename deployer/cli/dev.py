@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -42,6 +42,9 @@ from deployer.toolchain import Toolchain, locate_toolchain
 from deployer.ui.sinks import JsonlSink, Lines, choose, make_sink
 from deployer.ui.words import copied_words
 
+if TYPE_CHECKING:
+    from deployer.ui.dev import DevScreen
+
 Sink = Callable[[Event], None]
 Statuses = tuple[WorkloadStatus, ...]
 _LOOK_SECONDS = 1.0
@@ -60,23 +63,12 @@ def dev(session: Session, services: tuple[str, ...]) -> int:
     here = this_machine()
     loaded, _, _ = read_inputs(session)
     refuse_unknown(services, {*loaded.spec.images, *loaded.spec.releases})
-    with watching(here.folder(loaded.spec), loaded.spec.application), ExitStack() as stack:
-        display = stack.enter_context(_display(session, here))
-        loop = Loop(session, services, here, display)
-        stack.callback(loop.close)
+    with (
+        watching(here.folder(loaded.spec), loaded.spec.application),
+        _display(session, here) as display,
+        closing(Loop(session, services, here, display)) as loop,
+    ):
         return loop.run()
-
-
-class Display(Protocol):
-    """Where the loop is shown, between `__enter__` and `__exit__`."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
-    def keys(self, press: Callable[[str], None], show: Callable[[str], bool]) -> None: ...
-    def round(self) -> AbstractContextManager[Sink]: ...
-    def log(self, service: str, line: str) -> None: ...
-    def workloads(self, statuses: Statuses, synced: frozenset[str], addresses: Mapping[str, str]) -> None: ...
-    def says(self, state: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,7 @@ class Woken:
 class Loop:
     """Looks, decides and acts, one after the other, whenever it is woken; threads only wake it."""
 
-    def __init__(self, session: Session, services: tuple[str, ...], here: Machine, display: Display) -> None:
+    def __init__(self, session: Session, services: tuple[str, ...], here: Machine, display: Plain | DevScreen) -> None:
         self._session, self._services, self._here, self._display = session, services, here, display
         self._inbox: queue.SimpleQueue[Woken] = queue.SimpleQueue()
         self._known = Known()
@@ -271,7 +263,7 @@ class Eyes:
     """Looks at what runs: each second at its pods, and at its logs as they are written."""
 
     def __init__(
-        self, opened: Opened, refs: tuple[WorkloadRef, ...], wake: Callable[[], None], display: Display
+        self, opened: Opened, refs: tuple[WorkloadRef, ...], wake: Callable[[], None], display: Plain | DevScreen
     ) -> None:
         self.opened, self._refs, self._wake, self._display = opened, refs, wake, display
         self.synced: frozenset[str] = frozenset()
@@ -370,7 +362,7 @@ class Plain:
             self._lines.write(state or "watching")
 
 
-def _display(session: Session, here: Machine) -> Display:
+def _display(session: Session, here: Machine) -> Plain | DevScreen:
     if session.as_json or choose(progress_of(session), sys.stderr, here.env) != "live":
         return Plain(session, here)
     from deployer.ui.console import make_console

@@ -45,8 +45,7 @@ def doctor(session: Session, fix: bool, report: Path | None) -> int:
     code = ExitCode.OK if not bad else ExitCode.INPUT if inputs_only else ExitCode.MACHINE
     if session.as_json:
         problems = tuple(Problem("CHECK_FAILED", f"{one.name}: {one.detail}", hints=(one.hint,)) for one in bad)
-        print_json("doctor", code, {"checks": [asdict(one) for one in found]}, problems)
-        return code
+        return print_json("doctor", code, {"checks": [asdict(one) for one in found]}, problems)
     from deployer.core.text import glyphs_for
     from deployer.ui.console import make_console
     from deployer.ui.tables import checks_table

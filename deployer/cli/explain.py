@@ -57,8 +57,7 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
             print(page.resolve().as_uri())
         return ExitCode.OK
     if session.as_json:
-        print_json("explain", ExitCode.OK, run_data(read))
-        return ExitCode.OK
+        return print_json("explain", ExitCode.OK, run_data(read))
     from deployer.ui.console import make_console, page_of
 
     console = make_console(sys.stdout, here.env)
@@ -87,8 +86,7 @@ def _own(session: Session, known: tuple[Listed, ...]) -> tuple[Listed, ...]:
 
 def _printed(session: Session, here: Machine, lines: Iterable[Line], data: dict[str, object]) -> int:
     if session.as_json:
-        print_json("explain", ExitCode.OK, data)
-        return ExitCode.OK
+        return print_json("explain", ExitCode.OK, data)
     from deployer.ui.console import make_console
 
     console = make_console(sys.stdout, here.env)

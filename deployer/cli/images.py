@@ -28,8 +28,7 @@ def list_(session: Session) -> int:
     here = this_machine()
     found = built_images(open_deployed(read_spec(session), here), here)
     if session.as_json:
-        print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
-        return ExitCode.OK
+        return print_json("images", ExitCode.OK, {"images": [asdict(one) for one in found]})
     for one in found:
         size = f"{one.size / 10**6:.0f} MB, {one.layers} layers" if one.digest else "not in the daemon"
         click.echo(f"{one.name}: {one.repository}:{one.tag}")

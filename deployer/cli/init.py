@@ -40,8 +40,7 @@ def init(session: Session, overwrite: bool, only_shown: bool) -> int:
     asker, written = _asker(session), not only_shown
     drafted = draft_spec(target, this_machine(), asker, session.overrides, show_fetch, written=written)
     if session.as_json:
-        print_json("init", ExitCode.OK, _data(drafted, target, written=written))
-        return ExitCode.OK
+        return print_json("init", ExitCode.OK, _data(drafted, target, written=written))
     if only_shown:
         click.echo(drafted.text, nl=False)
     if not session.quiet:

@@ -60,8 +60,7 @@ def logs(
     else:
         lines = past if previous else podlogs.read(opened.kube, look(), tail=tail)
     if session.as_json:
-        print_json("logs", ExitCode.OK, {"lines": [_as_data(line) for line in lines]})
-        return ExitCode.OK
+        return print_json("logs", ExitCode.OK, {"lines": [_as_data(line) for line in lines]})
     try:
         count = _print(lines, follow, not no_prefix)
     except KeyboardInterrupt:

@@ -36,8 +36,7 @@ def plan(session: Session, exit_code: bool) -> int:
     ends = ExitCode(refused) if refused else ExitCode.DIFFERENCES if changes else ExitCode.OK
     code = ends if exit_code else ExitCode.OK
     if session.as_json:
-        print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
-        return code
+        return print_json("plan", code, {"changes": bool(changes), "steps": [asdict(step) for step in steps]})
     from deployer.ui.codes import print_problems
     from deployer.ui.console import make_console
     from deployer.ui.tables import plan_view

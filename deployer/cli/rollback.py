@@ -47,8 +47,7 @@ def history(session: Session) -> int:
     entries, other = opened.record.history, astray(opened.record, opened.kube)
     if session.as_json:
         data = {"revisions": [asdict(entry) for entry in entries], "astray": list(other)}
-        print_json("history", ExitCode.OK, data)
-        return ExitCode.OK
+        return print_json("history", ExitCode.OK, data)
     if not entries:
         if not session.quiet:
             click.echo(

@@ -136,7 +136,8 @@ def driven(session: Session, task: Task[T], here: Machine, sink: Callable[[Event
     except DeployError as error:
         code, problems = error.exit_code, masked(error.problems)
     except KeyboardInterrupt:
-        code, problems = ExitCode.INTERRUPTED, (_interrupted(task.command),)
+        again = (f"todo-deploy {task.command}",)
+        code, problems = ExitCode.INTERRUPTED, (Problem("INTERRUPTED", "interrupted; nothing is lost", hints=again),)
     took = clock.monotonic() - begun
     outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
     emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]
@@ -259,9 +260,12 @@ def url_data(urls: Iterable[ProvenUrl]) -> list[dict[str, Any]]:
     return [{"name": one.name, "url": one.url, "address": one.address, "status": one.status} for one in urls]
 
 
-def print_json(command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()) -> None:
-    """Standard output carries the one document of the command."""
+def print_json(
+    command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()
+) -> ExitCode:
+    """Standard output carries the one document of the command; returns the code that is in it."""
     print(json.dumps(envelope(command, code == ExitCode.OK, code, data, masked(problems)), ensure_ascii=False))
+    return code
 
 
 def confirm_cluster(session: Session, loaded: LoadedSpec, here: Machine) -> None:
@@ -292,7 +296,3 @@ def show_fetch(event: Event) -> None:
     """A fetch that takes seconds is said on standard error."""
     if isinstance(event, Item) and event.state is ItemState.RUNNING:
         print(masked(f"{event.item}: {event.text}"), file=sys.stderr, flush=True)
-
-
-def _interrupted(command: str) -> Problem:
-    return Problem("INTERRUPTED", "interrupted; nothing is lost", hints=(f"todo-deploy {command}",))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from deployer.cli.options import Session, common_options
-from deployer.core.errors import DeployError, ExitCode, Problem, refused
+from deployer.core.errors import DeployError, ExitCode, refused
 from deployer.core.text import table_lines
-
-if TYPE_CHECKING:
-    from deployer.sources.env_files import KeyRow
 
 
 @click.group("secrets")
@@ -40,8 +36,7 @@ def init(session: Session) -> int:
     done = load.ensure_env(loaded)
     problems = load.env_problems(loaded, load.load_env(loaded))
     if session.as_json:
-        print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(done)})
-        return ExitCode.OK
+        return print_json("secrets", ExitCode.OK, {"file": loaded.spec.env.files[0], "done": list(done)})
     for sentence in done or ("nothing to do: the spec has no secrets",):
         click.echo(sentence)
     for problem in problems:
@@ -69,10 +64,15 @@ def check(session: Session) -> int:
     code = ExitCode.INPUT if problems else ExitCode.OK
     if session.as_json:
         data = {"keys": [asdict(row) for row in rows], "warnings": [problem.to_wire() for problem in warnings]}
-        print_json("secrets", code, data, tuple(problems))
-        return code
-    _print(rows)
-    _show(warnings, problems)
+        return print_json("secrets", code, data, tuple(problems))
+    from deployer.ui.codes import print_problems
+
+    table = [("SECRET", "KEY", "FROM", "KIND", "STATE", "WHERE")]
+    table += [(row.secret, row.key, row.source, row.kind, row.state, row.where) for row in rows]
+    for line in table_lines(table):
+        click.echo(line)
+    print_problems(warnings, "warning")
+    print_problems(problems)
     return code
 
 
@@ -99,23 +99,10 @@ def pull(session: Session) -> int:
             confirm(session, f"Put the values that serve into `{name}` ({', '.join(values)})?")
         kept = set_values(loaded.root / name, values)
     if session.as_json:
-        print_json("secrets", ExitCode.OK, {"file": name, "keys": list(values), "kept": str(kept) if kept else None})
-        return ExitCode.OK
+        return print_json(
+            "secrets", ExitCode.OK, {"file": name, "keys": list(values), "kept": str(kept) if kept else None}
+        )
     click.echo(f"{name}: took {', '.join(values)} from the cluster" if values else f"{name}: nothing differs")
     if kept is not None:
         click.echo(f"the file as it was: {kept.name}")
     return ExitCode.OK
-
-
-def _print(rows: tuple[KeyRow, ...]) -> None:
-    table = [("SECRET", "KEY", "FROM", "KIND", "STATE", "WHERE")]
-    table += [(row.secret, row.key, row.source, row.kind, row.state, row.where) for row in rows]
-    for line in table_lines(table):
-        click.echo(line)
-
-
-def _show(warnings: list[Problem], problems: list[Problem]) -> None:
-    from deployer.ui.codes import print_problems
-
-    print_problems(warnings, "warning")
-    print_problems(problems)

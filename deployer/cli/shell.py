@@ -38,8 +38,7 @@ def env(session: Session, shell: Shell | None, unset: bool) -> int:
     chosen = shell or shell_of(os.environ)
     variables = cleared_variables(os.environ) if unset else _variables(session)
     if session.as_json:
-        print_json("env", ExitCode.OK, {"shell": chosen, "variables": variables})
-        return ExitCode.OK
+        return print_json("env", ExitCode.OK, {"shell": chosen, "variables": variables})
     for line in lines(variables, chosen):
         click.echo(line)
     click.echo(f"# {usage(chosen, 'todo-deploy env --unset' if unset else 'todo-deploy env')}")

@@ -50,8 +50,7 @@ def status(session: Session, watch: bool) -> int:
 
 def _refused(error: DeployError, cluster: dict[str, Any]) -> int:
     """Of a cluster without the application its facts are printed all the same."""
-    print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
-    return error.exit_code
+    return print_json("status", error.exit_code, {"cluster": cluster}, error.problems)
 
 
 def cluster_data(wanted: Any, facts: Any) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from deployer.sources import load
 from deployer.sources.dotenv import EnvFile
 from deployer.state.lock import watched_by
 from deployer.status import ClusterPhase
+from deployer.ui.view import to_data
 
 
 @click.command("up")
@@ -166,8 +167,9 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
     """The documented `data` of `up -o json`."""
     stages = [
         {"name": stage["name"], "seconds": round(stage["seconds"] or 0.0, 3), "changed": stage["changed"]}
-        for stage in _stages(ran)
-    ]  # fmt: skip
+        for stage in to_data(ran.view)["stages"]
+        if stage["state"] != "waiting"
+    ]
     result = ran.value
     data: dict[str, Any] = {"changed": ran.view.changed, "seconds": round(ran.seconds, 3), "stages": stages}
     if result is None:
@@ -186,9 +188,3 @@ def up_data(ran: Ran[UpResult]) -> dict[str, Any]:
         "workloads": workload_data(ran.view.workloads),
         "urls": url_data(result.urls),
     }
-
-
-def _stages(ran: Ran[UpResult]) -> list[dict[str, Any]]:
-    from deployer.ui.view import to_data
-
-    return [stage for stage in to_data(ran.view)["stages"] if stage["state"] != "waiting"]

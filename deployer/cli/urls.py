@@ -28,8 +28,7 @@ def urls(session: Session, everything: bool) -> int:
     found = [one for one in every if one.show or everything]
     if session.as_json:
         data = {"urls": [{"name": one.name, "url": one.url or None, "show": one.show} for one in found]}
-        print_json("urls", ExitCode.OK, data)
-        return ExitCode.OK
+        return print_json("urls", ExitCode.OK, data)
     for one in found:
         if one.url:
             click.echo(f"{one.name}\t{one.url}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,11 +41,11 @@ def validate(session: Session, all_profiles: bool, listing: bool) -> int:
         data = {
             "spec": loaded.path.name,
             "application": loaded.spec.application,
-            "findings": [_wire(one) for one in findings],
+            "findings": [{"rule": one.rule, "severity": one.severity, "object": one.object, **one.problem.to_wire()}
+                         for one in findings],
             "capacity": [asdict(one) for one in examined.capacity],
-        }
-        print_json("validate", code, data, tuple(problems))
-        return code
+        }  # fmt: skip
+        return print_json("validate", code, data, tuple(problems))
     _show(loaded, findings, quiet=session.quiet, verbose=session.verbose > 0)
     for share in () if session.quiet else examined.capacity:
         click.echo(share.words)
@@ -95,17 +95,12 @@ def _show(loaded: LoadedSpec, findings: Sequence[Finding], *, quiet: bool, verbo
         click.echo("A rule may be broken for a reason: rules.waive in the spec.", err=True)
 
 
-def _wire(one: Finding) -> dict[str, Any]:
-    return {"rule": one.rule, "severity": one.severity, "object": one.object, **one.problem.to_wire()}
-
-
 def _list_rules(session: Session) -> int:
     from deployer.preflight.rules.judging import RULES
 
     if session.as_json:
         rules = [{key: value for key, value in asdict(one).items() if key != "check"} for one in RULES]
-        print_json("validate", ExitCode.OK, {"rules": rules})
-        return ExitCode.OK
+        return print_json("validate", ExitCode.OK, {"rules": rules})
     for one in RULES:
         click.echo(f"{one.name:24}{one.tier:9}{one.sentence}")
         click.echo(f"{'':33}{one.source}")

@@ -132,10 +132,10 @@ def one_at_a_time(command: Callable[Concatenate[Run, P], Steps[T]]) -> Callable[
     """The command waits for any other run of the deployment on this machine, and keeps the cluster's lock it takes."""
 
     @functools.wraps(command)
-    def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+    def locking(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
         return locked(run.folder, run.clock, run.lock.during(command(run, *args, **kwargs)))
 
-    return alone
+    return locking
 
 
 def see_cluster(loaded: LoadedSpec, here: Machine) -> Seen:

@@ -22,6 +22,7 @@ from deployer.core.events import Warned
 from deployer.core.ports import ClusterFacts
 from deployer.core.steps import Outcome, Steps, merge, stage
 from deployer.helm.storage import Applied
+from deployer.images.scanner import find_scanner
 from deployer.plan import Plan, with_digests
 from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import limits_from, take_snapshot, workloads_in
@@ -259,7 +260,7 @@ def build(run: Connected, plan: Plan, options: UpOptions) -> Steps[Outcome[tuple
     scanned = yield from scan_images(
         outcome.value,
         composition.open_images(daemon),
-        composition.open_scanner(machine, daemon),
+        find_scanner(machine.env, daemon),
         mode,
         path.with_name("scans.json"),
         run.clock,

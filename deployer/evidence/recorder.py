@@ -46,7 +46,7 @@ class Recorder:
         """The evidence is in the folder; returns the problems, the first of which says where it is."""
         now = self._clock.now()
         found: list[Seen] = []
-        if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed way back
+        if not (self._folder.path / CLUSTER).exists():  # what failed first is not written over by a failed rollback
             with suppress(Exception):
                 begun(LIMIT_SECONDS, lambda late: found.append(capture(self._folder, self._rollout, now, late)))()
         self._write(found[-1] if found else Seen())

@@ -348,7 +348,7 @@ def from_wire(document: Wire) -> Timeline:
 
 
 def _stages(records: Sequence[Wire], ended: float) -> Iterable[Row]:
-    """Stages with their items beneath; one that ran twice (a way back has a rollout, too) has two stretches."""
+    """Stages with their items beneath; one that ran twice, as in a run with a rollback, has two stretches."""
     began: dict[str, float] = {}
     begun_items: dict[tuple[str, str], float] = {}
     rows: dict[str, dict[str, list[Segment]]] = {}  # stage → "" for itself, else an item → its stretches

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from deployer.config.spec import Spec
 from deployer.core.errors import DeployError, Problem, machine_error
@@ -112,17 +112,6 @@ def no_way(way: Way) -> Problem:
             "or push the images yourself and leave `images` out of the spec",
         ),
     )
-
-
-class Node(Protocol):
-    """A node that images are loaded into."""
-
-    name: str
-    exact: bool
-    """Whether it gives an image the id that it has where it was built."""
-
-    def image_id(self, ref: str) -> str: ...
-    def load(self, ref: str) -> None: ...
 
 
 class IntoNodes:
@@ -249,6 +238,10 @@ class ContainerNode:
         hints = (f"docker exec {self.name} crictl images", "todo-deploy doctor")
         title = f"image `{ref}` cannot be loaded into node `{self.name}`"
         return machine_error("NODE_LOAD", title, detail=detail, hints=hints)
+
+
+Node = DockerNode | ContainerNode
+"""A node that images are loaded into; an `exact` one gives an image the id that it has where it was built."""
 
 
 class ThroughRegistry:

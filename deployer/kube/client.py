@@ -29,7 +29,7 @@ from deployer.core.retry import http_errors as http
 from deployer.core.retry import retried
 from deployer.core.yaml import yaml_error
 from deployer.kube.outage import WhyStopped, unknown
-from deployer.kube.portforward import PodStream, execute, open_stream, parsed_head
+from deployer.kube.portforward import PodStream, Status, execute, open_stream, parsed_head
 
 
 class _Refused(DeployError):
@@ -42,26 +42,6 @@ class _Refused(DeployError):
 
 class NotFound(_Refused):
     """The object, its namespace or its kind does not exist: an answer for those who read, a failure for who writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cause:
-    message: str = ""
-    field: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Details:
-    causes: tuple[_Cause, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Status:
-    """The API server's own object for a refusal, as far as it is read."""
-
-    message: str = ""
-    reason: str = ""
-    details: _Details | None = None
 
 
 class Busy(_Refused):
@@ -569,14 +549,13 @@ def _address(body: Object) -> tuple[str, str, str]:
 def _refusal(method: str, path: str, status: int, raw: bytes | str) -> Exception:
     """The server's refusal without the object that was sent: a Secret's values must not reach a message."""
     try:
-        answer = shaped(_Status, parse_json(raw))
+        answer = shaped(Status, parse_json(raw))
     except Malformed:
-        answer = _Status()
-    message, reason = foreign(answer.message), answer.reason
-    causes = answer.details.causes if answer.details is not None else ()
-    said = DryRun(status, message, tuple((one.field, foreign(one.message)) for one in causes or ()))
+        answer = Status()
+    message = foreign(answer.message)
+    said = DryRun(status, message, tuple((one.field, foreign(one.message)) for one in answer.causes))
     problem = Problem(
-        f"API_{reason.upper() or status}",
+        f"API_{answer.reason.upper() or status}",
         f"the API server refused {method} {path} ({status})",
         detail=message,
         hints=_HINTS.get(status, ("run the command again", "todo-deploy doctor")),

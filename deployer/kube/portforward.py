@@ -109,6 +109,7 @@ def execute(configuration: Any, url: str, headers: dict[str, str], data: bytes, 
 class _Cause:
     reason: str = ""
     message: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +118,29 @@ class _Details:
 
 
 @dataclass(frozen=True, slots=True)
-class _Status:
+class Status:
+    """The API server's own object for how something ended, as far as it is read."""
+
     status: str = ""
     message: str = ""
+    reason: str = ""
     details: _Details | None = None
+
+    @property
+    def causes(self) -> tuple[_Cause, ...]:
+        """The parts of a refusal."""
+        return (self.details.causes if self.details is not None else None) or ()
 
 
 def _ended(raw: bytes, output: str) -> Executed:
     """The command's exit code; 127 where the container has no such program."""
     try:
-        status = shaped(_Status, parse_json(raw))
+        status = shaped(Status, parse_json(raw))
     except Malformed:
-        status = _Status(message=foreign(raw.decode("utf-8", "replace")))
+        status = Status(message=foreign(raw.decode("utf-8", "replace")))
     if status.status == "Success":
         return Executed(0, output)
-    causes = status.details.causes if status.details is not None else None
-    code = next((one.message for one in causes or () if one.reason == "ExitCode"), "")
+    code = next((one.message for one in status.causes if one.reason == "ExitCode"), "")
     return Executed(int(code) if code.isdecimal() else 127, output or foreign(status.message))
 
 
