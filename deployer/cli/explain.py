@@ -14,9 +14,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from deployer.cli.options import Session, common_options
-from deployer.cli.running import print_json, read_spec, write_asked
+from deployer.cli.running import print_json, read_spec
 from deployer.composition import Machine, this_machine
 from deployer.core.errors import DeployError, ExitCode, input_error
+from deployer.core.files import write_private
 from deployer.evidence.explain.lines import Line, list_lines, rule_lines, timeline_lines, verdict_lines
 from deployer.evidence.explain.page import html
 from deployer.evidence.explain.run import Listed, find_run, list_runs, read_run, rules_data, run_data
@@ -49,8 +50,7 @@ def explain(session: Session, run: str | None, listing: bool, rules: bool, page:
         return _printed(session, here, list_lines(known, here.clock.now()), {"runs": runs})
     read = read_run(find_run(known if run else _own(session, known), run).path)
     if page is not None:
-        # The page says what a cluster said: it is readable by its owner only, as the record is.
-        write_asked(page, html(read), "PAGE_UNWRITABLE", "--html FILE")
+        _write(page, html(read))
         if session.as_json:
             print_json("explain", ExitCode.OK, {**run_data(read), "html": str(page.resolve())})
         else:
@@ -103,3 +103,12 @@ def _print_line(console: Any, line: Line) -> None:
         target = page_of(console).address(code[1]) if code else ""
         console.print(text, style=f"{style} link {target}" if target else style or None, end="", soft_wrap=True)
     console.print()
+
+
+def _write(path: Path, text: str) -> None:
+    """The page says what a cluster said: it is readable by its owner only, as the record is."""
+    try:
+        write_private(path.parent.resolve(strict=True) / path.name, text)
+    except OSError as error:
+        detail = error.strerror or str(error)
+        raise input_error("PAGE_UNWRITABLE", f"cannot write {path}", detail=detail, hints=("--html FILE",)) from None

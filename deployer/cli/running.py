@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PROFILED_FUNCTIONS = 60
-_PROFILE_UNWRITABLE = "PROFILE_UNWRITABLE", "--profile-run FILE, in a folder that can be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +181,7 @@ def profiled(path: Path | None) -> Iterator[None]:
     import threading
 
     before, begun = time.process_time(), time.monotonic()
-    write_asked(path, "", *_PROFILE_UNWRITABLE)
+    _write_profile(path, "")
     profiles = [cProfile.Profile()]
 
     def follow(*_: object) -> None:
@@ -200,7 +199,7 @@ def profiled(path: Path | None) -> Iterator[None]:
         threading.setprofile(None)
         took, used = time.monotonic() - begun, time.process_time() - before
         head = f"{took:.3f} s by the clock, {used:.3f} s of processor time; {before:.3f} s of it before, for imports\n"
-        write_asked(path, _profile_text(profiles, head), *_PROFILE_UNWRITABLE)
+        _write_profile(path, _profile_text(profiles, head))
 
 
 def _profile_text(profiles: Sequence[Profile], head: str) -> str:
@@ -214,12 +213,12 @@ def _profile_text(profiles: Sequence[Profile], head: str) -> str:
     return text.getvalue()
 
 
-def write_asked(path: Path, content: str, code: str, hint: str) -> None:
-    """The file that the user names has the content and is readable by its owner only; input error otherwise."""
+def _write_profile(path: Path, content: str) -> None:
     try:
         write_private(path.parent.resolve(strict=True) / path.name, content)
     except OSError as error:
-        raise input_error(code, f"cannot write {path}", detail=error.strerror or str(error), hints=(hint,)) from None
+        detail, hints = error.strerror or str(error), ("--profile-run FILE, in a folder that can be written",)
+        raise input_error("PROFILE_UNWRITABLE", f"cannot write {path}", detail=detail, hints=hints) from None
 
 
 def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
