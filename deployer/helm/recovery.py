@@ -78,7 +78,7 @@ def heal(latest: Revision, stage: str, kube: KubePort, clock: Clock) -> Steps[No
         if left <= 0:
             kube.replace(storage.with_status(secret, "failed", f"left {latest.status}; healed by todo-deploy"))
             # One that a rollback made has its target's label, and a verdict that is not its own.
-            kube.patch("Secret", latest.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: "unfinished"}}})
+            storage.label(latest.release, latest.namespace, latest.revision, {VERDICT_LABEL: "unfinished"}, kube)
             return
         if owner.who == "foreign":
             raise refused(

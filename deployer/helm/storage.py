@@ -232,6 +232,11 @@ def stored_revision(release: str, namespace: str, number: int, kube: KubePort) -
     return kube.get("Secret", namespace, secret_name(release, number))
 
 
+def label(release: str, namespace: str, number: int, labels: Mapping[str, str], kube: KubePort) -> None:
+    """The Secret that holds the revision has these labels, too."""
+    kube.patch("Secret", namespace, secret_name(release, number), {"metadata": {"labels": dict(labels)}})
+
+
 def latest_of(release: str, namespace: str, kube: KubePort) -> Revision | None:
     """The release's newest revision; None where it is not installed."""
     return next(reversed(revisions_of(release, namespace, kube)), None)

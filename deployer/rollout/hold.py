@@ -22,7 +22,7 @@ from deployer.diagnosis.restarts import ended_lately, failing_since, goes_on, la
 from deployer.rollout.observe import log_end
 from deployer.rollout.stage import RECENT_SECONDS
 from deployer.status import Snapshot, WorkloadRef
-from deployer.status.objects import condition, dig, epoch, find_named, name_of, number, rows
+from deployer.status.objects import condition, dig, epoch, name_of, number, rows
 
 _SLACK_SECONDS = 4.0
 """On a node under load a probe begins and ends late, and its event is a moment on its way."""
@@ -113,7 +113,7 @@ def _until(scene: Scene, one: Container, failed: float | None) -> float:
     # The kubelet asks once in each period from when it has got the pod (prober/worker.go), but with a delay by chance
     # where it has itself just started.
     first = epoch(dig(pod, "status", "startTime"))
-    node = find_named(scene.snapshot.nodes, str(dig(pod, "spec", "nodeName")))
+    node = next((one for one in scene.snapshot.nodes if name_of(one) == dig(pod, "spec", "nodeName")), None)
     up = epoch(condition(node, "Ready").get("lastTransitionTime"))
     if first is None or up is None or first - up < period:
         return begin + period + timeout + _SLACK_SECONDS

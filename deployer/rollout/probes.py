@@ -47,7 +47,8 @@ class Early:
             if now >= self.due[run]:
                 pods[str(dig(one.pod, "metadata", "uid"))] = one
                 times = self.asked[run] = self.asked.get(run, 0) + 1
-                self.due[run] = now + min(2.0 ** (times - 1), _period(one))
+                period = number(dig(one.spec, "readinessProbe"), "periodSeconds", default=10)
+                self.due[run] = now + min(2.0 ** (times - 1), period)
         for one in list(pods.values())[:_MOST]:
             with suppress(DeployError):  # who may not change pods waits for the period
                 note = {"metadata": {"annotations": {ANNOTATION: f"{now:.0f}"}}}
@@ -73,10 +74,6 @@ def _first(one: Container, now: float) -> float:
     delay = number(dig(one.spec, "readinessProbe"), "initialDelaySeconds")
     begun = epoch(dig(one.status, "state", "running", "startedAt")) or now
     return now if delay <= 1 else min(begun + 1, now) + delay
-
-
-def _period(one: Container) -> float:
-    return float(number(dig(one.spec, "readinessProbe"), "periodSeconds", default=10))
 
 
 def _run(one: Container) -> Run:

@@ -252,8 +252,7 @@ def mark(applied: Applied, verdict: Literal["verified", "failed"], why: str, kub
         if secret is not None:
             with suppress(storage.Damaged):
                 kube.replace(storage.with_status(secret, "failed", why))
-    name = storage.secret_name(applied.name, applied.revision)
-    kube.patch("Secret", applied.namespace, name, {"metadata": {"labels": {VERDICT_LABEL: verdict}}})
+    storage.label(applied.name, applied.namespace, applied.revision, {VERDICT_LABEL: verdict}, kube)
 
 
 def made_here(release: str, namespace: str, kube: KubePort) -> Object | None:

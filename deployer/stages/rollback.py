@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from deployer.core.errors import Problem, refused
 from deployer.core.events import Item, ItemState, Warned
@@ -106,7 +106,7 @@ def apply_revision(
         try:
             helm.rollback(name, namespace, revision, timeout, force_conflicts=prepared.force_conflicts)
         finally:
-            _label(name, namespace, revision, {VERDICT_LABEL: entry.verdict}, kube)
+            storage.label(name, namespace, revision, {VERDICT_LABEL: entry.verdict}, kube)
         now = _latest(name, namespace, kube).revision
         yield Item(STAGE, name, ItemState.DONE, f"revision {now}, as revision {revision} was")
         reason = f"rollback to revision {revision}"
@@ -131,11 +131,7 @@ def _make_ready(release: str, namespace: str, revision: int, kube: KubePort, clo
         yield from heal(latest, STAGE, kube, clock)
         yield Item(STAGE, release, ItemState.RUNNING, f"revision {latest.revision} was left {latest.status}; healed")
     labels = {storage.OWNER_LABEL: owner_label(latest.revision + 1), VERDICT_LABEL: "unfinished"}
-    _label(release, namespace, revision, labels, kube)
-
-
-def _label(release: str, namespace: str, revision: int, labels: Mapping[str, str], kube: KubePort) -> None:
-    kube.patch("Secret", namespace, storage.secret_name(release, revision), {"metadata": {"labels": dict(labels)}})
+    storage.label(release, namespace, revision, labels, kube)
 
 
 _OBSERVED_SECONDS = 10.0

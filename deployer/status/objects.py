@@ -141,11 +141,6 @@ def pod_labels(workload: Object | None) -> Object:
     return labels_of(pod_template(workload))
 
 
-def find_named(objects: Iterable[Object], name: str) -> Object | None:
-    """The object of that name, or None."""
-    return next((one for one in objects if name_of(one) == name), None)
-
-
 def find(ref: WorkloadRef, snapshot: Snapshot) -> Object | None:
     """The workload's object, or None if the API has none."""
     kind, _, group = ref.kind.partition(".")

@@ -146,7 +146,9 @@ _DOCKER, _OF_DOCKER = "registry-1.docker.io", ("", "docker.io", "index.docker.io
 
 def probe() -> Reach:
     """Asks all hosts at once. A group counts as reached when every host of it answers as it should."""
-    checksums = [checksum_url(item.url + item.checksum_suffix, item.version) for item in DOWNLOADS]
+    # Small files that upstream publishes, for a platform that always exists.
+    checksums = [f"{item.url}{item.checksum_suffix}".format(version=item.version, os="linux", arch="amd64")
+                 for item in DOWNLOADS]  # fmt: skip
     mirrors = [f"{source.uri.rstrip('/')}/dists/{source.suite}/InRelease" for source in host_sources()[:1]]
     checks: dict[tuple[str, str], Callable[[], bool]] = {}
     checks |= {("downloads", url): partial(_is_checksum, url) for url in checksums}
@@ -165,11 +167,6 @@ def silent_registries(hosts: Iterable[str]) -> frozenset[str]:
             for host in asked.keys() - there for scheme in ("https", "http")}  # fmt: skip
     answers = ask({key: partial(_is_registry, url) for key, url in urls.items()}, LIMIT_SECONDS)
     return frozenset(asked.keys() - there - {host for (host, _), answer in answers.items() if answer})
-
-
-def checksum_url(template: str, version: str) -> str:
-    """A small file that upstream publishes, for a platform that always exists."""
-    return template.format(version=version, os="linux", arch="amd64")
 
 
 def ask(checks: dict[tuple[str, str], Callable[[], bool]], limit: float) -> dict[tuple[str, str], bool]:

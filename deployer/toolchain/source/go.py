@@ -88,13 +88,12 @@ _KEPT_SECONDS = 14 * 24 * 3600
 
 
 def built(cache_dir: Path, build: Build) -> Path:
-    """The folder that holds the build's programs once it was made."""
-    return cache_dir / "toolchain" / "built" / f"{build.name}-{build_digest(build)[:12]}"
+    """The folder that holds the build's programs once it was made.
 
-
-def build_digest(build: Build) -> str:
-    """The digest of the sources' pins, the flags and the platform; the version of Go does not count."""
-    return digest(recipe_digest(_source(build)), build, operating_system(), architecture())
+    Its name has the digest of the sources' pins, the flags and the platform; the version of Go does not count.
+    """
+    decisive = digest(recipe_digest(_source(build)), build, operating_system(), architecture())
+    return cache_dir / "toolchain" / "built" / f"{build.name}-{decisive[:12]}"
 
 
 def ensure_built(cache_dir: Path, go: Path, builds: Iterable[Build], env: Mapping[str, str]) -> Steps[None]:

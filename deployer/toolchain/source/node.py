@@ -191,9 +191,5 @@ def _named(stem: str, recipe: Recipe) -> Recipe:
     have the same name everywhere.
     """
     repository, _, tag = stem.partition(":")
-    name = f"{OURS}/{repository}:{tag + '-' if tag else ''}{_stable(recipe)[:8]}"
+    name = f"{OURS}/{repository}:{tag + '-' if tag else ''}{replace(recipe, parent='').digest()[:8]}"
     return replace(recipe, ref=name)
-
-
-def _stable(recipe: Recipe) -> str:
-    return replace(recipe, parent="").digest()
