@@ -52,12 +52,9 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Seen):
     """A cluster that runs, the client of its API server, and the application's record in it."""
 
-    loaded: LoadedSpec
-    facts: ClusterFacts
-    toolchain: Toolchain | None
     kube: KubePort
     record: Record = field(repr=False)
     way: Way
@@ -232,7 +229,6 @@ def not_running(seen: Seen) -> DeployError:
     words = {
         ClusterPhase.MISSING: f"there is no cluster `{name}` yet",
         ClusterPhase.STOPPED: f"the cluster `{name}` is stopped",
-        ClusterPhase.STARTING: f"the cluster `{name}` was not started completely",
         ClusterPhase.PAUSED: f"the cluster `{name}` is paused",
         ClusterPhase.BROKEN: f"the cluster `{name}` is broken",
     }

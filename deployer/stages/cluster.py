@@ -47,7 +47,6 @@ def decide(facts: ClusterFacts, answers: bool) -> Decision:
     why = {
         ClusterPhase.MISSING: "there is none yet",
         ClusterPhase.STOPPED: "it is stopped",
-        ClusterPhase.STARTING: "its start was not finished",
         ClusterPhase.PAUSED: "it is paused",
         ClusterPhase.RUNNING: "its API server does not answer",
         ClusterPhase.BROKEN: facts.detail or "it is broken",

@@ -61,7 +61,6 @@ class ClusterPhase(Enum):
 
     MISSING = "Missing"
     STOPPED = "Stopped"
-    STARTING = "Starting"
     RUNNING = "Running"
     PAUSED = "Paused"
     BROKEN = "Broken"

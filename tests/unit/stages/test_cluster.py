@@ -59,7 +59,6 @@ class Prepared:
         (ClusterPhase.RUNNING, False, True),
         (ClusterPhase.MISSING, False, True),
         (ClusterPhase.STOPPED, False, True),
-        (ClusterPhase.STARTING, False, True),
         (ClusterPhase.PAUSED, False, True),
         (ClusterPhase.BROKEN, False, True),
         # Stale answers of a cluster that is not running do not keep it from being started.
