@@ -23,8 +23,7 @@ from deployer.core.files import write_private
 from deployer.core.ports import KubePort
 from deployer.core.reading import Malformed, read_json
 from deployer.core.text import count
-from deployer.plan import Plan, is_on, switch_states
-from deployer.plan.secrets import expand
+from deployer.plan import Plan, expand, is_on, switch_states
 from deployer.state import build_cache
 from deployer.state.record import Record
 

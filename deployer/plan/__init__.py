@@ -7,7 +7,6 @@ are named by their content, so that "nothing changed" is an equality and a rollb
 from deployer.plan.make import (
     BASE_LABEL,
     build_args,
-    cors_plans,
     filled,
     in_registry,
     make_plan,
@@ -39,7 +38,6 @@ __all__ = [
     "SecretPlan",
     "UrlPlan",
     "build_args",
-    "cors_plans",
     "expand",
     "filled",
     "generated_keys",

@@ -18,7 +18,7 @@ Everything lives under `cache_dir/toolchain`, appears by rename, and is made und
 
 from deployer.toolchain.dockerhost import docker_mending, ensure_docker
 from deployer.toolchain.locate import locate_toolchain, silent_registries
-from deployer.toolchain.model import STAGE, Setting, Toolchain, Way, architecture, minikube_home
+from deployer.toolchain.model import STAGE, Toolchain, minikube_home
 from deployer.toolchain.pins import NODE_IMAGES
 from deployer.toolchain.resolve import ensure_toolchain
 from deployer.toolchain.source.base_images import ensure_replacements, replacement_of
@@ -27,10 +27,7 @@ from deployer.toolchain.source.node import seed_minikube
 __all__ = [
     "NODE_IMAGES",
     "STAGE",
-    "Setting",
     "Toolchain",
-    "Way",
-    "architecture",
     "docker_mending",
     "ensure_docker",
     "ensure_replacements",

@@ -13,7 +13,8 @@ from deployer.config.load import LoadedSpec, Origin
 from deployer.config.spec import Spec
 from deployer.core.ports import Object
 from deployer.core.yaml import Location
-from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan, cors_plans
+from deployer.plan import ImagePlan, ImageSource, Plan, ReleasePlan, SecretPlan, UrlPlan
+from deployer.plan.make import cors_plans
 from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject
 from deployer.sources.dotenv import EnvEntry, EnvFile
 
