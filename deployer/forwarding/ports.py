@@ -169,9 +169,7 @@ class Forward:
         return local_ports(self.mappings)
 
 
-def wanted(
-    spec: Spec, node_ip: str | None, folder: Path, kubeconfig: Path, reaches: Callable[[str], bool] | None = None
-) -> Forward | None:
+def wanted(spec: Spec, node_ip: str | None, folder: Path, kubeconfig: Path) -> Forward | None:
     """The port mappings of the spec's URLs; None without URLs, with `never`, or where the node answers this machine.
 
     A URL keeps the port it had; a new one gets its NodePort's number where that is free here.
@@ -182,7 +180,9 @@ def wanted(
     if spec.forward == "auto":
         # Who may not list an existing cluster's nodes knows no address of one.
         unknown = spec.cluster.provider == "minikube"
-        if unknown if node_ip is None else (reaches or _asks(before))(node_ip):
+        # Where the node did not answer before, every later run would wait in vain.
+        timeout = _TIMEOUT_SECONDS if before.pid is None else _SHORT_TIMEOUT_SECONDS
+        if unknown if node_ip is None else reachable(node_ip, timeout):
             return None
     return Forward(folder, kubeconfig, spec.cluster, _mappings(spec, before))
 
@@ -194,11 +194,6 @@ def reachable(address: str, timeout: float = _TIMEOUT_SECONDS) -> bool:
             return True
     except OSError:
         return False
-
-
-def _asks(before: Known) -> Callable[[str], bool]:
-    """With a shorter timeout where the node did not answer before: every later run would wait in vain."""
-    return lambda address: reachable(address, _TIMEOUT_SECONDS if before.pid is None else _SHORT_TIMEOUT_SECONDS)
 
 
 def _mappings(spec: Spec, before: Known) -> tuple[PortMapping, ...]:

@@ -193,10 +193,8 @@ def _connect(place: _Place) -> None:
     except ConnectionRefusedError:
         raise _unreached(place, "the connection is refused") from None
     except OSError as error:
-        reason = (
-            f"it does not answer within {_CONNECT:.0f} s" if isinstance(error, TimeoutError) else str(error.strerror)
-        )
-        raise _unreached(place, reason) from None
+        late = f"it does not answer within {_CONNECT:.0f} s"
+        raise _unreached(place, late if isinstance(error, TimeoutError) else str(error.strerror)) from None
 
 
 def _from_registry(place: _Place, version: str, how: Fetching) -> Steps[str]:
@@ -318,24 +316,20 @@ def _absent(place: _Place, version: str, versions: Sequence[str]) -> DeployError
     if not versions:
         title, detail = f"there is no chart `{place.wanted.name}` at {place.wanted.key[0]}", ""
     else:
-        title = f"there is no version {version} of the chart {place.shown}"
-        detail = f"there are: {', '.join(versions[:_SHOWN_VERSIONS])}" + (
-            ", …" if len(versions) > _SHOWN_VERSIONS else ""
-        )
+        title, more = f"there is no version {version} of the chart {place.shown}", versions[_SHOWN_VERSIONS:]
+        detail = f"there are: {', '.join(versions[:_SHOWN_VERSIONS])}{', …' if more else ''}"
     hints = ("correct the name, the address or the version",)
     return input_error("CHART_NOT_FOUND", title, detail=detail, where=place.wanted.where, hints=hints)
 
 
 def _failed(place: _Place, version: str, said: str) -> DeployError:
     """Why helm could not fetch it, in the words that its output allows."""
-    detail = _shown_output(place, said)
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith(("WARNING", "level="))]
+    detail = "\n".join(lines[-6:]).replace(str(place.folder), "…")
     if _SAYS_NO.search(said):
         host = place.address.netloc.rpartition("@")[2]
-        login = (
-            f"helm registry login {host}"
-            if place.address.scheme == "oci"
-            else f"helm repo add NAME {place.wanted.key[0]} --username …"
-        )
+        add = f"helm repo add NAME {place.wanted.key[0]} --username …"
+        login = f"helm registry login {host}" if place.address.scheme == "oci" else add
         return input_error("CHART_DENIED", f"{place.shown} may not be read without other credentials", detail=detail,
                            where=place.wanted.where, hints=(login, *_offline(place)))  # fmt: skip
     for pattern, cause, hint in _CAUSES:
@@ -353,14 +347,6 @@ def _unreached(place: _Place, cause: str, detail: str = "", hint: str = "") -> D
 
 
 def _offline(place: _Place) -> tuple[str, ...]:
-    if ".yaml:" in place.wanted.where and Path(place.wanted.where.rpartition(":")[0]).name in (
-        "Chart.yaml",
-        "requirements.yaml",
-    ):
+    if re.search(r"(^|/)(Chart|requirements)\.yaml:[^:]*$", place.wanted.where):
         return (f"where it cannot be reached, put the chart into `charts`: {PACK}",)
     return ("where it cannot be reached, use a folder: `helm pull --untar` elsewhere, and `chart: FOLDER` in the spec",)
-
-
-def _shown_output(place: _Place, said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip() and not line.startswith(("WARNING", "level="))]
-    return "\n".join(lines[-6:]).replace(str(place.folder), "…")

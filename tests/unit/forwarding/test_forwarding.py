@@ -40,7 +40,9 @@ def spec(**more: object) -> Spec:
 
 def asked(setting: str, tmp_path: Path, *, answers: bool = False, **more: object) -> Forward | None:
     wanted = spec(forward=setting, **more)
-    return forwarding.wanted(wanted, "192.0.2.1", tmp_path, tmp_path / "config", lambda _: answers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deployer.forwarding.ports.reachable", lambda *_: answers)
+        return forwarding.wanted(wanted, "192.0.2.1", tmp_path, tmp_path / "config")
 
 
 def test_a_node_that_answers_needs_no_forward(tmp_path: Path) -> None:
