@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from deployer.cli.options import Session, common_options
@@ -30,10 +32,6 @@ def down(session: Session, volumes: bool, cluster: bool) -> int:
         lambda run_id: story(begin_run(run_id, loaded, {}, here), options), here,
     )  # fmt: skip
     if session.as_json:
-        removed = ran.value
-        data = None if removed is None else {
-            "changed": removed.changed, "releases": removed.releases, "secrets": removed.secrets,
-            "volumes": removed.volumes, "cluster": removed.cluster,
-        }  # fmt: skip
+        data = None if ran.value is None else {"changed": ran.value.changed, **asdict(ran.value)}
         print_json("down", ran.exit_code, data, ran.problems)
     return ran.exit_code
