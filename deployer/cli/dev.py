@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -240,6 +241,7 @@ class Loop:
         with self._display.round() as sink:
             ran = driven(self._session, Task("dev", application, stages, body, kept), self._here, sink)
         self._busy = False
+        gc.collect()  # of connections in cycles, it sees a few small objects and not OpenSSL's memory behind them
         self._failed = ran.problems
         return ran.exit_code
 
