@@ -227,7 +227,8 @@ def mounts(body: Mapping[str, Any], known: Mapping[str, str]) -> Iterator[Mounte
             source, target = filled(one.get("source") or "", known), filled(one.get("target") or "", known)
             yield Mounted(source, target, one.get("read_only") is True, str(one.get("type") or "volume"))
             continue
-        source, target, *options = [*filled(one, known).split(":"), ""][:3] if ":" in filled(one, known) else ["", one]
+        written = filled(one, known)
+        source, target, *options = [*written.split(":"), ""][:3] if ":" in written else ["", one]
         kind = "bind" if source.startswith((".", "/", "~")) else "volume"
         yield Mounted(source, str(target), "ro" in ",".join(options).split(","), kind)
 

@@ -119,11 +119,8 @@ def values(body: Mapping[str, Any], fill: Fill) -> dict[str, Any]:
         made["containerSpec"] = more
     hosts = [str(one).replace("=", ":", 1).partition(":")[::2] for one in listed(body.get("extra_hosts"))]
     hosts += list(pairs(body["extra_hosts"]).items()) if isinstance(body.get("extra_hosts"), dict) else []
-    pod: dict[str, Any] = {}
     if aliases := [{"ip": str(ip), "hostnames": [str(host)]} for host, ip in hosts if re.fullmatch(r"[\d.]+", str(ip))]:
-        pod["hostAliases"] = aliases
-    if pod:
-        made["podSpec"] = pod
+        made["podSpec"] = {"hostAliases": aliases}
     if security := _security(body, fill):
         made["containerSecurityContext"] = security
     return made | _memory(body, fill)

@@ -206,7 +206,8 @@ class _Compose:
         mounted = set(_WORDS.findall(" ".join(self._mounted)))
         own = self._unmistakable(found)
         found = {one: key for one, key in found.items() if one not in mounted and (one in own or one not in words)}
-        return {one: key for one, key in found.items() if one not in self._of_programs(found)}
+        own_programs = self._of_programs(found)
+        return {one: key for one, key in found.items() if one not in own_programs}
 
     def _of_programs(self, found: Mapping[str, str]) -> set[str]:
         """The passwords of databases that no other service is given: their programs have them in their own sources."""
