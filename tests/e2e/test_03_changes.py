@@ -66,8 +66,7 @@ def test_one_line_of_the_backend(app: Project, urls: dict[str, str], ann: Browse
     assert app.rolled(pods) == {"backend"}
     assert len(app.pods()) == len(pods)
     assert (web.failures, chatbot.failures, direct.failures) == ([], [], [])
-    assert web.rate >= 10
-    assert web.asked + direct.asked > 200
+    assert min(web.asked, chatbot.asked, direct.asked) > 50
     assert "water the plants" in ann.tasks()
     assert app.json("plan", "--exit-code")["data"]["changes"] is False
 
