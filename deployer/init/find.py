@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from deployer.core.errors import DeployError, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.yaml import parse_manifest
+from deployer.init.builds import with_builds
 from deployer.init.compose_file import COMPOSE, load
 from deployer.init.model import USUAL, FoundChart, FoundDockerfile, Repository, dashed
 from deployer.init.services import services
@@ -54,6 +55,8 @@ def find(root: Path) -> Repository:
     has_env = (root / ".env").is_file()
     keys = _env_keys(root / (example or ".env")) if example or has_env else {}
     found = (*dockerfiles, *variants.values())
+    if found_charts:
+        found = with_builds(root, files, found, keys, lambda path: _dockerfile(root, path, files))
     made = () if found_charts else services(root, found, keys)
     if made and not any((root / name).is_file() for name in COMPOSE):
         aside = (f"{one} has a Compose file, which is not read: cd {one}, then: todo-deploy init"

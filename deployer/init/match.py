@@ -237,7 +237,7 @@ def score(slot: Slot, dockerfile: FoundDockerfile) -> int:
     """How much speaks for the Dockerfile: its name in the image's name, in the values' paths, or in the workload's."""
     names = [parse_ref(slot.image).last, *(part for path in slot.values for part in re.split(r"[.\[\]]+", path)[:-1])]
     names += [user.rpartition("/")[2] for user in slot.users]
-    found = _BY_NAME if dockerfile.name in names else 0
+    found = _BY_NAME if dockerfile.name in names or names[0] in dockerfile.images else 0
     if not found and any(name.endswith(f"-{dockerfile.name}") for name in names):
         found = _BY_END
     common = _name_words(dockerfile.name) & {word for name in names for word in _name_words(name)}

@@ -32,6 +32,8 @@ class FoundDockerfile:
     """The build arguments that make this image, where others make others."""
     copies_all: bool = False
     """Whether it copies its whole context."""
+    images: tuple[str, ...] = ()
+    """The names that other tools' files give to the images it makes, without registry and tag."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,19 @@ def services(
     )  # fmt: skip
 
 
+def built(
+    root: Path, dockerfiles: Sequence[FoundDockerfile], known: Mapping[str, str]
+) -> Iterator[tuple[str, FoundDockerfile]]:
+    """Each image that the Compose file builds, in its profiles too: what it calls it (empty: nothing), and of what.
+
+    Input error where the Compose file is not readable.
+    """
+    everything = {"PWD": ".", **known, "COMPOSE_PROFILES": "*"}
+    file = load(root, everything)
+    if file is not None:
+        yield from _Compose(root, file, dockerfiles, everything).built()
+
+
 @dataclass(frozen=True, slots=True)
 class _Mounts:
     """What of a service's mounts is kept: volumes, files, and what is said of the others."""
@@ -105,6 +118,13 @@ class _Compose:
                     build = (made.path, made.context, made.target, *sorted(made.given.items()))
                     one = replace(one, dockerfile=replace(made, name=images.setdefault(build, made.name)))
                 yield one
+
+    def built(self) -> Iterator[tuple[str, FoundDockerfile]]:
+        """Each image that is built, and what it is called."""
+        for name, body in self.listed.items():
+            made, _ = self._made(name, body)
+            if made is not None:
+                yield self._filled(str(body.get("image") or "")), made
 
     def _service(self, name: str, body: Mapping[str, Any]) -> Service:
         made, aside = self._made(name, body)
