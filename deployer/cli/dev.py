@@ -247,13 +247,17 @@ class Loop:
 
     def _open(self, loaded: LoadedSpec) -> None:
         """What runs is looked at from now on."""
-        if self._eyes is not None:
-            self._eyes.close()
-            self._eyes = None
-        with suppress(DeployError):
+        try:
             opened = open_running(loaded, self._here)
-            wake = lambda: self._inbox.put(Woken("pods"))  # noqa: E731
-            self._eyes = Eyes(opened, services_of(opened), wake, self._display)
+            if self._eyes is None:
+                wake = lambda: self._inbox.put(Woken("pods"))  # noqa: E731
+                self._eyes = Eyes(opened, services_of(opened), wake, self._display)
+            else:
+                self._eyes.look_at(opened, services_of(opened))
+        except DeployError:
+            if self._eyes is not None:
+                self._eyes.close()
+            self._eyes = None
 
 
 def _said(words: str, here: Machine) -> Steps[None]:
@@ -267,15 +271,21 @@ class Eyes:
     def __init__(
         self, opened: Opened, refs: tuple[WorkloadRef, ...], wake: Callable[[], None], display: Plain | DevScreen
     ) -> None:
-        self.opened, self._refs, self._wake, self._display = opened, refs, wake, display
+        self._wake, self._display = wake, display
         self.synced: frozenset[str] = frozenset()
         self._snapshot = Snapshot()
         self._ended = threading.Event()
-        self.pods()
-        services = services_beside(refs, opened.kube)
-        self._addresses = {ref.name: url for ref, url in addresses_of(refs, services, opened, self._snapshot).items()}
+        self.look_at(opened, refs)
         for target in (self._look_on, self._read_logs):
             threading.Thread(target=target, name="eyes", daemon=True).start()
+
+    def look_at(self, opened: Opened, refs: tuple[WorkloadRef, ...]) -> None:
+        """These workloads are looked at; logs of containers that run on are read on."""
+        snapshot = take_snapshot(refs, opened.kube, events=False)
+        services = services_beside(refs, opened.kube)
+        self._addresses = {ref.name: url for ref, url in addresses_of(refs, services, opened, snapshot).items()}
+        self.opened, self._refs, self._snapshot = opened, refs, snapshot
+        self._ids: frozenset[str] | None = None
 
     def close(self) -> None:
         """Nothing is looked at any more."""
@@ -287,7 +297,6 @@ class Eyes:
         return tuple(self._snapshot.pods)
 
     def _look_on(self) -> None:
-        before: frozenset[str] | None = None
         while not self._ended.wait(_LOOK_SECONDS):
             with suppress(DeployError):  # a cluster that is away is looked for again
                 pods = self.pods()
@@ -296,9 +305,9 @@ class Eyes:
                 synced = _services_of(self.synced, self._refs, snapshot)
                 self._display.workloads(worth_showing(statuses), synced, self._addresses)
                 ids = frozenset(one.id for one in sync.every(pods))
-                if before is not None and ids != before:
+                if self._ids is not None and ids != self._ids:
                     self._wake()
-                before = ids
+                self._ids = ids
 
     def _read_logs(self) -> None:
         from deployer.kube import logs
@@ -309,7 +318,8 @@ class Eyes:
             return log_sources(self._refs, self._snapshot)
 
         with suppress(DeployError, RuntimeError, StopIteration):
-            for line in logs.follow(self.opened.kube, look, tail=5):
+            stream = lambda *where, **how: self.opened.kube.follow(*where, **how)  # noqa: E731
+            for line in logs.follow(stream, look, tail=5):
                 if self._ended.is_set():
                     return
                 self._display.log(line.source.service, line.text)

@@ -56,7 +56,7 @@ def logs(
     past = podlogs.read(opened.kube, look(True), tail=tail, previous=True) if previous else iter(())
     lines: Iterator[LogLine]
     if follow:
-        lines = chain(past, podlogs.follow(opened.kube, look, tail=tail))
+        lines = chain(past, podlogs.follow(opened.kube.follow, look, tail=tail))
     else:
         lines = past if previous else podlogs.read(opened.kube, look(), tail=tail)
     if session.as_json:

@@ -14,6 +14,9 @@ from deployer.status.objects import container_statuses, dig, name_of, namespace_
 
 ALL_LINES = 1_000_000_000
 
+Stream = Callable[..., Iterator[str]]
+"""`KubePort.follow`."""
+
 _LOOK_SECONDS = 1.0
 # A stream that ended while its container still has the status of running: soon after, that is mostly an old status.
 _REOPEN_SECONDS = 5.0
@@ -82,7 +85,7 @@ def read(kube: KubePort, sources: Sequence[Source], *, tail: int, previous: bool
             yield LogLine(one, text)
 
 
-def follow(kube: KubePort, look: Callable[[], Sequence[Source]], *, tail: int) -> Iterator[LogLine]:
+def follow(stream: Stream, look: Callable[[], Sequence[Source]], *, tail: int) -> Iterator[LogLine]:
     """Lines of all sources as they come, without end; `look` is asked each second what sources there are.
 
     Of a source that is there from the start the last `tail` lines come first, of one that appears later all.
@@ -94,11 +97,11 @@ def follow(kube: KubePort, look: Callable[[], Sequence[Source]], *, tail: int) -
     while True:
         for source in look():
             if source.key not in known:
-                _open(kube, source, first, inbox)
+                _open(stream, source, first, inbox)
                 known.add(source.key)
             elif source.is_running and time.monotonic() - ended.get(source.key, time.monotonic()) > _REOPEN_SECONDS:
                 del ended[source.key]
-                _open(kube, source, 0, inbox)
+                _open(stream, source, 0, inbox)
         first = ALL_LINES
         until = time.monotonic() + _LOOK_SECONDS
         while (left := until - time.monotonic()) > 0:
@@ -117,15 +120,15 @@ class _Ended:
     key: tuple[str, str, str]
 
 
-def _open(kube: KubePort, source: Source, tail: int, inbox: queue.Queue[LogLine | _Ended]) -> None:
-    threading.Thread(target=_copy, args=(kube, source, tail, inbox), daemon=True).start()
+def _open(stream: Stream, source: Source, tail: int, inbox: queue.Queue[LogLine | _Ended]) -> None:
+    threading.Thread(target=_copy, args=(stream, source, tail, inbox), daemon=True).start()
 
 
-def _copy(kube: KubePort, source: Source, tail: int, inbox: queue.Queue[LogLine | _Ended]) -> None:
+def _copy(stream: Stream, source: Source, tail: int, inbox: queue.Queue[LogLine | _Ended]) -> None:
     """One stream's lines go into the inbox; whatever ends it, the next look opens it again if it is still there."""
     try:
         where = source.namespace, source.pod, source.container
-        for text in kube.follow(*where, tail=tail, previous=False, follow=True):
+        for text in stream(*where, tail=tail, previous=False, follow=True):
             inbox.put(LogLine(source, text))
     except Exception as error:  # a connection that broke says nothing that the next look does not
         del error

@@ -90,10 +90,18 @@ def fold_dev(view: DevView, event: Event, now: float, at: str) -> DevView:
 
 
 def dev_frame(view: DevView, now: float, page: Page, height: int) -> list[Text]:
-    """The picture of the session, of exactly so many lines: logs get what the rest leaves, and at least a sixth."""
-    top = [_title(view, now, page), Text(), *_services(view, page), Text(), *_rounds(view, now, page)]
+    """The picture of the session, of exactly so many lines: logs get what the rest leaves, and at least a sixth.
+
+    Where little is left for a cause, what was done before it goes, and most of the logs.
+    """
+    top = [_title(view, now, page), Text(), *_services(view, page), Text()]
+    rounds = list(_rounds(view, now, page))
     cause = [line for problem in view.problems[:1] for line in _wrapped(problem, page)]
-    most = max(height - len(top) - 3 - height // 6, 4)
+    most = max(height - len(top) - len(rounds) - 3 - height // 6, 4)
+    if len(cause) > most:
+        rounds = list(_rounds(replace(view, rounds=view.rounds[-1:], run=replace(view.run, warnings=())), now, page))
+        most = max(height - len(top) - len(rounds) - 3 - height // 12, 4)
+    top += rounds
     if len(cause) > most:  # what a program printed last says most
         head = most // 2
         left_out = Text(f"  {page.glyphs.ellipsis} todo-deploy explain", style=QUIET)

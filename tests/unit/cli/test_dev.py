@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from deployer.cli import dev as dev_module
-from deployer.cli.dev import Loop, Woken
+from deployer.cli.dev import Eyes, Loop, Woken
 from deployer.cli.options import Session
-from deployer.commands.connection import Opened
+from deployer.commands.connection import Opened, open_running
+from deployer.commands.services import services_of
+from deployer.config.load import load_spec
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Event, RunFinished, StageFailed, StageFinished, Warned
+from deployer.kube import logs
 from deployer.stages import sync
 from tests.fakes.shop import Shop
 
@@ -30,6 +33,7 @@ class Screen:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.states: list[str] = []
+        self.lines: list[str] = []
 
     def __enter__(self) -> Screen:
         return self
@@ -44,7 +48,9 @@ class Screen:
     def round(self) -> Iterator[Callable[[Event], None]]:
         yield self.events.append
 
-    def log(self, service: str, line: str) -> None: ...
+    def log(self, service: str, line: str) -> None:
+        self.lines.append(line)
+
     def workloads(self, *_: object) -> None: ...
     def says(self, state: str) -> None:
         self.states.append(state)
@@ -65,6 +71,9 @@ class Still:
         self.opened, self.synced = opened, frozenset[str]()
 
     def close(self) -> None: ...
+
+    def look_at(self, opened: Opened, *_: object) -> None:
+        self.opened = opened
 
     def pods(self) -> tuple[Any, ...]:
         return tuple(self.opened.kube.list("Pod", "default"))
@@ -190,6 +199,21 @@ def test_a_save_during_a_round_is_one_more_round(ground: Ground, monkeypatch: py
     ground.react()
     assert ground.files == {"/app/a.py": b"a = 3\n"}
     assert ground.screen.outcomes() == ["ok", "ok", "ok"]
+
+
+def test_a_log_is_read_once_whatever_is_built_beside_it(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_LOOK_SECONDS", 0.02)
+    kube = ground.shop.kube
+    kube.container_logs["default", "web-pod", "web", False] = ("served",)
+    opened = open_running(load_spec(ground.spec), ground.shop.here)
+    eyes = Eyes(opened, services_of(opened), lambda: None, ground.screen)  # type: ignore[arg-type]
+    try:
+        for _ in range(5):
+            time.sleep(0.1)
+            eyes.look_at(opened, services_of(opened))
+    finally:
+        eyes.close()
+    assert ground.screen.lines == ["served"]
 
 
 def test_q_leaves_and_an_unknown_service_is_refused(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

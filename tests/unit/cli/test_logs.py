@@ -130,12 +130,12 @@ def test_following_goes_on_with_replaced_pods_and_reopens_broken_streams(monkeyp
     kube.broken = {"a"}
     looks = iter([[source("a")], [source("a")], [source("a", "c2"), source("b")]])
     last = [source("b")]
-    lines = follow(kube, lambda: next(looks, last), tail=1)
+    lines = follow(kube.follow, lambda: next(looks, last), tail=1)
     seen = [(line.source.pod, line.text) for line in islice(lines, 6)]
     # The first look shows the tail; what comes later is shown from its beginning.
     assert seen[0] == ("a", "a3")
     assert sorted(seen[1:]) == [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("b", "b2")]
     kube.said["b"].append("b3")
     assert ("b", 0) not in kube.asked
-    waited = follow(kube, lambda: last, tail=1)
+    waited = follow(kube.follow, lambda: last, tail=1)
     assert next(waited).text == "b3"

@@ -84,6 +84,16 @@ def test_the_end_of_a_long_cause_is_on_it() -> None:
     assert any("explain" in line for line in shown)
 
 
+def test_a_cause_has_the_place_of_earlier_rounds_and_warnings() -> None:
+    detail = "\n".join(f"line {number} of the build" for number in range(8))
+    problem = Problem("BUILD_FAILED", "it failed", detail, "Dockerfile:3", ("save",))
+    many = replace(BUSY, problems=(problem,), rounds=BUSY.rounds * 3)
+    many = replace(many, run=replace(many.run, warnings=(Problem("NOTICE", "kept"),) * 2))
+    shown = "\n".join(text(many))
+    assert "line 0 of" in shown and "line 7 of" in shown
+    assert "kept" in "\n".join(text(many, 100, 40))
+
+
 @pytest.mark.parametrize(("usual", "shown"), [(9.4, "about 8 s left"), (1.2, ""), (0.0, "")])
 def test_a_stage_at_work_says_what_is_left_of_its_usual_time(usual: float, shown: str) -> None:
     view = folded(DevView(), RunStarted("dev", "shop", ("sources", "rollout")), StageStarted("rollout"))
