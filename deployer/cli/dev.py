@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -23,6 +23,7 @@ from deployer.cli.up import read_inputs
 from deployer.cli.urls import can_show, launch
 from deployer.commands import dev as story
 from deployer.commands.connection import Opened, open_running
+from deployer.commands.deploy import STABILITY
 from deployer.commands.dev import Known, Seen, Work
 from deployer.commands.planning import refuse_unknown
 from deployer.commands.services import log_sources, pods_of, services_of
@@ -31,12 +32,14 @@ from deployer.commands.up import UpOptions, stages_of, up
 from deployer.composition import Machine, begin_run, this_machine
 from deployer.config.load import LoadedSpec
 from deployer.core.errors import DeployError, ExitCode, Problem
-from deployer.core.events import Event, Log
-from deployer.core.steps import Outcome, Steps, outcome_only, stage
+from deployer.core.events import Event, Log, StageStarted
+from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
 from deployer.core.text import clean
+from deployer.rollout import stage as rollout_stage
 from deployer.rollout.stage import take_snapshot, worth_showing
 from deployer.sources.watch import Watcher
 from deployer.stages import sync
+from deployer.stages import urls as urls_stage
 from deployer.state.lock import watching
 from deployer.status import Snapshot, WorkloadRef, WorkloadStatus, workload_status
 from deployer.toolchain import Toolchain, locate_toolchain
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 Sink = Callable[[Event], None]
 Statuses = tuple[WorkloadStatus, ...]
 _LOOK_SECONDS = 1.0
+_WAITING = (rollout_stage.STAGE, urls_stage.STAGE, STABILITY)
 
 
 @click.command("dev")
@@ -81,11 +85,37 @@ class Woken:
     key: str = ""
 
 
+class Superseded(KeyboardInterrupt):
+    """What is waited for is no longer wanted: the sources are others by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watchful:
+    """A clock that lets a look at the sources end what sleeps."""
+
+    clock: Clock
+    look: Callable[[], None]
+
+    def monotonic(self) -> float:
+        """As the clock's."""
+        return self.clock.monotonic()
+
+    def now(self) -> float:
+        """As the clock's."""
+        return self.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """So many seconds are over; whatever `look` raises."""
+        self.clock.sleep(seconds)
+        self.look()
+
+
 class Loop:
     """Looks, decides and acts, one after the other, whenever it is woken; threads only wake it."""
 
     def __init__(self, session: Session, services: tuple[str, ...], here: Machine, display: Plain | DevScreen) -> None:
-        self._session, self._services, self._here, self._display = session, services, here, display
+        self._session, self._services, self._display = session, services, display
+        self._here = replace(here, clock=Watchful(here.clock, self._supersede))
         self._inbox: queue.SimpleQueue[Woken] = queue.SimpleQueue()
         self._known = Known()
         self._watcher = Watcher(lambda paths: self._inbox.put(Woken("files", frozenset(paths))))
@@ -97,7 +127,9 @@ class Loop:
         self._tried: object = None
         self._failed_at: Seen | None = None
         self._failed: tuple[Problem, ...] = ()
-        self._busy = self._said_polling = False
+        self._busy = self._said_polling = self._is_unfinished = False
+        self._rolling: Seen | None = None
+        self._stage, self._heard = "", 0
         display.keys(self.press, lambda url: can_show(here.env, sys.platform) and launch(url))
 
     def close(self) -> None:
@@ -141,7 +173,10 @@ class Loop:
             if work.kind == "nothing" or (tried == self._tried and not forced):
                 return ExitCode.OK
             self._tried = tried
+            self._is_unfinished = False
             code = self._act(seen, work)
+            if self._is_unfinished:
+                self._tried, code = None, ExitCode.OK
             self._failed_at = seen
             if code is ExitCode.INTERRUPTED:
                 return code
@@ -192,7 +227,8 @@ class Loop:
             self._failed_at = seen
             self._round((sync.STAGE,), stage(sync.STAGE, story.failing(crashed), self._here.clock))
         self._known.forget_gone(pods)
-        return story.decide(seen, self._known, pods, self._services)
+        work = story.decide(seen, self._known, pods, self._services)
+        return Work("release", "waited for again") if work.kind == "nothing" and self._is_unfinished else work
 
     def _act(self, seen: Seen, work: Work) -> ExitCode:
         """How the work ended."""
@@ -223,7 +259,9 @@ class Loop:
             yield from _said(f"{work.why} → {what}", self._here)
             return (yield from up(begin_run(run_id, loaded, seen.values, self._here), options))
 
+        self._rolling, self._heard = seen, 0
         code = self._round((story.SOURCES, *stages_of(loaded)), steps, kept=True)
+        self._rolling = None
         self._known.learn(self._here.folder(loaded.spec))
         if code is ExitCode.OK:
             self._known.deployed = seen
@@ -239,11 +277,27 @@ class Loop:
         body = steps if callable(steps) else lambda _: steps
         self._busy = True
         with self._display.round() as sink:
-            ran = driven(self._session, Task("dev", application, stages, body, kept), self._here, sink)
+
+            def show(event: Event) -> None:
+                self._stage = event.stage if isinstance(event, StageStarted) else self._stage
+                sink(event)
+
+            ran = driven(self._session, Task("dev", application, stages, body, kept), self._here, show)
         self._busy = False
         gc.collect()  # of connections in cycles, it sees a few small objects and not OpenSSL's memory behind them
         self._failed = ran.problems
         return ran.exit_code
+
+    def _supersede(self) -> None:
+        """A rollout is not waited for once something else was saved: the next round rolls that out."""
+        heard, here = self._inbox.qsize(), threading.current_thread() is threading.main_thread()
+        if self._rolling is None or self._stage not in _WAITING or heard == self._heard or not here:
+            return
+        self._heard = heard
+        with suppress(DeployError):  # a file that cannot be read is one that is being edited
+            if self._look(frozenset()) != self._rolling:
+                self._is_unfinished = True
+                raise Superseded("the sources have changed: what they are now is rolled out instead")
 
     def _open(self, loaded: LoadedSpec) -> None:
         """What runs is looked at from now on."""

@@ -134,9 +134,10 @@ def driven(session: Session, task: Task[T], here: Machine, sink: Callable[[Event
             value = drive(task.steps(run_id), emit)
     except DeployError as error:
         code, problems = error.exit_code, masked(error.problems)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as why:
         again = (f"todo-deploy {task.command}",)
-        code, problems = ExitCode.INTERRUPTED, (Problem("INTERRUPTED", "interrupted; nothing is lost", hints=again),)
+        title = str(why) or "interrupted; nothing is lost"
+        code, problems = ExitCode.INTERRUPTED, (Problem("INTERRUPTED", title, hints=again),)
     took = clock.monotonic() - begun
     outcome = {ExitCode.OK: "ok", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
     emit(RunFinished(int(code), view.changed, took, outcome))  # type: ignore[arg-type]

@@ -63,8 +63,9 @@ def stage(name: str, body: Steps[Outcome[T]], clock: Clock) -> Steps[Outcome[T]]
     except DeployError as error:
         yield StageFailed(name, clock.monotonic() - begun, error.problems)
         raise
-    except KeyboardInterrupt:
-        problem = Problem("INTERRUPTED", "interrupted", hints=("the same command again goes on from here",))
+    except KeyboardInterrupt as why:
+        hints = () if str(why) else ("the same command again goes on from here",)
+        problem = Problem("INTERRUPTED", str(why) or "interrupted", hints=hints)
         yield StageFailed(name, clock.monotonic() - begun, (problem,))
         raise
     yield StageFinished(name, clock.monotonic() - begun, outcome.changed, outcome.text)

@@ -245,7 +245,8 @@ def _rest(statuses: Sequence[WorkloadStatus], snapshot: Snapshot, kube: KubePort
         def come(workload: Object) -> bool:
             return dig(workload, "metadata", "resourceVersion") != before and is_rollout_complete(left.kind, workload)
 
-        if kube.awaited(left.kind, left.namespace, left.name, come, seconds):
+        # The last moment is slept: where the clock looks for a reason to give up, it does so at every look.
+        if kube.awaited(left.kind, left.namespace, left.name, come, seconds * 0.95):
             return
     if end > clock.monotonic():
         clock.sleep(end - clock.monotonic())

@@ -84,7 +84,7 @@ def fold_dev(view: DevView, event: Event, now: float, at: str) -> DevView:
             view = replace(view, rounds=(*view.rounds[:-1], replace(view.rounds[-1], why=event.text)))
         case RunFinished():
             last = replace(view.rounds[-1], outcome=event.outcome, seconds=event.seconds)
-            problems = () if event.outcome == "ok" else view.run.problems
+            problems = view.run.problems if event.outcome == "failed" else ()
             view = replace(view, rounds=(*view.rounds[:-1], last), problems=problems)
     return replace(view, run=fold(view.run, event, now))
 

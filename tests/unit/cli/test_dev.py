@@ -23,6 +23,7 @@ from deployer.core.events import Event, RunFinished, StageFailed, StageFinished,
 from deployer.kube import logs
 from deployer.stages import sync
 from tests.fakes.shop import Shop
+from tests.fakes.workloads import show
 
 SYNC = 'sync: [{from: "src/**", to: /app}]'
 
@@ -214,6 +215,59 @@ def test_a_log_is_read_once_whatever_is_built_beside_it(ground: Ground, monkeypa
     finally:
         eyes.close()
     assert ground.screen.lines == ["served"]
+
+
+@pytest.mark.parametrize(
+    ("saved", "outcomes"),
+    [("a = 3\n", ["ok", "interrupted", "ok"]), ("a = (\n", ["ok", "interrupted", "ok"]), ("a = 2\n", ["ok", "failed"])],
+)
+def test_a_rollout_is_not_waited_for_once_something_else_is_saved(
+    ground: Ground, saved: str, outcomes: list[str]
+) -> None:
+    kube, helm = ground.shop.kube, ground.shop.helm
+    begun = kube.clock.elapsed
+
+    def save() -> None:
+        ground.source.write_text(saved)
+        helm._run = lambda release: show(kube, release)  # type: ignore[method-assign]
+        ground.loop._inbox.put(Woken("files"))
+
+    ground.loop._known.refused.add("api")
+    ground.source.write_text("a = 2\n")
+    helm._run = lambda release: show(kube, release, ready=False)  # type: ignore[method-assign]
+    kube.clock.at(begun + 20, save)
+    ground.react()
+    assert ground.screen.outcomes() == outcomes
+    if "failed" not in outcomes:
+        assert kube.clock.elapsed < begun + 60
+        assert ground.shop.verdicts[-2:] == ["superseded", "verified"]
+        assert ground.screen.codes() == ["INTERRUPTED"]
+
+
+def test_what_was_given_up_is_waited_for_again_where_the_save_was_undone(ground: Ground) -> None:
+    kube, helm = ground.shop.kube, ground.shop.helm
+    begun = kube.clock.elapsed
+
+    def save() -> None:
+        ground.source.write_text("a = 3\n")
+        ground.loop._inbox.put(Woken("files"))
+        looked = ground.loop._look
+
+        def undone(paths: frozenset[str]) -> Any:
+            seen = looked(paths)
+            ground.source.write_text("a = 2\n")
+            show(kube, "web")
+            return seen
+
+        ground.loop._look = undone  # type: ignore[method-assign]
+
+    ground.loop._known.refused.add("api")
+    ground.source.write_text("a = 2\n")
+    helm._run = lambda release: show(kube, release, ready=False)  # type: ignore[method-assign]
+    kube.clock.at(begun + 20, save)
+    ground.react()
+    assert ground.screen.outcomes() == ["ok", "interrupted", "ok"]
+    assert ground.shop.verdicts[-1] == "verified"
 
 
 def test_q_leaves_and_an_unknown_service_is_refused(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
