@@ -38,8 +38,8 @@ class StatusRow:
     cause: str = ""
 
 
-# Below this many columns a row of `status` that must be broken is not readable any more.
-_NARROW = 100
+# Below so many columns a row that must be broken is not readable any more: of `status`, and of `history`.
+_NARROW, _NARROW_HISTORY = 100, 160
 _CHECK_STYLES = {"pass": GOOD, "warn": CARE, "fail": CAUSE, "skip": QUIET}
 _ACTION_SIGNS = {"create": "+", "build": "+", "update": "~", "unchanged": "="}
 _ACTION_STYLES = {"create": GOOD, "build": GOOD, "update": CARE, "unchanged": QUIET}
@@ -51,10 +51,11 @@ class _Fitting:
 
     table: Table
     lines: Group
+    narrow: int = _NARROW
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unbroken = console.measure(self.table, options=options.update(max_width=10_000)).maximum
-        yield self.table if options.max_width >= min(unbroken, _NARROW) else self.lines
+        yield self.table if options.max_width >= min(unbroken, self.narrow) else self.lines
 
 
 def status_table(rows: Sequence[StatusRow], glyphs: Glyphs = UNICODE) -> Group:
@@ -97,12 +98,13 @@ def _narrow(row: StatusRow) -> list[Text]:
 
 
 def history_table(revisions: Sequence[Entry]) -> Group:
-    """One row a revision, the newest last."""
+    """One row a revision (on a narrow terminal lines, without the images), the newest last."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=QUIET, pad_edge=False)
     for title in ("REV", "WHEN", "WHO", "COMMIT", "VERDICT", "SECONDS"):
         table.add_column(title, no_wrap=True)
     table.add_column("WHY", overflow="fold")
     table.add_column("IMAGES", overflow="fold")
+    lines: list[Text] = []
     for one in revisions:
         style = {"verified": GOOD, "failed": CAUSE}.get(one.verdict_text.partition(":")[0], CARE)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
@@ -110,7 +112,11 @@ def history_table(revisions: Sequence[Entry]) -> Group:
         took = f"{one.seconds:.0f}" if one.seconds else ""
         cells = (*(Text(clean(word)) for word in words), Text(clean(one.verdict_text), style), Text(took, QUIET))
         table.add_row(*cells, Text(clean(one.why)), Text(clean("\n".join(one.images.values())), QUIET))
-    return Group(table)
+        state = (f"{clean(one.verdict_text)}{f' after {took} s' if took else ''}", style)
+        rest = clean(" ".join(words[2:]))
+        lines.append(Text.assemble((words[0], STRONG), f"  {when}  ", state, (f"  {rest}", QUIET)))
+        lines += [Text(f"  {line}") for line in clean_lines(one.why)]
+    return Group(_Fitting(table, Group(*lines), _NARROW_HISTORY))
 
 
 def checks_table(rows: Sequence[Check], glyphs: Glyphs = UNICODE) -> Group:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 from rich.console import Group, RenderableType
 
@@ -8,10 +9,11 @@ from deployer.commands.doctor import Check
 from deployer.commands.plan import Step
 from deployer.core.errors import Problem
 from deployer.core.text import ASCII, UNICODE
+from deployer.state.history import Entry
 from deployer.status import Phase
 from deployer.ui.console import Page, make_console
 from deployer.ui.draw import problem_text
-from deployer.ui.tables import StatusRow, checks_table, plan_view, status_table
+from deployer.ui.tables import StatusRow, checks_table, history_table, plan_view, status_table
 
 from .scenes import CRASH
 
@@ -50,6 +52,21 @@ def test_a_terminal_too_narrow_for_a_row_gets_lines() -> None:
         "✗ deployment/web: slow",
     ]  # fmt: skip
     assert shown(status_table([StatusRow("job/seed", Phase.PENDING, 0, 1, 0)]), 40)[0].startswith("WORKLOAD  STATE")
+
+
+def test_history_is_a_table_where_it_fits_and_else_lines() -> None:
+    at = time.mktime((2026, 11, 30, 12, 0, 0, 0, 0, -1))
+    why = "web: image.tag: 1.0.0-b8c66f3e3f75 → 1.0.0-0524be665d4b"
+    images = {name: f"todo-{name}:1.0.0-0123456789ab" for name in ("backend", "frontend-web", "frontend-chatbot")}
+    one = Entry(3, "r", at, "me@vm", why, "0123456789", True, images, verdict="verified", seconds=7.2)
+    assert shown(history_table([one]), 100) == [
+        "3  2026-11-30 12:00:00  verified after 7 s  me@vm 0123456+",
+        f"  {why}",
+    ]
+    wide = shown(history_table([one]), 200)
+    assert wide[0].startswith("REV  WHEN") and why in wide[1] and any("todo-frontend-web:" in line for line in wide)
+    few = Entry(1, "r", at, "me", "first", images={"api": "api:1"})
+    assert shown(history_table([few]), 80)[0].split()[-1] == "IMAGES"
 
 
 def test_checks_name_the_command_that_mends() -> None:
