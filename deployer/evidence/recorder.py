@@ -153,9 +153,9 @@ def images_of(records: Sequence[Mapping[str, Any]], ids: Mapping[str, str]) -> l
         for record in records
         if record.get("type") == "item" and record.get("stage") == "images" and record.get("state") != "running"
     }
-    found = [
-        {"name": name, "ref": ref, "state": state, "id": _id(ref, ids)} for name, (ref, state) in sorted(said.items())
-    ]
+    # What a failed build said last is no reference.
+    named = {name: ("" if state == "failed" else ref, state) for name, (ref, state) in sorted(said.items())}
+    found = [{"name": name, "ref": ref, "state": state, "id": _id(ref, ids)} for name, (ref, state) in named.items()]
     refs = {one["ref"] for one in found}
     others = sorted((ref, known) for ref, known in ids.items() if not any(_same(ref, mine) for mine in refs))
     return found + [{"name": "", "ref": ref, "state": "used", "id": _bare(known)} for ref, known in others]

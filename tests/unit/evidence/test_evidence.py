@@ -499,6 +499,8 @@ def test_images_know_their_ids() -> None:
         {"name": "api", "ref": "api:1", "state": "done", "id": "sha256:aa"},
         {"name": "", "ref": "busybox:1", "state": "used", "id": "b@sha256:bb"},
     ]
+    failed = records({"type": "item", "stage": "images", "item": "api", "state": "failed", "text": "RUN false"})
+    assert images_of(failed, {}) == [{"name": "api", "ref": "", "state": "failed", "id": ""}]
 
 
 def test_the_critical_path_is_what_the_run_waited_for() -> None:
