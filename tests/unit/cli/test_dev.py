@@ -209,9 +209,13 @@ def test_a_log_is_read_once_whatever_is_built_beside_it(ground: Ground, monkeypa
     opened = open_running(load_spec(ground.spec), ground.shop.here)
     eyes = Eyes(opened, services_of(opened), lambda: None, ground.screen)  # type: ignore[arg-type]
     try:
+        for _ in range(1000):
+            if ground.screen.lines:
+                break
+            time.sleep(0.01)
         for _ in range(5):
-            time.sleep(0.1)
             eyes.look_at(opened, services_of(opened))
+            time.sleep(0.05)
     finally:
         eyes.close()
     assert ground.screen.lines == ["served"]

@@ -264,7 +264,7 @@ def test_a_capture_that_hangs_is_left_behind(folder: RunFolder, monkeypatch: pyt
     began = time.monotonic()
     with recording_in(folder):
         _, error = failed(rollout(kube))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30, "it was waited for"
     assert error.problems[0].code == "IMAGE_NEVER_PULL"
     kube.hang.set()
 
@@ -288,7 +288,7 @@ def test_work_is_given_up_in_time() -> None:
         time.sleep(0.5)
 
     assert not begun(0.05, work)()
-    assert late_seen.wait(2)
+    assert late_seen.wait(30)
     assert begun(2, lambda late: None)()
 
 
