@@ -18,7 +18,7 @@ from deployer.config.releases import BUILTIN
 from deployer.core.image_ref import parse_ref
 from deployer.core.reading import read_text
 from deployer.core.redact import ACCOUNT_NAME
-from deployer.core.values import overlaid, set_over
+from deployer.core.values import mapped, overlaid, set_over
 from deployer.init import match
 from deployer.init.model import (
     Answers,
@@ -115,6 +115,8 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
         sheet.put(("env", "example"), repo.env_example, "`up` makes .env from it when there is none")
     elif repo.env_example is None and not repo.has_env:
         sheet.put(("env", "example"), None, "no example of an env file was found")
+    if repo.expands and repo.services:
+        sheet.put(("env", "expand"), True, "its values refer to each other; `$$` is a `$` in this file")
     served = _served(sheet, chosen)
     if chosen and not served:
         sheet.remarks.append("no Service can be reached from this machine, so that no URL proves the application")
@@ -136,7 +138,17 @@ def _sheet(repo: Repository, readings: Sequence[Reading], answers: Answers) -> _
     elif not chosen:
         sheet.put(("releases",), {}, "no Helm chart was found: a spec needs at least one release")
     _urls(sheet, served)
+    if "expand" in sheet.document.get("env", {}):
+        _double_dollars(sheet.document)
     return sheet
+
+
+def _double_dollars(document: dict[str, Any]) -> None:
+    """Texts of build arguments and values are themselves where `env.expand` fills references in."""
+    for part, key in (("images", "args"), ("releases", "values")):
+        for one in document.get(part, {}).values():
+            if key in one:
+                one[key] = mapped(one[key], lambda text, _: text.replace("$", "$$"))
 
 
 def _services(sheet: _Sheet, repo: Repository) -> None:

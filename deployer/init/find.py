@@ -30,7 +30,10 @@ _WORK = frozenset({
     "release", "run", "runner", "runtime", "test", "tests",
 })  # fmt: skip
 # What lies beside a Dockerfile in a folder that is there for Dockerfiles alone.
-_BESIDE = ("*.sh", "*.conf", "*.md", "*.dockerignore", ".dockerignore", "*.template", "README*", "*.yml", "*.yaml")
+_BESIDE = (
+    "*Dockerfile", "*.sh", "*.conf", "*.md", "*.dockerignore", ".dockerignore", "*.template", "README*", "*.yml",
+    "*.yaml",
+)  # fmt: skip
 _BY_ARGUMENT = re.compile(r"(?<![\w./-])((?:[\w.-]+/)+)\$\{?(\w+)")
 _DOCKERFILE = (*USUAL, "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
 _NOT_DOCKERFILE = ("*.dockerignore", "*.md", "*.j2", "*.tmpl")
@@ -53,7 +56,9 @@ def find(root: Path) -> Repository:
         variants.pop(one.name, None)
     example = next((name for name in _EXAMPLES if (root / name).is_file()), None)
     has_env = (root / ".env").is_file()
-    keys = _env_keys(root / (example or ".env")) if example or has_env else {}
+    keys = plain = _env_keys(root / (example or ".env")) if example or has_env else {}
+    if any((root / name).is_file() for name in COMPOSE) and keys:
+        keys = _env_keys(root / (example or ".env"), lambda _: None)
     found = (*dockerfiles, *variants.values())
     if found_charts:
         found = with_builds(root, files, found, keys, lambda path: _dockerfile(root, path, files))
@@ -62,7 +67,7 @@ def find(root: Path) -> Repository:
         aside = (f"{one} has a Compose file, which is not read: cd {one}, then: todo-deploy init"
                  for one in _elsewhere(files))  # fmt: skip
         made = (replace(made[0], remarks=(*made[0].remarks, *aside)), *made[1:])
-    return Repository(root, found, found_charts, keys, example, has_env, tuple(broken), made)
+    return Repository(root, found, found_charts, keys, example, has_env, keys != plain, tuple(broken), made)
 
 
 def nothing_found(root: Path) -> DeployError:
@@ -215,5 +220,5 @@ def _defined(folder: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _env_keys(path: Path) -> dict[str, str]:
-    return {key: entry.value for key, entry in dotenv.read_env(path, path.name, ()).items()}
+def _env_keys(path: Path, lookup: dotenv.Lookup | None = None) -> dict[str, str]:
+    return {key: entry.value for key, entry in dotenv.read_env(path, path.name, (), lookup).items()}

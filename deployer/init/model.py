@@ -121,6 +121,8 @@ class Repository:
     """Key → value in the env file's example, or in the env file where there is none."""
     env_example: str | None = None
     has_env: bool = False
+    expands: bool = False
+    """Whether values of the env file refer to others, which Compose fills in."""
     broken: tuple[DeployError, ...] = ()
     """Why folders with a Chart.yaml are no charts."""
     services: tuple[Service, ...] = ()

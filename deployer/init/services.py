@@ -400,7 +400,10 @@ class _Compose:
             env.pop(key, None)
             keys.pop(key, None)
             if value is None:
-                keys[key] = key
+                if key in self.known or is_secret(key, "any"):
+                    keys[key] = key
+                else:
+                    remarks.append(f"{name}: {key} is passed on where it is set, and .env does not set it")
                 continue
             text, secret = _text(value), self._secret(key, _text(value))
             text, asked = (f"$({secret})", (secret,)) if secret else self._given(text)

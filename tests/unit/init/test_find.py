@@ -47,6 +47,8 @@ def tree(root: Path, files: dict[str, str]) -> Path:
                      ("api", "src/api", True), id="in a folder for Dockerfiles, its sources in one of its name"),
         pytest.param({"docker/Dockerfile": "FROM x\nCOPY . /\n", "a.py": ""}, (None, ".", False),
                      id="in a folder for Dockerfiles, and all of the context is copied"),
+        pytest.param({"docker/Dockerfile": "FROM x\nCOPY . /\n", "docker/DebugDockerfile": "", "a.py": ""},
+                     (None, ".", False), id="in a folder for Dockerfiles of several names"),
         pytest.param({"build/package/Dockerfile.worker": "FROM x\nCOPY cmd/ /\n", "cmd/a": ""}, ("worker", ".", True),
                      id="deeper, with a suffix"),
         pytest.param({"api/dockerfile": "FROM x\nCOPY a /\n", "api/a": ""}, ("api", "api", True), id="lower case"),

@@ -675,3 +675,31 @@ def test_why_there_is_nothing_to_draft(tmp_path: Path, files: dict[str, str], wh
 def test_a_compose_file_in_another_folder_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     made = found(tmp_path, {"Dockerfile": "FROM x\n", "docker/compose.yaml": "services: {}\n"})
     assert any("cd docker" in remark for one in made.values() for remark in one.remarks)
+
+
+def test_values_of_the_env_file_that_refer_to_each_other_are_filled_in(tmp_path: Path) -> None:
+    compose_file = """\
+services:
+  api:
+    image: api:1
+    environment: [ADDRESS, _JAVA_OPTIONS, API_TOKEN, "OTHER=x-$${HOST_ONLY}", "FROM=${ADDRESS}/a"]
+    command: [sh, -c, "echo $$PORT"]
+"""
+    env = "PORT=8000\nADDRESS=api:${PORT}\n"
+    made = found(tmp_path, {"compose.yaml": compose_file, ".env": env})
+    assert made["api"].keys == {"ADDRESS": "ADDRESS", "API_TOKEN": "API_TOKEN"}
+    document = draft(tmp_path)
+    assert document["env"] == {"expand": True}
+    values = document["releases"]["api"]["values"]
+    assert values["env"]["OTHER"] == "x-$${HOST_ONLY}"
+    assert values["env"]["FROM"] == "$$(ADDRESS)/a"
+    assert "echo $$PORT" in str(values)
+    assert "_JAVA_OPTIONS is passed on where it is set" in remarks(tmp_path)
+
+
+def test_an_env_file_without_references_needs_no_expansion(tmp_path: Path) -> None:
+    compose_file = "services: {api: {image: 'api:1', environment: ['OTHER=x-$${HOST_ONLY}']}}\n"
+    tree(tmp_path, {"compose.yaml": compose_file, ".env": "PORT=8000\n"})
+    document = draft(tmp_path)
+    assert "expand" not in document.get("env", {})
+    assert document["releases"]["api"]["values"]["env"]["OTHER"] == "x-${HOST_ONLY}"
