@@ -24,6 +24,7 @@ from deployer.cli.running import (
     workload_data,
 )
 from deployer.commands import connection
+from deployer.commands.planning import refuse_unknown
 from deployer.commands.up import UpOptions, UpResult, notices, stages_of
 from deployer.commands.up import up as story
 from deployer.composition import Machine, begin_run, this_machine
@@ -108,6 +109,7 @@ def run_up(session: Session, asked: UpOptions) -> Ran[UpResult]:
     """How the `up` went; input error, before anything is touched, where spec or env files are wrong."""
     here = this_machine()
     loaded, values, done = read_inputs(session)
+    refuse_unknown(asked.services, {*loaded.spec.images, *loaded.spec.releases})
     _check_before_start(loaded, asked, here)
 
     def steps(run_id: str) -> Steps[UpResult]:

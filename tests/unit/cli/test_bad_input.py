@@ -108,6 +108,13 @@ def test_a_cluster_that_does_not_run_is_never_started(
     assert not staged.cluster.starts
 
 
+def test_no_cluster_is_started_for_an_unknown_service(staged: Staged, run: Run) -> None:
+    staged.cluster.current = ClusterFacts(ClusterPhase.STOPPED)
+    ran = run("up", "bakend", "-o", "json")
+    assert (ran.code, ran.errors) == (ExitCode.INPUT, ["SERVICE_UNKNOWN"])
+    assert not staged.cluster.starts
+
+
 @pytest.mark.parametrize("words", ["urls", "open", "logs", "exec backend -- id", "restart backend"])
 def test_a_cluster_without_the_application(words: str, staged: Staged, run: Run) -> None:
     staged.kube.drop("Secret", "default", record_name("shop"))
