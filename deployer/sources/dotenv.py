@@ -381,6 +381,9 @@ _WEAK_SECRET = re.compile(
 _SECRET_KEY = re.compile(
     r"PASS(WORD|WD|PHRASE)?($|_)|SECRET|TOKEN|(^|_)(API_?|PRIVATE_?|ACCESS_?)?KEY($|_)|CREDENTIAL", re.I
 )
+_SENSITIVE = re.compile(r"PWD|SALT|AUTH|PRIVATE|CERT|DSN|SIGN|SEED|(^|_)PIN($|_)", re.I)
+# Keys and tokens: a long word with digits.
+_RANDOM = re.compile(r"(?=[\w+/=-]*\d)(?<![\w./:-])[\w+/=-]{16,}(?![\w./:-])")
 
 
 def names_secret(key: str) -> bool:
@@ -391,6 +394,11 @@ def names_secret(key: str) -> bool:
 def has_password(value: str) -> bool:
     """Whether the value is a URL with a password."""
     return URL_PASSWORD.match(value) is not None
+
+
+def may_be_secret(key: str, value: str) -> bool:
+    """Whether the key's name or the value's form is one that secrets have."""
+    return names_secret(key) or any((_SENSITIVE.search(key), URL_PASSWORD.search(value), _RANDOM.search(value)))
 
 
 def placeholder(value: str, key: str, example: EnvFile | None) -> str | None:

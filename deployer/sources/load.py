@@ -117,7 +117,9 @@ def values_of(env: EnvFile) -> dict[str, str]:
 
 
 def load_env(loaded: LoadedSpec) -> EnvFile:
-    """The merged env files, whose values are masked from now on; empty where none exists.
+    """The merged env files, whose secrets are masked from now on; empty where none exists.
+
+    Secret is what the spec uses. A line that it does not use may name an image or a folder that others write, too.
 
     Input error with the line for a wanted key that cannot be read.
     """
@@ -128,7 +130,9 @@ def load_env(loaded: LoadedSpec) -> EnvFile:
             read = dotenv.read_env(path, loaded.shown(path), wanted_keys(loaded.spec), lookup)
             env = dotenv.merge_env((env, read))
     KNOWN.own_names = _names(loaded.spec)
-    KNOWN.learn_keys(values_of(env).items())
+    used = wanted_keys(loaded.spec)
+    values = values_of(env).items()
+    KNOWN.learn_keys((key, value) for key, value in values if key in used or dotenv.may_be_secret(key, value))
     return env
 
 

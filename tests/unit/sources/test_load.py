@@ -88,6 +88,29 @@ def test_later_env_files_win(root: Path) -> None:
     assert merged["B"].where == ".env.local:1"
 
 
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("NEEDED=store:9100", True),
+        ("API_KEY=store:9100", True),
+        ("STORE_IMAGE=python:3.11-slim", False),
+        ("GREETING=hello there", False),
+        ("DB_PWD=correct-horse", True),
+        ("OTHER_TOKEN=correct-horse", True),
+        ("ADDRESS=redis://u:correct-horse@store", True),
+        ("ID=ghp0123456789abcdefgh", True),
+        ("FOLDER=/var/lib/store", False),
+    ],
+)
+def test_lines_that_the_spec_does_not_use_are_masked_where_they_look_secret(
+    root: Path, line: str, secret: bool
+) -> None:
+    (root / ".env").write_text(f"{line}\n")
+    env(root)
+    value = line.partition("=")[2]
+    assert (value not in KNOWN(f"the value {value} is here")) is secret
+
+
 def test_an_account_that_is_called_like_the_application_is_shown(root: Path) -> None:
     application = load(root).spec.application
     (root / ".env").write_text(f"DB_USER={application}\nDB_PASSWORD=hunter2-hunter2\n")
