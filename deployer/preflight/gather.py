@@ -38,7 +38,7 @@ from deployer.kube.rights import listed
 from deployer.plan import Plan, ReleasePlan
 from deployer.preflight.rules import capacity, containers, values
 from deployer.preflight.rules.configuration import unprovided
-from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, definitions, is_test, without_nulls
+from deployer.preflight.rules.model import Cluster, Machine, Rendered, Subject, as_taken, definitions, is_test
 from deployer.sources import build_context, env_files, git, load
 from deployer.sources.charts import chart_texts, packed_parts
 from deployer.sources.dockerfile import copied, declared_values, instructions, reaches, started
@@ -198,10 +198,10 @@ def _asks_for_more(release: ReleasePlan, plan: Plan, target: Target) -> bool:
 def _objects_of(one: _Chart, everything: tuple[Object, ...] | None = None) -> Rendered:
     """What the chart renders to, without tests, and what of that is another each time."""
     everything = one.template() if everything is None else everything
-    objects = tuple(without_nulls(body) for body in everything if not is_test(body))
+    objects = tuple(as_taken(body) for body in everything if not is_test(body))
     chart = next(iter(parse_manifest(read_text(one.release.chart / "Chart.yaml"))), {})
     wanted = {(str(body.get("apiVersion")), str(body.get("kind"))) for body in objects if body.get("apiVersion")}
-    lacks = one.kinds and wanted - one.kinds
+    lacks = one.kinds and wanted - one.kinds.keys()
     # Helm applies the folder `crds` when it installs a release, and never again.
     crds = one.template(crds=True) if lacks else ()
     defined = definitions(crds) - definitions(objects)

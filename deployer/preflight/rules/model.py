@@ -387,8 +387,16 @@ def workload_of(release: ReleasePlan, body: Object) -> Workload | None:
     return Workload(release, body, template)
 
 
+def as_taken(body: Object) -> Object:
+    """The object as the API server takes it: what is null is not there; under a key of data it is an empty text."""
+    fields = ("data", "stringData", "binaryData") if body.get("kind") in ("ConfigMap", "Secret") else ()
+    texts = {name: {key: "" if one is None else one for key, one in body[name].items()}
+             for name in fields if isinstance(body.get(name), dict)}  # fmt: skip
+    return dict(without_nulls({**body, **texts}))
+
+
 def without_nulls(value: Any) -> Any:
-    """The value as the API server takes it: what is null is not there."""
+    """The value without what is null."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -14,7 +14,7 @@ from deployer.core.errors import Problem
 from deployer.core.ports import ObjectRef
 from deployer.preflight.rules import model
 from deployer.preflight.rules.judging import RULES, judge
-from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, without_nulls
+from deployer.preflight.rules.model import Machine, NotBuilt, Rendered, as_taken, without_nulls
 from deployer.sources.env_files import Leak
 from deployer.toolchain.files import RECIPES
 from tests.unit.preflight.rules.subjects import Change, cluster, deployment, good_objects, strict, subject
@@ -631,6 +631,12 @@ def changed(path: tuple[Any, ...], to: Any) -> list[str]:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))
 def test_a_null_is_as_good_as_nothing(path: tuple[Any, ...]) -> None:
     assert "RULE_SKIPPED" not in changed(path, None)
+
+
+def test_a_key_of_data_without_a_value_is_an_empty_text() -> None:
+    made = as_taken({"kind": "Secret", "data": {"a": None}, "stringData": {"b": None, "c": "x"}, "type": None})
+    assert made == {"kind": "Secret", "data": {"a": ""}, "stringData": {"b": "", "c": "x"}}
+    assert as_taken({"kind": "Thing", "data": {"a": None}}) == {"kind": "Thing", "data": {}}
 
 
 def test_an_object_of_another_shape_ends_one_rule_and_no_run() -> None:
