@@ -23,6 +23,7 @@ from deployer.core.ports import (
     ClusterFacts,
     HelmPort,
     ImagePort,
+    Kind,
     KubePort,
     Object,
     ObjectRef,
@@ -136,18 +137,22 @@ class _Chart:
     release: ReleasePlan
     helm: HelmPort
     against: Rendering
-    kinds: frozenset[tuple[str, str]]
+    kinds: _Kinds
 
     def template(self, release: ReleasePlan | None = None, *, crds: bool = False) -> tuple[Object, ...]:
         """The chart's objects, maybe with the values of another plan."""
         return tuple(self.helm.template(_request(release or self.release), replace(self.against, crds=crds)))
 
 
-def _kinds(target: Target) -> frozenset[tuple[str, str]]:
-    return frozenset(target.running.kube.kinds()) if target.running is not None else frozenset()
+_Kinds = Mapping[tuple[str, str], Kind]
+"""By apiVersion and kind."""
 
 
-def _against(release: ReleasePlan, target: Target, kinds: frozenset[tuple[str, str]]) -> Rendering:
+def _kinds(target: Target) -> _Kinds:
+    return target.running.kube.kinds() if target.running is not None else {}
+
+
+def _against(release: ReleasePlan, target: Target, kinds: _Kinds) -> Rendering:
     if target.running is None:
         return WITHOUT_CLUSTER
     apis = {api for api, _ in kinds} | {f"{api}/{kind}" for api, kind in kinds}
@@ -321,7 +326,7 @@ def _request(release: ReleasePlan) -> UpgradeRequest:
     return UpgradeRequest(release.name, release.namespace, release.chart, release.values, {}, "", release.timeout)
 
 
-def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tuple[str, str]]) -> Cluster | None:
+def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: _Kinds) -> Cluster | None:
     """The running cluster; else the one that Minikube would make here, or nothing of somebody's own cluster."""
     wanted, running = loaded.spec.cluster, target.running
     if running is None:
@@ -351,7 +356,8 @@ def _cluster(loaded: LoadedSpec, plan: Plan, target: Target, kinds: frozenset[tu
         ingress_classes=_ingress_classes(kube),
         quotas=tuple(_of_each(kube, "ResourceQuota", plan)),
         limit_ranges=tuple(_of_each(kube, "LimitRange", plan)),
-        kinds=kinds or None,
+        kinds=frozenset(kinds) or None,
+        unspaced=frozenset(key for key, where in kinds.items() if not where.namespaced),
         image_architectures=_architectures(plan, running),
         free_disk_mib=min(free, default=None),
     )

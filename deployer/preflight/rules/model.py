@@ -241,6 +241,8 @@ class Cluster:
     """Storage classes whose volumes are folders of one node and bound to none; "" where the default class is one."""
     kinds: frozenset[tuple[str, str]] | None = None
     """apiVersion and kind of everything that it serves."""
+    unspaced: frozenset[tuple[str, str]] = frozenset()
+    """The same of what belongs to no namespace, whatever namespace an object of it names."""
     keys: Mapping[ObjectRef, frozenset[str]] = field(default_factory=dict)
     """Keys of Secrets and ConfigMaps that exist and that nothing of the plan provides."""
     image_architectures: Mapping[str, str] = field(default_factory=dict)

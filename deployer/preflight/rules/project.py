@@ -46,13 +46,16 @@ def one_namespace(subject: Subject) -> Iterator[Violation]:
 @rule("NAMESPACE_UNKNOWN", "certain", "Kubernetes docs, Namespaces",
       hint="leave metadata.namespace out of the template, or make it the namespace of a release")  # fmt: skip
 def unknown_namespace(subject: Subject) -> Iterator[Violation]:
-    """Every object is in a namespace that exists or is made."""
+    """Every object of a namespace is in one that exists or is made."""
     known = {*subject.plan.namespaces, *_NAMESPACES, *(one.name for one in subject.objects("Namespace"))}
     there = subject.cluster.namespaces if subject.cluster is not None else None
     known |= there or frozenset()
     doubt: Severity | None = None if subject.sees_cluster and there is not None else "warning"
+    unspaced = subject.cluster.unspaced if subject.cluster is not None else frozenset()
     for one in subject.objects():
-        if one.namespace not in known:
+        wide = one.kind in KINDS and not KINDS[one.kind].namespaced
+        wide |= (str(one.body.get("apiVersion")), one.kind) in unspaced
+        if one.namespace not in known and not wide:
             known.add(one.namespace)
             title = f"{one.label} is in namespace `{one.namespace}`, which neither the spec nor a chart makes"
             yield Violation(title, one.place(), severity=doubt)

@@ -461,6 +461,10 @@ RUNS: dict[str, Change] = {
     "a namespace that every cluster has": at("claim", "metadata", "namespace", to="kube-public"),
     "a namespace of the cluster": both(at("claim", "metadata", "namespace", to="monitoring"),
                                        at("cluster", to=cluster(namespaces=frozenset({"monitoring"})))),
+    "a namespace named by what has none": more({"kind": "ClusterRole", "metadata": {"name": "r", "namespace": "gone"}}),
+    "a namespace named by what an addon serves for the whole cluster": both(
+        more({**thing(), "metadata": {"name": "t", "namespace": "gone"}}),
+        at("cluster", to=cluster(unspaced=frozenset({("example.com/v1", "Thing")})))),
     "a Service of another address": other_service(type="ExternalName", externalName="db.example.com"),
     "a Service with endpoints made by hand": other_service(ports=[{"port": 5432}]),
     "a worker that shares a Service's labels": more(WORKER),
