@@ -51,7 +51,6 @@ from deployer.state.record import Record
 from deployer.status.objects import dig, is_default_class, name_of
 from deployer.toolchain import silent_registries
 
-_USER = re.compile(r"^\s*(FROM|USER)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _AT_ONCE = 6
 _MOST_SUSPECTS = 16
@@ -539,6 +538,6 @@ def _free_disk(cache_dir: Path) -> int | None:
 
 def _last_user(dockerfile: str) -> str | None:
     """The user that the last stage ends with; None where that is its base image's or a variable's."""
-    words = _USER.findall(dockerfile)
-    instruction, user = words[-1] if words else ("", "")
-    return user if instruction.upper() == "USER" and "$" not in user else None
+    last = next((one for one in reversed(instructions(dockerfile)) if one.word in ("FROM", "USER")), None)
+    user = last.rest.strip().strip("\"'") if last is not None and last.word == "USER" else None
+    return user if user and "$" not in user else None

@@ -29,7 +29,7 @@ def quantity(value: object) -> Fraction:
 
     Rounded up to 10⁻⁹ and at most 2⁶³ - 1, as the API server takes it (apimachinery, api/resource/quantity.go).
     """
-    match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+    match = _QUANTITY.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
     if match is None or isinstance(value, bool):
         raise ValueError(f"`{value}` is not a quantity such as 250m, 0.5, 512Mi or 1Gi")
     number = Fraction(match[1])

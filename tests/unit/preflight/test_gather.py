@@ -181,7 +181,13 @@ def test_a_release_that_the_spec_dropped_is_no_object_of_the_plan(made: Subject)
 
 @pytest.mark.parametrize(
     ("dockerfile", "user"),
-    [("FROM a\nUSER 1001\n", {"api": "1001"}), ("FROM a\nUSER 7\nFROM b\n", {}), ("FROM a\nUSER $ME\n", {})],
+    [
+        ("FROM a\nUSER 1001\n", {"api": "1001"}),
+        ("FROM a\nUSER 7\nFROM b\n", {}),
+        ("FROM a\nUSER $ME\n", {}),
+        ('FROM a\nUSER "1001"\n', {"api": "1001"}),
+        ("FROM a\nUSER 7\nCOPY <<E /a\nUSER me\nE\n", {"api": "7"}),
+    ],
 )
 def test_the_user_of_an_image_is_the_last_of_its_dockerfile(
     made: Subject, kube: FakeKube, tmp_path: Path, dockerfile: str, user: dict[str, str]

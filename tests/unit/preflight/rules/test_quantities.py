@@ -31,6 +31,7 @@ from deployer.preflight.rules.capacity import quantity, shown
         ("-1", -1),
         ("0", 0),
         ("264212084Ki", 264212084 * 1024),
+        (" 10m ", Fraction(1, 100)),
     ],
 )
 def test_a_quantity_is_an_exact_number(text: object, number: object) -> None:
