@@ -19,7 +19,7 @@ from deployer.helm.storage import changed_paths
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.capacity import quantity
 from deployer.preflight.rules.configuration import references, renewed
-from deployer.preflight.rules.model import Rendered, Subject, Workload, workload_of
+from deployer.preflight.rules.model import Rendered, Subject, Workload, is_for_later, workload_of
 from deployer.stages.releases import Existing, Preparation, ordered
 from deployer.state.record import Record
 from deployer.status.objects import annotations_of, labels_of
@@ -91,7 +91,9 @@ def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice
             advice += [verdict.taken_over for verdict in conflicts]
         else:
             refused += [_conflict(verdict, name) for verdict in conflicts]
-        invalid += [_invalid(verdict, one) for verdict in verdicts if verdict.standing == "invalid"]
+        for verdict in verdicts:
+            if verdict.standing == "invalid":
+                (advice if is_for_later(verdict.wanted) else invalid).append(_invalid(verdict, one))
         advice += [problem for verdict in verdicts for problem in _remarks(verdict)]
         advice += [_replaced(verdict) for verdict in replaced]
         gone = gone_kinds(tuple(release.before.values()), one.release.namespace, kube)

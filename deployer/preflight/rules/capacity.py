@@ -131,8 +131,8 @@ def loads(subject: Subject) -> tuple[Load, ...]:
     for workload in subject.workloads():
         asked = pod_sum(workload.pod, "requests") | {"pods": Fraction(1)}
         most = pod_sum(workload.pod, "limits")
-        if not workload.runs_on:
-            found.append(Load(workload, 0, 1, asked, most))
+        if not workload.runs_on or not workload.starts:
+            found.append(Load(workload, 0, int(not workload.runs_on), asked, most))
             continue
         nodes = len(subject.cluster.nodes) if subject.cluster is not None else 0
         pods = pods_of(workload) if workload.kind != "DaemonSet" else max(1, nodes)
@@ -149,6 +149,8 @@ def fits(subject: Subject) -> Iterator[Violation]:
         return
     found, others = loads(subject), used_by_others(subject, cluster, "requests")
     yield from _larger_than_nodes(found, cluster)
+    # Pods of a higher priority take the place of others.
+    evicts = any(one.workload.pod.get("priorityClassName") for one in found)
     for resource in _JUDGED:
         if resource not in cluster.allocatable:
             continue
@@ -186,7 +188,8 @@ def fits(subject: Subject) -> Iterator[Violation]:
         title = f"the pods do not fit: they request {shown(steady - left, resource)} of {word} more than there is free"
         # The scheduler goes by what the kubelet counts, which is the host's where the node is a container.
         counted = cluster.counted.get(resource, has)
-        yield Violation(title, place, detail, tuple(ways), None if steady > counted - taken else strict)
+        certain = steady > counted - (_ZERO if evicts else taken)
+        yield Violation(title, place, detail, tuple(ways), None if certain else strict)
 
 
 def _larger_than_nodes(found: Iterable[Load], cluster: Cluster) -> Iterator[Violation]:

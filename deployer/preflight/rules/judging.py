@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.config.load import LoadedSpec, chart_folder
@@ -23,7 +24,7 @@ from deployer.preflight.rules import (
     values,
     workloads,
 )
-from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Tier, Violation
+from deployer.preflight.rules.model import Finding, Place, Rule, Severity, Subject, Tier, Violation, is_for_later
 
 _MODULES = (project, values, containers, services, workloads, configuration, capacity, quotas)
 RULES = tuple(one for module in _MODULES for one in vars(module).values() if isinstance(one, Rule))
@@ -44,7 +45,9 @@ def judge(subject: Subject, rules: Sequence[Rule] = RULES, *, partly: bool = Fal
 
     `partly`: only some of the releases were looked at, so a waiver that takes nothing away is no news.
     """
-    found = [one for rule in rules for one in _found(rule, subject)]
+    later = {one.label for one in subject.objects() if is_for_later(one.body)}
+    later -= {one.label for one in subject.objects() if not is_for_later(one.body)}
+    found = [one for rule in rules for one in _found(rule, subject, later)]
     waivers = _waivers(subject.loaded.spec.rules)
     left = [one for one in found if not any(_takes(waiver, one) for _, waiver in waivers)]
     left += _about_waivers(subject.loaded, waivers, found, rules, partly=partly)
@@ -69,10 +72,16 @@ def summary(advice: Sequence[Problem]) -> str:
     return f"advice (todo-deploy validate -v): {', '.join([*names[:_NAMED], *more])}" if names else ""
 
 
-def _found(rule: Rule, subject: Subject) -> Iterator[Finding]:
-    """The rule's findings. Where an object has not the shape that Kubernetes wants, the API server will say so."""
+def _found(rule: Rule, subject: Subject, later: Collection[str]) -> Iterator[Finding]:
+    """The rule's findings; what is certain of objects that Helm does not look at yet (`later`) is a warning.
+
+    Where an object has not the shape that Kubernetes wants, the API server will say so.
+    """
     try:
-        yield from [_finding(rule, violation, subject.loaded) for violation in rule.check(subject)]
+        found = [_finding(rule, violation, subject.loaded) for violation in rule.check(subject)]
+        for one in found:
+            wait = rule.tier == "certain" and one.severity == "error" and one.object in later
+            yield replace(one, severity="warning") if wait else one
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         title = f"the rule {rule.name} could not be applied: an object does not have the fields of its kind"
         hints = ("helm template CHART | kubectl apply --dry-run=server -f - shows what the API server refuses",)

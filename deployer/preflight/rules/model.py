@@ -100,12 +100,15 @@ class Workload(Manifest):
 
     @property
     def starts(self) -> bool:
-        """Whether an `up` starts pods of it on any node: it is not scaled to zero, suspended, or for another time."""
-        spec, hooks = self.spec, hooks_of(self.body)
-        if self.kind == "CronJob" or spec.get("suspend") or (hooks and not any(one in _AT_UP for one in hooks)):
+        """Whether an `up` starts pods of it on any node: it is not scaled to zero, held back, or for another time."""
+        spec = self.spec
+        if self.kind == "CronJob" or spec.get("suspend") or spec.get("paused") or spec.get("parallelism") == 0:
+            return False
+        if is_for_later(self.body):
             return False
         if self.kind == "DaemonSet":
-            return not self.pod.get("nodeSelector") and not self.pod.get("affinity")
+            asked = (self.pod.get("nodeSelector") or {}).items() - {("kubernetes.io/os", "linux")}
+            return not asked and not self.pod.get("affinity")
         return spec.get("replicas") != 0
 
     @property
@@ -455,6 +458,12 @@ def is_test(body: Object) -> bool:
     """Whether the object is made by `helm test` alone, which nothing here runs."""
     hooks = hooks_of(body)
     return bool(hooks) and all(one.startswith("test") for one in hooks)
+
+
+def is_for_later(body: Object) -> bool:
+    """Whether it is a hook of another time than an install or upgrade: Helm does not look at it before."""
+    hooks = hooks_of(body)
+    return bool(hooks) and not any(one in _AT_UP for one in hooks)
 
 
 def lacks_addon(subject: Subject, name: str) -> bool:

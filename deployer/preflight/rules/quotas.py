@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.core.ports import KINDS, Object
 from deployer.preflight.rules.capacity import Load, amounts, loads, pod_sum, quantity, shown, used_by_others
-from deployer.preflight.rules.model import Container, Manifest, Place, Subject, Violation, Workload, rule
+from deployer.preflight.rules.model import Container, Manifest, Place, Subject, Violation, Workload, hooks_of, rule
 from deployer.preflight.rules.workloads import pods_of
 from deployer.status.objects import dig, name_of, namespace_of
 
@@ -134,10 +134,10 @@ def _of_pods(field: str, unit: str, body: Object, found: list[Load], subject: Su
 
 
 def _count(resource: str, kind: str, namespace: str, subject: Subject) -> _Need:
-    """How many objects of the kind there are; those of others are not counted, for nobody knows which will stay."""
+    """How many objects of the kind there are; those of others and of hooks are not counted: nobody knows which stay."""
     types = {"services.nodeports": ("NodePort", "LoadBalancer"), "services.loadbalancers": ("LoadBalancer",)}
     wanted = types.get(resource)
-    found = [one for one in subject.objects(kind) if one.namespace == namespace]
+    found = [one for one in subject.objects(kind) if one.namespace == namespace and not hooks_of(one.body)]
     if wanted is None:
         secrets = [one for one in subject.plan.secrets if one.namespace == namespace] if kind == "Secret" else []
         return _Need(Fraction(len({one.name for one in found} | {one.served for one in secrets})))

@@ -178,3 +178,13 @@ def test_what_is_not_started_now_may_lack_what_a_quota_counts() -> None:
         parts["more"] = ["job"]
 
     assert not found(quota(requests_cpu=str(Fraction(9))), change=later)
+
+
+def test_objects_of_hooks_come_and_go() -> None:
+    def hooks(*names: str) -> Change:
+        made = {name: {"kind": "Job", "metadata": {"name": name, "annotations": {"helm.sh/hook": "pre-install"}},
+                       "spec": {"template": {"spec": {"containers": []}}}} for name in names}  # fmt: skip
+        return lambda parts: parts.update(made, more=list(names))
+
+    one = {"count/jobs.batch": "1"}
+    assert found(quota(**one), change=hooks("before", "after")) == []

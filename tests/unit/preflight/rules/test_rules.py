@@ -465,6 +465,11 @@ RUNS: dict[str, Change] = {
     "a namespace named by what an addon serves for the whole cluster": both(
         more({**thing(), "metadata": {"name": "t", "namespace": "gone"}}),
         at("cluster", to=cluster(unspaced=frozenset({("example.com/v1", "Thing")})))),
+    "a DaemonSet for nodes that there are none of": more({
+        "kind": "DaemonSet", "metadata": {"name": "gpu"}, "spec": {
+            "selector": {"matchLabels": {"app": "gpu"}}, "template": {"metadata": {"labels": {"app": "gpu"}}, "spec": {
+                "nodeSelector": {"gpu": "yes"}, "containers": [
+                    {"name": "gpu", "image": "a/b:1.0.0", "resources": {"requests": {"cpu": "64"}}}]}}}}),
     "a Service of another address": other_service(type="ExternalName", externalName="db.example.com"),
     "a Service with endpoints made by hand": other_service(ports=[{"port": 5432}]),
     "a worker that shares a Service's labels": more(WORKER),
