@@ -35,7 +35,8 @@ class Known:
     the runtime does not say so each time. `away_until`: when the cluster answered again after it had not for long.
     `settled`: workloads that are done, beside which the others are judged. `repositories`: those of the spec's images,
     by their names in it. `needed`: the Services that a URL or CORS check of the spec leads to, by namespace and name,
-    and the hosts that it asks an Ingress for, as ("", host).
+    and the hosts that it asks an Ingress for, as ("", host). `makers`: whether a release has custom resources, or gives
+    its pods rights: a controller may then make what other pods need.
     """
 
     secrets: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Known:
     settled: frozenset[WorkloadRef] = frozenset()
     needed: frozenset[tuple[str, str]] = frozenset()
     repositories: Mapping[str, str] = field(default_factory=dict)
+    makers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from deployer.core.image_ref import parse_ref
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Known, Scene, first_time, named, near, pod_words
-from deployer.status import Object, WorkloadRef
-from deployer.status.objects import dig, epoch
+from deployer.status import Object, WorkloadRef, is_rollout_complete
+from deployer.status.objects import dig, epoch, find
 
 # Reasons of `state.waiting` are the kubelet's (pkg/kubelet/images/types.go, kuberuntime_container.go).
 IMAGE_REASONS = {
@@ -37,6 +37,8 @@ _PULLS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )  # fmt: skip
 _MISSING = re.compile(r"(?P<kind>secret|configmap) \"(?P<name>[^\"]+)\" not found", re.IGNORECASE)
 _MISSING_KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>\S+)")
+# Of a volume, without the object's name (pkg/volume/secret, pkg/volume/configmap).
+_NO_KEY = "references non-existent"
 _WRONG_USER = re.compile(
     r"image has non-numeric user \([^)]{0,200}\)|image will run as root|breaks non-root policy", re.I
 )
@@ -124,7 +126,7 @@ def config_finding(scene: Scene, container: Container, message: str) -> Finding:
         event for event in events_of(scene, container, "Failed") if message and message in str(event.get("message"))
     )
     made = missing_object(scene, container.words(), container.ref, message) or _other_config(container, message)
-    ignored = passing_cache(scene, container.pod, message, since)
+    ignored = passing_cache(scene, container.pod, message, since) or may_come(scene, container.ref, message)
     return replace(made, detail=one_line(message), since=since, ignored=ignored)
 
 
@@ -141,6 +143,23 @@ def missing_object(scene: Scene, words: dict[str, str], ref: WorkloadRef, messag
         code = "CONFIG_SECRET_MISSING" if kind == "secret" else "CONFIG_MAP_MISSING"
         return named(code, words | {"name": name}, *near(name, known[kind]), workload=ref)
     return None
+
+
+def may_come(scene: Scene, ref: WorkloadRef, message: str) -> str:
+    """Why what a message says is missing is there soon: it is by now, or something of ours that makes it is at work."""
+    match = _MISSING_KEY.search(message) or _MISSING.search(message)
+    if match is None and _NO_KEY not in message:
+        return ""
+    if match is not None:
+        known = scene.known.secrets if match["kind"].lower() == "secret" else scene.known.config_maps
+        has, key = known.get(match["name"].rstrip(".,")), match.groupdict().get("key")
+        if has is not None and key in (None, *has):
+            return f"it is there by now, {TRIES_AGAIN}"
+    for other in scene.refs:
+        job = find(other, scene.snapshot) if other.kind == "Job" and other != ref else None
+        if job is not None and not is_rollout_complete("Job", job):
+            return f"{other} is still at work and may make it"
+    return "a controller may make it" if scene.known.makers else ""
 
 
 TRIES_AGAIN = "the kubelet tries again"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deployer.core.text import one_line
 from deployer.diagnosis.finding import Finding, Scene, first_time, named, near, pod_words
-from deployer.diagnosis.needs import TRIES_AGAIN, missing_object, passing_cache
+from deployer.diagnosis.needs import TRIES_AGAIN, may_come, missing_object, passing_cache
 from deployer.status import (
     Object,
     PvcPhase,
@@ -245,6 +245,8 @@ def scheduling_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding |
     code = next((code for code, pattern in _REASONS if re.search(pattern, reasons)), "UNSCHEDULABLE")
     made = named(code, pod_words(ref, pod, what=_what(scene, code, pod, reasons)), workload=ref)
     ignored = _passing(scene, ref, code, message, since)
+    if node := dig(pod, "status", "nominatedNodeName"):
+        ignored = ignored or f"pods of a lower priority make room for it on node {node}"
     return replace(made, detail=one_line(message), since=since, evidence=(one_line(message),), ignored=ignored)
 
 
@@ -254,6 +256,28 @@ def _will_free(ref: WorkloadRef, snapshot: Snapshot) -> bool:
     return placed and bool(old_pods(ref, snapshot))
 
 
+def _will_end(ref: WorkloadRef, snapshot: Snapshot) -> bool:
+    """Whether it is a Job, or a pod that is not started again, that holds its share of a node until it has ended."""
+    pods = current_pods(ref, snapshot) if ref.kind in ("Job", "Pod") else ()
+    ends = (pod for pod in pods if dig(pod, "spec", "restartPolicy") not in ("Always", None))
+    return any(
+        has_condition(pod, "PodScheduled") and dig(pod, "status", "phase") in ("Pending", "Running") for pod in ends
+    )
+
+
+def _freed_by(scene: Scene, ref: WorkloadRef) -> str:
+    """What else of ours will soon hold no more what the workload's pods need; empty where nothing will."""
+    leaving = [name_of(pod) for pod in scene.snapshot.pods if is_terminating(pod)]
+    if leaving:
+        return f"{min(leaving)} is still terminating and will free its share"
+    others = [other for other in scene.refs if other != ref]
+    rolling = [other for other in others if _will_free(other, scene.snapshot)]
+    if rolling:
+        return f"{min(rolling)} is still rolling and will free what its old pods hold"
+    ending = [other for other in others if _will_end(other, scene.snapshot)]
+    return f"{min(ending)} is still at work and will free what it holds" if ending else ""
+
+
 def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: float | None) -> str:
     """Why the pod may yet find its place."""
     if scene.known.growable and code in _FREED_BY_OTHERS:
@@ -261,12 +285,8 @@ def _passing(scene: Scene, ref: WorkloadRef, code: str, message: str, since: flo
     lost = [name_of(node) for node in scene.snapshot.nodes if condition(node, "Ready").get("status") == "Unknown"]
     if lost:
         return f"node {min(lost)} is lost"
-    leaving = [name_of(pod) for pod in scene.snapshot.pods if is_terminating(pod)]
-    if leaving and code in _FREED_BY_OTHERS:
-        return f"{min(leaving)} is still terminating and will free its share"
-    rolling = [other for other in scene.refs if other != ref and _will_free(other, scene.snapshot)]
-    if rolling and code in _FREED_BY_OTHERS:
-        return f"{min(rolling)} is still rolling and will free what its old pods hold"
+    if code in _FREED_BY_OTHERS and (freed := _freed_by(scene, ref)):
+        return freed
     absent = _NO_CLAIM.search(message)
     # The scheduler may not yet have heard of a claim that is there.
     claims = {name_of(claim) for claim in scene.snapshot.pvcs if namespace_of(claim) == ref.namespace}
@@ -316,7 +336,7 @@ def mount_finding(scene: Scene, ref: WorkloadRef, pod: Object) -> Finding | None
     missing = missing_object(scene, words, ref, message)
     made = named("VOLUME_MOUNT", words | {"what": _mounted(message)}, *(missing.hints if missing else ()), workload=ref)
     since, lines = first_time(events), _lines(specific or events)
-    ignored = passing_cache(scene, pod, message, since)
+    ignored = passing_cache(scene, pod, message, since) or may_come(scene, ref, message)
     return replace(made, detail=one_line(message), since=since, evidence=lines, ignored=ignored)
 
 

@@ -68,6 +68,8 @@ class _Pending:
     hooks: tuple[ObjectRef, ...]
     objects: tuple[ObjectRef, ...]
     since: float
+    makers: bool = False
+    """Whether a hook is a custom resource, whose controller may make what the others need."""
 
 
 def watched(helm: Steps[T], at_work: HelmAtWork) -> Steps[T]:
@@ -96,8 +98,12 @@ def pending_hooks(document: Mapping[str, Any], status: str, namespace: str) -> t
     found = []
     for hook in document.get("hooks") or ():
         if events & set(hook.get("events") or ()):
-            found += objects_of(str(hook.get("manifest") or ""), namespace)
+            found += _made_by(hook, namespace)
     return tuple(ref for ref in found if ref.kind in ("Job", "Pod"))
+
+
+def _made_by(hook: Mapping[str, Any], namespace: str) -> list[ObjectRef]:
+    return objects_of(str(hook.get("manifest") or ""), namespace)
 
 
 class _Hooks:
@@ -186,6 +192,7 @@ class _Hooks:
                 pending_hooks(document, latest.status, namespace),
                 tuple(objects_of(str(document.get("manifest") or ""), namespace)),
                 max(since, epoch(dig(secret, "metadata", "creationTimestamp")) or self._since),
+                any("." in ref.kind for hook in document.get("hooks") or () for ref in _made_by(hook, namespace)),
             )
         return self._known[key]
 
@@ -202,7 +209,8 @@ class _Hooks:
         yield from self._keep_logs(tuple(pod for ref in fresh for pod in current_pods(ref, snapshot)))
         yield from self._show(fresh, snapshot)
         logs = take_logs(snapshot, fresh, helm.kube)
-        found = diagnosis.diagnose(snapshot, (*fresh, *workloads), logs, now=now, since=self._since)
+        known = diagnosis.Known(makers=pending.makers)
+        found = diagnosis.diagnose(snapshot, (*fresh, *workloads), logs, now=now, since=self._since, known=known)
         findings = tuple(self._weighed(one, pending, snapshot) for one in found if one.workload in fresh)
         self._findings, self._present = findings or self._findings, findings
         observed = self._observed = (self._observed or diagnosis.Observed()).observe(findings, now)

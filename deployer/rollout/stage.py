@@ -45,6 +45,8 @@ _TELLING_EVENTS = ",".join(
 RECENT_SECONDS = 600.0
 """What is older says nothing of how things stand now; the kubelet forgets a crash after as long, too."""
 
+_GRANTS = ("RoleBinding", "ClusterRoleBinding")
+
 Cause = tuple[str, WorkloadRef | None]
 """What is wrong with which workload; None for the cluster."""
 
@@ -146,6 +148,11 @@ class Rollout:
     """The restarts of each container when all was Available for the first time; one more is a failure."""
     reported: set[Cause] = field(default_factory=set)
     """What was reported already; watching the rollout again adds to it and does not repeat it."""
+
+    @property
+    def has_makers(self) -> bool:
+        """Whether a controller may make what pods need (`Known.makers`)."""
+        return any(ref.kind in _GRANTS or "." in ref.kind for one in self.releases for ref in one.objects)
 
     @property
     def without_hold(self) -> Rollout:

@@ -95,7 +95,7 @@ class _Watched:
         self._further: set[Cause] = set()
         self._noted: dict[Cause, tuple[int, str]] = {}
         self._around, self._tails = Surroundings(), Tails()
-        self._observed, self._known = Observed(), Known(needed=rollout.needed)
+        self._observed, self._known = Observed(), Known(needed=rollout.needed, makers=rollout.has_makers)
         self._snapshot: Snapshot | None = None
         self._asked: Asked = {}
         self._early = Early()

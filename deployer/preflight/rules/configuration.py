@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -91,8 +91,9 @@ def _doubt(subject: Subject, one: Reference) -> Severity | None:
 
 def _may_come(subject: Subject, target: ObjectRef) -> bool:
     """Whether a controller, a Job or an annotation may make or fill the Secret or ConfigMap once all is deployed."""
+    roles = {one.name for one in subject.objects("Role", "ClusterRole")}
     for one in subject.objects():
-        if is_custom(one.body) or _makes(one, target.kind):
+        if is_custom(one.body) or _makes(one, target.kind) or _is_granted_elsewhere(one, roles, target):
             return True
         if one.ref == target:
             if not _keys(one):  # an empty one is there to be filled
@@ -100,6 +101,15 @@ def _may_come(subject: Subject, target: ObjectRef) -> bool:
         elif workload_of(one.release, one.body) is None and target.name in texts_of(one.body):
             return True  # such as an Ingress whose certificate cert-manager puts there
     return False
+
+
+def _is_granted_elsewhere(binding: Manifest, roles: Collection[str], target: ObjectRef) -> bool:
+    """Whether it binds a role that no chart makes, such as `edit` or `cluster-admin`, where the object is to be."""
+    name = str((binding.body.get("roleRef") or {}).get("name") or "")
+    if name in (*roles, "view", "") or name.startswith("system:"):
+        return False
+    inside = binding.kind == "RoleBinding" and binding.namespace == target.namespace
+    return inside or binding.kind == "ClusterRoleBinding"
 
 
 def _makes(role: Manifest, kind: str) -> bool:

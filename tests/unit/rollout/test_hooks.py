@@ -181,6 +181,32 @@ def test_an_attempt_that_a_job_repeats_is_noted_and_waited_for(scene: Scene) -> 
     assert of(Warned, events) == []
 
 
+CUSTOM = (
+    "apiVersion: example.com/v1\nkind: ExternalSecret\nmetadata: {name: s, annotations: {helm.sh/hook: pre-upgrade}}\n"
+)
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_a_secret_that_the_controller_of_another_hook_may_make_is_waited_for(scene: Scene, custom: bool) -> None:
+    scene.begin(*([hook(CUSTOM)] if custom else []), hook())
+
+    def work() -> None:
+        scene.job()
+        pod = scene.kube.get("Pod", "default", "migrate-x")
+        assert pod is not None
+        waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}}
+        row = {**pod["status"]["containerStatuses"][0], "state": waiting}
+        scene.kube.put({**pod, "status": {**pod["status"], "phase": "Pending", "containerStatuses": [row]}})
+        assert scene.ended.wait(1.5 if custom else WAIT) is not custom
+
+    if custom:
+        events, _ = played(scene.beside(work))
+        assert "a controller may make it" in " ".join(one.text for one in of(Item, events))
+    else:
+        _, error = failed(scene.beside(work, DeployError(Problem("HELM_FAILED", "cancelled"), ExitCode.INPUT)))
+        assert "secret `s`" in error.problems[0].title
+
+
 def test_a_hook_that_is_tried_again_after_helms_time_ends_helm(scene: Scene) -> None:
     """The third attempt would begin 20 s after the second: helm waits 12 s."""
     scene.begin(hook())

@@ -416,6 +416,15 @@ DOUBTFUL: dict[str, tuple[str, Change]] = {
         {**JOB, "metadata": {"name": "bye", "annotations": {"helm.sh/hook": "pre-delete"}}})),
     "a Secret of a suspended Job": ("REFERENCE_MISSING", more(
         {**JOB, "metadata": {"name": "later"}, "spec": {**JOB["spec"], "suspend": True}})),
+    "a Secret that a role of the cluster lets a Job make": ("REFERENCE_MISSING", both(GONE, more(
+        {"kind": "RoleBinding", "metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "edit"}}))),
+    "a Secret of a paused Deployment": ("REFERENCE_MISSING", both(GONE, at("deployment", "spec", "paused", to=True))),
+    "a Secret of a Job of no pods": ("REFERENCE_MISSING", more(
+        {**JOB, "metadata": {"name": "later"}, "spec": {**JOB["spec"], "parallelism": 0}})),
+    "what is wrong with a hook before the removal": ("NAMESPACE_UNKNOWN", more(
+        config("bye", "a", namespace="gone", annotations={"helm.sh/hook": "pre-delete"}))),
+    "pods that take the place of others": ("CAPACITY", both(
+        at(*POD, "priorityClassName", to="high"), at("cluster", to=cluster(pods=(pod("3800m"),))))),
     "a Secret in a cluster that is stopped": ("REFERENCE_MISSING", both(GONE, at("cluster", to=cluster(unseen=True)))),
     "a Secret in a cluster that nobody sees": ("REFERENCE_MISSING", both(
         GONE, lambda parts: parts.update(cluster=None))),
@@ -424,6 +433,19 @@ DOUBTFUL: dict[str, tuple[str, Change]] = {
     "a Service that a controller makes": ("URL_TARGET", both(
         at("spec", "urls", "web", to={"service": "web"}), more(CUSTOM))),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "namespace", "severity"),
+    [("edit", "default", "warning"), ("view", "default", "error"), ("system:auth-delegator", "default", "error"),
+     ("edit", "elsewhere", "error")],
+)  # fmt: skip
+def test_only_a_role_that_writes_there_may_make_a_secret(role: str, namespace: str, severity: str) -> None:
+    binding = {"kind": "RoleBinding", "metadata": {"name": "b", "namespace": namespace},
+               "roleRef": {"kind": "ClusterRole", "name": role}}  # fmt: skip
+    spaces = at("cluster", to=cluster(namespaces=frozenset({"elsewhere"})))
+    found = judge(subject(both(both(GONE, more(binding)), spaces)))
+    assert [one.severity for one in found if one.rule == "REFERENCE_MISSING"] == [severity]
 
 
 @pytest.mark.parametrize(("rule", "change"), DOUBTFUL.values(), ids=list(DOUBTFUL))
