@@ -26,11 +26,12 @@ from deployer.rollout import stage as rollout_stage
 from deployer.rollout.hooks import HelmAtWork
 from deployer.rollout.observe import surrounding_kinds
 from deployer.rollout.stage import (
-    DONE,
     Limits,
     Rollout,
     await_rollout,
     has_restarted,
+    is_done,
+    limits_from,
     take_snapshot,
     workloads_in,
     workloads_of,
@@ -259,9 +260,9 @@ def _reconsidered(run: Connected, planned: Planned) -> Steps[Planned]:
     if not kept.history or kept.history[-1].verdict != "verified" or not refs:
         return planned
     snapshot, now = take_snapshot(refs, run.kube), run.clock.now()
-    if all(workload_status(ref, snapshot, now).phase in DONE for ref in refs) and not has_restarted(
-        refs, snapshot, now
-    ):
+    limits = limits_from(run.spec.rollout, seconds(run.spec.rollout.timeout))
+    done = all(is_done(workload_status(ref, snapshot, now), limits, now) for ref in refs)
+    if done and not has_restarted(refs, snapshot, now):
         return planned
     from deployer.diagnosis import problem
     from deployer.rollout.hold import relapse

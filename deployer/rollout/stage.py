@@ -21,6 +21,7 @@ from deployer.rollout.observe import Lookup, no_lookup
 from deployer.state.record import ReleaseRecord
 from deployer.status import (
     NO_CONDITIONS,
+    RUNS_ON,
     WORKLOAD_KINDS,
     Phase,
     Snapshot,
@@ -29,11 +30,24 @@ from deployer.status import (
     current_pods,
     workload_status,
 )
-from deployer.status.objects import FIELDS, container_statuses, dig, ended_at, number
+from deployer.status.objects import FIELDS, container_statuses, dig, ended_at, epoch, number
 
 STAGE = "rollout"
 DONE = (Phase.AVAILABLE, Phase.SCALED_TO_ZERO, Phase.PAUSED)
 """What a workload can come to without more being waited for."""
+
+
+def works_on(status: WorkloadStatus) -> bool:
+    """Whether it is a Job that is at work and of which no pod has failed: helm waits for none."""
+    return status.ref.kind == "Job" and status.reason == RUNS_ON
+
+
+def is_done(status: WorkloadStatus, limits: Limits, now: float) -> bool:
+    """Whether nothing more is waited for; for a Job that works on, no longer than a rollout may take."""
+    begun = epoch(status.created)
+    goes_on = works_on(status) and begun is not None and now - begun > limits.timeout_of(status.ref)
+    return status.phase in DONE or goes_on
+
 
 # What every healthy start gives, by the thousand; diagnosis reads none of it.
 _TELLING_EVENTS = ",".join(
@@ -166,7 +180,8 @@ def await_rollout(rollout: Rollout) -> Steps[Outcome[tuple[WorkloadStatus, ...]]
     if not rollout.changed:
         snapshot = yield from retried(lambda: take_snapshot(refs, kube), STAGE, clock)
         statuses = tuple(workload_status(ref, snapshot, clock.now()) for ref in refs)
-        if all(status.phase in DONE for status in statuses) and not has_restarted(refs, snapshot, clock.now()):
+        done = all(is_done(status, rollout.limits, clock.now()) for status in statuses)
+        if done and not has_restarted(refs, snapshot, clock.now()):
             shown = worth_showing(statuses)
             for status in shown:
                 yield WorkloadChanged(status)

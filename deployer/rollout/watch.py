@@ -31,7 +31,9 @@ from deployer.rollout.stage import (
     Rollout,
     has_restarted,
     in_words,
+    is_done,
     take_snapshot,
+    works_on,
     worth_showing,
 )
 from deployer.status import Object, Snapshot, WorkloadRef, WorkloadStatus, is_rollout_complete, workload_status
@@ -72,10 +74,12 @@ class _Seen:
     snapshot: Snapshot
     statuses: tuple[WorkloadStatus, ...]
     findings: tuple[Finding, ...]
+    left: tuple[WorkloadRef, ...]
+    """The workloads that are waited for."""
 
     @property
     def is_available(self) -> bool:
-        return all(status.phase in DONE for status in self.statuses)
+        return not self.left
 
     @property
     def is_done(self) -> bool:
@@ -113,10 +117,10 @@ class _Watched:
             if self._statuses.get(status.ref) != status:
                 self._statuses[status.ref] = status
                 yield WorkloadChanged(status)
-        seen = _Seen(snapshot, statuses, ())
+        left = tuple(status.ref for status in statuses if not is_done(status, rollout.limits, clock.now()))
+        seen = _Seen(snapshot, statuses, (), left)
         if not rollout.changed and seen.is_available:
             return seen
-        left = tuple(status.ref for status in statuses if status.phase not in DONE)
         if rollout.limits.early_probes:
             self._early.ask(left, snapshot, self._kube, clock.now())
         look_around_us = partial(read_surroundings, self._around, rollout.kinds, snapshot, rollout.refs, self._kube)
@@ -203,7 +207,8 @@ class _Watched:
         """Returns while the rollout may yet succeed; raises the cause that is certain."""
         clock, limits = self._rollout.clock, self._rollout.limits
         took = clock.monotonic() - self._begun
-        late = {one.ref for one in seen.statuses if one.phase not in DONE and took > limits.timeout_of(one.ref)}
+        works = {one.ref for one in seen.statuses if works_on(one)}
+        late = {ref for ref in seen.left if ref not in works and took > limits.timeout_of(ref)}
         # What is late is the first to be blamed for it.
         weighed = tuple(sorted(seen.findings, key=lambda one: bool(late) and one.workload not in late))
         overrides = {ref: limits.profile_of(ref) for ref in self._rollout.refs}

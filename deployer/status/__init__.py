@@ -14,6 +14,7 @@ from deployer.status.phases import (
 )
 from deployer.status.workloads import (
     NO_CONDITIONS,
+    RUNS_ON,
     WORKLOAD_KINDS,
     current_pods,
     is_rollout_complete,
@@ -23,6 +24,7 @@ from deployer.status.workloads import (
 
 __all__ = [
     "NO_CONDITIONS",
+    "RUNS_ON",
     "WORKLOAD_KINDS",
     "ClusterPhase",
     "Object",

@@ -146,6 +146,9 @@ _HASH = "controller-revision-hash"
 NO_CONDITIONS = "NoConditions"
 """The reason of a custom resource that nobody says anything of, so that nothing of it is waited for."""
 
+RUNS_ON = "Running"
+"""The reason of a Job whose pods run, and none has failed."""
+
 SCALING_SECONDS = 60.0
 """So long after an autoscaler changed the count, missing replicas are new ones and not lost ones."""
 
@@ -371,7 +374,8 @@ def _job(seen: _Seen, desired: int) -> Judged:
     if dig(seen.status, "startTime") is None:
         return Phase.PENDING, "NoPodYet", counts
     failed = number(seen.status, "failed")
-    return Phase.PROGRESSING, "Running", counts + (f", Failed: {failed}" if failed else "")
+    word = RUNS_ON if not failed and number(seen.status, "ready") else "Working"
+    return Phase.PROGRESSING, word, counts + (f", Failed: {failed}" if failed else "")
 
 
 def _cron_job(seen: _Seen, desired: int) -> Judged:

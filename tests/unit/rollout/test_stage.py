@@ -24,7 +24,7 @@ from deployer.rollout.stage import (
     take_snapshot,
     workloads_of,
 )
-from deployer.status import Phase, WorkloadStatus
+from deployer.status import Phase, WorkloadRef, WorkloadStatus
 from tests.fakes import FakeClock, FakeKube
 from tests.fakes.play import code, failed, played
 from tests.fakes.workloads import object_ref, ref, show
@@ -546,3 +546,35 @@ def test_a_controllers_deadline_that_ran_on_in_an_outage_does_not_end_the_rollou
     else:
         failed(steps)
     assert ends_at <= away.clock.elapsed < ends_at + 2
+
+
+def job(kube: FakeKube, **status: int) -> WorkloadRef:
+    """A Job that was made now and whose pod runs."""
+    metadata = {"name": "load", "namespace": "default", "uid": "job", "creationTimestamp": kube.clock.stamp()}
+    status_ = {"startTime": kube.clock.stamp(), "active": 1, "ready": 1, **status}
+    kube.put({"kind": "Job", "metadata": metadata, "spec": {"template": {}}, "status": status_})
+    return WorkloadRef("default", "Job", "load")
+
+
+def with_job(kube: FakeKube, load: WorkloadRef, *, changed: bool = True) -> Steps[Outcome[tuple[WorkloadStatus, ...]]]:
+    limits = Limits(timeout=60.0, hold=0.0, profile=FailFast.BALANCED)
+    return await_rollout(Rollout((ref("api"), load), kube, kube.clock, limits, kube.clock.now(), changed))
+
+
+def test_a_job_that_goes_on_is_waited_for_no_longer_than_a_rollout_may_take(kube: FakeKube) -> None:
+    show(kube, "api")
+    load = job(kube)
+    _, outcome = played(with_job(kube, load))
+    assert 60 < kube.clock.elapsed < 60 + 3 * TICK
+    assert [(one.ref.kind, one.phase) for one in outcome.value] == [
+        ("Deployment", Phase.AVAILABLE), ("Job", Phase.PROGRESSING),
+    ]  # fmt: skip
+    begun = kube.clock.elapsed
+    played(with_job(kube, load, changed=False))
+    assert kube.clock.elapsed == begun
+
+
+@pytest.mark.parametrize("status", [{"failed": 1}, {"ready": 0}])
+def test_a_job_that_failed_or_does_not_run_fails_at_the_deadline(kube: FakeKube, status: dict[str, int]) -> None:
+    show(kube, "api")
+    assert code(failed(with_job(kube, job(kube, **status)))[1]) == "DEADLINE"
