@@ -29,7 +29,7 @@ from deployer.core.values import overlaid
 from deployer.core.yaml import Document, parse_texts, parse_values
 from deployer.sources.build_context import Pattern, ignored, parse_dockerignore
 from deployer.sources.digest import Digest, FileHashes, content_part, parts_digest
-from deployer.sources.pins import Key, Pins, archive_files, unpacked_for_now
+from deployer.sources.pins import Key, Pins, about, archive_files, unpacked_for_now
 
 STAGE = "charts"
 """In which charts are fetched."""
@@ -172,7 +172,7 @@ def parts_of(folder: Path) -> Iterator[tuple[str, Path]]:
     listed = _listed(folder)
     for item in listed or ():
         places = [folder / "charts" / item.name]
-        places += [Path(os.path.normpath(folder / item.repository.removeprefix("file://")))] if item.local else []
+        places += [_folder(item, folder)] if item.local else []
         place = next((one for one in places if (one / "Chart.yaml").is_file()), None)
         if place is not None:
             yield item.alias or item.name, place
@@ -223,12 +223,13 @@ def _layout(chart_dir: Path, within: Sequence[Path], above: tuple[Path, ...] = (
     charts = chart_dir / "charts"
     # What is unpacked in `charts` stays, with its own dependencies put into it.
     parts = {path.parent.name: path.parent for path in sorted(charts.glob("[!_.]*/Chart.yaml"))}
+    names = {read_chart(path).name for path in parts.values()}
     missing: list[tuple[Dependency, str]] = []
     placed: dict[str, Path] = {}
     for index, item in enumerate(info.dependencies):
-        if item.name in parts and item.name not in placed:
-            _check_name(read_chart(parts[item.name]), item)  # helm takes any version that is there
-        elif item.local:
+        if item.name in names:
+            continue  # helm takes any version that is there, and goes by the name in its Chart.yaml
+        if item.local and not (_present(charts, item.name) and _is_elsewhere(item, chart_dir)):
             parts[item.name] = placed[item.name] = _placed(item, chart_dir, placed.get(item.name), within)
         elif not _present(charts, item.name):
             if not item.repository:
@@ -310,9 +311,22 @@ def _check_within(path: Path, within: Sequence[Path], where: str) -> None:
         )
 
 
+def _is_elsewhere(item: Dependency, chart_dir: Path) -> bool:
+    """Whether the folder of a `file://` dependency is not there, or has another chart by now."""
+    with contextlib.suppress(DeployError):
+        found = read_chart(_folder(item, chart_dir))
+        exact = _EXACT.fullmatch(item.version)
+        return found.name != item.name or (exact is not None and exact[1] != found.version.removeprefix("v"))
+    return True
+
+
+def _folder(item: Dependency, chart_dir: Path) -> Path:
+    return Path(os.path.normpath(chart_dir / item.repository.removeprefix("file://")))
+
+
 def _placed(item: Dependency, chart_dir: Path, before: Path | None, within: Sequence[Path]) -> Path:
     """The folder of a `file://` dependency; an alias may name a chart once more, but always the same one."""
-    source = Path(os.path.normpath(chart_dir / item.repository.removeprefix("file://")))
+    source = _folder(item, chart_dir)
     _check_within(source, within, item.where)
     if not (source / "Chart.yaml").is_file():
         raise _absent(item, f"{item.repository} is {source}, and there is no Chart.yaml")
@@ -356,8 +370,17 @@ def _is_archive(path: str, name: str) -> bool:
 
 
 def _present(charts: Path, name: str) -> bool:
-    archives = (path for path in charts.glob("*.tgz") if _is_archive(f"charts/{path.name}", name))
-    return (charts / name / "Chart.yaml").is_file() or any(archives)
+    """Whether the chart is there, in a folder or packed; helm goes by the name within, not by that of the file."""
+    archives = sorted(charts.glob("*.tgz"))
+    if (charts / name / "Chart.yaml").is_file() or any(_is_archive(f"charts/{one.name}", name) for one in archives):
+        return True
+    return any(_packed_name(one) == name for one in archives)
+
+
+def _packed_name(archive: Path) -> str:
+    with contextlib.suppress(Malformed, OSError):  # helm says what is wrong with it
+        return about(archive)[0]
+    return ""
 
 
 def _files(chart_dir: Path, apart: frozenset[str], within: Sequence[Path]) -> Iterator[tuple[str, Path]]:

@@ -288,6 +288,42 @@ def test_a_chart_in_the_folder_charts_is_taken_whatever_its_version(tmp_path: Pa
     assert "charts/c/Chart.yaml" in names(charts.stage_chart(top, tmp_path / "s"))
 
 
+def archive(folder: Path, into: Path) -> None:
+    """The chart of the folder, packed as that file."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(into, "w:gz") as opened:
+        opened.add(folder, read_chart(folder).name)
+
+
+@pytest.mark.parametrize("file", ["c-0.1.0.tgz", "vendored.tgz"])
+@pytest.mark.parametrize("now", ["", "0.2.0", "outside"])
+def test_what_is_packed_is_taken_where_its_folder_is_not_that_chart(tmp_path: Path, file: str, now: str) -> None:
+    top = chart(tmp_path / "t", "t", local("c", "../c" if now != "outside" else "../../../elsewhere/c"))
+    archive(chart(tmp_path / "old", "c"), top / "charts" / file)
+    if now:
+        chart(tmp_path / "c", "c", version=now)
+    assert f"charts/{file}" in names(charts.stage_chart(top, tmp_path / "s"))
+    assert charts.missing_parts(top) == ()
+
+
+def test_a_packed_chart_gives_way_to_its_folder(tmp_path: Path) -> None:
+    top = chart(tmp_path / "t", "t", local("c", "../c"))
+    archive(chart(tmp_path / "c", "c"), top / "charts/c-0.1.0.tgz")
+    made = names(stage_chart(top, tmp_path / "s"))
+    assert "charts/c/Chart.yaml" in made and "charts/c-0.1.0.tgz" not in made
+
+
+def test_a_chart_in_the_folder_charts_is_known_by_its_own_name(tmp_path: Path) -> None:
+    twice = [f"{{name: c, version: {one}, alias: {alias}, repository: 'https://charts.example.com'}}"
+             for one, alias in (("0.1.0", "a"), ("0.2.0", "b"))]  # fmt: skip
+    top = chart(tmp_path / "t", "t", *twice)
+    chart(top / "charts/vendored-c", "c")
+    chart(top / "charts/c-of-tomorrow", "c", version="0.2.0")
+    staged = charts.stage_chart(top, tmp_path / "s")
+    assert staged.remote == () and charts.missing_parts(top) == ()
+    assert {"charts/vendored-c/Chart.yaml", "charts/c-of-tomorrow/Chart.yaml"} <= set(names(staged))
+
+
 def test_a_cycle_over_several_charts_is_reported_with_its_way(tmp_path: Path) -> None:
     a = chart(tmp_path / "a", "a", local("b", "../b"))
     b = chart(tmp_path / "b", "b", local("a", "../a"))
