@@ -103,6 +103,7 @@ def remove_application(
     removing = removal.remove_releases(installed, needs, helm, kube)
     releases = yield from _without_releases(opened, installed, removing, clock)
     yield from removal.remove_hooks(made, kube)
+    by_hooks = {one.name for one in made if one.kind == "Namespace"} | {claim.namespace for claim in claims}
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
     volumes = 0
     if options.volumes:
@@ -111,10 +112,12 @@ def remove_application(
         yield from removal.remove_left_volumes(names, kube, cluster, clock)
         if kept.version:
             kube.delete("Secret", spec.namespace, record.record_name(spec.application))
-        yield from removal.remove_namespaces(namespaces, kube, clock)
-    elif kept.version and kept.releases:
-        # Helm will count from one again: a revision of before would name another one of its by then.
-        record.save(kube, spec.namespace, spec.application, replace(kept, releases={}, history=()))
+        yield from removal.remove_namespaces(namespaces | by_hooks, kube, clock)
+    else:
+        yield from removal.remove_namespaces(by_hooks - namespaces, kube, clock)
+        if kept.version and kept.releases:
+            # Helm will count from one again: a revision of before would name another one of its by then.
+            record.save(kube, spec.namespace, spec.application, replace(kept, releases={}, history=()))
     removed = Removed(releases.value, secrets, volumes)
     kept_text = "" if options.volumes or not claims else f"; {len(claims)} volumes kept (down --volumes removes them)"
     return Outcome(removed, removed.changed, f"{removed.releases} releases, {secrets} Secrets removed{kept_text}")

@@ -68,11 +68,11 @@ def remove_hooks(made: Sequence[ObjectRef], kube: KubePort) -> Steps[int]:
     """What hooks made is gone where it is still a hook's; the number of those that were there.
 
     Helm counts it as nobody's and leaves it behind (helm.sh/docs/topics/charts_hooks).
-    Volume claims are data, and what a chart says is to be kept is kept.
+    Volume claims are data, and so are namespaces (`remove_namespaces`); what a chart says is to be kept is kept.
     """
     removed = 0
     for ref in made:
-        if ref.kind not in KINDS or ref.kind == "PersistentVolumeClaim":
+        if ref.kind not in KINDS or ref.kind in ("PersistentVolumeClaim", "Namespace"):
             continue
         found = kube.get(ref.kind, ref.namespace, ref.name)
         notes = annotations_of(found)
@@ -251,15 +251,16 @@ def _still_there(volumes: Sequence[str], kube: KubePort, clock: Clock) -> list[O
 
 
 def remove_namespaces(names: Iterable[str], kube: KubePort, clock: Clock) -> Steps[int]:
-    """The namespaces that we made and that hold nothing of anybody's are going away; their number.
+    """The namespaces that we, or a hook, made and that hold nothing of anybody's are going away; their number.
 
     Of the others it is said what keeps them.
     """
     removed = 0
     for name in sorted(set(names)):
         namespace = read(kube, "Namespace", "", name)
-        labels = labels_of(namespace)
-        if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)):
+        labels, notes = labels_of(namespace), annotations_of(namespace)
+        by_hook = "helm.sh/hook" in notes and notes.get("helm.sh/resource-policy") != "keep"
+        if OWNER not in (labels.get(MANAGED_BY), labels.get(MADE_LABEL)) and not by_hook:
             continue
         if namespace is not None and is_terminating(namespace):
             yield Item(STAGE, f"namespace {name}", ItemState.UNCHANGED, f"is being deleted{why_it_stays(namespace)}")

@@ -176,6 +176,42 @@ def hook(name: str, kind: str = "Job", **notes: str) -> Any:
     return {"kind": kind, "metadata": {"name": name, "namespace": "default", "annotations": annotations}}
 
 
+def made_by_hooks(shop: Shop, *found: Any) -> None:
+    """The release's first revision has hooks that made these."""
+    secret = shop.kube.get("Secret", "default", storage.secret_name("web", 1))
+    assert secret is not None
+    document = storage.decode(secret) | {"hooks": [{"manifest": json.dumps(one)} for one in found]}
+    shop.kube.put(secret | {"data": {"release": storage.encode(document)}})
+    for one in found:
+        shop.kube.put(one)
+
+
+@pytest.mark.parametrize(("inside", "left"), [("ConfigMap", ["made"]), ("PersistentVolumeClaim", ["made"]), ("", [])])
+def test_a_namespace_that_a_hook_made_goes_when_nothing_is_in_it(shop: Shop, inside: str, left: list[str]) -> None:
+    played(shop.up("1"))
+    made = hook("made", "Namespace")
+    made["metadata"]["namespace"] = ""
+    made_by_hooks(shop, made)
+    if inside:
+        put(shop.kube, inside, "data", "made")
+    played(shop.down())
+    assert [name for name in shop.kube.names("Namespace", "") if name == "made"] == left
+
+
+def test_a_namespace_of_a_hook_goes_with_the_last_of_its_claims(shop: Shop) -> None:
+    played(shop.up("1"))
+    made = hook("made", "Namespace")
+    made["metadata"]["namespace"] = ""
+    made_by_hooks(shop, made)
+    put(shop.kube, "PersistentVolumeClaim", "data", "made")
+    claims = (ObjectRef("PersistentVolumeClaim", "made", "data"),)
+    save(shop.kube, "default", "shop", replace(shop.record, claims=claims))
+    played(shop.down())
+    assert "made" in shop.kube.names("Namespace", "")
+    played(shop.down(volumes=True))
+    assert "made" not in shop.kube.names("Namespace", "")
+
+
 def test_what_hooks_made_goes_with_the_release(shop: Shop) -> None:
     played(shop.up("1"))
     found = [
