@@ -235,8 +235,14 @@ def dependency_finding(
 
 
 def killed_by(scene: Scene, container: Container, run: Object) -> Finding | None:
-    """The probe that had this run of the container killed; the kubelet says so only in an event."""
+    """The probe or postStart hook that had this run of the container killed; the kubelet says so only in an event."""
     started = epoch(run.get("startedAt")) or 0.0
+    hook, failures = dig(container.spec, "lifecycle", "postStart"), events_of(scene, container, "FailedPostStartHook")
+    if hook and failures and (event_time(failures[-1]) or started) + 1 > started:
+        does = probe_request(hook)
+        words, command = container.words(what=f"its postStart hook fails ({does})"), does.removeprefix("exec ")
+        run_it = f"kubectl exec {words['pod']} -c {container.name} -n {container.ref.namespace} -- {command}"
+        return named("RUN_FAILED", words, *([run_it] if command != does else []), workload=container.ref)
     for kind, code in (("startup", "STARTUP_PROBE"), ("liveness", "LIVENESS_PROBE")):
         kills = [
             event

@@ -30,3 +30,24 @@ def test_a_liveness_probe_is_named_while_the_container_still_stops(killed_at: st
     assert now is not None and since is not None
     found = diagnose(snapshot, (REF,), {}, now, since)
     assert [one.code for one in found] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ({"exec": {"command": ["sh", "-c", "exit 4"]}}, "its postStart hook fails (exec sh -c 'exit 4')"),
+        ({"httpGet": {"port": 80, "path": "/init"}}, "its postStart hook fails (GET :80/init)"),
+    ],
+)
+def test_a_post_start_hook_is_named_where_the_container_ends_for_it(hook: dict[str, Any], said: str) -> None:
+    objects: dict[str, list[Any]] = copy.deepcopy(CASE["objects"])
+    objects["pods"][0]["spec"]["containers"][0]["lifecycle"] = {"postStart": hook}
+    for event in objects["events"]:
+        if event["reason"] == "Killing":
+            event |= {"reason": "FailedPostStartHook", "message": "PostStartHook failed"}
+    snapshot = Snapshot(**{kind: tuple(found) for kind, found in objects.items()})
+    now, since = epoch(CASE["now"]), epoch(CASE["since"])
+    assert now is not None and since is not None
+    (found,) = diagnose(snapshot, (REF,), {}, now, since)
+    assert found.code == "RUN_FAILED" and said in found.title
+    assert found.hints[0].startswith("kubectl exec") is ("exec" in hook)
