@@ -262,6 +262,9 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
      "a NodePort of release `{release}` is taken by another Service", ExitCode.INPUT),
     (re.compile(r"values don't meet the specifications of the schema(?s:.*)failing loading"), "CHART_RENDER",
      "the schema of the chart of release `{release}` refers to one that cannot be loaded", ExitCode.INPUT),
+    # Of a webhook, and not of the API server, it may say that the connection was refused.
+    (re.compile(r"failed calling webhook|admission webhook .{0,200} denied|denied request:|exceeded quota:"),
+     "OBJECT_DENIED", "the cluster does not let an object of release `{release}` in", ExitCode.REFUSED),
     (re.compile(r"kubernetes cluster unreachable|connection (?:refused|reset)|connection lost|i/o timeout|"
                 r"tls handshake timeout|unexpected eof|: eof\b|no route to host|etcdserver: |"
                 r"apiserver is shutting down|the server is currently unable to handle the request"), "API_UNREACHABLE",
@@ -278,6 +281,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str, ExitCode], ...] = (
 
 
 _WAYS = {
+    "OBJECT_DENIED": ("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations,resourcequotas",),
     "API_UNREACHABLE": ("todo-deploy up", "todo-deploy doctor"),
     "FIELD_CONFLICT": ("todo-deploy up, which names field and way out", "todo-deploy up --force-conflicts"),
 }

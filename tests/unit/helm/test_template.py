@@ -70,3 +70,28 @@ def test_why_a_chart_does_not_render(monkeypatch: pytest.MonkeyPatch, said: str,
     (problem,) = caught.value.problems
     assert (problem.code, problem.title, caught.value.exit_code) == ("CHART_RENDER", title, ExitCode.INPUT)
     assert problem.detail == said
+
+
+_WEBHOOK = 'Internal error occurred: failed calling webhook "v.example.com": dial tcp 10.96.3.4:443: connect: '
+_POLICY = 'services "web" is forbidden: ValidatingAdmissionPolicy "p" with binding "b" denied request: no'
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (f"{_WEBHOOK}connection refused", "OBJECT_DENIED"),
+        (_POLICY, "OBJECT_DENIED"),
+        ('configmaps "a" is forbidden: exceeded quota: few, requested: configmaps=1', "OBJECT_DENIED"),
+        ('Get "https://192.168.49.2:8443/api": dial tcp: connect: connection refused', "API_UNREACHABLE"),
+    ],
+)
+def test_who_refuses_is_not_taken_for_the_api_server(monkeypatch: pytest.MonkeyPatch, said: str, code: str) -> None:
+    helm = Helm(Program(Path("helm"), "v4.3.2"), Path("config"), "context", "")
+
+    async def refused(*_: object) -> bytes:
+        raise pyhelm3.errors.Error(1, b"", f"Error: UPGRADE FAILED: {said}".encode())
+
+    monkeypatch.setattr(helm._command, "run", refused)
+    with pytest.raises(DeployError) as caught:
+        helm.upgrade(UpgradeRequest("web", "default", Path("chart"), {}, {}, "", 60.0))
+    assert [one.code for one in caught.value.problems] == [code]
