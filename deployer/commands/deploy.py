@@ -340,9 +340,10 @@ def _await_needed(
 ) -> Steps[None]:
     """What the wave's releases need is Available, judged as the rollout will be."""
     needed = {need for release in wave for need in release.needs}
-    refs = workloads_in(one for one in applied if one.name in needed)
-    if refs:
-        rollout = Rollout(refs, run.kube, run.clock, limits, run.clock.now(), changed=False, look=run.look)
+    those = tuple(one for one in applied if one.name in needed)
+    if refs := workloads_in(those):
+        since, look = run.clock.now(), run.look
+        rollout = Rollout(refs, run.kube, run.clock, limits, since, changed=False, look=look, releases=those)
         yield from within(releases_stage.STAGE, await_rollout(rollout.without_hold))
 
 
