@@ -19,7 +19,7 @@ from deployer.helm.storage import changed_paths
 from deployer.plan import ReleasePlan
 from deployer.preflight.rules.capacity import quantity
 from deployer.preflight.rules.configuration import references, renewed
-from deployer.preflight.rules.model import Rendered, Subject, Workload, is_for_later, workload_of
+from deployer.preflight.rules.model import Rendered, Subject, Workload, as_taken, is_for_later, workload_of
 from deployer.stages.releases import Existing, Preparation, ordered
 from deployer.state.record import Record
 from deployer.status.objects import annotations_of, labels_of
@@ -276,8 +276,8 @@ def _unnoticed(one: Rendered, verdicts: Sequence[Verdict]) -> list[Problem]:
     """ConfigMaps and Secrets that change while pods that use them do not restart."""
     known = {verdict.ref: verdict for verdict in verdicts if verdict.before is not None}
     changed = {
-        ref: [path for path in changed_paths(verdict.before, verdict.wanted) if _DATA_PATH.match(path)]
-        for ref, verdict in known.items() if ref.kind in ("ConfigMap", "Secret")
+        ref: [path for path in changed_paths(as_taken(verdict.before), verdict.wanted) if _DATA_PATH.match(path)]
+        for ref, verdict in known.items() if ref.kind in ("ConfigMap", "Secret") and verdict.before is not None
     }  # fmt: skip
     found = []
     for body in one.objects:

@@ -172,12 +172,13 @@ def test_a_config_map_that_changes_without_new_pods_is_advice() -> None:
         metadata = {"name": "web", "annotations": annotations}
         return {**body("apps/v1", "Deployment", "web", template={"spec": pod}), "metadata": metadata}
 
-    def settings(value: str) -> Object:
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"LEVEL": value}}
+    def settings(value: str, empty: str | None = "") -> Object:
+        data = {"LEVEL": value, "HOST": empty}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data}
 
     def codes(now: Object, value: str = "info") -> list[str]:
         kube = FakeKube()
-        kube.put(release_secret("shop", "default", 1, "deployed", objects=[web(), settings("debug")]))
+        kube.put(release_secret("shop", "default", 1, "deployed", objects=[web(), settings("debug", None)]))
         for one in (web(), settings("debug")):
             kube.put({**one, "metadata": {**one["metadata"], "namespace": "default"}})
         return [one.code for one in judge(of(now, settings(value)), new_record(), kube, FakeHelm(kube)).advice]
