@@ -122,10 +122,11 @@ def lookup_of(
             seen = node is not None and host is not None
             known = replace(known, node_images=node or (), host_images=host or (), images_seen=seen,
                             repositories=repositories)  # fmt: skip
-        if codes & _NAMES and not known.secrets and not known.config_maps:
+        if codes & _NAMES:  # something of the release may have made it since the last look
             namespaces = sorted({ref.namespace for ref in refs})
-            known = replace(known, secrets=_keys("Secret", namespaces, kube),
-                            config_maps=_keys("ConfigMap", namespaces, kube))  # fmt: skip
+            secrets, config_maps = (_keys(kind, namespaces, kube) for kind in ("Secret", "ConfigMap"))
+            if (secrets, config_maps) != (known.secrets, known.config_maps):
+                known = replace(known, secrets=secrets, config_maps=config_maps)
         killed = {(one.pod, one.container) for one in findings if one.code == "OOM_KILLED"} - known.killed
         if killed:
             known = replace(known, killed=known.killed | killed)

@@ -578,3 +578,20 @@ def test_a_job_that_goes_on_is_waited_for_no_longer_than_a_rollout_may_take(kube
 def test_a_job_that_failed_or_does_not_run_fails_at_the_deadline(kube: FakeKube, status: dict[str, int]) -> None:
     show(kube, "api")
     assert code(failed(with_job(kube, job(kube, **status)))[1]) == "DEADLINE"
+
+
+def test_what_a_job_has_made_is_seen_before_the_kubelet_tries_again(kube: FakeKube) -> None:
+    show(kube, "api", waiting=("CreateContainerConfigError", 'secret "made" not found'))
+    kube.put({"kind": "Secret", "metadata": {"name": "other", "namespace": "default"}})
+    load = job(kube)
+    done = kube.get("Job", "default", "load")
+    assert done is not None
+    over = {**done, "status": {**done["status"], "ready": 0, "conditions": [{"type": "Complete", "status": "True"}]}}
+    kube.clock.at(4, lambda: kube.put({"kind": "Secret", "metadata": {"name": "made", "namespace": "default"}}))
+    kube.clock.at(5, lambda: kube.put(over))
+    kube.clock.at(12, lambda: show(kube, "api"))
+    limits = Limits(timeout=60.0, hold=0.0, profile=FailFast.BALANCED)
+    look = lookup_of(kube, None, None)
+    refs = (ref("api"), load)
+    _, outcome = played(await_rollout(Rollout(refs, kube, kube.clock, limits, kube.clock.now(), look=look)))
+    assert [one.phase for one in outcome.value] == [Phase.AVAILABLE] * 2
