@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -15,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from deployer import __version__
 from deployer.cli.options import Session, common_options
-from deployer.core.errors import DeployError, ExitCode, Problem, disk_explained
+from deployer.core.errors import FOLDER_GONE, DeployError, ExitCode, Problem, disk_explained
 
 _SELDOM = 300_000
 """Objects that are made before cycles among them are looked for."""
@@ -114,6 +116,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
     gc.set_threshold(_SELDOM, 20, 20)
     atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, interrupt)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever started us has closed it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for as long as we run
     try:
         with disk_explained():
             result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
@@ -134,9 +139,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
         sys.stderr.close()
         code = ExitCode.OK
     except Exception as error:
-        code = ExitCode.BUG
-        _report(words, None, (_bug(error),), code)
+        gone = isinstance(error, FileNotFoundError) and _is_folder_gone()
+        code = ExitCode.INPUT if gone else ExitCode.BUG
+        _report(words, None, (FOLDER_GONE if gone else _bug(error),), code)
     sys.exit(int(code))
+
+
+def _is_folder_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from deployer.config.releases import BUILTIN
 from deployer.config.spec import Image, Spec
-from deployer.core.errors import DeployError, ExitCode, Problem, input_error
+from deployer.core.errors import FOLDER_GONE, DeployError, ExitCode, Problem, input_error
 from deployer.core.files import shown_path
 from deployer.core.reading import DEEPEST, Malformed, read_text
 from deployer.core.text import did_you_mean
@@ -179,7 +179,7 @@ def nearest_spec() -> Path:
     try:
         return find_spec(Path.cwd())
     except FileNotFoundError:
-        raise input_error("FOLDER_GONE", "this folder is no longer there", hints=("cd to the project",)) from None
+        raise DeployError(FOLDER_GONE, ExitCode.INPUT) from None
     except PermissionError as error:
         title = f"this user cannot read {Path(error.filename or '.').parent}"
         raise input_error("FOLDER_CLOSED", title, hints=("cd to the project", "todo-deploy -f FILE …")) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -101,7 +102,7 @@ class Image(Part):
     @property
     def dockerfile_path(self) -> str:
         """Where its Dockerfile is, relative to the spec."""
-        return self.dockerfile or f"{self.context}/Dockerfile"
+        return self.dockerfile or posixpath.join(self.context, "Dockerfile")
 
 
 class SecretKeySource(Part):

@@ -54,6 +54,9 @@ class Problem:
         return {**asdict(self), "hints": list(self.hints)}
 
 
+FOLDER_GONE = Problem("FOLDER_GONE", "this folder is no longer there", hints=("cd to the project",))
+
+
 class DeployError(Exception):
     """A failure that is explained: one or more problems and the exit code they lead to."""
 
@@ -75,6 +78,13 @@ def machine_error(
     return DeployError(Problem(code, title, detail, where, tuple(hints)), ExitCode.MACHINE)
 
 
+_UNUSABLE = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO,
+    errno.ESTALE,
+})  # fmt: skip
+"""Why a path cannot be used, whatever is done with it; a folder whose link leads nowhere exists already."""
+
+
 def disk_error(error: OSError) -> DeployError | None:
     """The failure that a file or folder cannot be used, explained; None where the error is about something else."""
     place, reason = str(error.filename2 or error.filename or ""), error.strerror or ""
@@ -84,7 +94,7 @@ def disk_error(error: OSError) -> DeployError | None:
     if error.errno == errno.ENOENT and "temporary directory" in reason:
         hints = ("df -h", "TMPDIR=/a/folder/of/yours todo-deploy up")
         return machine_error("DISK_FULL", "no folder for temporary files can be written", detail=reason, hints=hints)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR) and place:
+    if error.errno in _UNUSABLE and place:
         hints = (f"ls -ld {place}", "or give it folders of yours: XDG_CACHE_HOME, XDG_STATE_HOME, TMPDIR")
         title = f"this user cannot use {place}"
         return machine_error("UNWRITABLE", title, detail=reason, where=place, hints=hints)

@@ -39,17 +39,19 @@ _DOCKERFILE = (*USUAL, "Dockerfile.*", "*.Dockerfile", "*.dockerfile")
 _NOT_DOCKERFILE = ("*.dockerignore", "*.md", "*.j2", "*.tmpl")
 _EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example", "example.env")
 _DEEPEST = 6
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def find(root: Path) -> Repository:
     """What is in the repository; hidden folders and those of other people's packages are left out."""
     files = sorted(_walk(root))
     broken: list[DeployError] = []
-    found_charts = tuple(_charts(root, [one for one in files if PurePosixPath(one).name == "Chart.yaml"], broken))
+    named = [one for one in files if PurePosixPath(one).name == "Chart.yaml" and (root / one).is_file()]
+    found_charts = tuple(_charts(root, named, broken))
     if broken and not found_charts:
         raise broken[0]
     inside = tuple(f"{one.path}/" for one in found_charts)
-    paths = [file for file in files if _is_dockerfile(file) and not file.startswith(inside)]
+    paths = [file for file in files if _is_dockerfile(file) and not file.startswith(inside) and (root / file).is_file()]
     dockerfiles = _named(tuple(_dockerfile(root, path, files) for path in paths))
     variants = {variant.name: variant for one in reversed(dockerfiles) for variant in _variants(root, one)}
     for one in dockerfiles:
@@ -99,7 +101,10 @@ def _walk(root: Path) -> Iterator[str]:
     for folder, names, files in os.walk(root):
         depth = len(Path(folder).relative_to(root).parts)
         names[:] = [one for one in names if not one.startswith(".") and one not in _SKIPPED and depth < _DEEPEST]
-        yield from ((Path(folder) / one).relative_to(root).as_posix() for one in files)
+        # A name that is not UTF-8 cannot be in a spec.
+        yield from (
+            (Path(folder) / one).relative_to(root).as_posix() for one in files if not _HALF.search(folder + one)
+        )
 
 
 def _is_dockerfile(path: str) -> bool:

@@ -114,14 +114,28 @@ def test_a_folder_of_ours_that_cannot_be_made_is_named(run: Callable[..., Ran], 
 
 def test_a_folder_that_was_removed_under_the_shell_is_reported(run: Callable[..., Ran], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    gone.mkdir()
-    words = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -m deployer plan"
-    done = subprocess.run(
-        ["sh", "-c", words], env={"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == ExitCode.INPUT, done.stderr
-    assert "error[FOLDER_GONE]" in done.stderr
+    for command in ("plan", "plan -f x.yaml", "init"):
+        gone.mkdir(exist_ok=True)
+        words = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -m deployer {command}"
+        done = subprocess.run(
+            ["sh", "-c", words], env={"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == ExitCode.INPUT, done.stderr
+        assert "error[FOLDER_GONE]" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_those_of_nobody(project: Path, tmp_path: Path, closed: str) -> None:
+    """As cron and daemons close them."""
+    state = tmp_path / "state"
+    env = {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin",
+           "XDG_STATE_HOME": str(state), "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}  # fmt: skip
+    for command in ("doctor", "plan", "init --stdout", "down", "status"):
+        words = f"exec '{sys.executable}' -m deployer {command} {closed}"
+        done = subprocess.run(["sh", "-c", words], env=env, cwd=project, capture_output=True, timeout=60)
+        assert done.returncode != ExitCode.BUG, done.stderr
+    assert not (state / "todo-deploy" / "traces").exists()
 
 
 def test_a_home_that_is_not_there_is_made_or_named(run: Callable[..., Ran], tmp_path: Path) -> None:
@@ -165,6 +179,8 @@ def test_a_standard_output_on_a_full_disk_is_reported(run: Callable[..., Ran]) -
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "DISK_FULL"),
         (PermissionError(errno.EACCES, "Permission denied", "/var/x"), "UNWRITABLE"),
         (OSError(errno.EROFS, "Read-only file system", "/var/x"), "UNWRITABLE"),
+        (OSError(errno.EEXIST, "File exists", "/home/x/.cache"), "UNWRITABLE"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/var/x"), "UNWRITABLE"),
     ],
 )
 def test_what_the_disk_refuses_is_a_failure_of_the_machine_with_the_next_command(error: OSError, code: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,17 @@ def test_a_dockerfile_says_its_bases_arguments_and_ports(tmp_path: Path) -> None
 def test_dockerfiles_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     files = {"a/api/Dockerfile": "FROM x\n", "b/api/Dockerfile": "FROM x\n", "web.Dockerfile": "FROM x\n"}
     assert sorted(one.name for one in find(tree(tmp_path, files)).dockerfiles) == ["a-api", "b-api", "web"]
+
+
+def test_what_is_no_file_is_not_looked_at(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"api/Dockerfile": "FROM x\n"})
+    (root / "Dockerfile").symlink_to("nowhere")
+    (root / "Chart.yaml").symlink_to("nowhere")
+    os.mkfifo(root / "web.Dockerfile")
+    folder = root / b"caf\xe9".decode("utf-8", "surrogateescape")
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM x\n")
+    assert [one.path for one in find(root).dockerfiles] == ["api/Dockerfile"]
 
 
 def test_what_is_somebody_elses_is_not_looked_at(tmp_path: Path) -> None:
