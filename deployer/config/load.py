@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from deployer.config.releases import BUILTIN
 from deployer.config.spec import Image, Spec
+from deployer.config.types import FORMS
 from deployer.core.errors import FOLDER_GONE, DeployError, ExitCode, Problem, input_error
 from deployer.core.files import shown_path
 from deployer.core.reading import DEEPEST, Malformed, read_text
@@ -202,7 +203,8 @@ def load_spec(
     try:
         spec = Spec.model_validate(document)
     except ValidationError as error:
-        problems = [_problem(item, origins, path.name) for item in error.errors(include_url=False, include_input=False)]
+        items = error.errors(include_url=False, include_input=False)
+        problems = [problem for item in items for problem in _problems(item, origins, path.name)]
         raise DeployError(problems, ExitCode.INPUT) from None
     loaded = LoadedSpec(spec, path, profile, document, origins, _holding(path.parent, repository))
     refused = [_leads_out(loaded, one) for one in loaded.outside if not _is_permitted(loaded, one)]
@@ -231,7 +233,7 @@ def _profiles(
             [
                 Problem(
                     "SPEC_INVALID",
-                    f"{'.'.join(map(str, at))}: Input should be a mapping",
+                    f"{'.'.join(map(str, at))}: should be a mapping",
                     where=str(_nearest(origins, at, Origin(shown, 1))),
                     hints=("todo-deploy schema",),
                 )
@@ -320,7 +322,9 @@ def _read(path: Path, shown: str) -> tuple[dict[str, Any], dict[Location, Origin
     except Malformed as error:
         raise input_error("SPEC_YAML", str(error), where=error.at(shown), hints=("todo-deploy schema",)) from None
     if not isinstance(found.value, dict):
-        raise input_error("SPEC_YAML", "a spec is a mapping", where=f"{shown}:1", hints=("todo-deploy schema",))
+        title = "a spec is a mapping" if found.value is not None else "the spec is empty"
+        ways = ("todo-deploy schema", "todo-deploy init --overwrite")
+        raise input_error("SPEC_YAML", title, where=f"{shown}:1", hints=ways)
     return found.value, {at: Origin(shown, line) for at, line in found.lines.items()}
 
 
@@ -399,6 +403,27 @@ def _nearest(origins: Mapping[Location, Origin], location: Sequence[str | int], 
     return default
 
 
+_SHAPES = {
+    "string_type": ("a text", 'put it in quotes: "1.10"'),
+    "tuple_type": ("a list", "write [one, two], or a line with `- ` for each"),
+    "dict_type": ("a mapping", "write a line `key: value` for each"),
+    "model_type": ("a mapping", "write a line `key: value` for each"),
+}
+"""What a value is to be, by pydantic's word for what is wrong with it, and how that is written."""
+
+
+def _problems(item: Any, origins: Mapping[Location, Origin], shown: str) -> Iterator[Problem]:
+    """What is wrong, at its line; what the whole spec is refused for may be several things, each beginning with its
+    place."""
+    if item["loc"]:
+        yield _problem(item, origins, shown)
+        return
+    for text in str(item["msg"]).removeprefix("Value error, ").split("; "):
+        place = tuple(text.partition(": ")[0].split("."))
+        where = str(_nearest(origins, place, Origin(shown, 1)))
+        yield Problem("SPEC_INVALID", text, where=where, hints=("todo-deploy schema",))
+
+
 def _problem(item: Any, origins: Mapping[Location, Origin], shown: str) -> Problem:
     location: Location = tuple(part for part in item["loc"] if part != "[key]")
     path = ".".join(str(part) for part in location)
@@ -408,9 +433,12 @@ def _problem(item: Any, origins: Mapping[Location, Origin], shown: str) -> Probl
         return Problem("SPEC_UNKNOWN_KEY", f"unknown key `{path}`", where=where, hints=hints)
     if item["type"] == "missing":
         return Problem("SPEC_MISSING_KEY", f"missing key `{path}`", where=where, hints=("todo-deploy schema",))
-    message = str(item["msg"]).removeprefix("Value error, ")
-    title = f"{path}: {message}" if path else message
-    return Problem("SPEC_INVALID", title, where=where, hints=("todo-deploy schema",))
+    if item["type"] in _SHAPES:
+        kind, hint = _SHAPES[item["type"]]
+        return Problem("SPEC_INVALID", f"{path}: should be {kind}", where=where, hints=(hint, "todo-deploy schema"))
+    form = FORMS.get(str(item.get("ctx", {}).get("pattern")))
+    message = f"should be {form}" if form else str(item["msg"]).removeprefix("Value error, ")
+    return Problem("SPEC_INVALID", f"{path}: {message}", where=where, hints=("todo-deploy schema",))
 
 
 def _fields_at(location: Location) -> list[str]:

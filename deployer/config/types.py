@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 # RFC 1123 labels and subdomains.
 _LABEL, _SUBDOMAIN = (
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
 )
+_VERSION = r"^\d+\.\d+\.\d+$"
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_SIZE = r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$"
+_PLATFORM = r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$"
+_PORT, _PATH = r"([a-z0-9]+([.-][a-z0-9]+)*:[0-9]+/)?", r"[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
+_REPOSITORY = f"^{_PORT}{_PATH}$"
+FORMS = {
+    _LABEL: "small letters, digits and `-` between them, such as my-app",
+    _SUBDOMAIN: "small letters, digits, and `-` or `.` between them, such as my-app",
+    _VERSION: "three numbers, such as 1.10.0",
+    _ENV_NAME: "letters, digits and `_`, no digit first, such as API_KEY",
+    _SIZE: "a size such as 512Mi or 8g",
+    _PLATFORM: "a platform such as linux/amd64",
+    _REPOSITORY: "the name of an image in small letters, without tag, such as team/my-app",
+}
+"""What the patterns ask for, in words."""
 Name = Annotated[str, StringConstraints(pattern=_LABEL, max_length=53)]
 Namespace = Annotated[str, StringConstraints(pattern=_LABEL, max_length=63)]
 # Helm keeps the names of releases, which may have dots, within 53 characters.
 ReleaseName = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=53)]
 ObjectName = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=253)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+EnvName = Annotated[str, StringConstraints(pattern=_ENV_NAME)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 BuildSecret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=100)]
-Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$", strict=True)]
-_PORT, _PATH = r"([a-z0-9]+([.-][a-z0-9]+)*:[0-9]+/)?", r"[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
-Repository = Annotated[str, StringConstraints(pattern=f"^{_PORT}{_PATH}$", max_length=200)]
+Platform = Annotated[str, StringConstraints(pattern=_PLATFORM)]
+Version = Annotated[str, StringConstraints(pattern=_VERSION, strict=True)]
+Repository = Annotated[str, StringConstraints(pattern=_REPOSITORY, max_length=200)]
 # A registry as image references begin with it: only a host with a dot, a port or the name `localhost` is one.
 RegistryAddress = Annotated[
     str,
@@ -35,7 +51,7 @@ RegistryAddress = Annotated[
         max_length=180,
     ),
 ]
-Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|mb|Mi|M|g|gb|Gi|G|t|Ti)?$")]
+Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 # PATH_MAX and NAME_MAX of Linux, less the folder before it and an ending such as `.dockerignore`.
@@ -90,3 +106,25 @@ class Part(BaseModel):
         hide_input_in_errors=True,
         coerce_numbers_to_str=False,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, written: Any) -> Any:
+        """What is written; a mapping or list without anything in it, whose lines may all be comments, is not there, and
+        a part within a mapping without anything in it has its defaults."""
+        if not isinstance(written, dict):
+            return written
+        found = {}
+        for key, value in written.items():
+            field = cls.model_fields.get(key) or cls._by_alias().get(key)
+            if value is None and field is not None and isinstance(field.default, dict | tuple | Part):
+                continue
+            of = (get_args(field.annotation) or (None,))[-1] if field is not None else None
+            if isinstance(value, dict) and isinstance(of, type) and issubclass(of, Part):
+                value = {name: {} if one is None else one for name, one in value.items()}
+            found[key] = value
+        return found
+
+    @classmethod
+    def _by_alias(cls) -> dict[str, FieldInfo]:
+        return {field.alias: field for field in cls.model_fields.values() if field.alias}

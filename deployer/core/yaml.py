@@ -153,6 +153,8 @@ def _integer(sign: str, digits: str) -> int:
 
 def _document(text: str, builder: _Builder) -> Document:
     nodes = _composed(text)
+    while len(nodes) > 1 and nodes[-1].value == "" and nodes[-1].tag == _PLAIN:  # `---` ends it
+        nodes.pop()
     if len(nodes) > 1:
         raise Malformed("a second document begins here", _line(nodes[1]))
     return Document(builder.build(nodes[0]) if nodes else None, builder.lines)
@@ -185,6 +187,8 @@ def _composed(text: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         reason = str(getattr(error, "problem", None) or "not YAML").splitlines()[0]
         last = text.rstrip().count("\n") + 1  # what is never closed is missed after the end
+        if mark is not None and "cannot start" in reason and "\t" in text.split("\n")[mark.line]:
+            reason = "a tab is here; YAML wants spaces"
         raise Malformed(reason, min(mark.line + 1, last) if mark is not None else 0) from None
     except UnicodeError:
         raise Malformed("not UTF-8 text") from None

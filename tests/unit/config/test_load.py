@@ -197,6 +197,7 @@ def test_a_missing_key_has_the_line_of_what_lacks_it(load: Load) -> None:
         ("a: 1\na: 2\n", 2),
         ("a: *nothing\n", 1),
         ("a: 1\n---\nb: 2\n", 3),
+        ("a: 1\n---\n---\nb: 2\n", 3),
     ],
 )
 def test_what_is_no_yaml_has_its_line(load: Load, text: str, line: int) -> None:
@@ -209,6 +210,48 @@ def test_what_is_no_yaml_has_its_line(load: Load, text: str, line: int) -> None:
 def test_a_spec_that_is_no_map_is_said_so(load: Load, text: str) -> None:
     (problem,) = problems(load, text)
     assert (problem.code, problem.where) == ("SPEC_YAML", "todo-deploy.yaml:1")
+
+
+@pytest.mark.parametrize("rest", ["secrets:\n", "urls: null\n", "allowOutside:\n", "rollout:\n", "---\n", "...\n---\n"])
+def test_a_part_whose_lines_are_all_comments_is_not_there(load: Load, rest: str) -> None:
+    assert load(BASE + rest).spec == load().spec
+    assert load(BASE.replace("  cpus: 4\n  addons: [ingress, metrics-server]\n", "")).spec.cluster.addons == ()
+    bare = BASE.replace("    values:\n      replicas: 2\n      limits: {cpu: 500m, memory: 1Gi}\n", "    values:\n")
+    assert values(load(bare)) == {}
+
+
+def test_a_part_within_a_mapping_has_its_defaults_where_nothing_is_written(load: Load) -> None:
+    assert (
+        load(BASE + "secrets:\n  s:\n    keys:\n      A:\n      B: {kind: optional}\n").spec.secrets["s"].keys["A"].kind
+    )
+    found = problems(load, BASE + "images:\n  web:\n")
+    assert {(one.code, one.where) for one in found} == {("SPEC_MISSING_KEY", "todo-deploy.yaml:13")}
+    assert load(BASE + "env: {example: null}\n").spec.env.example is None
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("application=My_App", "small letters"),
+        ("namespace=a.b", "small letters"),
+        ("images.web={repository: A/b, context: .}", "small letters"),
+        ("images.web={repository: b, context: ., version: 1.10}", "a text"),
+        ("images.web={repository: b, context: ., args: {A: 1.10}}", "a text"),
+        ("env.files=.env", "a list"),
+        ("releases.app.values=x", "a mapping"),
+        ("urls.web=x", "a mapping"),
+        ("cluster.memory=8 GB", "512Mi"),
+    ],
+)
+def test_what_a_value_should_be_is_said_in_words(load: Load, override: str, says: str) -> None:
+    (problem,) = problems(load, BASE, override)
+    assert says in problem.title and "^" not in problem.title and "tuple" not in problem.title
+    assert problem.hints[-1] == "todo-deploy schema"
+
+
+def test_a_name_that_nothing_has_is_refused_at_its_line(load: Load) -> None:
+    found = problems(load, BASE + "urls: {a: {service: b, when: c}}\ncors:\n  d: {service: b, urls: [e]}\n")
+    assert [one.where for one in found] == ["todo-deploy.yaml:12", "todo-deploy.yaml:14"]
 
 
 def test_anchors_and_merge_keys_are_understood(load: Load) -> None:
