@@ -453,13 +453,14 @@ def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> M
     secret = _secret_values(loaded, env)
     for name, image in loaded.spec.images.items():
         dockerfile = dockerfile_of(loaded.root, image)
-        with suppress(DeployError):  # reported by what reads the sources
+        with suppress(DeployError, OSError):  # reported by what reads the sources
             folder = loaded.root / image.context
             files = build_context.context_files(folder, dockerfile)
             taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), image.args)
-            paths = [one.path for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
+            sent = [one for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
+            paths = [one.path for one in sent]
             leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))
-            contexts[name] = (build_context.total_size(files), build_context.biggest(files, 3))
+            contexts[name] = (build_context.total_size(sent), build_context.biggest(sent, 3))
             line_ends += _line_ends(loaded, name, dockerfile, paths)
         text = dockerfile.read_text(encoding="utf-8", errors="replace") if dockerfile.is_file() else ""
         variables = declared_values(text, image.args)

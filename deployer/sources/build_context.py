@@ -267,6 +267,10 @@ def _walk(root: Path, patterns: Sequence[Pattern]) -> Iterator[ContextFile]:
         place, inside, parent = pending.pop()
         try:
             children = list(os.scandir(place))
+        except FileNotFoundError as error:
+            if inside:  # gone since it was listed
+                continue
+            raise _unreadable(root, error) from None
         except OSError as error:
             raise _unreadable(Path(place), error) from None
         for child in children:
@@ -284,11 +288,13 @@ def _none_comes_back(patterns: Sequence[Pattern], folder: str) -> bool:
 
 
 def entry_of(path: str, file: Path | os.DirEntry[str]) -> ContextFile | None:
-    """The file as an entry of a context under that path; None for a socket, pipe or device. Input error for no file."""
+    """The file as an entry of a context under that path; None for a socket, pipe or device, and for what is gone."""
     try:
         info = file.stat(follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):
             return ContextFile(path, "symlink", target=os.readlink(file))  # noqa: PTH115 - of many thousand files
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise _unreadable(Path(file), error) from None
     if stat.S_ISREG(info.st_mode):

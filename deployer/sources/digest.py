@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
-from deployer.core.errors import input_error
+from deployer.core.errors import DeployError, input_error
 from deployer.core.files import write_private
 from deployer.sources.build_context import ContextFile, stamp_of
 
@@ -27,6 +27,8 @@ _CACHE_LIMIT = 100_000
 _RACY_NS = 2_000_000_000  # the coarsest time stamps in use (FAT) have two seconds
 _SHORT = 12
 _HEX = 64
+# Of a file that is gone since it was listed; no file has this hash, so that the build notices and lists anew.
+_GONE = "0" * _HEX
 _CHUNK = 2**18
 
 
@@ -190,7 +192,14 @@ def _content(sha256: str, *, executable: bool = False) -> bytes:
 
 def _file_part(root: str, file: ContextFile, hashes: FileHashes) -> bytes:
     if file.kind == "file":
-        return _content(hashes.sha256(f"{root}/{file.path}", file.stamp, file.size), executable=file.executable)
+        path = f"{root}/{file.path}"
+        try:
+            found = hashes.sha256(path, file.stamp, file.size)
+        except DeployError:
+            if os.path.lexists(path):
+                raise
+            found = _GONE
+        return _content(found, executable=file.executable)
     return _pack(file.kind, os.fsencode(file.target))
 
 

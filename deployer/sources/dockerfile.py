@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import dropwhile
 from platform import machine
 
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
@@ -20,8 +21,12 @@ _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 _WORD = re.compile(r"(?:[^\s\"'\\]|\\.|\"(?:\\.|[^\"\\])*\"|'[^']*')+", re.DOTALL)
 _HEREDOC = re.compile(r"\d*<<(-?)([\"']?)([^<\"'\s]+)\2")
 _ALONE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?[-+][^}]*)?\})")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:\}|(:?[-+?])))")
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z]\w*)\s*=\s*(\S+)\s*")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:\}|(:?[-+?]|##?|%%?|//?)))")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z]\w*)\s*=\s*(\S.*)")
+# Only a line feed ends a line: comments may have other separators of Unicode.
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+# The frontend that BuildKit has built in, in some version.
+_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::[\w.-]+)?(?:@sha256:\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class BaseImage:
 
 def instructions(text: str) -> tuple[Instruction, ...]:
     """The instructions in their order; comments and what a here-document holds are none."""
-    lines = text.removeprefix("\ufeff").splitlines()
+    lines = _read_lines(text)
     mark = _escape(text)
     goes_on = re.compile(rf"(?:^|(?<!{re.escape(mark)})){re.escape(mark)}[ \t]*$")
     found = []
@@ -83,10 +88,19 @@ def instructions(text: str) -> tuple[Instruction, ...]:
     return tuple(found)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a Dockerfile with their ends."""
+    return _LINE.findall(text)
+
+
+def _read_lines(text: str) -> list[str]:
+    return [line.rstrip("\r\n") for line in lines_of(text.removeprefix("\ufeff"))]
+
+
 def _directives(text: str) -> dict[str, tuple[str, int]]:
     """The directives at the very top, by name in small letters: value and line (from 0)."""
     found: dict[str, tuple[str, int]] = {}
-    for at, line in enumerate(text.removeprefix("\ufeff").splitlines()):
+    for at, line in enumerate(_read_lines(text)):
         match = _DIRECTIVE.fullmatch(line.strip())
         if match is None:
             break
@@ -101,6 +115,8 @@ def _escape(text: str) -> str:
 
 def _heredocs(word: str, rest: str) -> list[tuple[str, str, str]]:
     """Every here-document that the instruction begins: whether tabs before its end are ignored, its quote, its end."""
+    if word == "ONBUILD" and (match := _INSTRUCTION.match(rest)) is not None:
+        word = match[1].upper()
     if word not in ("RUN", "COPY", "ADD"):
         return []
     return [(match[1], match[2], match[3]) for one in _WORD.findall(rest) if (match := _HEREDOC.fullmatch(one))]
@@ -140,12 +156,17 @@ def _leading_flags(rest: str) -> list[str]:
 
 def syntax(text: str) -> str:
     """The image of the frontend that the Dockerfile asks for, as it is written; empty where it asks for none."""
-    return _directives(text).get("syntax", ("", 0))[0]
+    return _directives(text).get("syntax", ("", 0))[0].partition(" ")[0]
+
+
+def is_plain(text: str) -> bool:
+    """Whether BuildKit's own frontend, in whatever version, reads it; another one may have a language of its own."""
+    return not syntax(text) or _FRONTEND.fullmatch(syntax(text)) is not None
 
 
 def without_syntax(text: str) -> str:
     """The Dockerfile read by the frontend that BuildKit has built in; every line keeps its number."""
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     _, at = _directives(text).get("syntax", ("", -1))
     # Directives after it go on being at the top only if the line stays one.
     return "".join("# frontend=builtin\n" if number == at else line for number, line in enumerate(lines))
@@ -181,6 +202,12 @@ def of_stage(text: str, args: Mapping[str, str], target: str | None = None) -> t
             stages |= dict.fromkeys(names, made)
         made.append(one)
     return tuple(made)
+
+
+def stages(text: str) -> tuple[str, ...]:
+    """The names of the stages in small letters, and the number of each that has none."""
+    named = [one.words for one in instructions(text) if one.word == "FROM"]
+    return tuple(words[2].lower() if len(words) > 2 else str(at) for at, words in enumerate(named))
 
 
 _STARTERS = ("exec", "tini", "dumb-init", "catatonit")
@@ -253,16 +280,32 @@ def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str,
 
 def copied(text: str, args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
     """What `COPY`, `ADD` and bind mounts take of the context (paths or patterns, "" for all of it), and their lines."""
-    values, found = _globals(text, args), []
-    mark = _escape(text)
-    for one in instructions(text):
+    above, mark = _globals(text, args), _escape(text)
+    values: dict[str, str | None] = {}
+    found = []
+    for one in map(_triggered, dropwhile(lambda one: one.word != "FROM", instructions(text))):
         if one.word in ("ARG", "ENV"):
-            values |= _set(one, values, args)
+            # What has no value may have one in the base image.
+            values |= {name: value for name, value in _declares(one, values, above, args).items() if value}
         sources = _bound(one.rest) if one.word == "RUN" else _sources(one.rest) if one.word in ("COPY", "ADD") else []
         for source in sources:
-            path = posixpath.normpath("/" + _expanded(source, values, mark)).lstrip("/")
-            found.append((path, one.first + 1))
+            path = _expanded(_certain(source, values), values, mark)
+            if not _is_remote(path):
+                found.append((posixpath.normpath(f"/{path}").lstrip("/"), one.first + 1))
     return tuple(found)
+
+
+def _triggered(one: Instruction) -> Instruction:
+    """What an `ONBUILD` does in the stages that are made from its own; any other instruction as it is."""
+    match = _INSTRUCTION.match(one.rest) if one.word == "ONBUILD" else None
+    return one if match is None else Instruction(match[1].upper(), match[2], one.first, one.last)
+
+
+def _certain(source: str, values: Mapping[str, str | None]) -> str:
+    """The source, or the folder before its first variable that only the base image may have set."""
+    unknown = (one.start() for one in _VARIABLE.finditer(source) if not one[3] and (one[1] or one[2]) not in values)
+    at = next(unknown, None)
+    return source if at is None else source[:at].rpartition("/")[0]
 
 
 def copied_words(text: str) -> tuple[str, ...]:
@@ -273,8 +316,9 @@ def copied_words(text: str) -> tuple[str, ...]:
 
 def reaches(source: str, path: str) -> bool:
     """Whether what is copied from there contains the path, or part of it."""
-    wanted, parts = source.split("/") if source else [], path.split("/")
-    return all(fnmatchcase(part, pattern) for part, pattern in zip(parts, wanted, strict=False))
+    wanted, _, _ = source.partition("**")  # any number of folders, with `COPY --parents`
+    pairs = zip(path.split("/"), wanted.split("/") if wanted else [], strict=False)
+    return all(fnmatchcase(part, pattern) for part, pattern in pairs if pattern)
 
 
 def _sources(rest: str) -> list[str]:
@@ -287,18 +331,26 @@ def _sources(rest: str) -> list[str]:
         words = json.loads(left) if left.startswith("[") else _WORD.findall(left)
     except ValueError:
         words = [""]
-    return [word for word in words[:-1] if not _HEREDOC.fullmatch(word) and "://" not in word and "git@" not in word]
+    return [word for word in words[:-1] if not _HEREDOC.fullmatch(word) and not _is_remote(word)]
+
+
+def _is_remote(source: str) -> bool:
+    return "://" in source or "git@" in source
 
 
 def _bound(rest: str) -> list[str]:
     """The folders of the context that a `RUN` mounts; a mount without a type is a bind."""
-    mounts = [dict(part.partition("=")[::2] for part in flag.partition("=")[2].split(","))
-              for flag in _leading_flags(rest) if flag.startswith("--mount=")]  # fmt: skip
     return [
         one.get("source", one.get("src", ""))
-        for one in mounts
+        for one in _mounts(rest)
         if one.get("type", "bind") == "bind" and "from" not in one
     ]
+
+
+def _mounts(rest: str) -> list[dict[str, str]]:
+    """The mounts of a `RUN`."""
+    return [dict(part.partition("=")[::2] for part in flag.partition("=")[2].split(","))
+            for flag in _leading_flags(rest) if flag.startswith("--mount=")]  # fmt: skip
 
 
 def exposed_ports(text: str, args: Mapping[str, str] | None = None, target: str | None = None) -> tuple[int, ...]:
@@ -311,9 +363,7 @@ def exposed_ports(text: str, args: Mapping[str, str] | None = None, target: str 
         if one.word == "FROM":
             ports.append([])
         elif one.word in ("ARG", "ENV"):
-            # Within a stage a declaration alone brings in what stands before the first one.
-            values |= _set(one, {**above, **values}, args or {})
-            values |= {name: above[name] for name in _declared(one.rest, one.word) if name not in values}
+            values |= _declares(one, values, above, args or {})
         elif one.word == "EXPOSE":
             for word in one.rest.split():
                 span, _, protocol = _expanded(word, values).partition("/")
@@ -324,6 +374,15 @@ def exposed_ports(text: str, args: Mapping[str, str] | None = None, target: str 
 
 
 _MOST_PORTS = 100
+
+
+def _declares(
+    one: Instruction, values: Mapping[str, str | None], above: Mapping[str, str | None], args: Mapping[str, str]
+) -> dict[str, str | None]:
+    """As `_set`, within a stage: a declaration alone brings in what stands before the first one."""
+    own = _declared(one.rest, one.word)
+    brought = {name: above[name] for name in own if own[name] is None and name in above and name not in values}
+    return {**brought, **_set(one, {**brought, **values}, args)}
 
 
 def _set(one: Instruction, values: Mapping[str, str | None], args: Mapping[str, str]) -> dict[str, str | None]:
@@ -346,15 +405,23 @@ def arguments(text: str) -> dict[str, str]:
 
 def with_bases(text: str, args: Mapping[str, str], others: Mapping[str, str]) -> str:
     """The Dockerfile with `others` in the place of the images of those names; every line keeps its number."""
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     for base in _bases(text, args):
         if base.ref not in others:
             continue
-        written = re.compile(rf"((?:^|\s)(?:--from=)?){re.escape(base.written)}(?=\s|$)")
+        written = re.compile(rf"((?:^|\s)(?:--from=)?|[=,]from=){re.escape(base.written)}(?=[\s,]|$)")
         for at in range(base.first, base.last + 1):
-            lines[at], count = written.subn(lambda match, new=others[base.ref]: match[1] + new, lines[at], count=1)  # type: ignore[misc]
-            if count:
+            is_comment = lines[at].lstrip().startswith("#")
+            replaced = lines[at] if is_comment else written.sub(rf"\g<1>{others[base.ref]}", lines[at], count=1)
+            if replaced != lines[at]:
+                lines[at] = replaced
                 break
+        else:
+            # A name that goes on in the next line is written in one.
+            one = next(one for one in instructions("".join(lines)) if one.first == base.first)
+            if one.word == "FROM":
+                whole = written.sub(rf"\g<1>{others[base.ref]}", f"FROM {one.rest}", count=1)
+                lines[one.first : one.last + 1] = [f"{whole}\n", *["\n"] * (one.last - one.first)]
     return "".join(lines)
 
 
@@ -370,11 +437,18 @@ def _bases(text: str, args: Mapping[str, str]) -> Iterator[BaseImage]:
                 argument = (alone[1] or alone[2]) if alone is not None else ""
                 yield BaseImage(ref, words[0], one.first, one.last, argument)
             stages.add(words[2].lower() if len(words) > 2 and words[1].upper() == "AS" else "")
-        elif one.word in ("COPY", "ADD"):
-            for word in one.rest.split():
-                source = word.removeprefix("--from=")
-                if source != word and not source.isdigit() and source.lower() not in stages:
-                    yield BaseImage(source, source, one.first, one.last)
+        for written in _taken_from(one):
+            source = written.strip("\"'")
+            if not source.isdigit() and source.lower() not in stages:
+                yield BaseImage(source, written, one.first, one.last)
+
+
+def _taken_from(one: Instruction) -> list[str]:
+    """The stages and images that a `COPY` takes files from, or a `RUN` mounts, as written."""
+    if one.word == "RUN":
+        return [mount["from"] for mount in _mounts(one.rest) if mount.get("from")]
+    flags = _leading_flags(one.rest) if one.word in ("COPY", "ADD") else []
+    return [flag.removeprefix("--from=") for flag in flags if flag.startswith("--from=")]
 
 
 def _declared(rest: str, word: str = "ARG") -> dict[str, str | None]:
@@ -407,12 +481,33 @@ def _read(word: str, at: int, stop: str, values: Mapping[str, str | None], mark:
             kept = quoted and following not in ('"', "$", mark)
             text, at = text + (mark if kept else "") + following, at + 2
         elif char == "$" and (match := _VARIABLE.match(word, at)) is not None:
-            value, at = values.get(match[1] or match[2]), match.end()
+            value, at, pattern = values.get(match[1] or match[2]), match.end(), ""
             if match[3]:
+                if "/" in match[3]:
+                    pattern, at = _read(word, at, "/", values, mark)
                 other, at = _read(word, at, "}", values, mark)
-                given = value is not None and (bool(value) or ":" not in match[3])
-                value = (other if given else "") if "+" in match[3] else value if given else other
+                value = _modified(value, match[3], pattern, other)
             text += value or ""
         else:
             text, at = text + char, at + 1
     return text, at + 1
+
+
+def _modified(value: str | None, operator: str, pattern: str, other: str) -> str | None:
+    """What `${NAME<operator><other>}` is, or `${NAME/<pattern>/<other>}`."""
+    if operator[0] not in "#%/":
+        given = value is not None and (bool(value) or ":" not in operator)
+        return (other if given else "") if "+" in operator else value if given else other
+    if operator[0] == "/":
+        found = re.compile(_as_regex(pattern, longest=True), re.DOTALL)
+        return found.sub(lambda _: other, value or "", count=operator == "/")
+    # The shortest suffix is the shortest prefix from behind.
+    step = -1 if operator[0] == "%" else 1
+    start = re.match(_as_regex(other[::step], longest=len(operator) > 1), (value or "")[::step], re.DOTALL)
+    return (value or "")[::step][start.end() if start is not None else 0 :][::step]
+
+
+def _as_regex(pattern: str, *, longest: bool) -> str:
+    """The pattern of a shell, of which BuildKit knows `*` and `?`, as a regular expression."""
+    special = {"*": ".*" if longest else ".*?", "?": "."}
+    return "".join(special.get(char) or re.escape(char) for char in pattern)

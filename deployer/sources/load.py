@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of, local_overlay
@@ -17,6 +17,7 @@ from deployer.config.spec import Spec, mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
 from deployer.core.reading import Malformed, read_text
 from deployer.core.redact import KNOWN
+from deployer.core.text import did_you_mean
 from deployer.core.values import list_of, mapped, overlaid
 from deployer.core.yaml import Location, parse_values
 from deployer.plan import (
@@ -31,7 +32,7 @@ from deployer.plan import (
     wanted_keys,
 )
 from deployer.sources import build_context, charts, digest, dotenv, env_files
-from deployer.sources.dockerfile import base_images, copied, instructions, reaches
+from deployer.sources.dockerfile import base_images, copied, instructions, is_plain, lines_of, of_stage, reaches, stages
 from deployer.sources.dotenv import EnvEntry, EnvFile
 from deployer.sources.pins import Pins, lock_file, read_lock, unpacked
 
@@ -40,6 +41,7 @@ VARIABLE = "TODO_DEPLOY_CA"
 _URL = re.compile(r"(\$\{url:[^}]*\})")
 # The classic builder reads lines of at most 64 KiB.
 _MOST = 40_000
+_PATTERN = re.compile(r"[*?[\\]")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _FILE, _APT = "/dev/shm/todo-deploy-ca.pem", "/dev/shm/todo-deploy-apt.conf"  # noqa: S108 - of a build's container
 # The image's own CA certificates, where Debian, Alpine and Fedora keep them.
@@ -91,7 +93,7 @@ def prelude(certificates: str) -> str:
 
 def with_prelude(dockerfile: str, commands: str) -> str:
     """The Dockerfile with the commands before what each `RUN` gives to a shell; every line keeps its number."""
-    lines = dockerfile.splitlines(keepends=True)
+    lines = lines_of(dockerfile)
     is_shell = True
     for one in instructions(dockerfile):
         if one.word == "FROM":
@@ -332,27 +334,32 @@ def read_sources(
         folder, dockerfile = root / image.context, dockerfile_of(root, image)
         _check_context(loaded, name, folder, dockerfile)
         files = build_context.context_files(folder, dockerfile)
-        _check_size(loaded, name, files, mebibytes(spec.rules.max_context_size))
         content = dockerfile.read_bytes()
+        _check_stages(loaded, name, content)
+        _check_copied(loaded, name, content, files)
         bases = {argument: replacements.get(base, base) for argument, base in image.bases.items()}
         named = _named_bases(content, build_args(spec, name, replacements))
         replaced = {base: replacements[base] for base in named if base in replacements}
         taken = copied(content.decode(errors="replace"), build_args(spec, name, replacements))
-        beside = _beside(loaded, folder, (one.path for one in files))
+        own = build_context.dockerfile_name(folder, dockerfile)
+        beside = _beside(loaded, folder, (one.path for one in files if one.path != own))
+        # BuildKit asks for what the Dockerfile takes: Git's folder may be larger than all of that.
         counted = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
+        _check_size(loaded, name, counted, mebibytes(spec.rules.max_context_size))
         wanted = digest.BuildInputs(
-            folder, counted, content, image.args, image.target, ",".join(image.platforms) or None, bases | replaced,
-            image.secrets,
+            folder, counted, content, image.args, image.target, ",".join(image.platforms) or None,
+            bases | replaced, image.secrets,
         )  # fmt: skip
         found = digest.image_digest(wanted, hashes)
-        images[name] = ImageSource(found.value, found.manifest, replaced, {one.path: one.size for one in files})
+        sizes = {one.path: one.size for one in counted}
+        images[name] = ImageSource(found.value, found.manifest, replaced, sizes)
     staged = {}
     for name, release in spec.releases.items():
         chart = _staged(loaded, name, cache_dir / "charts", hashes)
         paths_of = (*release.images.values(), *release.secrets.values(), *release.switches.values())
         lists = any(list_of(path) for paths in paths_of for path in paths)
-        own = charts.own_values(chart.path) if lists else {}
-        staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), own)
+        defaults = charts.own_values(chart.path) if lists else {}
+        staged[name] = ChartSource(chart.digest.value, chart.path, _values(loaded, name), defaults)
     hashes.save()
     return Sources(images, staged)
 
@@ -541,6 +548,52 @@ def _check_context(loaded: LoadedSpec, name: str, folder: Path, dockerfile: Path
         hints = (f"correct images.{name}.dockerfile or context in the spec",)
         title = f"image `{name}`: no {loaded.shown(dockerfile)}"
         raise input_error("DOCKERFILE_MISSING", title, where=where, hints=hints)
+
+
+def _check_stages(loaded: LoadedSpec, name: str, content: bytes) -> None:
+    """The Dockerfile has a stage, and the one that the spec names; another frontend's own language has what it has."""
+    image, text = loaded.spec.images[name], content.decode(errors="replace")
+    if not is_plain(text):
+        return
+    shown, known = loaded.shown(dockerfile_of(loaded.root, image)), stages(text)
+    if not known:
+        hint = "save it as UTF-8" if b"\0" in content else "a Dockerfile begins with FROM IMAGE"
+        raise input_error("DOCKERFILE_EMPTY", f"image `{name}`: no FROM in {shown}", where=f"{shown}:1", hints=(hint,))
+    if image.target and image.target.lower() not in known:
+        hints = did_you_mean(image.target, known) or (f"its stages: {', '.join(known)}",)
+        title, where = f"image `{name}`: no stage `{image.target}` in {shown}", loaded.origin("images", name, "target")
+        raise input_error("TARGET_MISSING", title, where=str(where), hints=hints)
+
+
+def _check_copied(loaded: LoadedSpec, name: str, content: bytes, files: Sequence[build_context.ContextFile]) -> None:
+    """What the image copies of its context is there, as far as its Dockerfile says so without patterns."""
+    image, text = loaded.spec.images[name], content.decode(errors="replace")
+    if not is_plain(text) or image.platforms:
+        return
+    args, folder, dockerfile = (
+        build_args(loaded.spec, name, {}),
+        loaded.root / image.context,
+        dockerfile_of(loaded.root, image),
+    )
+    run = {one.first + 1 for one in of_stage(text, args, image.target) if one.word != "ONBUILD"}
+    there = {one.path for one in files}
+    there |= {above.as_posix() for path in there for above in PurePosixPath(path).parents}
+    links = tuple(f"{one.path}/" for one in files if one.kind == "symlink")
+    lacking = {path: line for path, line in copied(text, args) if line in run and path and path not in there
+               and not _PATTERN.search(path) and not path.startswith(links)}  # fmt: skip
+    ignored_by = build_context.ignore_file(folder, dockerfile)[1]
+    problems = [
+        Problem(
+            "COPY_MISSING",
+            f"image `{name}` copies `{path}`, which "
+            + (f"{ignored_by} leaves out" if os.path.lexists(folder / path) else "is not in its build context"),
+            where=f"{loaded.shown(dockerfile)}:{line}",
+            hints=did_you_mean(path, there) or (f"its paths are those of {loaded.shown(folder)}",),
+        )
+        for path, line in lacking.items()
+    ]
+    if problems:
+        raise DeployError(problems, ExitCode.INPUT)
 
 
 def _check_size(loaded: LoadedSpec, name: str, files: tuple[build_context.ContextFile, ...], most: int) -> None:

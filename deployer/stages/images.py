@@ -22,7 +22,7 @@ from deployer.images.registry import is_passing
 from deployer.images.scanner import Scan, Scanner
 from deployer.plan import ImagePlan
 from deployer.sources import build_context, digest
-from deployer.sources.dockerfile import buildkit_needs, syntax, with_bases, without_syntax
+from deployer.sources.dockerfile import buildkit_needs, is_plain, syntax, with_bases, without_syntax
 from deployer.sources.load import with_prelude
 from deployer.state.build_cache import Previous
 
@@ -37,8 +37,6 @@ _BROUGHT = "from the bundle"
 # A daemon that is restarted under a build takes the build with it.
 _ATTEMPTS = 3
 _LIMIT_SECONDS = 60.0
-# The frontend that BuildKit has built in, in some version.
-_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::1(?:\.\d+)*|:latest)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +219,7 @@ def _sent(image: ImagePlan, daemon: ImagePort, how: Building) -> Steps[None]:
     outside: Path | bytes | None = image.dockerfile if name == build_context.OUTSIDE_DOCKERFILE else None
     written = image.dockerfile.read_bytes()
     text = with_bases(written.decode(errors="surrogateescape"), image.args, image.source.bases)
-    if how.offline and _FRONTEND.match(syntax(text)) and daemon.image(syntax(text)) is None:
+    if how.offline and syntax(text) and is_plain(text) and daemon.image(syntax(text)) is None:
         text = without_syntax(text)
     content = (with_prelude(text, how.prelude) if how.prelude else text).encode(errors="surrogateescape")
     if content != written:

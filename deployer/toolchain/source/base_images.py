@@ -106,7 +106,7 @@ def _recipes(host: BuildHost) -> Iterator[tuple[Recipe, list[str]]]:
 @cache
 def _family(upstream: str) -> Family | None:
     ref = parse_ref(upstream)
-    name = upstream.replace(ref.name, ref.short, 1)
+    name = f"{ref.short}:{ref.tag}" if ref.tag else ref.short
     return next((family for family in FAMILIES if re.fullmatch(family.pattern, name)), None)
 
 

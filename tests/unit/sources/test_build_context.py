@@ -189,6 +189,22 @@ def test_kinds_of_files(tmp_path: Path) -> None:
     assert modes["run.sh"] == 0o755 and modes["caf\udce9"] == 0o644 and modes["dir"] == 0o755
 
 
+def test_what_is_gone_since_it_was_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, ("a", "b/c", "d"))
+    listed = os.scandir
+
+    def then_gone(place: str) -> list[os.DirEntry[str]]:
+        found = list(listed(place))
+        for name in ("d", "b/c"):
+            (tmp_path / name).unlink(missing_ok=True)
+        if (tmp_path / "b").exists():
+            (tmp_path / "b").rmdir()
+        return found
+
+    monkeypatch.setattr(os, "scandir", then_gone)
+    assert [entry.path for entry in context_files(tmp_path)] == ["a", "b"]
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="cannot read"):
         context_files(tmp_path / "none")

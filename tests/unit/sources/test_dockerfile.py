@@ -19,8 +19,10 @@ from deployer.sources.dockerfile import (
     global_args,
     health_check,
     instructions,
+    is_plain,
     last_base,
     reaches,
+    stages,
     started,
     syntax,
     with_bases,
@@ -69,6 +71,10 @@ def test_arguments_that_are_given_win_over_defaults() -> None:
         ("FROM ${TAG:-debian:12}", "debian:12"),
         ("FROM debian${SUFFIX:+:12}", "debian"),
         ("FROM \\\n  debian:12 \\\n  AS x", "debian:12"),
+        ("ARG A=v12-slim-x\nARG B=${A%-*}\nFROM debian:${B#v}", "debian:12-slim"),
+        ("ARG A=a/b/c\nFROM x:${A##*/}${A%%/*}", "x:ca"),
+        ("ARG A=12-x-x\nFROM d:${A/-x/}${A//x/y}${A/1?-*/z}", "d:12-x12-y-yz"),
+        ("ARG A\nFROM x${A%y}${A/y/z}", "x"),
     ],
 )
 def test_forms_of_from(line: str, ref: str | None) -> None:
@@ -78,6 +84,29 @@ def test_forms_of_from(line: str, ref: str | None) -> None:
 def test_what_a_here_document_holds_is_no_instruction() -> None:
     text = "FROM a:1\nRUN <<EOF cat <<-'END'\nFROM b:1\nEOF\nFROM c:1\nEND\nUSER 1001\n"
     assert [one.word for one in instructions(text)] == ["FROM", "RUN", "USER"]
+    text = "FROM a:1\nONBUILD COPY <<EOF /x\nFROM b:1\nEOF\nonbuild run x\nUSER 1001\n"
+    assert [one.word for one in instructions(text)] == ["FROM", "ONBUILD", "ONBUILD", "USER"]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x0c", "\x85", "\x1e", "\r"])
+def test_only_a_line_feed_ends_a_line(separator: str) -> None:
+    text = f"# a{separator}FROM b\nFROM c\n# syntax=d\nRUN e{separator}FROM f\r\nUSER 1\n"
+    assert [(one.word, one.first) for one in instructions(text)] == [("FROM", 1), ("RUN", 3), ("USER", 4)]
+    assert with_bases(text, {}, {"c": "z"}) == text.replace("FROM c", "FROM z")
+
+
+def test_images_of_mounts_are_bases() -> None:
+    text = """\
+FROM a AS one
+RUN --mount=from=b:1,target=/b --mount=type=cache,target=/c,from=c@sha256:1 cp b:1 /x
+RUN --mount=type=bind,from=one,target=/o --mount=type=bind,from=0,target=/p \\
+  --mount=target=/q,from=b:1 true
+COPY --from="d" /a /b
+"""
+    assert [one.ref for one in base_images(text, {})] == ["a", "b:1", "c@sha256:1", "b:1", "d"]
+    changed = with_bases(text, {}, {"b:1": "y", "c@sha256:1": "z", "d": "w"})
+    assert "--mount=from=y,target=/b --mount=type=cache,target=/c,from=z cp b:1 /x" in changed
+    assert "--mount=target=/q,from=y true" in changed and "COPY --from=w /a" in changed
 
 
 @pytest.mark.parametrize(
@@ -174,6 +203,15 @@ def test_other_bases_take_their_place_and_nothing_else_changes() -> None:
     assert with_bases(STAGES, {}, {}) == STAGES
 
 
+def test_a_base_is_replaced_wherever_its_lines_break() -> None:
+    text = "FR\\\nOM a:\\\n  # a:1\n1 \\\n  AS b\nCOPY \\\n  # of c:1\n  --from=c:1 \\\n  /x /\nUSER 1\n"
+    changed = with_bases(text, {}, {"a:1": "z:1", "c:1": "y:1"})
+    assert [(one.word, one.rest, one.first) for one in instructions(changed)] == [
+        ("FROM", "z:1   AS b", 0), ("COPY", "  --from=y:1   /x /".strip(), 5), ("USER", "1", 9),
+    ]  # fmt: skip
+    assert "  # of c:1\n" in changed
+
+
 def test_a_base_that_an_argument_already_replaced_stays() -> None:
     others = {"python:3.11-slim": "local/py:1"}
     assert with_bases(STAGES, {"BASE": "local/py:1"}, others) == STAGES
@@ -225,6 +263,23 @@ def test_the_frontend_of_the_first_line_can_be_left_out() -> None:
     assert syntax(text) == "docker/dockerfile:1.7" and syntax(STAGES) == "docker/dockerfile:1"
     assert without_syntax(text) == "# frontend=builtin\nFROM a\n" and without_syntax("FROM a\n") == "FROM a\n"
     assert syntax("# comment\n# syntax=x\nFROM a\n") == ""
+    assert syntax("# check=skip=A, B\n# syntax = x more\nFROM a\n") == "x"
+
+
+@pytest.mark.parametrize(
+    ("frontend", "plain"),
+    [
+        ("docker/dockerfile", True), ("docker/dockerfile:1.7-labs", True), ("docker.io/docker/dockerfile:1", True),
+        (f"docker/dockerfile:1@sha256:{'a' * 64}", True), ("docker/dockerfile-upstream:master", True),
+        ("tonistiigi/llb-gen", False), ("ghcr.io/docker/dockerfile:1", False),
+    ],
+)  # fmt: skip
+def test_other_frontends_have_languages_of_their_own(frontend: str, plain: bool) -> None:
+    assert is_plain(f"# syntax={frontend}\nFROM a\n") is plain and is_plain("FROM a\n")
+
+
+def test_a_stage_is_known_by_its_name_or_else_by_its_number() -> None:
+    assert stages("FROM a\nFROM --platform=x b AS Run\nFROM c\n") == ("0", "run", "2") and stages("ARG A\n") == ()
 
 
 @pytest.mark.parametrize(
@@ -242,10 +297,19 @@ def test_the_frontend_of_the_first_line_can_be_left_out() -> None:
         ("RUN --mount=target=/src make", [""]),
         ("RUN --mount=type=cache,target=/x --mount=from=build,source=/a,target=/b make", []),
         ("RUN cp -r . /x", []),
+        ("COPY $UNSET/x a/b$UNSET/c ${UNSET:-d}/e /y/", ["", "a", "d/e"]),
+        ("ARG A=b/c.x\nCOPY ${A%.x}.py /y/", ["b/c.py"]),
+        ("ONBUILD COPY a /y", ["a"]),
+        ("ARG U=https://x/y\nARG V\nADD $U a-$V b/c-$V /y/", ["", "b"]),
     ],
 )
 def test_what_is_taken_of_the_context(instruction: str, sources: list[str]) -> None:
     assert [source for source, _ in copied(f"FROM a\n{instruction}\n", {})] == sources
+
+
+def test_an_argument_before_the_first_stage_is_one_of_a_stage_that_declares_it() -> None:
+    text = "ARG D=src\nFROM a\nCOPY b/${D}/x /\nARG D\nCOPY ${D}/x /\nENV D=c\nCOPY $D /\n"
+    assert [source for source, _ in copied(text, {})] == ["b", "src/x", "c"]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +322,9 @@ def test_what_is_taken_of_the_context(instruction: str, sources: list[str]) -> N
         ("*.yaml", "todo-deploy.yaml", True),
         ("src", "todo-deploy.yaml", False),
         ("src/*", "src/.env", True),
+        ("**/a.txt", "chart/b/a.txt", True),
+        ("src/**/a", "src/.env", True),
+        ("src/**/a", "chart/b/a", False),
         ("sr", "src/.env", False),
     ],
 )

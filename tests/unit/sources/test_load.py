@@ -302,6 +302,66 @@ def test_what_stands_beside_the_content_is_none_unless_it_is_copied(root: Path, 
     assert inputs.shipped(load(root, WHOLE), {}) == []
 
 
+def test_what_is_beside_the_content_is_neither_sent_nor_measured(root: Path) -> None:
+    (root / "Dockerfile").write_text("FROM scratch\nCOPY api /\n")
+    (root / ".git").mkdir()
+    (root / ".git" / "pack").write_bytes(b"x" * 2**21)
+    text = WHOLE.replace(", valuesFiles: [values/a.yaml]", "") + "rules: {maxContextSize: 1m}\n"
+    sizes = sources(root, text).images["api"].sizes
+    assert {"Dockerfile", "api", "api/main.py"} <= set(sizes) and not any(path.startswith(".git") for path in sizes)
+    (root / "Dockerfile").write_text("FROM scratch\nRUN --mount=target=/src true\n")
+    assert refusal(root, text).problems[0].code == "CONTEXT_TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "target", "found"),
+    [
+        ("", "", [("DOCKERFILE_EMPTY", "api/Dockerfile:1")]),
+        ("ARG A\n", "", [("DOCKERFILE_EMPTY", "api/Dockerfile:1")]),
+        ("# syntax=example/other\nWHATEVER\n", "x", []),
+        ("FROM a AS one\nFROM b AS two\n", "ONE", []),
+        ("FROM a AS one\nFROM b\n", "1", []),
+        ("FROM a AS one\nFROM b AS two\n", "tow", [("TARGET_MISSING", "todo-deploy.yaml:5")]),
+        ("FROM a\nCOPY gone mian.py ./\n", "",
+         [("COPY_MISSING", "api/Dockerfile:2"), ("COPY_MISSING", "api/Dockerfile:2")]),
+        ("FROM a\nCOPY main.py . ./ sub/deep/ ../main.py *.gone $A /x/\nONBUILD COPY gone .\nCOPY link/x /\n", "", []),
+        ("FROM a AS one\nCOPY gone .\nFROM b AS two\nCOPY --from=one gone /\n", "two", []),
+        ("FROM a AS one\nCOPY gone .\nFROM one AS two\n", "two", [("COPY_MISSING", "api/Dockerfile:2")]),
+        ("FROM a\nRUN --mount=source=gone,target=/x true\n", "", [("COPY_MISSING", "api/Dockerfile:2")]),
+    ],
+)  # fmt: skip
+def test_what_a_build_would_certainly_miss_is_named(
+    root: Path, dockerfile: str, target: str, found: list[tuple[str, str]]
+) -> None:
+    (root / "api" / "Dockerfile").write_text(dockerfile)
+    (root / "api" / "sub" / "deep").mkdir(parents=True)
+    (root / "api" / "link").symlink_to("sub")
+    text = SPEC.replace("context: api}", f"context: api, target: '{target}'}}")
+    if not found:
+        assert sources(root, text).images["api"].digest
+        return
+    problems = refusal(root, text).problems
+    assert [(one.code, one.where) for one in problems] == found and all(one.hints for one in problems)
+
+
+def test_a_file_that_goes_while_it_is_read_is_noticed_by_the_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = inputs.build_context.context_files
+
+    def then_gone(*words: Any) -> Any:
+        found = listed(*words)
+        (root / "api" / "main.py").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(inputs.build_context, "context_files", then_gone)
+    assert "main.py" in sources(root).images["api"].manifest
+
+
+def test_what_an_ignore_file_leaves_out_is_named_so(root: Path) -> None:
+    (root / "api" / "Dockerfile").write_text("FROM a\nCOPY main.py .\n")
+    (root / "api" / ".dockerignore").write_text("*.py\n")
+    assert ".dockerignore" in refusal(root).problems[0].title
+
+
 def test_a_dockerfile_in_lower_case_is_found_as_by_docker(root: Path) -> None:
     usual = root / "api" / "Dockerfile"
     usual.rename(usual.with_name("dockerfile"))

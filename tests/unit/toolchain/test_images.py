@@ -150,7 +150,7 @@ def test_names_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp
     ("upstreams", "start"),
     [
         (
-            ["python:3.11-slim", "python:3.11", "docker.io/library/python:3.11.9-alpine"],
+            ["python:3.11-slim", "python:3.11", "docker.io/library/python:3.11.9-alpine", "python:3.11@sha256:1"],
             "todo-deploy.local/python:3.11-",
         ),
         (["node:24-alpine", "node:24", "library/node:24.19.0-bookworm-slim"], "todo-deploy.local/node:24-"),
