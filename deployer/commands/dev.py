@@ -133,7 +133,14 @@ def look(read: tuple[LoadedSpec, Mapping[str, str]], tools: Toolchain | None, he
     loaded, values = ready(read[0], here), read[1]
     spec, changed = loaded.spec, tuple(paths)
     is_same = before is not None and before.inputs[:2] == (spec, values)
-    if before is None or not is_same or not changed or not all(_only_image(before, path) for path in changed):
+    apart = before is not None and not any(one.on for one in before.sources.images.values())
+    if (
+        before is None
+        or not is_same
+        or not changed
+        or not apart
+        or not all(_only_image(before, path) for path in changed)
+    ):
         return Seen(loaded, values, read_sources(loaded, values, tools, here)[1], _chart_folders(loaded))
     touched = {name: one for name, one in spec.images.items() if any(_concerns(loaded, name, path) for path in changed)}
     narrowed = replace(loaded, spec=spec.model_copy(update={"images": touched, "releases": {}}))

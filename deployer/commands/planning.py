@@ -169,7 +169,8 @@ def _kept_sources(
         return {}
     spec = opened.loaded.spec
     before = build_cache.recall(build_cache.memory_path(here.folder(spec)))
-    return {name: before[name].source for name in known if name not in services and name in before}
+    under = {name for one in known.values() for name in one.on.values()}
+    return {name: before[name].source for name in known if name not in (*services, *under) and name in before}
 
 
 def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
@@ -182,6 +183,8 @@ def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
     refuse_unknown(services, {one.name for one in plan.images} | {one.name for one in plan.releases})
     releases = tuple(one for one in plan.releases if one.name in services or set(one.images) & set(services))
     needed = {image for release in releases for image in release.images} | set(services)
+    for image in reversed(plan.images):  # each comes after those that it is built on
+        needed |= set(image.source.on.values()) if image.name in needed else set()
     return replace(plan, releases=releases, images=tuple(one for one in plan.images if one.name in needed))
 
 

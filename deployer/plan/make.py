@@ -32,7 +32,8 @@ _URL_REFERENCE = re.compile(r"\$\{url:([a-z0-9-]+)\}")
 def make_plan(spec: Spec, root: Path, facts: Facts) -> Plan:
     """The plan; input error where a value cannot be made or a value path meets a value that is not a mapping."""
     on = switch_states(spec, facts.env)
-    images = {name: _image(spec, root, name, facts) for name in images_on(spec, facts.env)}
+    # In the order of the sources: an image comes after those that it is built on.
+    images = {name: _image(spec, root, name, facts) for name in facts.images if name in images_on(spec, facts.env)}
     secrets = {
         name: plan_secret(spec, name, secret, facts) for name, secret in spec.secrets.items() if is_on(secret.when, on)
     }
@@ -117,10 +118,11 @@ def build_args(spec: Spec, image: str, replacements: Mapping[str, str]) -> dict[
 def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     image = spec.images[name]
     source = facts.images[name]
+    if source.on:
+        others = {base: ":".join(_named(spec, other, facts)[:2]) for base, other in source.on.items()}
+        source = replace(source, bases={**source.bases, **others})
     shared = _shared(spec, name, facts)
-    content = shared or source.digest
-    repository = in_registry(image.repository, facts.registry)
-    tag = _tag(image, content, facts.used_tags.get(repository, {}), facts)
+    repository, tag, content, tag_note = _named(spec, name, facts)
     args = build_args(spec, name, facts.replacements)
     labels = {
         **image.labels,
@@ -137,7 +139,7 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
     return ImagePlan(
         name=name,
         repository=repository,
-        tag=tag.text,
+        tag=tag,
         context=context,
         dockerfile=dockerfile_of(root, image),
         args=args,
@@ -147,11 +149,19 @@ def _image(spec: Spec, root: Path, name: str, facts: Facts) -> ImagePlan:
         max_size=image.max_size or spec.rules.max_image_size,
         source=source,
         migrations=image.migrations.folder if image.migrations is not None else None,
-        tag_note=tag.reason,
+        tag_note=tag_note,
         shared=shared,
         secrets=image.secrets,
         platforms=image.platforms,
     )
+
+
+def _named(spec: Spec, name: str, facts: Facts) -> tuple[str, str, str, str]:
+    """The image's repository and tag, the digest that the tag stands for, and why it is not what its policy says."""
+    image, content = spec.images[name], _shared(spec, name, facts) or facts.images[name].digest
+    repository = in_registry(image.repository, facts.registry)
+    tag = _tag(image, content, facts.used_tags.get(repository, {}), facts)
+    return repository, tag.text, content, tag.reason
 
 
 def _shared(spec: Spec, name: str, facts: Facts) -> str:

@@ -21,6 +21,8 @@ class ImageSource:
     """Images that the Dockerfile names itself → the images used instead; part of the digest already."""
     sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     """The size of each entry of the context, as it was listed for the digest; empty where it was not listed now."""
+    on: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Base images as the Dockerfile names them → the images of the spec that they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deployer.config.load import LoadedSpec, chart_folder, dockerfile_of, local_overlay
 from deployer.config.releases import BUILTIN
-from deployer.config.spec import Spec, mebibytes
+from deployer.config.spec import Image, Spec, mebibytes
 from deployer.core.errors import DeployError, ExitCode, Problem, input_error
-from deployer.core.reading import Malformed, read_text
+from deployer.core.image_ref import parse_ref
+from deployer.core.reading import Malformed, read_text, text_if_any
 from deployer.core.redact import KNOWN
 from deployer.core.text import did_you_mean
 from deployer.core.values import list_of, mapped, overlaid
@@ -322,6 +324,35 @@ def wanted_bases(loaded: LoadedSpec, env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def built_on(loaded: LoadedSpec, env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """For each image that takes part, the images of the spec that it is built on, by how its Dockerfile names them."""
+    spec, images = loaded.spec, images_on(loaded.spec, env)
+    found: dict[str, dict[str, str]] = {}
+    for name, image in images.items():
+        dockerfile = dockerfile_of(loaded.root, image)
+        text = text_if_any(dockerfile) if dockerfile.is_file() else ""
+        others = {other: one for other, one in images.items() if one.repository != image.repository}
+        bases = [one.ref for one in base_images(text, build_args(spec, name, {}))]
+        found[name] = {base: other for base in bases for other, one in others.items() if _is_made(one, base)}
+    return found
+
+
+def _is_made(image: Image, base: str) -> bool:
+    """Whether the reference is the image's: by a tag that is not its own, another image is meant."""
+    ref = parse_ref(base)
+    return ref.name == image.repository and ref.tag in ("", "latest", image.version) and not ref.digest
+
+
+def _bases_first(on: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The images, each after those that it is built on; input error where there is no such order."""
+    try:
+        return list(TopologicalSorter({name: set(others.values()) for name, others in on.items()}).static_order())
+    except CycleError as error:
+        circle = ", ".join(sorted(set(error.args[1])))
+        hints = ("let one of them be built on an image from outside",)
+        raise input_error("IMAGES_CIRCLE", f"these images are built on each other: {circle}", hints=hints) from None
+
+
 def read_sources(
     loaded: LoadedSpec, env: Mapping[str, str], replacements: Mapping[str, str], cache_dir: Path
 ) -> Sources:
@@ -330,7 +361,9 @@ def read_sources(
     images: dict[str, ImageSource] = {}
     # A file for each repository: what others have is neither read nor kept in memory.
     hashes = digest.FileHashes(cache_dir / "hashes" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
-    for name, image in images_on(spec, env).items():
+    on = built_on(loaded, env)
+    for name in _bases_first(on):
+        image = spec.images[name]
         folder, dockerfile = root / image.context, dockerfile_of(root, image)
         _check_context(loaded, name, folder, dockerfile)
         files = build_context.context_files(folder, dockerfile)
@@ -346,13 +379,14 @@ def read_sources(
         # BuildKit asks for what the Dockerfile takes: Git's folder may be larger than all of that.
         counted = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
         _check_size(loaded, name, counted, mebibytes(spec.rules.max_context_size))
+        from_here = {base: images[other].digest for base, other in on[name].items()}
         wanted = digest.BuildInputs(
             folder, counted, content, image.args, image.target, ",".join(image.platforms) or None,
-            bases | replaced, image.secrets,
+            bases | replaced | from_here, image.secrets,
         )  # fmt: skip
         found = digest.image_digest(wanted, hashes)
         sizes = {one.path: one.size for one in counted}
-        images[name] = ImageSource(found.value, found.manifest, replaced, sizes)
+        images[name] = ImageSource(found.value, found.manifest, replaced, sizes, on[name])
     staged = {}
     for name, release in spec.releases.items():
         chart = _staged(loaded, name, cache_dir / "charts", hashes)

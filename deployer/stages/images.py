@@ -120,7 +120,7 @@ def ensure_images(
             yield Item(STAGE, name, ItemState.DONE, f"{kept.ref} {_BROUGHT}")
         else:
             yield Item(STAGE, name, ItemState.UNCHANGED, kept.ref)
-    bases = sorted({base for image in missing.values() for base in image.bases})
+    bases = sorted({base for image in missing.values() for base in image.bases} - {one.ref for one in images})
     lacking = []
     for base in bases:
         if (yield from _found(base, base, daemon.image, clock)) is None:
@@ -131,7 +131,11 @@ def ensure_images(
         name: (lambda image=image: _made(image, delivery, reason_to_build(image, previous.get(image.name)), how, clock))
         for name, image in missing.items()
     }
-    built = yield from merge(bodies, _PARALLEL_BUILDS)
+    built: dict[str, BuiltImage] = {}
+    while left := [image for name, image in missing.items() if name not in built]:
+        waiting = {image.name for image in left}
+        ready = {image.name: bodies[image.name] for image in left if not waiting & set(image.source.on.values())}
+        built |= yield from merge(ready, _PARALLEL_BUILDS)
     everything = tuple(found.get(image.name) or built[image.name] for image in images)
     brought, same = (sum(one.reason == reason for one in everything) for reason in (_BROUGHT, "unchanged"))
     made = len(everything) - brought - same

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def test_a_service_brings_its_releases_and_their_images(
     services: tuple[str, ...], images: list[str], releases: list[str]
 ) -> None:
     assert names(narrowed(PLAN, services)) == (images, releases)
+
+
+def test_an_image_brings_those_that_it_is_built_on() -> None:
+    web = replace(image("web"), source=ImageSource("d", {}, on={"api": "api"}))
+    api = replace(image("api"), source=ImageSource("d", {}, on={"base:1": "base"}))
+    plan = replace(PLAN, images=(image("base"), api, image("db"), web))
+    assert names(narrowed(plan, ("web",))) == (["base", "api", "web"], ["front"])
 
 
 def test_secrets_are_always_ensured() -> None:

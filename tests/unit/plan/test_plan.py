@@ -77,6 +77,15 @@ def spec(change: Mapping[str, Any] | None = None) -> Spec:
     return Spec.model_validate(document)
 
 
+def test_an_image_that_is_built_on_another_names_it_by_its_tag_and_comes_after_it() -> None:
+    on = {"todo-db:latest": "db"}
+    images = {"db": ImageSource(OTHER, {}), "api": ImageSource(DIGEST, {}, {"x": "y"}, on=on)}
+    db, api = make_plan(spec(), ROOT, facts(images=images, registry="example.com/r")).images
+    assert (db.name, api.name) == ("db", "api")
+    assert api.source.bases == {"x": "y", "todo-db:latest": db.ref} and db.ref in api.bases
+    assert db.ref.startswith("example.com/r/todo-db:")
+
+
 def facts(env: Mapping[str, str] = ENV, **more: Any) -> Facts:
     known: dict[str, Any] = {
         "env": env,

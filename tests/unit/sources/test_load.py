@@ -344,6 +344,29 @@ def test_what_a_build_would_certainly_miss_is_named(
     assert [(one.code, one.where) for one in problems] == found and all(one.hints for one in problems)
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [("db", True), ("db:latest", True), ("db:1.2.3", True), ("db:1.2.4", False), ("x/db", False), ("api", False),
+     (f"db@sha256:{'a' * 64}", False)],
+)  # fmt: skip
+def test_an_image_of_the_spec_may_be_the_base_of_another(root: Path, named: str, meant: bool) -> None:
+    text = SPEC.replace("{repository: db,", "{repository: db, version: 1.2.3,")
+    (root / "api" / "Dockerfile").write_text(f"ARG BASE={named}\nFROM $BASE\n")
+    before = sources(root, text).images
+    assert before["api"].on == ({named: "db"} if meant else {})
+    assert list(before) == (["db", "api"] if meant else ["api", "db"])
+    (root / "db" / "main.py").write_text("print('changed')\n")
+    after = sources(root, text).images
+    assert (after["api"].digest != before["api"].digest) is meant
+    assert (f"/bases/{named}" in after["api"].manifest) is meant
+
+
+def test_images_that_are_built_on_each_other_are_refused(root: Path) -> None:
+    (root / "api" / "Dockerfile").write_text("FROM db\n")
+    (root / "db" / "Dockerfile").write_text("FROM scratch\nCOPY --from=api /a /b\n")
+    assert refusal(root).problems[0].code == "IMAGES_CIRCLE"
+
+
 def test_a_file_that_goes_while_it_is_read_is_noticed_by_the_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = inputs.build_context.context_files
 

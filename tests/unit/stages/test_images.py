@@ -142,6 +142,22 @@ def test_only_what_is_missing_is_built_and_the_order_is_the_specs(tmp_path: Path
     assert outcome.text == "2 built, 1 unchanged"
 
 
+def test_an_image_is_built_after_the_one_that_it_is_built_on(tmp_path: Path) -> None:
+    base, other = image(tmp_path, "base"), image(tmp_path, "other")
+    source = ImageSource("d1", {}, {"base": base.ref}, on={"base": "base"})
+    text = "FROM base\nCOPY --from=base /a /b\n"
+    web = replace(image(tmp_path, "web", dockerfile=text), bases=(base.ref,), source=source)
+    for known in ([], [base.ref]):
+        daemon = FakeImages(known)
+        played(ensure([base, other, web], daemon, supply=(supply := Supply(daemon))))
+        built = [one.ref for one in daemon.built]
+        assert set(built) == {base.ref, other.ref, web.ref} - set(known)
+        assert known or built.index(base.ref) < built.index(web.ref)
+        assert base.ref not in sum(supply.asked, ())
+    content = next(one.request.content for one in daemon.built if one.ref == web.ref)
+    assert content.decode() == f"FROM {base.ref}\nCOPY --from={base.ref} /a /b\n"
+
+
 def test_builds_run_at_the_same_time(tmp_path: Path) -> None:
     daemon = FakeImages()
     # Each step waits until both builds have come to it: one after the other would never end.
