@@ -374,7 +374,7 @@ def _job(seen: _Seen, desired: int) -> Judged:
     if dig(seen.status, "startTime") is None:
         return Phase.PENDING, "NoPodYet", counts
     failed = number(seen.status, "failed")
-    word = RUNS_ON if not failed and number(seen.status, "ready") else "Working"
+    word = "Retrying" if failed else RUNS_ON if number(seen.status, "ready") else "Starting"
     return Phase.PROGRESSING, word, counts + (f", Failed: {failed}" if failed else "")
 
 
