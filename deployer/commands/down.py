@@ -139,7 +139,7 @@ def _without_releases(
     except DeployError as error:
         first, *rest = error.problems
         left = [place for place in places for one in revisions_of(*place, kube)[-1:] if is_unfinished(one.status)]
-        if error.exit_code is not ExitCode.NOTHING_SERVES or not left:
+        if error.exit_code is ExitCode.MACHINE or not left:
             raise
         ways = tuple(f"helm uninstall {name} --namespace {place} --no-hooks, if what the hook does is not needed"
                      for name, place in left)  # fmt: skip

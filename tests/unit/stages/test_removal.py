@@ -250,8 +250,11 @@ def test_a_release_whose_kind_is_gone_goes_without_it(shop: Shop) -> None:
     assert [one.problem.where for one in events if isinstance(one, Warned)] == ["widget/one"]
 
 
+@pytest.mark.parametrize(
+    ("said", "exit_code"), [("HOOK_FAILED", ExitCode.NOTHING_SERVES), ("OBJECT_INVALID", ExitCode.INPUT)]
+)
 def test_a_release_that_its_hook_keeps_is_named_with_the_way_round_it(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    said: str, exit_code: ExitCode, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played(shop.up("1"))
 
@@ -259,11 +262,11 @@ def test_a_release_that_its_hook_keeps_is_named_with_the_way_round_it(
         secret = shop.kube.get("Secret", namespace, storage.secret_name(release, 1))
         assert secret is not None
         shop.kube.put(storage.with_status(secret, "uninstalling", ""))
-        raise DeployError(Problem("HOOK_FAILED", "a hook of release `web` did not succeed"), ExitCode.NOTHING_SERVES)
+        raise DeployError(Problem(said, "a hook of release `web` did not succeed"), exit_code)
 
     monkeypatch.setattr(shop.helm, "uninstall", keep)
     _, error = failed(shop.down())
-    assert (code(error), error.exit_code) == ("HOOK_FAILED", ExitCode.MACHINE)
+    assert (code(error), error.exit_code) == (said, ExitCode.MACHINE)
     assert any("helm uninstall web --namespace default --no-hooks" in hint for hint in error.problems[0].hints)
 
 
