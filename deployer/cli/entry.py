@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -119,16 +120,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # whoever started us has closed it
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for as long as we run
+    out, code = sys.stdout, 0
     try:
         with disk_explained():
             result: Any = cli.main(words, prog_name="todo-deploy", standalone_mode=False)
-        code = int(result) if isinstance(result, int) else 0
+            code = int(result) if isinstance(result, int) else 0
+            sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.UsageError as error:
         code = ExitCode.INPUT
         hint = _place_of_option(words, error) or f"{error.ctx.command_path if error.ctx else 'todo-deploy'} --help"
-        _report(words, error.ctx, (Problem("USAGE", error.format_message(), hints=(hint,)),), code)
+        _report(words, error.ctx, (Problem("USAGE", _wrong_usage(error), hints=(hint,)),), code)
     except DeployError as error:
         code = error.exit_code
         _report(words, None, error.problems, code)
@@ -136,12 +139,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
         code = ExitCode.INTERRUPTED
         _report(words, None, (Problem("INTERRUPTED", "interrupted", hints=("run the command again",)),), code)
     except BrokenPipeError:
-        sys.stderr.close()
-        code = ExitCode.OK
+        pass
+    except SystemExit as error:  # of click: nobody reads any more, as behind `| head -1`, or Tab was answered
+        code = code if sys.stdout is not out else int(error.code or 0)
     except Exception as error:
         gone = isinstance(error, FileNotFoundError) and _is_folder_gone()
         code = ExitCode.INPUT if gone else ExitCode.BUG
         _report(words, None, (FOLDER_GONE if gone else _bug(error),), code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # Python flushes them once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(int(code))
 
 
@@ -156,6 +165,16 @@ def _is_folder_gone() -> bool:
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     """A signal ends a run as Ctrl-C does: children are ended and the terminal is put right."""
     raise KeyboardInterrupt
+
+
+def _wrong_usage(error: click.UsageError) -> str:
+    """What is wrong; a group without a command has no page of help for its message."""
+    group = (
+        error.ctx.command if error.ctx is not None and isinstance(error, click.exceptions.NoArgsIsHelpError) else None
+    )
+    if not isinstance(group, click.Group) or error.ctx is None:
+        return error.format_message()
+    return f"`{error.ctx.command_path}` wants a command: {', '.join(group.list_commands(error.ctx))}"
 
 
 def _place_of_option(words: list[str], error: click.UsageError) -> str:
@@ -181,8 +200,9 @@ def _report(words: list[str], ctx: click.Context | None, problems: tuple[Problem
         from deployer.ui.view import envelope
 
         command = next((word for word in words if word in COMMANDS), "")
-        print(json.dumps(envelope(command, False, code, None, problems)))
-        return
+        with suppress(OSError):
+            print(json.dumps(envelope(command, False, code, None, problems)), flush=True)
+            return
     from deployer.ui.codes import print_problems
 
     print_problems(problems)

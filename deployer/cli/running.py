@@ -264,7 +264,8 @@ def print_json(
     command: str, code: ExitCode, data: dict[str, Any] | None, problems: tuple[Problem, ...] = ()
 ) -> ExitCode:
     """Standard output carries the one document of the command; returns the code that is in it."""
-    print(json.dumps(envelope(command, code == ExitCode.OK, code, data, masked(problems)), ensure_ascii=False))
+    with suppress(BrokenPipeError):  # that nobody reads it does not change the code
+        print(json.dumps(envelope(command, code == ExitCode.OK, code, data, masked(problems)), ensure_ascii=False))
     return code
 
 

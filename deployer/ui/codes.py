@@ -59,8 +59,9 @@ def print_problems(problems: Iterable[Problem], severity: Severity | Literal["ad
         from deployer.ui.console import make_console, shows_links
 
         can_link = shows_links(make_console(sys.stderr, os.environ))
-    for line in problem_lines(problems, severity):
-        print(linked(line) if can_link else line, file=sys.stderr)
+    with suppress(BrokenPipeError):  # that nobody reads them does not change how a run ended
+        for line in problem_lines(problems, severity):
+            print(linked(line) if can_link else line, file=sys.stderr)
 
 
 @functools.cache

@@ -31,11 +31,17 @@ PHASE_STYLES: dict[Phase, str] = {
 }
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever began the command decides how it ends."""
+        raise BrokenPipeError
+
+
 def make_console(stream: TextIO, env: Mapping[str, str], width: int | None = None) -> Console:
     """A console on the stream that shows text as it is given; NO_COLOR, TERM and COLUMNS are those of `env`."""
     if isinstance(stream, io.TextIOWrapper) and glyphs_for(stream.encoding).ellipsis == "...":
         stream.reconfigure(errors="replace")  # a name outside the locale must not end the run
-    console = Console(
+    console = _Console(
         file=stream,
         markup=False,
         emoji=False,

@@ -138,6 +138,34 @@ def test_streams_that_are_closed_are_those_of_nobody(project: Path, tmp_path: Pa
     assert not (state / "todo-deploy" / "traces").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("validate -v", ExitCode.OK),
+        ("plan", ExitCode.OK),
+        ("doctor", ExitCode.OK),
+        ("schema", ExitCode.OK),
+        ("up", ExitCode.MACHINE),
+        ("up -o json", ExitCode.MACHINE),
+        ("-f nowhere.yaml plan -o json", ExitCode.INPUT),
+        ("images", ExitCode.INPUT),
+    ],
+)
+def test_a_reader_that_went_away_changes_no_exit_code(
+    project: Path, tmp_path: Path, command: str, code: ExitCode
+) -> None:
+    """As `todo-deploy … 2>&1 | head -1`; what only prints has done so."""
+    env = {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path), "PATH": "/nowhere", "DOCKER_HOST": "unix:///nowhere"}
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = [sys.executable, "-m", "deployer", *command.split()]
+    done = subprocess.run(
+        words, env=env, cwd=project, stdin=subprocess.DEVNULL, stdout=writes, stderr=writes, timeout=60
+    )
+    os.close(writes)
+    assert done.returncode == code
+
+
 def test_a_home_that_is_not_there_is_made_or_named(run: Callable[..., Ran], tmp_path: Path) -> None:
     assert run("plan", HOME=str(tmp_path / "new"))[0] in (ExitCode.OK, ExitCode.MACHINE)
     assert run("--help", HOME=None)[0] == ExitCode.OK
@@ -166,9 +194,16 @@ def test_any_locale_width_and_place_will_do(run: Callable[..., Ran], project: Pa
 def test_a_standard_output_on_a_full_disk_is_reported(run: Callable[..., Ran]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no device that is always full")
-    code, _, shown = run("schema", stdout="/dev/full")
-    assert code == ExitCode.MACHINE
-    assert "error[DISK_FULL]" in shown
+    for command in ("schema", "plan -o json", "plan"):
+        code, _, shown = run(*command.split(), stdout="/dev/full")
+        assert code == ExitCode.MACHINE
+        assert "error[DISK_FULL]" in shown
+
+
+def test_a_group_without_a_command_names_its_commands(run: Callable[..., Ran]) -> None:
+    code, _, shown = run("images")
+    assert code == ExitCode.INPUT
+    assert "list, prune" in shown and "Usage" not in shown
 
 
 @pytest.mark.parametrize(
