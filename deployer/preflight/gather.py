@@ -456,7 +456,7 @@ def _machine(loaded: LoadedSpec, plan: Plan, env: EnvFile, cache_dir: Path) -> M
         with suppress(DeployError, OSError):  # reported by what reads the sources
             folder = loaded.root / image.context
             files = build_context.context_files(folder, dockerfile)
-            taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), image.args)
+            taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), image.args, certain=True)
             sent = [one for one in files if one.kind == "file" and any(reaches(at, one.path) for at, _ in taken)]
             paths = [one.path for one in sent]
             leaking[name] = tuple(leaks(folder, paths, [loaded.root / file for file in loaded.spec.env.files], secret))

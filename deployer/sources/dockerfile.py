@@ -278,8 +278,11 @@ def declared_values(text: str, args: Mapping[str, str]) -> tuple[tuple[str, str,
     return tuple(found)
 
 
-def copied(text: str, args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """What `COPY`, `ADD` and bind mounts take of the context (paths or patterns, "" for all of it), and their lines."""
+def copied(text: str, args: Mapping[str, str], *, certain: bool = False) -> tuple[tuple[str, int], ...]:
+    """What `COPY`, `ADD` and bind mounts take of the context (paths or patterns, "" for all of it), and their lines.
+
+    Where a variable is one of the base image, that may be anything in the folder before it; `certain` leaves it out.
+    """
     above, mark = _globals(text, args), _escape(text)
     values: dict[str, str | None] = {}
     found = []
@@ -289,8 +292,9 @@ def copied(text: str, args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
             values |= {name: value for name, value in _declares(one, values, above, args).items() if value}
         sources = _bound(one.rest) if one.word == "RUN" else _sources(one.rest) if one.word in ("COPY", "ADD") else []
         for source in sources:
-            path = _expanded(_certain(source, values), values, mark)
-            if not _is_remote(path):
+            known = _known(source, values)
+            path = _expanded(known, values, mark)
+            if not _is_remote(path) and (known == source or not certain):
                 found.append((posixpath.normpath(f"/{path}").lstrip("/"), one.first + 1))
     return tuple(found)
 
@@ -301,7 +305,7 @@ def _triggered(one: Instruction) -> Instruction:
     return one if match is None else Instruction(match[1].upper(), match[2], one.first, one.last)
 
 
-def _certain(source: str, values: Mapping[str, str | None]) -> str:
+def _known(source: str, values: Mapping[str, str | None]) -> str:
     """The source, or the folder before its first variable that only the base image may have set."""
     unknown = (one.start() for one in _VARIABLE.finditer(source) if not one[3] and (one[1] or one[2]) not in values)
     at = next(unknown, None)

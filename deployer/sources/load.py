@@ -466,7 +466,8 @@ def shipped(loaded: LoadedSpec, env: Mapping[str, str]) -> list[Problem]:
         folder, dockerfile = loaded.root / image.context, dockerfile_of(loaded.root, image)
         if not folder.is_dir() or not dockerfile.is_file():
             continue
-        taken = copied(dockerfile.read_text(encoding="utf-8", errors="replace"), build_args(loaded.spec, name, {}))
+        text, args = dockerfile.read_text(encoding="utf-8", errors="replace"), build_args(loaded.spec, name, {})
+        taken = copied(text, args, certain=True)
         beside = _beside(loaded, folder, (one.path for one in build_context.context_files(folder, dockerfile)))
         lines = {own: line for path, own in beside.items() if (line := _taken_by(taken, path))}
         lines = {own: line for own, line in lines.items() if not env_files.is_env_file(own)}
@@ -613,8 +614,9 @@ def _check_copied(loaded: LoadedSpec, name: str, content: bytes, files: Sequence
     there = {one.path for one in files}
     there |= {above.as_posix() for path in there for above in PurePosixPath(path).parents}
     links = tuple(f"{one.path}/" for one in files if one.kind == "symlink")
-    lacking = {path: line for path, line in copied(text, args) if line in run and path and path not in there
-               and not _PATTERN.search(path) and not path.startswith(links)}  # fmt: skip
+    taken = [(path, line) for path, line in copied(text, args, certain=True) if line in run and path]
+    lacking = {path: line for path, line in taken
+               if path not in there and not _PATTERN.search(path) and not path.startswith(links)}  # fmt: skip
     ignored_by = build_context.ignore_file(folder, dockerfile)[1]
     problems = [
         Problem(

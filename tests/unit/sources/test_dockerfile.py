@@ -310,6 +310,7 @@ def test_what_is_taken_of_the_context(instruction: str, sources: list[str]) -> N
 def test_an_argument_before_the_first_stage_is_one_of_a_stage_that_declares_it() -> None:
     text = "ARG D=src\nFROM a\nCOPY b/${D}/x /\nARG D\nCOPY ${D}/x /\nENV D=c\nCOPY $D /\n"
     assert [source for source, _ in copied(text, {})] == ["b", "src/x", "c"]
+    assert [source for source, _ in copied(text, {}, certain=True)] == ["src/x", "c"]
 
 
 @pytest.mark.parametrize(
