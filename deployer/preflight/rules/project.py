@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from deployer.config.load import chart_folder
 from deployer.config.spec import mebibytes
-from deployer.core.image_ref import parse_ref
+from deployer.core.image_ref import is_reference, parse_ref
 from deployer.core.ports import KINDS, ObjectRef, ref_of
 from deployer.core.values import mapped
 from deployer.core.yaml import Location
@@ -355,13 +355,24 @@ def not_built(subject: Subject) -> Iterator[Violation]:
         )
 
 
+@rule("IMAGE_NAME", "certain", "Kubernetes docs, Images (Image names); Docker docs, docker image tag",
+      hint="look at how the chart puts registry, name and tag together")  # fmt: skip
+def image_names(subject: Subject) -> Iterator[Violation]:
+    """The text in `image:` is the name of an image."""
+    known = {one.image for release in subject.releases for one in release.not_built} | {""}
+    for one in subject.containers(init=True):
+        if one.image not in known and not is_reference(one.image):
+            doubt: Severity | None = None if one.workload.starts else "warning"
+            yield one.violation(f"`{one.image}` is not the name of an image", "image", severity=doubt)
+
+
 @rule("IMAGE_UNREACHABLE", "certain", "Kubernetes docs, Images (ImagePullBackOff)")
 def unreachable(subject: Subject) -> Iterator[Violation]:
     """Images that are not built here are in the cluster and not pulled at each start, or their registry answers."""
     known = {one.image for release in subject.releases for one in release.not_built}
     for one in subject.containers(init=True):
         registry = subject.machine.undeliverable.get(one.image)
-        if registry is not None and one.workload.starts and one.image not in known:
+        if registry is not None and one.workload.starts and is_reference(one.image) and one.image not in known:
             known.add(one.image)
             why = "is pulled at each start" if one.is_pulled_always else "is not in the cluster"
             text = f"`{one.image}` {why}, and {registry} does not answer from this machine"

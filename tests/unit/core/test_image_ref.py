@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.image_ref import ImageRef, parse_ref
+from deployer.core.image_ref import ImageRef, is_reference, parse_ref
 
 SHA = "sha256:" + "0" * 64
 
@@ -34,3 +34,29 @@ def test_a_reference_and_its_parts(text: str, parts: ImageRef, registry: str, fa
 
 def test_the_last_part_names_the_image() -> None:
     assert [parse_ref(text).last for text in ("web", "host:5000/a/web:2", f"a/web@{SHA}")] == ["web"] * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "web", "web:1", "a/b/c:1.0", "Side/app:1", "localhost/app", "localhost:5000/a:1", "[::1]:5000/a:1",
+        "a__b/c--d:_x",
+        "reg.example.com:5000/a/b@sha256:" + 64 * "0", "web:1@sha256:" + 64 * "0", "REG.example.com/a", "web:v1-2_3.4",
+        "web@sha512:" + 128 * "a",
+    ],
+)  # fmt: skip
+def test_a_reference(text: str) -> None:
+    assert is_reference(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "web:", "web:@sha256:" + 64 * "0", "web:1:1", "Side/App:1", "App", "web :1", " web", "web@",
+        "web@sha256:12",
+        "https://reg/x:1", "/web", "web/", "a//b", "reg.example.com/", "web:-1", "a..b", "web:" + 129 * "a",
+        "<no value>", "web:1/", "-a", ":1", "web:1+b",
+    ],
+)  # fmt: skip
+def test_no_reference(text: str) -> None:
+    assert not is_reference(text)

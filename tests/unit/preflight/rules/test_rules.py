@@ -145,6 +145,8 @@ BAD: list[tuple[str, str, Change, str]] = [
     ("IMAGE_NOT_BUILT", "error", at("not_built", to=(
         NotBuilt(("releases", "shop", "images", "api", "api.tag"), "deployment/api", "web:1.0.0", "shop-api:1.0.0"),)),
      "makes deployment/api use `web:1.0.0`"),
+    ("IMAGE_NAME", "error", at(*POD, "initContainers", to=[{"name": "i", "image": "Busybox:1.36.1"}]),
+     "`Busybox:1.36.1` is not the name of an image"),
     ("IMAGE_UNREACHABLE", "error", both(at(*POD, "initContainers", to=[{"name": "i", "image": "busybox:1.36.1"}]),
                                         at("machine", to=Machine(undeliverable={"busybox:1.36.1": "docker.io"}))),
      "docker.io does not answer"),
