@@ -51,10 +51,13 @@ def unknown_namespace(subject: Subject) -> Iterator[Violation]:
     there = subject.cluster.namespaces if subject.cluster is not None else None
     known |= there or frozenset()
     doubt: Severity | None = None if subject.sees_cluster and there is not None else "warning"
-    unspaced = subject.cluster.unspaced if subject.cluster is not None else frozenset()
+    by_charts: frozenset[tuple[str, str]] = frozenset()
+    by_charts = by_charts.union(*(one.brings | definitions(one.objects) for one in subject.releases))
+    if subject.cluster is not None:  # what only a chart defines may be of the whole cluster too
+        by_charts = by_charts - (subject.cluster.kinds or frozenset()) | subject.cluster.unspaced
     for one in subject.objects():
         wide = one.kind in KINDS and not KINDS[one.kind].namespaced
-        wide |= (str(one.body.get("apiVersion")), one.kind) in unspaced
+        wide |= (str(one.body.get("apiVersion")), one.kind) in by_charts
         if one.namespace not in known and not wide:
             known.add(one.namespace)
             title = f"{one.label} is in namespace `{one.namespace}`, which neither the spec nor a chart makes"

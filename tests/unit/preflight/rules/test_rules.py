@@ -595,6 +595,17 @@ def test_a_kind_that_helm_or_an_earlier_release_defines_is_there() -> None:
     assert rules(one, operator) == ["KIND_UNKNOWN warning"]
 
 
+def test_what_a_chart_defines_may_be_of_the_whole_cluster() -> None:
+    made = subject(more({**thing(), "metadata": {"name": "t", "namespace": "gone"}}))
+    (one,) = made.releases
+    assert [found.rule for found in judge(made)] == ["NAMESPACE_UNKNOWN"]
+    defining = replace(one, brings=frozenset({("example.com/v1", "Thing")}))
+    assert not judge(replace(made, releases=(defining,)))
+    assert made.cluster is not None
+    seen = replace(made.cluster, kinds=defining.brings)  # and not among those of the whole cluster
+    assert [found.rule for found in judge(replace(made, releases=(defining,), cluster=seen))] == ["NAMESPACE_UNKNOWN"]
+
+
 def test_every_rule_has_a_case() -> None:
     assert {rule.name for rule in RULES} == {one[0] for one in BAD}
 
