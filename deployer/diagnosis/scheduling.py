@@ -369,8 +369,10 @@ def rejected_findings(scene: Scene, ref: WorkloadRef, pods: Iterable[Object]) ->
     gone = [
         pod
         for pod in pods
-        if dig(pod, "status", "reason") in _REJECTED
-        and dig(pod, "status", "phase") == "Failed"
+        if dig(pod, "status", "phase") == "Failed"
+        and (reason := dig(pod, "status", "reason"))
+        # Of the others (SysctlForbidden, AppArmor, PodOSNotSupported, …) the kubelet does not even list the containers.
+        and (reason in _REJECTED or not rows(pod, "status", "containerStatuses"))
         and (epoch(dig(pod, "metadata", "creationTimestamp")) or scene.now) + 1 > scene.since
     ]
     if gone:
