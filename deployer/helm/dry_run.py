@@ -304,6 +304,10 @@ class _Asked:
     def _made(
         self, standing: Standing, answer: DryRun, old: Object | None = None, live: Object | None = None
     ) -> Verdict:
+        copied = [one for one in ("uid", "resourceVersion") if self.body["metadata"].get(one)]
+        if standing == "unknown" and answer.status == 409 and copied:  # an object as `kubectl get -o yaml` prints it
+            standing = "invalid"
+            answer = replace(answer, causes=((f"metadata.{copied[0]}", f"metadata.{copied[0]}: {answer.message}"),))
         return Verdict(self._ref, self.kind, standing, answer, self.body, old, live)
 
 

@@ -269,3 +269,14 @@ def test_what_only_an_apply_refuses_is_invalid_and_named_by_its_fields() -> None
     assert applied(Applying(two)).answer.causes == (
         ("spec.foo", "field not declared in schema"), ("spec.n", "expected string")
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["uid", "resourceVersion"])
+def test_an_object_that_was_copied_from_a_cluster_is_invalid(field: str) -> None:
+    said = DryRun(409, "uid mismatch")
+    for new in (DryRun(201), DryRun(409)):  # the object is not there, and it is
+        before = {("batch/v1", ref_of(job(), "default")): job()} if new.status == 409 else {}
+        release = Release("web", "default", before, server_side=True)
+        (verdict,) = ask(release, [job(**{field: "1"})], Applying(said, new=new))
+        assert (verdict.standing, verdict.answer.causes[0][0]) == ("invalid", f"metadata.{field}")
+    assert applied(Applying(said)).standing == "unknown"
