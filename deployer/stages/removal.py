@@ -28,7 +28,7 @@ from deployer.helm.gone_kinds import described, forget
 from deployer.helm.storage import Damaged, keeping, latest_of, stored_revision
 from deployer.kube.rights import listed as listed_if_allowed
 from deployer.kube.rights import read
-from deployer.stages.secrets import finalizers, why_it_stays
+from deployer.stages.secrets import finalizers, why_it_stays, without_finalizers
 from deployer.state.record import ReleaseRecord
 from deployer.status.objects import annotations_of, dig, has_condition, is_terminating, labels_of, name_of, rows
 
@@ -146,9 +146,11 @@ def _left(name: str, known: ReleaseRecord, kube: KubePort) -> DeployError | None
     if not left:
         return None
     again = "`todo-deploy up` starts a stopped node of Minikube" if any(_LOST in one for one in left) else ""
-    where = f"kubectl -n {known.namespace} get pods -o wide"
+    held = [one.partition(" (finalizer ")[0] for one in left if " (finalizer " in one]
+    where = f"kubectl -n {known.namespace} get pods -o wide" if len(held) < len(left) else ""
+    ways = (again, where, *(without_finalizers(one, known.namespace) for one in held[:3]), "todo-deploy down")
     title = f"release `{name}` is not uninstalled yet: it waits for {first_few(left)}"
-    return machine_error("RELEASE_LEAVING", title, hints=filter(None, (again, where, "todo-deploy down")))
+    return machine_error("RELEASE_LEAVING", title, hints=filter(None, ways))
 
 
 def _leaving(known: ReleaseRecord, kube: KubePort) -> list[str]:

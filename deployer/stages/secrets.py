@@ -128,12 +128,16 @@ def _held_in(namespace: str, kube: KubePort) -> tuple[str, tuple[str, ...]]:
     with suppress(DeployError):
         held = [(one["kind"].lower(), name_of(one), names)
                 for one in kube.contents(namespace) if (names := finalizers(one))]  # fmt: skip
-    patch = """--type=merge -p '{"metadata":{"finalizers":null}}'"""
     return (
         "\n".join(f"{kind}/{name} has finalizer {', '.join(names)}" for kind, name, names in held),
-        tuple(f"kubectl patch {kind} {name} -n {namespace} {patch}  (where what should remove it is gone)"
-              for kind, name, _ in held[:3]),
-    )  # fmt: skip
+        tuple(without_finalizers(f"{kind} {name}", namespace) for kind, name, _ in held[:3]),
+    )
+
+
+def without_finalizers(known_by: str, namespace: str) -> str:
+    """The way to let an object go that nobody lets go."""
+    patch = """--type=merge -p '{"metadata":{"finalizers":null}}'"""
+    return f"kubectl patch {known_by} -n {namespace} {patch}  (where what should remove it is gone)"
 
 
 def secret_objects(application: str, secret: SecretPlan) -> tuple[Object, ...]:

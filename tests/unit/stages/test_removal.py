@@ -342,6 +342,19 @@ def test_a_release_that_helm_waits_for_in_vain_names_the_node_that_its_pods_are_
     assert "todo-deploy up" in problem.hints[0]
 
 
+def test_a_release_that_a_finalizer_keeps_is_named_with_the_way_round_it(kube: FakeKube) -> None:
+    class Helm:
+        def uninstall(self, name: str, namespace: str) -> bool:
+            raise machine_error("HELM_FAILED", "context deadline exceeded")
+
+    gone = {"deletionTimestamp": kube.clock.stamp(), "finalizers": ["example.com/nobody"]}
+    kube.put({"kind": "ConfigMap", "metadata": {"name": "held", "namespace": "todo", **gone}})
+    known = ReleaseRecord("todo", 1, "", (ObjectRef("ConfigMap", "todo", "held"),))
+    (problem,) = failed(remove_releases([("web", known)], {}, cast(HelmPort, Helm()), kube))[1].problems
+    assert "configmap/held (finalizer example.com/nobody)" in problem.title
+    assert [hint.split(" -n ")[0] for hint in problem.hints] == ["kubectl patch configmap/held", "todo-deploy down"]
+
+
 def test_a_claim_that_is_waited_for_is_shown_with_its_user(kube: FakeKube) -> None:
     put(kube, "PersistentVolumeClaim", "data")
     put(kube, "Pod", "other", spec={"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]})
