@@ -611,12 +611,15 @@ def _check_copied(loaded: LoadedSpec, name: str, content: bytes, files: Sequence
         dockerfile_of(loaded.root, image),
     )
     run = {one.first + 1 for one in of_stage(text, args, image.target) if one.word != "ONBUILD"}
-    there = {one.path for one in files}
-    there |= {above.as_posix() for path in there for above in PurePosixPath(path).parents}
+    paths = {one.path for one in files}
     links = tuple(f"{one.path}/" for one in files if one.kind == "symlink")
     taken = [(path, line) for path, line in copied(text, args, certain=True) if line in run and path]
     lacking = {path: line for path, line in taken
-               if path not in there and not _PATTERN.search(path) and not path.startswith(links)}  # fmt: skip
+               if path not in paths and not _PATTERN.search(path) and not path.startswith(links)
+               and not any(one.startswith(f"{path}/") for one in paths)}  # fmt: skip
+    if not lacking:
+        return
+    there = paths | {above.as_posix() for path in paths for above in PurePosixPath(path).parents}
     ignored_by = build_context.ignore_file(folder, dockerfile)[1]
     problems = [
         Problem(
@@ -628,8 +631,7 @@ def _check_copied(loaded: LoadedSpec, name: str, content: bytes, files: Sequence
         )
         for path, line in lacking.items()
     ]
-    if problems:
-        raise DeployError(problems, ExitCode.INPUT)
+    raise DeployError(problems, ExitCode.INPUT)
 
 
 def _check_size(loaded: LoadedSpec, name: str, files: tuple[build_context.ContextFile, ...], most: int) -> None:
