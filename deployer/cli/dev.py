@@ -327,7 +327,6 @@ class Eyes:
     ) -> None:
         self._wake, self._display = wake, display
         self.synced: frozenset[str] = frozenset()
-        self._snapshot = Snapshot()
         self._ended = threading.Event()
         self.look_at(opened, refs)
         for target in (self._look_on, self._read_logs):

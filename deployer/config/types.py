@@ -8,7 +8,6 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
 
 # RFC 1123 labels and subdomains.
 _LABEL, _SUBDOMAIN = (
@@ -114,9 +113,10 @@ class Part(BaseModel):
         a part within a mapping without anything in it has its defaults."""
         if not isinstance(written, dict):
             return written
+        fields = {field.alias: field for field in cls.model_fields.values() if field.alias} | cls.model_fields
         found = {}
         for key, value in written.items():
-            field = cls.model_fields.get(key) or cls._by_alias().get(key)
+            field = fields.get(key)
             if value is None and field is not None and isinstance(field.default, dict | tuple | Part):
                 continue
             of = (get_args(field.annotation) or (None,))[-1] if field is not None else None
@@ -124,7 +124,3 @@ class Part(BaseModel):
                 value = {name: {} if one is None else one for name, one in value.items()}
             found[key] = value
         return found
-
-    @classmethod
-    def _by_alias(cls) -> dict[str, FieldInfo]:
-        return {field.alias: field for field in cls.model_fields.values() if field.alias}

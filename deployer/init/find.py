@@ -58,14 +58,15 @@ def find(root: Path) -> Repository:
         variants.pop(one.name, None)
     example = next((name for name in _EXAMPLES if (root / name).is_file()), None)
     has_env = (root / ".env").is_file()
+    has_compose = any((root / name).is_file() for name in COMPOSE)
     keys = plain = _env_keys(root / (example or ".env")) if example or has_env else {}
-    if any((root / name).is_file() for name in COMPOSE) and keys:
+    if has_compose and keys:
         keys = _env_keys(root / (example or ".env"), lambda _: None)
     found = (*dockerfiles, *variants.values())
     if found_charts:
         found = with_builds(root, files, found, keys, lambda path: _dockerfile(root, path, files))
     made = () if found_charts else services(root, found, keys)
-    if made and not any((root / name).is_file() for name in COMPOSE):
+    if made and not has_compose:
         aside = (f"{one} has a Compose file, which is not read: cd {one}, then: todo-deploy init"
                  for one in _elsewhere(files))  # fmt: skip
         made = (replace(made[0], remarks=(*made[0].remarks, *aside)), *made[1:])
