@@ -32,7 +32,7 @@ beside() {
 # The one test that stops the cluster waits for this lock (tests/cluster.py).
 # shellcheck disable=SC2329 # `beside` calls it
 units_and_contracts() {
-  "$bin/python" -m pytest -q -p no:cacheprovider &&
+  "$bin/python" -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 &&
     flock --shared "$logs/cluster.lock" \
       "$bin/python" -m pytest -q -p no:cacheprovider --cluster -m cluster tests/contract tests/parity
 }
@@ -52,6 +52,18 @@ beside "units, then contracts on the cluster" units_and_contracts
 step "end to end on the cluster"
 status=0
 "$bin/python" -m pytest --cluster -m cluster --ignore tests/contract --ignore tests/parity || status=$?
+# A job that hangs is ended, and says where it is: none takes half as long as all that was before.
+for ((waited = 0; waited < 1800; waited += 5)); do
+  [ -n "$(jobs -pr)" ] || break
+  ((waited % 60)) || step "still at work: $(tail -qn 1 "$logs"/{application,units}.log | paste -s -d ';')"
+  sleep 5
+done
+for job in $(jobs -pr); do
+  step "FAILED: still at work after half an hour"
+  kill -ABRT -- "-$job" # pytest shows where its threads are
+  sleep 2
+  tail -n 80 "$logs"/{application,units}.log
+done
 for job in "${jobs[@]}"; do
   wait "$job" || status=1
 done
