@@ -89,12 +89,12 @@ class Rules(Part):
 
     policy: Literal["advise", "strict"] = "advise"
     """Whether what breaks a rule of the tier `policy` (limits, probes, users, tags, names, …) is advice or an error."""
-    max_image_size: Size = "500m"
-    """Largest image."""
+    max_image_size: Size | None = None
+    """Largest image; default: any size."""
     scan: Literal["off", "report", "block"] = "off"
     """Vulnerability scan by trivy or grype, whichever is on PATH; `block`: no image with a critical one is deployed."""
-    max_context_size: Size = "200m"
-    """Largest build context; above it nothing is sent to the daemon."""
+    max_context_size: Size | None = None
+    """Largest build context, above which nothing is sent to the daemon; default: any size."""
     min_free_disk: Size = "2g"
     """Free disk that must remain where Docker keeps its data."""
     capacity: Literal["warn", "strict"] = "warn"

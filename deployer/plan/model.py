@@ -72,7 +72,7 @@ class ImagePlan:
     bases: tuple[str, ...]
     target: str | None
     labels: Mapping[str, str]
-    max_size: str
+    max_size: str | None
     source: ImageSource
     tag_note: str = ""
     """Why the tag has a content digest where its policy would have a commit."""

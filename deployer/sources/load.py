@@ -378,7 +378,8 @@ def read_sources(
         beside = _beside(loaded, folder, (one.path for one in files if one.path != own))
         # BuildKit asks for what the Dockerfile takes: Git's folder may be larger than all of that.
         counted = tuple(one for one in files if one.path not in beside or _taken_by(taken, one.path))
-        _check_size(loaded, name, counted, mebibytes(spec.rules.max_context_size))
+        if spec.rules.max_context_size:
+            _check_size(loaded, name, counted, mebibytes(spec.rules.max_context_size))
         from_here = {base: images[other].digest for base, other in on[name].items()}
         wanted = digest.BuildInputs(
             folder, counted, content, image.args, image.target, ",".join(image.platforms) or None,

@@ -204,10 +204,9 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
     else:
         title = f"the connection to the daemon was lost in each of {_ATTEMPTS} builds of image `{image.ref}`"
         raise DeployError(Problem("BUILD_LOST", title, hints=("todo-deploy up", "todo-deploy doctor")), ExitCode.BUILD)
-    most = mebibytes(image.max_size)
-    if facts.size >= most * 2**20:
+    if image.max_size and facts.size >= mebibytes(image.max_size) * 2**20:
         daemon.remove(image.ref)
-        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {most} MiB are allowed"
+        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {mebibytes(image.max_size)} MiB are allowed"
         hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
         raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
     return BuiltImage(image.name, image.ref, True, reason, facts.size)

@@ -23,6 +23,7 @@ from deployer.sources.dockerfile import instructions
 
 # What every cluster has (Kubernetes docs, Namespaces).
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_LARGE_CONTEXT = 200 * 2**20
 _SEMVER = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
@@ -530,12 +531,12 @@ def _built_in(subject: Subject, image: ImagePlan) -> Iterator[tuple[str, str, Pl
 
 @rule("CONTEXT_SIZE", "advice", "Docker docs, Build context", hint="list what the build does not need in .dockerignore")
 def contexts(subject: Subject) -> Iterator[Violation]:
-    """The size of each build context is shown with its biggest entries."""
+    """The size of each build context is shown with its biggest entries; it is advice above 200 MiB."""
     for name, (size, biggest) in subject.machine.contexts.items():
         entries = ", ".join(f"{path} ({_amount(number)})" for path, number in biggest)
         yield Violation(f"image `{name}`: its build context has {_amount(size)}",
                      Place(spec=("images", name, "context")), f"biggest: {entries}" if entries else "",
-                     severity="note")  # fmt: skip
+                     severity="note" if size <= _LARGE_CONTEXT else None)  # fmt: skip
 
 
 def _amount(size: int) -> str:

@@ -240,6 +240,14 @@ def test_an_image_that_is_too_large_is_refused_and_removed(tmp_path: Path) -> No
     assert daemon.image(wanted.ref) is None
 
 
+def test_an_image_may_be_of_any_size_unless_the_spec_says_otherwise(tmp_path: Path) -> None:
+    wanted = replace(image(tmp_path), max_size=None)
+    daemon = FakeImages()
+    daemon.sizes[wanted.ref] = 2**33
+    played(ensure([wanted], daemon))
+    assert daemon.image(wanted.ref) is not None
+
+
 def test_no_build_names_every_missing_image(tmp_path: Path) -> None:
     plans = [image(tmp_path, name) for name in ("a", "b", "c")]
     daemon = FakeImages([plans[1].ref])

@@ -303,6 +303,8 @@ BAD: list[tuple[str, str, Change, str]] = [
         "api": (("VITE_API_URL", "http://localhost:8000", "api/Dockerfile:4"),)})), "no address that is served"),
     ("CONTEXT_SIZE", "note", at("machine", to=Machine(contexts={"api": (3 * 2**20, (("data/big", 2**20),))})),
      "3.0 MiB"),
+    ("CONTEXT_SIZE", "warning", at("machine", to=Machine(contexts={"api": (300 * 2**20, (("data", 2**20),))})),
+     "300.0 MiB"),
     ("DISK_FREE", "error", at("cluster", to=cluster(free_disk_mib=7)), "7 MiB of disk are free inside the cluster"),
     ("DISK_FREE", "error", both(at("claim", "spec", "resources", "requests", "storage", to="50Mi"),
                                 at("machine", to=Machine(free_disk_mib=100))), "100 MiB"),
