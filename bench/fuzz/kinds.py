@@ -26,7 +26,7 @@ from deployer.core.yaml import parse_yaml
 from deployer.diagnosis import diagnose
 from deployer.images.scanner import read_report
 from deployer.kube.client import KubeApi
-from deployer.kube.kubeconfig import read, server_of, write_narrowed
+from deployer.kube.kubeconfig import read, server_of, write_context
 from deployer.state import record
 from deployer.status import Snapshot, WorkloadRef, current_pods, is_rollout_complete, old_pods, workload_status
 from tests import DATA, ROOT
@@ -119,7 +119,7 @@ def kubeconfigs(home: Home, random: Random) -> Tried:
 
     def look() -> None:
         server_of(read(home.kubeconfig), "tiny")
-        write_narrowed(home.kubeconfig, "tiny", home.root / "narrowed.json")
+        write_context(home.kubeconfig, "tiny", home.root / "narrowed.json")
         KubeApi(home.kubeconfig, random.choice(("tiny", "work")))
 
     return _called(look, content)

@@ -357,7 +357,7 @@ class Eyes:
                 statuses = tuple(workload_status(ref, snapshot, now) for ref in self._refs)
                 synced = _services_of(self.synced, self._refs, snapshot)
                 self._display.workloads(worth_showing(statuses), synced, self._addresses)
-                ids = frozenset(one.id for one in sync.every(pods))
+                ids = frozenset(one.id for one in sync.pod_containers(pods))
                 if self._ids is not None and ids != self._ids:
                     self._wake()
                 self._ids = ids
@@ -381,7 +381,7 @@ class Eyes:
 def _services_of(ids: frozenset[str], refs: tuple[WorkloadRef, ...], snapshot: Snapshot) -> frozenset[str]:
     """The workloads that have one of these containers."""
     return frozenset(
-        ref.name for ref in refs if any(one.id in ids for one in sync.every(pods_of(ref, snapshot)))
+        ref.name for ref in refs if any(one.id in ids for one in sync.pod_containers(pods_of(ref, snapshot)))
     )  # fmt: skip
 
 

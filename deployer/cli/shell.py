@@ -65,7 +65,7 @@ def _variables(session: Session) -> Variables:
     cluster = loaded.spec.cluster
     context = cluster.context_name
     private = here.folder(loaded.spec) / "kubeconfig"
-    kubeconfig.write_narrowed(here.kubeconfig, context, private)
+    kubeconfig.write_context(here.kubeconfig, context, private)
     profile = cluster.name if cluster.provider == "minikube" else None
     target = ShellTarget(seen.toolchain.bin, private, context, profile, seen.facts.docker, seen.facts.node_ip)
     return cluster_variables(os.environ, target)

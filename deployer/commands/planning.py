@@ -62,7 +62,7 @@ def plan_up(run: Connected, services: Sequence[str], timeout: float | None) -> P
     # Pods of earlier revisions may print earlier values.
     learn_secrets(run.kube, run.spec.application, run.spec.namespaces)
     commit = git.read_commit(run.loaded.root)
-    plan = narrowed(plan_for(opened_with(kept, run), run.values, commit, run.machine, services), services)
+    plan = select_services(plan_for(opened_with(kept, run), run.values, commit, run.machine, services), services)
     if timeout is not None:
         plan = replace(plan, releases=tuple(replace(one, timeout=timeout) for one in plan.releases))
     return Planned(plan, kept, commit, partial=bool(services))
@@ -173,7 +173,7 @@ def _kept_sources(
     return {name: before[name].source for name in known if name not in (*services, *under) and name in before}
 
 
-def narrowed(plan: Plan, services: Sequence[str]) -> Plan:
+def select_services(plan: Plan, services: Sequence[str]) -> Plan:
     """The plan with only the releases that were asked for or use an image that was; whole where none was named.
 
     Input error for an unknown name.

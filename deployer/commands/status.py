@@ -32,7 +32,7 @@ from deployer.rollout.stage import (
 from deployer.rollout.watch import take_logs
 from deployer.sources.load import load_env, values_of
 from deployer.stages.removal import volume_claims
-from deployer.stages.sync import every
+from deployer.stages.sync import pod_containers
 from deployer.stages.urls import INGRESS, forwarded_origin, service_origin
 from deployer.state.lock import is_held
 from deployer.state.record import Record
@@ -111,7 +111,7 @@ def read_status(opened: Opened, clock: Clock) -> Status:
                 verified = False
                 opened, releases = _taken_back(opened, finding, releases)
     for ref in refs:
-        if any(one.is_labelled for one in every(current_pods(ref, snapshot))):
+        if any(one.is_labelled for one in pod_containers(current_pods(ref, snapshot))):
             causes.setdefault(ref, "runs files that `dev` copied into it, which are not verified: todo-deploy up")
             releases = [replace(one, verdict="") if _has(opened, one.release, ref) else one for one in releases]
     services = services_beside(refs, kube)

@@ -38,7 +38,7 @@ from deployer.stages import urls as urls_stage
 from deployer.stages.images import BuiltImage, SourcesChanged, scan_images
 from deployer.stages.releases import Preparation
 from deployer.stages.secrets import KeptSecret
-from deployer.stages.sync import LABEL, every
+from deployer.stages.sync import LABEL, pod_containers
 from deployer.stages.urls import ProvenUrl
 from deployer.state import build_cache
 from deployer.status import WorkloadStatus, current_pods
@@ -173,7 +173,7 @@ def replace_synced(run: Connected, deployed: Deployed, planned: Planned, options
     snapshot = take_snapshot(refs, run.kube, events=False)
     synced = [
         ref for ref in refs
-        if any(one.label and one.image in asked for one in every(current_pods(ref, snapshot)))
+        if any(one.label and one.image in asked for one in pod_containers(current_pods(ref, snapshot)))
     ]  # fmt: skip
     if synced:
         yield from stage(restart.STAGE, restart.restart_workloads(synced, run.kube, run.clock), run.clock)

@@ -144,7 +144,7 @@ def refuse_foreign(source: Path, context: str) -> None:
         )
 
 
-def narrowed(document: Mapping[str, Any], context: str, folder: Path) -> dict[str, Any] | None:
+def only_context(document: Mapping[str, Any], context: str, folder: Path) -> dict[str, Any] | None:
     """The kubeconfig with this context alone, as the current one; None where it has no such context.
 
     Paths in it are relative to `folder`, where it was read.
@@ -165,9 +165,9 @@ def narrowed(document: Mapping[str, Any], context: str, folder: Path) -> dict[st
     }
 
 
-def write_narrowed(source: Path, context: str, target: Path) -> None:
+def write_context(source: Path, context: str, target: Path) -> None:
     """`target` (mode 0600) holds this context of `source` alone; machine error where it cannot be read or written."""
-    found = narrowed(read(source), context, source.parent)
+    found = only_context(read(source), context, source.parent)
     if found is None:
         raise machine_error("CONTEXT_MISSING", f"no context `{context}` in {source}", hints=("todo-deploy up",))
     try:

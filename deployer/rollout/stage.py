@@ -211,29 +211,29 @@ def take_snapshot(
     namespaces = sorted({ref.namespace for ref in refs})
     kinds = {ref.kind for ref in refs}
 
-    def every(kind: str, fields: str = "") -> tuple[Object, ...]:
+    def list_all(kind: str, fields: str = "") -> tuple[Object, ...]:
         return tuple(one for namespace in namespaces for one in kube.list(kind, namespace, fields=fields))
 
     def unless_same(kind: str, owners: Objects, owners_before: Objects, known: Objects) -> Objects:
         if before is not None and _versions(owners_before) == _versions(owners):
             return known
-        return every(kind) if owners else ()
+        return list_all(kind) if owners else ()
 
     then = before or Snapshot()
-    deployments = every("Deployment") if "Deployment" in kinds else ()
-    daemonsets = every("DaemonSet") if "DaemonSet" in kinds else ()
+    deployments = list_all("Deployment") if "Deployment" in kinds else ()
+    daemonsets = list_all("DaemonSet") if "DaemonSet" in kinds else ()
     return Snapshot(
         deployments=deployments,
-        replicasets=every("ReplicaSet")
+        replicasets=list_all("ReplicaSet")
         if "ReplicaSet" in kinds
         else unless_same("ReplicaSet", deployments, then.deployments, then.replicasets),
-        statefulsets=every("StatefulSet") if "StatefulSet" in kinds else (),
+        statefulsets=list_all("StatefulSet") if "StatefulSet" in kinds else (),
         daemonsets=daemonsets,
         revisions=unless_same("ControllerRevision", daemonsets, then.daemonsets, then.revisions),
-        jobs=every("Job") if kinds & {"Job", "CronJob"} else (),
-        pods=every("Pod"),
-        events=every("Event", _TELLING_EVENTS) if events else (),
-        others=tuple(one for kind in sorted(kinds - FIELDS.keys()) for one in every(kind)),
+        jobs=list_all("Job") if kinds & {"Job", "CronJob"} else (),
+        pods=list_all("Pod"),
+        events=list_all("Event", _TELLING_EVENTS) if events else (),
+        others=tuple(one for kind in sorted(kinds - FIELDS.keys()) for one in list_all(kind)),
     )
 
 

@@ -103,10 +103,10 @@ Note = Callable[[Container, Manifest], None]
 
 def running(ref: str, pods: Iterable[Mapping[str, Any]]) -> tuple[Container, ...]:
     """The containers that run the image, of pods that stay."""
-    return tuple(one for one in every(pods) if one.image == ref)
+    return tuple(one for one in pod_containers(pods) if one.image == ref)
 
 
-def every(pods: Iterable[Mapping[str, Any]]) -> tuple[Container, ...]:
+def pod_containers(pods: Iterable[Mapping[str, Any]]) -> tuple[Container, ...]:
     """The containers that run, of pods that stay."""
     return tuple(
         Container(

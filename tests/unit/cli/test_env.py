@@ -23,7 +23,7 @@ from deployer.core.shell import (
     unexported,
 )
 from deployer.core.steps import Outcome, Steps
-from deployer.kube.kubeconfig import narrowed
+from deployer.kube.kubeconfig import only_context
 from deployer.toolchain import Toolchain
 from tests.fakes import FakeHelm
 from tests.unit.cli.conftest import Run, Staged
@@ -123,11 +123,11 @@ def test_a_kubeconfig_of_one_context_keeps_its_files_reachable() -> None:
         "clusters": [{"name": "c", "cluster": {"server": "s", "certificate-authority": "ca.crt"}}],
         "users": [{"name": "u", "user": {"client-key": "/abs/key", "client-certificate": "sub/crt"}}],
     }
-    found = narrowed(document, "a", Path("/home/me/.kube"))
+    found = only_context(document, "a", Path("/home/me/.kube"))
     assert found is not None and found["current-context"] == "a" and [one["name"] for one in found["contexts"]] == ["a"]
     assert found["clusters"][0]["cluster"]["certificate-authority"] == "/home/me/.kube/ca.crt"
     assert found["users"][0]["user"] == {"client-key": "/abs/key", "client-certificate": "/home/me/.kube/sub/crt"}
-    assert narrowed(document, "nowhere", Path()) is None
+    assert only_context(document, "nowhere", Path()) is None
 
 
 def test_env_writes_a_private_kubeconfig_and_leaves_the_users_alone(staged: Staged, run: Run) -> None:

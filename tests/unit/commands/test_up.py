@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.commands.planning import narrowed
+from deployer.commands.planning import select_services
 from deployer.commands.up import notices
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Warned
@@ -38,7 +38,7 @@ def names(plan: Plan) -> tuple[list[str], list[str]]:
 
 
 def test_without_services_the_plan_is_whole() -> None:
-    assert narrowed(PLAN, ()) is PLAN
+    assert select_services(PLAN, ()) is PLAN
 
 
 @pytest.mark.parametrize(
@@ -54,23 +54,23 @@ def test_without_services_the_plan_is_whole() -> None:
 def test_a_service_brings_its_releases_and_their_images(
     services: tuple[str, ...], images: list[str], releases: list[str]
 ) -> None:
-    assert names(narrowed(PLAN, services)) == (images, releases)
+    assert names(select_services(PLAN, services)) == (images, releases)
 
 
 def test_an_image_brings_those_that_it_is_built_on() -> None:
     web = replace(image("web"), source=ImageSource("d", {}, on={"api": "api"}))
     api = replace(image("api"), source=ImageSource("d", {}, on={"base:1": "base"}))
     plan = replace(PLAN, images=(image("base"), api, image("db"), web))
-    assert names(narrowed(plan, ("web",))) == (["base", "api", "web"], ["front"])
+    assert names(select_services(plan, ("web",))) == (["base", "api", "web"], ["front"])
 
 
 def test_secrets_are_always_ensured() -> None:
-    assert narrowed(PLAN, ("web",)).secrets == PLAN.secrets
+    assert select_services(PLAN, ("web",)).secrets == PLAN.secrets
 
 
 def test_an_unknown_service_is_an_input_error_that_names_the_nearest() -> None:
     with pytest.raises(DeployError) as caught:
-        narrowed(PLAN, ("web", "frnt"))
+        select_services(PLAN, ("web", "frnt"))
     (problem,) = caught.value.problems
     assert (problem.code, caught.value.exit_code) == ("SERVICE_UNKNOWN", ExitCode.INPUT)
     assert "`front`" in problem.hints[0]

@@ -15,7 +15,7 @@ from deployer.core.ports import Executed, Object
 from deployer.sources import build_context, digest
 from deployer.sources.digest import BuildInputs, FileHashes, Manifest
 from deployer.stages import sync
-from deployer.stages.sync import LABEL, Container, Wanted, can_sync, difference, every, is_passing, place
+from deployer.stages.sync import LABEL, Container, Wanted, can_sync, difference, is_passing, place, pod_containers
 from tests.fakes import FakeKube
 from tests.fakes.play import code, failed, items, played
 
@@ -91,7 +91,7 @@ class Ground:
         self.notes: dict[Container, Manifest] = {}
 
     def sync(self) -> Wanted:
-        (container,) = every(self.kube.list("Pod", "default"))
+        (container,) = pod_containers(self.kube.list("Pod", "default"))
         have = self.notes.get(container, self.have)
         return Wanted("api", self.root, RULES, tree(self.root), {container: have})
 
@@ -141,7 +141,7 @@ def test_the_pod_is_labelled_before_the_first_file(ground: Ground) -> None:
     assert code(error) == "SYNC_LOST"
     (left,) = ground.notes.values()
     assert difference(left, tree(ground.root)).changed  # whatever has arrived, all of it is sent again
-    assert all(one.is_labelled for one in every([found]))
+    assert all(one.is_labelled for one in pod_containers([found]))
 
 
 def test_a_read_only_file_system_is_named_with_what_mends_it(ground: Ground) -> None:
@@ -169,8 +169,8 @@ def test_only_running_containers_of_pods_that_stay_count() -> None:
     gone = pod()
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     waiting = pod(state={"waiting": {}})
-    assert every([gone, waiting]) == ()
-    assert [one.image for one in every([pod()])] == ["api:1"]
+    assert pod_containers([gone, waiting]) == ()
+    assert [one.image for one in pod_containers([pod()])] == ["api:1"]
 
 
 def test_the_script_does_in_a_shell_what_is_asked(tmp_path: Path, ground: Ground) -> None:
