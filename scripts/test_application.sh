@@ -38,14 +38,15 @@ stamped() {
 make_backend_venv() {
   local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check)
   rm -rf "$1" && "$bin/python" -m venv "$1" &&
-    "${pip[@]}" --require-hashes -r app/backend/requirements.lock && "${pip[@]}" 'pytest>=8'
+    "${pip[@]}" --require-hashes -r app/backend/requirements.lock && "${pip[@]}" 'pytest>=9'
 }
 
 backend_tests() {
   local venv=$cache/backend-venv wanted
   wanted=$("$bin/python" --version && cksum < app/backend/requirements.lock)
   stamped "$venv.stamp" "$wanted" make_backend_venv "$venv"
-  (cd app/backend && PYTHONDONTWRITEBYTECODE=1 quietly "$venv/bin/python" -m pytest -q -p no:cacheprovider)
+  (cd app/backend && PYTHONDONTWRITEBYTECODE=1 quietly "$venv/bin/python" -m pytest -q -p no:cacheprovider \
+    -o faulthandler_timeout=120 -o faulthandler_exit_on_timeout=true)
 }
 
 # In a copy, so that neither dependencies nor builds appear in the sources.
@@ -62,8 +63,8 @@ frontend_tests() {
     done
   cd "$copy"
   stamped "$copy.stamp" "$(node --version && cksum < package-lock.json)" \
-    npm ci --no-audit --no-fund --loglevel=error
-  lines=8 quietly timeout 600 npm test --silent # a process that is left would keep it from its end
+    timeout --kill-after=10 900 npm ci --no-audit --no-fund --loglevel=error
+  lines=8 quietly timeout --kill-after=10 600 npm test --silent # a process that is left would keep it from its end
   cd "$root"
 }
 
@@ -86,7 +87,7 @@ fi
 
 if command -v initdb > /dev/null && command -v pg_ctl > /dev/null; then
   step database
-  quietly sh app/database/tests/test_entrypoint.sh
+  quietly timeout --kill-after=10 600 sh app/database/tests/test_entrypoint.sh
 else
   not_tested+="; the database's entrypoint is tested on the cluster only: there is no PostgreSQL on PATH"
 fi

@@ -61,6 +61,7 @@ def test_sigterm_drains_and_ends_well(tmp_path: Path) -> None:
 def test_a_request_in_flight_is_finished(tmp_path: Path) -> None:
     """A slow provider holds the request open over the shutdown."""
     with socket.create_server(("127.0.0.1", 0)) as provider:
+        provider.settimeout(30)
         env = {
             "DATABASE_URL": f"sqlite:///{tmp_path}/todo.db",
             "DRAIN_SECONDS": "0",
