@@ -11,7 +11,7 @@ from deployer.commands.toolchain import ensure_tools
 from deployer.composition import Run
 from deployer.core.errors import DeployError, ExitCode
 from deployer.core.events import Item, ItemState
-from deployer.core.ports import UNINSTALL_SECONDS, ClusterPort, HelmPort
+from deployer.core.ports import ClusterPort, HelmPort
 from deployer.core.steps import Clock, Outcome, Steps, outcome_only, stage
 from deployer.helm.recovery import is_unfinished
 from deployer.helm.storage import made_by_hooks, revisions_of
@@ -100,8 +100,9 @@ def remove_application(
     namespaces |= {release.namespace or spec.namespace for release in spec.releases.values()}
     namespaces |= {secret.namespace or spec.namespace for secret in spec.secrets.values()}
     removal.keep_namespaces(installed, namespaces, kube)
-    removing = removal.remove_releases(installed, needs, helm, kube)
-    releases = yield from _without_releases(opened, installed, removing, clock)
+    seconds = removal.seconds_to_end(namespaces, kube)
+    removing = removal.remove_releases(installed, needs, helm, kube, seconds)
+    releases = yield from _without_releases(opened, installed, removing, seconds, clock)
     yield from removal.remove_hooks(made, kube)
     by_hooks = {one.name for one in made if one.kind == "Namespace"} | {claim.namespace for claim in claims}
     secrets = yield from removal.remove_secrets(spec.application, namespaces, kube)
@@ -127,13 +128,14 @@ def _without_releases(
     opened: Opened,
     installed: Sequence[tuple[str, record.ReleaseRecord]],
     removing: Steps[Outcome[int]],
+    seconds: float,
     clock: Clock,
 ) -> Steps[Outcome[int]]:
     """No release is left; one whose hook does not let it go is reported in the hook's words, with the way round it."""
     kube, rules = opened.kube, opened.loaded.spec.rollout
     places = tuple((name, one.namespace) for name, one in installed)
-    limits = limits_from(rules, UNINSTALL_SECONDS)
-    at_work = HelmAtWork(removal.STAGE, places, kube, clock, limits, UNINSTALL_SECONDS, evidence.text_writer())
+    limits = limits_from(rules, seconds)
+    at_work = HelmAtWork(removal.STAGE, places, kube, clock, limits, seconds, evidence.text_writer())
     try:
         return (yield from hooks.watched(removing, at_work))
     except DeployError as error:

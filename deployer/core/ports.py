@@ -453,7 +453,7 @@ class Upgraded:
 
 
 UNINSTALL_SECONDS = 120.0
-"""So long Helm waits for each hook, and for the objects, of a release that goes."""
+"""So long Helm waits for each hook, and for the objects, of a release that goes, where it has few pods."""
 
 
 class HelmPort(Protocol):
@@ -466,4 +466,4 @@ class HelmPort(Protocol):
     def rollback(
         self, release: str, namespace: str, revision: int, timeout: float, *, force_conflicts: bool = False
     ) -> None: ...
-    def uninstall(self, release: str, namespace: str) -> bool: ...
+    def uninstall(self, release: str, namespace: str, timeout: float = UNINSTALL_SECONDS) -> bool: ...

@@ -171,12 +171,12 @@ class Helm:
         words += ["--history-max", _EVERY, *(["--force-conflicts"] if force_conflicts else [])]
         self._run(self._command.run(words), (release, namespace))
 
-    def uninstall(self, release: str, namespace: str) -> bool:
+    def uninstall(self, release: str, namespace: str, timeout: float = UNINSTALL_SECONDS) -> bool:
         """The release and its objects are gone (volumes of StatefulSets stay); whether there was one."""
         # The watcher of Helm 4 gives up while a Job still goes, where it sees another object gone first.
         wait = "--wait=legacy" if self.server_side else "--wait"
         words = ["uninstall", release, "--namespace", namespace, "--cascade", "foreground", wait]
-        words += ["--timeout", f"{UNINSTALL_SECONDS:.0f}s"]
+        words += ["--timeout", f"{timeout:.0f}s"]
         try:
             self._run(self._command.run(words), (release, ""), "remove")
         except pyhelm3.errors.ReleaseNotFoundError:

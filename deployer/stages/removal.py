@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -15,6 +15,7 @@ from deployer.core.ports import (
     MADE_LABEL,
     MANAGED_BY,
     OWNER,
+    UNINSTALL_SECONDS,
     ClusterPort,
     HelmPort,
     KubePort,
@@ -34,6 +35,7 @@ from deployer.status.objects import annotations_of, dig, has_condition, is_termi
 
 STAGE = "removal"
 _GONE_SECONDS = 120.0
+_POD_SECONDS = 0.3
 # A provisioner that feels responsible deletes a volume within a second or two.
 _VOLUME_SECONDS = 5.0
 _COLLECTED_SECONDS = 10.0
@@ -98,29 +100,46 @@ def remove_releases(
     needs: Mapping[str, Sequence[str]],
     helm: HelmPort,
     kube: KubePort,
+    timeout: float = UNINSTALL_SECONDS,
 ) -> Steps[Outcome[int]]:
-    """No release is left: those that need others went before these, the rest side by side; how many there were."""
+    """No release is left: those that need others went before these, the rest side by side; how many there were.
+
+    `timeout`: seconds that Helm waits for each hook and for each release.
+    """
     removed, left = 0, dict(releases)
     while left:
         needed = {need for name in left for need in needs.get(name, ())}
         wave = [name for name in left if name not in needed] or list(left)
-        gone = yield from merge({name: partial(_uninstalled, name, left[name], helm, kube) for name in reversed(wave)})
+        uninstall = {name: partial(helm.uninstall, name, left[name].namespace, timeout) for name in reversed(wave)}
+        gone = yield from merge({name: partial(_uninstalled, name, left[name], one, kube)
+                                 for name, one in uninstall.items()})  # fmt: skip
         removed += sum(gone.values())
         left = {name: one for name, one in left.items() if name not in wave}
     return Outcome(removed, bool(removed), f"{removed} releases")
 
 
-def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort) -> Steps[bool]:
+def seconds_to_end(namespaces: Iterable[str], kube: KubePort) -> float:
+    """Seconds that the removal of all releases may take: longer than any grace period of a pod, more for many pods.
+
+    The controllers of Kubernetes ask the API server 20 times a second (`--kube-api-qps`), and a pod takes them several
+    requests.
+    """
+    pods = [pod for one in sorted(set(namespaces)) for pod in kube.list("Pod", one)]
+    grace = max((dig(pod, "spec", "terminationGracePeriodSeconds") or 0 for pod in pods), default=0)
+    return UNINSTALL_SECONDS + grace + _POD_SECONDS * len(pods)
+
+
+def _uninstalled(name: str, known: ReleaseRecord, uninstall: Callable[[], bool], kube: KubePort) -> Steps[bool]:
     """Helm has removed the release; whether there was one. What it waits for meanwhile is shown."""
     yield Item(STAGE, name, ItemState.RUNNING, "uninstalling")
     over = threading.Event()
     for problem in described(name, forget(name, known.namespace, kube)):
         yield Warned(problem)
 
-    def uninstall() -> Steps[bool]:
+    def work() -> Steps[bool]:
         yield from ()
         try:
-            return helm.uninstall(name, known.namespace)
+            return uninstall()
         except DeployError as error:
             raise _left(name, known, kube) or error from None
         finally:
@@ -135,7 +154,7 @@ def _uninstalled(name: str, known: ReleaseRecord, helm: HelmPort, kube: KubePort
                 yield Item(STAGE, name, ItemState.RUNNING, f"uninstalling: waiting for {first_few(left)}")
         return True
 
-    was_there = (yield from merge({"helm": uninstall, "watch": watch}))["helm"]
+    was_there = (yield from merge({"helm": work, "watch": watch}))["helm"]
     yield Item(STAGE, name, ItemState.DONE if was_there else ItemState.UNCHANGED, "gone")
     return was_there
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from deployer.core.errors import DeployError, ExitCode, Problem
 from deployer.core.ports import (
+    UNINSTALL_SECONDS,
     WITHOUT_CLUSTER,
     Object,
     ObjectRef,
@@ -151,7 +152,7 @@ class FakeHelm:
         if failure is not None:
             raise failure
 
-    def uninstall(self, release: str, namespace: str) -> bool:
+    def uninstall(self, release: str, namespace: str, timeout: float = UNINSTALL_SECONDS) -> bool:
         history = self._history(release, namespace)
         self._build(history[-1:], "")
         for revision in history:

@@ -25,6 +25,7 @@ from deployer.stages.removal import (
     remove_namespaces,
     remove_releases,
     remove_secrets,
+    seconds_to_end,
     volume_claims,
     volumes_of,
 )
@@ -258,7 +259,7 @@ def test_a_release_that_its_hook_keeps_is_named_with_the_way_round_it(
 ) -> None:
     played(shop.up("1"))
 
-    def keep(release: str, namespace: str) -> bool:
+    def keep(release: str, namespace: str, timeout: float) -> bool:
         secret = shop.kube.get("Secret", namespace, storage.secret_name(release, 1))
         assert secret is not None
         shop.kube.put(storage.with_status(secret, "uninstalling", ""))
@@ -278,7 +279,8 @@ def test_releases_go_side_by_side_and_those_that_need_others_first() -> None:
             self.gone: list[str] = []
             self.both = threading.Barrier(2)
 
-        def uninstall(self, release: str, namespace: str) -> bool:
+        def uninstall(self, release: str, namespace: str, timeout: float) -> bool:
+            self.asked = timeout
             if release in ("web", "api"):
                 self.both.wait(timeout=20)
             self.gone.append(f"{namespace}/{release}")
@@ -287,9 +289,18 @@ def test_releases_go_side_by_side_and_those_that_need_others_first() -> None:
     helm = Helm()
     releases = [(name, ReleaseRecord("shop", 1, "", ())) for name in ("db", "api", "web", "never")]
     needs = {"api": ["db"], "web": ["db", "elsewhere"], "never": []}
-    _, outcome = played(remove_releases(releases, needs, cast("HelmPort", helm), FakeKube()))
-    assert (outcome.value, outcome.changed) == (3, True)
+    _, outcome = played(remove_releases(releases, needs, cast("HelmPort", helm), FakeKube(), 400.0))
+    assert (outcome.value, outcome.changed, helm.asked) == (3, True, 400.0)
     assert helm.gone[-1] == "shop/db" and len(helm.gone) == 4
+
+
+def test_many_pods_and_those_that_end_slowly_are_given_their_time(kube: FakeKube) -> None:
+    usual = seconds_to_end(["default", "todo"], kube)
+    put(kube, "Pod", "slow", spec={"terminationGracePeriodSeconds": 600})
+    assert seconds_to_end(["default", "todo", "default"], kube) > usual + 600
+    for number in range(1000):
+        put(kube, "Pod", f"web-{number}", "todo")
+    assert seconds_to_end(["default", "todo"], kube) > usual + 600 + 200
 
 
 def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +308,7 @@ def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytes
     shown = threading.Event()
 
     class Helm:
-        def uninstall(self, release: str, namespace: str) -> bool:
+        def uninstall(self, release: str, namespace: str, timeout: float) -> bool:
             assert shown.wait(timeout=20)
             return True
 
@@ -319,7 +330,7 @@ def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytes
 
 def test_a_release_that_helm_waits_for_in_vain_names_the_node_that_its_pods_are_on(kube: FakeKube) -> None:
     class Helm:
-        def uninstall(self, name: str, namespace: str) -> bool:
+        def uninstall(self, name: str, namespace: str, timeout: float) -> bool:
             raise machine_error("HELM_FAILED", "context deadline exceeded")
 
     def removing() -> DeployError:
@@ -344,7 +355,7 @@ def test_a_release_that_helm_waits_for_in_vain_names_the_node_that_its_pods_are_
 
 def test_a_release_that_a_finalizer_keeps_is_named_with_the_way_round_it(kube: FakeKube) -> None:
     class Helm:
-        def uninstall(self, name: str, namespace: str) -> bool:
+        def uninstall(self, name: str, namespace: str, timeout: float) -> bool:
             raise machine_error("HELM_FAILED", "context deadline exceeded")
 
     gone = {"deletionTimestamp": kube.clock.stamp(), "finalizers": ["example.com/nobody"]}
