@@ -206,7 +206,7 @@ def _build(image: ImagePlan, daemon: ImagePort, reason: str, how: Building, cloc
         raise DeployError(Problem("BUILD_LOST", title, hints=("todo-deploy up", "todo-deploy doctor")), ExitCode.BUILD)
     if image.max_size and facts.size >= mebibytes(image.max_size) * 2**20:
         daemon.remove(image.ref)
-        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {mebibytes(image.max_size)} MiB are allowed"
+        title = f"image `{image.ref}` has {facts.size / 2**20:.0f} MiB; at most {image.max_size} is allowed"
         hints = ("keep build tools out of the last stage", "or raise rules.maxImageSize in the spec")
         raise DeployError(Problem("IMAGE_TOO_LARGE", title, hints=hints), ExitCode.BUILD)
     return BuiltImage(image.name, image.ref, True, reason, facts.size)
