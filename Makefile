@@ -54,9 +54,9 @@ unit: setup ## The fast tests only
 test: setup ## All tests, those on the real cluster included
 	@scripts/test.sh
 
-bench: setup ## A race with a script (and skaffold, tilt), what commands cost, large trees and rollouts, thirty services (15 minutes, on a quiet machine)
+bench: setup ## A race with a script (and skaffold, tilt), what commands cost, large trees and rollouts, thirty services, 2,000 pods (30 minutes, on a quiet machine)
 	@$(BIN)/python -m bench.race && $(BIN)/python -m bench.commands && $(BIN)/python -m bench.digests && \
-		$(BIN)/python -m bench.watching && $(BIN)/python -m bench.many
+		$(BIN)/python -m bench.watching && $(BIN)/python -m bench.many && $(BIN)/python -m bench.large
 
 bench-dev: setup ## `dev`: from a save to the new answer, hot reload in Chromium, two hundred saves in a row (10 minutes)
 	@$(BIN)/python -m bench.dev
