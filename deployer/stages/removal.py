@@ -124,7 +124,7 @@ def seconds_to_end(namespaces: Iterable[str], kube: KubePort) -> float:
     The controllers of Kubernetes ask the API server 20 times a second (`--kube-api-qps`), and a pod takes them several
     requests.
     """
-    pods = [pod for one in sorted(set(namespaces)) for pod in kube.list("Pod", one)]
+    pods = [pod for one in sorted(set(namespaces)) for pod in listed_if_allowed(kube, "Pod", one) or ()]
     grace = max((dig(pod, "spec", "terminationGracePeriodSeconds") or 0 for pod in pods), default=0)
     return UNINSTALL_SECONDS + grace + _POD_SECONDS * len(pods)
 

@@ -301,6 +301,8 @@ def test_many_pods_and_those_that_end_slowly_are_given_their_time(kube: FakeKube
     for number in range(1000):
         put(kube, "Pod", f"web-{number}", "todo")
     assert seconds_to_end(["default", "todo"], kube) > usual + 600 + 200
+    kube.allowed_in = {"default"}
+    assert seconds_to_end(["default", "todo"], kube) == seconds_to_end(["default"], kube)
 
 
 def test_what_an_uninstall_waits_for_is_shown(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
