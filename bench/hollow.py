@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any
 
 from kubernetes import client, config, watch
@@ -35,7 +35,6 @@ class Hollow:
         self.nodes = tuple(f"hollow-{number}" for number in range(count))
         self._pool, self._ended = ThreadPoolExecutor(8), Event()
         self._told: set[str] = set()
-        self._lock = Lock()
 
     def begin(self) -> None:
         """The nodes are Ready, and pods that come to them run."""
@@ -99,10 +98,9 @@ class Hollow:
             return
         leaves = bool(meta.get("deletionTimestamp"))
         mark = f"{meta['uid']} {leaves}"
-        with self._lock:
-            if mark in self._told:
-                return
-            self._told.add(mark)
+        if mark in self._told:
+            return
+        self._told.add(mark)
         if leaves:
             self._pool.submit(self._delete, meta["namespace"], meta["name"])
         else:
