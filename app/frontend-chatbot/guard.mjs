@@ -6,7 +6,10 @@ import { BlockList, isIP } from "node:net";
 
 /** Bytes; the backend's limit is the same. */
 export const BODY_LIMIT = 1024 * 1024;
-/** A client that still sends when the connection closes would lose the answer: it may go on for so long (RFC 9112, 9.6). */
+/**
+ * A client that still sends when the connection closes would lose the answer (RFC 9112, 9.6): so much more is read and
+ * thrown away, then it has to wait, and has until the end of this time to read the answer.
+ */
 const LINGER_BYTES = 4 * BODY_LIMIT;
 const LINGER_MS = 1_000;
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,]+$/i;
@@ -88,7 +91,7 @@ function refuseBody(request, response) {
 }
 
 /**
- * The client has the whole answer, and the connection is closed once it has read it or keeps on sending. The listener,
+ * The client has the whole answer, and the connection is closed once its body ends or its time to read the answer does. The listener,
  * if it has the request already, reads and writes nothing more.
  * @param {Request} request @param {Response} response @param {number} status @param {string} detail
  */
@@ -109,8 +112,8 @@ function refuse(request, response, status, detail) {
   let discarded = 0;
   request.push = (chunk) => {
     discarded += chunk?.length ?? 0;
-    if (chunk === null || discarded > LINGER_BYTES) end();
-    return true;
+    if (chunk === null) end();
+    return discarded <= LINGER_BYTES; // false: nothing more is read
   };
   const nothing = () => response;
   Object.assign(response, { setHeader: nothing, appendHeader: nothing, removeHeader: nothing, writeHead: nothing,

@@ -41,7 +41,7 @@ async function send(head, body = []) {
     sent += piece.length;
   }
   await Promise.race([answered, closed]);
-  const ended = await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 3_000, false))]);
+  const ended = await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 10_000, false))]);
   socket.destroy();
   return { status: Number(received.split(" ")[1]), received, sent, ended };
 }
@@ -79,6 +79,21 @@ test("a body in chunks is refused at the limit, and is kept nowhere", async () =
   }
   assert.ok(residentMegabytes() - before < 100, `${before} MB became ${residentMegabytes()} MB`);
   assert.ok(backend.requests.every((request) => request.body.length <= MEGABYTE));
+});
+
+test("a client that reads late has the answer, though it never ends its body", async () => {
+  const socket = net.connect(server.port, "127.0.0.1");
+  let failed;
+  socket.on("error", (error) => (failed = error));
+  socket.write(`POST /api/tasks HTTP/1.1\r\nHost: ${server.url.slice(7)}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+  for (const piece of chunks(40)) socket.write(piece);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  let received = "";
+  for await (const data of socket.setEncoding("utf8")) {
+    received += data;
+    if (received.endsWith("}")) break;
+  }
+  assert.match(received, /^HTTP\/1.1 413 /, String(failed));
 });
 
 test("a body that nobody reads is not read after the answer", async () => {
