@@ -303,7 +303,8 @@ def deploy(run: Connected, planned: Planned, limits: Limits) -> Steps[Outcome[De
 
         def steps() -> Steps[Outcome[Applied]]:
             yield from releases_stage.prepare(one.name, one.namespace, prepared, run.kube, run.clock)
-            wanted = replace(one, force_conflicts=prepared.force_conflicts, buildable=prepared.buildable)
+            wanted = replace(one, force_conflicts=prepared.force_conflicts, buildable=prepared.buildable,
+                             accepted=prepared.accepted)  # fmt: skip
             return (yield from releases_stage.ensure_release(wanted, known, run.kube, run.helm, run.clock, run.id))
 
         return lambda: hooks.watched(steps(), at_work)

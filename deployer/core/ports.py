@@ -404,6 +404,8 @@ class UpgradeRequest:
     """Whether Helm 4 applies the objects on the server; None: as it did before, and on the server at first."""
     force_conflicts: bool = False
     """Fields that others have set are taken over; Helm takes that only for what it applies on the server."""
+    accepted: bool = False
+    """Whether the API server took every object in a dry run already: Helm need not ask it for its schemas."""
 
 
 @dataclass(frozen=True, slots=True)

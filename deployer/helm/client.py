@@ -157,6 +157,7 @@ class Helm:
         if self.server_side and request.server_side is not None:
             words.append(f"--server-side={str(request.server_side).lower()}")
         words += ["--force-conflicts"] if request.force_conflicts else []
+        words += ["--disable-openapi-validation"] if request.accepted else []
         raw = self._run(self._command.run(words, _values(request)), (request.release, request.namespace))
         return _upgraded(raw, request.namespace, request.labels.get(INPUTS_LABEL, ""))
 

@@ -139,6 +139,8 @@ class ReleasePlan:
     force_conflicts: bool = False
     buildable: bool = False
     """Whether it is known that Helm can build what it has stored of the release."""
+    accepted: bool = False
+    """Whether it is known that the API server takes every object of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def judge(subject: Subject, kept: Record, kube: KubePort, helm: HelmPort, choice
             tuple(_existing(verdict) for verdict in taken),
             release.server_side and forced,
             buildable=release.whole and not gone,
+            accepted=len(verdicts) == len(one.objects) and all(verdict.standing == "accepted" for verdict in verdicts),
         )
     return Judged(tuple(invalid), tuple(refused), tuple(advice), prepared)
 

@@ -67,6 +67,8 @@ class Preparation:
     """Whether Helm takes over the fields that others have set."""
     buildable: bool = False
     """Whether it is known that Helm can build what it has stored of the release: the cluster serves all its kinds."""
+    accepted: bool = False
+    """Whether the API server takes every object of the release as it is."""
 
 
 NOTHING = Preparation()
@@ -225,6 +227,7 @@ def _request(wanted: ReleasePlan, revision: int, run: str) -> UpgradeRequest:
         timeout=wanted.timeout,
         server_side=wanted.server_side,
         force_conflicts=wanted.force_conflicts,
+        accepted=wanted.accepted,
     )
 
 

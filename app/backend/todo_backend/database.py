@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ class Database:
         A schema that is ahead belongs to a newer release that was rolled back. Migrations only ever add,
         so the older code can work with it, and must: a rollback that refuses to start is no rollback.
         """
-        from alembic import command
-
         with self._migrating() as connection:
             if self._behind(connection):
+                from alembic import command
+
                 command.upgrade(_config(connection), "head")
 
     def step_back(self, revision: str) -> tuple[str | None, str | None]:
@@ -77,7 +78,7 @@ class Database:
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
             if self._behind(connection):
-                return f"the schema is at {_revision(connection) or 'nothing'}, this version needs {_scripts().head}"
+                return f"the schema is at {_revision(connection) or 'nothing'}, this version needs {_known()[-1]}"
         return None
 
     def close(self) -> None:
@@ -85,29 +86,17 @@ class Database:
 
     @staticmethod
     def _behind(connection: Connection) -> bool:
-        revision, scripts = _revision(connection), _scripts()
-        return revision is None or (revision != scripts.head and revision in scripts.known)
+        revision = _revision(connection)
+        return revision is None or revision in _known()[:-1]
 
 
-class _Scripts:
-    """The revisions that this version of the code knows."""
+@cache
+def _known() -> tuple[str, ...]:
+    """The revisions that this version of the code knows, the newest last.
 
-    def __init__(self) -> None:
-        # Imported here: the HTTP server answers /health before anything needs Alembic.
-        from alembic.script import ScriptDirectory
-
-        directory = ScriptDirectory(str(MIGRATIONS))
-        self.head = directory.get_current_head()
-        self.known = frozenset(script.revision for script in directory.walk_revisions())
-
-
-_cached_scripts: _Scripts | None = None
-
-
-def _scripts() -> _Scripts:
-    global _cached_scripts
-    _cached_scripts = _cached_scripts or _Scripts()
-    return _cached_scripts
+    By the names of their files: to import Alembic takes longer than all else of a start, and mostly nothing is to do.
+    """
+    return tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py")))
 
 
 def _config(connection: Connection) -> Any:

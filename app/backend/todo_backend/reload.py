@@ -22,6 +22,14 @@ CONTROL = os.environ.get("RELOAD_SOCKET", "/tmp/todo-backend.reload")
 READY_SECONDS = 20.0
 MIGRATED_SECONDS = 5.0
 """So long the old process serves on where the database is away."""
+_LATE = (
+    "uvicorn",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
+"""What uvicorn itself imports only when it starts to serve."""
 
 
 class Supervisor:
@@ -30,6 +38,7 @@ class Supervisor:
     def __init__(self, address: socket.socket) -> None:
         self._address = address
         self._serving = 0
+        self._started = False
         self._leaving: list[int] = []
         self._stopping = False
 
@@ -40,8 +49,11 @@ class Supervisor:
         if child == 0:
             os.close(read)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if self._started:
+                _forget()
             os._exit(_serve(self._address, write))
         os.close(write)
+        self._started = True
         answer = _read(read)
         os.close(read)
         if answer != "ready":
@@ -135,13 +147,20 @@ def _read(pipe: int) -> str:
     return os.read(pipe, 65536).decode(errors="replace")
 
 
-def _libraries() -> None:
-    """All libraries are imported, and nothing of the sources, which each process imports anew."""
+def _import() -> None:
+    """All libraries are imported, and the sources as the first process serves them."""
+    gc.disable()  # nothing of it is garbage, and looking for some takes a fifth of the time
     with suppress(Exception):  # the first process says what is wrong with the sources
-        importlib.import_module("todo_backend.app")
+        for name in (*_LATE, "todo_backend.app"):
+            importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
+
+
+def _forget() -> None:
+    """Nothing of the sources is imported: whoever imports them next reads them anew."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "todo_backend"]:
         del sys.modules[name]
-    gc.freeze()
 
 
 def _ask() -> int:
@@ -157,7 +176,7 @@ def main(words: list[str]) -> int:
     """Serves, or with `now` asks the process that does so to take new sources."""
     if words == ["now"]:
         return _ask()
-    _libraries()
+    _import()
     place = os.environ.get("BACKEND_HOST") or "0.0.0.0", int(os.environ.get("BACKEND_PORT") or 8000)
     address = socket.create_server(place, backlog=512)
     with suppress(FileNotFoundError):

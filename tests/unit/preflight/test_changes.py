@@ -99,7 +99,14 @@ def test_a_job_that_is_done_is_replaced_and_one_that_runs_is_not() -> None:
     done.refuse()
     runs = judged(job("a:1"), job("a:2"), fixed("spec.template"))
     assert [one.code for one in runs.refused] == ["FIELD_IMMUTABLE"]
+    assert not done.prepared["shop"].accepted
     assert "`spec.template.spec.containers[0].image`" in runs.refused[0].title
+
+
+def test_only_what_is_taken_as_a_whole_is_accepted() -> None:
+    assert judged(job("a:1"), job("a:2"), DryRun(200)).prepared["shop"].accepted
+    unserved = body("example.com/v1", "Widget", "w")
+    assert not judge(of(job("a:1"), unserved), new_record(), FakeKube(), FakeHelm(FakeKube())).prepared["shop"].accepted
 
 
 def test_anything_else_is_replaced_where_somebody_says_so() -> None:
