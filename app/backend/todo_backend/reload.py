@@ -176,9 +176,9 @@ def main(words: list[str]) -> int:
     """Serves, or with `now` asks the process that does so to take new sources."""
     if words == ["now"]:
         return _ask()
-    _import()
     place = os.environ.get("BACKEND_HOST") or "0.0.0.0", int(os.environ.get("BACKEND_PORT") or 8000)
-    address = socket.create_server(place, backlog=512)
+    address = socket.create_server(place, backlog=512)  # first, so that a probe waits and need not come again
+    _import()
     with suppress(FileNotFoundError):
         os.unlink(CONTROL)
     control = socket.socket(socket.AF_UNIX)
