@@ -130,7 +130,7 @@ def until(come: Callable[[], bool], what: str) -> float:
     while not come():
         if time.monotonic() - begun > PATIENCE:
             raise RuntimeError(f"not within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.01)
+        time.sleep(0.05)  # more often, and what asks would take what answers a part of the processors
     return time.monotonic() - begun
 
 
@@ -306,7 +306,8 @@ def application(folder: Path) -> None:
 
     with session(root, "--profile", "dev") as running:
         web, chatbot = (f"http://{node()}:{port}/" for port in PORTS.values())
-        row("backend of the application, by sync", seconds(saves(f"{web}api/health", health, marked, running)))
+        # By the chatbot's server: Next's starts a process of its own for each request to a route like `/api/[...path]`.
+        row("backend of the application, by sync", seconds(saves(f"{chatbot}api/health", health, marked, running)))
         form = root / "app/frontend-web/components/LoginForm.tsx"
         page = root / "app/frontend-chatbot/src/main.ts"
         hot("frontend-web (Next) in Chromium", f"{web}login", form, "Log in to Todo", running)
@@ -321,7 +322,7 @@ def application(folder: Path) -> None:
             fault(what, path, broken, f"{web}api/health", running)
         row("memory of dev, MiB", f"{running.memory():.0f}")
     with session(root, "--profile", "dev", "--set", "images.backend.sync=[]") as running:
-        row("backend of the application, by build", seconds(saves(f"{web}api/health", health, marked, running)))
+        row("backend of the application, by build", seconds(saves(f"{chatbot}api/health", health, marked, running)))
 
 
 def fault(what: str, path: Path, broken: str, url: str, running: Session) -> None:
