@@ -199,3 +199,15 @@ def test_a_release_of_helm_3_may_be_applied_on_the_server_from_now_on(both: Both
     wanted = replace(both.request("moved", value="two"), server_side=True)
     assert (both.foreseen(4, wanted), both.outcome(4, wanted)) == ([], "done")
     assert both.state("moved") == ("two", 0, [("superseded", False), ("deployed", True)])
+
+
+@pytest.mark.parametrize(("helm", "server_side"), [(3, None), (4, True), (4, False)])
+@pytest.mark.parametrize("values", [{}, {"unknown": "1"}, {"twice": True}, {"replicas": "many"}])
+def test_helm_finds_the_same_without_the_schemas_of_the_api_server(
+    both: Both, helm: int, server_side: bool | None, values: dict[str, object]
+) -> None:
+    found = []
+    for accepted in (False, True):
+        wanted = both.request(f"schemas-{secrets.token_hex(4)}", **values)
+        found.append(both.outcome(helm, replace(wanted, server_side=server_side, accepted=accepted)))
+    assert found[0] == found[1]
