@@ -11,7 +11,7 @@ export const BODY_LIMIT = 1024 * 1024;
  * thrown away, then it has to wait, and has until the end of this time to read the answer.
  */
 const LINGER_BYTES = 4 * BODY_LIMIT;
-const LINGER_MS = 1_000;
+const LINGER_MS = 2_000;
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,]+$/i;
 
 /**
