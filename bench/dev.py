@@ -130,7 +130,7 @@ def until(come: Callable[[], bool], what: str) -> float:
     while not come():
         if time.monotonic() - begun > PATIENCE:
             raise RuntimeError(f"not within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.05)  # more often, and what asks would take what answers a part of the processors
+        time.sleep(0.05)  # asked more often, it would take much of the processors itself
     return time.monotonic() - begun
 
 

@@ -91,8 +91,8 @@ function refuseBody(request, response) {
 }
 
 /**
- * The client has the whole answer, and the connection is closed once its body ends or its time to read the answer does. The listener,
- * if it has the request already, reads and writes nothing more.
+ * The client has the whole answer, and the connection is closed once its body ends or its time to read the answer does.
+ * The listener, if it has the request already, reads and writes nothing more.
  * @param {Request} request @param {Response} response @param {number} status @param {string} detail
  */
 function refuse(request, response, status, detail) {

@@ -9,8 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from conftest import SECRET
-from todo_backend import database
-from todo_backend.database import Database
+from todo_backend.database import MIGRATIONS, Database, known_revisions
 from todo_backend.settings import database_url
 from todo_backend.stepback import main
 
@@ -19,18 +18,18 @@ from todo_backend.stepback import main
 def env(tmp_path: Path) -> dict[str, str]:
     """The settings of a backend whose database is at this code's head."""
     url = f"sqlite:///{tmp_path}/todo.db"
-    made = Database(database_url(url))
-    made.migrate()
-    made.close()
+    database = Database(database_url(url))
+    database.migrate()
+    database.close()
     return {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET}
 
 
 def tables(env: dict[str, str]) -> set[str]:
-    made = Database(database_url(env["DATABASE_URL"]))
+    database = Database(database_url(env["DATABASE_URL"]))
     try:
-        return set(inspect(made.engine).get_table_names())
+        return set(inspect(database.engine).get_table_names())
     finally:
-        made.close()
+        database.close()
 
 
 def test_the_schema_is_taken_back_to_before_the_first_migration(
@@ -60,6 +59,6 @@ def test_wrong_settings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_files_of_migrations_are_named_and_ordered_as_alembic_orders_them() -> None:
-    directory = ScriptDirectory(str(database.MIGRATIONS))
-    assert database._known() == tuple(one.revision for one in directory.walk_revisions())[::-1]
-    assert database._known()[-1] == directory.get_current_head()
+    directory = ScriptDirectory(str(MIGRATIONS))
+    assert known_revisions() == tuple(one.revision for one in directory.walk_revisions())[::-1]
+    assert known_revisions()[-1] == directory.get_current_head()

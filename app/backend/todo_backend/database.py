@@ -78,7 +78,8 @@ class Database:
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
             if self._behind(connection):
-                return f"the schema is at {_revision(connection) or 'nothing'}, this version needs {_known()[-1]}"
+                found, wanted = _revision(connection) or "nothing", known_revisions()[-1]
+                return f"the schema is at {found}, this version needs {wanted}"
         return None
 
     def close(self) -> None:
@@ -87,11 +88,11 @@ class Database:
     @staticmethod
     def _behind(connection: Connection) -> bool:
         revision = _revision(connection)
-        return revision is None or revision in _known()[:-1]
+        return revision is None or revision in known_revisions()[:-1]
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def known_revisions() -> tuple[str, ...]:
     """The revisions that this version of the code knows, the newest last.
 
     By the names of their files: to import Alembic takes longer than all else of a start, and mostly nothing is to do.

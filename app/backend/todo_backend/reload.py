@@ -38,22 +38,23 @@ class Supervisor:
     def __init__(self, address: socket.socket) -> None:
         self._address = address
         self._serving = 0
-        self._started = False
         self._leaving: list[int] = []
         self._stopping = False
 
-    def start(self) -> str:
-        """Why the sources cannot serve; empty once they do, and the process before them is told to end."""
+    def start(self, *, anew: bool) -> str:
+        """Why the sources cannot serve; empty once they do, and the process before them is told to end.
+
+        They are those that were imported already, or `anew` as they are now.
+        """
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(read)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if self._started:
+            if anew:
                 _forget()
             os._exit(_serve(self._address, write))
         os.close(write)
-        self._started = True
         answer = _read(read)
         os.close(read)
         if answer != "ready":
@@ -71,13 +72,13 @@ class Supervisor:
     def run(self, control: socket.socket) -> int:
         """Serves until SIGTERM, or until the process that serves ends by itself."""
         signal.signal(signal.SIGTERM, self._stop)
-        print(self.start() or "serving; `python -m todo_backend.reload now` takes new sources", flush=True)
+        print(self.start(anew=False) or "serving; `python -m todo_backend.reload now` takes new sources", flush=True)
         while not self._stopping:
             ready, _, _ = select.select([control], [], [], 0.5)
             if ready:
                 asked, _ = control.accept()
                 with asked:
-                    failure = self.start()
+                    failure = self.start(anew=True)
                     print(failure, end="", file=sys.stderr, flush=True)
                     asked.sendall(failure.encode())
                     asked.shutdown(socket.SHUT_RDWR)  # the new process has a copy of it, so that closing ends nothing
